@@ -1,0 +1,18 @@
+"""Where decoded slices and features are kept. Deleting the folder costs time, never results."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_folder(given: Path | str | None = None) -> Path:
+    """The cache folder: `given`, else `$RADAPT_CACHE`, else the user's cache folder for radapt."""
+    if given:
+        return Path(given).expanduser()
+    if named := os.environ.get("RADAPT_CACHE"):
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "radapt"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "radapt" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "radapt"

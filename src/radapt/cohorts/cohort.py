@@ -1,0 +1,117 @@
+"""A case, and a cohort of them: tables and paths, never voxels."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from radapt.locations import Location
+
+Kind = Literal["xray", "ct", "mri", "other"]
+Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled"]
+
+KINDS: tuple[Kind, ...] = ("xray", "ct", "mri", "other")
+CHOOSING_SPLITS = ("train", "val")
+"""The splits choices are made on. Every other word is a test set, used once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One imaging study of one patient.
+
+    `images` holds the modalities that are present, in the cohort's order; a missing one has no entry.
+    `label` is a class index or None if unlabelled. `findings` holds 1, 0 or None (unknown) for each of the
+    cohort's findings, and is empty when the task is not multi-label. `row` is the line in the table, header = 1.
+    """
+
+    case: str
+    patient: str
+    split: str
+    images: Mapping[str, Location]
+    site: str | None = None
+    mask: Location | None = None
+    label: int | None = None
+    findings: tuple[int | None, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases with a task.
+
+    `classes` names the class indices of a single-label task; `findings` names those of a multi-label one; at most
+    one of the two is non-empty. `ordered` says the classes have a meaningful order (grades). `modalities` lists
+    every image channel of the cohort in table order; a single unnamed `image` column is called `image`.
+    `split_seed` is the seed of the split radapt drew, None if the table gave every split.
+    """
+
+    name: str
+    kind: Kind
+    cases: tuple[Case, ...]
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    ordered: bool = False
+    mask_labels: Mapping[int, str] = field(default_factory=dict)
+    source: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+    split_seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    @property
+    def task(self) -> Task:
+        if self.findings:
+            return "multilabel"
+        if self.classes:
+            return "binary" if len(self.classes) == 2 else "multiclass"
+        return "segmentation" if any(case.mask for case in self.cases) else "unlabelled"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names a classifier predicts: classes, or findings."""
+        return self.findings or self.classes
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Truth of every case: (N,) int64 class index with -1 for unlabelled, or (N, F) float32 with NaN unknown."""
+        if self.findings:
+            rows = [[np.nan if value is None else value for value in case.findings] for case in self.cases]
+            return np.asarray(rows, dtype=np.float32).reshape(len(self), len(self.findings))
+        return np.asarray([-1 if case.label is None else case.label for case in self.cases], dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """(N,) patient of every case: the independent unit of every split, interval and test."""
+        return np.asarray([case.patient for case in self.cases], dtype=object)
+
+    @cached_property
+    def splits(self) -> np.ndarray:
+        """(N,) split word of every case."""
+        return np.asarray([case.split for case in self.cases], dtype=object)
+
+    @cached_property
+    def presence(self) -> np.ndarray:
+        """(N, M) bool: which modality each case has."""
+        return np.asarray(
+            [[name in case.images for name in self.modalities] for case in self.cases], dtype=bool
+        ).reshape(len(self), len(self.modalities))
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """Every split that is neither train nor val: `test` first, then the others by name."""
+        words = {case.split for case in self.cases} - set(CHOOSING_SPLITS)
+        return tuple(sorted(words, key=lambda word: (word != "test", word)))
+
+    def select(self, keep: np.ndarray) -> "Cohort":
+        """The same cohort with only the cases at the indices, or under the boolean mask, `keep`."""
+        chosen = np.arange(len(self))[keep]
+        return replace(self, cases=tuple(self.cases[index] for index in chosen))

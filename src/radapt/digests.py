@@ -1,0 +1,67 @@
+"""Digests that decide identity: of plain values, of files, and of where an image's bytes come from.
+
+File digests are remembered by path, size and modification time, so that a cohort of many gigabytes is read for
+its digest once and not at every start.
+"""
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from radapt.errors import DataError
+from radapt.locations import Location
+
+_SIZE = 16  # bytes: 128 bits, far beyond accidental collision
+
+
+def digest(value: Any) -> str:
+    """32 hex digits that depend on a JSON-like value (dicts, lists, strings, numbers, None) and nothing else."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=_SIZE).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """32 hex digits of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_SIZE)).hexdigest()
+
+
+class ByteDigests:
+    """Digests of the bytes behind locations, remembered on disk in `folder`.
+
+    Safe with several processes: the memory is an SQLite file, and losing it costs time only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._memory = sqlite3.connect(folder / "digests.sqlite", timeout=60, isolation_level=None)
+        self._memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+
+    def of(self, location: Location) -> str:
+        """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array.
+
+        Raises DataError if nothing is there.
+        """
+        path = location.path
+        try:
+            if path.is_dir():
+                files = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
+                found = digest(sorted(self._file(item) for item in files))
+            else:
+                found = self._file(path)
+        except OSError as error:
+            raise DataError(f"Image file {path} cannot be read: {error.strerror or error}.") from error
+        return found if location.array is None else digest([found, location.array, location.index])
+
+    def _file(self, path: Path) -> str:
+        key = str(path.resolve())
+        facts = path.stat()
+        stamp = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+        row = self._memory.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
+        if row is not None and row[0] == stamp:
+            return str(row[1])
+        found = digest_file(path)
+        self._memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, found))
+        return found
