@@ -24,7 +24,8 @@ class Case:
 
     `images` holds the modalities that are present, in the cohort's order; a missing one has no entry.
     `label` is a class index or None if unlabelled. `findings` holds 1, 0 or None (unknown) for each of the
-    cohort's findings, and is empty when the task is not multi-label. `row` is the line in the table, header = 1.
+    cohort's findings, and is empty when the task is not multi-label. `row` is the line in the table, header =
+    1.
     """
 
     case: str
@@ -43,10 +44,10 @@ class Case:
 class Cohort:
     """Cases with a task.
 
-    `classes` names the class indices of a single-label task; `findings` names those of a multi-label one; at most
-    one of the two is non-empty. `ordered` says the classes have a meaningful order (grades). `modalities` lists
-    every image channel of the cohort in table order; a single unnamed `image` column is called `image`.
-    `split_seed` is the seed of the split radapt drew, None if the table gave every split.
+    `classes` names the class indices of a single-label task; `findings` names those of a multi-label one; at
+    most one of the two is non-empty. `ordered` says the classes have a meaningful order (grades).
+    `modalities` lists every image channel of the cohort in table order; a single unnamed `image` column is
+    called `image`. `split_seed` is the seed of the split radapt drew, None if the table gave every split.
     """
 
     name: str
@@ -82,7 +83,9 @@ class Cohort:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Truth of every case: (N,) int64 class index with -1 for unlabelled, or (N, F) float32 with NaN unknown."""
+        """Truth of every case: (N,) int64 class index with -1 for unlabelled, or (N, F) float32 with NaN
+        unknown.
+        """
         if self.findings:
             rows = [[np.nan if value is None else value for value in case.findings] for case in self.cases]
             return np.asarray(rows, dtype=np.float32).reshape(len(self), len(self.findings))

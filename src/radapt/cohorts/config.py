@@ -1,0 +1,242 @@
+"""cohort.yaml, read strictly: every wrong line is named, with the nearest known key.
+
+Values are taken as they are written, so that a class called `no` or a name like `2024` stays text.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from radapt.cohorts.cohort import KINDS, Kind
+from radapt.errors import UsageError, suggest
+
+KEYS = ("name", "kind", "cases", "classes", "ordered", "mask_labels", "split", "source")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fractions:
+    """Shares of the patients drawn for `val` and `test`; the rest is `train`. 0 draws none."""
+
+    val: float = 0.15
+    test: float = 0.2
+
+
+@dataclass(frozen=True)
+class CohortFile:
+    """What cohort.yaml says. `kind` is None where it says nothing; `cases` is the path of the table."""
+
+    path: Path
+    name: str
+    cases: Path
+    kind: Kind | None = None
+    classes: tuple[str, ...] = ()
+    ordered: bool = False
+    mask_labels: Mapping[int, str] = field(default_factory=dict)
+    source: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    fractions: Fractions = field(default_factory=Fractions)
+
+
+def read_config(path: Path) -> CohortFile:
+    """Read cohort.yaml. Raises UsageError naming file, line and fix of everything that is wrong in it."""
+    values, wrong = _Reader(path, _compose(path)).read()
+    cases = path.parent / values.pop("cases", _default_table(path.parent))
+    if not wrong and not cases.is_file():
+        wrong.append(f"the table of cases {cases} does not exist; give its path under 'cases:'.")
+    elif not wrong and cases.suffix.lower() not in TABLE_SUFFIXES:
+        wrong.append(f"the table of cases {cases} must be one of {', '.join(TABLE_SUFFIXES)}.")
+    if wrong:
+        raise UsageError("\n".join(f"{path}: {message}" for message in wrong))
+    values.setdefault("name", path.resolve().parent.name or path.stem)
+    return CohortFile(path=path, cases=cases, **values)
+
+
+def _default_table(folder: Path) -> str:
+    return "cases.parquet" if (folder / "cases.parquet").is_file() else "cases.csv"
+
+
+def _compose(path: Path) -> yaml.MappingNode:
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(
+            f"{path} is not a cohort file; expected a cohort.yaml. "
+            f"Make one from a table or folder with: radapt scan {path} --out cohort.yaml"
+        )
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise UsageError(f"Cohort file {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"Cohort file {path} is not UTF-8 text. Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"Cohort file {path}{line} is not valid YAML: {what}.") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(f"Cohort file {path} must hold 'key: value' lines. Known keys: {', '.join(KEYS)}.")
+    return node
+
+
+class _WrongError(Exception):
+    """A value is not what its key needs."""
+
+    def __init__(self, node: yaml.Node, message: str) -> None:
+        self.line = node.start_mark.line + 1
+        super().__init__(message)
+
+
+class _Reader:
+    """Turns the YAML tree into values and collects what is wrong on the way."""
+
+    def __init__(self, path: Path, root: yaml.MappingNode) -> None:
+        self.path, self.root = path, root
+        self.wrong: list[str] = []
+
+    def read(self) -> tuple[dict[str, Any], list[str]]:
+        values: dict[str, Any] = {}
+        readers: dict[str, Callable[[yaml.Node], Any]] = {
+            "name": _name, "kind": _kind, "cases": _text, "classes": _classes, "ordered": _flag,
+            "mask_labels": _mask_labels, "source": _source,
+        }  # fmt: skip
+        for key, node in self._items(self.root, KEYS, ""):
+            if _empty(node):
+                continue
+            if key == "split":
+                values.update(self._split(node))
+            else:
+                self._take(values, key, readers[key], node)
+        return values, self.wrong
+
+    def _split(self, node: yaml.Node) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if not isinstance(node, yaml.MappingNode):
+            self._say(
+                node, "'split' must hold 'seed', 'val' and 'test', such as {seed: 0, val: 0.15, test: 0.2}."
+            )
+            return {}
+        for key, value in self._items(node, ("seed", "val", "test"), "split: "):
+            self._take(found, key, _seed if key == "seed" else _share, value)
+        shares = Fractions(**{key: found.pop(key) for key in ("val", "test") if key in found})
+        if shares.val + shares.test >= 1:
+            self._say(
+                node,
+                f"'split' leaves nothing for train: val {shares.val} + test {shares.test} must be below 1.",
+            )
+        return {**found, "fractions": shares}
+
+    def _take(self, into: dict[str, Any], key: str, read: Callable[[yaml.Node], T], node: yaml.Node) -> None:
+        try:
+            into[key] = read(node)
+        except _WrongError as wrong:
+            self.wrong.append(f"line {wrong.line}: '{key}' {wrong}")
+
+    def _items(
+        self, node: yaml.MappingNode, known: tuple[str, ...], prefix: str
+    ) -> list[tuple[str, yaml.Node]]:
+        kept: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = str(key_node.value)
+            if key not in known:
+                self._say(key_node, f"unknown key '{prefix}{key}'. {suggest(key, known)}")
+            elif key in kept:
+                self._say(key_node, f"key '{prefix}{key}' is given twice; keep one.")
+            else:
+                kept[key] = value
+        return list(kept.items())
+
+    def _say(self, node: yaml.Node, message: str) -> None:
+        self.wrong.append(f"line {node.start_mark.line + 1}: {message}")
+
+
+def _empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _text(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+        raise _WrongError(node, "must be a piece of text.")
+    return str(node.value).strip()
+
+
+def _name(node: yaml.Node) -> str:
+    # The name becomes a folder of the run folder.
+    name = _text(node)
+    if name.startswith(".") or re.search(r"[\\/:\x00-\x1f]", name):
+        raise _WrongError(node, f"is {name!r}, but may not start with '.' or hold '/', '\\' or ':'.")
+    return name
+
+
+def _kind(node: yaml.Node) -> Kind:
+    given = _text(node)
+    for kind in KINDS:
+        if given == kind:
+            return kind
+    raise _WrongError(node, f"is {given!r}. {suggest(given, KINDS)}")
+
+
+def _flag(node: yaml.Node) -> bool:
+    given = _text(node).lower()
+    if given not in ("true", "false", "yes", "no"):
+        raise _WrongError(node, f"is {given!r}, expected true or false.")
+    return given in ("true", "yes")
+
+
+def _seed(node: yaml.Node) -> int:
+    given = _text(node)
+    if not re.fullmatch(r"\d+", given):
+        raise _WrongError(node, f"is {given!r}, expected a whole number from 0 up.")
+    return int(given)
+
+
+def _share(node: yaml.Node) -> float:
+    try:
+        share = float(_text(node))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise _WrongError(
+            node, f"is {node.value!r}, expected a share of the patients from 0 to below 1, such as 0.2."
+        )
+    return share
+
+
+def _classes(node: yaml.Node) -> tuple[str, ...]:
+    if not isinstance(node, yaml.SequenceNode):
+        raise _WrongError(node, "must be a list of class names, such as [healthy, ill].")
+    names = tuple(_text(item) for item in node.value)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _WrongError(node, f"names {twice[0]!r} twice; every class needs its own name.")
+    if len(names) < 2:
+        raise _WrongError(
+            node, f"names {len(names)} class{'' if len(names) == 1 else 'es'}, expected at least 2."
+        )
+    return names
+
+
+def _mask_labels(node: yaml.Node) -> dict[int, str]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _WrongError(node, "must map the numbers in the masks to names, such as {1: tumour}.")
+    labels: dict[int, str] = {}
+    for key, value in node.value:
+        if not re.fullmatch(r"\d+", str(key.value)):
+            raise _WrongError(key, f"has the key {str(key.value)!r}, expected a whole number such as 1.")
+        if int(key.value) in labels:
+            raise _WrongError(key, f"gives the number {key.value} twice; keep one.")
+        labels[int(key.value)] = _text(value)
+    return labels
+
+
+def _source(node: yaml.Node) -> dict[str, str]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _WrongError(
+            node, "must hold lines such as 'title: ...', 'licence: ...', 'url: ...', 'version: ...'."
+        )
+    return {str(key.value): "" if _empty(value) else _text(value) for key, value in node.value}

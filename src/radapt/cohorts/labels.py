@@ -1,0 +1,85 @@
+"""Labels as they stand in a table → class indices and findings, with the words that are neither."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radapt.errors import suggest
+
+_WHOLE = re.compile(r"-?\d+(\.0*)?")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`classes` in index order; `values` one class index (or finding value) per row, None where empty or
+    wrong.
+
+    `wrong` maps a row's position to what is wrong with its label and the nearest fix.
+    """
+
+    classes: tuple[str, ...]
+    values: list[int | None]
+    wrong: dict[int, tuple[str, str]]
+
+
+def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels:
+    """Read a `label` column. A label is a class name or, if no class is named by a number, a class index.
+
+    Without `classes` they are the sorted unique labels; whole numbers sort by value and lose a '.0' that
+    pandas has put behind them.
+    """
+    plain = [text.strip() for text in texts]
+    names = classes or _infer(plain)
+    meaning = {name: index for index, name in enumerate(names)}
+    if not any(_WHOLE.fullmatch(name) for name in names):
+        meaning |= {str(index): index for index in range(len(names))}
+    values: list[int | None] = []
+    wrong: dict[int, tuple[str, str]] = {}
+    for place, text in enumerate(plain):
+        index = meaning.get(text)
+        if index is None and text:
+            index = meaning.get(_whole(text))
+        if index is None and text:
+            wrong[place] = (f"Label {text!r} is not one of the classes.", suggest(text, names))
+        values.append(index)
+    return Labels(names, values, wrong)
+
+
+def parse_finding(texts: Sequence[str], finding: str) -> Labels:
+    """Read a `label:<finding>` column: 1 present, 0 absent, empty unknown."""
+    values: list[int | None] = []
+    wrong: dict[int, tuple[str, str]] = {}
+    for place, text in enumerate(texts):
+        plain = _whole(text.strip())
+        if plain not in ("", "0", "1"):
+            wrong[place] = (
+                f"Finding {finding!r} is {text.strip()!r}.",
+                "Expected 1, 0 or empty (unknown).",
+            )
+        values.append(int(plain) if plain in ("0", "1") else None)
+    return Labels((), values, wrong)
+
+
+def label_array(classes: Labels | None, findings: Mapping[str, Labels], n: int) -> np.ndarray:
+    """(n,) class index with -1 unlabelled, or (n, F) float with NaN unknown: what a stratified draw looks at."""
+    if findings:
+        columns = [
+            [np.nan if value is None else value for value in found.values] for found in findings.values()
+        ]
+        return np.asarray(columns, dtype=np.float64).reshape(len(findings), n).T
+    values = classes.values if classes else [None] * n
+    return np.asarray([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _infer(texts: Sequence[str]) -> tuple[str, ...]:
+    words = {text for text in texts if text}
+    if all(_WHOLE.fullmatch(word) for word in words):
+        return tuple(sorted({_whole(word) for word in words}, key=int))
+    return tuple(sorted(words))
+
+
+def _whole(text: str) -> str:
+    """'1.0' → '1'; anything that is not a whole number stays as it is."""
+    return str(int(text.split(".")[0])) if _WHOLE.fullmatch(text) else text

@@ -1,0 +1,51 @@
+"""Whether the files a table names are there, asked of whole folders at a time so that 100,000 rows stay
+quick.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+from radapt.locations import Location
+
+
+class Places:
+    """Parses locations relative to `base` and knows which exist."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base.absolute()
+        self._listings: dict[Path, frozenset[str]] = {}
+
+    def parse(self, text: str) -> Location:
+        """Raises DataError for a text that is not a location."""
+        return Location.parse(text, self._base)
+
+    def exists(self, location: Location) -> bool:
+        path = location.path
+        # A listing misses what the file system folds (letter case), so a miss is asked again.
+        return path.name in self._names(path.parent) or path.exists()
+
+    def hint(self, location: Location) -> str:
+        """What to do about a file that is not there."""
+        path = location.path
+        folder = path.parent
+        if "\\" in path.name:
+            return "Use '/' between folders."
+        if not folder.is_dir():
+            return f"The folder {folder} does not exist."
+        near = difflib.get_close_matches(path.name, self._names(folder), n=1, cutoff=0.8)
+        return (
+            f"Did you mean {near[0]!r}?" if near else "Correct the path, or leave it empty if it is missing."
+        )
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        if folder not in self._listings:
+            try:
+                with os.scandir(folder) as entries:
+                    names = frozenset(
+                        entry.name for entry in entries if not entry.is_symlink() or Path(entry.path).exists()
+                    )
+            except OSError:
+                names = frozenset()
+            self._listings[folder] = names
+        return self._listings[folder]

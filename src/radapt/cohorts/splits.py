@@ -1,0 +1,151 @@
+"""Splits by patient: drawn stratified from a seed, and remembered so that new patients do not move old ones."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from radapt.cohorts.config import Fractions
+from radapt.cohorts.problem import Problem
+from radapt.durable import write_text
+
+DRAWN = ("train", "val", "test")
+_HEADER = ["case", "patient", "split", "seed"]
+
+
+def draw_splits(
+    labels: np.ndarray,
+    patients: np.ndarray,
+    given: np.ndarray,
+    fractions: Fractions,
+    rng: np.random.Generator,
+    previous: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """Give every case a split word, by patient, with the classes or findings in like shares in every split.
+
+    labels: (N,) class index with -1 unlabelled, or (N, F) with 1, 0, NaN unknown. patients: (N,). given: (N,)
+    words, '' where one is to be drawn. `previous` holds the words of an earlier draw by patient. Returns (N,)
+    words.
+
+    A case whose patient has a word elsewhere follows it. If some row already says `test`, no more test is
+    drawn, and the same for `val`; the other shares keep their proportion. Patients without any label go to
+    train in a cohort that has labels, since nothing can be scored on them. The assignment is the greedy one
+    of iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML PKDD 2011): rarest stratum first, each
+    patient to the split that lacks it most. The result does not depend on the order of the rows.
+    """
+    keys, owner = np.unique(patients.astype(str), return_inverse=True)
+    words = _words_of_patients(keys, owner, given, previous or {})
+    strata, labelled = _strata(labels, owner, len(keys))
+    if not labelled.all():
+        words = [
+            "train" if not word and not known else word for word, known in zip(words, labelled, strict=True)
+        ]
+    shares = _shares(fractions, {str(word) for word in given})
+    pool = np.array([not word or (word in shares) for word in words])
+    free = np.array([not word for word in words])
+    need = {word: share * (strata & pool[:, None]).sum(0) for word, share in shares.items()}
+    for word, lacking in need.items():
+        lacking -= strata[np.array([held == word for held in words])].sum(0)
+    _assign(words, free, strata, need, rng)
+    return np.asarray(words, dtype=object)[owner]
+
+
+def _words_of_patients(
+    keys: np.ndarray, owner: np.ndarray, given: np.ndarray, previous: Mapping[str, str]
+) -> list[str]:
+    words = [""] * len(keys)
+    for patient, word in zip(owner, given, strict=True):
+        words[patient] = words[patient] or str(word)
+    return [word or previous.get(str(key), "") for word, key in zip(words, keys, strict=True)]
+
+
+def _shares(fractions: Fractions, said: set[str]) -> dict[str, float]:
+    shares = {"train": 1 - fractions.val - fractions.test, "val": fractions.val, "test": fractions.test}
+    drawn = {word: share for word, share in shares.items() if word == "train" or word not in said}
+    return {word: share / sum(drawn.values()) for word, share in drawn.items()}
+
+
+def _strata(labels: np.ndarray, owner: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
+    """(P, K) bool: the strata each patient stands in, and (P,) bool: whether any of its cases has a label."""
+    if labels.ndim == 2:
+        known = ~np.isnan(labels)
+        members = np.column_stack([labels == 1, known.any(1) & ~(labels == 1).any(1)])
+    else:
+        known = (labels >= 0)[:, None]
+        members = labels[:, None] == np.arange(max(labels.max(initial=-1) + 1, 0))[None, :]
+    strata = np.zeros((n_patients, members.shape[1]), dtype=bool)
+    np.logical_or.at(strata, owner, members)
+    labelled = np.zeros(n_patients, dtype=bool)
+    np.logical_or.at(labelled, owner, known.any(1))
+    if not labelled.any():
+        return np.ones((n_patients, 1), dtype=bool), np.ones(n_patients, dtype=bool)
+    return strata, labelled
+
+
+def _assign(
+    words: list[str],
+    free: np.ndarray,
+    strata: np.ndarray,
+    need: dict[str, np.ndarray],
+    rng: np.random.Generator,
+) -> None:
+    order = rng.permutation(len(words))
+    open_ = free.copy()
+    for stratum in np.argsort(strata[free].sum(0), kind="stable"):
+        for patient in order[(open_ & strata[:, stratum])[order]]:
+            # Ties go to the split that lacks most overall, then to train: a class must be seen before it is
+            # tested.
+            word = max(need, key=lambda name: (round(float(need[name][stratum]), 9), float(need[name].sum())))
+            words[patient] = word
+            need[word] -= strata[patient]
+            open_[patient] = False
+
+
+def recorded_path(cohort_yaml: Path) -> Path:
+    return cohort_yaml.with_name(f"{cohort_yaml.stem}.splits.csv")
+
+
+def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[Problem]]:
+    """The words of an earlier draw by patient; empty if there was none or it was made from another seed."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [_unusable(path, f"cannot be read: {error}")]
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    if not rows or rows[0][:3] != _HEADER[:3] or any(len(row) != len(rows[0]) for row in rows[1:] if row):
+        return {}, [
+            _unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")
+        ]
+    if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
+        message = f"The splits in it were drawn from another seed than {seed}; they are drawn anew."
+        return {}, [Problem("warning", "splits-redrawn", message, file=path.name)]
+    words: dict[str, str] = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if row and words.setdefault(row[1], row[2]) != row[2]:
+            message = f"Patient {row[1]!r} is in {words[row[1]]!r} and in {row[2]!r}."
+            fix = "Give all cases of a patient one split, or delete the file."
+            return {}, [Problem("error", "patient-split", message, row[0], line, path.name, fix)]
+    return {patient: word for patient, word in words.items() if word}, []
+
+
+def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int) -> None:
+    """Write what was drawn, (case, patient, split) each. A folder that cannot be written to is no obstacle."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    writer.writerows([*row, str(seed)] for row in cases)
+    try:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
+            write_text(path, text.getvalue())
+    except OSError:
+        return
+
+
+def _unusable(path: Path, what: str) -> Problem:
+    return Problem(
+        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it."
+    )
