@@ -26,7 +26,7 @@ class UsageError(RadaptError):
     exit_code = 2
 
 
-class MissingExtra(UsageError):
+class MissingExtraError(UsageError):
     """An optional part of radapt is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:

@@ -1,0 +1,34 @@
+"""The verbs of the command line, each from its own file."""
+
+import typer
+
+from radapt import __version__
+from radapt.cli.check import check
+from radapt.cli.run import run
+
+app = typer.Typer(
+    name="radapt",
+    help="Adapt vision foundation models to medical images, and measure honestly how good they are.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="--debug, anywhere on the line, shows the traceback of an error.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"radapt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Adapt vision foundation models to medical images, and measure honestly how good they are."""
+
+
+for verb in (check, run):
+    app.command()(verb)

@@ -1,0 +1,26 @@
+"""radapt check: everything that is wrong with a cohort, in one go."""
+
+from pathlib import Path
+
+import typer
+
+
+def check(
+    cohort: Path = typer.Argument(..., help="The cohort.yaml to check."),
+    json_file: Path = typer.Option(None, "--json", help="Also write the findings to this file."),
+    cache: Path = typer.Option(None, help="Unpacked arrays; default $RADAPT_CACHE, else the user's cache folder."),
+) -> None:
+    """Read every case of COHORT and list what is wrong, worst first.
+
+    Exit code 0: clean, or warnings only. 1: errors. 2: COHORT itself cannot be read.
+    """
+    from radapt.cachedir import cache_folder
+    from radapt.doctor import check_cohort
+    from radapt.durable import write_json
+
+    findings = check_cohort(cohort, cache_folder(cache))
+    if json_file is not None:
+        write_json(json_file, findings.as_json())
+    typer.echo(findings.text())
+    if findings.errors:
+        raise typer.Exit(1)

@@ -1,0 +1,42 @@
+"""radapt run: the grid of a study file."""
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+
+class Engine(StrEnum):
+    """Where cells run."""
+
+    local = "local"
+
+
+def run(
+    study: Path = typer.Argument(..., help="The study file."),
+    out: Path = typer.Option(None, help="The run folder; default runs/<name of the study>."),
+    engine: Engine = typer.Option(Engine.local, help="Where cells run."),
+    plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),
+    cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
+    offline: bool = typer.Option(False, "--offline", help="Never use the network."),
+) -> None:
+    """Run every cell of STUDY that is not finished yet, and write the results and the report.
+
+    Exit code 1 says that a cell or a cohort failed: its reason is printed and the rest is finished and saved.
+    """
+    from radapt.cachedir import cache_folder
+    from radapt.reports import write_report
+    from radapt.studies import Settings, plan_study, read_study, run_study
+
+    described = read_study(study)
+    settings = Settings(cache=cache_folder(cache), device=device, offline=offline)
+    folder = out or Path("runs") / described.name
+    if plan:
+        typer.echo(plan_study(described, folder, settings).table())
+        return
+    outcome = run_study(described, folder, settings)
+    typer.echo(outcome.summary())
+    typer.echo(f"Report: {write_report(folder)}")
+    if outcome.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,121 @@
+"""The run folder: what is written for each cell, in which order, and what counts as finished.
+
+`done.json` is written last and atomically, so a cell either has its numbers or will be run again.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from radapt.durable import write_json, write_parquet, write_text
+from radapt.errors import UsageError
+
+RESULT_COLUMNS = [
+    "cohort", "backbone", "protocol", "shots", "repeat", "seed", "split", "metric", "value", "ci_low", "ci_high",
+    "n_patients", "n_scored", "n_unscored", "n_undefined", "seconds", "cell",
+]  # fmt: skip
+
+
+def slug(name: str) -> str:
+    """`name` as a folder name that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".") or "unnamed"
+
+
+class Ledger:
+    """The run folder at `folder`. Reading never changes it; every write is whole or absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for one writer; the lock goes with the process, even one that is killed.
+
+        Raises UsageError if another process is running a study in the folder.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock", timeout=0)
+            with lock:
+                yield
+        except Timeout as error:
+            raise UsageError(
+                f"Another radapt run is working in {self.folder}. Wait for it, or give another folder with --out."
+            ) from error
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror}.") from error
+
+    def cell(self, cell_id: str) -> Path:
+        return self.folder / "cells" / cell_id
+
+    def is_done(self, cell_id: str) -> bool:
+        return (self.cell(cell_id) / "done.json").is_file()
+
+    def write_plan(self, study: str, cells: list[str]) -> None:
+        write_text(self.folder / "study.yaml", study)
+        write_json(self.folder / "plan.json", {"cells": cells})
+
+    def finish(
+        self,
+        cell_id: str,
+        facts: Mapping[str, Any],
+        predictions: pd.DataFrame,
+        scores: pd.DataFrame,
+        seconds: float,
+    ) -> None:
+        """Write a finished cell, `done.json` last."""
+        folder = self.cell(cell_id)
+        write_json(folder / "cell.json", dict(facts))
+        write_parquet(folder / "predictions.parquet", predictions)
+        write_parquet(folder / "scores.parquet", scores)
+        (folder / "failed.json").unlink(missing_ok=True)
+        write_json(folder / "done.json", {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions)})
+
+    def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
+        """Write down why a cell failed; it is tried again by the next run."""
+        folder = self.cell(cell_id)
+        write_json(folder / "cell.json", dict(facts))
+        write_json(folder / "failed.json", {"finished": _now(), "reason": str(error), "error": type(error).__name__})
+
+    def log(self, cell_id: str, text: str) -> None:
+        folder = self.cell(cell_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{_now()} {text.rstrip()}\n")
+
+    def results(self, cell_ids: list[str]) -> pd.DataFrame:
+        """One row per finished cell of `cell_ids`, split and metric, in the order of the plan."""
+        tables = [self._scores(cell_id) for cell_id in cell_ids if self.is_done(cell_id)]
+        if not tables:
+            return pd.DataFrame(columns=RESULT_COLUMNS)
+        return pd.concat(tables, ignore_index=True)[RESULT_COLUMNS]
+
+    def write_results(self, cell_ids: list[str]) -> None:
+        write_parquet(self.folder / "results.parquet", self.results(cell_ids))
+
+    def _scores(self, cell_id: str) -> pd.DataFrame:
+        facts = read_json(self.cell(cell_id) / "cell.json")
+        scores = pd.read_parquet(self.cell(cell_id) / "scores.parquet")
+        for column in ("cohort", "backbone", "seed"):
+            scores[column] = facts[column]
+        scores["protocol"] = facts["label"]
+        for column in ("shots", "repeat"):
+            scores[column] = pd.array([facts[column]] * len(scores), dtype="Int64")
+        scores["seconds"] = float(read_json(self.cell(cell_id) / "done.json")["seconds"])
+        scores["cell"] = cell_id
+        return scores
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,63 @@
+"""Pictures of what a backbone sees: example slices and the principal components of their patch tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radapt.cohorts import Case, Cohort
+from radapt.durable import atomic_path, write_json
+from radapt.studies.ledger import slug
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
+    from radapt.images import Recipe, SliceCache
+
+EXAMPLES = 4
+
+
+def write_pictures(
+    folder: Path, name: str, cohort: Cohort, backbone: "Backbone", slices: "SliceCache", recipe: "Recipe"
+) -> None:
+    """Write PNG pairs and `pictures.json` under `folder`/pictures/<cohort>/<backbone>, once.
+
+    `name` is the backbone's name in the study. The examples are the middle slices of the first case of each
+    class, then of further cases, from the splits choices are made on where there are any: always the same.
+    """
+    from PIL import Image
+
+    from radapt.features import patch_pca
+
+    place = folder / "pictures" / slug(cohort.name) / slug(name)
+    if place.is_dir():
+        return
+    examples = list(_examples(cohort))
+    planes = [_middle(slices.planes(case.images[modality], recipe, modality)) for case, modality in examples]
+    pictures = patch_pca(backbone, np.stack([plane for plane, _ in planes]), np.random.default_rng(0))
+    with atomic_path(place, folder=True) as part:
+        listed = []
+        for index, ((case, modality), (plane, number)) in enumerate(zip(examples, planes, strict=True)):
+            Image.fromarray(np.moveaxis(plane, 0, -1)).save(part / f"{index}.png")
+            Image.fromarray(pictures[index]).save(part / f"{index}-pca.png")
+            entry = {"case": case.case, "modality": modality, "slice": number}
+            listed.append({**entry, "image": f"{index}.png", "pca": f"{index}-pca.png"})
+        write_json(part / "pictures.json", listed)
+
+
+def _examples(cohort: Cohort) -> Iterator[tuple[Case, str]]:
+    """The first case of every class or set of findings, then the next ones; each in its first modality."""
+    cases = [case for case in cohort if case.split == "val"] or [case for case in cohort if case.split == "train"]
+    cases = cases or list(cohort)
+    first = {(case.label, case.findings): case for case in reversed(cases)}
+    chosen = [case for case in cases if first[case.label, case.findings] is case]
+    chosen += [case for case in cases if first[case.label, case.findings] is not case]
+    for case in chosen[:EXAMPLES]:
+        yield case, next(iter(case.images))
+
+
+def _middle(planes: np.ndarray) -> tuple[np.ndarray, int]:
+    """(n, C, H, W) → the middle plane as (3, H, W), and which it is."""
+    number = len(planes) // 2
+    plane = np.asarray(planes[number])
+    return (np.repeat(plane, 3, axis=0) if len(plane) == 1 else plane), number

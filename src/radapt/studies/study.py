@@ -1,0 +1,147 @@
+"""The study file: which cohorts, backbones and protocols to cross, on which images, with which seeds."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+
+from radapt.errors import UsageError
+from radapt.strict_yaml import StrictModel, read_yaml
+
+
+def _size(value: Any) -> Any:
+    sides = value if isinstance(value, list | tuple) else [value]
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+    if not whole or len(sides) > 2 or (len(sides) == 1) != isinstance(value, int):
+        raise ValueError("a side in pixels, or [height, width], was expected")
+    return value
+
+
+Size = Annotated[int | tuple[int, int], BeforeValidator(_size)]
+
+
+class Slices(StrictModel):
+    """Which planes of a volume are used: every k-th along an axis, and at most `count`, evenly spaced."""
+
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    every: PositiveInt = 1
+    count: PositiveInt | None = None
+
+
+class Image(StrictModel):
+    """How images reach the encoder. `size` is the side in pixels, or [height, width].
+
+    `recipe` holds changes to the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT.
+    """
+
+    size: Size = 224
+    slices: Slices = Slices()
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class BackboneEntry(StrictModel):
+    """A backbone of the grid. `as` names the architecture when `name` is the user's own."""
+
+    name: str = Field(min_length=1)
+    weights: str | None = None
+    as_: str | None = Field(default=None, alias="as")
+    seed: int = Field(default=0, ge=0)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @property
+    def architecture(self) -> str:
+        """The name the catalog knows."""
+        return self.as_ or self.name
+
+
+class ProtocolEntry(StrictModel):
+    """A protocol of the grid with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name with the options that differ from the defaults, as tables show it."""
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name} ({shown})" if shown else self.name
+
+
+class PoolingEntry(StrictModel):
+    """How slices become one vector a modality, and modalities one vector a case."""
+
+    slices: Literal["mean", "max"] = "mean"
+    modalities: Literal["concat", "mean"] = "concat"
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _one_key(value: Any) -> Any:
+    """`knn` or `{knn: {…}}`, as the study file writes protocols."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        ((name, options),) = value.items()
+        return {"name": name, "options": options or {}}
+    return value
+
+
+def _unique(entries: list[Any]) -> list[Any]:
+    names = [getattr(entry, "label", None) or getattr(entry, "name", entry) for entry in entries]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands here twice; give each entry a name of its own")
+    return entries
+
+
+class Study(StrictModel):
+    """A grid of cells: cohorts × backbones × protocols × seeds."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
+    cohorts: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
+    backbones: Annotated[
+        list[Annotated[BackboneEntry, BeforeValidator(_named)]], Field(min_length=1), AfterValidator(_unique)
+    ]
+    protocols: Annotated[
+        list[Annotated[ProtocolEntry, BeforeValidator(_one_key)]],
+        Field(min_length=1),
+        AfterValidator(_unique),
+    ]
+    image: Image = Image()
+    pooling: PoolingEntry = PoolingEntry()
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
+    resamples: Annotated[int, Field(ge=100)] = 2000
+
+    def resolved(self) -> str:
+        """The study as YAML with every default spelled out; reading it back gives the same study."""
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        plain["protocols"] = [{entry.name: entry.options} if entry.options else entry.name for entry in self.protocols]
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; cohort and weight paths in it are relative to it and come back absolute.
+
+    Raises UsageError naming the line and the nearest known key, and for files that are not there.
+    """
+    study = read_yaml(path, Study, "study file")
+    base = path.resolve().parent
+    cohorts = [str(_existing(base / name, f"cohort {name!r}", path)) for name in study.cohorts]
+    backbones = [_located(entry, base, path) for entry in study.backbones]
+    return study.model_copy(update={"cohorts": cohorts, "backbones": backbones})
+
+
+def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
+    if entry.weights is None or entry.weights.split(":")[0] in ("random", "hub"):
+        return entry
+    weights = _existing(base / entry.weights, f"weights {entry.weights!r} of backbone {entry.name!r}", path)
+    return entry.model_copy(update={"weights": str(weights)})
+
+
+def _existing(found: Path, what: str, study: Path) -> Path:
+    if not found.is_file():
+        raise UsageError(f"The study file {study} names the {what}, but there is no file {found}.")
+    return found

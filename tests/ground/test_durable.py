@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from radapt.durable import atomic_path, write_json, write_text
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "pictures"
+    for name in ("first", "second"):
+        with atomic_path(path, folder=True) as part:
+            (part / name).write_text(name)
+    assert [item.name for item in path.iterdir()] == ["second"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "pictures", folder=True) as part:
+        (part / "first").write_text("first")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_undefined_numbers_become_null_and_numpy_numbers_become_plain(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    value = {"auroc": float("nan"), "n": np.int64(3), "values": (1.5, np.float32("inf")), "path": Path("a/b")}
+    write_json(tmp_path / "value.json", value)
+    assert json.loads((tmp_path / "value.json").read_text()) == {
+        "auroc": None,
+        "n": 3,
+        "values": [1.5, None],
+        "path": "a/b",
+    }
+
+
+def test_written_files_obey_the_umask(tmp_path: Path) -> None:
+    write_text(tmp_path / "ours", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from radapt.errors import DataError, suggest
+from radapt.locations import Location
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.nii.gz", Location(Path("a.nii.gz"))),
+        ("b/file.npz::train_images[17]", Location(Path("b/file.npz"), "train_images", 17)),
+        ("file.npz::volume", Location(Path("file.npz"), "volume")),
+        ("folder::series-0123456789ab", Location(Path("folder"), "series-0123456789ab")),
+    ],
+)
+def test_a_location_reads_back_as_it_was_written(text: str, expected: Location) -> None:
+    assert Location.parse(text) == expected
+    assert str(expected) == text
+
+
+def test_a_relative_path_starts_at_the_base_and_an_absolute_one_does_not() -> None:
+    assert Location.parse("a.png", Path("/data")).path == Path("/data/a.png")
+    assert Location.parse("/else/a.png", Path("/data")).path == Path("/else/a.png")
+
+
+@pytest.mark.parametrize("text", ["::a[1]", "f.npz::", "f.npz::a[-1]", "f.npz::a[x]", "f.npz::[3]", "f.npz::a[1][2]"])
+def test_a_location_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="not understood"):
+        Location.parse(text)
+
+
+def test_suggestions_ignore_case_and_list_what_is_known() -> None:
+    assert suggest("LABEL", ["label", "site"]) == "Did you mean 'label'? Known: label, site."
+    assert suggest("zzz", ["label", "site"]) == "Known: label, site."
