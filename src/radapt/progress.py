@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a plain line now and then in a log, nothing for tiny work."""
+"""How far long work has come: a bar on a terminal, plain lines in a log, nothing for tiny work."""
 
 import sys
 import time

@@ -1,0 +1,144 @@
+"""The features of a cohort: a row per slice and modality, and their means or maxima per case."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from radapt.cohorts.cohort import Cohort
+from radapt.digests import digest
+from radapt.durable import atomic_path
+from radapt.errors import UsageError, suggest
+from radapt.features.store import FeatureStore
+
+SegmentKind = Literal["cls", "patch_mean"]
+SliceReduction = Literal["mean", "max"]
+
+_CHUNK_BYTES = 16 << 20
+
+
+class Segment(NamedTuple):
+    """Columns start ≤ column < stop of a row: one token kind of one layer (-1: the last block)."""
+
+    layer: int
+    kind: SegmentKind
+    start: int
+    stop: int
+
+
+def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Segment, ...]:
+    """The segments of a row: the CLS of every layer, then the patch mean of every layer, layers in order.
+
+    So that the CLS of the last n blocks, what probes ask for most, are columns that lie side by side.
+    """
+    segments, start = [], 0
+    kinds: tuple[SegmentKind, ...] = ("cls", "patch_mean")
+    for kind in kinds:
+        for layer, width in zip(layers, widths, strict=True):
+            segments.append(Segment(layer, kind, start, start + width))
+            start += width
+    return tuple(segments)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one backbone sees in each slice of each modality of each case of a cohort.
+
+    `backbone` is its name and `identity` says which weights. `keys` holds, per case, the store's key of each
+    modality, None where the case lacks it. `config` is what decided the numbers, in words. Rows have `width`
+    (D) float32 columns, divided into `segments`. Everything lies in files; nothing is held in memory.
+    """
+
+    cohort: Cohort
+    backbone: str
+    identity: str
+    dtype: str
+    layers: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    config: Mapping[str, Any]
+    keys: tuple[tuple[str | None, ...], ...]
+    store: FeatureStore
+
+    @property
+    def width(self) -> int:
+        return self.segments[-1].stop
+
+    @cached_property
+    def presence(self) -> np.ndarray:
+        """(N, M) bool: which modality each case has."""
+        flat = [[key is not None for key in row] for row in self.keys]
+        return np.asarray(flat, dtype=bool).reshape(self._shape)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(N, M) int64: how many slices; 0 for a modality the case lacks."""
+        flat = [[self.store.entry(key).rows if key else 0 for key in row] for row in self.keys]
+        return np.asarray(flat, dtype=np.int64).reshape(self._shape)
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex digits of the images of every case in order and of all that made the numbers."""
+        return digest([dict(self.config), list(self.cohort.modalities), [list(row) for row in self.keys]])
+
+    def slices(self, case_index: int, modality: str) -> np.ndarray:
+        """Rows (n, D) of one image as a mapped, read-only view; (0, D) if the case lacks the modality."""
+        if modality not in self.cohort.modalities:
+            raise UsageError(f"Unknown modality {modality!r}. {suggest(modality, self.cohort.modalities)}")
+        key = self.keys[case_index][self.cohort.modalities.index(modality)]
+        return self.store.view(self.store.entry(key)) if key else self._no_rows
+
+    def pooled(self, slices: SliceReduction = "mean") -> np.ndarray:
+        """(N, M, D) float32: mean or maximum over the slices of each image, NaN where a modality is missing.
+
+        A read-only map of a file beside the store, written at the first call in one pass over the rows.
+        """
+        if slices not in ("mean", "max"):
+            raise UsageError(f"Slices cannot be pooled by {slices!r}. {suggest(slices, ('mean', 'max'))}")
+        path = self.store.folder / "pooled" / f"{self.digest}-{slices}.npy"
+        shape = (*self._shape, self.width)
+        if (ready := _open_array(path, shape)) is not None:
+            return ready
+        with atomic_path(path) as part, part.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in self._pooled_blocks(slices):
+                file.write(block.tobytes())
+        written = _open_array(path, shape)
+        return written if written is not None else np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _pooled_blocks(self, slices: SliceReduction) -> Iterator[np.ndarray]:
+        cases, modalities = self._shape
+        step = max(1, _CHUNK_BYTES // max(1, modalities * self.width * 4))
+        for first in range(0, cases, step):
+            rows = self.keys[first : first + step]
+            block = np.full((len(rows), modalities, self.width), np.nan, dtype="<f4")
+            for case, keys in enumerate(rows):
+                for modality, key in enumerate(keys):
+                    if key:
+                        block[case, modality] = _reduce(self.store.read(self.store.entry(key)), slices)
+            yield block
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self.keys), len(self.cohort.modalities)
+
+    @property
+    def _no_rows(self) -> np.ndarray:
+        return np.empty((0, self.width), dtype=np.float32)
+
+
+def _reduce(rows: np.ndarray, slices: SliceReduction) -> np.ndarray:
+    """(n, D) → (D,); sums in float64 so that a thousand slices cost no digits."""
+    return rows.max(axis=0) if slices == "max" else rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _open_array(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mapped array at `path`, or None if it is absent or not what was written there."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return array if array.shape == shape and array.dtype == np.float32 else None

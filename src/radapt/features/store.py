@@ -1,0 +1,193 @@
+"""Feature rows on disk: content-addressed, append-only, safe to kill at any moment and to share.
+
+A store is a folder of shards. Each process that writes has shards of its own, so nobody waits for a lock:
+
+    config.json                 what decides the numbers, in words, and the width D of a row
+    <shard>.f32                 rows of D little-endian float32, one after the other
+    <shard>.jsonl               a line per image, written and synced after its rows: key, start, rows, CRC
+    <shard>.ok                  size and time of the .f32 file when its CRCs were last found right
+
+A line that broke off, rows that are not there, and rows whose CRC is wrong do not count: their images are
+simply not in the store and are computed again.
+"""
+
+import contextlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from radapt.durable import write_text
+from radapt.errors import DataError
+
+_ROW = np.dtype("<f4")
+_FLUSH_EVERY_S = 2.0  # what a kill can cost
+_FLUSH_EVERY_BYTES = 64 << 20
+
+
+class Entry(NamedTuple):
+    """Where the rows of one image lie: shard number, first row, number of rows."""
+
+    shard: int
+    start: int
+    rows: int
+
+
+class FeatureStore:
+    """Rows of `width` float32 by key, in `folder`. Opening reads the index lines, not the rows.
+
+    Rows of a shard whose CRCs have not been checked since it last changed are read once on opening.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder, self.width = folder, width
+        self._entries: dict[str, Entry] = {}
+        self._shards: list[Path] = []
+        self._maps: dict[int, np.ndarray] = {}
+        for index in sorted(folder.glob("*.jsonl")):
+            self._open_shard(index.with_suffix(".f32"))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, key: str) -> Entry:
+        return self._entries[key]
+
+    def view(self, entry: Entry) -> np.ndarray:
+        """Rows (n, D) as a read-only view of the mapped file; nothing is read until it is looked at."""
+        if entry.shard not in self._maps:
+            self._maps[entry.shard] = _map(self._shards[entry.shard], self.width)
+        return self._maps[entry.shard][entry.start : entry.start + entry.rows]
+
+    def read(self, entry: Entry) -> np.ndarray:
+        """Rows (n, D) as a copy: for passes over everything, which would otherwise map the whole store."""
+        offset = entry.start * self.width * _ROW.itemsize
+        rows = np.fromfile(self._shards[entry.shard], _ROW, entry.rows * self.width, offset=offset)
+        return rows.reshape(entry.rows, self.width)
+
+    def writer(self) -> "ShardWriter":
+        """A new shard to append to; open the store again to see what it wrote."""
+        return ShardWriter(self.folder, self.width)
+
+    def _open_shard(self, path: Path) -> None:
+        if not path.exists():
+            return
+        lines = list(_index_lines(path.with_suffix(".jsonl")))
+        stamp, rows = _stamp(path), path.stat().st_size // (self.width * _ROW.itemsize)
+        lines = [line for line in lines if line.start + line.rows <= rows]
+        if not _is_stamped(path, stamp):
+            mapped = _map(path, self.width)
+            sound = [line for line in lines if zlib.crc32(mapped[line.start : line.start + line.rows].data) == line.crc]
+            if len(sound) == len(lines):
+                _write_stamp(path, stamp)
+            lines = sound
+        for line in lines:
+            self._entries.setdefault(line.key, Entry(len(self._shards), line.start, line.rows))
+        self._shards.append(path)
+
+
+class ShardWriter:
+    """Appends the rows of whole images to a shard of its own; a context manager that flushes at the end.
+
+    Rows are gathered in memory and written about every two seconds: first the rows, synced, then their index
+    lines, synced. Files appear with the first flush. After a flush that failed the writer is of no more use.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self._path = folder / f"{os.getpid():x}-{os.urandom(6).hex()}.f32"
+        self._width, self._rows = width, 0
+        self._data: list[bytes] = []
+        self._lines: list[str] = []
+        self._bytes, self._last = 0, time.monotonic()
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, key: str, rows: np.ndarray) -> None:
+        """Take the rows (n, D) of one image; n ≥ 1."""
+        if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows):
+            raise ValueError(f"Expected at least one row of {self._width} numbers for {key}, got {rows.shape}.")
+        data = np.ascontiguousarray(rows, _ROW).tobytes()
+        line = {"key": key, "start": self._rows, "rows": len(rows), "crc": zlib.crc32(data)}
+        self._data.append(data)
+        self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
+        self._rows, self._bytes = self._rows + len(rows), self._bytes + len(data)
+        if self._bytes >= _FLUSH_EVERY_BYTES or time.monotonic() - self._last >= _FLUSH_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put everything taken so far on disk. Raises DataError when the disk does not take it."""
+        if self._lines:
+            try:
+                _append(self._path, b"".join(self._data))
+                _append(self._path.with_suffix(".jsonl"), "".join(self._lines).encode())
+            except OSError as error:
+                self._rows = 0  # where the next row would lie is unknown now, and nobody may vouch for the rest
+                reason = error.strerror or error
+                raise DataError(f"Features cannot be written to {self._path.parent}: {reason}.") from error
+            finally:
+                self._data, self._lines, self._bytes = [], [], 0
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Flush, and vouch for the shard so that the next opening need not read it."""
+        self.flush()
+        if self._rows:
+            _write_stamp(self._path, _stamp(self._path))
+
+
+class _Line(NamedTuple):
+    key: str
+    start: int
+    rows: int
+    crc: int
+
+
+def _index_lines(path: Path) -> Iterator[_Line]:
+    """The whole lines of an index; the first one that broke off or is not understood ends it."""
+    for text in path.read_bytes().splitlines(keepends=True):
+        if not text.endswith(b"\n"):
+            return
+        try:
+            line = _Line(**json.loads(text))
+        except (ValueError, TypeError):
+            return
+        yield line
+
+
+def _map(path: Path, width: int) -> np.ndarray:
+    rows = path.stat().st_size // (width * _ROW.itemsize)
+    return np.memmap(path, _ROW, "r", shape=(rows, width)) if rows else np.empty((0, width), _ROW)
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _stamp(path: Path) -> str:
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}\n"
+
+
+def _is_stamped(path: Path, stamp: str) -> bool:
+    mark = path.with_suffix(".ok")
+    return mark.exists() and mark.read_text(encoding="utf-8") == stamp
+
+
+def _write_stamp(path: Path, stamp: str) -> None:
+    with contextlib.suppress(OSError):  # a store that may only be read is checked at every opening
+        write_text(path.with_suffix(".ok"), stamp)
