@@ -7,10 +7,11 @@ its digest once and not at every start.
 import hashlib
 import json
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.locations import Location
 
 _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
@@ -31,13 +32,23 @@ def digest_file(path: Path) -> str:
 class ByteDigests:
     """Digests of the bytes behind locations, remembered on disk in `folder`.
 
-    Safe with several processes: the memory is an SQLite file, and losing it costs time only.
+    Safe with several threads and processes: the memory is an SQLite file, and losing it costs time only.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._memory = sqlite3.connect(folder / "digests.sqlite", timeout=60, isolation_level=None)
-        self._memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+        path = folder / "digests.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._memory = _open(path)
+            except sqlite3.DatabaseError:
+                path.unlink()  # broken; what it remembered can be computed again
+                self._memory = _open(path)
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(
+                f"The cache folder {folder} cannot be written ({error}). Give another with --cache or $RADAPT_CACHE."
+            ) from error
+        self._lock = threading.Lock()
 
     def of(self, location: Location) -> str:
         """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array.
@@ -59,9 +70,19 @@ class ByteDigests:
         key = str(path.resolve())
         facts = path.stat()
         stamp = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
-        row = self._memory.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
+        with self._lock:
+            row = self._memory.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
         if row is not None and row[0] == stamp:
             return str(row[1])
         found = digest_file(path)
-        self._memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, found))
+        with self._lock:
+            self._memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, found))
         return found
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    memory = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    # Nothing here is worth a disk flush per image: after a crash it is only computed again.
+    memory.execute("PRAGMA synchronous = OFF")
+    memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+    return memory

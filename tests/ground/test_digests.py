@@ -1,10 +1,11 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from radapt.digests import ByteDigests, digest, digest_file
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.locations import Location
 
 
@@ -60,3 +61,25 @@ def test_the_names_of_a_series_do_not_matter_and_its_bytes_do(tmp_path: Path) ->
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.nii"):
         ByteDigests(tmp_path / "cache").of(Location(tmp_path / "gone.nii"))
+
+
+def test_a_broken_memory_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "digests.sqlite").write_bytes(b"not a database, but long enough to look at" * 40)
+    (tmp_path / "a.nii").write_bytes(b"one")
+    assert ByteDigests(tmp_path).of(Location(tmp_path / "a.nii")) == digest_file(tmp_path / "a.nii")
+
+
+def test_a_cache_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="--cache"):
+        ByteDigests(tmp_path / "file" / "cache")
+
+
+def test_many_threads_may_ask_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.nii" for index in range(40)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    digests = ByteDigests(tmp_path / "cache")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: digests.of(Location(path)), paths * 2))
+    assert found == [digest_file(path) for path in paths * 2]
