@@ -1,0 +1,36 @@
+"""Numbers and their intervals. Plain arrays in, plain numbers out: this room knows nothing of images or
+models.
+
+`score` gives the whole table of a classification with 95 % bootstrap intervals by patient. The point metrics
+are plain functions of truth and predictions with optional case weights, one set or many at once. An undefined
+number is NaN and counted; whether it is undefined depends on the truth alone. `docs/statistics.md` says it on
+one page.
+"""
+
+from radapt.metrics.bootstrap import multiplicities, percentile_interval, units_of
+from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
+from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
+from radapt.metrics.curves import roc_curve
+from radapt.metrics.ranking import auroc, average_precision
+from radapt.metrics.score import point_scores, score
+
+__all__ = [
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "balanced_accuracy",
+    "brier",
+    "confusion_matrix",
+    "ece",
+    "f1",
+    "log_loss",
+    "mcc",
+    "multiplicities",
+    "percentile_interval",
+    "point_scores",
+    "quadratic_kappa",
+    "reliability_bins",
+    "roc_curve",
+    "score",
+    "units_of",
+]

@@ -1,0 +1,93 @@
+"""From predictions to a table of numbers with intervals by patient."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from radapt.errors import DataError
+from radapt.metrics.bootstrap import percentile_interval, replicates
+from radapt.metrics.checks import Predictions, checked
+from radapt.metrics.panel import OVERALL, MultiLabel, SingleLabel
+
+RESAMPLES = 2000
+COLUMNS = ("metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined")
+
+
+def score(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    patients: Sequence[object] | np.ndarray,
+    *,
+    task: str,
+    outputs: Sequence[str],
+    ordered: bool = False,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Every number of a classification, one row each, with its 95 % bootstrap interval by patient.
+
+    `truth` is (N,) class indices with -1 for unlabelled, or for `task` 'multilabel' (N, F) with 1, 0 and NaN
+    for unknown. `probabilities` is (N, C), both columns also for 'binary', or (N, F). `patients` (N,) names
+    each case's patient. `outputs` names the columns. `ordered` adds the quadratic kappa of a single-label
+    task.
+
+    Rows: auroc, average_precision, balanced_accuracy, mcc, f1, accuracy, log_loss, brier, ece [,
+    quadratic_kappa], then auroc, average_precision, sensitivity, specificity and f1 of each output as
+    `<metric>:<output>`, a class against the rest. For a binary task auroc and average_precision take the
+    second class as the positive one; else they, and always f1 and balanced_accuracy, are means over the
+    outputs that hold both kinds of truth; with several findings every number is a mean over findings.
+    Decisions: the highest probability, the first of equals; a finding above 0.5.
+
+    Columns: metric, value, ci_low, ci_high, n_patients (patients with a case that entered), n_scored and
+    n_unscored (cases that entered, and did not), n_undefined (outputs a mean leaves out for want of truth; 1
+    for an undefined number of one output or of all). An undefined number is NaN with n_scored 0. The interval
+    is NaN if the number is, with fewer than two patients, with `resamples` 0, and if the number is undefined
+    in more than half of the replicates. The same `rng` state gives the same table.
+
+    Raises DataError for shapes that do not fit, NaN predictions, and truth or probabilities out of range.
+    """
+    outputs = [str(name) for name in outputs]
+    if len(set(outputs)) != len(outputs) or not outputs:
+        raise DataError(f"Outputs must have names that differ; got {outputs}.")
+    if resamples < 0:
+        raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
+    given = checked(truth, probabilities, patients, task, len(outputs))
+    panel = _panel(given, task, outputs, ordered)
+    values = panel.numbers(np.ones((given.units, 1)))
+    drawn = replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0)
+    rows = [_row(name, float(value[0]), drawn.get(name), given, panel) for name, value in values.items()]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.iloc[_order(table["metric"])].reset_index(drop=True)
+
+
+def point_scores(truth: np.ndarray, probabilities: np.ndarray, *, task: str, ordered: bool = False) -> dict[str, float]:
+    """The overall numbers of `score` without intervals, by name: what is chosen by on a validation split."""
+    outputs = [str(index) for index in range(np.shape(probabilities)[-1])]
+    given = checked(truth, probabilities, np.arange(len(truth)), task, len(outputs))
+    values = _panel(given, task, outputs, ordered).numbers(np.ones((given.units, 1)))
+    return {name: float(value[0]) for name, value in values.items() if ":" not in name}
+
+
+def _panel(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> SingleLabel | MultiLabel:
+    return MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered)
+
+
+def _row(
+    name: str, value: float, drawn: np.ndarray | None, given: Predictions, panel: SingleLabel | MultiLabel
+) -> tuple[object, ...]:
+    undefined = np.isnan(value)
+    entered = np.zeros(len(given.truth), dtype=bool) if undefined else panel.entered(name)
+    patients = len(np.unique(given.unit[entered]))
+    # One patient drawn again and again never varies: an interval of no width would claim certainty.
+    known = drawn is not None and patients > 1
+    low, high = percentile_interval(drawn) if known and drawn is not None else (np.nan, np.nan)
+    scored = int(entered.sum())
+    left_out = max(panel.left_out(name), int(undefined))
+    return name, value, low, high, patients, scored, len(entered) - scored, left_out
+
+
+def _order(metrics: pd.Series) -> np.ndarray:
+    overall = [*OVERALL, "quadratic_kappa"]
+    place = [overall.index(name) if name in overall else len(overall) for name in metrics]
+    return np.argsort(place, kind="stable")
