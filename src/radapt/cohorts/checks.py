@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.problem import Problem, Severity
 
 _SPLIT_WORDS = {"training": "train", "tr": "train", "valid": "val", "validation": "val", "dev": "val",
@@ -39,22 +39,6 @@ def one_split_per_patient(
     return problems
 
 
-def shared_images(cases: Sequence[Case], file: str) -> list[Problem]:
-    """A warning for every image that is listed for two cases."""
-    first: dict[object, Case] = {}
-    problems = []
-    for case in cases:
-        for location in case.images.values():
-            other = first.setdefault(location, case)
-            if other is not case:
-                message = (
-                    f"Its image {location.path.name} is also that of case {other.case!r} (row {other.row})."
-                )
-                fix = "List every image once, else the same picture may be learnt from and tested on."
-                problems.append(Problem("warning", "shared-image", message, case.case, case.row, file, fix))
-    return problems
-
-
 def enough_of_every_class(cohort: Cohort, file: str) -> list[Problem]:
     """Fewer labelled cases than classes, and splits that hold one class only.
 
@@ -65,16 +49,15 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[Problem]:
         return _findings(cohort, file)
     if not cohort.classes:
         return []
+    if len(cohort.classes) == 1:
+        message = f"Every label is {cohort.classes[0]!r}; a classification needs two classes or more."
+        return [_problem("error", "one-class", message, file, "Correct the labels, or empty the column.")]
     labelled = [case for case in cohort if case.label is not None]
     if not labelled:
         return [_problem("warning", "no-labels", "Classes are named, but no case has a label.", file)]
     if len(labelled) < len(cohort.classes):
         message = f"{len(labelled)} labelled cases are fewer than the {len(cohort.classes)} classes."
-        return [
-            _problem(
-                "error", "too-few-cases", message, file, "Add cases, or name only the classes there are."
-            )
-        ]
+        return [_problem("error", "too-few-cases", message, file, "Add cases, or name only the classes there are.")]
     problems = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for case in labelled:
@@ -87,23 +70,15 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[Problem]:
     return problems
 
 
-def _one_class(
-    word: str, count: Counter[str], classes: tuple[str, ...], absent: list[str], file: str
-) -> list[Problem]:
+def _one_class(word: str, count: Counter[str], classes: tuple[str, ...], absent: list[str], file: str) -> list[Problem]:
     severity: Severity = "error" if word == "train" else "warning"
     if len(count) < 2:
         what = f"only cases of the class {next(iter(count))!r}" if count else "no labelled case"
-        fix = (
-            "Train needs two classes or more."
-            if word == "train"
-            else "Numbers that need two classes will be NaN."
-        )
+        fix = "Train needs two classes or more." if word == "train" else "Numbers that need two classes will be NaN."
         return [_problem(severity, "one-class", f"Split {word!r} holds {what}.", file, fix)]
     missing = [name for name in classes if not count[name] and name not in absent]
     if missing:
-        return [
-            _problem("warning", "missing-class", f"Split {word!r} holds no case of {_names(missing)}.", file)
-        ]
+        return [_problem("warning", "missing-class", f"Split {word!r} holds no case of {_names(missing)}.", file)]
     return []
 
 
@@ -119,9 +94,7 @@ def _findings(cohort: Cohort, file: str) -> list[Problem]:
         ]
         if word == "train" and len(lacking) == len(cohort.findings):
             message = f"Split {word!r} holds no finding that is both present and absent."
-            problems.append(
-                _problem("error", "one-class", message, file, "Train needs both for a finding or more.")
-            )
+            problems.append(_problem("error", "one-class", message, file, "Train needs both for a finding or more."))
         elif lacking:
             message = f"Split {word!r} does not hold both cases with and without {_names(lacking)}."
             fix = "Numbers that need both will be NaN there."

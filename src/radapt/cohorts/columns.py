@@ -43,9 +43,7 @@ def sort_columns(names: list[str], file: str) -> tuple[Columns, list[Problem]]:
             images["image"] = name
         elif name not in RESERVED:
             if near := near_reserved(name):
-                wrong(
-                    "unknown-column", f"Unknown column {name!r}.", f"Did you mean {near!r}? Else rename it."
-                )
+                wrong("unknown-column", f"Unknown column {name!r}.", f"Did you mean {near!r}? Else rename it.")
             metadata.append(name)
     if "image" in names and len(images) > 1:
         wrong("mixed-images", "The table has both 'image' and 'image:<modality>' columns.", "Rename 'image'.")
@@ -65,9 +63,7 @@ def patient_like(columns: Columns) -> str | None:
     """A metadata column that looks like the patient, in a table without a `patient` column."""
     if "patient" in columns.has:
         return None
-    plain = {
-        name.lower().replace("_", "").replace(" ", "").replace("-", ""): name for name in columns.metadata
-    }
+    plain = {name.lower().replace("_", "").replace(" ", "").replace("-", ""): name for name in columns.metadata}
     return next((plain[word] for word in _PATIENT_LIKE if word in plain), None)
 
 

@@ -117,9 +117,7 @@ class _Reader:
     def _split(self, node: yaml.Node) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if not isinstance(node, yaml.MappingNode):
-            self._say(
-                node, "'split' must hold 'seed', 'val' and 'test', such as {seed: 0, val: 0.15, test: 0.2}."
-            )
+            self._say(node, "'split' must hold 'seed', 'val' and 'test', such as {seed: 0, val: 0.15, test: 0.2}.")
             return {}
         for key, value in self._items(node, ("seed", "val", "test"), "split: "):
             self._take(found, key, _seed if key == "seed" else _share, value)
@@ -137,9 +135,7 @@ class _Reader:
         except _WrongError as wrong:
             self.wrong.append(f"line {wrong.line}: '{key}' {wrong}")
 
-    def _items(
-        self, node: yaml.MappingNode, known: tuple[str, ...], prefix: str
-    ) -> list[tuple[str, yaml.Node]]:
+    def _items(self, node: yaml.MappingNode, known: tuple[str, ...], prefix: str) -> list[tuple[str, yaml.Node]]:
         kept: dict[str, yaml.Node] = {}
         for key_node, value in node.value:
             key = str(key_node.value)
@@ -201,9 +197,7 @@ def _share(node: yaml.Node) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise _WrongError(
-            node, f"is {node.value!r}, expected a share of the patients from 0 to below 1, such as 0.2."
-        )
+        raise _WrongError(node, f"is {node.value!r}, expected a share of the patients from 0 to below 1, such as 0.2.")
     return share
 
 
@@ -215,9 +209,7 @@ def _classes(node: yaml.Node) -> tuple[str, ...]:
     if twice:
         raise _WrongError(node, f"names {twice[0]!r} twice; every class needs its own name.")
     if len(names) < 2:
-        raise _WrongError(
-            node, f"names {len(names)} class{'' if len(names) == 1 else 'es'}, expected at least 2."
-        )
+        raise _WrongError(node, f"names {len(names)} class{'' if len(names) == 1 else 'es'}, expected at least 2.")
     return names
 
 
@@ -236,7 +228,5 @@ def _mask_labels(node: yaml.Node) -> dict[int, str]:
 
 def _source(node: yaml.Node) -> dict[str, str]:
     if not isinstance(node, yaml.MappingNode):
-        raise _WrongError(
-            node, "must hold lines such as 'title: ...', 'licence: ...', 'url: ...', 'version: ...'."
-        )
+        raise _WrongError(node, "must hold lines such as 'title: ...', 'licence: ...', 'url: ...', 'version: ...'.")
     return {str(key.value): "" if _empty(value) else _text(value) for key, value in node.value}

@@ -9,6 +9,7 @@ import numpy as np
 from radapt.errors import suggest
 
 _WHOLE = re.compile(r"-?\d+(\.0*)?")
+_BAD = -1  # no finding has this value
 
 
 @dataclass(frozen=True)
@@ -32,42 +33,34 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
     """
     plain = [text.strip() for text in texts]
     names = classes or _infer(plain)
-    meaning = {name: index for index, name in enumerate(names)}
+    meaning: dict[str, int | None] = {name: index for index, name in enumerate(names)}
     if not any(_WHOLE.fullmatch(name) for name in names):
         meaning |= {str(index): index for index in range(len(names))}
-    values: list[int | None] = []
-    wrong: dict[int, tuple[str, str]] = {}
-    for place, text in enumerate(plain):
-        index = meaning.get(text)
-        if index is None and text:
-            index = meaning.get(_whole(text))
-        if index is None and text:
-            wrong[place] = (f"Label {text!r} is not one of the classes.", suggest(text, names))
-        values.append(index)
-    return Labels(names, values, wrong)
+    meaning = {text: meaning.get(text, meaning.get(_whole(text))) for text in set(plain)}
+    wrong = {
+        place: (f"Label {text!r} is not one of the classes.", suggest(text, names))
+        for place, text in enumerate(plain)
+        if text and meaning[text] is None
+    }
+    return Labels(names, [meaning[text] for text in plain], wrong)
 
 
 def parse_finding(texts: Sequence[str], finding: str) -> Labels:
     """Read a `label:<finding>` column: 1 present, 0 absent, empty unknown."""
-    values: list[int | None] = []
-    wrong: dict[int, tuple[str, str]] = {}
-    for place, text in enumerate(texts):
-        plain = _whole(text.strip())
-        if plain not in ("", "0", "1"):
-            wrong[place] = (
-                f"Finding {finding!r} is {text.strip()!r}.",
-                "Expected 1, 0 or empty (unknown).",
-            )
-        values.append(int(plain) if plain in ("0", "1") else None)
-    return Labels((), values, wrong)
+    known = {"": None, "0": 0, "1": 1}
+    meaning = {text: known.get(_whole(text.strip()), _BAD) for text in set(texts)}
+    wrong = {
+        place: (f"Finding {finding!r} is {text.strip()!r}.", "Expected 1, 0 or empty (unknown).")
+        for place, text in enumerate(texts)
+        if meaning[text] == _BAD
+    }
+    return Labels((), [None if meaning[text] == _BAD else meaning[text] for text in texts], wrong)
 
 
 def label_array(classes: Labels | None, findings: Mapping[str, Labels], n: int) -> np.ndarray:
     """(n,) class index with -1 unlabelled, or (n, F) float with NaN unknown: what a stratified draw looks at."""
     if findings:
-        columns = [
-            [np.nan if value is None else value for value in found.values] for found in findings.values()
-        ]
+        columns = [[np.nan if value is None else value for value in found.values] for found in findings.values()]
         return np.asarray(columns, dtype=np.float64).reshape(len(findings), n).T
     values = classes.values if classes else [None] * n
     return np.asarray([-1 if value is None else value for value in values], dtype=np.int64)

@@ -14,16 +14,16 @@ class Places:
 
     def __init__(self, base: Path) -> None:
         self._base = base.absolute()
-        self._listings: dict[Path, frozenset[str]] = {}
+        self._listings: dict[str, frozenset[str]] = {}
 
     def parse(self, text: str) -> Location:
         """Raises DataError for a text that is not a location."""
         return Location.parse(text, self._base)
 
     def exists(self, location: Location) -> bool:
-        path = location.path
+        folder, name = os.path.split(location.path)
         # A listing misses what the file system folds (letter case), so a miss is asked again.
-        return path.name in self._names(path.parent) or path.exists()
+        return name in self._names(folder) or location.path.exists()
 
     def hint(self, location: Location) -> str:
         """What to do about a file that is not there."""
@@ -33,12 +33,10 @@ class Places:
             return "Use '/' between folders."
         if not folder.is_dir():
             return f"The folder {folder} does not exist."
-        near = difflib.get_close_matches(path.name, self._names(folder), n=1, cutoff=0.8)
-        return (
-            f"Did you mean {near[0]!r}?" if near else "Correct the path, or leave it empty if it is missing."
-        )
+        near = difflib.get_close_matches(path.name, self._names(str(folder)), n=1, cutoff=0.8)
+        return f"Did you mean {near[0]!r}?" if near else "Correct the path, or leave it empty if it is missing."
 
-    def _names(self, folder: Path) -> frozenset[str]:
+    def _names(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:
             try:
                 with os.scandir(folder) as entries:

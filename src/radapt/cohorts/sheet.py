@@ -33,9 +33,7 @@ def read_sheet(path: Path) -> tuple[Sheet | None, list[Problem]]:
     problems: list[Problem] = []
     sheet = _read_parquet(path, problems) if path.suffix.lower() == ".parquet" else _read_text(path, problems)
     if sheet is not None and not len(sheet) and not problems:
-        problems.append(
-            _error(path, "empty-table", "The table has a header but no rows.", fix="Add one row per case.")
-        )
+        problems.append(_error(path, "empty-table", "The table has a header but no rows.", fix="Add one row per case."))
     return sheet, problems
 
 
@@ -63,9 +61,7 @@ def _read_text(path: Path, problems: list[Problem]) -> Sheet | None:
         problems.append(_error(path, "bad-csv", f"The line cannot be read: {error}.", row=start, fix=fix))
         return None
     if not records:
-        problems.append(
-            _error(path, "empty-table", "The file is empty.", fix="Add a header and one row per case.")
-        )
+        problems.append(_error(path, "empty-table", "The file is empty.", fix="Add a header and one row per case."))
         return None
     return _assemble(path, delimiter, records, lines, problems)
 
@@ -74,9 +70,7 @@ def _decode(path: Path, problems: list[Problem]) -> str | None:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        problems.append(
-            _error(path, "unreadable-table", f"The file cannot be read: {error.strerror or error}.")
-        )
+        problems.append(_error(path, "unreadable-table", f"The file cannot be read: {error.strerror or error}."))
         return None
     try:
         return raw.decode("utf-8-sig")
@@ -127,9 +121,7 @@ def _names_are_sound(path: Path, header: list[str], problems: list[Problem]) -> 
 def _read_parquet(path: Path, problems: list[Problem]) -> Sheet | None:
     try:
         table = pd.read_parquet(path)
-    except (
-        Exception
-    ) as error:  # pyarrow raises a dozen kinds, OSError among them, for a file that is not parquet
+    except Exception as error:  # pyarrow raises a dozen kinds, OSError among them, for a file that is not parquet
         message = f"The file is not readable as parquet: {str(error).splitlines()[0]}."
         problems.append(_error(path, "unreadable-table", message))
         return None

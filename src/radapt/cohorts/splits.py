@@ -39,9 +39,7 @@ def draw_splits(
     words = _words_of_patients(keys, owner, given, previous or {})
     strata, labelled = _strata(labels, owner, len(keys))
     if not labelled.all():
-        words = [
-            "train" if not word and not known else word for word, known in zip(words, labelled, strict=True)
-        ]
+        words = ["train" if not word and not known else word for word, known in zip(words, labelled, strict=True)]
     shares = _shares(fractions, {str(word) for word in given})
     pool = np.array([not word or (word in shares) for word in words])
     free = np.array([not word for word in words])
@@ -117,9 +115,7 @@ def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[Problem]]
         return {}, [_unusable(path, f"cannot be read: {error}")]
     rows = list(csv.reader(io.StringIO(text, newline="")))
     if not rows or rows[0][:3] != _HEADER[:3] or any(len(row) != len(rows[0]) for row in rows[1:] if row):
-        return {}, [
-            _unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")
-        ]
+        return {}, [_unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")]
     if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
         message = f"The splits in it were drawn from another seed than {seed}; they are drawn anew."
         return {}, [Problem("warning", "splits-redrawn", message, file=path.name)]
@@ -146,6 +142,4 @@ def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int)
 
 
 def _unusable(path: Path, what: str) -> Problem:
-    return Problem(
-        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it."
-    )
+    return Problem("error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it.")

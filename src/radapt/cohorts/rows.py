@@ -1,0 +1,156 @@
+"""The cells of a table → ids, patients, labels and locations, row by row, collecting what is wrong on the
+way.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from radapt.cohorts.columns import Columns, patient_like
+from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
+from radapt.cohorts.places import Places
+from radapt.cohorts.problem import Problem, Severity
+from radapt.cohorts.sheet import Sheet
+from radapt.errors import DataError
+from radapt.locations import Location
+
+
+class Rows:
+    """The parsed columns of a table, each a list with one entry per row; `problems` grows as they are parsed.
+
+    Paths are taken from the folder of the table. `named` are the classes that cohort.yaml names, if any.
+    """
+
+    def __init__(self, sheet: Sheet, columns: Columns, named: tuple[str, ...]) -> None:
+        self.sheet, self.columns, self.named = sheet, columns, named
+        self.lines = sheet.rows
+        self.problems: list[Problem] = []
+        self._places = Places(sheet.path.parent)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        found = self._plain("case")
+        first: dict[str, int] = {}
+        for at, name in enumerate(found):
+            if not name:
+                fix = "Give every row a unique case, or delete the row."
+                self.say("error", "empty-case", "The case is empty.", at, fix)
+            elif first.setdefault(name, at) != at:
+                message = f"Case {name!r} is also in row {self.lines[first[name]]}."
+                self.say("error", "duplicate-case", message, at, "Give every row its own case.", name)
+        return found
+
+    @cached_property
+    def patients(self) -> list[str]:
+        if column := patient_like(self.columns):
+            message = f"Column {column!r} looks like the patient but is metadata; every case counts as one."
+            fix = "Rename it to 'patient', so that splits and intervals go by patient."
+            self.say("warning", "patient-column", message, fix=fix)
+        return [text or name for text, name in zip(self._plain("patient"), self.ids, strict=True)]
+
+    @cached_property
+    def sites(self) -> list[str | None]:
+        return [text or None for text in self._plain("site")]
+
+    @cached_property
+    def given_splits(self) -> list[str]:
+        return self._plain("split")
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Class labels, None in a table that has findings or nothing."""
+        if "label" in self.columns.has:
+            labels = parse_classes(self.sheet.columns["label"], self.named)
+            self._say_wrong(labels)
+            return labels if labels.classes else None
+        if self.named and not self.columns.findings:
+            return Labels(self.named, [None] * len(self), {})
+        return None
+
+    @cached_property
+    def findings(self) -> dict[str, Labels]:
+        names = list(self.columns.findings)
+        if "label" in self.columns.has or not names:
+            return {}
+        if self.named and set(self.named) != set(names):
+            message = f"cohort.yaml names the classes {', '.join(self.named)}; findings are {', '.join(names)}."
+            fix = "With several findings leave 'classes' out, or list exactly the findings."
+            self.say("error", "classes-and-findings", message, fix=fix)
+        elif self.named:
+            names = list(self.named)
+        columns = {name: self.sheet.columns[self.columns.findings[name]] for name in names}
+        found = {name: parse_finding(texts, name) for name, texts in columns.items()}
+        for finding in found.values():
+            self._say_wrong(finding)
+        return found
+
+    @cached_property
+    def label_array(self) -> np.ndarray:
+        """(N,) class index with -1 unlabelled, or (N, F) with NaN unknown."""
+        return label_array(self.labels, self.findings, len(self))
+
+    @cached_property
+    def images(self) -> dict[str, list[Location | None]]:
+        """For every modality the locations; None where it is empty or not there."""
+        cells = {name: self.sheet.columns[column] for name, column in self.columns.images.items()}
+        for at in range(len(self)):
+            if not any(column[at].strip() for column in cells.values()):
+                fix = "Give an image, or delete the row."
+                self.say("error", "no-image", "The case has no image at all.", at, fix)
+        self._check_shared(cells)
+        return {name: self._locations(texts, "Image") for name, texts in cells.items()}
+
+    @cached_property
+    def masks(self) -> list[Location | None]:
+        if "mask" not in self.columns.has:
+            return [None] * len(self)
+        return self._locations(self.sheet.columns["mask"], "Mask")
+
+    def say(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        at: int | None = None,
+        fix: str = "",
+        case: str | None = None,
+    ) -> None:
+        """Note a problem of the row at position `at`, or of the whole table."""
+        name = case if case or at is None else self.ids[at] or None
+        line = None if at is None else self.lines[at]
+        self.problems.append(Problem(severity, code, message, name, line, self.sheet.path.name, fix))
+
+    def _plain(self, column: str) -> list[str]:
+        return [text.strip() for text in self.sheet.columns.get(column, [""] * len(self))]
+
+    def _locations(self, texts: list[str], what: str) -> list[Location | None]:
+        return [self._location(at, text, what) if text.strip() else None for at, text in enumerate(texts)]
+
+    def _location(self, at: int, text: str, what: str) -> Location | None:
+        try:
+            location = self._places.parse(text)
+        except DataError as error:
+            self.say("error", "bad-location", str(error), at)
+            return None
+        if self._places.exists(location):
+            return location
+        hint = self._places.hint(location)
+        self.say("error", f"missing-{what.lower()}", f"{what} {text!r} does not exist.", at, hint)
+        return None
+
+    def _check_shared(self, cells: dict[str, list[str]]) -> None:
+        first: dict[str, int] = {}
+        for texts in cells.values():
+            for at, text in enumerate(texts):
+                if text.strip() and (other := first.setdefault(text, at)) != at:
+                    message = f"Its image {Path(text).name} is also that of row {self.lines[other]}."
+                    fix = "List an image once, else it may be learnt from and tested on."
+                    self.say("warning", "shared-image", message, at, fix)
+
+    def _say_wrong(self, labels: Labels) -> None:
+        for at, (message, fix) in labels.wrong.items():
+            self.say("error", "bad-label", message, at, fix)
