@@ -1,0 +1,5 @@
+"""`python -m radapt` is the command line."""
+
+from radapt.cli import main
+
+main()
