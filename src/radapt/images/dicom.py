@@ -1,0 +1,100 @@
+"""DICOM: one file, or a folder that holds a series."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from radapt.errors import DataError, suggest
+from radapt.images.dicom_frames import FIX, Frame, frames_of, is_image, read_header, series_key, sop_class
+from radapt.images.dicom_geometry import arrange, check_alike
+from radapt.images.dicom_pixels import read_pixels
+from radapt.images.raster import no_parts, without_equal_channels
+from radapt.images.reading import plain_voxels, reading
+from radapt.images.volume import Volume
+from radapt.images.window import Window
+from radapt.locations import Location
+
+
+def read_dicom(location: Location, modality: str | None = None) -> Volume:
+    """Read a DICOM file, or the series in a folder; `folder::series-<12 hex digits>` chooses one of several.
+
+    Frames are ordered by their position along the slice normal. A tilted gantry gives a sheared affine. Images
+    without position become a volume without orientation: one X-ray, or the frames of one file in stored order, with
+    PixelSpacing, else ImagerPixelSpacing, else 1 mm. Objects without a picture are skipped in folders and refused
+    alone. Raises DataError if the frames are not one volume, saying what differs.
+    """
+    path = location.path
+    if path.is_dir():
+        frames = _series(_frames_in(path), location)
+    else:
+        no_parts(location)
+        frames = _frames_of_file(path)
+    where = str(location)
+    check_alike(frames, where)
+    if frames[0].position_mm is not None and frames[0].orientation is not None:
+        order, affine = arrange(frames, where)
+        planes, window = _planes([frames[index] for index in order], frames)
+        return Volume(planes.transpose(2, 1, 0, *range(3, planes.ndim)), affine, modality, window)
+    if len({frame.path for frame in frames}) > 1:
+        raise DataError(
+            f"{where}: {len(frames)} images without a position (ImagePositionPatient), so their order is unknown. "
+            "Give each file as a case of its own."
+        )
+    planes, window = _planes(frames, frames)
+    rows, columns = frames[0].spacing_mm
+    return Volume.from_planes(planes, (frames[0].thickness_mm, rows, columns), modality, window)
+
+
+def _frames_of_file(path: Path) -> list[Frame]:
+    with reading(path, "DICOM", FIX):
+        header = read_header(path)
+        if header is None:
+            raise DataError(f"{path} is not a DICOM file.")
+        if not is_image(header, path):
+            raise DataError(f"{path} is not an image but {sop_class(header) or 'another object'}. Name an image file.")
+        return frames_of(header, path)
+
+
+def _frames_in(folder: Path) -> list[Frame]:
+    frames: list[Frame] = []
+    with reading(folder, "a DICOM series", "Check the folder."):
+        files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+        for path in files:
+            with reading(path, "DICOM", FIX):
+                header = read_header(path)
+                if header is not None and is_image(header, path):
+                    frames.extend(frames_of(header, path))
+    if not frames:
+        raise DataError(f"{folder} holds no DICOM image among {len(files)} files. Name the folder of one series.")
+    return frames
+
+
+def _series(frames: list[Frame], location: Location) -> list[Frame]:
+    by_key: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_key[series_key(frame.header.get("SeriesInstanceUID") or "")].append(frame)
+    if location.array is None and len(by_key) == 1:
+        return frames
+    if location.array is None:
+        found = ", ".join(
+            f"{key} ({len(items)} × {items[0].header.get('Modality') or 'image'})" for key, items in by_key.items()
+        )
+        raise DataError(
+            f"{location.path} holds {len(by_key)} series: {found}. "
+            f"Choose one by writing {location.path}::{next(iter(by_key))}, or give each a folder of its own."
+        )
+    if location.index is not None or location.array not in by_key:
+        raise DataError(f"{location} is not in the folder. {suggest(location.array, by_key)}")
+    return by_key[location.array]
+
+
+def _planes(ordered: list[Frame], stored: list[Frame]) -> tuple[np.ndarray, Window | None]:
+    """The planes of `ordered`, each file decoded once, and the window of the middle one."""
+    files: dict[Path, list[Frame]] = defaultdict(list)
+    for frame in stored:
+        files[frame.path].append(frame)
+    decoded = {path: read_pixels(frames) for path, frames in files.items()}
+    planes = np.stack([decoded[frame.path][0][frame.index] for frame in ordered])
+    window = decoded[ordered[len(ordered) // 2].path][1]
+    return plain_voxels(without_equal_channels(planes), ordered[0].path), window

@@ -1,0 +1,132 @@
+"""NIfTI-1 and NIfTI-2 files, plain or gzipped.
+
+The header is nibabel's; the voxels are read here, so that a broken gzip stream is noticed to its last byte and a
+volume is in memory once.
+"""
+
+import gzip
+import io
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from radapt.errors import DataError
+from radapt.images.reading import plain_voxels, reading
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+CHANNELS = "channels"
+"""`file.nii.gz::channels[k]` is the k-th volume of a file with four dimensions."""
+
+MAX_GZIP_RATIO = 1032
+"""DEFLATE cannot shrink bytes further than this; a header that promises more is wrong."""
+
+_TAIL = 1 << 20  # bytes read at a time behind the voxels, to reach gzip's checksum
+
+
+def read_nifti(location: Location, modality: str | None = None) -> Volume:
+    """Read a NIfTI volume; with `::channels[k]` the k-th volume of a 4D file.
+
+    Orientation: the sform if its code is set, else the qform, else the voxel sizes (nibabel's rule). Values are
+    scaled by scl_slope and scl_inter. RGB files give colour. Raises DataError for anything else.
+    """
+    path = location.path
+    if location.array is not None and (location.array != CHANNELS or location.index is None):
+        raise DataError(f"{location} is not understood; for one volume of a 4D NIfTI write {path}::{CHANNELS}[0].")
+    with reading(path, "NIfTI", "Was the copy or download interrupted? Copy or convert it again."), _open(path) as file:
+        header = _header(file, path)
+        shape = tuple(int(size) for size in header.get_data_shape())
+        raw = _voxels(file, path, header, shape)
+        raw, shape = _one_volume(raw, shape, location)
+        array = _scaled(_colour_last(raw), header, path)
+        affine = header.get_best_affine()
+    if array.ndim not in (3, 4):
+        raise DataError(f"{path} has shape {shape}, expected a 3D volume.")
+    try:
+        return Volume(array, affine, modality)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _open(path: Path) -> Any:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else path.open("rb")
+
+
+def _header(file: IO[bytes], path: Path) -> Any:
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    start = file.read(Nifti2Header.sizeof_hdr)
+    if start[344:348] in (b"n+1\0", b"ni1\0"):
+        kind: Any = Nifti1Header
+    elif start[4:8] in (b"n+2\0", b"ni2\0"):
+        kind = Nifti2Header
+    else:
+        raise DataError(f"{path} is not a NIfTI file: its header does not say so. Convert it to NIfTI.")
+    if start[344:347] == b"ni1" or start[4:7] == b"ni2":
+        raise DataError(f"{path} is the header of a two-file NIfTI. Save it as one .nii.gz file.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nibabel remarks on harmless header oddities
+        header = kind.from_fileobj(io.BytesIO(start[: kind.sizeof_hdr]), check=False)
+    shape = header.get_data_shape()
+    if not shape or min(shape) < 1:
+        raise DataError(f"{path} is empty: its header gives the size {tuple(int(size) for size in shape)}.")
+    return header
+
+
+def _voxels(file: IO[bytes], path: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:
+    dtype = header.get_data_dtype()
+    expected = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
+    stored = path.stat().st_size * (MAX_GZIP_RATIO if isinstance(file, gzip.GzipFile) else 1)
+    if expected > stored:
+        raise DataError(
+            f"{path} is cut off: size {shape} of {dtype} needs {expected} bytes, the file can hold {stored} at most."
+            " Was the copy or download interrupted? Copy it again."
+        )
+    file.seek(int(header.get_data_offset()))
+    buffer = bytearray(expected)
+    filled = file.readinto(buffer)  # type: ignore[attr-defined]
+    if filled < expected:
+        raise DataError(f"{path} is cut off: {filled} of {expected} bytes of voxels are there. Copy it again.")
+    while file.read(_TAIL):  # gzip compares its checksum at the end of the stream
+        pass
+    return np.frombuffer(buffer, dtype).reshape(shape, order="F")
+
+
+def _one_volume(raw: np.ndarray, shape: tuple[int, ...], location: Location) -> tuple[np.ndarray, tuple[int, ...]]:
+    while raw.ndim > 3 and raw.shape[-1] == 1 and location.index is None:
+        raw = raw[..., 0]
+    while raw.ndim < 3:
+        raw = raw[..., None]
+    if location.index is None and raw.ndim > 3:
+        raise DataError(
+            f"{location.path} has size {shape}: {raw[0, 0, 0].size} volumes in one file. Choose one by writing "
+            f"{location.path}::{CHANNELS}[0], or split it into one file per modality."
+        )
+    if location.index is None:
+        return raw, shape
+    raw = raw.reshape(*raw.shape[:3], -1, order="F")
+    if location.index >= raw.shape[3]:
+        raise DataError(f"{location} does not exist: the file holds {raw.shape[3]} volumes, counted from 0.")
+    return raw[..., location.index], shape
+
+
+def _colour_last(raw: np.ndarray) -> np.ndarray:
+    if raw.dtype.names is None:
+        return raw
+    return np.stack([raw[name] for name in raw.dtype.names[:3]], axis=-1)  # alpha is left out
+
+
+def _scaled(raw: np.ndarray, header: Any, path: Path) -> np.ndarray:
+    slope, intercept = header.get_slope_inter()
+    array = plain_voxels(raw, path)
+    if slope is None or (slope == 1 and intercept == 0):
+        return array
+    scaled = array.astype(np.float32)
+    scaled *= np.float32(slope)
+    scaled += np.float32(intercept)
+    return scaled

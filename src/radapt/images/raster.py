@@ -1,0 +1,70 @@
+"""PNG, JPEG, BMP and TIFF pictures, 1 to 16 bits or float, grey or colour."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from radapt.errors import DataError
+from radapt.images.reading import plain_voxels, reading
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+FORMATS = ("PNG", "JPEG", "BMP")
+"""What Pillow may open. Some of its other formats run external programs."""
+
+FIX = "Was the copy or download interrupted? Copy it again."
+
+
+def read_raster(location: Location, modality: str | None = None) -> Volume:
+    """Read a picture as a volume of one plane at 1 mm; its axial plane is the picture as a viewer shows it.
+
+    EXIF orientation is applied. 16-bit grey keeps its values; 16-bit colour PNG is read with 8 bits. Transparent
+    pixels fade into black. Colour whose three channels are equal everywhere is grey.
+    """
+    path = location.path
+    no_parts(location)
+    with reading(path, "a picture", FIX):
+        _check_end(path)
+        with Image.open(path, formats=FORMATS) as file:
+            file.load()
+            pixels = pillow_pixels(ImageOps.exif_transpose(file))
+    return Volume.from_planes(plain_voxels(without_equal_channels(pixels[None]), path), modality=modality)
+
+
+def pillow_pixels(image: Image.Image) -> np.ndarray:
+    """(H, W) or (H, W, 3) values of a Pillow image; palettes looked up, transparency laid over black."""
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        if image.mode.startswith("I"):
+            return np.asarray(image)  # one transparent grey level of a 16-bit picture: its value is its value
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, image).convert("RGB"))
+    if image.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        return np.asarray(image.convert("RGB"))
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    return np.asarray(image)
+
+
+def without_equal_channels(planes: np.ndarray) -> np.ndarray:
+    """(n, H, W) if the three channels of (n, H, W, 3) are equal: radiographs are often saved as grey colour."""
+    if planes.ndim == 4 and (planes[..., 0] == planes[..., 1]).all() and (planes[..., 0] == planes[..., 2]).all():
+        return planes[..., 0]
+    return planes
+
+
+def no_parts(location: Location) -> None:
+    """Raise DataError if `location` asks for a part of a file that has none."""
+    if location.array is not None:
+        raise DataError(f"{location}: this kind of file has no named parts. Write {location.path} alone.")
+
+
+def _check_end(path: Path) -> None:
+    """Pillow fills up pictures that lack only their last bytes; the end markers tell."""
+    content = path.read_bytes()
+    png_cut = content.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in content[-4096:]
+    # Inside JPEG's compressed data a byte FF is always followed by 00 or a restart marker.
+    jpeg_cut = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    if png_cut or jpeg_cut:
+        raise DataError(f"{path} is cut off: the end of the picture is missing. {FIX}")

@@ -1,0 +1,92 @@
+"""One way to read an image, whatever its format."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from radapt.errors import DataError
+from radapt.images.arrays import read_array
+from radapt.images.dicom import read_dicom
+from radapt.images.nifti import read_nifti
+from radapt.images.raster import read_raster
+from radapt.images.reading import check_voxels, reading
+from radapt.images.tiff import read_tiff
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+Read = Callable[[Location, str | None], Volume]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: the endings that name it, the bytes it starts with (offset, bytes), and the function that reads it."""
+
+    name: str
+    endings: tuple[str, ...]
+    magic: tuple[tuple[int, bytes], ...]
+    read: Read
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("NIfTI", (".nii", ".nii.gz"), ((344, b"n+1\0"), (4, b"n+2\0"), (0, b"\x1f\x8b")), read_nifti),
+    Reader("DICOM", (".dcm", ".dicom", ".ima"), ((128, b"DICM"), (0, b"\x08\0"), (0, b"\x02\0")), read_dicom),
+    Reader(
+        "picture",
+        (".png", ".jpg", ".jpeg", ".bmp"),
+        ((0, b"\x89PNG"), (0, b"\xff\xd8\xff"), (0, b"BM")),
+        read_raster,
+    ),
+    Reader("TIFF", (".tif", ".tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")), read_tiff),
+    Reader("NumPy", (".npy", ".npz"), ((0, b"\x93NUMPY"), (0, b"PK\x03\x04")), read_array),
+)
+
+
+def read(location: Location, modality: str | None = None, *, array_cache: Path | None = None) -> Volume:
+    """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF or NumPy file, or a DICOM series folder.
+
+    The ending of the name chooses the format; a file without a known ending is recognised by its first bytes.
+    `modality` is only noted. `array_cache` is a folder for arrays unpacked from `.npz` archives. Raises DataError
+    naming the file and a fix if it is missing, damaged, not an image, empty, or has NaN or infinite voxels.
+    """
+    path = location.path
+    if path.is_dir():
+        volume = read_dicom(location, modality)
+    else:
+        reader = _reader_of(path)
+        if reader.read is read_array:
+            volume = read_array(location, modality, array_cache)
+        else:
+            volume = reader.read(location, modality)
+    check_voxels(volume.array, path)
+    return volume
+
+
+def _reader_of(path: Path) -> Reader:
+    with reading(path, "an image"):
+        if not path.is_file():
+            raise DataError(f"{path} does not exist.{_nearest(path)}")
+        with path.open("rb") as file:
+            start = file.read(512)
+    if not start:
+        raise DataError(f"{path} is an empty file. Copy or export it again.")
+    name = path.name.lower()
+    named = next((reader for reader in READERS if name.endswith(reader.endings)), None)
+    recognised = next((reader for reader in READERS if _matches(start, reader)), None)
+    if named and recognised and not _matches(start, named):
+        raise DataError(f"{path} is named as {named.name} but holds {recognised.name}. Rename it or replace it.")
+    if found := named or recognised:
+        return found
+    endings = ", ".join(ending for reader in READERS for ending in reader.endings)
+    raise DataError(f"{path} is not an image radapt can read. Known endings: {endings}; DICOM needs none.")
+
+
+def _matches(start: bytes, reader: Reader) -> bool:
+    return any(start[offset : offset + len(magic)] == magic for offset, magic in reader.magic)
+
+
+def _nearest(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" The folder {path.parent} does not exist either."
+    near = difflib.get_close_matches(path.name, [item.name for item in path.parent.iterdir()], n=1)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,89 @@
+"""What every reader shares: errors that name the file, and voxels brought to a plain numeric type."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from radapt.errors import DataError, RadaptError, UsageError
+
+
+@contextmanager
+def reading(path: Path, what: str, fix: str = "Copy or export it again.") -> Iterator[None]:
+    """Turn whatever a format library raises about `path` into one DataError that names it.
+
+    The libraries below us raise dozens of types on damaged files, none of them documented as complete.
+    """
+    try:
+        yield
+    except RadaptError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory as {what}.") from error
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read: permission denied.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{path} cannot be read as {what}: {reason.rstrip('.')}. {fix}") from error
+
+
+def plain_voxels(array: np.ndarray, path: Path) -> np.ndarray:
+    """`array` in native byte order as bool-free integers of at most 32 bits, or float32.
+
+    Raises DataError for empty arrays, complex numbers, text and objects, and values float32 cannot hold.
+    """
+    if array.size == 0:
+        raise DataError(f"{path} holds an empty image of shape {array.shape}. Remove the case or export it again.")
+    kind = array.dtype.kind
+    if kind not in "biuf":
+        raise DataError(
+            f"{path} holds values of type {array.dtype}, expected real numbers. "
+            + ("Save the magnitude or the phase." if kind == "c" else "Save it as integers or floats.")
+        )
+    if kind == "b":
+        return array.astype(np.uint8)
+    if kind == "f":
+        return _as_float32(array, path)
+    if array.dtype.itemsize > 4 or array.dtype == np.uint32:
+        # Labels and counts stay exact where 32 bits hold them.
+        fits = array.min() >= np.iinfo(np.int32).min and array.max() <= np.iinfo(np.int32).max
+        return array.astype(np.int32 if fits else np.float32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def check_voxels(array: np.ndarray, path: Path) -> None:
+    """Raise DataError if any voxel is NaN or infinite, saying how many and where the first is."""
+    # Extremes first: they are NaN or infinite if anything is, and cost no copy of the volume.
+    if array.dtype.kind != "f" or (np.isfinite(array.min()) and np.isfinite(array.max())):
+        return
+    wrong = ~np.isfinite(array)
+    first = tuple(int(index) for index in np.argwhere(wrong)[0])
+    raise DataError(
+        f"{path} has {int(wrong.sum())} of {array.size} voxels that are NaN or infinite, the first at {first}. "
+        "Replace them by the background value, or remove the case."
+    )
+
+
+def _as_float32(array: np.ndarray, path: Path) -> np.ndarray:
+    if array.dtype.itemsize <= 4:
+        return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    if np.isinf(single).any() and not np.isinf(array).any():
+        raise DataError(
+            f"{path} holds values up to {np.abs(array).max():.3g}, too large for 32-bit floats. Rescale it."
+        )
+    return single
+
+
+@contextmanager
+def writing_cache(folder: Path) -> Iterator[None]:
+    """Turn a full disk or an unwritable cache folder into one UsageError; no other case would fare better."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"The cache folder {folder} cannot be written: {error.strerror or error}. "
+            "Free some space, or choose another folder with --cache or RADAPT_CACHE."
+        ) from error

@@ -1,0 +1,211 @@
+"""Recipes: declared, digestible preprocessing from a volume to 8-bit planes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from radapt.digests import digest
+from radapt.errors import UsageError, suggest
+from radapt.images.framing import Framing
+from radapt.images.intensity import (
+    CT_WINDOWS_HU,
+    Limits,
+    foreground_limits,
+    grey_levels,
+    percentile_limits,
+    range_limits,
+)
+from radapt.images.volume import Volume, check_axis
+
+VERSION = 1
+"""Raise it when the same bytes and options give other planes, be it by a recipe or by a reader."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "xray": {"percentiles": (0.5, 99.5), "display_window": False},
+    "ct": {"windows": ("lung", "soft-tissue", "bone")},
+    "mri": {"percentiles": (0.5, 99.5)},
+    "other": {"percentiles": None},
+}
+"""What each kind of image lets one choose, and the choice otherwise made."""
+
+LARGEST_PX = 4096
+BATCH_BYTES = 64 << 20
+"""Planes are scaled and resized in batches of about this size, so that memory does not grow with the volume."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a volume becomes planes: uint8 (n, C, H, W) with C = 1, or 3 for colour and for three CT windows.
+
+    `size` is (H, W) in pixels. Planes keep their proportions in mm and are centred on black. `axis` chooses the planes
+    of a stack; an image with one plane gives that plane. `every` keeps each k-th plane, `count` at most so many,
+    evenly spaced. Limits of grey are measured over the whole volume, so they do not depend on the planes kept.
+
+    xray: black and white at two `percentiles`, or with `display_window=True` the file's own window if it has one.
+    ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images are taken as
+    windowed already. mri: two `percentiles` of the foreground. other: 8-bit values as they are, else the range, or
+    `percentiles`. Colour is never rescaled by percentiles or windows. A constant image becomes black, except 8-bit
+    values taken as they are.
+    """
+
+    kind: str
+    size: tuple[int, int] = (224, 224)
+    axis: str = "axial"
+    every: int = 1
+    count: int | None = None
+    percentiles: tuple[float, float] | None = None
+    windows: tuple[tuple[float, float], ...] = ()
+    display_window: bool = False
+
+    @classmethod
+    def for_kind(
+        cls,
+        kind: str,
+        size: int | Sequence[int] = 224,
+        axis: str = "axial",
+        every: int = 1,
+        count: int | None = None,
+        **overrides: Any,
+    ) -> "Recipe":
+        """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with some choices made otherwise.
+
+        Raises UsageError for an unknown kind or option, an option of another kind, and values out of range.
+        """
+        if kind not in DEFAULTS:
+            raise UsageError(f"There is no recipe for {kind!r}. {suggest(str(kind), DEFAULTS)}")
+        options = dict(DEFAULTS[kind])
+        for name, value in overrides.items():
+            if name not in options:
+                known = [*options, "size", "axis", "every", "count"]
+                raise UsageError(f"The recipe for {kind} has no option {name!r}. {suggest(name, known)}")
+            options[name] = value
+        if "windows" in options:
+            options["windows"] = _windows(options["windows"])
+        if options.get("percentiles") is not None:
+            options["percentiles"] = _percentiles(options["percentiles"])
+        if not isinstance(options.get("display_window", False), bool):
+            raise UsageError(f"display_window must be true or false, not {options['display_window']!r}.")
+        _whole("every", every)
+        if count is not None:
+            _whole("count", count)
+        return cls(kind, _size(size), check_axis(axis), every, count, **options)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that change whenever the planes of some image may."""
+        return digest({"version": VERSION, **asdict(self)})
+
+    def describe(self) -> str:
+        """The recipe in one line, for reports and `config.json`."""
+        planes = f"{self.axis} planes"
+        if self.every > 1:
+            planes += f", every {self.every}th"
+        if self.count is not None:
+            planes += f", at most {self.count}"
+        return f"{self.kind}: {planes}, {self.size[0]} × {self.size[1]} px, {self._greys()}"
+
+    def apply(self, volume: Volume) -> np.ndarray:
+        """The planes of `volume`, uint8 (n, C, H, W), n ≥ 1. Deterministic."""
+        axis = volume.flat_axis or self.axis
+        planes = volume.planes(axis)
+        framing = Framing.fit(planes.shape[1:3], volume.plane_spacing_mm(axis), self.size)
+        kept = planes[self._kept(len(planes))] if self.every > 1 or self.count else planes
+        channels = self._channels(planes, volume)
+        step = max(1, BATCH_BYTES // (4 * max(planes[0].size, self.size[0] * self.size[1]) * len(channels)))
+        batches = [kept[start : start + step] for start in range(0, len(kept), step)]
+        return np.concatenate([framing.apply(_levels(batch, channels, volume)) for batch in batches])
+
+    def _kept(self, total: int) -> np.ndarray:
+        indices = np.arange((total - 1) % self.every // 2, total, self.every)
+        if self.count is None or self.count >= len(indices):
+            return indices
+        return indices[((np.arange(self.count) + 0.5) * len(indices) / self.count).astype(int)]
+
+    def _channels(self, planes: np.ndarray, volume: Volume) -> tuple[Limits | None, ...]:
+        """Limits of grey for each channel; None stands for the window the file recommends."""
+        if planes.dtype == np.uint8 and (volume.is_colour or self.kind == "ct"):
+            return ((0.0, 255.0),)
+        if volume.is_colour:
+            return (range_limits(planes),)
+        if self.display_window and volume.window is not None:
+            return (None,)
+        if self.windows:
+            return self.windows
+        if self.percentiles is None:
+            return ((0.0, 255.0),) if planes.dtype == np.uint8 else (range_limits(planes),)
+        measure = foreground_limits if self.kind == "mri" else percentile_limits
+        return (measure(planes, self.percentiles),)
+
+    def _greys(self) -> str:
+        if self.windows:
+            names = {limits: name for name, limits in CT_WINDOWS_HU.items()}
+            parts = [f"{names.get(w, 'window')} {w[0]:g} to {w[1]:g} HU" for w in self.windows]
+            return " | ".join(parts)
+        if self.percentiles is None:
+            return "8-bit values as stored, others by their range"
+        where = " of the foreground" if self.kind == "mri" else ""
+        own = "the file's display window, else " if self.display_window else ""
+        return f"{own}percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g}{where}"
+
+
+RECIPE_FIELDS = tuple(field.name for field in fields(Recipe))
+
+
+def _levels(batch: np.ndarray, channels: tuple[Limits | None, ...], volume: Volume) -> np.ndarray:
+    """(n, C, h, w) float32 grey levels in [0, 255] of (n, h, w) or (n, h, w, 3) planes."""
+    if volume.is_colour:
+        return grey_levels(batch, channels[0] or range_limits(batch)).transpose(0, 3, 1, 2)
+    levels = np.empty((len(batch), len(channels), *batch.shape[1:3]), dtype=np.float32)
+    for index, limits in enumerate(channels):
+        if limits is not None:
+            levels[:, index] = grey_levels(batch, limits)
+        elif volume.window is not None:
+            levels[:, index] = 255 * volume.window.apply(batch)
+    return levels
+
+
+def _size(given: Any) -> tuple[int, int]:
+    sizes = [given, given] if isinstance(given, int) else list(given) if isinstance(given, list | tuple) else []
+    if len(sizes) != 2 or any(type(side) is not int or not 1 <= side <= LARGEST_PX for side in sizes):
+        raise UsageError(f"size must be pixels or [height, width] from 1 to {LARGEST_PX}, not {given!r}.")
+    return sizes[0], sizes[1]
+
+
+def _whole(name: str, given: Any) -> None:
+    if type(given) is not int or given < 1:
+        raise UsageError(f"{name} must be a whole number from 1, not {given!r}.")
+
+
+def _percentiles(given: Any) -> tuple[float, float]:
+    pair = _pair(given)
+    if pair is None or not 0 <= pair[0] < pair[1] <= 100:
+        raise UsageError(f"percentiles must be two rising numbers from 0 to 100, not {given!r}.")
+    return pair
+
+
+def _windows(given: Any) -> tuple[tuple[float, float], ...]:
+    listed = [given] if isinstance(given, str) or _pair(given) else given
+    if not isinstance(listed, list | tuple) or len(listed) not in (1, 3):
+        raise UsageError(f"windows must be one or three CT windows, not {given!r}. {suggest('', CT_WINDOWS_HU)}")
+    return tuple(_window(item) for item in listed)
+
+
+def _window(given: Any) -> tuple[float, float]:
+    if isinstance(given, str):
+        if given not in CT_WINDOWS_HU:
+            raise UsageError(f"There is no CT window {given!r}. {suggest(given, CT_WINDOWS_HU)}")
+        return CT_WINDOWS_HU[given]
+    pair = _pair(given)
+    if pair is None or not pair[0] < pair[1]:
+        raise UsageError(f"A CT window is a name or [black, white] in HU with black < white, not {given!r}.")
+    return pair
+
+
+def _pair(given: Any) -> tuple[float, float] | None:
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        return None
+    if any(isinstance(item, bool) or not isinstance(item, int | float) or item != item for item in given):
+        return None
+    return float(given[0]), float(given[1])

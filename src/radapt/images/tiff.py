@@ -1,0 +1,107 @@
+"""TIFF pictures and stacks: one page is one plane."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from radapt.errors import DataError
+from radapt.images.raster import FIX, no_parts, pillow_pixels, without_equal_channels
+from radapt.images.reading import plain_voxels, reading
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+UPRIGHT: dict[int, tuple[bool, bool, bool]] = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""TIFF 6.0 Orientation → (swap rows and columns, then flip rows, flip columns)."""
+
+
+def read_tiff(location: Location, modality: str | None = None) -> Volume:
+    """Read a TIFF of any bit depth as a stack of planes at 1 mm, in page order.
+
+    Palettes, 1-bit, inverted grey, alpha (over black) and the orientation tag are applied. Pages of several sizes
+    and microscopy axes beyond pages are refused. LZW, JPEG and other compressions need `radapt[tiff]` unless Pillow
+    can read them.
+    """
+    path = location.path
+    no_parts(location)
+    with reading(path, "a TIFF picture", FIX):
+        planes = _tifffile_planes(path)
+        if planes is None:
+            planes = _pillow_planes(path)
+    return Volume.from_planes(plain_voxels(without_equal_channels(planes), path), modality=modality)
+
+
+def _tifffile_planes(path: Path) -> np.ndarray | None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        shapes = {page.shape for page in file.pages}
+        if len(shapes) != 1:
+            raise DataError(f"{path} has {len(file.pages)} pages of different sizes. Save those you mean as one stack.")
+        try:
+            pages = [np.asarray(page.asarray()) for page in file.pages]
+        except ValueError as error:
+            if "imagecodecs" in str(error):
+                return None
+            raise
+        first: Any = file.pages.first
+        return _upright(np.stack([_page(page, first) for page in pages]), first)
+
+
+def _page(pixels: np.ndarray, page: Any) -> np.ndarray:
+    """(H, W) or (H, W, 3) grey levels or colours of one page's samples."""
+    photometric = page.photometric.name
+    if page.axes.startswith("S") and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if photometric == "PALETTE":
+        return (page.colormap[:, pixels] >> 8).astype(np.uint8).transpose(1, 2, 0)
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    if photometric == "MINISWHITE" and pixels.dtype.kind == "u":
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        pixels = _over_black(pixels)
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+
+
+def _over_black(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype.kind != "u":
+        return pixels[..., :-1]
+    alpha = pixels[..., -1:].astype(np.float32) / np.iinfo(pixels.dtype).max
+    return np.rint(pixels[..., :-1] * alpha).astype(pixels.dtype)
+
+
+def _upright(planes: np.ndarray, page: Any) -> np.ndarray:
+    tag = page.tags.get("Orientation")
+    swap, rows, columns = UPRIGHT.get(int(tag.value) if tag else 1, UPRIGHT[1])
+    if swap:
+        planes = planes.swapaxes(1, 2)
+    return planes[:, :: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _pillow_planes(path: Path) -> np.ndarray:
+    """What tifffile needs imagecodecs for, if Pillow can read it."""
+    hint = f"{path} uses a TIFF compression that needs: pip install 'radapt[tiff]'"
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=("TIFF",)) as file:
+            warnings.simplefilter("ignore")
+            if file.tag_v2.get(258, (8,))[0] > 8 and len(file.getbands()) > 1:  # type: ignore[attr-defined]
+                raise DataError(hint)  # Pillow would drop the lower 8 bits
+            planes = []
+            for index in range(getattr(file, "n_frames", 1)):
+                file.seek(index)
+                planes.append(pillow_pixels(file.copy()))
+            return np.stack(planes)
+    except Image.UnidentifiedImageError as error:
+        raise DataError(hint) from error

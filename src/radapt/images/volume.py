@@ -1,0 +1,151 @@
+"""A volume: voxels, where they lie in the patient, and the 2D planes a reader would look at.
+
+World coordinates are RAS in mm: x grows to the patient's right, y to the front, z to the head.
+"""
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Literal
+
+import numpy as np
+
+from radapt.errors import DataError, UsageError, suggest
+from radapt.images.window import Window
+
+Axis = Literal["axial", "coronal", "sagittal"]
+
+AXES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""The RAS axis each kind of plane is stacked along."""
+
+TIE_DECIMALS = 6
+"""Sums of direction cosines closer than this count as equal, so that 45° obliques do not depend on rounding."""
+
+IMAGE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""A picture without geometry: columns run to the patient's left, rows to the back, pages to the head; 1 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels and their place in the patient.
+
+    `array` is (X, Y, Z) grey or (X, Y, Z, 3) colour in the stored numeric type; `affine` (4, 4) takes voxel
+    indices to RAS mm and may be oblique, flipped or sheared. `modality` is the cohort's name for it (`t1`, `ct`).
+    `window` is the display window the file recommends, in the units of `array`, or None.
+
+    Raises DataError if the shapes are wrong or the affine is not invertible.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    modality: str | None = None
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.ndim not in (3, 4) or (self.array.ndim == 4 and self.array.shape[3] != 3):
+            raise DataError(f"A volume is (X, Y, Z) or (X, Y, Z, 3); this one is {self.array.shape}.")
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or _is_singular(affine):
+            raise DataError(
+                f"The geometry is unusable: the voxel-to-mm matrix {np.round(affine, 4).tolist()} must be 4 × 4, "
+                "finite and invertible. Set the voxel size and orientation in the image's header."
+            )
+        object.__setattr__(self, "affine", affine)
+
+    @classmethod
+    def from_planes(
+        cls,
+        planes: np.ndarray,
+        spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        modality: str | None = None,
+        window: Window | None = None,
+    ) -> "Volume":
+        """A volume without orientation whose axial planes are exactly `planes` (n, H, W) or (n, H, W, 3).
+
+        `spacing_mm` is (between planes, between rows, between columns).
+        """
+        between, row, column = spacing_mm
+        affine = IMAGE_AFFINE @ np.diag([column, row, between, 1.0])
+        order = (2, 1, 0) if planes.ndim == 3 else (2, 1, 0, 3)
+        return cls(planes.transpose(order), affine, modality, window)
+
+    @property
+    def is_colour(self) -> bool:
+        return self.array.ndim == 4
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance in mm between neighbours along each of the array's three axes."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def flat_axis(self) -> Axis | None:
+        """The plane of an image that has only one, such as an X-ray or a single slice; None for a stack."""
+        shape = self.to_ras().array.shape[:3]
+        flat = [name for name, axis in AXES.items() if shape[axis] == 1]
+        return flat[0] if len(flat) == 1 else None  # type: ignore[return-value]
+
+    def to_ras(self) -> "Volume":
+        """The same voxels with axes permuted and flipped so that they run closest to right, front and head.
+
+        Nothing is resampled; the array is a view. The choice depends on the directions in space and never on
+        how the file stores them.
+        """
+        order = _closest_axes(self.affine)
+        array = self.array.transpose(*order, *range(3, self.array.ndim))
+        affine = self.affine[:, [*order, 3]]
+        for axis in range(3):
+            if affine[axis, axis] < 0:
+                affine[:, 3] += affine[:, axis] * (array.shape[axis] - 1)
+                affine[:, axis] *= -1
+                array = np.flip(array, axis)
+        return Volume(array, affine, self.modality, self.window)
+
+    def planes(self, axis: str = "axial") -> np.ndarray:
+        """2D planes (n, H, W) or (n, H, W, 3) in radiological display order; a view, nothing is resampled.
+
+        axial: row 0 is the front, column 0 the patient's right, planes from the feet to the head.
+        coronal: row 0 is the head, column 0 the patient's right, planes from back to front.
+        sagittal: row 0 is the head, column 0 the front, planes from the patient's left to right.
+        """
+        array = self.to_ras().array
+        channel = (3,) if self.is_colour else ()
+        match check_axis(axis):
+            case "axial":
+                return array[::-1, ::-1].transpose(2, 1, 0, *channel)
+            case "coronal":
+                return array[::-1, :, ::-1].transpose(1, 2, 0, *channel)
+            case _:
+                return array[:, ::-1, ::-1].transpose(0, 2, 1, *channel)
+
+    def plane_spacing_mm(self, axis: str = "axial") -> tuple[float, float]:
+        """(between rows, between columns) in mm of the planes of `planes(axis)`."""
+        x, y, z = self.to_ras().spacing_mm
+        return {"axial": (y, x), "coronal": (z, x), "sagittal": (z, y)}[check_axis(axis)]
+
+
+def check_axis(axis: str) -> Axis:
+    """`axis` if it names a plane; UsageError otherwise."""
+    if axis not in AXES:
+        raise UsageError(f"There is no plane called {axis!r}. {suggest(axis, AXES)}")
+    return axis  # type: ignore[return-value]
+
+
+def _is_singular(affine: np.ndarray) -> bool:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    # Judged on directions, so that microns are as good as centimetres.
+    return bool((lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6)
+
+
+def _closest_axes(affine: np.ndarray) -> tuple[int, ...]:
+    """Which array axis runs closest to R, which to A, which to S."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+    def nearness(order: tuple[int, ...]) -> tuple[float, ...]:
+        chosen = directions[:, list(order)]
+        # A tie (45°) is settled by the directions themselves, signs aside: they are the patient's, not the file's.
+        signed = chosen * np.where(np.diag(chosen) < 0, -1.0, 1.0)
+        return (round(float(np.abs(np.diag(chosen)).sum()), TIE_DECIMALS), *np.round(signed.T.ravel(), TIE_DECIMALS))
+
+    usable = [order for order in permutations(range(3)) if np.abs(np.diag(directions[:, list(order)])).min() > 1e-6]
+    return max(usable or permutations(range(3)), key=nearness)
