@@ -1,0 +1,130 @@
+"""A backbone: an encoder with its weights, and one way to ask it for tokens."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import nn
+
+from radapt.backbones.card import WeightCard
+from radapt.backbones.encoders import Encoder
+from radapt.backbones.tokens import Tokens
+from radapt.backbones.weights import WeightSource
+from radapt.errors import UsageError
+
+
+@final
+class Backbone:
+    """An encoder, its weights and their card.
+
+    `module` is the plain nn.Module (timm's, with its named blocks), to be fine-tuned or given adapters; tokens
+    follow whatever is done to it. `notes` say what was renamed or left out when the weights were loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        card: WeightCard,
+        source: WeightSource,
+        module: nn.Module,
+        encoder: Encoder,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.card = card
+        self.source = source
+        self.module = module
+        self.notes = notes
+        self._encoder = encoder
+
+    def __repr__(self) -> str:
+        return f"Backbone({self.name!r}, {self.source.where!r}, {self.dtype}, {self.device})"
+
+    @property
+    def identity(self) -> str:
+        """What decides its tokens besides the images, the layers and the dtype: architecture, recipe and weights."""
+        return f"{self.card.architecture}|{self.card.position_recipe}|{self.source.identity}"
+
+    @property
+    def width(self) -> int:
+        """Dimension of the last layer's tokens."""
+        return self.card.width
+
+    @property
+    def depth(self) -> int:
+        """How many layers can be asked for."""
+        return len(self._encoder.widths(self.module))
+
+    def widths(self, layers: Sequence[int]) -> tuple[int, ...]:
+        """Dimension of the tokens of each of `layers`."""
+        every = self._encoder.widths(self.module)
+        return tuple(every[index] for index in self._indices(layers))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(p.dtype for p in self.module.parameters() if p.is_floating_point())
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def tokens(self, images: torch.Tensor, layers: Sequence[int] = (-1,)) -> Tokens:
+        """Tokens of `images` (B, 3, H, W) or (B, 1, H, W), float in [0, 1] or uint8 in 0…255.
+
+        The backbone applies its own normalisation. Any size: sides that are no multiple of the patch (ViT) or of the
+        total stride (CNN) are resized, bilinearly and with antialiasing, to the nearest multiple and at least one, so
+        that the h × w patches describe the whole image, edges included; h = max(1, round(H / patch)), halves up.
+
+        `layers` are counted from the end: -1 is the last block (or stage), the final norm is applied to each (see
+        `encoders`). Tokens are float32 whatever the module computes in. Gradients flow unless the caller forbids
+        them. UsageError for images of another shape or range and for layers that do not exist.
+        """
+        indices = self._indices(layers)
+        x = self._normalise(self._resize(_checked(images).to(self.device)))
+        return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """How many rows and columns of patches describe an image of `height` × `width` pixels."""
+        patch = self.card.patch
+        return max(1, (height + patch // 2) // patch), max(1, (width + patch // 2) // patch)
+
+    def _resize(self, images: torch.Tensor) -> torch.Tensor:
+        size = tuple(count * self.card.patch for count in self.grid(*images.shape[-2:]))
+        if size == images.shape[-2:]:
+            return images
+        return nn.functional.interpolate(_unit(images), size=size, mode="bilinear", antialias=True)
+
+    def _normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """(x - mean) / std in one pass, in float32, then to the module's dtype and memory format."""
+        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (self.card.mean, self.card.std))
+        scale = 1 / (std * 255) if images.dtype == torch.uint8 else 1 / std
+        return torch.addcmul(-mean / std, images.float(), scale).to(self.dtype)
+
+    def _indices(self, layers: Sequence[int]) -> list[int]:
+        depth = self.depth
+        wrong = [layer for layer in layers if not -depth <= layer <= -1]
+        if wrong or not len(layers):
+            raise UsageError(
+                f"Layers of {self.name} are counted from the end, -1 (the last) to {-depth}; given: {list(layers)}."
+            )
+        return [layer + depth for layer in layers]
+
+
+def _checked(images: torch.Tensor) -> torch.Tensor:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise UsageError(f"Images should have the shape (B, 3, H, W) or (B, 1, H, W), not {tuple(images.shape)}.")
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise UsageError(f"Images should be float in [0, 1] or uint8, not {images.dtype}.")
+    if images.device.type == "cpu":  # elsewhere the look would stall the device
+        low, high = (float(v) for v in images.detach().aminmax())
+        if not (low >= -0.5 and high <= 1.5):
+            raise UsageError(
+                f"Images should be float in [0, 1], not {low:.3g} … {high:.3g}: the backbone normalises them itself."
+            )
+    return images
+
+
+def _unit(images: torch.Tensor) -> torch.Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()

@@ -1,0 +1,124 @@
+"""Reading weight files without ever running what is in them."""
+
+import argparse
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from radapt.errors import UsageError
+
+State = dict[str, torch.Tensor]
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+
+
+def find_files(path: Path) -> tuple[Path, ...]:
+    """The weight files behind `path`: the file itself, or those of a folder in the hub's layout (one or shards)."""
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise UsageError(
+            f"There is no weight file {path}. Expected a {', '.join(SUFFIXES)} file, or a folder that holds one."
+        )
+    for index in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json"):
+        if index.is_file():
+            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return tuple(path / name for name in sorted(set(names)))
+    found = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
+    best = [item for item in found if item.name in ("model.safetensors", "open_clip_model.safetensors")] or found
+    best = best[:1] if len({item.suffix for item in best}) == len(best) else best
+    if len(best) != 1:
+        seen = ", ".join(item.name for item in found) or "none"
+        raise UsageError(f"Folder {path} should hold one weight file; it holds: {seen}. Name the file itself.")
+    return tuple(best)
+
+
+def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
+    """All tensors behind `path` by name, and notes on what was unwrapped to get at them.
+
+    UsageError for a missing, truncated or foreign file, and for a pickle that holds anything but tensors and plain
+    values: loading it could run code.
+    """
+    state: State = {}
+    notes: tuple[str, ...] = ()
+    for file in find_files(path):
+        tensors, notes = _unwrap(_read_safetensors(file) if _is_safetensors(file) else _read_pickle(file), file)
+        state.update(tensors)
+    return state, notes
+
+
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix == ".safetensors"
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(
+            f"Weight file {path} cannot be read as safetensors ({error}). It is truncated or not such a file: "
+            "copy or download it again."
+        ) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    # argparse.Namespace is a bag of plain values that DINO and MAE store beside their weights.
+    zipped = zipfile.is_zipfile(path)
+    if not zipped and path.open("rb").read(2) == b"PK":
+        raise _unreadable(path, "the archive breaks off")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "Unsupported" in str(error) or "REDUCE" in str(error):
+            raise UsageError(
+                f"Weight file {path} holds more than tensors, and loading it could run code; radapt refuses it. "
+                "Save the tensors alone where the file comes from: torch.save(model.state_dict(), 'weights.pth'), or "
+                f"safetensors. ({_first_line(error)})"
+            ) from error
+        raise _unreadable(path, _first_line(error)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise UsageError(
+                f"Weight file {path} is a TorchScript archive, which holds code. Save its state_dict() instead."
+            ) from error
+        raise _unreadable(path, _first_line(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"Weight file {path} cannot be read: {why}. It is truncated or no PyTorch file: copy or download it again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+WRAPPERS = ("state_dict", "model_state_dict", "teacher", "target_encoder", "model", "module", "student")
+
+
+def _unwrap(stored: Any, path: Path) -> tuple[State, tuple[str, ...]]:
+    """Down through the dictionaries that training codes wrap around weights, teacher before student."""
+    notes: list[str] = []
+    while isinstance(stored, dict) and not _is_state(stored):
+        name = next((name for name in WRAPPERS if isinstance(stored.get(name), dict)), None)
+        if name is None:
+            raise UsageError(
+                f"Weight file {path} holds no tensors by name; its entries are: {', '.join(map(str, list(stored)[:8]))}."
+            )
+        notes.append(f"taken from the entry {name!r}")
+        stored = stored[name]
+    if not isinstance(stored, dict) or not stored:
+        raise UsageError(f"Weight file {path} holds no tensors by name but a {type(stored).__name__}.")
+    return {str(key): value for key, value in stored.items() if isinstance(value, torch.Tensor)}, tuple(notes)
+
+
+def _is_state(stored: dict[Any, Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in stored.values())

@@ -1,0 +1,74 @@
+"""`load_backbone`: from a name to an encoder with weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from radapt.backbones.card import WeightCard
+from radapt.backbones.catalog import CATALOG, card
+from radapt.backbones.dtypes import DTYPES, auto_dtype
+from radapt.backbones.weights import WeightSource, fetch, resolve
+from radapt.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    import torch
+
+    from radapt.backbones.backbone import Backbone
+
+
+def load_backbone(
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: "str | torch.device" = "cpu",
+    offline: bool = False,
+    as_: str | None = None,
+) -> "Backbone":
+    """The encoder `name` with its weights, in evaluation mode.
+
+    `name` is a catalog name, `timm:<model>` or `hf:<repository>`; with `as_` it is free and `as_` says what the
+    encoder is. `weights`: None (the hub), a local file or folder in DINOv2's, timm's or transformers' naming, or
+    `random` (`random:SEED`), which depends on the seed alone and leaves the global random state as it was.
+    `dtype`: float32, bfloat16, or auto (see `auto_dtype`). `offline` or HF_HUB_OFFLINE=1: the network is not touched.
+
+    UsageError: an unknown name; weights that are absent, unreadable, unsafe or of another architecture.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}. {suggest(dtype, DTYPES)}")
+    known = _card(name, as_, offline)
+    source = fetch(known, resolve(known, weights, seed=seed, offline=offline), offline=offline)
+    return _assemble(name, known, source, auto_dtype(device) if dtype == "auto" else dtype, device)
+
+
+def _card(name: str, as_: str | None, offline: bool) -> WeightCard:
+    if as_ is None:
+        return card(name, offline=offline)
+    if name in CATALOG and as_ != name:
+        raise UsageError(f"{name!r} is a backbone of the catalog and cannot be {as_!r}. Give it another name.")
+    return replace(card(as_, offline=offline), name=name)
+
+
+def _assemble(
+    name: str, known: WeightCard, source: WeightSource, dtype: str, device: "str | torch.device"
+) -> "Backbone":
+    import torch
+
+    from radapt.backbones.backbone import Backbone
+    from radapt.backbones.build import build, materialise, randomise
+    from radapt.backbones.encoders import encoder_of
+    from radapt.backbones.files import read_state
+    from radapt.backbones.strict import load_strictly
+
+    module = materialise(build(known), known)
+    notes: tuple[str, ...] = ()
+    if source.path is None:
+        randomise(module, source.seed)
+    else:
+        state, notes = read_state(source.path)
+        expected = known.name if known.name == name else f"{name} ({known.architecture})"
+        more = load_strictly(module, state, recipe=known.position_recipe, what=str(source.path), expected=expected)
+        notes = (*notes, *more)
+    module = module.to(device=device, dtype=getattr(torch, dtype))
+    return Backbone(name, known, source, module.eval(), encoder_of(module, known.position_recipe), notes)

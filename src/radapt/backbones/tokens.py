@@ -1,0 +1,29 @@
+"""What an encoder says about images: a CLS token per image and one token per patch, of the layers asked for."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class LayerTokens:
+    """Tokens of one layer in float32: `cls` (B, D), `patches` (B, h, w, D), row 0 at the top of the image."""
+
+    cls: torch.Tensor
+    patches: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of the layers asked for, in that order; `cls` and `patches` are those of the deepest one among them."""
+
+    layers: tuple[LayerTokens, ...]
+    deepest: int = -1
+
+    @property
+    def cls(self) -> torch.Tensor:
+        return self.layers[self.deepest].cls
+
+    @property
+    def patches(self) -> torch.Tensor:
+        return self.layers[self.deepest].patches

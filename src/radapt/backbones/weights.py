@@ -1,0 +1,130 @@
+"""Where weights come from and what identifies them, decided without reading a tensor."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from radapt.backbones.card import WeightCard
+from radapt.digests import digest, digest_file
+from radapt.errors import UsageError
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """One origin of weights: `hub`, `file` or `random`.
+
+    `identity` decides cache keys: the file's digest, the hub's own digest of the downloaded blob, or the seed. For
+    hub weights that are not here yet it names the repository only; `fetch` then gives the final source.
+    """
+
+    kind: str
+    identity: str
+    available: bool
+    where: str
+    """For people: a path, a repository, or the seed."""
+    path: Path | None = None
+    seed: int = 0
+
+
+def resolve(
+    card: WeightCard, weights: str | Path | None = None, *, seed: int = 0, offline: bool = False
+) -> WeightSource:
+    """The source that `weights` means for `card`: None is the hub, `random` or `random:SEED`, else a file or folder.
+
+    Cheap: no network (so `offline` makes no difference yet), no tensors; a local file is read once for its digest.
+    UsageError if a named file is not there.
+    """
+    del offline
+    text = "hub" if weights is None else str(weights)
+    if drawn := re.fullmatch(r"random(?::(\d+))?", text):
+        seed = int(drawn[1] or seed)
+        return WeightSource("random", f"random:{seed}", True, f"random weights, seed {seed}", seed=seed)
+    if text != "hub":
+        return _local(Path(text).expanduser())
+    folder = Path(card.repo).expanduser()
+    if card.repo.startswith((".", "/", "~")) or folder.is_dir():
+        return _local(folder)
+    path = _cached(card)
+    if path is None:
+        return WeightSource("hub", f"hub:{card.repo}", False, f"hub, {card.repo}")
+    # The cache keeps files under the hub's own digest (SHA-256 for weights) and links them into a snapshot.
+    blob = path.resolve().name
+    blob = path.parent.name if blob == path.name else blob
+    return WeightSource("hub", f"hub:{card.repo}/{path.name}@{blob}", True, f"hub cache, {card.repo}", path)
+
+
+def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> WeightSource:
+    """`source` with its file here, downloaded if need be; its identity is final. UsageError says what to do instead."""
+    if source.available:
+        return source
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    if is_offline(offline):
+        raise _unavailable(card, "working offline")
+    for name in card.files:
+        try:
+            hf_hub_download(card.repo, name)
+        except GatedRepoError as error:
+            raise _unavailable(card, "the hub hands them out only to those who accepted their terms") from error
+        except LocalEntryNotFoundError as error:
+            raise _unavailable(card, "the hub cannot be reached") from error
+        except EntryNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise _unavailable(card, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        return resolve(card)
+    raise _unavailable(card, f"the repository holds none of {', '.join(card.files)}")
+
+
+def is_offline(asked: bool = False) -> bool:
+    """Whether the network must not be touched: asked for, or by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return asked or any(os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on") for name in names)
+
+
+def hub_cache() -> Path:
+    """The folder in which the hub's client keeps downloads."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _local(path: Path) -> WeightSource:
+    from radapt.backbones.files import find_files
+
+    files = find_files(path)
+    digests = [_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    identity = digests[0] if len(digests) == 1 else digest(digests)
+    return WeightSource("file", f"file:{identity}", True, str(path), path)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, size: int, modified_ns: int) -> str:
+    return digest_file(Path(path))
+
+
+def _cached(card: WeightCard) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in card.files:
+        found = try_to_load_from_cache(card.repo, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _unavailable(card: WeightCard, why: str) -> UsageError:
+    access = (
+        f" They are gated: accept the terms on the page of {card.repo}, then log in with `hf auth login` or set HF_TOKEN."
+        if card.gated
+        else ""
+    )
+    return UsageError(
+        f"The weights of {card.name} are not here and cannot be fetched: {why}. They come from the hub repository "
+        f"{card.repo} ({' or '.join(card.files)}).{access} On a machine with network, `hf download {card.repo}` puts "
+        f"them into the cache; copy that folder to {hub_cache()} here. Or copy the file anywhere and name it: "
+        "--weights FILE (DINOv2's, timm's and transformers' names are understood). `--weights random` needs no file."
+    )
