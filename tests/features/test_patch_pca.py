@@ -1,5 +1,6 @@
 """The patch picture: blocks of one colour, equal for equal tokens, harmless where nothing varies."""
 
+import importlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_grey_planes_and_no_planes() -> None:
 
 
 def test_many_patches_are_fitted_on_a_seeded_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("radapt.features.patch_pca.MAX_FITTED", 20)
+    module = importlib.import_module("radapt.features.patch_pca")  # the package names a function like it
+    monkeypatch.setattr(module, "MAX_FITTED", 20)
     first, second = picture(planes(n=4)), picture(planes(n=4))
     np.testing.assert_array_equal(first, second)
 

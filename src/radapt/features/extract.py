@@ -1,0 +1,215 @@
+"""Run a frozen backbone once over every slice of a cohort, and never again."""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from radapt.cachedir import cache_folder
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import DataError, UsageError
+from radapt.features.batches import Image, pack, prefetch, read_ahead
+from radapt.features.config import Config, read_segments, write_config
+from radapt.features.encode import default_batch, encode
+from radapt.features.features import Features, lay_out
+from radapt.features.store import FeatureStore, ShardWriter
+from radapt.progress import Advance, ProgressMaker, silent
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
+    from radapt.images import Recipe, SliceCache
+
+LAYERS = (-4, -3, -2, -1)
+"""The last four blocks: what the radiology study's linear probe chooses from (arXiv 2312.02366)."""
+
+_LISTED = 20  # failures named one by one in a message
+
+Grid = list[list[Image | None]]
+
+
+@dataclass(frozen=True)
+class LazyBackbone:
+    """A backbone known by name, weights and number format, loaded only if something must be computed."""
+
+    name: str
+    identity: str
+    dtype: str
+    load: Callable[[], "Backbone"]
+
+
+class Failure(NamedTuple):
+    """An image whose features could not be made, and why."""
+
+    case: str
+    modality: str
+    reason: str
+
+
+def extract(
+    cohort: Cohort,
+    backbone: "Backbone | LazyBackbone",
+    *,
+    recipe: "Recipe | None" = None,
+    size: int | tuple[int, int] = 224,
+    axis: str = "axial",
+    every: int = 1,
+    count: int | None = None,
+    layers: Sequence[int] = LAYERS,
+    batch: int | None = None,
+    cache: Path | str | None = None,
+    progress: ProgressMaker | None = None,
+) -> Features:
+    """The CLS and the mean patch token of `layers` (-1: the last block) for every slice of every image.
+
+    What is in the cache is not computed again, across cohorts and studies: rows are kept under the digest of
+    the image's bytes, the recipe, the weights, the layers and the number format. Killed anywhere, the next call
+    goes on at the image and ends with the same bits; neither the order of the cases nor what was stored before
+    changes a number. `recipe` overrides `size`, `axis`, `every` and `count`, which otherwise adapt the default
+    recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default. Memory does not
+    grow with the number of cases.
+
+    Images that cannot be read, or whose features are not finite, do not stop the others: when everything else
+    is stored, DataError lists them. Raises UsageError for impossible layers, recipes and batches.
+    """
+    from radapt.images import Recipe, SliceCache
+
+    if batch is not None and batch < 1:
+        raise UsageError(f"The batch was given as {batch}; expected at least 1.")
+    recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
+    root, show = cache_folder(cache), progress or silent
+    slices = SliceCache(root)
+    dtype = str(backbone.dtype).removeprefix("torch.")
+    config = Config(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest)
+    work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show)
+    grid, failures = work.find(cohort)
+    failures += work.compute(_unique(grid), cohort.name)
+    if failures:
+        raise DataError(_message(failures, cohort))
+    return work.features(cohort, grid)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One extraction: what is wanted, where from, where to."""
+
+    config: Config
+    folder: Path
+    backbone: "Backbone | LazyBackbone"
+    recipe: "Recipe"
+    slices: "SliceCache"
+    batch: int | None
+    show: ProgressMaker
+
+    def find(self, cohort: Cohort) -> tuple[Grid, list[Failure]]:
+        """The key of every image (N × M), which takes reading the bytes of those never seen before."""
+        grid: Grid = []
+        failures = []
+        with self.show(len(cohort), f"Reading {cohort.name}", "cases") as advance:
+            for case in cohort:
+                row: list[Image | None] = [None] * len(cohort.modalities)
+                for place, name in enumerate(cohort.modalities):
+                    if (location := case.images.get(name)) is None:
+                        continue
+                    try:
+                        key = self.slices.key(location, self.recipe, name)
+                        row[place] = Image(key, case.case, name, location)
+                    except DataError as error:
+                        failures.append(Failure(case.case, name, str(error)))
+                grid.append(row)
+                advance(1)
+        return grid, failures
+
+    def compute(self, images: list[Image], name: str) -> list[Failure]:
+        """Put into the store what it lacks; the images that failed."""
+        segments = read_segments(self.folder)
+        if segments is not None:
+            store = FeatureStore(self.folder, segments[-1].stop)
+            images = [image for image in images if image.key not in store]
+            if not images:
+                return []
+        loaded = self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
+        segments = lay_out(self.config.layers, tuple(loaded.widths(self.config.layers)))
+        write_config(self.folder, self.config, segments, self.recipe.describe())
+        with (
+            FeatureStore(self.folder, segments[-1].stop).writer() as writer,
+            self.show(len(images), f"{loaded.name} on {name}", "images") as advance,
+        ):
+            return self._encode(loaded, images, writer, advance)
+
+    def _encode(
+        self, backbone: "Backbone", images: list[Image], writer: ShardWriter, advance: Advance
+    ) -> list[Failure]:
+        failures: list[Failure] = []
+
+        def failed(image: Image, error: DataError) -> None:
+            failures.append(Failure(image.case, image.modality, str(error)))
+
+        device = torch.device(backbone.device)
+        read = read_ahead(images, self._planes, failed, _readers(device))
+        parts: list[np.ndarray] = []
+        with contextlib.closing(prefetch(pack(read, self.batch or default_batch(device)))) as batches:
+            for batch, rows in encode(backbone, batches, self.config.layers):
+                for span in batch.spans:
+                    parts.append(rows[span.start : span.stop])
+                    if sum(map(len, parts)) == span.total:
+                        _store(span.image, np.concatenate(parts), writer, failed)
+                        parts = []
+                        advance(1)
+        return failures
+
+    def _planes(self, image: Image) -> np.ndarray:
+        return self.slices.planes(image.location, self.recipe, image.modality)
+
+    def features(self, cohort: Cohort, grid: Grid) -> Features:
+        segments = read_segments(self.folder)
+        if segments is None:
+            raise DataError(f"The feature store {self.folder} was removed or changed while it was in use.")
+        keys = tuple(tuple(image.key if image else None for image in row) for row in grid)
+        return Features(
+            cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
+            self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
+        )  # fmt: skip
+
+
+def _store(image: Image, rows: np.ndarray, writer: ShardWriter, failed: Callable[[Image, DataError], None]) -> None:
+    if np.isfinite(rows).all():
+        writer.add(image.key, rows)
+    else:
+        failed(image, DataError(f"{image.location}: the backbone gave features that are not finite; try float32."))
+
+
+def _unique(grid: Grid) -> list[Image]:
+    """Each key once, in the order of the cases."""
+    first: dict[str, Image] = {}
+    for image in (image for row in grid for image in row if image):
+        first.setdefault(image.key, image)
+    return list(first.values())
+
+
+def _checked(layers: Sequence[int]) -> tuple[int, ...]:
+    chosen = tuple(sorted({int(layer) for layer in layers}))
+    if not chosen or chosen[-1] >= 0:
+        raise UsageError(f"Layers were given as {list(layers)}; expected -1 for the last block, -2, and so on.")
+    return chosen
+
+
+def _readers(device: torch.device) -> int:
+    """Threads that decode: a GPU must be kept fed, a CPU should rather encode."""
+    cores = os.cpu_count() or 1
+    return max(1, min(4, cores // 8)) if device.type == "cpu" else max(1, min(8, cores // 2))
+
+
+def _message(failures: list[Failure], cohort: Cohort) -> str:
+    total = int(cohort.presence.sum())
+    lines = [f"  case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures[:_LISTED]]
+    if len(failures) > _LISTED:
+        lines.append(f"  and {len(failures) - _LISTED} more")
+    return (
+        f"{len(failures)} of {total} images of {cohort.name} gave no features; the others are stored. "
+        "Correct these, or leave their rows out of the table, and run again:\n" + "\n".join(lines)
+    )
