@@ -13,7 +13,7 @@ from radapt.errors import DataError
 
 LEVEL = 0.95
 CHUNK = 2**21
-"""Patients × replicates held at once: 16 MiB of multiplicities, whatever the number of resamples."""
+"""Cases × replicates held at once, 16 MiB an array, whatever the number of resamples."""
 
 Numbers = dict[str, np.ndarray]
 
@@ -44,19 +44,14 @@ def multiplicities(rng: np.random.Generator, units: int, resamples: int) -> np.n
 
 
 def replicates(
-    numbers: Callable[[np.ndarray], Numbers],
-    units: int,
-    rng: np.random.Generator,
-    resamples: int,
-    chunk: int | None = None,
+    numbers: Callable[[np.ndarray], Numbers], units: int, rng: np.random.Generator, resamples: int, chunk: int
 ) -> Numbers:
-    """Every number under `resamples` bootstrap replicates, each (R,).
+    """Every number under `resamples` bootstrap replicates, each (R,); empty without resamples.
 
-    `numbers` maps weights (U, R) of the units to numbers (R,). `chunk` replicates are worked on at once
-    (default: as many as fit `CHUNK`); it decides the memory, never the result.
+    `numbers` maps weights (U, R) of the units to numbers (R,). `chunk` replicates are worked on at once; it decides
+    the memory, never the result.
     """
-    at_once = chunk or max(1, CHUNK // max(units, 1))
-    parts = [numbers(_columns(rng, units, size)) for size in _sizes(resamples, at_once)]
+    parts = [numbers(_columns(rng, units, size)) for size in _sizes(resamples, chunk)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
@@ -72,9 +67,13 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _sizes(resamples: int, at_once: int) -> Iterator[int]:
-    for start in range(0, resamples, at_once):
-        yield min(at_once, resamples - start)
+def _sizes(resamples: int, chunk: int) -> Iterator[int]:
+    # Never a lone column unless there is only one: numpy would sum it pairwise and not row by row as all others.
+    while resamples > 0:
+        size = min(max(chunk, 2), resamples)
+        size += resamples - size == 1
+        yield size
+        resamples -= size
 
 
 def _columns(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:

@@ -79,12 +79,13 @@ def mcc_of(matrix: np.ndarray) -> np.ndarray:
     """
     truth, called, total = matrix.sum(axis=-1), matrix.sum(axis=-2), matrix.sum(axis=(-2, -1))
     covariance = np.trace(matrix, axis1=-2, axis2=-1) * total - (truth * called).sum(axis=-1)
-    spread = np.sqrt(np.maximum(total**2 - (truth**2).sum(axis=-1), 0))
-    spread = spread * np.sqrt(np.maximum(total**2 - (called**2).sum(axis=-1), 0))
+    spread = np.sqrt(
+        np.maximum(total**2 - (truth**2).sum(axis=-1), 0) * np.maximum(total**2 - (called**2).sum(axis=-1), 0)
+    )
     # Counted, not compared with 0: fractional weights leave a rounding residue in `spread`.
     collapsed = (called > 0).sum(axis=-1) <= 1
     value = ratio(np.where(collapsed, 0.0, covariance), np.where(collapsed, 1.0, spread))
-    return np.where(defined_classes(matrix).any(axis=-1), value, np.nan)
+    return np.where(defined_classes(matrix).any(axis=-1), np.clip(value, -1, 1), np.nan)
 
 
 def quadratic_kappa_of(matrix: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import percentile_interval, replicates
+from radapt.metrics.bootstrap import CHUNK, percentile_interval, replicates
 from radapt.metrics.checks import Predictions, checked
 from radapt.metrics.panel import OVERALL, MultiLabel, SingleLabel
 
@@ -55,7 +55,8 @@ def score(
     given = checked(truth, probabilities, patients, task, len(outputs))
     panel = _panel(given, task, outputs, ordered)
     values = panel.numbers(np.ones((given.units, 1)))
-    drawn = replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0)
+    chunk = max(1, CHUNK // max(len(given.truth), len(outputs) ** 2))
+    drawn = replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
     rows = [_row(name, float(value[0]), drawn.get(name), given, panel) for name, value in values.items()]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.iloc[_order(table["metric"])].reset_index(drop=True)
