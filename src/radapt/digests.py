@@ -4,10 +4,13 @@ File digests are remembered by path, size and modification time, so that a cohor
 its digest once and not at every start.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,27 +60,39 @@ class ByteDigests:
         """
         path = location.path
         try:
-            if path.is_dir():
-                files = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
-                found = digest(sorted(self._file(item) for item in files))
-            else:
-                found = self._file(path)
+            found = self._folder(path) if path.is_dir() else self._file(path)
         except OSError as error:
             raise DataError(f"Image file {path} cannot be read: {error.strerror or error}.") from error
         return found if location.array is None else digest([found, location.array, location.index])
 
     def _file(self, path: Path) -> str:
-        key = str(path.resolve())
-        facts = path.stat()
-        stamp = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+        return self._remembered(path, _stamp(path.stat()), lambda: digest_file(path))
+
+    def _folder(self, folder: Path) -> str:
+        """Remembered as a whole: one look at a folder where nothing changed, however many files it holds."""
+        with os.scandir(folder) as entries:
+            files = sorted((item.name, _stamp(item.stat())) for item in entries if _counts(item))
+        stamp = digest([[name, stamp] for name, stamp in files])
+        return self._remembered(folder, stamp, lambda: digest(sorted(self._file(folder / name) for name, _ in files)))
+
+    def _remembered(self, path: Path, stamp: str, compute: Callable[[], str]) -> str:
+        key = os.path.realpath(path)
         with self._lock:
             row = self._memory.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
         if row is not None and row[0] == stamp:
             return str(row[1])
-        found = digest_file(path)
-        with self._lock:
+        found = compute()
+        with self._lock, contextlib.suppress(sqlite3.OperationalError):  # a full disk makes it slower, not wrong
             self._memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, found))
         return found
+
+
+def _stamp(facts: os.stat_result) -> str:
+    return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+
+
+def _counts(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_file() and not entry.name.startswith(".")
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """NumPy files: `.npy`, and arrays or entries of arrays inside `.npz` archives. Pickled objects are never read."""
 
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,8 @@ from radapt.locations import Location
 FIX = "Was the copy or download interrupted? Copy it again."
 MIN_PICTURE = 8
 """From this many rows and columns on, a last axis of 2 or 4 is taken for channels and refused, not for a width."""
+
+_UNPACKING = threading.Lock()
 
 
 def read_array(location: Location, modality: str | None = None, cache: Path | None = None) -> Volume:
@@ -95,7 +98,10 @@ def _unpacked(path: Path, name: str, location: Location, cache: Path) -> Path:
     facts = path.stat()
     key = digest([str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino, name])
     target = cache / f"{key}.npy"
-    if not target.exists():
+    # One thread unpacks, the others find it done; two processes may both do it, which is harmless.
+    with _UNPACKING:
+        if target.exists():
+            return target
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             _check_member(archive, name, location)
             with writing_cache(cache), atomic_path(target) as part, part.open("wb") as out:

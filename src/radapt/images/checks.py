@@ -1,0 +1,109 @@
+"""What `radapt check` says about volumes and masks that can be read but should be looked at."""
+
+from collections.abc import Collection, Sequence
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from radapt.images.volume import Volume
+
+GRID_TOLERANCE_MM = 0.1
+"""A mask's voxels may lie this far from the image's: beyond header rounding, below any voxel."""
+
+AIR_HU = -500
+"""A CT in Hounsfield units that shows any air or lung has values below this."""
+
+SMALLEST_PX = 8
+"""A plane with fewer pixels along a side shows no anatomy."""
+
+_LISTED = 10
+
+
+class Remark(NamedTuple):
+    """Something found in a file: how bad, a code for programs, what, and the nearest fix."""
+
+    severity: Literal["error", "warning"]
+    code: str
+    message: str
+    fix: str
+
+
+def image_problems(volume: Volume, kind: str = "other") -> list[Remark]:
+    """Remarks on an image that was read well: constant, tiny, or a CT that is not in Hounsfield units."""
+    low, high = volume.array.min(), volume.array.max()
+    found = []
+    if low == high:
+        found.append(Remark("warning", "constant_image", f"every voxel is {low}.", "Remove the image if it is empty."))
+    elif kind == "ct" and volume.array.dtype != np.uint8 and low > AIR_HU:
+        found.append(
+            Remark(
+                "warning",
+                "ct_units",
+                f"values from {low} to {high} do not look like Hounsfield units: no air.",
+                "Check slope and intercept of the conversion, or set kind: other.",
+            )
+        )
+    rows, columns = volume.planes(volume.flat_axis or "axial").shape[1:3]
+    if min(rows, columns) < SMALLEST_PX:
+        message = f"its planes have only {rows} × {columns} pixels."
+        found.append(Remark("warning", "tiny_image", message, "Choose another axis, or remove the image."))
+    return found
+
+
+def same_grid(volume: Volume, mask: Volume) -> str | None:
+    """None if both have the same voxels in the patient, however they are stored; else what differs, in words."""
+    image, other = volume.to_ras(), mask.to_ras()
+    size, mask_size = image.array.shape[:3], other.array.shape[:3]
+    if size != mask_size:
+        return f"size {_times(mask_size)}, the image has {_times(size)} (right × front × head)"
+    if _largest_shift_mm(image, other) <= GRID_TOLERANCE_MM:
+        return None
+    if not np.allclose(image.spacing_mm, other.spacing_mm, rtol=0, atol=GRID_TOLERANCE_MM / max(size)):
+        return f"voxels of {_times(other.spacing_mm)} mm, the image has {_times(image.spacing_mm)} mm"
+    shift = float(np.linalg.norm(image.affine[:3, 3] - other.affine[:3, 3]))
+    if np.allclose(image.affine[:3, :3], other.affine[:3, :3], rtol=0, atol=GRID_TOLERANCE_MM / max(size)):
+        return f"the same voxels {shift:.1f} mm away from the image's"
+    return f"another orientation: voxels lie up to {_largest_shift_mm(image, other):.1f} mm from the image's"
+
+
+def mask_problems(mask: Volume, images: Sequence[Volume], labels: Collection[int] = ()) -> list[Remark]:
+    """Remarks on a mask: its grid against the case's images, whole numbers, known labels, not empty.
+
+    The mask should lie in the grid of at least one image; without readable images its grid is not judged. 0 is
+    background. Without `labels` any whole number from 0 is a label. An empty mask is a warning: organs may be absent.
+    """
+    found = []
+    differences = [same_grid(image, mask) for image in images]
+    if differences and all(differences):
+        fix = "Resample the mask to the image with nearest-neighbour interpolation."
+        found.append(Remark("error", "mask_grid", f"the mask has {differences[0]}.", fix))
+    if mask.is_colour:
+        fix = "Save one whole number per pixel."
+        return [*found, Remark("error", "mask_values", "the mask is a colour picture.", fix)]
+    values = np.unique(mask.array)
+    if (values != np.rint(values)).any() or values.min() < 0:
+        odd = values[(values != np.rint(values)) | (values < 0)]
+        message = f"the mask holds {_listed(odd)}, expected whole numbers from 0."
+        return [*found, Remark("error", "mask_values", message, "Was it smoothed or resampled? Use the original.")]
+    unknown = [int(value) for value in values if labels and int(value) not in {0, *labels}]
+    if unknown:
+        message = f"the mask holds {_listed(unknown)}, mask_labels has {_listed(sorted(labels))}."
+        found.append(Remark("error", "mask_labels", message, "Add them to mask_labels, or correct the mask."))
+    if not values.any():
+        found.append(Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if nothing is there."))
+    return found
+
+
+def _largest_shift_mm(first: Volume, second: Volume) -> float:
+    corners = np.asarray([(*corner, 1) for corner in product(*((0, size - 1) for size in first.array.shape[:3]))])
+    return float(np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max())
+
+
+def _times(values: Sequence[float]) -> str:
+    return " × ".join(f"{value:g}" for value in np.round(values, 4))
+
+
+def _listed(values: Sequence[float] | np.ndarray) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:_LISTED])
+    return f"{shown} and {len(values) - _LISTED} more" if len(values) > _LISTED else shown
