@@ -1,0 +1,12 @@
+"""radapt report: (re)write the report of a run folder."""
+
+from pathlib import Path
+
+import typer
+
+
+def report(run: Path = typer.Argument(..., help="The run folder that `radapt run` wrote.")) -> None:
+    """(Re)write report.html in the run folder RUN and print its path. Works on unfinished runs too."""
+    from radapt.reports import write_report
+
+    typer.echo(write_report(run))

@@ -1,0 +1,5 @@
+"""Reports: one self-contained HTML file that answers the study's question and says how far the answer goes."""
+
+from radapt.reports.report import write_report
+
+__all__ = ["write_report"]

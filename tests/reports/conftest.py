@@ -1,0 +1,219 @@
+"""Small run folders made by hand, in the form `radapt run` writes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from radapt.durable import write_json, write_parquet, write_text
+from radapt.metrics import score
+
+VERSIONS = {"radapt": "0.1.0", "python": "3.11.9", "torch": "2.11.0", "started": "2026-01-02T03:04:05+0000"}
+
+
+@dataclass
+class ToyCohort:
+    """Patients with one case each and scores that are right to a chosen degree."""
+
+    name: str = "toy"
+    outputs: tuple[str, ...] = ("benign", "malignant")
+    multilabel: bool = False
+    tests: tuple[str, ...] = ("test",)
+    patients: int = 40  # per split
+    modalities: tuple[str, ...] = ("t1", "flair")
+    missing_every: int = 5  # every so many cases lack the last modality; 0: none
+    one_class: tuple[str, ...] = ()  # splits where every case is of the first class
+    source: dict[str, str] = field(default_factory=lambda: {"title": "Toy cases", "licence": "CC0-1.0"})
+    case_prefix: str = "case"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "val", *self.tests)
+
+    @property
+    def task(self) -> str:
+        return "multilabel" if self.multilabel else "binary" if len(self.outputs) == 2 else "multiclass"
+
+    def truth(self, split: str) -> np.ndarray:
+        rng = np.random.default_rng([self.splits.index(split), len(self.outputs)])
+        if self.multilabel:
+            truth = (rng.random((self.patients, len(self.outputs))) < 0.3).astype(float)
+            truth[rng.random(truth.shape) < 0.1] = np.nan
+            truth[:, -1] = 0 if split in self.one_class else truth[:, -1]
+            return truth
+        if split in self.one_class:
+            return np.zeros(self.patients, dtype=int)
+        truth = rng.integers(0, len(self.outputs), self.patients)
+        truth[: len(self.outputs)] = np.arange(len(self.outputs))
+        truth[-2:] = -1  # two unlabelled cases
+        return truth
+
+    def probabilities(self, split: str, skill: float, seed: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, int(skill * 100), self.splits.index(split)])
+        truth = self.truth(split)
+        noise = rng.normal(size=(self.patients, len(self.outputs)))
+        if self.multilabel:
+            return 1 / (1 + np.exp(-(noise + skill * (np.nan_to_num(truth, nan=0.5) * 2 - 1))))
+        logits = noise + skill * 2 * (truth[:, None] == np.arange(len(self.outputs)))
+        weights = np.exp(logits)
+        return weights / weights.sum(1, keepdims=True)
+
+    def ids(self, split: str) -> list[str]:
+        return [f"{self.case_prefix}-{split}-{index:03d}" for index in range(self.patients)]
+
+
+class ToyRun:
+    """A run folder, written piece by piece."""
+
+    def __init__(self, path: Path, name: str = "toy study") -> None:
+        self.path = path
+        self.cells: list[str] = []
+        self.scores: list[pd.DataFrame] = []
+        write_text(path / "study.yaml", yaml.safe_dump({"name": name, "seeds": [0]}))
+        write_json(path / "environment.json", VERSIONS)
+
+    def cohort(self, toy: ToyCohort) -> "ToyRun":
+        place = self.path / "cohorts" / toy.name.replace("<", "-").replace(">", "-").replace("/", "-")
+        tables = []
+        for split in toy.splits:
+            has = np.ones((toy.patients, len(toy.modalities)), dtype=bool)
+            if toy.missing_every:
+                has[:: toy.missing_every, -1] = False
+            table = pd.DataFrame({"case": toy.ids(split), "patient": toy.ids(split), "site": "A", "split": split})
+            for index, modality in enumerate(toy.modalities):
+                table[f"has:{modality}"] = has[:, index]
+            tables.append(table)
+        cases = pd.concat(tables, ignore_index=True)
+        facts = {
+            "name": toy.name,
+            "kind": "mri",
+            "task": toy.task,
+            "outputs": toy.outputs,
+            "ordered": False,
+            "modalities": toy.modalities,
+            "n_cases": len(cases),
+            "n_patients": len(cases),
+            "digest": "c0ffee" * 5,
+            "split_seed": 0,
+            "source": toy.source,
+            "recipe": "MRI: percentiles 1 to 99 inside the foreground, 224 px.",
+            "splits": {split: self._split_facts(toy, split, cases) for split in toy.splits},
+            "sites": {"A": len(cases)},
+            "slices_per_image": {"min": 20, "median": 24, "max": 30},
+        }
+        write_json(place / "cohort.json", facts)
+        write_parquet(place / "cases.parquet", cases)
+        return self
+
+    @staticmethod
+    def _split_facts(toy: ToyCohort, split: str, cases: pd.DataFrame) -> dict[str, Any]:
+        truth, own = toy.truth(split), cases[cases["split"] == split]
+        hits = (
+            truth
+            if toy.multilabel
+            else np.where(truth[:, None] < 0, np.nan, truth[:, None] == np.arange(len(toy.outputs)))
+        )
+        return {
+            "cases": len(own),
+            "patients": len(own),
+            "labelled": int((~np.isnan(hits)).any(axis=1).sum()),
+            "outputs": {
+                name: {
+                    "positive": int((hits[:, i] == 1).sum()),
+                    "negative": int((hits[:, i] == 0).sum()),
+                    "unknown": int(np.isnan(hits[:, i]).sum()),
+                }
+                for i, name in enumerate(toy.outputs)
+            },
+            "missing": {modality: int((~own[f"has:{modality}"]).sum()) for modality in toy.modalities},
+        }
+
+    def backbone(self, name: str, kind: str = "file", **more: Any) -> "ToyRun":
+        card = {"name": name, "family": "ViT", "source": "toy", "licence": "Apache-2.0", "pretraining": ["LVD-142M"]}
+        identity = "random:0" if kind == "random" else "0123456789abcdef" * 2
+        facts = {**card, "parameters": 22_056_576, "width": 384, "source_kind": kind, "identity": identity, **more}
+        write_json(self.path / "backbones" / f"{len(list(self.path.glob('backbones/*')))}.json", facts)
+        return self
+
+    def cell(
+        self, toy: ToyCohort, backbone: str, label: str = "linear", *, seed: int = 0, skill: float = 1.0,
+        state: str = "done", reason: str = "", **facts: Any,
+    ) -> str:  # fmt: skip
+        """Write one cell and return its id."""
+        id_ = f"{len(self.cells):016x}"
+        self.cells.append(id_)
+        folder = self.path / "cells" / id_
+        cell = {
+            **{"id": id_, "cohort": toy.name, "backbone": backbone, "protocol": label, "options": {}, "label": label},
+            **{"shots": None, "repeat": None, "seed": seed, "image": {"size": 224}, "pooling": {"slices": "mean"}},
+            **{"resamples": 100, "cohort_digest": "c0ffee" * 5, "weights": "random:0", "recipe": "beef" * 8},
+            **{"chosen": {"k": 20, "val_auroc": 0.8125}},
+            **facts,
+        }
+        write_json(folder / "cell.json", cell)
+        if state == "failed":
+            write_json(folder / "failed.json", {"reason": reason, "error": "DataError", "finished": "2026-01-02"})
+        if state == "done":
+            self._finish(folder, toy, cell, skill)
+        return id_
+
+    def _finish(self, folder: Path, toy: ToyCohort, cell: dict[str, Any], skill: float) -> None:
+        predictions, scores = [], []
+        for split in toy.splits[1:]:
+            truth, probabilities = toy.truth(split), toy.probabilities(split, skill, cell["seed"])
+            table = pd.DataFrame({"cell": cell["id"], "case": toy.ids(split), "patient": toy.ids(split), "site": "A"})
+            table["split"] = split
+            if toy.multilabel:
+                table[[f"truth_{name}" for name in toy.outputs]] = truth
+            else:
+                table["truth"] = [None if index < 0 else toy.outputs[index] for index in truth]
+            table[[f"p_{name}" for name in toy.outputs]] = probabilities
+            predictions.append(table)
+            patients = np.asarray(toy.ids(split), dtype=object)
+            rng = np.random.default_rng(0)
+            found = score(truth, probabilities, patients, task=toy.task, outputs=toy.outputs, rng=rng, resamples=100)
+            scores.append(found.assign(split=split))
+        write_parquet(folder / "predictions.parquet", pd.concat(predictions, ignore_index=True))
+        table = pd.concat(scores, ignore_index=True)
+        write_parquet(folder / "scores.parquet", table)
+        write_json(folder / "done.json", {"finished": "2026-01-02T03:04:05", "seconds": 12.5, "attempts": 1})
+        keys = {name: cell[name] for name in ("cohort", "backbone", "shots", "repeat", "seed")}
+        table = table.assign(**keys, protocol=cell["label"], cell=cell["id"], seconds=12.5)
+        self.scores.append(table.astype({"shots": "Int64", "repeat": "Int64"}))
+
+    def pictures(self, cohort: str, backbone: str, case: str = "case-0") -> "ToyRun":
+        place = self.path / "pictures" / cohort / backbone
+        place.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        for name in ("0.png", "0-pca.png"):
+            Image.fromarray(rng.integers(0, 255, (28, 28, 3), dtype=np.uint8)).save(place / name)
+        entry = {"case": case, "modality": "t1", "slice": 12, "image": "0.png", "pca": "0-pca.png"}
+        write_json(place / "pictures.json", [entry])
+        return self
+
+    @property
+    def results(self) -> pd.DataFrame:
+        return pd.concat(self.scores, ignore_index=True)
+
+    def finish(self) -> Path:
+        """Write the tables over all cells; the folder is then as a run leaves it."""
+        if self.scores:
+            write_parquet(self.path / "results.parquet", self.results)
+        write_json(self.path / "plan.json", {"cells": self.cells})
+        return self.path
+
+
+@pytest.fixture
+def toy_run(tmp_path: Path) -> ToyRun:
+    return ToyRun(tmp_path / "run")
+
+
+@pytest.fixture
+def toy_cohort() -> Callable[..., ToyCohort]:
+    return ToyCohort
