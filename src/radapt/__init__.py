@@ -1,3 +1,27 @@
 """radapt adapts vision foundation models to medical images and measures, honestly, how good they are."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from radapt.backbones import load_backbone
+    from radapt.cohorts import load_cohort
+    from radapt.features import extract
+    from radapt.protocols import evaluate
+
+__all__ = ["evaluate", "extract", "load_backbone", "load_cohort"]
+
+_HOMES = {"load_cohort": "cohorts", "load_backbone": "backbones", "extract": "features", "evaluate": "protocols"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for, so that `radapt --help` does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'radapt' has no attribute {name!r}")
+    return getattr(import_module(f"radapt.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

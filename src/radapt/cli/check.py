@@ -17,8 +17,9 @@ def check(
     from radapt.cachedir import cache_folder
     from radapt.doctor import check_cohort
     from radapt.durable import write_json
+    from radapt.progress import progress
 
-    findings = check_cohort(cohort, cache_folder(cache))
+    findings = check_cohort(cohort, cache_folder(cache), progress)
     if json_file is not None:
         write_json(json_file, findings.as_json())
     typer.echo(findings.text())

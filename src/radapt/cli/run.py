@@ -26,14 +26,16 @@ def run(
     Exit code 1 says that a cell or a cohort failed: its reason is printed and the rest is finished and saved.
     """
     from radapt.cachedir import cache_folder
+    from radapt.progress import progress
     from radapt.reports import write_report
-    from radapt.studies import Settings, plan_study, read_study, run_study
+    from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
 
     described = read_study(study)
-    settings = Settings(cache=cache_folder(cache), device=device, offline=offline)
+    settings = Settings(cache=cache_folder(cache), device=device, offline=offline, progress=progress)
     folder = out or Path("runs") / described.name
     if plan:
-        typer.echo(plan_study(described, folder, settings).table())
+        planned = plan_study(described, settings)
+        typer.echo(plan_text(estimate(planned, Ledger(folder), settings), planned))
         return
     outcome = run_study(described, folder, settings)
     typer.echo(outcome.summary())

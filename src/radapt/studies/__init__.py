@@ -1,8 +1,20 @@
 """Studies: a grid of cohorts, backbones and protocols; its plan, its cells, and the run folder they are kept in."""
 
+from radapt.studies.cost import estimate, plan_text
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings, plan_study
 from radapt.studies.run import Outcome, run_study
 from radapt.studies.study import Study, read_study
 
-__all__ = ["Ledger", "Outcome", "Plan", "Settings", "Study", "plan_study", "read_study", "run_study"]
+__all__ = [
+    "Ledger",
+    "Outcome",
+    "Plan",
+    "Settings",
+    "Study",
+    "estimate",
+    "plan_study",
+    "plan_text",
+    "read_study",
+    "run_study",
+]

@@ -5,6 +5,7 @@
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock", timeout=0)
             with lock:
+                self._tidy()
                 yield
         except Timeout as error:
             raise UsageError(
@@ -52,8 +54,16 @@ class Ledger:
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror}.") from error
 
+    def _tidy(self) -> None:
+        """Remove what a killed run left half-written; the lock says that nobody is writing it now."""
+        for part in self.folder.rglob(".*.part"):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
     def cell(self, cell_id: str) -> Path:
         return self.folder / "cells" / cell_id
+
+    def pictures(self, cohort: str, backbone: str) -> Path:
+        return self.folder / "pictures" / slug(cohort) / slug(backbone)
 
     def is_done(self, cell_id: str) -> bool:
         return (self.cell(cell_id) / "done.json").is_file()

@@ -8,33 +8,31 @@ import numpy as np
 
 from radapt.cohorts import Case, Cohort
 from radapt.durable import atomic_path, write_json
-from radapt.studies.ledger import slug
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone
+    from radapt.features import LazyBackbone
     from radapt.images import Recipe, SliceCache
 
 EXAMPLES = 4
 
 
 def write_pictures(
-    folder: Path, name: str, cohort: Cohort, backbone: "Backbone", slices: "SliceCache", recipe: "Recipe"
+    place: Path, backbone: "LazyBackbone", cohort: Cohort, slices: "SliceCache", recipe: "Recipe"
 ) -> None:
-    """Write PNG pairs and `pictures.json` under `folder`/pictures/<cohort>/<backbone>, once.
+    """Write PNG pairs and `pictures.json` into the folder `place`, unless it is there.
 
-    `name` is the backbone's name in the study. The examples are the middle slices of the first case of each
-    class, then of further cases, from the splits choices are made on where there are any: always the same.
+    The examples are the middle slices of the first case of each class, then of further cases, from the splits
+    choices are made on where there are any: always the same.
     """
     from PIL import Image
 
     from radapt.features import patch_pca
 
-    place = folder / "pictures" / slug(cohort.name) / slug(name)
     if place.is_dir():
         return
     examples = list(_examples(cohort))
     planes = [_middle(slices.planes(case.images[modality], recipe, modality)) for case, modality in examples]
-    pictures = patch_pca(backbone, np.stack([plane for plane, _ in planes]), np.random.default_rng(0))
+    pictures = patch_pca(backbone.load(), np.stack([plane for plane, _ in planes]), np.random.default_rng(0))
     with atomic_path(place, folder=True) as part:
         listed = []
         for index, ((case, modality), (plane, number)) in enumerate(zip(examples, planes, strict=True)):

@@ -1,14 +1,16 @@
 """From a study to its cells, each named by a digest of everything that decides its numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from radapt import __version__
 from radapt.cohorts import Case, Cohort, load_cohort
 from radapt.digests import ByteDigests, digest
 from radapt.errors import DataError, UsageError
+from radapt.progress import ProgressMaker, silent
 from radapt.studies.study import BackboneEntry, ProtocolEntry, Study
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ class Settings:
     cache: Path
     device: str = "auto"
     offline: bool = False
+    progress: ProgressMaker = silent
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Encoder:
 
     entry: BackboneEntry
     source: "WeightSource"
+    identity: str
     dtype: str
     device: str
 
@@ -77,17 +81,18 @@ class Plan:
     failures: tuple[Failure, ...] = field(default=())
 
 
-def plan_study(study: Study, settings: Settings) -> Plan:
+def plan_study(study: Study, settings: Settings, *, download: bool = False) -> Plan:
     """Read the cohorts, find the weights and lay out the cells.
 
-    A cohort with errors is left out and reported in `failures`, so that the others can be run. Raises UsageError
+    A cohort with errors is left out and reported in `failures`, so that the others can be run. The digest of hub
+    weights is known once they are here, so a plan made without `download` may name other cells. Raises UsageError
     for what the study file itself has wrong: unknown backbones, protocols, options, recipes.
     """
     from radapt.protocols import make
 
     for entry in study.protocols:
         make(entry.name, **entry.options)
-    encoders = [_encoder(entry, settings) for entry in study.backbones]
+    encoders = [_encoder(entry, settings, download=download) for entry in study.backbones]
     digests = ByteDigests(settings.cache)
     prepared: list[Prepared] = []
     failures: list[Failure] = []
@@ -107,13 +112,19 @@ def plan_study(study: Study, settings: Settings) -> Plan:
     return Plan(study, tuple(cells), tuple(failures))
 
 
-def _encoder(entry: BackboneEntry, settings: Settings) -> Encoder:
-    from radapt.backbones import auto_dtype, card, resolve
+def _encoder(entry: BackboneEntry, settings: Settings, *, download: bool) -> Encoder:
+    from radapt.backbones import auto_dtype, card, fetch, identity_of, resolve
     from radapt.devices import pick_device
 
     device = pick_device(settings.device)
-    source = resolve(card(entry.architecture), entry.weights, seed=entry.seed, offline=settings.offline)
-    return Encoder(entry, source, auto_dtype(device) if entry.dtype == "auto" else entry.dtype, device)
+    known = card(entry.architecture, offline=settings.offline)
+    source = resolve(known, entry.weights, seed=entry.seed, offline=settings.offline)
+    if download:
+        # What cannot be had now fails when it is loaded, with its cells, and not the whole study.
+        with suppress(UsageError):
+            source = fetch(known, source, offline=settings.offline)
+    dtype = auto_dtype(device) if entry.dtype == "auto" else entry.dtype
+    return Encoder(entry, source, identity_of(known, source), dtype, device)
 
 
 def _prepare(path: Path, study: Study, digests: ByteDigests) -> Prepared:
@@ -121,13 +132,9 @@ def _prepare(path: Path, study: Study, digests: ByteDigests) -> Prepared:
 
     cohort = load_cohort(path)
     slices = study.image.slices
-    try:
-        recipe = Recipe.for_kind(
-            cohort.kind, size=study.image.size, axis=slices.axis, every=slices.every, count=slices.count,
-            **study.image.recipe,
-        )  # fmt: skip
-    except TypeError as error:
-        raise UsageError(f"The study's image.recipe does not fit a cohort of kind {cohort.kind}: {error}.") from error
+    recipe = Recipe.for_kind(
+        cohort.kind, study.image.size, slices.axis, slices.every, slices.count, **study.image.recipe
+    )  # fmt: skip
     if cohort.task in ("unlabelled", "segmentation"):
         raise DataError(
             f"Cohort {cohort.name} ({path}) has no labels to judge a classifier by: give a column 'label', or "
@@ -159,10 +166,10 @@ def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: Protocol
         "cohort_digest": prepared.digest,
         "recipe": prepared.recipe.digest,
         "architecture": encoder.entry.architecture,
-        "weights": encoder.source.identity,
+        "weights": encoder.identity,
         "dtype": encoder.dtype,
         "protocol": protocol.name,
-        "options": make(protocol.name, **protocol.options).options(),
+        "options": asdict(cast(Any, make(protocol.name, **protocol.options))),
         "pooling": study.pooling.model_dump(),
         "seed": seed,
         "shots": None,

@@ -1,26 +1,22 @@
 """Run a plan on this machine: one backbone in memory at a time, each cohort's features once, then its cells."""
 
-import logging
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.errors import RadaptError
 from radapt.studies.describe import write_backbone_facts, write_cohort_facts, write_environment
 from radapt.studies.ledger import Ledger
-from radapt.studies.plan import Cell, Encoder, Failure, Plan, Prepared, Settings, plan_study
+from radapt.studies.pictures import write_pictures
+from radapt.studies.plan import Cell, Encoder, Failure, Plan, Settings, plan_study
 from radapt.studies.study import Study
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone
-    from radapt.features import Features
-
-log = logging.getLogger("radapt.studies")
+    from radapt.backbones.backbone import Backbone
+    from radapt.features import Features, LazyBackbone
 
 
 @dataclass(frozen=True)
@@ -34,9 +30,13 @@ class Outcome:
     failures: tuple[Failure, ...]
 
     def summary(self) -> str:
+        """What was done, and each reason for failure with all that it stopped."""
+        reasons: dict[str, list[str]] = {}
+        for failure in self.failures:
+            reasons.setdefault(failure.reason, []).append(failure.what)
         lines = [
             f"{self.finished} cells finished now, {self.already} were finished before, of {self.planned} planned.",
-            *(f"Failed: {failure.what}: {failure.reason}" for failure in self.failures),
+            *(f"Failed: {'; '.join(stopped)}: {reason}" for reason, stopped in reasons.items()),
             f"Results: {self.folder / 'results.parquet'}",
         ]
         return "\n".join(lines)
@@ -48,7 +48,7 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
     Cells that fail are written down with their reason and the others go on. Killed anywhere, the next call
     continues and ends with the same numbers. Raises UsageError for a study that cannot be planned.
     """
-    plan = plan_study(study, settings)
+    plan = plan_study(study, settings, download=True)
     ledger = Ledger(folder)
     with ledger.writing():
         return _Run(plan, ledger, settings).everything()
@@ -76,36 +76,55 @@ class _Run:
         return Outcome(folder, len(ids), already, self.finished, tuple(self.failures))
 
     def _one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
-        # Loaded at the first need: with all features stored, a cell needs no weights in memory.
-        load = cache(lambda: self._load(encoder))
+        backbone = self._backbone(encoder)
         for prepared, group in groupby(cells, key=lambda cell: cell.prepared):
             write_cohort_facts(self.ledger.folder, prepared)
             pending = [cell for cell in group if not self.ledger.is_done(cell.id)]
             if pending:
-                self._one_group(encoder, prepared, pending, load)
+                self._one_group(backbone, pending)
 
-    def _load(self, encoder: Encoder) -> "Backbone":
-        from radapt.backbones import load_backbone
+    def _backbone(self, encoder: Encoder) -> "LazyBackbone":
+        """Loaded at the first need, once: with all features stored, cells need no weights in memory."""
+        from radapt.backbones import card, identity_of, load_backbone
+        from radapt.features import LazyBackbone
 
         entry = encoder.entry
-        log.info("loading %s (%s, %s)", entry.name, encoder.source.identity, encoder.dtype)
-        return load_backbone(
-            entry.architecture, entry.weights, seed=entry.seed, dtype=encoder.dtype, device=encoder.device,
-            offline=self.settings.offline,
-        )  # fmt: skip
 
-    def _one_group(
-        self, encoder: Encoder, prepared: Prepared, pending: list[Cell], load: "Callable[[], Backbone]"
-    ) -> None:
+        @cache
+        def load() -> "Backbone":
+            return load_backbone(
+                entry.architecture, entry.weights, seed=entry.seed, dtype=encoder.dtype, device=encoder.device,
+                offline=self.settings.offline,
+            )  # fmt: skip
+
+        source = encoder.source
+        identity = identity_of(card(entry.architecture), source)
+        return LazyBackbone(entry.name, identity, encoder.dtype, load, settled=source.available)
+
+    def _one_group(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
         """The cells of one backbone on one cohort, from one set of features."""
+        from radapt.features import extract
+
+        prepared = pending[0].prepared
         try:
-            features = self._features(encoder, prepared, load)
-        except (RadaptError, OSError, RuntimeError) as error:
+            features = extract(
+                prepared.cohort, backbone, recipe=prepared.recipe, cache=self.settings.cache,
+                progress=self.settings.progress,
+            )  # fmt: skip
+            self._pictures(backbone, pending[0])
+        except Exception as error:  # one group's fault, of whatever kind, must not stop the others
             for cell in pending:
                 self._failed(cell, error)
             return
         for cell in pending:
             self._one_cell(cell, features)
+
+    def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
+        from radapt.images import SliceCache
+
+        place = self.ledger.pictures(cell.facts["cohort"], cell.facts["backbone"])
+        slices = SliceCache(self.settings.cache)
+        write_pictures(place, backbone, cell.prepared.cohort, slices, cell.prepared.recipe)
 
     def _one_cell(self, cell: Cell, features: "Features") -> None:
         from radapt.features import Pooling

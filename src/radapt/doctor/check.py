@@ -1,0 +1,153 @@
+"""Everything that is wrong with a cohort: its table, then every image and mask, each read once."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radapt.cohorts import Case, Cohort, Problem, read_cohort
+from radapt.errors import DataError
+from radapt.locations import Location
+from radapt.progress import ProgressMaker, silent
+
+if TYPE_CHECKING:
+    from radapt.images import Remark, Volume
+
+_AHEAD = 4  # cases a worker may be ahead of the report, which keeps memory flat
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `radapt check` found; errors come first, each severity in table order."""
+
+    cohort: str
+    n_cases: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "warning")
+
+    def text(self) -> str:
+        """One line per problem under a line that counts them."""
+        head = f"{self.cohort}: {self.n_cases} cases, {len(self.errors)} errors, {len(self.warnings)} warnings."
+        return "\n".join([head, *(f"{problem.severity}: {problem}" for problem in self.problems)])
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        from dataclasses import asdict
+
+        return {
+            "cohort": self.cohort,
+            "cases": self.n_cases,
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "findings": [asdict(problem) for problem in self.problems],
+        }
+
+
+def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> Findings:
+    """Read the table and every image of the cohort at `path`.
+
+    Raises UsageError only if the cohort file itself cannot be read; all else becomes a Problem.
+    """
+    cohort, problems = read_cohort(path)
+    if cohort is None:
+        return Findings(str(path), 0, _worst_first(problems))
+    found = list(problems)
+    pixels: dict[str, list[Case]] = defaultdict(list)
+    with progress(len(cohort), f"Checking {cohort.name}", "cases") as advance:
+        for case, said, digests in _read_all(cohort, cache):
+            found += said
+            for digest in digests:
+                pixels[digest].append(case)
+            advance(1)
+    found += _leaks(pixels)
+    return Findings(cohort.name, len(cohort), _worst_first(found))
+
+
+def _worst_first(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: (problem.severity != "error", problem.row or 0)))
+
+
+def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, list[Problem], list[str]]]:
+    """Cases in order, each with its problems and the digests of its pixels, read by a few threads."""
+    workers = min(8, os.cpu_count() or 1)
+    step = workers * _AHEAD
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(cohort), step):
+            chunk = cohort.cases[first : first + step]
+            results = pool.map(lambda case: _read_case(case, cohort, cache), chunk)
+            yield from ((case, *result) for case, result in zip(chunk, results, strict=True))
+
+
+def _read_case(case: Case, cohort: Cohort, cache: Path) -> tuple[list[Problem], list[str]]:
+    from radapt.images import image_problems, read
+
+    problems: list[Problem] = []
+    digests: list[str] = []
+    volumes: list[Volume] = []
+    for modality, location in case.images.items():
+        try:
+            volume = read(location, modality, array_cache=cache / "arrays")
+        except DataError as error:
+            problems.append(_unreadable(case, "unreadable_image", error, str(location)))
+            continue
+        volumes.append(volume)
+        remarks = image_problems(volume, cohort.kind)
+        problems += [_problem(case, remark, f"{modality}: {remark.message}", str(location)) for remark in remarks]
+        if "constant_image" not in {remark.code for remark in remarks}:
+            digests.append(_pixel_digest(volume.array))
+    if case.mask is not None:
+        problems += _mask_problems(case, case.mask, cohort, volumes, cache)
+    return problems, digests
+
+
+def _mask_problems(case: Case, place: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path) -> list[Problem]:
+    from radapt.images import mask_problems, read
+
+    try:
+        mask = read(place, array_cache=cache / "arrays")
+    except DataError as error:
+        return [_unreadable(case, "unreadable_mask", error, str(place))]
+    remarks = mask_problems(mask, volumes, cohort.mask_labels)
+    return [_problem(case, remark, remark.message, str(place)) for remark in remarks]
+
+
+def _leaks(pixels: dict[str, list[Case]]) -> list[Problem]:
+    """Equal pixels under two patients: the same image twice, worst where the two are in different splits."""
+    problems = []
+    for cases in pixels.values():
+        first = cases[0]
+        for other in cases[1:]:
+            if other.patient == first.patient:
+                continue
+            across = first.split != other.split
+            where = f" and the two are in {first.split} and {other.split}" if across else ""
+            message = f"has the same pixels as case {first.case!r} of patient {first.patient!r}{where}."
+            fix = "Give both the same patient, or remove one."
+            problems.append(Problem("warning", "duplicate_image", message, other.case, other.row, fix=fix))
+    return problems
+
+
+def _pixel_digest(array: np.ndarray) -> str:
+    data = np.ascontiguousarray(array)
+    return hashlib.blake2b(data.view(np.uint8).data, digest_size=16, key=str(data.shape).encode()).hexdigest()
+
+
+def _problem(case: Case, remark: "Remark", message: str, file: str) -> Problem:
+    return Problem(remark.severity, remark.code, message, case.case, case.row, file, remark.fix)
+
+
+def _unreadable(case: Case, code: str, error: DataError, file: str) -> Problem:
+    return Problem("error", code, str(error), case.case, case.row, file)

@@ -1,0 +1,131 @@
+"""What a plan will cost: slices to encode, floating-point work, and seconds on this machine, before anything runs."""
+
+import time
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radapt.studies.ledger import Ledger
+from radapt.studies.plan import Cell, Encoder, Plan, Prepared, Settings
+
+if TYPE_CHECKING:
+    import torch
+
+_SAMPLED_IMAGES = 5
+_EFFICIENCY = 0.7  # share of a plain matrix product's speed that an encoder reaches
+
+
+@dataclass(frozen=True)
+class GroupCost:
+    """The cells of one backbone on one cohort, which share one extraction.
+
+    `slices` is estimated from a few images; `gflop_per_slice` is counted, multiply and add as two operations.
+    `seconds` is 0 when every cell is finished.
+    """
+
+    cells: tuple[Cell, ...]
+    finished: int
+    slices: int
+    gflop_per_slice: float
+    seconds: float
+
+
+def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
+    """The cost of every group of a plan. Features that are already stored cost nothing, which is not foreseen here."""
+    slices: dict[str, int] = {}
+    speeds: dict[tuple[str, str], float] = {}
+    costs = []
+    for (encoder, prepared), group in groupby(plan.cells, key=lambda cell: (cell.encoder, cell.prepared)):
+        cells = tuple(group)
+        finished = sum(ledger.is_done(cell.id) for cell in cells)
+        if prepared.cohort.name not in slices:
+            slices[prepared.cohort.name] = _count_slices(prepared, settings)
+        kind = encoder.dtype, encoder.device
+        if kind not in speeds:
+            speeds[kind] = _flops_per_second(*kind)
+        gflop = _gflop_per_slice(encoder, prepared)
+        seconds = slices[prepared.cohort.name] * gflop * 1e9 / speeds[kind] if finished < len(cells) else 0.0
+        costs.append(GroupCost(cells, finished, slices[prepared.cohort.name], gflop, seconds))
+    return costs
+
+
+def plan_text(costs: list[GroupCost], plan: Plan) -> str:
+    """The plan as lines for a reader: groups with their cost, under each its cells."""
+    lines = []
+    for cost in costs:
+        first = cost.cells[0]
+        lines.append(
+            f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
+            f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.dtype}, {first.encoder.device}), "
+            f"about {_duration(cost.seconds)} to encode unless stored"
+        )
+        lines += [f"  {cell.id}  {cell.facts['label']}, seed {cell.seed}" for cell in cost.cells]
+    lines += [f"cannot be planned: {failure.what}: {failure.reason}" for failure in plan.failures]
+    cells = sum(len(cost.cells) for cost in costs)
+    finished = sum(cost.finished for cost in costs)
+    total = _duration(sum(cost.seconds for cost in costs))
+    lines.append(f"{cells} cells, {finished} of them finished; about {total} of encoding, probes take seconds each.")
+    return "\n".join(lines)
+
+
+def _count_slices(prepared: Prepared, settings: Settings) -> int:
+    """Slices of the cohort, from the images of a few cases spread over it. They are then in the slice cache."""
+    from radapt.errors import DataError
+    from radapt.images import SliceCache
+
+    cache = SliceCache(settings.cache)
+    images = [(place, name) for case in prepared.cohort for name, place in case.images.items()]
+    counts = []
+    for index in np.unique(np.linspace(0, len(images) - 1, _SAMPLED_IMAGES, dtype=int)):
+        try:
+            counts.append(len(cache.planes(images[index][0], prepared.recipe, images[index][1])))
+        except DataError:
+            continue  # `radapt check` and the run itself will name it
+    return round(float(np.mean(counts)) * len(images)) if counts else 0
+
+
+def _gflop_per_slice(encoder: Encoder, prepared: Prepared) -> float:
+    """Counted on shapes alone: no weights are made and nothing is computed."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from radapt.backbones import card
+    from radapt.backbones.build import build
+
+    patch = card(encoder.entry.architecture).patch
+    whole = [max(1, round(side / patch)) * patch for side in prepared.recipe.size]
+    module = build(card(encoder.entry.architecture))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(torch.empty(1, 3, *whole, device="meta"))
+    return counter.get_total_flops() / 1e9
+
+
+def _flops_per_second(dtype: str, device: str) -> float:
+    """The speed of a matrix product of the size an encoder uses, on this machine, now."""
+    import torch
+
+    side = 1024
+    matrix = torch.rand(side, side, device=device).to(getattr(torch, dtype))
+    _multiply(matrix, 3)
+    start, repeats = time.perf_counter(), 0
+    while time.perf_counter() - start < 0.2:
+        _multiply(matrix, 5)
+        repeats += 5
+    return _EFFICIENCY * repeats * 2 * side**3 / (time.perf_counter() - start)
+
+
+def _multiply(matrix: "torch.Tensor", times: int) -> None:
+    import torch
+
+    for _ in range(times):
+        product = matrix @ matrix
+    if product.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
