@@ -45,7 +45,8 @@ class ToyBackbone:
     def tokens(self, images: torch.Tensor, layers: tuple[int, ...] = (-1,)) -> ToyTokens:
         self.before(len(self.shapes))
         self.shapes.append(tuple(images.shape))
-        patches = torch.nn.functional.conv2d(images - 0.5, self._weights, stride=8).permute(0, 2, 3, 1)
+        x = images.expand(-1, 3, -1, -1).float() / 255 - 0.5
+        patches = torch.nn.functional.conv2d(x, self._weights, stride=8).permute(0, 2, 3, 1)
         made = [patches * -layer for layer in layers]
         return ToyTokens(tuple(ToyLayer(part.amax(dim=(1, 2)), part) for part in made))
 
@@ -56,7 +57,7 @@ def toy_backbone() -> Callable[..., ToyBackbone]:
 
 
 def write_cohort(folder: Path, cases: int = 7, seed: int = 0, deep: int = 5) -> Cohort:
-    """Volumes (16, 16, 1…`deep`) in .npy of modalities t1 and t2; every third case lacks t2."""
+    """Volumes (16, 16, 5…4 + `deep`) in .npy of modalities t1 and t2; every third case lacks t2."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     made = []
@@ -64,7 +65,7 @@ def write_cohort(folder: Path, cases: int = 7, seed: int = 0, deep: int = 5) -> 
         images = {}
         for name in ("t1", "t2")[: 1 + (number % 3 > 0)]:
             path = folder / f"{number}-{name}.npy"
-            depth = int(rng.integers(1, deep + 1))
+            depth = 4 + int(rng.integers(1, deep + 1))
             np.save(path, rng.integers(0, 256, (16, 16, depth), dtype=np.uint8).astype(np.int16))
             images[name] = Location(path)
         split = "train" if number % 2 else "test"

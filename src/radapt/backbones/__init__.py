@@ -5,6 +5,16 @@ from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.load import load_backbone
-from radapt.backbones.weights import WeightSource, fetch, resolve
+from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 
-__all__ = ["CATALOG", "WeightCard", "WeightSource", "auto_dtype", "card", "fetch", "load_backbone", "resolve"]
+__all__ = [
+    "CATALOG",
+    "WeightCard",
+    "WeightSource",
+    "auto_dtype",
+    "card",
+    "fetch",
+    "identity_of",
+    "load_backbone",
+    "resolve",
+]

@@ -9,7 +9,7 @@ from torch import nn
 from radapt.backbones.card import WeightCard
 from radapt.backbones.encoders import Encoder
 from radapt.backbones.tokens import Tokens
-from radapt.backbones.weights import WeightSource
+from radapt.backbones.weights import WeightSource, identity_of
 from radapt.errors import UsageError
 
 
@@ -42,8 +42,8 @@ class Backbone:
 
     @property
     def identity(self) -> str:
-        """What decides its tokens besides the images, the layers and the dtype: architecture, recipe and weights."""
-        return f"{self.card.architecture}|{self.card.position_recipe}|{self.source.identity}"
+        """What decides its tokens besides the images, the layers and the dtype; see `identity_of`."""
+        return identity_of(self.card, self.source)
 
     @property
     def width(self) -> int:
@@ -73,7 +73,8 @@ class Backbone:
 
         The backbone applies its own normalisation. Any size: sides that are no multiple of the patch (ViT) or of the
         total stride (CNN) are resized, bilinearly and with antialiasing, to the nearest multiple and at least one, so
-        that the h × w patches describe the whole image, edges included; h = max(1, round(H / patch)), halves up.
+        that the h × w patches describe the whole image, edges included; h = max(1, round(H / patch)), halves up. (A module that takes its native size only, as some
+        outside the catalog do, gets every image resized to that.)
 
         `layers` are counted from the end: -1 is the last block (or stage), the final norm is applied to each (see
         `encoders`). Tokens are float32 whatever the module computes in. Gradients flow unless the caller forbids
@@ -86,6 +87,8 @@ class Backbone:
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """How many rows and columns of patches describe an image of `height` × `width` pixels."""
         patch = self.card.patch
+        if self.card.fixed:
+            return self.card.native_size // patch, self.card.native_size // patch
         return max(1, (height + patch // 2) // patch), max(1, (width + patch // 2) // patch)
 
     def _resize(self, images: torch.Tensor) -> torch.Tensor:

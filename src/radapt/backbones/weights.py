@@ -79,6 +79,17 @@ def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> W
     raise _unavailable(card, f"the repository holds none of {', '.join(card.files)}")
 
 
+def identity_of(card: WeightCard, source: WeightSource) -> str:
+    """What decides tokens besides the images, the layers and the dtype, as 32 hex digits, without loading anything.
+
+    The architecture with its options, the normalisation, how positions follow the image size, and the weights. The
+    name does not enter, so that two names for the same encoder are one.
+    """
+    options = [[name, str(value)] for name, value in card.options]
+    geometry = [card.patch, card.position_recipe, list(card.mean), list(card.std)]
+    return digest([card.architecture, options, geometry, source.identity])
+
+
 def is_offline(asked: bool = False) -> bool:
     """Whether the network must not be touched: asked for, or by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

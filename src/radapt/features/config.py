@@ -27,11 +27,10 @@ class Config:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """The same as plain values, for JSON and digests."""
+        """What the digest is made of, as plain values. The backbone's name is not: its identity says it all."""
         return {
             "format": _FORMAT,
-            "backbone": self.backbone,
-            "weights": self.identity,
+            "encoder": self.identity,
             "dtype": self.dtype,
             "layers": list(self.layers),
             "recipe": self.recipe,
@@ -52,8 +51,7 @@ def read_segments(folder: Path) -> tuple[Segment, ...] | None:
 
 
 def write_config(folder: Path, config: Config, segments: tuple[Segment, ...], recipe: Any) -> None:
-    """Write config.json, unless it already says the same."""
-    if read_segments(folder) == segments:
-        return
+    """Write config.json, which makes the store's folder."""
     parts = [segment._asdict() for segment in segments]
-    write_json(folder / _NAME, {**config.facts, "segments": parts, "images": recipe, "radapt": __version__})
+    words = {"backbone": config.backbone, "images": recipe, "radapt": __version__}
+    write_json(folder / _NAME, {**words, **config.facts, "segments": parts})

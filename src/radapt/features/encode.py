@@ -11,7 +11,7 @@ from radapt.errors import UsageError
 from radapt.features.batches import Batch
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone
+    from radapt.backbones.backbone import Backbone
 
 CPU_BATCH = 16  # FACTS: 8–16 is best on a CPU, 32 is up to a quarter slower
 DEVICE_BATCH = 128
@@ -71,9 +71,7 @@ def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...]) -> _Runn
 
 
 def _rows(backbone: "Backbone", pixels: torch.Tensor, layers: tuple[int, ...]) -> torch.Tensor:
-    # Contiguous, so that grey and colour batches reach the encoder in one memory layout and one set of kernels.
-    images = pixels.to(torch.float32).div_(255).expand(-1, 3, -1, -1).contiguous()  # (B, C, H, W) -> (B, 3, H, W)
-    tokens = backbone.tokens(images, layers=layers)
+    tokens = backbone.tokens(pixels, layers=layers)  # pixels (B, C, H, W) uint8
     cls = [layer.cls.to(torch.float32) for layer in tokens.layers]
     means = [layer.patches.mean(dim=(1, 2), dtype=torch.float32) for layer in tokens.layers]  # (B, h, w, D) -> (B, D)
     return torch.cat([*cls, *means], dim=1)

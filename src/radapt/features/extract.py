@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from radapt.features.store import FeatureStore, ShardWriter
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone
+    from radapt.backbones.backbone import Backbone
     from radapt.images import Recipe, SliceCache
 
 LAYERS = (-4, -3, -2, -1)
@@ -34,12 +35,17 @@ Grid = list[list[Image | None]]
 
 @dataclass(frozen=True)
 class LazyBackbone:
-    """A backbone known by name, weights and number format, loaded only if something must be computed."""
+    """A backbone known by its identity (`backbones.identity_of`) and loaded only if something must be computed.
+
+    With `settled=False` the identity may change on loading, as when weights are yet to be fetched; it is then
+    loaded at once.
+    """
 
     name: str
     identity: str
     dtype: str
     load: Callable[[], "Backbone"]
+    settled: bool = True
 
 
 class Failure(NamedTuple):
@@ -81,6 +87,8 @@ def extract(
     if batch is not None and batch < 1:
         raise UsageError(f"The batch was given as {batch}; expected at least 1.")
     recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
+    if isinstance(backbone, LazyBackbone) and not backbone.settled:
+        backbone = backbone.load()
     root, show = cache_folder(cache), progress or silent
     slices = SliceCache(root)
     dtype = str(backbone.dtype).removeprefix("torch.")
@@ -127,19 +135,20 @@ class _Work:
     def compute(self, images: list[Image], name: str) -> list[Failure]:
         """Put into the store what it lacks; the images that failed."""
         segments = read_segments(self.folder)
-        if segments is not None:
-            store = FeatureStore(self.folder, segments[-1].stop)
-            images = [image for image in images if image.key not in store]
-            if not images:
-                return []
-        loaded = self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
-        segments = lay_out(self.config.layers, tuple(loaded.widths(self.config.layers)))
-        write_config(self.folder, self.config, segments, self.recipe.describe())
-        with (
-            FeatureStore(self.folder, segments[-1].stop).writer() as writer,
-            self.show(len(images), f"{loaded.name} on {name}", "images") as advance,
-        ):
-            return self._encode(loaded, images, writer, advance)
+        if segments is None:
+            segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
+            write_config(self.folder, self.config, segments, self.recipe.describe())
+        store = FeatureStore(self.folder, segments[-1].stop)
+        images = [image for image in images if image.key not in store]
+        if not images:
+            return []
+        label = f"{self.config.backbone} on {name}"
+        with store.writer() as writer, self.show(len(images), label, "images") as advance:
+            return self._encode(self._loaded, images, writer, advance)
+
+    @cached_property
+    def _loaded(self) -> "Backbone":
+        return self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
 
     def _encode(
         self, backbone: "Backbone", images: list[Image], writer: ShardWriter, advance: Advance

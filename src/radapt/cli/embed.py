@@ -1,0 +1,106 @@
+"""radapt embed: the features of a cohort, as files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from radapt.progress import Advance
+
+
+class Axis(StrEnum):
+    """The direction volumes are cut in."""
+
+    axial = "axial"
+    coronal = "coronal"
+    sagittal = "sagittal"
+
+
+class NumberFormat(StrEnum):
+    """What the encoder computes in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+def embed(
+    cohort: Path = typer.Argument(..., help="The cohort.yaml."),
+    backbone: str = typer.Option(..., help="A name from `radapt backbones`, timm:<name> or hf:<repository>."),
+    out: Path = typer.Option(..., help="The folder to write features.npy, cases.parquet and embed.json to."),
+    weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
+    cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
+    size: int = typer.Option(224, min=1, help="Side of the images the encoder sees, in pixels."),
+    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in."),
+    every: int = typer.Option(1, min=1, help="Use every k-th slice."),
+    count: int = typer.Option(None, min=1, help="Use at most this many slices of an image, evenly spaced."),
+    layers: int = typer.Option(4, min=1, help="Keep the tokens of this many last layers."),
+    dtype: NumberFormat = typer.Option(NumberFormat.auto, help="What the encoder computes in; auto: the faster."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
+    batch: int = typer.Option(None, min=1, help="Slices encoded at once; default 16 on a CPU, 128 on a GPU."),
+    offline: bool = typer.Option(False, "--offline", help="Never use the network."),
+) -> None:
+    """Write what BACKBONE sees in every case of COHORT; run again after an interruption, it goes on.
+
+    features.npy is float32 (cases, modalities, columns), the mean over the slices of each image, NaN where a
+    modality is missing; cases.parquet names its rows and embed.json says how it was made.
+    """
+    from radapt.backbones import auto_dtype, card, fetch, identity_of, load_backbone, resolve
+    from radapt.cachedir import cache_folder
+    from radapt.cohorts import load_cohort
+    from radapt.devices import pick_device
+    from radapt.digests import ByteDigests
+    from radapt.features import LazyBackbone, extract, provenance_of, write_embedding
+    from radapt.images import Recipe
+    from radapt.studies.plan import cohort_digest
+
+    table, folder, where = load_cohort(cohort), cache_folder(cache), pick_device(device)
+    known = card(backbone, offline=offline)
+    number = auto_dtype(where) if dtype is NumberFormat.auto else dtype.value
+    source = fetch(known, resolve(known, weights, offline=offline), offline=offline)
+    lazy = LazyBackbone(
+        known.name, identity_of(known, source), number,
+        lambda: load_backbone(backbone, weights, dtype=number, device=where, offline=offline),
+    )  # fmt: skip
+    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
+    tally = _Tally()
+    features = extract(
+        table, lazy, recipe=recipe, layers=range(-layers, 0), batch=batch, cache=folder, progress=tally.progress
+    )
+    facts = {"name": table.name, "cases": len(table), "digest": cohort_digest(table, ByteDigests(folder))}
+    write_embedding(features, out, provenance_of(known, source, recipe.describe(), facts))
+    for line in (tally.text(int(features.presence.sum())), f"Features: {out / 'features.npy'}"):
+        typer.echo(line)
+
+
+class _Tally:
+    """Shows progress, and remembers how many images were encoded in how many seconds."""
+
+    def __init__(self) -> None:
+        self.images, self.seconds = 0, 0.0
+
+    @contextmanager
+    def progress(self, total: int, label: str, unit: str = "cases") -> "Iterator[Advance]":
+        import time
+
+        from radapt.progress import progress
+
+        start = time.perf_counter()
+        with progress(total, label, unit) as show:
+            yield partial(self._advance, show, unit)
+        self.seconds = time.perf_counter() - start
+
+    def _advance(self, show: "Advance", unit: str, count: int = 1) -> None:
+        self.images += count if unit == "images" else 0
+        show(count)
+
+    def text(self, total: int) -> str:
+        if not self.images:
+            return f"All {total} images were stored already."
+        rate = self.images / max(self.seconds, 1e-9)
+        return f"{self.images} of {total} images encoded in {self.seconds:.1f} s, {rate:.3g} images per second."
