@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     try:
-        app(given, standalone_mode=True)
+        app(given, prog_name="radapt")
     except RadaptError as error:
         if debug:
             raise

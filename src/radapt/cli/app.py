@@ -4,7 +4,10 @@ import typer
 
 from radapt import __version__
 from radapt.cli.check import check
+from radapt.cli.embed import embed
+from radapt.cli.report import report
 from radapt.cli.run import run
+from radapt.cli.scan import scan
 
 app = typer.Typer(
     name="radapt",
@@ -30,5 +33,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for verb in (check, run):
+for verb in (scan, check, embed, run, report):
     app.command()(verb)
