@@ -1,7 +1,25 @@
 """Cohorts: tables of cases, their labels, splits and paths, and the folder layouts they come from."""
 
 from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind, Task
+from radapt.cohorts.config import Fractions
+from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.problem import Problem
+from radapt.cohorts.save import write_cohort
+from radapt.cohorts.scan import scan
 from radapt.cohorts.table import load_cohort, read_cohort
 
-__all__ = ["KINDS", "Case", "Cohort", "Kind", "Problem", "Task", "load_cohort", "read_cohort"]
+__all__ = [
+    "KINDS",
+    "Case",
+    "Cohort",
+    "CohortDraft",
+    "Fractions",
+    "Kind",
+    "Problem",
+    "ScanOptions",
+    "Task",
+    "load_cohort",
+    "read_cohort",
+    "scan",
+    "write_cohort",
+]

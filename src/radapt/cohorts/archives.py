@@ -1,0 +1,155 @@
+"""Zip and tar archives, unpacked so that nothing lands outside the folder and nothing fills the disk.
+
+Names are checked before a byte is written, and sizes while writing too, since an archive may lie about them.
+"""
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from radapt.digests import digest_file
+from radapt.durable import atomic_path
+from radapt.errors import DataError
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MOST_ENTRIES = 5_000_000
+MOST_BYTES = 2 * 2**40
+MOST_TIMES = 100
+"""How much larger than the archive its content may be, above `SMALL_BYTES`. Volumes compress 2 to 20 times.
+"""
+SMALL_BYTES = 64 * 2**20
+
+_CHUNK = 1 << 20
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+
+
+def is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def unpack(archive: Path, beside: Path) -> Path:
+    """Unpack into a folder in `beside` named after the archive and its digest, and return that folder.
+
+    The folder appears whole or not at all; if it is there already, from the same archive, it is used as it
+    is. Raises DataError for an archive that is broken or encrypted, reaches outside its folder, holds links
+    or devices, or is far larger than it looks.
+    """
+    suffix = next(suffix for suffix in SUFFIXES if archive.name.lower().endswith(suffix))
+    target = beside / f"{archive.name[: -len(suffix)]}-{digest_file(archive)[:8]}"
+    if target.is_dir():
+        return target
+    budget = _Budget(archive, beside)
+    with _told(archive), atomic_path(target, folder=True) as part:
+        if suffix == ".zip":
+            _unzip(archive, part, budget)
+        else:
+            _untar(archive, part, budget)
+    return target
+
+
+class _Budget:
+    """How much may still be written."""
+
+    def __init__(self, archive: Path, beside: Path) -> None:
+        self._archive = archive
+        beside.mkdir(parents=True, exist_ok=True)
+        self._free = shutil.disk_usage(beside).free
+        self._most = min(MOST_BYTES, max(SMALL_BYTES, MOST_TIMES * archive.stat().st_size))
+        self._bytes = self._entries = 0
+
+    def check(self, size: int) -> None:
+        """Raises DataError if `size` bytes in all would be too many."""
+        if size > self._most:
+            raise DataError(
+                f"Archive {self._archive} would unpack to more than {self._most / 2**20:,.0f} MB, over "
+                f"{MOST_TIMES} times its own size. It looks like a bomb; unpack it yourself if you trust it."
+            )
+        if size > self._free:
+            raise DataError(
+                f"Archive {self._archive} needs {size / 2**30:,.1f} GB, but {self._free / 2**30:,.1f} GB are free. "
+                "Choose an --out on a larger disk."
+            )
+
+    def spend(self, size: int) -> None:
+        self._bytes += size
+        self.check(self._bytes)
+
+    def count(self) -> None:
+        self._entries += 1
+        if self._entries > MOST_ENTRIES:
+            raise DataError(f"Archive {self._archive} holds more than {MOST_ENTRIES:,} entries.")
+
+
+@contextmanager
+def _told(archive: Path) -> Iterator[None]:
+    """Turn whatever a broken archive raises into one sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except _BROKEN as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"Archive {archive} is broken or cannot be unpacked: {reason}. Fetch it again.") from error
+
+
+def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
+    with zipfile.ZipFile(archive) as source:
+        entries = source.infolist()
+        for entry in entries:
+            budget.count()
+            _safe(archive, entry.filename)
+            kind = entry.external_attr >> 28  # the file type of a Unix mode: 0 unknown, 4 folder, 8 file
+            if kind not in (0, 4, 8):
+                raise DataError(
+                    f"Archive {archive} holds a link or a device, {entry.filename!r}; only files are taken."
+                )
+            if entry.flag_bits & 1:
+                raise DataError(f"Archive {archive} is encrypted ({entry.filename!r}). Decrypt it first.")
+        budget.check(sum(entry.file_size for entry in entries))
+        for entry in entries:
+            target = into / _safe(archive, entry.filename)
+            if entry.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                with source.open(entry) as stream:
+                    _write(stream, target, budget)
+
+
+def _untar(archive: Path, into: Path, budget: _Budget) -> None:
+    with tarfile.open(archive, "r:*") as source:
+        for entry in source:
+            budget.count()
+            target = into / _safe(archive, entry.name)
+            if not (entry.isreg() or entry.isdir()):
+                raise DataError(f"Archive {archive} holds a link or a device, {entry.name!r}; only files are taken.")
+            if entry.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            stream = source.extractfile(entry)
+            if stream is not None:
+                _write(stream, target, budget)
+
+
+def _safe(archive: Path, name: str) -> PurePosixPath:
+    """The entry's name as a path inside the folder. Raises DataError for one that would leave it."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts and name.strip("./"):
+        raise DataError(f"Archive {archive} holds an entry without a name.")
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name:
+        raise DataError(
+            f"Archive {archive} holds {name!r}, which would be written outside its folder. Do not trust it."
+        )
+    return path
+
+
+def _write(stream: IO[bytes], target: Path, budget: _Budget) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        while chunk := stream.read(_CHUNK):
+            budget.spend(len(chunk))
+            file.write(chunk)

@@ -1,0 +1,142 @@
+"""BIDS: sub-*/[ses-*/]anat/*.nii.gz with participants.tsv and masks in derivatives/ (Gorgolewski et al.,
+2016).
+
+A sequence that a session lacks is simply absent.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
+from radapt.cohorts.layouts.files import folders_in, walk
+from radapt.cohorts.layouts.names import kind_of
+from radapt.cohorts.layouts.tables import assign, read_table
+from radapt.errors import DataError
+
+_NOT_IMAGES = ("func", "fmap", "dwi", "perf", "eeg", "ieeg", "meg", "beh", "motion", "nirs")
+"""Data types that hold time series, directions or no volumes at all."""
+
+
+def recognise(root: Path) -> str | None:
+    subjects = [folder for folder in folders_in(root) if folder.name.startswith("sub-")]
+    first = next((subject for subject in subjects[:20] if any(parse(path) for path in walk(subject))), None)
+    return f"{len(subjects)} folders sub-* with NIfTI files" if first else None
+
+
+def read(root: Path, options: ScanOptions) -> CohortDraft:
+    notes: list[str] = []
+    images: dict[str, list[BidsName]] = defaultdict(list)
+    masks: dict[str, list[BidsName]] = defaultdict(list)
+    _collect(root, images, masks, notes)
+    if not images:
+        raise DataError(f"{root} holds no NIfTI files such as sub-01/anat/sub-01_T1w.nii.gz.")
+    chosen = {case: _mask(names, masks) for case, names in images.items()}
+    rows = [
+        {
+            "case": case,
+            "patient": f"sub-{names[0].subject}",
+            **{f"image:{name}": str(path) for name, path in _modalities(names).items()},
+            "mask": str(mask.path) if (mask := chosen[case]) else "",
+        }
+        for case, names in sorted(images.items())
+    ]
+    table = text_table(rows)
+    modalities = sorted(name for name in map(str, table.columns) if name.startswith("image:"))
+    table = table[["case", "patient", *modalities, "mask"]]
+    _participants(root, table, options, notes)
+    kind = kind_of(name.suffix for names in images.values() for name in names)
+    labels = _mask_labels(name for name in chosen.values() if name)
+    return CohortDraft(options.name or root.name, "bids", table, kind, mask_labels=labels, notes=notes)
+
+
+def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, list[BidsName]], notes: list[str]) -> None:
+    """Sort every NIfTI file below the subjects into images and masks; masks also from derivatives/."""
+    left_out: dict[str, int] = defaultdict(int)
+    for subject in folders_in(root):
+        if not subject.name.startswith("sub-"):
+            continue
+        for path in walk(subject):
+            name = parse(path)
+            if name is None:
+                continue
+            if path.parent.name in _NOT_IMAGES:
+                left_out[path.parent.name] += 1
+            elif name.suffix in MASK_SUFFIXES:
+                masks[name.subject].append(name)
+            else:
+                images[name.case].append(name)
+    for path in walk(root / "derivatives"):
+        name = parse(path)
+        if name is not None and name.suffix in MASK_SUFFIXES:
+            masks[name.subject].append(name)
+    for folder, count in sorted(left_out.items()):
+        notes.append(f"{count} files in {folder}/ are left out: they are not single volumes.")
+
+
+def _modalities(names: list[BidsName]) -> dict[str, Path]:
+    """Name → file of one case. A first or only run goes by the name without it, so that cases with one run
+    agree.
+    """
+    found: dict[str, Path] = {}
+    for name in sorted(names, key=lambda name: (name.entity("run") or "", name.path.name)):
+        plain = name.modality(with_run=False)
+        found[plain if plain not in found else name.modality()] = name.path
+    return found
+
+
+def _mask(names: list[BidsName], masks: dict[str, list[BidsName]]) -> BidsName | None:
+    """The mask of a case: of its session, in its own space, a structure's rather than the whole brain's."""
+    sessions = {name.session for name in names}
+    spaces = {name.entity("space") for name in names} | {None, "orig"}
+    fitting = [
+        mask
+        for mask in masks.get(names[0].subject, [])
+        if (mask.session in sessions or mask.session is None) and mask.entity("space") in spaces
+    ]
+
+    def last_choice(mask: BidsName) -> tuple[bool, bool, str]:
+        about = (mask.entity("desc") or "") + (mask.entity("label") or "")
+        return mask.session is None and None not in sessions, "brain" in about.lower(), mask.path.name
+
+    return min(fitting, key=last_choice, default=None)
+
+
+def _mask_labels(masks: Iterable[BidsName]) -> dict[int, str]:
+    """{1: label} of binary masks, or what the table beside a segmentation says."""
+    used = list(masks)
+    if not used:
+        return {}
+    beside = used[0].path.with_name(used[0].path.name.split(".nii")[0] + ".tsv")
+    if used[0].suffix == "dseg" and beside.is_file():
+        with beside.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        found = {row.get("index", ""): row.get("name", "") for row in rows}
+        return {int(key): name for key, name in found.items() if key and key.isdigit() and key != "0" and name}
+    labels = {mask.entity("label") or mask.entity("desc") for mask in used}
+    return {1: label} if len(labels) == 1 and (label := labels.pop()) else {}
+
+
+def _participants(root: Path, table: pd.DataFrame, options: ScanOptions, notes: list[str]) -> None:
+    path = root / "participants.tsv"
+    if not path.is_file():
+        notes.append("There is no participants.tsv, so no case has a label.")
+        return
+    people = read_table(path)
+    if "participant_id" not in people.columns:
+        raise DataError(f"{path} has no column 'participant_id'. Its columns: {', '.join(people.columns)}.")
+    keys = ["sub-" + name.strip().removeprefix("sub-") for name in people.pop("participant_id")]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError(f"{path} lists {twice!r} twice; keep one row per participant.")
+    people.index = pd.Index(keys)
+    absent = sorted(set(table["patient"]) - set(keys))
+    if absent:
+        notes.append(f"{len(absent)} subjects are not in participants.tsv, such as {absent[0]}.")
+    if without := len(set(keys) - set(table["patient"])):
+        notes.append(f"{without} participants have no image and are left out.")
+    assign(table, people.reindex(table["patient"]).fillna("").reset_index(drop=True), options, path.name, notes)

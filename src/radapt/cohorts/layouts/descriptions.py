@@ -1,0 +1,86 @@
+"""dataset.json of the Decathlon and of nnU-Net: reading it, and what both say alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from radapt.errors import DataError
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """dataset.json of the folder `root`. Raises DataError if it is not a JSON object."""
+    path = root / "dataset.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object.")
+    return content
+
+
+def has_description(root: Path) -> bool:
+    return root.is_dir() and (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+
+
+def is_nnunet(root: Path) -> bool:
+    """nnU-Net puts the channel into the file name (`CASE_0000.nii.gz`); the Decathlon lists files as they
+    are.
+    """
+    try:
+        content = read_description(root)
+    except DataError:
+        return False
+    if "channel_names" in content or "file_ending" in content:
+        return True
+    for entry in _entries(content.get("training")):
+        image = entry.get("image", "") if isinstance(entry, dict) else entry
+        return not (root / str(image)).is_file()
+    return True
+
+
+def channels(content: dict[str, Any], path: Path) -> list[str]:
+    """Channel names in order, from `channel_names` (nnU-Net 2) or `modality` (Decathlon, nnU-Net 1)."""
+    named = content.get("channel_names", content.get("modality"))
+    try:
+        names = {int(key): str(value).strip() or key for key, value in named.items()}  # type: ignore[union-attr]
+    except (AttributeError, ValueError, TypeError):
+        names = {}
+    if not names or sorted(names) != list(range(len(names))):
+        raise DataError(f"{path}: 'modality' or 'channel_names' must name the channels '0', '1', …")
+    return [names[at] for at in range(len(names))]
+
+
+def mask_labels(content: dict[str, Any], notes: list[str]) -> dict[int, str]:
+    """{1: 'tumour'} from `labels`, which the Decathlon writes number → name and nnU-Net 2 name → number."""
+    labels = content.get("labels")
+    if not isinstance(labels, dict):
+        return {}
+    found: dict[int, str] = {}
+    regions = []
+    for key, value in labels.items():
+        if str(key).isdigit() and isinstance(value, str):
+            found[int(key)] = value
+        elif isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+            found[int(value)] = str(key)
+        else:
+            regions.append(str(key))
+    if regions:
+        notes.append(f"Regions of several labels are left out: {', '.join(regions)}.")
+    return {number: name for number, name in sorted(found.items()) if number != 0}
+
+
+def source_of(content: dict[str, Any]) -> dict[str, str]:
+    pairs = {
+        "title": content.get("name") or content.get("description"),
+        "licence": content.get("licence") or content.get("license"),
+        "url": content.get("reference"),
+        "version": content.get("release"),
+    }
+    return {key: " ".join(str(value).split()) for key, value in pairs.items() if value}
+
+
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,112 @@
+"""The few header fields of a DICOM file that tell which series it belongs to; pixels are never read.
+
+Names, ids, dates and accession numbers of patients do not leave this file but as digests.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from radapt.errors import DataError
+
+_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID",
+    "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "InstanceNumber", "Modality", "ViewPosition", "Rows",
+    "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
+]  # fmt: skip
+SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
+_MAGIC_AT = 128
+_SAMPLED = 6
+
+
+@dataclass(frozen=True)
+class Header:
+    """One file. `patient` and `study` are pseudonyms, `series` the digest of the series' UID."""
+
+    path: Path
+    patient: str
+    study: str
+    series: str
+    instance: str
+    modality: str
+    description: str
+    number: int
+    view: str
+    sex: str
+    age: str
+    scanner: str
+    sites: tuple[tuple[str, str], ...]
+
+
+def series_digest(uid: str) -> str:
+    """12 hex digits that stand for a SeriesInstanceUID in `folder::series-<digest>`."""
+    return hashlib.blake2b(uid.encode()).hexdigest()[:12]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file has the DICOM preamble; its name does not matter."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_MAGIC_AT)
+            return file.read(4) == b"DICM"
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of an image file; None if it holds no image. Raises DataError if it cannot be read."""
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        if "Rows" not in data or "SeriesInstanceUID" not in data:
+            return None
+        field = {name: str(data.get(name) or "").strip() for name in _TAGS}
+    except Exception as error:  # pydicom raises whatever a broken element trips over
+        raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}: {error}.") from error
+    # Without an id, name and birth date together still tell patients apart; without those, the study does.
+    person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"] or field["StudyInstanceUID"]
+    number = field["SeriesNumber"]
+    return Header(
+        path=path,
+        patient=f"p-{_short(person)}",
+        study=f"s-{_short(field['StudyInstanceUID'])}",
+        series=series_digest(field["SeriesInstanceUID"]),
+        instance=_short(field["SOPInstanceUID"] or str(path)),
+        modality=field["Modality"],
+        description=field["SeriesDescription"],
+        number=int(number) if number.lstrip("-").isdigit() else 0,
+        view=field["ViewPosition"],
+        sex=field["PatientSex"],
+        age=field["PatientAge"],
+        scanner=field["ManufacturerModelName"],
+        sites=tuple((name, field[name]) for name in SITE_FIELDS),
+    )
+
+
+def looks_like_series(folders: Iterable[list[Path]]) -> bool:
+    """Whether folders of files are series or patients of a DICOM tree, and not classes of single images.
+
+    Folders of a tree hold several files of one series, or one patient each; a class holds many patients.
+    """
+    several_patients = False
+    seen = False
+    for paths in folders:
+        headers = []
+        for path in [path for path in paths[:_SAMPLED] if is_dicom(path)]:
+            try:
+                header = read_header(path)
+            except DataError:
+                continue
+            if header:
+                headers.append(header)
+        seen |= bool(headers)
+        if len({header.series for header in headers}) < len(headers):
+            return True
+        several_patients |= len({header.patient for header in headers}) > 1
+    return seen and not several_patients
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

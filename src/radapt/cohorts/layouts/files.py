@@ -1,0 +1,82 @@
+"""Listing image files: which files are images, and what is left of their names without the suffix."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI = (".nii.gz", ".nii")
+DICOM = (".dcm", ".dicom", ".ima")
+IMAGES = (*RASTER, *NIFTI, *DICOM, ".npy")
+
+
+def is_image(name: str, suffixes: tuple[str, ...] = IMAGES) -> bool:
+    return name.lower().endswith(suffixes) and not name.startswith(".")
+
+
+def stem(name: str) -> str:
+    """A file name without its image suffix: `a.b.nii.gz` → `a.b`."""
+    lower = name.lower()
+    ending = next((suffix for suffix in IMAGES if lower.endswith(suffix)), None)
+    return name[: -len(ending)] if ending else Path(name).stem
+
+
+def stem_of(location: str) -> str:
+    """The stem of the file in a location such as `a/b.nii.gz::channels[1]`."""
+    return stem(Path(location.partition("::")[0]).name)
+
+
+def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
+    """The image files directly in `folder`, by name; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if is_image(entry.name, suffixes)]
+    return [folder / name for name in sorted(names)]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The visible folders directly in `folder`, by name."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not _hidden(entry.name) and entry.is_dir()]
+    return [folder / name for name in sorted(names)]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The visible files directly in `folder`, by name."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not _hidden(entry.name) and entry.is_file()]
+    return [folder / name for name in sorted(names)]
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every visible file below `folder`, folder by folder, by name."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in sorted(files):
+            if not _hidden(name):
+                yield Path(here, name)
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """The names, the second `a` as `a-2`, the third as `a-3`."""
+    taken: set[str] = set()
+    last: dict[str, int] = {}
+    found = []
+    for name in names:
+        free, number = name, last.get(name, 1)
+        while free in taken:
+            number += 1
+            free = f"{name}-{number}"
+        last[name] = number
+        taken.add(free)
+        found.append(free)
+    return found
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

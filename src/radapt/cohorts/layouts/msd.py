@@ -1,0 +1,59 @@
+"""Medical Segmentation Decathlon: dataset.json with imagesTr/ and labelsTr/ (Antonelli et al., 2022).
+
+A file with several modalities has four dimensions; each becomes `file.nii.gz::channels[k]`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.layouts.descriptions import (
+    channels,
+    has_description,
+    is_nnunet,
+    mask_labels,
+    read_description,
+    source_of,
+)
+from radapt.cohorts.layouts.files import files_in, is_image, stem, unique
+from radapt.cohorts.layouts.names import kind_of, slug
+from radapt.errors import DataError
+
+
+def recognise(root: Path) -> str | None:
+    return "dataset.json that lists the files of imagesTr/" if has_description(root) and not is_nnunet(root) else None
+
+
+def read(root: Path, options: ScanOptions) -> CohortDraft:
+    content, notes = read_description(root), list[str]()
+    names = channels(content, root / "dataset.json")
+    training = [_pair(root, entry) for entry in content.get("training") or []]
+    present = [(image, mask) for image, mask in training if image.is_file()]
+    if not present:
+        raise DataError(f"{root / 'dataset.json'} lists {len(training)} training images, none of which is there.")
+    if missing := len(training) - len(present):
+        notes.append(f"{missing} images listed in dataset.json are not there and are left out.")
+    unmasked = [path for path in files_in(root / "imagesTs") if is_image(path.name)]
+    if unmasked:
+        notes.append(f"{len(unmasked)} images in imagesTs/ have no mask and are left out.")
+    cases = unique(stem(image.name) for image, _ in present)
+    rows = [
+        {"case": case, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
+        for case, (image, mask) in zip(cases, present, strict=True)
+    ]
+    labels = mask_labels(content, notes)
+    name = options.name or root.name
+    return CohortDraft(name, "msd", text_table(rows), kind_of(names), (), False, labels, source_of(content), notes)
+
+
+def _pair(root: Path, entry: Any) -> tuple[Path, Path]:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
+        raise DataError(f"{root / 'dataset.json'}: a training entry must name an 'image' and a 'label', not {entry!r}.")
+    return tuple(root / str(entry[key]).removeprefix("./") for key in ("image", "label"))  # type: ignore[return-value]
+
+
+def _images(image: Path, names: list[str]) -> dict[str, str]:
+    if len(names) == 1:
+        return {"image": str(image)}
+    columns = unique(slug(name) or f"channel-{at}" for at, name in enumerate(names))
+    return {f"image:{name}": f"{image}::channels[{at}]" for at, name in enumerate(columns)}

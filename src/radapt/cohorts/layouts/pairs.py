@@ -1,0 +1,85 @@
+"""images/ with masks/ or an index beside it, matched by file name: the plainest folder of a data set."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.layouts.files import files_in, images_in, stem
+from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, unlabelled_note
+from radapt.errors import DataError
+
+_MASKS = ("masks", "mask", "segmentations", "labels")
+_ENDINGS = ("_mask", "-mask", "_seg", "_segmentation")
+
+
+def recognise(root: Path) -> str | None:
+    if not root.is_dir() or not images_in(root / "images"):
+        return None
+    index, masks = _index(root), _masks(root)
+    if index is None and not masks:
+        return None
+    parts = [f"{index.name}" if index else "", f"{masks.name}/" if masks else ""]
+    return f"images/ with {' and '.join(part for part in parts if part)}"
+
+
+def read(root: Path, options: ScanOptions) -> CohortDraft:
+    images = images_in(root / "images")
+    stems = [stem(path.name) for path in images]
+    twice = sorted({name for name in stems if stems.count(name) > 1}) if len(set(stems)) < len(stems) else []
+    if twice:
+        raise DataError(f"{root / 'images'} holds {twice[0]!r} with several suffixes; keep one file of each name.")
+    table = pd.DataFrame({"case": stems, "image": [str(path) for path in images]}, dtype=object)
+    notes: list[str] = []
+    if folder := _masks(root):
+        masks = {_bare(stem(path.name)): str(path) for path in images_in(folder)}
+        table["mask"] = [masks.get(name, "") for name in stems]
+        if without := int((table["mask"] == "").sum()):
+            notes.append(f"{without} images have no mask in {folder.name}/.")
+    if index := _index(root):
+        table = _with_index(table, read_table(index), index.name, options, notes)
+    return CohortDraft(options.name or root.name, "table", table, notes=notes)
+
+
+def _with_index(
+    table: pd.DataFrame, index: pd.DataFrame, where: str, options: ScanOptions, notes: list[str]
+) -> pd.DataFrame:
+    """Add the columns of the index to the images that one of its columns names."""
+    by_key = {_key(name): at for at, name in enumerate(table["case"])}
+    hits = {column: sum(_key(stem(text)) in by_key for text in index[column]) for column in index.columns}
+    column = max(hits, key=lambda name: hits[name])
+    keys = [_key(stem(text)) for text in index[column]]
+    if hits[column] * 2 < len(table) or len(set(keys)) < len(keys):
+        notes.append(f"No column of {where} names the images one by one, so the index is left out.")
+        return table
+    order = {key: row for row, key in enumerate(keys)}
+    matched = [order.get(_key(name)) for name in table["case"]]
+    if absent := len(index) - sum(row is not None for row in matched):
+        notes.append(f"{absent} rows of {where} name an image that is not there.")
+    padded = index.reindex(pd.Index([-1 if row is None else row for row in matched])).fillna("")
+    assign(table, padded.drop(columns=column).reset_index(drop=True), options, where, notes)
+    if (table.get("mask") is not None) and "label" not in table:
+        notes[:] = [note for note in notes if note != unlabelled_note(padded.drop(columns=column), where)]
+    return table
+
+
+def _key(name: str) -> str:
+    """A name to match by: `007` and `7` are one image."""
+    plain = name.strip().rsplit("/", 1)[-1]
+    return str(int(plain)) if plain.isascii() and plain.isdigit() else plain
+
+
+def _bare(name: str) -> str:
+    return next((name.removesuffix(ending) for ending in _ENDINGS if name.lower().endswith(ending)), name)
+
+
+def _index(root: Path) -> Path | None:
+    tables = [path for path in files_in(root) if path.suffix.lower() in TABLE_SUFFIXES]
+    named = [path for path in tables if path.stem.lower() in ("index", "labels", "metadata")]
+    if any(path.name.lower().startswith(("data_entry_2017", "participants")) for path in tables):
+        return None
+    return (named or tables)[0] if len(named or tables) == 1 else None
+
+
+def _masks(root: Path) -> Path | None:
+    return next((root / name for name in _MASKS if images_in(root / name)), None)

@@ -1,0 +1,76 @@
+"""Every layout radapt knows, and which one a folder is."""
+
+from pathlib import Path
+
+from radapt.cohorts.layouts import bids, dicom, folders, medmnist, msd, nih, nnunet, table
+from radapt.cohorts.layouts.files import files_in, folders_in
+from radapt.cohorts.layouts.layout import Layout
+from radapt.errors import DataError, UsageError, suggest
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("table", "a table with a column of image paths, or images/ with an index", table.recognise, table.read),
+        Layout("folders", "a folder of images per class", folders.recognise, folders.read, by_content=True),
+        Layout("medmnist", "a MedMNIST .npz file", medmnist.recognise, medmnist.read),
+        Layout("msd", "Medical Segmentation Decathlon", msd.recognise, msd.read),
+        Layout("nnunet", "nnU-Net raw", nnunet.recognise, nnunet.read),
+        Layout("bids", "BIDS with NIfTI files", bids.recognise, bids.read),
+        Layout("nih", "NIH ChestX-ray14", nih.recognise, nih.read),
+        Layout("dicom", "a tree of DICOM files", dicom.recognise, dicom.read, by_content=True),
+    )
+}
+
+
+def layout_named(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise UsageError(f"Unknown layout {name!r}. {suggest(name, LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def matching(root: Path) -> dict[str, str]:
+    """Name of each layout that `root` could be → what was seen of it."""
+    for by_content in (False, True):
+        layouts = [layout for layout in LAYOUTS.values() if layout.by_content == by_content]
+        seen = {layout.name: saw for layout in layouts if (saw := layout.recognise(root))}
+        if seen:
+            return seen
+    return {}
+
+
+def recognise(root: Path) -> tuple[Layout, Path]:
+    """The one layout that `root`, or the only folder inside it, is; and the folder it starts at.
+
+    Raises DataError saying what was seen if no layout or several match.
+    """
+    here = root
+    while True:
+        seen = matching(here)
+        if len(seen) == 1:
+            return LAYOUTS[next(iter(seen))], here
+        if seen:
+            found = "; ".join(f"{name} ({saw})" for name, saw in seen.items())
+            raise DataError(f"{here} could be several layouts: {found}. Choose one with --layout.")
+        inner = folders_in(here)
+        if len(inner) != 1 or files_in(here):
+            raise DataError(f"{root} is not a layout radapt recognises. {_seen(here)} {_known()}")
+        here = inner[0]
+
+
+def _seen(root: Path) -> str:
+    if root.is_file():
+        return f"It is a single file of type {''.join(root.suffixes) or 'unknown'}."
+    folders, files = [path.name for path in folders_in(root)], [path.name for path in files_in(root)]
+    if not folders and not files:
+        return f"The folder {root} is empty."
+    parts = [f"{len(folders)} folders ({_some(folders)})"] if folders else []
+    parts += [f"{len(files)} files ({_some(files)})"] if files else []
+    return f"In {root} are {' and '.join(parts)}."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+
+
+def _known() -> str:
+    return f"Known layouts: {'; '.join(f'{layout.name} ({layout.what})' for layout in LAYOUTS.values())}."

@@ -1,0 +1,99 @@
+"""Tables that come with a data set, and which of their columns mean label, site, split and patient."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from radapt.cohorts.columns import RESERVED, near_reserved
+from radapt.cohorts.draft import ScanOptions
+from radapt.cohorts.problem import raise_errors
+from radapt.cohorts.sheet import read_sheet
+from radapt.errors import DataError, UsageError, suggest
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+_LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target")
+_PATIENT_WORDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id")
+_MOST_CLASSES = 20
+_NOTHING = {"n/a", "nan", "na", "none", "null"}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as text. Raises DataError listing everything that is wrong with its form."""
+    sheet, problems = read_sheet(path)
+    raise_errors(problems, f"Table {path}")
+    if sheet is None:
+        raise DataError(f"Table {path} cannot be read.")
+    return pd.DataFrame(sheet.columns, dtype=object)
+
+
+def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:
+    """The column that the user has named. Raises UsageError if there is none of that name."""
+    if name not in table.columns:
+        raise UsageError(f"--{option} {name}: {where} has no such column. {suggest(name, list(table.columns))}")
+    return name
+
+
+def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, where: str, notes: list[str]) -> None:
+    """Copy from `source` (row for row with `table`) the columns for label, site, split and patient; keep the
+    rest.
+
+    Columns are those the options name, else those called so. A column that is none of these becomes metadata;
+    one whose name would be mistaken for a reserved column is renamed.
+    """
+    used: set[str] = set()
+
+    def copy(role: str, option: str | None, words: Iterable[str]) -> None:
+        column = given_column(source, option, role, where) if option else _called(source, words)
+        if column is None or role in table.columns:
+            return
+        table[role] = cleaned(source[column]) if role in ("label", "site") else source[column].str.strip()
+        used.add(column)
+        if not option and column != role:
+            notes.append(f"Column {column!r} of {where} is taken as the {role}.")
+
+    if len(options.label) > 1:
+        for name in options.label:
+            column = given_column(source, name, "label", where)
+            table[f"label:{column}"] = cleaned(source[column])
+            used.add(column)
+    else:
+        copy("label", next(iter(options.label), None), _LABEL_WORDS)
+    copy("site", options.site, ("site",))
+    copy("split", options.split, ("split",))
+    copy("patient", options.patient, _PATIENT_WORDS)
+    add_metadata(table, source.drop(columns=sorted(used)))
+    if not any(name == "label" or name.startswith("label:") for name in table.columns):
+        notes.append(unlabelled_note(source, where))
+
+
+def add_metadata(table: pd.DataFrame, source: pd.DataFrame) -> None:
+    """Keep the columns of `source` as metadata, under names that cannot be mistaken for reserved ones."""
+    for column in source.columns:
+        name = column.replace(":", "_")
+        if name in RESERVED or near_reserved(name) or name in table.columns:
+            name = f"original_{name}"
+        table[name] = source[column]
+
+
+def unlabelled_note(source: pd.DataFrame, where: str) -> str:
+    candidates = [
+        f"{name} ({count} values)"
+        for name in source.columns
+        if 2 <= (count := cleaned(source[name]).replace("", None).nunique()) <= _MOST_CLASSES
+    ]
+    hint = f" Columns of {where} that could be: {', '.join(candidates)}." if candidates else ""
+    return f"No label: choose a column with --label.{hint}"
+
+
+def cleaned(column: pd.Series) -> pd.Series:
+    """Text without surrounding blanks; 'n/a', 'NaN' and the like are ''."""
+    plain = column.fillna("").astype(str).str.strip()
+    return plain.where(~plain.str.lower().isin(_NOTHING), "").astype(object)
+
+
+def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
+    folded: dict[str, str] = {}
+    for name in source.columns:
+        folded.setdefault(name.casefold().replace(" ", "_"), name)
+    return next((folded[word] for word in words if word in folded), None)

@@ -1,0 +1,100 @@
+"""Writing a cohort: cohort.yaml and its table of cases, whole or not at all, with paths relative to them."""
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from radapt.cohorts.draft import CohortDraft
+from radapt.durable import write_text
+from radapt.errors import UsageError
+
+_ORDER = ("case", "patient", "site", "split", "image", "mask", "label")
+
+
+def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) -> tuple[Path, Path]:
+    """Write `out` (a .yaml) and its table beside it: `cases.csv`, or `<stem>.cases.csv` if `out` is not
+    cohort.yaml.
+
+    Paths are relative to `out`, so the folder can be moved together with its images. Writing the same again
+    changes nothing; raises UsageError if another cohort is already there, unless `force`. Returns both paths.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(f"--out is {out}, expected a file such as {out / 'cohort.yaml'}.")
+    cases = cases_path(out)
+    texts = {cases: _table_text(draft.table, out.parent), out: _yaml_text(draft, cases.name)}
+    if not force:
+        _refuse_other_content(texts)
+    try:
+        for path, text in texts.items():
+            write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}.") from error
+    return out, cases
+
+
+def cases_path(out: Path) -> Path:
+    """Where the table of the cohort file `out` goes."""
+    return out.with_name("cases.csv" if out.stem == "cohort" else f"{out.stem}.cases.csv")
+
+
+def _refuse_other_content(texts: dict[Path, str]) -> None:
+    for path, text in texts.items():
+        if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
+            raise UsageError(f"{path} is already there with other content. Choose another --out, or give --force.")
+
+
+def _yaml_text(draft: CohortDraft, cases: str) -> str:
+    content: dict[str, Any] = {"name": draft.name, "kind": draft.kind or "other", "cases": cases}
+    if draft.classes:
+        content["classes"] = list(draft.classes)
+    if draft.ordered:
+        content["ordered"] = True
+    if draft.mask_labels:
+        content["mask_labels"] = {int(key): str(value) for key, value in draft.mask_labels.items()}
+    if draft.source:
+        content["source"] = {key: str(value) for key, value in draft.source.items()}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _table_text(table: pd.DataFrame, folder: Path) -> str:
+    columns = sorted(table.columns, key=lambda name: _rank(name.split(":")[0]))
+    base = os.path.realpath(folder)
+    relative: dict[str, str] = {}
+    cells = [
+        [_relative(text, base, relative) for text in table[name]] if _is_location(name) else list(table[name])
+        for name in columns
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*cells, strict=True))
+    return text.getvalue()
+
+
+def _rank(name: str) -> int:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+def _is_location(column: str) -> bool:
+    return column in ("image", "mask") or column.startswith("image:")
+
+
+def _relative(text: str, base: str, known: dict[str, str]) -> str:
+    """`text` as seen from `base`; the folders already worked out are in `known`."""
+    if not text:
+        return ""
+    path, mark, inside = text.partition("::")
+    folder, name = os.path.split(path)
+    if folder not in known:
+        try:
+            known[folder] = Path(os.path.relpath(folder, base)).as_posix()
+        except ValueError:  # another drive
+            known[folder] = Path(folder).as_posix()
+    here = known[folder]
+    return f"{name if here == '.' else f'{here}/{name}'}{mark}{inside}"

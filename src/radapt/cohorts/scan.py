@@ -1,0 +1,180 @@
+"""A folder, file or archive of a known layout → a draft of a cohort with every split drawn."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radapt.cachedir import cache_folder
+from radapt.cohorts.archives import is_archive, unpack
+from radapt.cohorts.checks import misspelt_split, one_split_per_patient
+from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.labels import label_array, parse_classes, parse_finding
+from radapt.cohorts.layouts.files import files_in, folders_in, stem_of
+from radapt.cohorts.layouts.layout import Layout
+from radapt.cohorts.layouts.registry import layout_named, recognise
+from radapt.cohorts.problem import raise_errors
+from radapt.cohorts.splits import draw_splits
+from radapt.errors import DataError, UsageError, suggest
+
+
+def scan(
+    source: Path | str,
+    layout: str | None = None,
+    options: ScanOptions | None = None,
+    *,
+    unpack_beside: Path | None = None,
+) -> CohortDraft:
+    """Read `source` as `layout`, or as the one layout it is recognised to be.
+
+    An archive is first unpacked into a folder in `unpack_beside` (default: the cache folder). Splits that the
+    layout does not bring are drawn by patient, so every case of the draft has its word. Raises UsageError for
+    a wrong source or option and DataError for data that are not what they should be.
+    """
+    options = options or ScanOptions()
+    root = _plain(Path(source))
+    if not root.exists():
+        raise UsageError(f"{source} does not exist; expected a folder, a table, a .npz file or an archive.")
+    chosen = layout_named(layout) if layout else None
+    unpacked = unpack(root, unpack_beside or cache_folder() / "archives") if is_archive(root) else None
+    here = unpacked or root
+    if chosen is None:
+        chosen, here = recognise(here)
+    else:
+        here = _start(here, chosen)
+    if here == unpacked and options.name is None:
+        options = replace(options, name=root.name.split(".")[0])
+    return finish(chosen.read(here, options), options)
+
+
+def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
+    """Complete what a layout found: kind, patients, external sites and a split word for every case."""
+    table = draft.table
+    draft.name = re.sub(r"[\\/:\x00-\x1f]+", "-", draft.name).strip(". ") or "cohort"
+    draft.kind = options.kind or draft.kind
+    if draft.kind is None:
+        draft.kind = "other"
+        draft.notes.append("The kind of the images is not known, 'other' is used (--kind xray, ct or mri).")
+    _patients(draft, options)
+    _known_words(draft)
+    if options.redraw and "split" in table:
+        table["split"] = ""
+    if options.external:
+        _external(draft, options.external)
+    _draw(draft, options)
+    empty = [name for name in ("site", "mask", "label") if name in table and not table[name].str.strip().any()]
+    draft.table = table.drop(columns=empty)
+    return draft
+
+
+def _plain(source: Path) -> Path:
+    """The absolute path, its last part as given: a link keeps the name by which the user knows it."""
+    path = source.absolute()
+    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+
+
+def _start(root: Path, layout: Layout) -> Path:
+    """The folder that `layout` begins at: `root`, or the only folder inside it."""
+    here = root
+    while not layout.recognise(here):
+        inner = folders_in(here)
+        if len(inner) != 1 or files_in(here):
+            return root
+        here = inner[0]
+    return here
+
+
+def _patients(draft: CohortDraft, options: ScanOptions) -> None:
+    table = draft.table
+    if options.patient_regex:
+        try:
+            pattern = re.compile(options.patient_regex)
+        except re.error as error:
+            raise UsageError(
+                f"--patient-regex {options.patient_regex!r} is not a regular expression: {error}."
+            ) from error
+        table["patient"] = [
+            _matched(pattern, case, text) for case, text in zip(table["case"], _first(draft), strict=True)
+        ]
+    if "patient" in table:
+        given = table["patient"].str.strip()
+        table["patient"] = given.where(given != "", table["case"])
+    else:
+        table["patient"] = table["case"]
+
+
+def _first(draft: CohortDraft) -> pd.Series:
+    """The first image that each case has."""
+    images = draft.table[draft.modalities].replace("", None)
+    return images.bfill(axis=1).iloc[:, 0].fillna("")
+
+
+def _matched(pattern: re.Pattern[str], case: str, location: str) -> str:
+    name = stem_of(location)
+    match = pattern.search(name)
+    found = (match.group(1) if match.re.groups else match.group(0)) if match else None
+    if not found:
+        raise DataError(f"Case {case!r}: --patient-regex {pattern.pattern!r} finds no patient in {name!r}.")
+    return found
+
+
+def _known_words(draft: CohortDraft) -> None:
+    """`training` and `Test` as data sets write them → the words of the contract."""
+    if "split" not in draft.table:
+        draft.table["split"] = ""
+    words = draft.table["split"].str.strip()
+    meant = {word: misspelt_split(word) or word for word in words.unique()}
+    draft.table["split"] = words.map(meant).astype(object)
+    changed = [f"{word!r} as {known!r}" for word, known in meant.items() if word != known]
+    if changed:
+        draft.notes.append(f"Split words are read as the usual ones: {', '.join(changed)}.")
+
+
+def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
+    """Make sites test sets of their own. All cases of a patient seen at such a site go with it."""
+    table = draft.table
+    if "site" not in table:
+        raise UsageError("--external needs sites; name the column that holds them with --site.")
+    sites = sorted(set(table["site"]) - {""})
+    taken: dict[str, str] = {}
+    for text in external:
+        site, _, word = text.partition("=")
+        if site not in sites:
+            raise UsageError(f"--external {text}: there is no site {site!r}. {suggest(site, sites)}")
+        word = word or site
+        if misspelt_split(word) or word in ("train", "val"):
+            raise UsageError(f"--external {text}: {word!r} is not a name for a test set; write {site}=NAME.")
+        at_site = set(table.loc[table["site"] == site, "patient"])
+        for patient in at_site:
+            if taken.setdefault(patient, word) != word:
+                raise DataError(f"Patient {patient!r} was seen at two external sites; give both one name.")
+    moved = table["patient"].map(taken)
+    elsewhere = int((moved.notna() & ~table["site"].isin([text.partition("=")[0] for text in external])).sum())
+    if elsewhere:
+        draft.notes.append(f"{elsewhere} cases from other sites follow their patients into the external test sets.")
+    table["split"] = moved.where(moved.notna(), table["split"]).astype(object)
+
+
+def _draw(draft: CohortDraft, options: ScanOptions) -> None:
+    table = draft.table
+    cases, patients, given = (list(table[name]) for name in ("case", "patient", "split"))
+    problems = one_split_per_patient(patients, given, cases, range(2, len(table) + 2), draft.name)
+    fix = " Give --redraw to set the splits aside and draw new ones by patient." if problems else ""
+    raise_errors(problems, f"The splits of {draft.name} cannot be kept.{fix} It")
+    labels = parse_classes(list(table["label"]), draft.classes) if "label" in table else None
+    findings = {name: parse_finding(list(table[f"label:{name}"]), name) for name in draft.findings}
+    if labels:
+        draft.classes = labels.classes
+    if all(given):
+        return
+    words = draw_splits(
+        label_array(labels, findings, len(table)),
+        np.asarray(patients, dtype=object),
+        np.asarray(given, dtype=object),
+        options.fractions,
+        np.random.default_rng(options.seed),
+    )
+    table["split"] = words
+    draft.notes.append(f"Splits are drawn by patient from seed {options.seed}.")
