@@ -73,8 +73,8 @@ class Backbone:
 
         The backbone applies its own normalisation. Any size: sides that are no multiple of the patch (ViT) or of the
         total stride (CNN) are resized, bilinearly and with antialiasing, to the nearest multiple and at least one, so
-        that the h × w patches describe the whole image, edges included; h = max(1, round(H / patch)), halves up. (A module that takes its native size only, as some
-        outside the catalog do, gets every image resized to that.)
+        that the h × w patches describe the whole image, edges included: h = max(1, round(H / patch)), halves up. A
+        module that takes its native size only (some outside the catalog: `card.fixed`) gets every image resized to it.
 
         `layers` are counted from the end: -1 is the last block (or stage), the final norm is applied to each (see
         `encoders`). Tokens are float32 whatever the module computes in. Gradients flow unless the caller forbids

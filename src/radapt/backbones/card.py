@@ -35,6 +35,8 @@ class WeightCard:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     position_recipe: str = "none"
     """How the position embedding follows another image size; see `position.RECIPES`."""
+    fixed: bool = False
+    """The module takes no other size than its native one, so every image is resized to that."""
     gated: bool = False
     """The hub hands the weights out only to those who accepted its terms."""
     reference: str = ""

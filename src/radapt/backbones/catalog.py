@@ -253,7 +253,8 @@ _CARDS = (
         architecture="timm:vit_so400m_patch14_siglip_384",
         repo="google/medsiglip-448",
         licence="health-ai-developer-foundations",
-        pretraining=("WebLI", "MIMIC-CXR"),
+        # Named in the technical report, beside collections that are not public.
+        pretraining=("WebLI", "MIMIC-CXR", "Digital Knee X-ray", "EyePACS", "PAD-UFES-20", "SCIN"),
         width=1152,
         depth=27,
         parameters=428_565_440,
@@ -285,7 +286,7 @@ def card(name: str, *, offline: bool = False) -> WeightCard:
 
         return timm_card(rest)
     if rest and origin == "hf":
-        from radapt.backbones.others import hf_card
+        from radapt.backbones.huggingface import hf_card
 
         return hf_card(rest, offline=offline)
     known = [*CATALOG, "timm:<model>", "hf:<repository>"]

@@ -122,9 +122,15 @@ class Intermediates:
 
 
 def encoder_of(module: nn.Module, recipe: str) -> Encoder:
-    """The encoder that fits a timm module; `recipe` is the card's position recipe."""
+    """The encoder that fits a module; `recipe` is the card's position recipe."""
+    from timm.layers import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
-    if isinstance(module, VisionTransformer) and recipe in RECIPES:
+    # Subclasses and other patch embeddings arrange their tokens in ways of their own, which timm knows.
+    if type(module) is VisionTransformer and type(module.patch_embed) is PatchEmbed and recipe in RECIPES:
         return PlainViT(recipe)
+    if type(module).__module__.startswith("transformers."):
+        from radapt.backbones.huggingface import TransformersEncoder
+
+        return TransformersEncoder()
     return Intermediates()

@@ -110,9 +110,8 @@ def _unwrap(stored: Any, path: Path) -> tuple[State, tuple[str, ...]]:
     while isinstance(stored, dict) and not _is_state(stored):
         name = next((name for name in WRAPPERS if isinstance(stored.get(name), dict)), None)
         if name is None:
-            raise UsageError(
-                f"Weight file {path} holds no tensors by name; its entries are: {', '.join(map(str, list(stored)[:8]))}."
-            )
+            entries = ", ".join(map(str, list(stored)[:8])) or "none"
+            raise UsageError(f"Weight file {path} holds no tensors by name; its entries are: {entries}.")
         notes.append(f"taken from the entry {name!r}")
         stored = stored[name]
     if not isinstance(stored, dict) or not stored:

@@ -1,20 +1,121 @@
-"""Cards for encoders outside the catalog: any timm model, any repository in the hub's layout."""
+"""Cards for timm models outside the catalog, read off the model itself."""
 
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-
-from torch import nn
 
 from radapt.backbones.card import WeightCard
 from radapt.errors import UsageError
 
+# Words in timm's tags that say what a model has seen.
+_TAGS = {
+    "in1k": "ImageNet-1k",
+    "in12k": "ImageNet-12k",
+    "in21k": "ImageNet-21k",
+    "in22k": "ImageNet-21k",
+    "laion2b": "LAION-2B",
+    "laion400m": "LAION-400M",
+    "datacomp": "DataComp-1B",
+    "openai": "WIT-400M",
+    "webli": "WebLI",
+    "lvd142m": "LVD-142M",
+    "lvd1689m": "LVD-1689M",
+    "sat493m": "SAT-493M",
+    "sa1b": "SA-1B",
+    "mae": "ImageNet-1k",
+    "dino": "ImageNet-1k",
+}
+
 
 def timm_card(model: str) -> WeightCard:
-    raise UsageError(f"timm:{model} is not available yet.")
+    """The card of `timm:<model>` (with or without a tag). UsageError for an unknown model, with the nearest names."""
+    import timm
+
+    name = model.partition(".")[0]
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UsageError(f"timm has no model {model!r}.{hint}")
+    tags = timm.list_pretrained(f"{name}.*")
+    if "." in model and model not in tags:
+        raise UsageError(f"timm has no weights {model!r}. It has: {', '.join(tags) or 'none for this model'}.")
+    settings = timm.get_pretrained_cfg(model).to_dict()
+    tag = settings.get("tag") or model.partition(".")[2]
+    return measured(
+        WeightCard(
+            name=f"timm:{model}",
+            family="timm",
+            architecture=f"timm:{model}",
+            repo=_repo(settings, name, tag),
+            licence=settings.get("license") or "unknown",
+            pretraining=tuple(dict.fromkeys(seen for word, seen in _TAGS.items() if word in tag.split("_"))),
+            width=0,
+            depth=0,
+            parameters=0,
+            patch=0,
+            native_size=settings["input_size"][-1],
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+            position_recipe=_recipe(name),
+        )
+    )
 
 
-def hf_card(repo: str, *, offline: bool = False) -> WeightCard:
-    raise UsageError(f"hf:{repo} is not available yet.")
+def measured(card: WeightCard) -> WeightCard:
+    """`card` with width, depth, parameters and patch read off a forward pass without storage (meta device)."""
+    import torch
+
+    from radapt.backbones.build import build
+    from radapt.backbones.encoders import encoder_of
+
+    try:
+        module = build(card)
+        encoder = encoder_of(module, card.position_recipe)
+        depth = len(encoder.widths(module))
+
+        def look(side: int) -> Any:
+            with torch.no_grad(), torch.device("meta"):
+                return encoder(module, torch.empty(1, 3, side, side, device="meta"), [depth - 1])[0]
+
+        tokens = look(card.native_size)
+        patch = card.native_size // tokens.patches.shape[1]
+    except (
+        AttributeError,
+        TypeError,
+        AssertionError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
+        raise UsageError(
+            f"{card.name} cannot be used as an encoder of images: {error or type(error).__name__}."
+        ) from error
+    return replace(
+        card,
+        width=tokens.patches.shape[3],
+        depth=depth,
+        parameters=sum(p.numel() for p in module.parameters()),
+        patch=patch,
+        fixed=not _works(look, card.native_size + patch),
+    )
 
 
-def transformers_module(options: dict[str, Any]) -> nn.Module:
-    raise NotImplementedError
+def _works(look: Callable[[int], Any], side: int) -> bool:
+    try:
+        look(side)
+    except Exception:  # whatever a third-party module says to another image size: it says no
+        return False
+    return True
+
+
+def _repo(settings: dict[str, Any], name: str, tag: str) -> str:
+    repo = settings.get("hf_hub_id") or ""
+    return repo if repo and not repo.endswith("/") else f"timm/{name}{'.' if tag else ''}{tag}"
+
+
+def _recipe(name: str) -> str:
+    if "_dinov2" in name:
+        return "dinov2-registers" if "_reg" in name else "dinov2"
+    return "timm"
