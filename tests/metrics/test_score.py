@@ -163,6 +163,18 @@ def test_one_patient_has_values_and_no_interval() -> None:
     assert (table["n_patients"] == 1).all()
 
 
+def test_a_finding_known_in_one_patient_only_has_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (40, 2)).astype(float)
+    truth[:, 1] = np.nan
+    truth[:2, 1] = 0, 1  # the two cases of patient 0, drawn in 63 % of the replicates, always alike
+    table = _table(truth, rng.random((40, 2)), np.arange(40) // 2, task="multilabel")
+    assert table.loc["auroc:b", ["n_patients", "n_scored", "n_unscored"]].tolist() == [1, 2, 38]
+    assert np.isfinite(table.loc["auroc:b", "value"])
+    assert table.loc["auroc:b", ["ci_low", "ci_high"]].isna().all()
+    assert table.loc["auroc:a", ["ci_low", "ci_high"]].notna().all()
+
+
 def test_a_class_of_one_patient_has_an_interval_from_the_replicates_that_draw_it() -> None:
     # 'b' is drawn in 63 % of the replicates; two such classes together in 40 %, too few for an interval.
     _, p = _toy(3)
