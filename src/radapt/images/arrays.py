@@ -30,7 +30,9 @@ def read_array(location: Location, modality: str | None = None, cache: Path | No
     """
     path = location.path
     with reading(path, "a NumPy file", FIX):
-        array = _npy(path, location) if path.suffix.lower() == ".npy" else _npz(path, location, cache)
+        with path.open("rb") as file:
+            bare = file.read(6) == b"\x93NUMPY"
+        array = _npy(path, location) if bare else _npz(path, location, cache)
         if location.index is not None:
             array = _entry(array, location)
         planes = plain_voxels(np.ascontiguousarray(_as_planes(array, location)), path)

@@ -25,48 +25,52 @@ def read_dicom(location: Location, modality: str | None = None) -> Volume:
     alone. Raises DataError if the frames are not one volume, saying what differs.
     """
     path = location.path
-    if path.is_dir():
-        frames = _series(_frames_in(path), location)
-    else:
-        no_parts(location)
-        frames = _frames_of_file(path)
-    where = str(location)
+    with reading(path, "DICOM", FIX):
+        if path.is_dir():
+            frames = _series(_frames_in(path), location)
+        else:
+            no_parts(location)
+            frames = _frames_of_file(path)
+        return _volume(frames, str(location), modality)
+
+
+def _volume(frames: list[Frame], where: str, modality: str | None) -> Volume:
     check_alike(frames, where)
     if frames[0].position_mm is not None and frames[0].orientation is not None:
         order, affine = arrange(frames, where)
-        planes, window = _planes([frames[index] for index in order], frames)
+        planes, window = _planes([frames[index] for index in order])
         return Volume(planes.transpose(2, 1, 0, *range(3, planes.ndim)), affine, modality, window)
     if len({frame.path for frame in frames}) > 1:
         raise DataError(
             f"{where}: {len(frames)} images without a position (ImagePositionPatient), so their order is unknown. "
             "Give each file as a case of its own."
         )
-    planes, window = _planes(frames, frames)
+    planes, window = _planes(frames)
     rows, columns = frames[0].spacing_mm
     return Volume.from_planes(planes, (frames[0].thickness_mm, rows, columns), modality, window)
 
 
 def _frames_of_file(path: Path) -> list[Frame]:
-    with reading(path, "DICOM", FIX):
-        header = read_header(path)
-        if header is None:
-            raise DataError(f"{path} is not a DICOM file.")
-        if not is_image(header, path):
-            raise DataError(f"{path} is not an image but {sop_class(header) or 'another object'}. Name an image file.")
-        return frames_of(header, path)
+    header = read_header(path)
+    if header is None:
+        raise DataError(f"{path} is not a DICOM file.")
+    if not is_image(header, path):
+        raise DataError(f"{path} is not an image but {sop_class(header) or 'another object'}. Name an image file.")
+    return frames_of(header, path)
 
 
 def _frames_in(folder: Path) -> list[Frame]:
     frames: list[Frame] = []
-    with reading(folder, "a DICOM series", "Check the folder."):
-        files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
-        for path in files:
-            with reading(path, "DICOM", FIX):
-                header = read_header(path)
-                if header is not None and is_image(header, path):
-                    frames.extend(frames_of(header, path))
+    files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+    for path in files:
+        with reading(path, "DICOM", FIX):
+            header = read_header(path)
+            if header is not None and is_image(header, path):
+                frames.extend(frames_of(header, path))
     if not frames:
-        raise DataError(f"{folder} holds no DICOM image among {len(files)} files. Name the folder of one series.")
+        inside = ", ".join(sorted(item.name for item in folder.iterdir() if item.is_dir())[:5])
+        hint = f"It has the folders {inside}: name one of them." if inside else "Name the folder of one series."
+        raise DataError(f"{folder} holds no DICOM image among {len(files)} files. {hint}")
     return frames
 
 
@@ -89,12 +93,15 @@ def _series(frames: list[Frame], location: Location) -> list[Frame]:
     return by_key[location.array]
 
 
-def _planes(ordered: list[Frame], stored: list[Frame]) -> tuple[np.ndarray, Window | None]:
+def _planes(ordered: list[Frame]) -> tuple[np.ndarray, Window | None]:
     """The planes of `ordered`, each file decoded once, and the window of the middle one."""
     files: dict[Path, list[Frame]] = defaultdict(list)
-    for frame in stored:
+    for frame in sorted(ordered, key=lambda frame: frame.index):
         files[frame.path].append(frame)
     decoded = {path: read_pixels(frames) for path, frames in files.items()}
     planes = np.stack([decoded[frame.path][0][frame.index] for frame in ordered])
-    window = decoded[ordered[len(ordered) // 2].path][1]
-    return plain_voxels(without_equal_channels(planes), ordered[0].path), window
+    middle = ordered[len(ordered) // 2]
+    window, turned = middle.window, decoded[middle.path][1]
+    if window is not None and turned is not None:
+        window = window.inverted(turned)
+    return plain_voxels(without_equal_channels(planes), middle.path), window

@@ -78,7 +78,7 @@ def _check_gaps(ordered: Sequence[Frame], distances: np.ndarray, where: str) -> 
     gaps = np.diff(distances)
     if gaps.min() < SAME_POSITION_MM:
         raise DataError(_duplicates(ordered, gaps, where))
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: the larger one misses a slice
     worst = int(np.abs(gaps - usual).argmax())
     if abs(gaps[worst] - usual) <= GAP_TOLERANCE * usual:
         return

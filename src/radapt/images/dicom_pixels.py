@@ -8,11 +8,10 @@ import numpy as np
 from radapt.errors import DataError
 from radapt.images.dicom_frames import FIX, PIXELS, Frame, read_header
 from radapt.images.reading import reading
-from radapt.images.window import Window
 
 
-def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, Window | None]:
-    """All planes (n, rows, columns[, 3]) of one file in stored order, and its middle frame's display window.
+def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, float | None]:
+    """All planes (n, rows, columns[, 3]) of one file in stored order, and T if values were turned around by v → T - v.
 
     Grey values are rescaled to their unit (Hounsfield, for CT), padding is set to the darkest value, and MONOCHROME1
     is turned around so that larger is brighter. Colour is RGB. Integers stay integers where the rescale allows.
@@ -24,13 +23,12 @@ def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, Window | None]:
     with reading(path, "DICOM", FIX):
         stored = _decoded(header, path)
         stored = stored.reshape(len(frames), *frames[0].size[:2], *stored.shape[3 if len(frames) > 1 else 2 :])
-        window = frames[len(frames) // 2].window
         photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
         if photometric == "PALETTE COLOR":
             return _palette(stored, header), None
         if stored.ndim == 4:
             return stored, None
-        return _grey(stored, frames, header, photometric == "MONOCHROME1", window)
+        return _grey(stored, frames, header, photometric == "MONOCHROME1")
 
 
 def _decoded(header: Any, path: Any) -> np.ndarray:
@@ -60,9 +58,7 @@ def _palette(stored: np.ndarray, header: Any) -> np.ndarray:
     return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
 
 
-def _grey(
-    stored: np.ndarray, frames: Sequence[Frame], header: Any, inverted: bool, window: Window | None
-) -> tuple[np.ndarray, Window | None]:
+def _grey(stored: np.ndarray, frames: Sequence[Frame], header: Any, inverted: bool) -> tuple[np.ndarray, float | None]:
     padding = _padding(stored, header)
     if header.get("ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
@@ -73,10 +69,9 @@ def _grey(
         values, total = _rescaled(stored, frames, header)
     if inverted:
         values = np.float32(total) - values if values.dtype.kind == "f" else np.int64(total) - values
-        window = None if window is None else window.inverted(total)
     if padding is not None and padding.any() and not padding.all():
         values = np.where(padding, values[~padding].min(), values)
-    return _smallest(values), window
+    return _smallest(values), total if inverted else None
 
 
 def _rescaled(stored: np.ndarray, frames: Sequence[Frame], header: Any) -> tuple[np.ndarray, float]:

@@ -6,7 +6,6 @@ volume is in memory once.
 
 import gzip
 import io
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,9 +68,7 @@ def _header(file: IO[bytes], path: Path) -> Any:
         raise DataError(f"{path} is not a NIfTI file: its header does not say so. Convert it to NIfTI.")
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         raise DataError(f"{path} is the header of a two-file NIfTI. Save it as one .nii.gz file.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nibabel remarks on harmless header oddities
-        header = kind.from_fileobj(io.BytesIO(start[: kind.sizeof_hdr]), check=False)
+    header = kind.from_fileobj(io.BytesIO(start[: kind.sizeof_hdr]), check=False)
     shape = header.get_data_shape()
     if not shape or min(shape) < 1:
         raise DataError(f"{path} is empty: its header gives the size {tuple(int(size) for size in shape)}.")

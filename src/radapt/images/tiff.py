@@ -1,6 +1,5 @@
 """TIFF pictures and stacks: one page is one plane."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,7 @@ def _pillow_planes(path: Path) -> np.ndarray:
     """What tifffile needs imagecodecs for, if Pillow can read it."""
     hint = f"{path} uses a TIFF compression that needs: pip install 'radapt[tiff]'"
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=("TIFF",)) as file:
-            warnings.simplefilter("ignore")
+        with Image.open(path, formats=("TIFF",)) as file:
             if file.tag_v2.get(258, (8,))[0] > 8 and len(file.getbands()) > 1:  # type: ignore[attr-defined]
                 raise DataError(hint)  # Pillow would drop the lower 8 bits
             planes = []
