@@ -110,7 +110,7 @@ def load_transformers(card: WeightCard, state: State, what: str) -> tuple[nn.Mod
     """The encoder with `state`, whose names on disk transformers translates; strict as everywhere."""
     config = _config(dict(card.options))
     with torch.device("meta"):
-        kind = type(transformers_module(dict(card.options)))
+        kind: Any = type(transformers_module(dict(card.options)))
     module, info = kind.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     wrong = sorted(str(key) for key in info["mismatched_keys"])

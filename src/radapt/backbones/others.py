@@ -27,6 +27,9 @@ _TAGS = {
     "dino": "ImageNet-1k",
 }
 
+# How third-party modules say that they do not do what is asked of them.
+_REFUSALS = (AttributeError, TypeError, AssertionError, RuntimeError, ValueError, LookupError)
+
 
 def timm_card(model: str) -> WeightCard:
     """The card of `timm:<model>` (with or without a tag). UsageError for an unknown model, with the nearest names."""
@@ -80,17 +83,9 @@ def measured(card: WeightCard) -> WeightCard:
 
         tokens = look(card.native_size)
         patch = card.native_size // tokens.patches.shape[1]
-    except (
-        AttributeError,
-        TypeError,
-        AssertionError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
+    except _REFUSALS as error:
         raise UsageError(
-            f"{card.name} cannot be used as an encoder of images: {error or type(error).__name__}."
+            f"{card.name} cannot serve as an encoder of images: {error or type(error).__name__}."
         ) from error
     return replace(
         card,
@@ -98,14 +93,19 @@ def measured(card: WeightCard) -> WeightCard:
         depth=depth,
         parameters=sum(p.numel() for p in module.parameters()),
         patch=patch,
+        position_recipe=card.position_recipe if _has_positions(module) else "none",
         fixed=not _works(look, card.native_size + patch),
     )
+
+
+def _has_positions(module: Any) -> bool:
+    return any(hasattr(module, name) for name in ("pos_embed", "rope", "blocks", "config"))
 
 
 def _works(look: Callable[[int], Any], side: int) -> bool:
     try:
         look(side)
-    except Exception:  # whatever a third-party module says to another image size: it says no
+    except _REFUSALS:
         return False
     return True
 

@@ -10,6 +10,8 @@ from radapt.backbones.card import WeightCard
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
 
+_TOKENS = 1  # raised when the same weights begin to give other tokens, so that stored features are not mixed
+
 
 @dataclass(frozen=True)
 class WeightSource:
@@ -86,8 +88,8 @@ def identity_of(card: WeightCard, source: WeightSource) -> str:
     name does not enter, so that two names for the same encoder are one.
     """
     options = [[name, str(value)] for name, value in card.options]
-    geometry = [card.patch, card.position_recipe, list(card.mean), list(card.std)]
-    return digest([card.architecture, options, geometry, source.identity])
+    geometry = [card.patch, card.position_recipe, list(card.mean), list(card.std), card.fixed]
+    return digest([_TOKENS, card.architecture, options, geometry, source.identity])
 
 
 def is_offline(asked: bool = False) -> bool:
@@ -128,14 +130,10 @@ def _cached(card: WeightCard) -> Path | None:
 
 
 def _unavailable(card: WeightCard, why: str) -> UsageError:
-    access = (
-        f" They are gated: accept the terms on the page of {card.repo}, then log in with `hf auth login` or set HF_TOKEN."
-        if card.gated
-        else ""
-    )
+    access = f" They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN."
     return UsageError(
         f"The weights of {card.name} are not here and cannot be fetched: {why}. They come from the hub repository "
-        f"{card.repo} ({' or '.join(card.files)}).{access} On a machine with network, `hf download {card.repo}` puts "
+        f"{card.repo} ({' or '.join(card.files)}).{access if card.gated else ''} On a machine with network, `hf download {card.repo}` puts "
         f"them into the cache; copy that folder to {hub_cache()} here. Or copy the file anywhere and name it: "
         "--weights FILE (DINOv2's, timm's and transformers' names are understood). `--weights random` needs no file."
     )
