@@ -111,14 +111,24 @@ def _mask_labels(masks: Iterable[BidsName]) -> dict[int, str]:
     used = list(masks)
     if not used:
         return {}
-    beside = used[0].path.with_name(used[0].path.name.split(".nii")[0] + ".tsv")
-    if used[0].suffix == "dseg" and beside.is_file():
-        with beside.open(encoding="utf-8-sig", newline="") as file:
+    told = _label_table(used[0])
+    if used[0].suffix == "dseg" and told:
+        with told.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         found = {row.get("index", ""): row.get("name", "") for row in rows}
         return {int(key): name for key, name in found.items() if key and key.isdigit() and key != "0" and name}
     labels = {mask.entity("label") or mask.entity("desc") for mask in used}
     return {1: label} if len(labels) == 1 and (label := labels.pop()) else {}
+
+
+def _label_table(mask: BidsName) -> Path | None:
+    """The table that names a segmentation's labels: beside it, or for all of them in a folder above it."""
+    tables = [mask.path.with_name(mask.path.name.split(".nii")[0] + ".tsv")]
+    for folder in mask.path.parents:
+        if folder.name == "derivatives":
+            break
+        tables.append(folder / "dseg.tsv")
+    return next((table for table in tables if table.is_file()), None)
 
 
 def _participants(root: Path, table: pd.DataFrame, options: ScanOptions, notes: list[str]) -> None:
