@@ -1,5 +1,7 @@
 """Small run folders made by hand, in the form `radapt run` writes them."""
 
+import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,6 +214,28 @@ class ToyRun:
 @pytest.fixture
 def toy_run(tmp_path: Path) -> ToyRun:
     return ToyRun(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def _finished_once(tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
+    run, toy = ToyRun(tmp_path_factory.mktemp("finished") / "run"), ToyCohort(tests=("test", "external"))
+    run.cohort(toy).backbone("dinov2-s").backbone("resnet50")
+    for backbone, skill in (("dinov2-s", 1.0), ("resnet50", 0.4)):
+        for label in ("knn", "linear"):
+            for seed in (0, 1):
+                run.cell(toy, backbone, label, seed=seed, skill=skill)
+    run.pictures(toy.name, "dinov2-s").pictures(toy.name, "resnet50")
+    run.finish()
+    return run
+
+
+@pytest.fixture
+def finished(_finished_once: ToyRun, tmp_path: Path) -> ToyRun:
+    """Two backbones × two protocols × two seeds, one test set and an external one; a copy of its own."""
+    run = copy.copy(_finished_once)
+    run.path = tmp_path / "run"
+    shutil.copytree(_finished_once.path, run.path)
+    return run
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from radapt.reports.charts import forest, reliabilities, rocs
 from radapt.reports.cohort_facts import Grid
 from radapt.reports.curves import Judged, decisions, judged
 from radapt.reports.headline import Headline, headline
+from radapt.reports.numbers import defined
 from radapt.reports.run_folder import Cell, Facts, Picture, Run
 from radapt.reports.standings import Board, Contestant, Standing
 
@@ -132,11 +133,15 @@ def chapter(run: Run, name: str, index: int, boards: list[Board], known: Iterabl
 
 
 def _view(board: Board, axes: Mapping[str, Axis | None]) -> BoardView:
-    tables = tuple(
-        MetricTable(metric, rows, axes[metric], metric == board.primary) for metric, rows in board.metrics.items()
-    )
+    tables = tuple(_table(board, metric, axes[metric]) for metric in board.metrics)
     classes = tuple(_class_table(board, family) for family in board.by_class)
     return BoardView(board, tables, classes, headline(board))
+
+
+def _table(board: Board, metric: str, axis: Axis | None) -> MetricTable:
+    rows = board.metrics[metric]
+    drawn = any(defined(standing.value) for standing in rows)
+    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary)
 
 
 def _class_table(board: Board, family: str) -> ClassTable:

@@ -150,10 +150,8 @@ class Board:
         if standing.done == 0:
             return ""
         if defined(standing.value):
-            count = max(row.n_undefined for row in standing.rows)
-            return (
-                f"{counted(count, 'class or finding', 'classes or findings')} undefined here, left out" if count else ""
-            )
+            count, of = max(row.n_undefined for row in standing.rows), len(self.facts.get("outputs") or ())
+            return f"mean over {of - count} of {of}; {count} undefined" if 0 < count < of else ""
         return f"undefined: {_why(self.facts)}"
 
 

@@ -85,7 +85,10 @@
   const withTag = (model) => model.name + (model.tag ? ` (${model.tag})` : "");
   const small = (canvas) => canvas.clientWidth < 560;
   const legend = { orientation: "h", x: 0, xanchor: "left", y: -0.16, yanchor: "top", itemsizing: "constant" };
-  const square = (canvas, lines) => base(Math.min(canvas.clientWidth, 480) + 24 + 21 * lines);
+  const square = (canvas, lines) => {
+    const rows = Math.ceil(lines / (small(canvas) ? 1 : 2));
+    return { ...base(Math.min(canvas.clientWidth, 470) + 30 + 20 * rows), margin: { l: 56, r: 12, t: 12, b: 46 } };
+  };
 
   function forest(canvas, cohort) {
     const { rows, sets } = cohort.forest;
@@ -98,7 +101,7 @@
     const across = Math.max(1, Math.min(panels.length, Math.floor((canvas.clientWidth - 150) / 210)));
     const down = Math.ceil(panels.length / across);
     const most = Math.max(...rows.map((_, r) => Math.max(...panels.map((set) => set.points.filter((p) => p[0] === r).length), 1)));
-    const tall = Math.max(30, 14 + 9 * Math.min(most, 12));
+    const tall = Math.max(36, 16 + 9 * Math.min(most, 12));
     const each = rows.length * tall + 62;
     const layout = { ...base(down * each + 40), showlegend: false, shapes: [], annotations: [] };
     layout.margin = { l: 8, r: 12, t: 34, b: 44 };
@@ -169,8 +172,8 @@
     const traces = set.models.map((model, index) => {
       const most = Math.max(...model.bins.cases);
       return {
-        type: "scatter", mode: "lines+markers", x: model.bins.stated, y: model.bins.observed, visible: index < 4 ? true : "legendonly",
-        name: text(cut(withTag(model), small(canvas) ? 38 : 44)), line: { color: colour(index), width: 1.4 },
+        type: "scatter", mode: "lines+markers", x: model.bins.stated, y: model.bins.observed, visible: index < 3 ? true : "legendonly",
+        name: text(cut(withTag(model), small(canvas) ? 38 : 44)), line: { color: colour(index), width: 1, dash: "dot" },
         marker: { color: colour(index), opacity: 0.85, size: model.bins.cases.map((n) => 5 + 15 * Math.sqrt(n / most)) },
         customdata: model.bins.cases,
         hovertemplate: `<b>${text(withTag(model))}</b><br>stated %{x:.2f}, observed %{y:.2f}<br>%{customdata} cases<extra></extra>`,

@@ -1,0 +1,200 @@
+"""The report in a real browser: no error, no request, tables sort, plots are drawn, in both colour schemes.
+
+Chromium is driven over its debugging pipe with the standard library alone.
+"""
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radapt.reports import write_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FOUND = next((path for name in NAMES if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(FOUND is None, reason=f"no Chromium on this machine (looked for {', '.join(NAMES)})")
+PATIENCE = 120  # seconds: a busy machine draws slowly
+HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
+
+
+class Browser:
+    """One page of a headless Chromium, and everything it complained about or asked for."""
+
+    def __init__(self, profile: Path) -> None:
+        read_in, self._to = os.pipe()
+        self._from, write_out = os.pipe()
+
+        def wire() -> None:  # Chromium reads commands from 3 and answers on 4
+            for source, target in ((os.dup(read_in), 3), (os.dup(write_out), 4)):
+                os.dup2(source, target)
+                os.set_inheritable(target, True)
+
+        command = [
+            *(str(FOUND), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--remote-debugging-pipe", "--no-first-run", "--disable-extensions", f"--user-data-dir={profile}"),
+        ]
+        self.process = subprocess.Popen(
+            command, preexec_fn=wire, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(read_in)
+        os.close(write_out)
+        self._buffer, self._count, self._session = b"", 0, None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._receive()).get("id") != self._count:
+            self.events.append(answer)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            if not select.select([self._from], [], [], PATIENCE)[0]:
+                raise TimeoutError(f"Chromium said nothing for {PATIENCE} s")
+            part = os.read(self._from, 1 << 20)
+            if not part:
+                raise RuntimeError("Chromium ended")
+            self._buffer += part
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(line)
+
+    def ask(self, expression: str) -> Any:
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(str(result["exceptionDetails"]))
+        return result["result"].get("value")
+
+    def open(self, file: Path, width: int = 1280, dark: bool = False) -> None:
+        self.events.clear()
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call("Emulation.setEmulatedMedia", features=scheme)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Page.navigate", url=file.as_uri())
+        deadline = time.monotonic() + PATIENCE
+        while self.ask("document.documentElement?.dataset.drawn ?? null") is None:
+            assert time.monotonic() < deadline, f"the page did not finish drawing: {self.complaints()}"
+            time.sleep(0.05)
+
+    def complaints(self) -> list[str]:
+        kinds = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
+        return [json.dumps(event["params"])[:500] for event in self.events if event.get("method") in kinds]
+
+    def requests(self) -> list[str]:
+        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        return [one["request"]["url"][:100] for one in sent]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._to)
+        os.close(self._from)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def report(toy_run, toy_cohort) -> Path:
+    """A two-class cohort of a hostile name with two test sets, and one of several findings."""
+    brain = toy_cohort(name=f"brain {HOSTILE}", tests=("test", f"other {HOSTILE}"))
+    chest = toy_cohort(name="chest", outputs=("edema", "mass", "hernia"), multilabel=True, one_class=("test",))
+    toy_run.cohort(brain).cohort(chest).backbone("dinov2-s").backbone("resnet50", "random")
+    for backbone, skill in (("dinov2-s", 1.0), ("resnet50", 0.2), (f"mine {HOSTILE}", 0.5)):
+        for seed in (0, 1):
+            toy_run.cell(brain, backbone, seed=seed, skill=skill)
+        toy_run.cell(chest, backbone, skill=skill)
+    toy_run.cell(chest, "dinov2-s", "knn", state="failed", reason="no neighbours")
+    toy_run.pictures("chest", "0")
+    return write_report(toy_run.finish())
+
+
+def column(browser: Browser, index: int) -> list[str]:
+    rows = "[...document.querySelector('.by-metric:not([hidden]) table.leaderboard').tBodies[0].rows]"
+    return browser.ask(f"{rows}.map((row) => row.cells[{index}].innerText.trim())")
+
+
+def test_report_in_a_browser(browser: Browser, report: Path) -> None:
+    browser.open(report)
+
+    # Drawn, without a complaint or a request.
+    drawn = browser.ask(
+        "[...document.querySelectorAll('.plot')].map((p) => [p.dataset.plot, p.querySelectorAll('.trace').length])"
+    )
+    assert sorted({kind for kind, _ in drawn}) == ["forest", "reliability", "roc"]
+    assert len(drawn) == 6
+    assert all(traces for _, traces in drawn), drawn
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
+    assert browser.ask("document.title") == "toy study · radapt report"
+    assert browser.ask("[...document.images].every((image) => image.src.startsWith('data:'))")
+
+    # Sorting: by name both ways, with the keyboard, and undefined numbers at the end.
+    names = column(browser, 1)
+    browser.ask("document.querySelector('table.leaderboard thead button').click()")
+    assert column(browser, 1) == sorted(names, key=str.casefold)
+    assert browser.ask("document.querySelector('table.leaderboard th[aria-sort]').ariaSort") == "ascending"
+    browser.ask("document.querySelector('table.leaderboard thead button').focus()")
+    for kind in ("keyDown", "keyUp"):
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+        )
+    assert column(browser, 1) == sorted(names, key=str.casefold, reverse=True)
+    findings = "document.querySelector('#cohort-2 .by-metric:not([hidden]) table.leaderboard')"
+    for _ in ("descending", "ascending"):
+        browser.ask(f"{findings}.querySelectorAll('thead button')[2].click()")
+        assert "failed" in browser.ask(f"[...{findings}.tBodies[0].rows].at(-1).textContent")
+
+    # Another metric: tables and forest follow.
+    choose = "const m = document.getElementById('metric'); m.value = 'brier'; m.dispatchEvent(new Event('change'))"
+    browser.ask(f"(() => {{ {choose} }})()")
+    visible = "[...document.querySelectorAll('.leaderboard')].filter((table) => table.offsetParent)"
+    shown = f"{visible}.map((table) => table.closest('.by-metric').dataset.metric)"
+    assert set(browser.ask(shown)) == {"brier"}
+    assert "Brier" in browser.ask("document.querySelector('.plot[data-plot=forest]').textContent")
+
+    # Another test set, another view, another contestant.
+    for selector in (".plot select.set", ".plot select.view", "[data-choices] select"):
+        last = f"const s = document.querySelector('{selector}'); s.value = [...s.options].at(-1).value;"
+        browser.ask(f"(() => {{ {last} s.dispatchEvent(new Event('change')) }})()")
+    assert (
+        browser.ask("document.querySelector('[data-choices]').querySelectorAll('[data-choice]:not([hidden])').length")
+        == 1
+    )
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, True)])
+def test_nothing_sticks_out_at_any_width(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    browser.open(report, width, dark)
+    assert browser.ask("document.documentElement.scrollWidth") <= width
+    assert browser.complaints() == []
+    background = browser.ask("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, background.removeprefix("rgb(").rstrip(")").split(","))) < 200) == dark
+
+
+def test_an_empty_report_draws_too(browser: Browser, toy_run) -> None:
+    browser.open(write_report(toy_run.path))
+    assert browser.complaints() == []

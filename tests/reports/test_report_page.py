@@ -1,0 +1,341 @@
+"""The page: self-contained, true to the numbers, safe with hostile names, honest about what is absent."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from radapt.cli import main
+from radapt.durable import write_json
+from radapt.errors import DataError, UsageError
+from radapt.reports import write_report
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
+HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Every element with its attributes and the text inside it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.rows: list[tuple[dict[str, str], list[tuple[str, dict[str, str]]], list[str]]] = []
+        self.in_row = False
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, found))
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "tr":
+            self.rows.append((found, [], []))
+            self.in_row = True
+        elif self.in_row:
+            self.rows[-1][1].append((tag, found))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_row = self.in_row and tag != "tr"
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        elif "style" not in self.open:
+            self.texts.append(data)
+            if self.in_row:
+                self.rows[-1][2].append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+    @property
+    def data(self) -> dict:
+        return json.loads(self.scripts[0])
+
+
+def page_of(run: Path) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def test_nothing_remote_is_referenced(finished) -> None:
+    page = page_of(finished.path)
+    for tag, attributes in page.elements:
+        for name in FETCHING & set(attributes):
+            assert attributes[name].startswith(("#", "data:")), (tag, name, attributes[name][:80])
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert "url(" not in attributes.get("style", "")
+        assert tag not in {"iframe", "object", "embed", "base", "form"}
+    style = re.search(r"<style>(.*?)</style>", (finished.path / "report.html").read_text("utf-8"), re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_the_policy_allows_our_two_scripts_and_nothing_remote(finished) -> None:
+    page = page_of(finished.path)
+    (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "http" not in policy
+    assert "unsafe" not in rules["script-src"]
+    _data, *scripts = page.scripts
+    hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts}
+    assert set(rules["script-src"].split()) == hashes
+
+
+def test_every_link_inside_the_page_arrives(finished) -> None:
+    page = page_of(finished.path)
+    targets = {a["href"][1:] for tag, a in page.elements if tag == "a"}
+    assert targets <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert {f"cell-{cell}" for cell in finished.cells} <= targets
+
+
+def shown_numbers(page: Page) -> dict[tuple[str, str], tuple[float, ...]]:
+    """(contestant key, position) → every number of the page's leaderboard rows, at full precision."""
+    found: dict[tuple[str, str], tuple[float, ...]] = {}
+    for attributes, inside, _ in page.rows:
+        if "data-contestant" in attributes:
+            values = [float(x) for tag, a in inside if tag == "data" for x in a["value"].split("/")]
+            found[attributes["data-contestant"], str(len(found))] = tuple(values)
+    return found
+
+
+def test_all_numbers_equal_the_results(finished) -> None:
+    results = finished.results
+    keys = ["backbone", "protocol", "split", "metric"]
+    means = results.groupby(keys)[["value", "ci_low", "ci_high"]].mean()
+    whole = means[~means.index.get_level_values("metric").str.contains(":")]
+    expected = sorted(tuple(round(x, 12) for x in row) for row in whole.to_numpy() if row[0] == row[0])
+    numbers = shown_numbers(page_of(finished.path)).values()
+    assert sorted(tuple(round(x, 12) for x in row) for row in numbers) == expected
+
+
+def test_the_forest_holds_every_cell(finished) -> None:
+    (cohort,) = page_of(finished.path).data["cohorts"]
+    points = {(entry["split"], point[1], point[2]) for entry in cohort["forest"]["sets"] for point in entry["points"]}
+    own = finished.results[~finished.results["metric"].str.contains(":") & (finished.results["split"] != "val")]
+    expected = {(row.split, row.metric, round(row.value, 6)) for row in own.itertuples() if row.value == row.value}
+    assert points == expected
+
+
+def test_confusion_counts_are_those_of_the_predictions(finished) -> None:
+    import pandas as pd
+
+    table = pd.read_parquet(finished.path / "cells" / finished.cells[0] / "predictions.parquet")
+    table = table[(table["split"] == "test") & table["truth"].notna()]
+    called = table[["p_benign", "p_malignant"]].idxmax(axis=1).str.removeprefix("p_")
+    counts = pd.crosstab(table["truth"], called).to_numpy().tolist()
+    text = (write_report(finished.path)).read_text("utf-8")
+    tables = re.findall(r'<table class="confusion">(.*?)</table>', text, re.DOTALL)
+    found = [[int(n) for n in re.findall(r"<b>(\d+)</b>", one)] for one in tables]
+    assert [count for row in counts for count in row] in found
+
+
+def test_equal_folders_give_equal_bytes(finished, tmp_path: Path) -> None:
+    first = write_report(finished.path).read_bytes()
+    shutil.copytree(finished.path, tmp_path / "elsewhere" / finished.path.name)
+    assert write_report(tmp_path / "elsewhere" / finished.path.name).read_bytes() == first
+    assert write_report(finished.path).read_bytes() == first
+    assert not list(finished.path.glob(".*.part"))
+
+
+def test_hostile_names_stay_text(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(
+        name=f"co{HOSTILE}", outputs=(f"a{HOSTILE}", "b</script>"), case_prefix=HOSTILE, source={"title": HOSTILE}
+    )
+    toy.modalities = (f"t1{HOSTILE}", "flair")
+    toy_run.cohort(toy).backbone(f"bb{HOSTILE}")
+    toy_run.cell(toy, f"bb{HOSTILE}", f"knn{HOSTILE}", chosen={HOSTILE: HOSTILE})
+    toy_run.cell(toy, f"bb{HOSTILE}", "linear", state="failed", reason=HOSTILE)
+    toy_run.pictures("cohort", "bb", case=HOSTILE).finish()
+    write_json(toy_run.path / "environment.json", {HOSTILE: HOSTILE})
+    page = page_of(toy_run.path)
+    assert len(page.scripts) == 3
+    assert not [a for tag, a in page.elements if "onerror" in a or (tag == "img" and a["src"] == "x")]
+    assert HOSTILE in page.text
+    assert page.data["cohorts"][0]["roc"][0]["models"][0]["name"].startswith("bb<script>")
+
+
+def test_a_one_class_test_set_is_undefined_with_its_reason(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(one_class=("test",))
+    toy_run.cohort(toy).backbone("dinov2-s").cell(toy, "dinov2-s")
+    page = page_of(toy_run.finish())
+    assert "On toy, AUROC has no value on test: every labelled case here is 'benign'." in page.text
+    assert "undefined: every labelled case here is 'benign'" in page.text
+    assert "nan" not in re.sub(r"\bNaN\b", "", page.text).lower().split()
+    row = next(texts for a, _, texts in page.rows if "data-contestant" in a)
+    assert "—" in "".join(row)
+
+
+def test_many_findings_with_an_undefined_one(toy_run, toy_cohort) -> None:
+    names = tuple(f"finding {index}" for index in range(14))
+    toy = toy_cohort(outputs=names, multilabel=True, one_class=("test",), modalities=("xray",), missing_every=0)
+    toy_run.cohort(toy).backbone("dinov2-s").cell(toy, "dinov2-s")
+    page = page_of(toy_run.finish())
+    assert "mean over 13 of 14; 1 undefined" in page.text
+    assert "Decisions at probability 0.5" in page.text
+    assert "no such case" in page.text  # sensitivity of the finding nobody has
+    (model,) = page.data["cohorts"][0]["roc"][0]["models"]
+    assert [line["name"] for line in model["lines"]] == list(names[:-1])
+
+
+def test_an_unfinished_run_says_what_is_missing(toy_run, toy_cohort) -> None:
+    toy = toy_cohort()
+    toy_run.cohort(toy).backbone("dinov2-s")
+    toy_run.cell(toy, "dinov2-s", "linear", seed=0)
+    toy_run.cell(toy, "dinov2-s", "linear", seed=1, state="waiting")
+    toy_run.cell(toy, "dinov2-s", "knn", state="failed", reason="Image 7 is torn; copy it again.")
+    toy_run.cells.append("planned-but-never-started")
+    page = page_of(toy_run.finish())
+    assert "This study is not finished." in page.text
+    assert "1 cell done , 2 not done yet , 1 failed" in page.text.replace("done,", "done ,").replace("yet,", "yet ,")
+    assert "1 of 2 done" in page.text
+    assert "Image 7 is torn; copy it again." in page.text
+    assert "1 planned cell has not been started" in page.text
+
+
+@pytest.mark.parametrize("state", ["waiting", "failed"])
+def test_no_finished_cell_at_all(toy_run, toy_cohort, state: str) -> None:
+    toy = toy_cohort()
+    toy_run.cohort(toy).cell(toy, "dinov2-s", state=state, reason="why")
+    page = page_of(toy_run.finish())
+    assert "No cell has finished yet, so there is no answer" in page.text
+
+
+def test_a_bare_folder_with_a_study_is_a_run(toy_run) -> None:
+    assert "No cell has finished yet" in page_of(toy_run.path).text
+
+
+def test_plans_that_failed_are_shown(toy_run) -> None:
+    failure = {"what": "cohort lgg", "reason": "row 3: no such file"}
+    write_json(toy_run.path / "plan.json", {"cells": [], "failures": [failure]})
+    page = page_of(toy_run.path)
+    assert "cohort lgg" in page.text
+    assert "row 3: no such file" in page.text
+
+
+def test_random_weights_and_synthetic_patients_are_flagged(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(source={"title": "Phantom patients"})
+    toy_run.cohort(toy).backbone("dinov2-s", "random").backbone("resnet50")
+    toy_run.cell(toy, "dinov2-s")
+    toy_run.cell(toy, "resnet50")
+    page = page_of(toy_run.finish())
+    assert "the numbers describe the pipeline, not the model" in page.text
+    assert "dinov2-s was never trained" in page.text
+    assert "Synthetic patients." in page.text
+    rows = ["".join(texts) for a, _, texts in page.rows if "data-contestant" in a]
+    assert all(("random weights" in row) == ("dinov2-s" in row) for row in rows)
+
+
+def test_trained_weights_and_real_patients_are_not_flagged(finished) -> None:
+    page = page_of(finished.path)
+    assert "never trained" not in page.text
+    assert "Synthetic" not in page.text
+    assert "not finished" not in page.text
+
+
+def test_scores_that_results_do_not_hold_yet_are_shown(finished) -> None:
+    whole = write_report(finished.path).read_bytes()
+    (finished.path / "results.parquet").unlink()
+    assert write_report(finished.path).read_bytes() == whole
+
+
+def test_cells_of_an_earlier_study_are_left_out_and_counted(finished) -> None:
+    write_json(finished.path / "plan.json", {"cells": finished.cells[:4]})
+    table = finished.results
+    table[table["cell"].isin(finished.cells[:4])].to_parquet(finished.path / "results.parquet")
+    page = page_of(finished.path)
+    assert "4 cells of an earlier form of this study lie in the folder" in page.text
+    assert f"cell-{finished.cells[5]}" not in page.ids
+
+
+def test_provenance_leads_back(finished) -> None:
+    page = page_of(finished.path)
+    row = next(" ".join(texts) for a, _, texts in page.rows if a.get("id") == f"cell-{finished.cells[0]}")
+    for fact in (finished.cells[0], "c0ffee", "random:0", "beef", "0.8125", "knn"):
+        assert fact in row
+    assert "2.11.0" in page.text
+
+
+def test_many_cells_stay_within_size(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(patients=12)
+    toy_run.cohort(toy)
+    cell = toy_run.cell(toy, "b0")
+    scores, folder = toy_run.scores[0], toy_run.path / "cells"
+    for index in range(1, 200):
+        id_ = f"{index:016x}"
+        shutil.copytree(folder / cell, folder / id_)
+        facts = json.loads((folder / id_ / "cell.json").read_text()) | {"id": id_, "backbone": f"b{index}"}
+        write_json(folder / id_ / "cell.json", facts)
+        toy_run.scores.append(scores.assign(cell=id_, backbone=f"b{index}"))
+        toy_run.cells.append(id_)
+    file = write_report(toy_run.finish())
+    assert file.stat().st_size < 12e6
+    assert len([1 for a, _, _ in Page(file.read_text("utf-8")).rows if a.get("id", "").startswith("cell-")]) == 200
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no study\.yaml"):
+        write_report(tmp_path)
+    with pytest.raises(UsageError, match="no folder"):
+        write_report(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cells/{cell}/cell.json", b"{"),
+        ("cells/{cell}/done.json", b"[]"),
+        ("results.parquet", b"PAR1torn"),
+        ("cells/{cell}/predictions.parquet", b""),
+        ("study.yaml", b"a: [\x00"),
+        ("environment.json", b"\xff\xfe"),
+    ],
+)
+def test_damaged_files_are_named(finished, name: str, content: bytes) -> None:
+    file = finished.path / name.format(cell=finished.cells[0])
+    file.write_bytes(content)
+    write_before = (finished.path / "report.html").exists()
+    with pytest.raises(DataError, match=re.escape(file.name)):
+        write_report(finished.path)
+    assert (finished.path / "report.html").exists() == write_before
+
+
+def test_command_line(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["report", str(finished.path)])
+    assert done.value.code == 0
+    assert capsys.readouterr().out.strip() == str(finished.path / "report.html")
+    with pytest.raises(SystemExit) as refused:
+        main(["report", str(tmp_path)])
+    assert refused.value.code == 2
+    assert "no study.yaml" in capsys.readouterr().err
+
+
+def test_tables_are_accessible(finished) -> None:
+    page = page_of(finished.path)
+    assert ("html", {"lang": "en"}) in page.elements
+    assert all(a.get("alt") for tag, a in page.elements if tag == "img")
+    tables = [a for tag, a in page.elements if tag == "table"]
+    assert len([tag for tag, _ in page.elements if tag == "caption"]) == len(tables)
+    assert all("scope" in a for tag, a in page.elements if tag == "th")
+    assert next(tag for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)) == "h1"
