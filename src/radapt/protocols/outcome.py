@@ -1,0 +1,90 @@
+"""What a linear model learns from labels: targets with weights, and what it answers where there was nothing to learn.
+
+Two classes become one logit, more become a softmax over the classes that training has, and every finding with both a
+positive and a negative case becomes a logit of its own whose unknown cases weigh nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+ClassWeight = Literal["none", "balanced"]
+Link = Literal["sigmoid", "softmax"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Targets of n training cases.
+
+    `targets` and `weights` are float64 (n, c). With the `sigmoid` link each column is a yes-or-no question of its
+    own; with `softmax` a row is one-hot and its weights are equal. `learned` says which outputs the c columns
+    stand for, `constant` (outputs,) what the others are answered with: 0 for a class training has no case of, the
+    smoothed prior (positives + 1) / (known + 2) for a finding that training knows only one answer of.
+    """
+
+    link: Link
+    targets: np.ndarray
+    weights: np.ndarray
+    learned: np.ndarray
+    constant: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, outputs: int, class_weight: ClassWeight = "none") -> "Outcome":
+        """`labels` (n,) class indices, or (n, F) findings with NaN unknown; every row labelled."""
+        make = _of_findings if labels.ndim == 2 else _of_classes
+        return make(labels, outputs, class_weight)
+
+    @property
+    def totals(self) -> np.ndarray:
+        """(c,) summed weight of each column's cases: n_p of the objective."""
+        return np.maximum(self.weights.sum(0), np.finfo(float).tiny)
+
+    @property
+    def curvature(self) -> np.ndarray:
+        """(c,) variance of each column's outcome, the curvature of its loss at the prior."""
+        prior = (self.weights * self.targets).sum(0) / self.totals
+        return np.maximum(prior * (1 - prior), 1e-4)
+
+    def answer(self, probabilities: np.ndarray) -> np.ndarray:
+        """(..., c) probabilities of the columns -> (..., outputs)."""
+        full = np.empty((*probabilities.shape[:-1], len(self.constant)))
+        full[...] = self.constant
+        if self.link == "sigmoid" and len(self.learned) == 2 and probabilities.shape[-1] == 1:
+            probabilities = np.concatenate([1 - probabilities, probabilities], axis=-1)
+        full[..., self.learned] = probabilities
+        return full
+
+    def notes(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        """What a reader should know: outputs there was nothing to learn about."""
+        absent = np.setdiff1d(np.arange(len(outputs)), self.learned)
+        return tuple(
+            f"Nothing to learn about {outputs[output]!r} in training; predicted as {self.constant[output]:.4g}."
+            for output in absent
+        )
+
+
+def _of_classes(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Outcome:
+    present, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    one_hot = np.eye(len(present))[position]
+    weight = np.ones(len(labels))
+    if class_weight == "balanced":
+        weight = (len(labels) / (len(present) * counts))[position]
+    if len(present) == 2:
+        return Outcome("sigmoid", one_hot[:, 1:], weight[:, None], present, np.zeros(outputs))
+    weights = np.repeat(weight[:, None], len(present), axis=1)
+    return Outcome("softmax", one_hot, weights, present, np.zeros(outputs))
+
+
+def _of_findings(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Outcome:
+    known = np.isfinite(labels)
+    positives = (labels == 1).sum(0)
+    negatives = known.sum(0) - positives
+    learned = np.flatnonzero((positives > 0) & (negatives > 0))
+    constant = (positives + 1) / (known.sum(0) + 2)
+    targets = np.nan_to_num(labels[:, learned].astype(np.float64))
+    weights = known[:, learned].astype(np.float64)
+    if class_weight == "balanced":
+        half = (positives + negatives)[learned] / 2
+        weights *= np.where(targets == 1, half / positives[learned], half / negatives[learned])
+    return Outcome("sigmoid", targets, weights, learned, constant)

@@ -1,0 +1,35 @@
+"""The protocols by name, with strict options."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from radapt.errors import UsageError, suggest
+from radapt.protocols.logistic import Logistic
+from radapt.protocols.protocol import Protocol
+
+PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Logistic,)}
+
+
+def make(name: str, **options: Any) -> Protocol:
+    """The protocol `name` with its options set.
+
+    Raises UsageError for an unknown name or option, or a value outside an option's range.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"Unknown protocol {name!r}. {suggest(name, PROTOCOLS)}")
+    kind = PROTOCOLS[name]
+    known = list(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    for option in options:
+        if option not in known:
+            raise UsageError(f"Protocol {name!r} has no option {option!r}. {suggest(option, known)}")
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        raise UsageError(f"Protocol {name!r}: {_first_problem(error)}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = str(first["loc"][0]) if first["loc"] else "options"
+    return f"option {where!r} cannot be {first['input']!r}: {first['msg']}."

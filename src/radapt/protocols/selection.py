@@ -1,0 +1,147 @@
+"""Choosing on val among everything that was fitted, and fitting the winner again on train and val."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radapt.metrics import auroc
+from radapt.metrics.calibration import LEAST_PROBABILITY
+from radapt.protocols.problem import Problem
+from radapt.protocols.protocol import Fitted, Model
+
+CRITERION = "macro AUROC on val, ties by log-loss"
+_TIE = 12  # decimals: areas that differ less differ by rounding
+
+
+class Models(abc.ABC):
+    """Candidates fitted together."""
+
+    @abc.abstractmethod
+    def predict_all(self, rows: np.ndarray) -> np.ndarray:
+        """Probabilities of every candidate: (candidates, n, outputs)."""
+
+    @abc.abstractmethod
+    def pick(self, candidate: int) -> Model:
+        """One of them."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about the fit."""
+        return ()
+
+
+class Family(abc.ABC):
+    """Candidates of one kind, cheap to fit together."""
+
+    @property
+    @abc.abstractmethod
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        """What each candidate is, JSON-like."""
+
+    @property
+    @abc.abstractmethod
+    def default(self) -> int:
+        """The candidate taken where there is nothing to choose on."""
+
+    @abc.abstractmethod
+    def fit(self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None) -> Models:
+        """Fit every candidate, or the `only` one, on the cases at `rows`."""
+
+
+@dataclass(frozen=True)
+class ValScores:
+    """Macro AUROC and log-loss of each candidate on val, (candidates,) each; NaN where undefined."""
+
+    auroc: np.ndarray
+    log_loss: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """Highest AUROC, then lowest log-loss, then first. Val of one class is judged by log-loss alone."""
+        area = np.nan_to_num(np.round(self.auroc, _TIE), nan=-1.0)
+        return int(np.lexsort((np.nan_to_num(self.log_loss, nan=np.inf), -area))[0])
+
+
+def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
+    """Fit all candidates on train, choose on val, refit the winner on train and val.
+
+    Where there is no case to choose on, the first family's default is taken, and said so.
+    """
+    drawing, fitting, refitting = rng.spawn(3)
+    train, val = problem.choosing(drawing)
+    if not len(val):
+        return _fit_default(problem, families[0], train, fitting)
+    offers = [(family, number) for family in families for number in range(len(family.candidates))]
+    trained = [family.fit(problem, train, fitting) for family in families]
+    found = score_candidates(problem.labels[val], np.concatenate([models.predict_all(val) for models in trained]))
+    best = found.best
+    family, number = offers[best]
+    models = trained[families.index(family)]
+    both = np.sort(np.concatenate([train, val]))
+    refitted = family.fit(problem, both, refitting, only=number)
+    chosen = {
+        "winner": {**family.candidates[number], **_numbers(found, best)},
+        "criterion": CRITERION,
+        "candidates": [
+            {**family.candidates[number], **_numbers(found, offer)} for offer, (family, number) in enumerate(offers)
+        ],
+        "cases": {"train": len(train), "val": len(val), "refit": len(both)},
+        "val": "the cohort's" if len(problem.rows("val")) else "drawn by patient inside train",
+        "notes": list(dict.fromkeys([*refitted.notes(), *problem.notes(both), *_val_notes(found)])),
+    }
+    return Fitted(refitted.pick(0), models.pick(number), chosen)
+
+
+def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
+    """Judge probabilities (candidates, n, outputs) by truth (n,) or (n, F): what is undefined is left out."""
+    if truth.ndim == 1:
+        questions = [(np.ones(len(truth), bool), truth == c, c) for c in _asked(probabilities.shape[2])]
+        likelihood = probabilities[:, np.arange(len(truth)), truth]
+        loss = -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1)).mean(axis=1)
+    else:
+        known = np.isfinite(truth)
+        questions = [(known[:, f], truth[:, f] == 1, f) for f in range(truth.shape[1])]
+        likelihood = np.where(truth == 1, probabilities, 1 - probabilities)
+        surprise = np.where(known, -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1)), 0.0).sum(axis=1)
+        loss = (surprise / np.maximum(known.sum(axis=0), 1))[:, known.any(axis=0)].mean(axis=1)
+    areas = [
+        [float(auroc(yes[known], scores[known, output])) for scores in probabilities]
+        for known, yes, output in questions
+        if 0 < yes[known].sum() < known.sum()
+    ]
+    undefined = np.full(len(probabilities), np.nan)
+    return ValScores(np.mean(areas, axis=0) if areas else undefined, loss)
+
+
+def _asked(classes: int) -> Sequence[int]:
+    """One question per class; of two classes, one says it all."""
+    return (1,) if classes == 2 else range(classes)
+
+
+def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.random.Generator) -> Fitted:
+    models = family.fit(problem, train, rng, only=family.default)
+    why = "no case to choose on: train has too few patients to draw val from, so the default was taken"
+    chosen = {
+        "winner": dict(family.candidates[family.default]),
+        "criterion": why,
+        "candidates": [],
+        "cases": {"train": len(train), "val": 0, "refit": len(train)},
+        "val": "none",
+        "notes": list(dict.fromkeys([*models.notes(), *problem.notes(train)])),
+    }
+    return Fitted(models.pick(0), models.pick(0), chosen)
+
+
+def _numbers(found: ValScores, candidate: int) -> dict[str, float]:
+    return {
+        "val_auroc": float(found.auroc[candidate]),
+        "val_log_loss": float(found.log_loss[candidate]),
+    }
+
+
+def _val_notes(found: ValScores) -> tuple[str, ...]:
+    if np.isfinite(found.auroc).all():
+        return ()
+    return ("AUROC is undefined on val, where no question has both answers; chosen by log-loss.",)
