@@ -16,7 +16,7 @@ from torch import nn
 from radapt.backbones.card import WeightCard
 from radapt.backbones.files import State
 from radapt.backbones.tokens import LayerTokens
-from radapt.backbones.weights import is_offline
+from radapt.backbones.weights import hub_is_reachable, is_offline
 from radapt.errors import UsageError
 
 _NORMS = ("layernorm", "norm", "post_layernorm", "layer_norm")
@@ -199,7 +199,7 @@ def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = Path(hf_hub_download(repo, name, local_files_only=is_offline(offline)))
+        path = Path(hf_hub_download(repo, name, local_files_only=is_offline(offline) or not hub_is_reachable()))
     except LocalEntryNotFoundError as error:
         if name != "config.json":
             return None

@@ -2,9 +2,11 @@
 
 import os
 import re
+import socket
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from radapt.backbones.card import WeightCard
 from radapt.digests import digest, digest_file
@@ -66,6 +68,8 @@ def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> W
 
     if is_offline(offline):
         raise _unavailable(card, "working offline")
+    if not hub_is_reachable():
+        raise _unavailable(card, "the hub cannot be reached")
     for name in card.files:
         try:
             hf_hub_download(card.repo, name)
@@ -129,11 +133,29 @@ def _cached(card: WeightCard) -> Path | None:
     return None
 
 
+def hub_is_reachable() -> bool:
+    """Whether something answers at the hub's address, found out in seconds: its client tries for half a minute.
+
+    Behind a proxy the client is left to find out itself.
+    """
+    from huggingface_hub.constants import ENDPOINT
+
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    hub = urlsplit(ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname, hub.port or (80 if hub.scheme == "http" else 443)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _unavailable(card: WeightCard, why: str) -> UsageError:
-    access = f" They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN."
+    access = f"They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN. "
     return UsageError(
         f"The weights of {card.name} are not here and cannot be fetched: {why}. They come from the hub repository "
-        f"{card.repo} ({' or '.join(card.files)}).{access if card.gated else ''} On a machine with network, `hf download {card.repo}` puts "
-        f"them into the cache; copy that folder to {hub_cache()} here. Or copy the file anywhere and name it: "
-        "--weights FILE (DINOv2's, timm's and transformers' names are understood). `--weights random` needs no file."
+        f"{card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On a machine with network, "
+        f"`hf download {card.repo}` puts them into its cache; copy that folder to {hub_cache()} here. Or copy the file "
+        "anywhere and name it: --weights FILE (DINOv2's, timm's and transformers' names are understood). "
+        "`--weights random` needs no file."
     )
