@@ -4,6 +4,7 @@ quick.
 
 import difflib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from radapt.locations import Location
@@ -13,12 +14,19 @@ class Places:
     """Parses locations relative to `base` and knows which exist."""
 
     def __init__(self, base: Path) -> None:
-        self._base = base.absolute()
+        # Without links in it, `base/..` is what it looks like, and paths in messages can be short.
+        self._base = base.resolve()
+        self._folders: dict[str, Path] = {}
         self._listings: dict[str, frozenset[str]] = {}
 
     def parse(self, text: str) -> Location:
         """Raises DataError for a text that is not a location."""
-        return Location.parse(text, self._base)
+        name, separator, _ = text.partition("::")
+        head, tail = os.path.split(name)
+        if head not in self._folders:
+            self._folders[head] = Path(os.path.normpath(self._base / head))
+        path = self._folders[head] / tail
+        return replace(Location.parse(text), path=path) if separator else Location(path)
 
     def exists(self, location: Location) -> bool:
         folder, name = os.path.split(location.path)

@@ -26,6 +26,7 @@ class Rows:
         self.sheet, self.columns, self.named = sheet, columns, named
         self.lines = sheet.rows
         self.problems: list[Problem] = []
+        self._names = self._plain("case")
         self._places = Places(sheet.path.parent)
 
     def __len__(self) -> int:
@@ -33,16 +34,15 @@ class Rows:
 
     @cached_property
     def ids(self) -> list[str]:
-        found = self._plain("case")
         first: dict[str, int] = {}
-        for at, name in enumerate(found):
+        for at, name in enumerate(self._names):
             if not name:
                 fix = "Give every row a unique case, or delete the row."
                 self.say("error", "empty-case", "The case is empty.", at, fix)
             elif first.setdefault(name, at) != at:
                 message = f"Case {name!r} is also in row {self.lines[first[name]]}."
-                self.say("error", "duplicate-case", message, at, "Give every row its own case.", name)
-        return found
+                self.say("error", "duplicate-case", message, at, "Give every row its own case.")
+        return self._names
 
     @cached_property
     def patients(self) -> list[str]:
@@ -117,10 +117,9 @@ class Rows:
         message: str,
         at: int | None = None,
         fix: str = "",
-        case: str | None = None,
     ) -> None:
         """Note a problem of the row at position `at`, or of the whole table."""
-        name = case if case or at is None else self.ids[at] or None
+        name = None if at is None else self._names[at] or None
         line = None if at is None else self.lines[at]
         self.problems.append(Problem(severity, code, message, name, line, self.sheet.path.name, fix))
 

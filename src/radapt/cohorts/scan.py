@@ -12,7 +12,7 @@ from radapt.cohorts.archives import is_archive, unpack
 from radapt.cohorts.checks import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.labels import label_array, parse_classes, parse_finding
-from radapt.cohorts.layouts.files import files_in, folders_in, stem_of
+from radapt.cohorts.layouts.files import only_folder, stem_of
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
 from radapt.cohorts.problem import raise_errors
@@ -79,10 +79,10 @@ def _start(root: Path, layout: Layout) -> Path:
     """The folder that `layout` begins at: `root`, or the only folder inside it."""
     here = root
     while not layout.recognise(here):
-        inner = folders_in(here)
-        if len(inner) != 1 or files_in(here):
+        inner = only_folder(here)
+        if inner is None:
             return root
-        here = inner[0]
+        here = inner
     return here
 
 

@@ -14,6 +14,7 @@ from radapt.cohorts.layouts import folders
 from radapt.cohorts.layouts.dicom_headers import SITE_FIELDS, Header, is_dicom, read_header
 from radapt.cohorts.layouts.files import unique, walk
 from radapt.cohorts.layouts.names import slug
+from radapt.cohorts.problem import Problem, raise_errors
 from radapt.errors import DataError, UsageError, suggest
 
 _KINDS: dict[str, Kind] = {"CT": "ct", "MR": "mri", "CR": "xray", "DX": "xray", "MG": "xray"}
@@ -58,14 +59,20 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
 def _headers(root: Path, notes: list[str]) -> list[Header]:
     left_out: Counter[str] = Counter()
     headers = []
+    broken: list[Problem] = []
     for path in walk(root):
         if path.name.upper() == "DICOMDIR" or not is_dicom(path):
             continue
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except DataError as error:
+            broken.append(Problem("error", "unreadable", str(error), fix="Fetch it again, or take it away."))
+            continue
         if header is None or header.modality in _NOT_IMAGES:
             left_out[header.modality if header else "no image"] += 1
         else:
             headers.append(header)
+    raise_errors(broken, f"The DICOM tree {root}")
     for what, count in sorted(left_out.items()):
         notes.append(f"{count} DICOM files are left out ({what}).")
     return headers

@@ -41,7 +41,7 @@ class Header:
 
 def series_digest(uid: str) -> str:
     """12 hex digits that stand for a SeriesInstanceUID in `folder::series-<digest>`."""
-    return hashlib.blake2b(uid.encode()).hexdigest()[:12]
+    return hashlib.blake2b(uid.encode(), digest_size=16).hexdigest()[:12]
 
 
 def is_dicom(path: Path) -> bool:
@@ -60,6 +60,8 @@ def read_header(path: Path) -> Header | None:
 
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        if "SOPClassUID" not in data:
+            raise EOFError("it breaks off within its header")
         if "Rows" not in data or "SeriesInstanceUID" not in data:
             return None
         field = {name: str(data.get(name) or "").strip() for name in _TAGS}

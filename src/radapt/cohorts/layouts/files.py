@@ -7,6 +7,7 @@ from pathlib import Path
 RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI = (".nii.gz", ".nii")
 DICOM = (".dcm", ".dicom", ".ima")
+_PROSE = ("", ".txt", ".md", ".rst", ".pdf", ".html")
 IMAGES = (*RASTER, *NIFTI, *DICOM, ".npy")
 
 
@@ -51,6 +52,13 @@ def files_in(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not _hidden(entry.name) and entry.is_file()]
     return [folder / name for name in sorted(names)]
+
+
+def only_folder(folder: Path) -> Path | None:
+    """The one folder inside `folder`, if there is nothing else but perhaps a readme or a licence."""
+    inner = folders_in(folder)
+    others = [path for path in files_in(folder) if path.suffix.lower() not in _PROSE]
+    return inner[0] if len(inner) == 1 and not others else None
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from radapt.cohorts.layouts import bids, dicom, folders, medmnist, msd, nih, nnunet, table
-from radapt.cohorts.layouts.files import files_in, folders_in
+from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, UsageError, suggest
 
@@ -51,10 +51,10 @@ def recognise(root: Path) -> tuple[Layout, Path]:
         if seen:
             found = "; ".join(f"{name} ({saw})" for name, saw in seen.items())
             raise DataError(f"{here} could be several layouts: {found}. Choose one with --layout.")
-        inner = folders_in(here)
-        if len(inner) != 1 or files_in(here):
+        inner = only_folder(here)
+        if inner is None:
             raise DataError(f"{root} is not a layout radapt recognises. {_seen(here)} {_known()}")
-        here = inner[0]
+        here = inner
 
 
 def _seen(root: Path) -> str:
@@ -63,9 +63,13 @@ def _seen(root: Path) -> str:
     folders, files = [path.name for path in folders_in(root)], [path.name for path in files_in(root)]
     if not folders and not files:
         return f"The folder {root} is empty."
-    parts = [f"{len(folders)} folders ({_some(folders)})"] if folders else []
-    parts += [f"{len(files)} files ({_some(files)})"] if files else []
-    return f"In {root} are {' and '.join(parts)}."
+    parts = [f"{_count(folders, 'folder')} ({_some(folders)})"] if folders else []
+    parts += [f"{_count(files, 'file')} ({_some(files)})"] if files else []
+    return f"{root} holds {' and '.join(parts)}."
+
+
+def _count(names: list[str], what: str) -> str:
+    return f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
 
 
 def _some(names: list[str]) -> str:

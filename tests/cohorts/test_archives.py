@@ -1,0 +1,145 @@
+"""Archives: every kind is unpacked once and whole; what could do harm is refused and leaves nothing behind."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from radapt.cohorts import archives, scan
+from radapt.cohorts.archives import unpack
+from radapt.errors import DataError
+
+FILES = {"top/healthy/a.png": b"a", "top/healthy/b.png": b"b", "top/ill/c.png": b"c", "top/ill/d.png": b"d" * 5000}
+
+
+def make_zip(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def make_tar(path: Path, files: dict[str, bytes] = FILES, member: tarfile.TarInfo | None = None) -> Path:
+    mode = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz"}["".join(path.suffixes)]
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        if member is not None:
+            archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz", "x.tar.xz"])
+def test_unpacked_once_and_whole(name: str, tmp_path: Path) -> None:
+    make = make_zip if name.endswith("zip") else make_tar
+    archive = make(tmp_path / name)
+    folder = unpack(archive, tmp_path / "out")
+    assert folder.parent == tmp_path / "out"
+    assert folder.name.startswith("x-")
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")} == FILES
+    (folder / "readme.txt").touch()
+    assert unpack(archive, tmp_path / "out") == folder
+    assert (folder / "readme.txt").exists()
+    draft = scan(archive, unpack_beside=tmp_path / "out")
+    assert (draft.layout, draft.name, len(draft.table)) == ("folders", "top", 4)
+
+
+def test_an_archive_without_a_top_folder_gives_its_own_name(tmp_path: Path) -> None:
+    files = {name.removeprefix("top/"): content for name, content in FILES.items()}
+    assert scan(make_zip(tmp_path / "chest.zip", files), unpack_beside=tmp_path).name == "chest"
+
+
+def special(kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo("top/special")
+    info.type, info.linkname = kind, target
+    return info
+
+
+def linked_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("top/link")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    return path
+
+
+def encrypted(path: Path) -> Path:
+    raw = bytearray(make_zip(path).read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        found = raw.find(mark)
+        while found >= 0:
+            raw[found + at] |= 1
+            found = raw.find(mark, found + 4)
+    path.write_bytes(bytes(raw))
+    return path
+
+
+def lying_zip(path: Path) -> Path:
+    """An entry that claims to be small: the sizes in the headers are lowered by hand."""
+    size = 80 << 20
+    raw = make_zip(path, {"zeros": bytes(size)}).read_bytes()
+    path.write_bytes(raw.replace(size.to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    return path
+
+
+def flip_name(raw: bytes) -> bytes:
+    return raw.replace(b"top/ill/d.png", b"top/ill/d.pnq", 1)
+
+
+def changed(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+HARM: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "zip parent": (lambda at: make_zip(at / "x.zip", {"../evil": b"x"}), "outside"),
+    "zip parent inside": (lambda at: make_zip(at / "x.zip", {"a/../../evil": b"x"}), "outside"),
+    "zip absolute": (lambda at: make_zip(at / "x.zip", {"/evil": b"x"}), "outside"),
+    "zip drive": (lambda at: make_zip(at / "x.zip", {"C:\\evil": b"x"}), "outside"),
+    "zip backslashes": (lambda at: make_zip(at / "x.zip", {"a\\..\\..\\evil": b"x"}), "outside"),
+    "zip link": (lambda at: linked_zip(at / "x.zip"), "link"),
+    "zip encrypted": (lambda at: encrypted(at / "x.zip"), "encrypted"),
+    "zip bomb": (lambda at: make_zip(at / "x.zip", {"zeros": bytes(80 << 20)}), "bomb"),
+    "zip bomb that lies": (lambda at: lying_zip(at / "x.zip"), "bomb|broken"),
+    "zip truncated": (lambda at: changed(make_zip(at / "x.zip"), lambda raw: raw[:-30]), "broken"),
+    "zip corrupt": (lambda at: changed(make_zip(at / "x.zip"), flip_name), "broken"),
+    "zip of nothing": (lambda at: changed(make_zip(at / "x.zip"), lambda raw: b""), "broken"),
+    "zip twice the same": (lambda at: make_tar(at / "x.tar", {"a": b"1"}, tarfile.TarInfo("a")), "broken"),
+    "tar parent": (lambda at: make_tar(at / "x.tar", {"../evil": b"x"}), "outside"),
+    "tar absolute": (lambda at: make_tar(at / "x.tar.gz", {"/evil": b"x"}), "outside"),
+    "tar symbolic link": (lambda at: make_tar(at / "x.tar", FILES, special(tarfile.SYMTYPE, "/etc")), "link"),
+    "tar hard link": (lambda at: make_tar(at / "x.tar", FILES, special(tarfile.LNKTYPE, "/etc/passwd")), "link"),
+    "tar device": (lambda at: make_tar(at / "x.tar", FILES, special(tarfile.CHRTYPE)), "device"),
+    "tar pipe": (lambda at: make_tar(at / "x.tar", FILES, special(tarfile.FIFOTYPE)), "device"),
+    "tar bomb": (lambda at: make_tar(at / "x.tar.gz", {"zeros": bytes(80 << 20)}), "bomb"),
+    "tar truncated": (lambda at: changed(make_tar(at / "x.tar.gz"), lambda raw: raw[: len(raw) // 2]), "broken"),
+    "tar of noise": (lambda at: changed(make_tar(at / "x.tar.gz"), lambda raw: b"noise" * 99), "broken"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARM)
+def test_harm_is_refused_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    build, reason = HARM[name]
+    archive = build(tmp_path)
+    with pytest.raises(DataError, match=f"(?s)x\\..*({reason})"):
+        unpack(archive, tmp_path / "deep" / "out")
+    assert not list((tmp_path / "deep" / "out").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {archive.name, "deep"}
+
+
+def test_limits_on_entries_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "x.zip")
+    monkeypatch.setattr(archives, "MOST_ENTRIES", 3)
+    with pytest.raises(DataError, match="more than 3 entries"):
+        unpack(archive, tmp_path)
+    monkeypatch.undo()
+    usage = archives.shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match="are free"):
+        unpack(archive, tmp_path)

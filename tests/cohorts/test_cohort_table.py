@@ -1,0 +1,276 @@
+"""cohort.yaml + cases.csv: what is read, and every way it can be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radapt.cohorts import load_cohort, read_cohort
+from radapt.errors import DataError, UsageError
+
+GOOD = """case,patient,site,split,image:t1,image:flair,mask,label,age
+a1,007,north,train,a1.png,a1f.png,a1m.png,ill,61
+a2,007,north,train,a2.png,,,healthy,61
+b1,12,south,val,b1.png,,,1,40
+b2,12,south,val,b2.png,,,0,40
+c1,13,south,test,c1.png,,,ill,
+d1,14,south,external,d1.png,,,,77
+"""
+YAML = "name: toy\nkind: mri\ncases: cases.csv\nclasses: [healthy, ill]\n"
+
+
+def write(folder: Path, table: str | bytes = GOOD, text: str = YAML, *, images: bool = True) -> Path:
+    content = table if isinstance(table, bytes) else table.encode()
+    (folder / "cases.csv").write_bytes(content)
+    (folder / "cohort.yaml").write_text(text, encoding="utf-8")
+    if images:
+        for name in ("a1", "a2", "b1", "b2", "c1", "d1", "a1f", "a1m"):
+            (folder / f"{name}.png").touch()
+    return folder / "cohort.yaml"
+
+
+def test_a_table_becomes_a_cohort(tmp_path: Path) -> None:
+    cohort = load_cohort(write(tmp_path))
+    assert cohort.name == "toy"
+    assert cohort.task == "binary"
+    assert cohort.modalities == ("t1", "flair")
+    assert cohort.labels.tolist() == [1, 0, 1, 0, 1, -1]
+    assert cohort.patients.tolist() == ["007", "007", "12", "12", "13", "14"]
+    assert cohort.presence.tolist() == [[True, True]] + [[True, False]] * 5
+    assert cohort.test_sets == ("test", "external")
+    assert cohort.split_seed is None
+    first = cohort.cases[0]
+    assert (first.site, first.metadata, first.row) == ("north", {"age": "61"}, 2)
+    assert first.mask is not None
+    assert first.mask.path == tmp_path.resolve() / "a1m.png"
+    assert not (tmp_path / "cohort.splits.csv").exists()
+
+
+def test_byte_order_mark_blank_lines_and_quotes_are_harmless(tmp_path: Path) -> None:
+    text = 'case,image,label,note\r\n\r\na1,a1.png,ill,"two,\r\nlines"\r\n,,,\r\na2,a2.png,healthy,x\r\n'
+    path = write(tmp_path, b"\xef\xbb\xbf" + text.encode())
+    cohort, problems = read_cohort(path)
+    assert cohort is not None
+    assert [case.row for case in cohort] == [3, 6]
+    assert cohort.cases[0].metadata["note"] == "two,\r\nlines"
+    assert [case.patient for case in cohort] == ["a1", "a2"]
+    assert not [problem for problem in problems if problem.code == "field-count"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["b", "a", "b", ""], ("a", "b")),
+        (["10", "2", "2", ""], ("2", "10")),
+        (["1.0", "0.0", "0.0", ""], ("0", "1")),
+        (["no", "yes", "no", ""], ("no", "yes")),
+    ],
+)
+def test_classes_are_inferred_from_labels(tmp_path: Path, labels: list[str], classes: tuple[str, ...]) -> None:
+    rows = [f"c{at},a1.png,{label},train" for at, label in enumerate(labels)]
+    cohort = load_cohort(write(tmp_path, "\n".join(["case,image,label,split", *rows]), "name: x\nkind: xray\n"))
+    assert cohort.classes == classes
+    assert cohort.labels[-1] == -1
+
+
+def test_names_that_are_numbers_are_names_and_not_indices(tmp_path: Path) -> None:
+    table = "case,image,label,split\na,a1.png,1,train\nb,a2.png,2,train\nc,b1.png,0,train\n"
+    text = "name: x\nkind: xray\nordered: true\nclasses: ['1', '2']\n"
+    cohort, problems = read_cohort(write(tmp_path, table, text))
+    assert cohort is not None
+    assert cohort.ordered
+    assert cohort.labels.tolist() == [0, 1, -1]
+    assert [(problem.code, problem.row) for problem in problems if problem.severity == "error"] == [("bad-label", 4)]
+
+
+def test_words_that_yaml_would_turn_into_truth_values_stay_words(tmp_path: Path) -> None:
+    table = "case,image,label,split\na,a1.png,no,train\nb,a2.png,yes,train\n"
+    cohort = load_cohort(write(tmp_path, table, "name: 2024\nkind: xray\nclasses: [no, yes]\nmask_labels: {1: off}\n"))
+    assert (cohort.name, cohort.classes, cohort.mask_labels) == ("2024", ("no", "yes"), {1: "off"})
+
+
+def test_findings(tmp_path: Path) -> None:
+    table = "case,image,split,label:edema,label:mass\na,a1.png,train,1,0\nb,a2.png,train,0,\nc,b1.png,test,1.0,1\n"
+    cohort = load_cohort(write(tmp_path, table, "name: x\nkind: xray\n"))
+    assert cohort.task == "multilabel"
+    assert cohort.outputs == ("edema", "mass")
+    np.testing.assert_equal(cohort.labels, np.array([[1, 0], [0, np.nan], [1, 1]], dtype=np.float32))
+
+
+def test_parquet_keeps_text_and_reads_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, text=YAML.replace("cases.csv", "cases.parquet"))
+    table = pd.DataFrame(
+        {
+            "case": ["x", "y", "z"],
+            "patient": ["007", "08", None],
+            "split": ["train", "train", "test"],
+            "image": ["a1.png", "a2.png", "b1.png"],
+            "label": [1.0, 0.0, np.nan],
+        }
+    )
+    table.to_parquet(tmp_path / "cases.parquet")
+    cohort = load_cohort(path)
+    assert cohort.patients.tolist() == ["007", "08", "z"]
+    assert cohort.labels.tolist() == [1, 0, -1]
+
+
+def test_array_entries_need_the_file_only(tmp_path: Path) -> None:
+    (tmp_path / "all.npz").touch()
+    table = "case,image,split\na,all.npz::x[17],train\nb,all.npz::x[99],train\n"
+    cohort = load_cohort(write(tmp_path, table, "name: x\nkind: xray\n"))
+    location = cohort.cases[1].images["image"]
+    assert (location.array, location.index) == ("x", 99)
+
+
+def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
+    table = (
+        "case,patient,split,image,label\n"
+        "a,1,train,a1.png,ill\n"
+        "a,1,train,gone.png,ill\n"
+        ",2,val,b1.png,healthy\n"
+        "d,1,test,c1.png,il\n"
+        "e,5,train,,healthy\n"
+    )
+    with pytest.raises(DataError) as caught:
+        load_cohort(write(tmp_path, table))
+    message = str(caught.value)
+    for part in ("5 errors", "row 3", "gone.png", "row 4", "'il'", "Did you mean 'ill'", "row 5", "row 6"):
+        assert part in message or part == "5 errors", part
+    assert "'1' is in 'train' (row 2) and in 'test'" in message
+    assert not (tmp_path / "cohort.splits.csv").exists()
+
+
+def test_many_problems_are_counted_after_twenty(tmp_path: Path) -> None:
+    table = "case,image\n" + "".join(f"c{at},gone{at}.png\n" for at in range(50))
+    with pytest.raises(DataError, match="and 30 more"):
+        load_cohort(write(tmp_path, table))
+
+
+ROW = "\na,a1.png,ill,train\nb,a2.png,healthy,train\n"
+HEAD = "case,image,label,split"
+BAD_TABLES: dict[str, tuple[str | bytes, str, int | None]] = {
+    "header of another case": ("case,image,Label\na,a1.png,ill\n", "unknown-column", 1),
+    "letters swapped": ("case,image,lable\na,a1.png,ill\n", "unknown-column", 1),
+    "plural": ("case,images,image\na,a1.png,a1.png\n", "unknown-column", 1),
+    "capital patient": ("case,image,Patient\na,a1.png,1\n", "unknown-column", 1),
+    "prefix not known": ("case,image,finding:mass\na,a1.png,1\n", "unknown-column", 1),
+    "no name behind the colon": ("case,image:\na,a1.png\n", "unknown-column", 1),
+    "column without a name": (",case,image\n0,a,a1.png\n", "unnamed-column", 1),
+    "column twice": ("case,image,age,age\na,a1.png,1,1\n", "duplicate-column", 1),
+    "both kinds of image": ("case,image,image:t1\na,a1.png,a2.png\n", "mixed-images", 1),
+    "both kinds of label": ("case,image,label,label:mass\na,a1.png,ill,1\n", "mixed-labels", 1),
+    "no case column": ("image,label\na1.png,ill\n", "no-column", 1),
+    "no image column": ("case,label\na,ill\n", "no-column", 1),
+    "empty file": (b"", "empty-table", None),
+    "only blank lines": (b"\n\n", "empty-table", None),
+    "header only": (HEAD + "\n", "empty-table", None),
+    "too few fields": (HEAD + ROW + "c,b1.png\n", "field-count", 4),
+    "too many fields": (HEAD + ROW + "c,b1.png,ill,train,x\n", "field-count", 4),
+    "not UTF-8": ((HEAD + ROW).encode() + b"M\xfcller,b1.png,ill,train\n", "not-utf8", 4),
+    "UTF-16": ((HEAD + ROW).encode("utf-16"), "not-utf8", 1),
+    "semicolons": ((HEAD + ROW).replace(",", ";"), "bad-csv", 1),
+    "open quote": (HEAD + ROW + '"c,b1.png,ill,train\n', "bad-csv", 4),
+    "empty case": (HEAD + ROW + ",b1.png,ill,train\n", "empty-case", 4),
+    "duplicate case": (HEAD + ROW + "a,b1.png,ill,train\n", "duplicate-case", 4),
+    "missing image": (HEAD + ROW + "c,nothere.png,ill,train\n", "missing-image", 4),
+    "location that is none": (HEAD + ROW + "c,a1.png::x[y],ill,train\n", "bad-location", 4),
+    "no image": (HEAD + ROW + "c,,ill,train\n", "no-image", 4),
+    "missing mask": ("case,image,mask\na,a1.png,nomask.png\n", "missing-mask", 2),
+    "label outside classes": (HEAD + ROW + "c,b1.png,sick,train\n", "bad-label", 4),
+    "index outside classes": (HEAD + ROW + "c,b1.png,2,train\n", "bad-label", 4),
+    "split of another case": (HEAD + ROW + "c,b1.png,ill,Test\n", "split-word", 4),
+    "validation": (HEAD + ROW + "c,b1.png,ill,validation\n", "split-word", 4),
+    "patient in two splits": (
+        "case,patient,image,split\na,1,a1.png,train\nb,1,a2.png,test\n",
+        "patient-split",
+        3,
+    ),
+    "one-class train": (HEAD + "\na,a1.png,ill,train\nb,a2.png,healthy,test\n", "one-class", None),
+    "fewer cases than classes": (HEAD + "\na,a1.png,ill,train\nb,a2.png,,train\n", "too-few-cases", None),
+    "uncertain finding": ("case,image,split,label:mass\na,a1.png,train,-1\nb,a2.png,train,0\n", "bad-label", 2),
+    "findings all one class": ("case,image,split,label:m\na,a1.png,train,0\nb,a2.png,train,0\n", "one-class", None),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_bad_table(tmp_path: Path, name: str) -> None:
+    table, code, row = BAD_TABLES[name]
+    has_findings = b"label:m" in table if isinstance(table, bytes) else "label:m" in table
+    path = write(tmp_path, table, YAML if not has_findings else "name: x\nkind: xray\n")
+    _, problems = read_cohort(path)
+    found = [(problem.code, problem.row) for problem in problems if problem.severity == "error"]
+    assert (code, row) in found
+    assert all(problem.file == "cases.csv" for problem in problems)
+    with pytest.raises(DataError, match=r"cases\.csv"):
+        load_cohort(path)
+    assert sorted(item.suffix for item in tmp_path.iterdir() if item.suffix != ".png") == [".csv", ".yaml"]
+
+
+WARNINGS = {
+    "one-class test": (HEAD + ROW + "c,b1.png,ill,test\n", "one-class"),
+    "class nowhere": ("case,image,split\na,a1.png,train\nb,a2.png,train\n", "no-labels"),
+    "patient under another name": ("case,image,subject_id\na,a1.png,1\nb,a2.png,1\n", "patient-column"),
+    "image of two cases": (HEAD + ROW + "c,a1.png,ill,train\n", "shared-image"),
+}
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_warnings_do_not_stop(tmp_path: Path, name: str) -> None:
+    table, code = WARNINGS[name]
+    path = write(tmp_path, table)
+    _, problems = read_cohort(path)
+    assert (code, "warning") in [(problem.code, problem.severity) for problem in problems]
+    load_cohort(path)
+
+
+def test_metadata_names_that_only_resemble_reserved_ones(tmp_path: Path) -> None:
+    table = "case,image,split,size,side,mass,task,race,image_id,date\n" + "a,a1.png,train,1,2,3,4,5,6,7\n"
+    cohort = load_cohort(write(tmp_path, table, "name: x\nkind: mri\n"))
+    assert set(cohort.cases[0].metadata) == {"size", "side", "mass", "task", "race", "image_id", "date"}
+
+
+BAD_YAML = {
+    "unknown key": ("name: x\nkidn: mri\n", ["line 2", "'kidn'", "'kind'"]),
+    "unknown kind": ("name: x\nkind: mr\n", ["line 2", "'mri'"]),
+    "key twice": ("name: x\nname: y\n", ["line 2", "twice"]),
+    "class twice": ("classes:\n- a\n- a\n", ["line 2", "'a'"]),
+    "one class": ("classes: [a]\n", ["line 1", "at least 2"]),
+    "classes no list": ("classes: {a: 1}\n", ["line 1", "list"]),
+    "mask label no number": ("mask_labels:\n  tumour: 1\n", ["line 2", "'tumour'"]),
+    "split key": ("split: {sead: 1}\n", ["line 1", "'seed'"]),
+    "split share": ("split:\n  val: 1.5\n", ["line 2", "1.5"]),
+    "nothing for train": ("split: {val: 0.5, test: 0.5}\n", ["train"]),
+    "ordered": ("ordered: maybe\n", ["line 1", "true or false"]),
+    "name is a path": ("name: a/b\n", ["line 1", "a/b"]),
+    "no YAML": ("name: [x\n", ["line"]),
+    "no mapping": ("- a\n", ["key: value"]),
+    "empty": ("", ["key: value"]),
+    "table not there": ("cases: other.csv\n", ["other.csv", "does not exist"]),
+    "two things": ("kidn: mri\nclasses: [a]\n", ["line 1", "line 2"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_YAML)
+def test_bad_cohort_file(tmp_path: Path, name: str) -> None:
+    text, parts = BAD_YAML[name]
+    with pytest.raises(UsageError) as caught:
+        load_cohort(write(tmp_path, text=text))
+    assert all(part in str(caught.value) for part in [*parts, "cohort.yaml"]), str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["cases.csv", "nowhere.yaml", "."])
+def test_something_else_than_a_cohort_file(tmp_path: Path, given: str) -> None:
+    write(tmp_path)
+    with pytest.raises(UsageError):
+        load_cohort(tmp_path / given)
+
+
+def test_paths_start_from_the_table(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    write(tmp_path, text=YAML.replace("cases.csv", "tables/cases.csv"))
+    (tmp_path / "tables" / "cases.csv").write_text(
+        GOOD.replace(",a", ",../a").replace(",b", ",../b").replace(",c1", ",../c1").replace(",d1", ",../d1")
+    )
+    cohort = load_cohort(tmp_path / "cohort.yaml")
+    assert cohort.cases[0].images["t1"].path == tmp_path.resolve() / "a1.png"
