@@ -1,5 +1,8 @@
 """Single DICOM files: radiographs, photometric interpretations, compression, display windows."""
 
+import contextlib
+import io
+
 import numpy as np
 import pydicom
 import pytest
@@ -134,8 +137,6 @@ def test_an_unusable_window_is_none(dicom, save_dicom, tmp_path, tags):
 
 
 def jpeg(pixels):
-    import io
-
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
@@ -231,3 +232,20 @@ def test_a_named_part_of_a_single_file_is_refused(dicom, save_dicom, tmp_path):
     path = save_dicom(dicom(film()), tmp_path / "a.dcm")
     with pytest.raises(DataError, match="no named parts"):
         read(Location(path, "frames", 0))
+
+
+def test_a_damaged_jpeg_2000_is_an_error_not_the_end_of_the_process(dicom, save_dicom, tmp_path):
+    image = Image.fromarray(np.add.outer(np.arange(32), np.arange(40)).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG2000", no_jp2=True)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        code = bytearray(buffer.getvalue())
+        for place in rng.integers(0, len(code), 3):
+            code[place] = rng.integers(256)
+        data = dicom(np.asarray(image))
+        data.PixelData = encapsulate([bytes(code)])
+        data["PixelData"].is_undefined_length = True
+        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        with contextlib.suppress(DataError):
+            read(Location(save_dicom(data, tmp_path / "a.dcm")))

@@ -9,6 +9,11 @@ from radapt.errors import DataError
 from radapt.images.dicom_frames import FIX, PIXELS, Frame, read_header
 from radapt.images.reading import reading
 
+PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+"""JPEG baseline, JPEG 2000 lossless and JPEG 2000.
+
+Transfer syntaxes decoded by Pillow even where GDCM is there, which ends the process on some damaged files."""
+
 
 def read_pixels(frames: Sequence[Frame]) -> tuple[np.ndarray, float | None]:
     """All planes (n, rows, columns[, 3]) of one file in stored order, and T if values were turned around by v → T - v.
@@ -40,15 +45,15 @@ def _decoded(header: Any, path: Any) -> np.ndarray:
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = header.file_meta.TransferSyntaxUID
     try:
-        usable = not syntax.is_compressed or get_decoder(syntax).is_available
+        plugins = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ("none",)
     except NotImplementedError as error:
         raise DataError(f"{path} holds {syntax.name}, which is not pictures radapt can read.") from error
-    if not usable:
+    if not plugins:
         raise DataError(
             f"{path} is compressed as {syntax.name} and no decoder for it is installed. "
             "Install one with: pip install 'radapt[dicom]'"
         )
-    return pixel_array(header)
+    return pixel_array(header, decoding_plugin="pillow" if syntax in PILLOW and "pillow" in plugins else "")
 
 
 def _palette(stored: np.ndarray, header: Any) -> np.ndarray:

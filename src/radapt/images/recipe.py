@@ -1,7 +1,7 @@
 """Recipes: declared, digestible preprocessing from a volume to 8-bit planes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -150,9 +150,6 @@ class Recipe:
         return f"{own}percentiles {self.percentiles[0]:g} to {self.percentiles[1]:g}{where}"
 
 
-RECIPE_FIELDS = tuple(field.name for field in fields(Recipe))
-
-
 def _levels(batch: np.ndarray, channels: tuple[Limits | None, ...], volume: Volume) -> np.ndarray:
     """(n, C, h, w) float32 grey levels in [0, 255] of (n, h, w) or (n, h, w, 3) planes."""
     if volume.is_colour:
@@ -196,7 +193,8 @@ def _window(given: Any) -> tuple[float, float]:
     if isinstance(given, str):
         if given not in CT_WINDOWS_HU:
             raise UsageError(f"There is no CT window {given!r}. {suggest(given, CT_WINDOWS_HU)}")
-        return CT_WINDOWS_HU[given]
+        low, high = CT_WINDOWS_HU[given]
+        return float(low), float(high)
     pair = _pair(given)
     if pair is None or not pair[0] < pair[1]:
         raise UsageError(f"A CT window is a name or [black, white] in HU with black < white, not {given!r}.")
