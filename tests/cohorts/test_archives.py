@@ -46,13 +46,13 @@ def test_unpacked_once_and_whole(name: str, tmp_path: Path) -> None:
     (folder / "readme.txt").touch()
     assert unpack(archive, tmp_path / "out") == folder
     assert (folder / "readme.txt").exists()
-    draft = scan(archive, unpack_beside=tmp_path / "out")
+    draft = scan(archive, out=tmp_path / "out" / "cohort.yaml")
     assert (draft.layout, draft.name, len(draft.table)) == ("folders", "top", 4)
 
 
 def test_an_archive_without_a_top_folder_gives_its_own_name(tmp_path: Path) -> None:
     files = {name.removeprefix("top/"): content for name, content in FILES.items()}
-    assert scan(make_zip(tmp_path / "chest.zip", files), unpack_beside=tmp_path).name == "chest"
+    assert scan(make_zip(tmp_path / "chest.zip", files), out=tmp_path / "cohort.yaml").name == "chest"
 
 
 def special(kind: bytes, target: str = "") -> tarfile.TarInfo:

@@ -422,8 +422,15 @@ def test_bids_sessions_and_runs(tmp_path: Path) -> None:
     assert [bool(case.mask) for case in cohort] == [False, True, False]
 
 
-@pytest.mark.parametrize("options", [{"external": ("Z",), "site": "hospital"}, {"external": ("A",)}, {"site": "hospitl"},
-                                     {"external": ("A=train",), "site": "hospital"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"external": ("Z",), "site": "hospital"},
+        {"external": ("A",)},
+        {"external": ("A=train",), "site": "hospital"},
+        {"site": "hospitl"},
+    ],
+)
 def test_external_sites_must_be_there(options: dict[str, object], tmp_path: Path) -> None:
     build_bids(tmp_path)
     with pytest.raises(UsageError, match=r"--external|--site"):

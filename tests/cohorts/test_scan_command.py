@@ -59,6 +59,13 @@ def test_another_cohort_is_not_written_over(pictures: Path, tmp_path: Path) -> N
     assert (tmp_path / "cases.csv").read_bytes() != before
 
 
+def test_scanning_again_looks_at_the_data_and_not_at_the_cohort(pictures: Path) -> None:
+    call(pictures, "--out", pictures / "cohort.yaml")
+    (pictures / "ill" / "new.png").touch()
+    assert "21 cases" in call(pictures, "--out", pictures / "cohort.yaml", "--force").stdout
+    assert "layout table" in call(pictures, "--out", pictures.parent / "copy.yaml").stdout
+
+
 def test_two_cohorts_in_one_folder(pictures: Path, tmp_path: Path) -> None:
     call(pictures, "--out", tmp_path / "one.yaml")
     call(pictures, "--out", tmp_path / "two.yaml", "--seed", 9)

@@ -49,7 +49,7 @@ def scan(
         seed=seed,
         fractions=Fractions(val, test),
     )
-    draft = read_source(source, layout, options, unpack_beside=out.parent)
+    draft = read_source(source, layout, options, out=out)
     write_cohort(draft, out, force=force)
     typer.echo(summary(draft))
     typer.echo(f"Written: {out}")

@@ -11,11 +11,12 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts.archives import is_archive, unpack
 from radapt.cohorts.checks import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.labels import label_array, parse_classes, parse_finding
+from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
 from radapt.cohorts.layouts.files import only_folder, stem_of
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
-from radapt.cohorts.problem import raise_errors
+from radapt.cohorts.problem import Problem, raise_errors
+from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, suggest
 
@@ -25,28 +26,44 @@ def scan(
     layout: str | None = None,
     options: ScanOptions | None = None,
     *,
-    unpack_beside: Path | None = None,
+    out: Path | None = None,
 ) -> CohortDraft:
     """Read `source` as `layout`, or as the one layout it is recognised to be.
 
-    An archive is first unpacked into a folder in `unpack_beside` (default: the cache folder). Splits that the
-    layout does not bring are drawn by patient, so every case of the draft has its word. Raises UsageError for
-    a wrong source or option and DataError for data that are not what they should be.
+    `out` is the cohort.yaml that is going to be written: an archive is unpacked into a folder beside it
+    (without `out`: in the cache folder), and an earlier cohort of that name is not taken for the data. Splits
+    that the layout does not bring are drawn by patient, so every case of the draft has its word. Raises
+    UsageError for a wrong source or option and DataError for data that are not what they should be.
     """
-    options = options or ScanOptions()
     root = _plain(Path(source))
     if not root.exists():
         raise UsageError(f"{source} does not exist; expected a folder, a table, a .npz file or an archive.")
     chosen = layout_named(layout) if layout else None
-    unpacked = unpack(root, unpack_beside or cache_folder() / "archives") if is_archive(root) else None
+    try:
+        return _scan(root, chosen, options or ScanOptions(), out)
+    except OSError as error:
+        raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}.") from error
+
+
+def _scan(root: Path, layout: Layout | None, options: ScanOptions, out: Path | None) -> CohortDraft:
+    unpacked: Path | None = None
+    if is_archive(root):
+        unpacked = unpack(root, _plain(out).parent if out else cache_folder() / "archives")
     here = unpacked or root
-    if chosen is None:
-        chosen, here = recognise(here)
+    if layout is None:
+        layout, here = recognise(here, _own(out))
     else:
-        here = _start(here, chosen)
+        here = _start(here, layout)
     if here == unpacked and options.name is None:
         options = replace(options, name=root.name.split(".")[0])
-    return finish(chosen.read(here, options), options)
+    return finish(layout.read(here, options), options)
+
+
+def _own(out: Path | None) -> frozenset[Path]:
+    """The files of an earlier cohort at `out`."""
+    if out is None or not out.exists():
+        return frozenset()
+    return frozenset({_plain(out), _plain(cases_path(out))})
 
 
 def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
@@ -63,9 +80,11 @@ def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
         table["split"] = ""
     if options.external:
         _external(draft, options.external)
+    _check(draft)
     _draw(draft, options)
+    table = draft.table
     empty = [name for name in ("site", "mask", "label") if name in table and not table[name].str.strip().any()]
-    draft.table = table.drop(columns=empty)
+    draft.table = draft.table.drop(columns=empty)
     return draft
 
 
@@ -157,24 +176,42 @@ def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
     table["split"] = moved.where(moved.notna(), table["split"]).astype(object)
 
 
-def _draw(draft: CohortDraft, options: ScanOptions) -> None:
+def _check(draft: CohortDraft) -> None:
+    """Raise what would keep the cohort from being loaded. One class only is no label at all."""
     table = draft.table
-    cases, patients, given = (list(table[name]) for name in ("case", "patient", "split"))
-    problems = one_split_per_patient(patients, given, cases, range(2, len(table) + 2), draft.name)
+    cases, patients, words = (list(table[name]) for name in ("case", "patient", "split"))
+    twice = table.loc[table["case"].duplicated() | (table["case"] == ""), "case"]
+    problems = [Problem("error", "duplicate-case", "Its case is empty or there twice.", case) for case in twice]
+    raise_errors(problems, f"The table of {draft.name}")
+    problems = one_split_per_patient(patients, words, cases, range(2, len(table) + 2), draft.name)
     fix = " Give --redraw to set the splits aside and draw new ones by patient." if problems else ""
     raise_errors(problems, f"The splits of {draft.name} cannot be kept.{fix} It")
-    labels = parse_classes(list(table["label"]), draft.classes) if "label" in table else None
-    findings = {name: parse_finding(list(table[f"label:{name}"]), name) for name in draft.findings}
-    if labels:
+    labels, findings = _labels(draft)
+    wrong = [(cases[at], text) for found in (labels, *findings.values()) if found for at, text in found.wrong.items()]
+    problems = [Problem("error", "bad-label", message, case, fix=fix) for case, (message, fix) in wrong]
+    raise_errors(problems, f"The table of {draft.name}")
+    if labels and len(labels.classes) == 1 and not draft.classes:
+        draft.table = table.rename(columns={"label": "original_label"})
+        draft.notes.append(f"Every label is {labels.classes[0]!r}, so it is metadata; choose another with --label.")
+    elif labels:
         draft.classes = labels.classes
-    if all(given):
+
+
+def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
+    table = draft.table
+    labels = parse_classes(list(table["label"]), draft.classes) if "label" in table else None
+    return labels, {name: parse_finding(list(table[f"label:{name}"]), name) for name in draft.findings}
+
+
+def _draw(draft: CohortDraft, options: ScanOptions) -> None:
+    table = draft.table
+    if table["split"].all():
         return
-    words = draw_splits(
-        label_array(labels, findings, len(table)),
-        np.asarray(patients, dtype=object),
-        np.asarray(given, dtype=object),
+    table["split"] = draw_splits(
+        label_array(*_labels(draft), len(table)),
+        table["patient"].to_numpy(dtype=object),
+        table["split"].to_numpy(dtype=object),
         options.fractions,
         np.random.default_rng(options.seed),
     )
-    table["split"] = words
     draft.notes.append(f"Splits are drawn by patient from seed {options.seed}.")

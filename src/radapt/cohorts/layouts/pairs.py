@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.files import files_in, images_in, stem
-from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, unlabelled_note
+from radapt.cohorts.layouts.files import images_in, stem
+from radapt.cohorts.layouts.tables import assign, read_table, tables_in, unlabelled_note
 from radapt.errors import DataError
 
 _MASKS = ("masks", "mask", "segmentations", "labels")
@@ -74,7 +74,7 @@ def _bare(name: str) -> str:
 
 
 def _index(root: Path) -> Path | None:
-    tables = [path for path in files_in(root) if path.suffix.lower() in TABLE_SUFFIXES]
+    tables = tables_in(root)
     named = [path for path in tables if path.stem.lower() in ("index", "labels", "metadata")]
     if any(path.name.lower().startswith(("data_entry_2017", "participants")) for path in tables):
         return None

@@ -38,13 +38,17 @@ def matching(root: Path) -> dict[str, str]:
     return {}
 
 
-def recognise(root: Path) -> tuple[Layout, Path]:
-    """The one layout that `root`, or the only folder inside it, is; and the folder it starts at.
+def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, Path]:
+    """The one layout that `root`, or the only folder inside it, is; and the folder or file it starts at.
 
-    Raises DataError saying what was seen if no layout or several match.
+    A cohort that is already in the folder goes before any layout, unless it is the one to be written, `own`:
+    scanning again looks at the data again. Raises DataError saying what was seen if no layout or several
+    match.
     """
     here = root
     while True:
+        if (cohort := table.cohort_file(here)) and cohort not in own:
+            return LAYOUTS["table"], cohort
         seen = matching(here)
         if len(seen) == 1:
             return LAYOUTS[next(iter(seen))], here

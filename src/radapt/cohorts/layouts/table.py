@@ -12,8 +12,8 @@ import pandas as pd
 from radapt.cohorts.config import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts import pairs
-from radapt.cohorts.layouts.files import files_in, is_image, stem_of, unique
-from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table
+from radapt.cohorts.layouts.files import is_image, stem_of, unique
+from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, tables_in
 from radapt.errors import DataError
 
 _COHORT_FILES = ("cohort.yaml", "cohort.yml", "cases.csv", "cases.parquet")
@@ -28,21 +28,22 @@ def recognise(root: Path) -> str | None:
         if root.suffix.lower() in (".yaml", ".yml"):
             return "a cohort file"
         return "a table" if _is_table(root) else None
-    if found := _cohort_file(root):
-        return f"a cohort: {found.name}"
     if saw := pairs.recognise(root):
         return saw
-    tables = [path for path in files_in(root) if _is_table(path) and _image_columns(_peek(path), root)]
+    tables = [path for path in tables_in(root) if _is_table(path) and _image_columns(_peek(path), root)]
     return f"{tables[0].name} with a column of image paths" if len(tables) == 1 else None
+
+
+def cohort_file(root: Path) -> Path | None:
+    """The cohort that a folder already holds."""
+    return next((root / name for name in _COHORT_FILES if (root / name).is_file()), None)
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
-        found = _cohort_file(root)
-        if found is None and pairs.recognise(root):
+        if pairs.recognise(root):
             return pairs.read(root, options)
-        tables = [found] if found else [path for path in files_in(root) if _is_table(path)]
-        tables = tables if found else [path for path in tables if _image_columns(_peek(path), root)]
+        tables = [path for path in tables_in(root) if _is_table(path) and _image_columns(_peek(path), root)]
         if len(tables) != 1:
             named = f": {', '.join(path.name for path in tables)}" if tables else ""
             raise DataError(f"{root} holds {len(tables)} tables with image paths{named}. Name the one to scan.")
@@ -89,10 +90,6 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
     else:
         assign(table, source.drop(columns=taken), options, path.name, notes)
     return CohortDraft(options.name or path.stem, "table", table, notes=notes)
-
-
-def _cohort_file(root: Path) -> Path | None:
-    return next((root / name for name in _COHORT_FILES if (root / name).is_file()), None)
 
 
 def _is_table(path: Path) -> bool:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from radapt.cohorts.columns import RESERVED, near_reserved
 from radapt.cohorts.draft import ScanOptions
+from radapt.cohorts.layouts.files import files_in
 from radapt.cohorts.problem import raise_errors
 from radapt.cohorts.sheet import read_sheet
 from radapt.errors import DataError, UsageError, suggest
@@ -16,6 +17,13 @@ _LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target")
 _PATIENT_WORDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id")
 _MOST_CLASSES = 20
 _NOTHING = {"n/a", "nan", "na", "none", "null"}
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables directly in `folder`, without those that radapt writes beside a cohort.yaml."""
+    files = [path for path in files_in(folder) if path.suffix.lower() in TABLE_SUFFIXES]
+    own = {"cases.csv"} if (folder / "cohort.yaml").is_file() else set()
+    return [path for path in files if path.name not in own and not path.name.endswith((".cases.csv", ".splits.csv"))]
 
 
 def read_table(path: Path) -> pd.DataFrame:
