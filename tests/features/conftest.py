@@ -57,7 +57,7 @@ def toy_backbone() -> Callable[..., ToyBackbone]:
 
 
 def write_cohort(folder: Path, cases: int = 7, seed: int = 0, deep: int = 5) -> Cohort:
-    """Volumes (16, 16, 5…4 + `deep`) in .npy of modalities t1 and t2; every third case lacks t2."""
+    """Stacks of 1…`deep` slices (16, 16) in .npy of modalities t1 and t2; every third case lacks t2."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     made = []
@@ -65,11 +65,11 @@ def write_cohort(folder: Path, cases: int = 7, seed: int = 0, deep: int = 5) -> 
         images = {}
         for name in ("t1", "t2")[: 1 + (number % 3 > 0)]:
             path = folder / f"{number}-{name}.npy"
-            depth = 4 + int(rng.integers(1, deep + 1))
-            np.save(path, rng.integers(0, 256, (16, 16, depth), dtype=np.uint8).astype(np.int16))
+            depth = int(rng.integers(1, deep + 1))
+            np.save(path, rng.integers(0, 256, (depth, 16, 16), dtype=np.uint8).astype(np.int16))
             images[name] = Location(path)
         split = "train" if number % 2 else "test"
-        made.append(Case(f"c{number}", f"p{number}", split, images, label=number % 2, row=number + 2))
+        made.append(Case(f"c{number}", f"p{number}", split, images, label=number // 2 % 2, row=number + 2))
     return Cohort("toy", "mri", tuple(made), ("t1", "t2"), classes=("no", "yes"))
 
 
