@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from radapt import metrics
 from radapt.errors import DataError, RadaptError
 from radapt.metrics import point_scores, score
+from radapt.metrics.panel import macro
 
 COLUMNS = ["metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined"]
 OVERALL = ["auroc", "average_precision", "balanced_accuracy", "mcc", "f1", "accuracy", "log_loss", "brier", "ece"]
@@ -176,15 +177,22 @@ def test_a_finding_known_in_one_patient_only_has_no_interval() -> None:
 
 
 def test_a_class_of_one_patient_has_an_interval_from_the_replicates_that_draw_it() -> None:
-    # 'b' is drawn in 63 % of the replicates; two such classes together in 40 %, too few for an interval.
+    # 'b' is drawn in 63 % of the replicates. With two such classes one is missing in most replicates, and the mean
+    # over classes is then that of the other two.
     _, p = _toy(3)
     truth = np.zeros(80, dtype=int)
     truth[0] = 1
     assert _table(truth, p, resamples=500).loc["auroc"].notna().all()
     truth[1] = 2
     table = _table(truth, p, resamples=500)
-    assert np.isnan(table.loc["auroc", "ci_low"])
-    assert table.loc[["auroc:b", "auroc:c", "mcc", "accuracy"], "ci_low"].notna().all()
+    assert table.loc[["auroc", "auroc:b", "auroc:c", "mcc", "accuracy"], "ci_low"].notna().all()
+
+
+def test_a_mean_over_outputs_needs_more_than_half_of_them() -> None:
+    each = np.array([[0.5, 0.7, 0.9], [0.5, np.nan, 0.9], [0.5, np.nan, np.nan]])
+    np.testing.assert_allclose(macro(each, np.array([True, True, True])), [0.7, 0.7, np.nan])
+    np.testing.assert_allclose(macro(each, np.array([True, True, False])), [0.6, np.nan, np.nan])
+    assert np.isnan(macro(each, np.array([False, False, False]))).all()
 
 
 def test_no_resamples_no_interval() -> None:

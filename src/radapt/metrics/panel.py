@@ -170,10 +170,13 @@ class MultiLabel:
 def macro(each: np.ndarray, averaged: np.ndarray) -> np.ndarray:
     """(R,) mean of `each` (R, outputs) over the outputs in `averaged`; NaN if there are none.
 
-    A replicate in which one of them is undefined is NaN as a whole: averaging the others would be another
-    number.
+    A rare output may lose its patients in a bootstrap replicate; the mean is then over the others, as long as more
+    than half of them remain. Which remain depends on the patients drawn and never on the predictions.
     """
-    return each[:, averaged].mean(axis=1) if averaged.any() else np.full(len(each), np.nan)
+    values = each[:, averaged]
+    counts = np.count_nonzero(~np.isnan(values), axis=1)
+    enough = 2 * counts > values.shape[1]
+    return np.where(enough, np.nansum(values, axis=1) / np.maximum(counts, 1), np.nan)
 
 
 def named(each: Numbers, outputs: Sequence[str]) -> Numbers:
