@@ -360,6 +360,14 @@ def test_msd_keeps_masks_and_their_names(tmp_path: Path) -> None:
     assert all(case.mask for case in cohort)
 
 
+def test_a_validation_list_is_val(tmp_path: Path) -> None:
+    path = build_msd(tmp_path / "data") / "dataset.json"
+    content = json.loads(path.read_text())
+    content["validation"] = [content["training"].pop()]
+    path.write_text(json.dumps(content))
+    assert [case.case for case in scanned(tmp_path / "data", tmp_path) if case.split == "val"] == ["la_004"]
+
+
 def test_nnunet_channels_test_set_and_labels(tmp_path: Path) -> None:
     cohort = scanned(build_nnunet(tmp_path / "data"), tmp_path)
     assert cohort.modalities == ("t1", "flair")

@@ -7,7 +7,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from radapt.cohorts.problem import SHOWN
 from radapt.locations import Location
+
+_CORRECT = "Correct the path, or leave it empty if it is missing."
+_SEARCHED = 5000
 
 
 class Places:
@@ -17,6 +21,7 @@ class Places:
         # Without links in it, `base/..` is what it looks like, and paths in messages can be short.
         self._base = base.resolve()
         self._folders: dict[str, Path] = {}
+        self._hints = 0
         self._listings: dict[str, frozenset[str]] = {}
 
     def parse(self, text: str) -> Location:
@@ -41,8 +46,11 @@ class Places:
             return "Use '/' between folders."
         if not folder.is_dir():
             return f"The folder {folder} does not exist."
+        if len(self._names(str(folder))) > _SEARCHED or self._hints >= SHOWN:
+            return _CORRECT  # looking for near names among thousands, for thousands of rows, would take hours
+        self._hints += 1
         near = difflib.get_close_matches(path.name, self._names(str(folder)), n=1, cutoff=0.8)
-        return f"Did you mean {near[0]!r}?" if near else "Correct the path, or leave it empty if it is missing."
+        return f"Did you mean {near[0]!r}?" if near else _CORRECT
 
     def _names(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:

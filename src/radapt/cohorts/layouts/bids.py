@@ -21,6 +21,8 @@ from radapt.errors import DataError
 _NOT_IMAGES = ("func", "fmap", "dwi", "perf", "eeg", "ieeg", "meg", "beh", "motion", "nirs")
 """Data types that hold time series, directions or no volumes at all."""
 
+_DANGLING = "not here"
+
 
 def recognise(root: Path) -> str | None:
     subjects = [folder for folder in folders_in(root) if folder.name.startswith("sub-")]
@@ -66,14 +68,18 @@ def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, lis
                 continue
             if path.parent.name in _NOT_IMAGES:
                 left_out[path.parent.name] += 1
+            elif not path.exists():
+                left_out[_DANGLING] += 1
             elif name.suffix in MASK_SUFFIXES:
                 masks[name.subject].append(name)
             else:
                 images[name.case].append(name)
     for path in walk(root / "derivatives"):
         name = parse(path)
-        if name is not None and name.suffix in MASK_SUFFIXES:
+        if name is not None and name.suffix in MASK_SUFFIXES and path.exists():
             masks[name.subject].append(name)
+    if dangling := left_out.pop(_DANGLING, 0):
+        notes.append(f"{dangling} files are links to content that is not here (fetch it with datalad get).")
     for folder, count in sorted(left_out.items()):
         notes.append(f"{count} files in {folder}/ are left out: they are not single volumes.")
 

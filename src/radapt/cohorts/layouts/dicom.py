@@ -12,7 +12,7 @@ from radapt.cohorts.cohort import Kind
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts import folders
 from radapt.cohorts.layouts.dicom_headers import SITE_FIELDS, Header, is_dicom, read_header
-from radapt.cohorts.layouts.files import unique, walk
+from radapt.cohorts.layouts.files import DICOM, is_image, unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.cohorts.problem import Problem, raise_errors
 from radapt.errors import DataError, UsageError, suggest
@@ -61,7 +61,10 @@ def _headers(root: Path, notes: list[str]) -> list[Header]:
     headers = []
     broken: list[Problem] = []
     for path in walk(root):
-        if path.name.upper() == "DICOMDIR" or not is_dicom(path):
+        if path.name.upper() == "DICOMDIR":
+            continue
+        if not is_dicom(path):
+            left_out["no DICOM preamble"] += is_image(path.name, DICOM)
             continue
         try:
             header = read_header(path)
@@ -74,7 +77,8 @@ def _headers(root: Path, notes: list[str]) -> list[Header]:
             headers.append(header)
     raise_errors(broken, f"The DICOM tree {root}")
     for what, count in sorted(left_out.items()):
-        notes.append(f"{count} DICOM files are left out ({what}).")
+        if count:
+            notes.append(f"{count} DICOM files are left out ({what}).")
     return headers
 
 

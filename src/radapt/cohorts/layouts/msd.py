@@ -27,29 +27,40 @@ def recognise(root: Path) -> str | None:
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     content, notes = read_description(root), list[str]()
     names = channels(content, root / "dataset.json")
-    training = [_pair(root, entry) for entry in content.get("training") or []]
-    present = [(image, mask) for image, mask in training if image.is_file()]
+    listed = [
+        (word, *_pair(root, entry))
+        for key, word in (("training", ""), ("validation", "val"))
+        for entry in _listed(root, content, key)
+    ]
+    present = [(word, image, mask) for word, image, mask in listed if image.is_file()]
     if not present:
-        raise DataError(f"{root / 'dataset.json'} lists {len(training)} training images, none of which is there.")
-    if missing := len(training) - len(present):
+        raise DataError(f"{root / 'dataset.json'} lists {len(listed)} training images, none of which is there.")
+    if missing := len(listed) - len(present):
         notes.append(f"{missing} images listed in dataset.json are not there and are left out.")
     unmasked = [path for path in files_in(root / "imagesTs") if is_image(path.name)]
     if unmasked:
         notes.append(f"{len(unmasked)} images in imagesTs/ have no mask and are left out.")
-    cases = unique(stem(image.name) for image, _ in present)
+    cases = unique(stem(image.name) for _, image, _ in present)
     rows = [
-        {"case": case, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
-        for case, (image, mask) in zip(cases, present, strict=True)
+        {"case": case, "split": word, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
+        for case, (word, image, mask) in zip(cases, present, strict=True)
     ]
     labels = mask_labels(content, notes)
     name = options.name or root.name
     return CohortDraft(name, "msd", text_table(rows), kind_of(names), (), False, labels, source_of(content), notes)
 
 
+def _listed(root: Path, content: dict[str, Any], key: str) -> list[Any]:
+    entries = content.get(key) or []
+    if not isinstance(entries, list):
+        raise DataError(f"{root / 'dataset.json'}: '{key}' must be a list.")
+    return entries
+
+
 def _pair(root: Path, entry: Any) -> tuple[Path, Path]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise DataError(f"{root / 'dataset.json'}: a training entry must name an 'image' and a 'label', not {entry!r}.")
-    return tuple(root / str(entry[key]).removeprefix("./") for key in ("image", "label"))  # type: ignore[return-value]
+    return root / entry["image"].removeprefix("./"), root / entry["label"].removeprefix("./")
 
 
 def _images(image: Path, names: list[str]) -> dict[str, str]:

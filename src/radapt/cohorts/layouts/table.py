@@ -137,7 +137,7 @@ def _folder_of(column: pd.Series, base: Path) -> str | None:
     paths = [text for text in cells if "/" in text or "::" in text or is_image(Path(text).name)]
     if not cells or len(paths) < len(cells):
         return None
-    for folder in (base, base / "images"):
+    for folder in (base, base / "images", base.parent):
         there = sum((folder / text.partition("::")[0]).exists() for text in cells)
         if there * 2 >= len(cells):
             return str(folder)
