@@ -31,15 +31,17 @@ class Framing:
     def apply(self, levels: np.ndarray) -> np.ndarray:
         """(n, C, h, w) float32 in [0, 255] → (n, C, H, W) uint8, resized bilinearly with antialiasing, black around.
 
-        Planes that already have the inner size keep their values. torch resizes all planes at once; MONAI's Resize
-        with antialiasing blurs first and takes eight times as long.
+        `levels` may be overwritten. Planes that already have the inner size keep their values. torch resizes all planes
+        at once; MONAI's Resize with antialiasing blurs first, which takes eight times as long.
         """
-        import torch
+        if levels.shape[2:] != self.inner:
+            import torch
 
-        values = torch.from_numpy(np.ascontiguousarray(levels))
-        if values.shape[2:] != self.inner:
-            values = torch.nn.functional.interpolate(values, size=self.inner, mode="bilinear", antialias=True)
-        whole = values.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy()
+            planes = torch.from_numpy(levels)
+            levels = torch.nn.functional.interpolate(planes, size=self.inner, mode="bilinear", antialias=True).numpy()
+        # Rounded by NumPy: torch would wake all its threads for each small step, which costs more on a busy machine.
+        levels += 0.5
+        whole = levels.astype(np.uint8)
         if self.inner == self.canvas:
             return whole
         out = np.zeros((*whole.shape[:2], *self.canvas), dtype=np.uint8)

@@ -73,12 +73,12 @@ def _counted(total: np.ndarray, percentile: float) -> float:
     return float(first + (second - first) * (place - below))
 
 
-def grey_levels(values: np.ndarray, limits: Limits) -> np.ndarray:
-    """float32 in [0, 255], black at the lower limit; zeros where the limits coincide."""
+def grey_levels(values: np.ndarray, limits: Limits, out: np.ndarray) -> None:
+    """Write grey levels in [0, 255] into float32 `out`, black at the lower limit; zeros where the limits coincide."""
     low, high = limits
     if not high > low:
-        return np.zeros(values.shape, dtype=np.float32)
-    levels = values.astype(np.float32)
-    levels -= np.float32(low)
-    levels *= np.float32(255 / (high - low))
-    return np.clip(levels, 0, 255, out=levels)
+        out[...] = 0
+        return
+    np.subtract(values, np.float32(low), out=out, dtype=np.float32, casting="unsafe")
+    out *= np.float32(255 / (high - low))
+    np.clip(out, 0, 255, out=out)

@@ -31,7 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What each kind of image lets one choose, and the choice otherwise made."""
 
 LARGEST_PX = 4096
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 32 << 20
 """Planes are scaled and resized in batches of about this size, so that memory does not grow with the volume."""
 
 
@@ -113,7 +113,7 @@ class Recipe:
         framing = Framing.fit(planes.shape[1:3], volume.plane_spacing_mm(axis), self.size)
         kept = planes[self._kept(len(planes))] if self.every > 1 or self.count else planes
         channels = self._channels(planes, volume)
-        step = max(1, BATCH_BYTES // (4 * max(planes[0].size, self.size[0] * self.size[1]) * len(channels)))
+        step = max(1, BATCH_BYTES // (4 * planes[0].size * len(channels)))
         batches = [kept[start : start + step] for start in range(0, len(kept), step)]
         return np.concatenate([framing.apply(_levels(batch, channels, volume)) for batch in batches])
 
@@ -152,14 +152,15 @@ class Recipe:
 
 def _levels(batch: np.ndarray, channels: tuple[Limits | None, ...], volume: Volume) -> np.ndarray:
     """(n, C, h, w) float32 grey levels in [0, 255] of (n, h, w) or (n, h, w, 3) planes."""
-    if volume.is_colour:
-        return grey_levels(batch, channels[0] or range_limits(batch)).transpose(0, 3, 1, 2)
-    levels = np.empty((len(batch), len(channels), *batch.shape[1:3]), dtype=np.float32)
-    for index, limits in enumerate(channels):
+    colours = 3 if volume.is_colour else len(channels)
+    levels = np.empty((len(batch), colours, *batch.shape[1:3]), dtype=np.float32)
+    for index in range(colours):
+        values = batch[..., index] if volume.is_colour else batch
+        limits = channels[0] if volume.is_colour else channels[index]
         if limits is not None:
-            levels[:, index] = grey_levels(batch, limits)
+            grey_levels(values, limits, levels[:, index])
         elif volume.window is not None:
-            levels[:, index] = 255 * volume.window.apply(batch)
+            levels[:, index] = 255 * volume.window.apply(values)
     return levels
 
 
