@@ -430,6 +430,16 @@ def test_bids_sessions_and_runs(tmp_path: Path) -> None:
     assert [bool(case.mask) for case in cohort] == [False, True, False]
 
 
+def test_bids_links_without_content_are_absent(tmp_path: Path) -> None:
+    build_bids(tmp_path / "data")
+    link = tmp_path / "data" / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    link.unlink()
+    link.symlink_to("../.git/annex/objects/none")
+    draft = scan(tmp_path / "data")
+    assert any("datalad" in note for note in draft.notes)
+    assert draft.table.loc[1, "image:T1w"] == ""
+
+
 @pytest.mark.parametrize(
     "options",
     [
