@@ -14,6 +14,7 @@ from radapt.cli import main
 from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
+from radapt.reports.report import chosen_pairs
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
@@ -339,3 +340,11 @@ def test_tables_are_accessible(finished) -> None:
     assert len([tag for tag, _ in page.elements if tag == "caption"]) == len(tables)
     assert all("scope" in a for tag, a in page.elements if tag == "th")
     assert next(tag for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)) == "h1"
+
+
+def test_what_was_chosen_is_said_and_candidates_are_counted() -> None:
+    chosen = {"winner": {"C": 0.01, "val_auroc": 0.75}, "candidates": [{"C": 1}, {"C": 2}], "grid": list(range(40))}
+    pairs = dict(chosen_pairs(chosen))
+    assert (pairs["C"], pairs["val auroc"], pairs["candidates"]) == ("0.01", "0.75", "2 tried, listed in cell.json")
+    assert "40 values" in pairs["grid"]
+    assert chosen_pairs({str(index): index for index in range(30)})[-1] == ("and", "10 more in cell.json")

@@ -124,16 +124,18 @@ def plainly(value: Any) -> str:
 
 
 def chosen_pairs(chosen: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """What was chosen, as pairs of name and value; groups inside are opened, long lists are cut and say so."""
-    if not isinstance(chosen, dict):
-        return [(prefix or "chosen", _cut(chosen))]
+    """What was chosen, as pairs of name and value: groups are opened, lists of candidates counted, long ones cut."""
     pairs: list[tuple[str, str]] = []
-    for name, value in chosen.items():
+    for name, value in chosen.items() if isinstance(chosen, dict) else [("chosen", chosen)]:
         full = f"{prefix} {name}".strip().replace("_", " ")
-        pairs += chosen_pairs(value, full) if isinstance(value, dict) else [(full, _cut(value))]
-    return pairs[:_MOST_PAIRS] + (
-        [("and", f"{len(pairs) - _MOST_PAIRS} more in cell.json")] if len(pairs) > _MOST_PAIRS else []
-    )
+        if isinstance(value, dict):
+            pairs += chosen_pairs(value, "" if name == "winner" else full)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            pairs.append((full, f"{len(value)} tried, listed in cell.json"))
+        else:
+            pairs.append((full, _cut(value)))
+    more = len(pairs) - _MOST_PAIRS
+    return pairs if more <= 0 else [*pairs[:_MOST_PAIRS], ("and", f"{more} more in cell.json")]
 
 
 def _cut(value: Any) -> str:

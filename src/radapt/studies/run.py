@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -66,7 +66,7 @@ class _Run:
         cells, folder = self.plan.cells, self.ledger.folder
         ids = [cell.id for cell in cells]
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
-        self.ledger.write_plan(self.plan.study.resolved(), ids)
+        self.ledger.write_plan(self.plan.study.resolved(), ids, map(asdict, self.plan.failures))
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
             write_backbone_facts(folder, encoder)
             write_environment(folder, self.settings, encoder.device)
