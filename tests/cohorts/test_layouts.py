@@ -323,6 +323,9 @@ def test_unknown_npz_is_read_by_the_shape_of_its_labels(tmp_path: Path) -> None:
 
 BAD_NPZ: dict[str, Callable[[Path], object]] = {
     "pickled labels": lambda path: npz(path, np.array([[{}], [{}]], dtype=object)),
+    "pickled images": lambda path: np.savez(
+        path, allow_pickle=True, train_images=np.full((2, 2, 2), None), train_labels=np.zeros((2, 1))
+    ),
     "other lengths": lambda path: np.savez(path, train_images=np.zeros((3, 2, 2)), train_labels=np.zeros((2, 1))),
     "no number": lambda path: npz(path, np.array([["a"], ["b"]])),
     "negative": lambda path: npz(path, np.array([[-1], [1]])),
