@@ -200,3 +200,19 @@ def test_a_hit_takes_less_than_a_millisecond(cache, image):
         cache.planes(image, RECIPE)
         times.append(time.perf_counter() - start_s)
     assert min(times) < 1e-3
+
+
+def test_a_series_folder_is_another_image_when_one_slice_changes(cache, series):
+    folder = series(np.random.default_rng(0).integers(0, 500, (5, 8, 8)).astype(np.int16))
+    before = cache.key(Location(folder), RECIPE)
+    assert cache.key(Location(folder), RECIPE) == before
+    victim = sorted(folder.iterdir())[2]
+    content = bytearray(victim.read_bytes())
+    content[-1] ^= 1
+    victim.write_bytes(content)
+    after = cache.key(Location(folder), RECIPE)
+    assert after != before
+    victim.rename(folder / "renamed.dcm")
+    assert cache.key(Location(folder), RECIPE) == after
+    (folder / "renamed.dcm").unlink()
+    assert cache.key(Location(folder), RECIPE) not in (before, after)
