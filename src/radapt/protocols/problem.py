@@ -109,7 +109,9 @@ class Problem:
 
     def notes(self, rows: np.ndarray) -> tuple[str, ...]:
         """What a reader should know about missing modalities among the training `rows`."""
-        return self.source(rows).design.notes(self.cohort.modalities)
+        presence, any_column = self.features.presence, (slice(0, 1),)
+        design = Design.fit(self.pooled, presence, rows, any_column, self.pooling.modalities)
+        return design.notes(self.cohort.modalities)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +154,12 @@ def _check_train(problem: Problem) -> None:
             "training cases, or give labelled cases the split 'train'."
         )
     if problem.task == "multilabel":
+        found = problem.labels[train]
+        if not ((found == 1).any(axis=0) & (found == 0).any(axis=0)).any():
+            raise DataError(
+                f"Cohort {name!r} has in split 'train' no finding with both a positive and a negative case, so nothing "
+                f"can be told apart ({', '.join(problem.outputs)}). Label more training cases."
+            )
         return
     classes = problem.outputs
     if len(train) < len(classes):

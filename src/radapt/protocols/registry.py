@@ -1,17 +1,20 @@
 """The protocols by name, with strict options."""
 
+from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
 
 from radapt.errors import UsageError, suggest
+from radapt.protocols.knn import Knn
+from radapt.protocols.linear import Linear
 from radapt.protocols.logistic import Logistic
 from radapt.protocols.protocol import Protocol
 
-PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Logistic,)}
+PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Knn, Linear, Logistic)}
 
 
-def make(name: str, **options: Any) -> Protocol:
+def make(name: str, /, **options: Any) -> Protocol:
     """The protocol `name` with its options set.
 
     Raises UsageError for an unknown name or option, or a value outside an option's range.
@@ -19,7 +22,7 @@ def make(name: str, **options: Any) -> Protocol:
     if name not in PROTOCOLS:
         raise UsageError(f"Unknown protocol {name!r}. {suggest(name, PROTOCOLS)}")
     kind = PROTOCOLS[name]
-    known = list(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for option in options:
         if option not in known:
             raise UsageError(f"Protocol {name!r} has no option {option!r}. {suggest(option, known)}")

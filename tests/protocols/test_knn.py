@@ -1,0 +1,92 @@
+"""Neighbours against scikit-learn and against ML-kNN as its paper writes it, case by case."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from radapt.protocols import neighbours, votes
+from radapt.protocols.neighbours import Gallery
+from radapt.protocols.table import ArraySource
+from radapt.protocols.votes import FindingTables, class_votes
+
+KS = (1, 5, 20, 100)
+
+
+def _vectors(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.3, 1, (n, 12)).astype(np.float32)
+
+
+def _gallery(x: np.ndarray, n: int, patients: np.ndarray | None = None) -> Gallery:
+    return Gallery.of(ArraySource(x), np.arange(n), np.arange(len(x)) if patients is None else patients)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("small", [False, True], ids=["float64", "float32 gallery"])
+def test_votes_equal_scikit_learn(classes: int, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if small:
+        monkeypatch.setattr(neighbours, "_DOUBLE_BYTES", 0)
+        monkeypatch.setattr(neighbours, "_BLOCK_VALUES", 1000)
+    x = _vectors(260, 0)
+    y = np.random.default_rng(1).integers(0, classes, 200)
+    found = class_votes(_gallery(x, 200), y, classes, np.arange(200, 260), KS, 0.07)
+    for k, probabilities in zip(KS, found, strict=True):
+        oracle = KNeighborsClassifier(
+            k, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / 0.07)
+        )
+        expected = oracle.fit(x[:200].astype(np.float64), y).predict_proba(x[200:].astype(np.float64))
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+def _textbook_ml_knn(x, y, patients, queries, k, s=1.0):
+    """Zhang & Zhou 2007, section 3, plainly; other patients only, and unknown findings left out."""
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    out = np.zeros((len(queries), y.shape[1]))
+
+    def neighbours_of(i: int, allowed: list[int]) -> list[int]:
+        return sorted(allowed, key=lambda j: -float(unit[i] @ unit[j]))[:k]
+
+    n = len(y)
+    for finding in range(y.shape[1]):
+        known = [i for i in range(n) if not np.isnan(y[i, finding])]
+        prior = (s + sum(y[i, finding] == 1 for i in known)) / (2 * s + len(known))
+        tally = {True: np.zeros(k + 1), False: np.zeros(k + 1)}
+        for i in known:
+            near = neighbours_of(i, [j for j in range(n) if patients[j] != patients[i]])
+            tally[bool(y[i, finding] == 1)][sum(y[j, finding] == 1 for j in near)] += 1
+        like = {h: (s + tally[h]) / (s * (k + 1) + tally[h].sum()) for h in tally}
+        for row, q in enumerate(queries):
+            j = sum(y[i, finding] == 1 for i in neighbours_of(q, list(range(n))))
+            yes, no = prior * like[True][j], (1 - prior) * like[False][j]
+            out[row, finding] = yes / (yes + no)
+    return out
+
+
+@pytest.mark.parametrize("per_patient", [1, 3])
+def test_findings_equal_the_textbook(per_patient: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_BLOCK_VALUES", 700)
+    monkeypatch.setattr(votes, "_BLOCK_VALUES", 100)
+    rng = np.random.default_rng(2)
+    x = _vectors(75, 3)
+    y = (x[:60, :3] + rng.normal(size=(60, 3)) > 0.5).astype(float)
+    y[rng.random((60, 3)) < 0.25] = np.nan
+    patients = np.arange(75) // per_patient
+    gallery, queries, ks = _gallery(x, 60, patients), np.arange(60, 75), (1, 4, 10, 58)
+    found = FindingTables.fit(gallery, y, ks).predict(queries)
+    for k, probabilities in zip(ks, found, strict=True):
+        expected = _textbook_ml_knn(x.astype(np.float64), y, patients, queries, k)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-9)
+
+
+def test_length_of_a_vector_does_not_matter_and_a_zero_one_is_harmless() -> None:
+    x = _vectors(50, 4)
+    y = np.random.default_rng(5).integers(0, 3, 40)
+    longer = x * np.random.default_rng(6).uniform(0.1, 9, (50, 1)).astype(np.float32)
+    queries = np.arange(40, 50)
+    np.testing.assert_allclose(
+        class_votes(_gallery(x, 40), y, 3, queries, (7,), 0.07),
+        class_votes(_gallery(longer, 40), y, 3, queries, (7,), 0.07),
+        atol=1e-5,
+    )
+    x[3] = x[45] = 0
+    found = class_votes(_gallery(x, 40), y, 3, queries, (7,), 1e-4)  # a temperature that would overflow
+    np.testing.assert_allclose(found.sum(-1), 1)
