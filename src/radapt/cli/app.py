@@ -4,6 +4,7 @@ import typer
 
 from radapt import __version__
 from radapt.cli.check import check
+from radapt.cli.demo import demo
 from radapt.cli.embed import embed
 from radapt.cli.report import report
 from radapt.cli.run import run
@@ -33,5 +34,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for verb in (scan, check, embed, run, report):
+for verb in (demo, scan, check, embed, run, report):
     app.command()(verb)
