@@ -17,13 +17,23 @@ def _no_network(monkeypatch, tmp_path):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
 
-def tiny_vit(**options) -> VisionTransformer:
+@pytest.fixture
+def tiny_vit():
+    return _tiny_vit
+
+
+@pytest.fixture
+def scatter():
+    return _scatter
+
+
+def _tiny_vit(**options) -> VisionTransformer:
     """A ViT one can hold in the head: 3 blocks, width 24, a base grid of 4 × 4 patches of 14 pixels."""
     settings = {"img_size": 56, "patch_size": 14, "embed_dim": 24, "depth": 3, "num_heads": 2, "init_values": 1.0}
     return VisionTransformer(**{**settings, **options}, num_classes=0, dynamic_img_size=True).eval()
 
 
-def scatter(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def _scatter(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Every parameter away from its start, so that a swapped or forgotten one shows."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -32,8 +42,8 @@ def scatter(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module
 
 
-def tiny_card(**changes) -> WeightCard:
-    """The card of `tiny_vit`."""
+def _tiny_card(**changes) -> WeightCard:
+    """The card of `_tiny_vit`."""
     settings = {
         "name": "tiny", "family": "DINOv2", "architecture": "vit", "repo": "nobody/tiny", "licence": "none",
         "pretraining": (), "width": 24, "depth": 3, "parameters": 0, "patch": 14, "native_size": 56,
@@ -49,7 +59,7 @@ def tiny(monkeypatch) -> WeightCard:
     """`tiny` as a name of the catalog."""
     from radapt.backbones.catalog import CATALOG
 
-    card = tiny_card()
+    card = _tiny_card()
     monkeypatch.setitem(CATALOG, "tiny", card)
     return card
 
@@ -61,7 +71,7 @@ def dinov2_folder(tmp_path: Path) -> Path:
 
     config = Dinov2Config(hidden_size=24, num_hidden_layers=3, num_attention_heads=2, image_size=56, patch_size=14)
     folder = tmp_path / "dinov2"
-    scatter(Dinov2Model(config)).save_pretrained(folder)
+    _scatter(Dinov2Model(config)).save_pretrained(folder)
     settings = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return folder

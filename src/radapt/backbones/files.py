@@ -3,6 +3,7 @@
 import argparse
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,14 @@ def _read_pickle(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error) or "REDUCE" in str(error):
+        if foreign := re.search(r"GLOBAL ([\w.]+)|(REDUCE|BUILD|NEWOBJ|INST|OBJ)\b", str(error)):
+            what = f"It holds {foreign[1] or 'an object'}."
             raise UsageError(
                 f"Weight file {path} holds more than tensors, and loading it could run code; radapt refuses it. "
                 "Save the tensors alone where the file comes from: torch.save(model.state_dict(), 'weights.pth'), or "
-                f"safetensors. ({_first_line(error)})"
+                f"safetensors. {what}"
             ) from error
-        raise _unreadable(path, _first_line(error)) from error
+        raise _unreadable(path, "it is no pickle of tensors") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         if "TorchScript" in str(error):
             raise UsageError(

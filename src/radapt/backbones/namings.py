@@ -124,6 +124,10 @@ def recognise(state: State) -> Naming | None:
 def unwrap(state: State) -> tuple[State, tuple[str, ...]]:
     """Weights without the prefixes that wrappers put before them, and without the towers beside the image tower."""
     notes: list[str] = []
+    students = [key for key in state if key.startswith("student.")]
+    if students and any(key.startswith("teacher.") for key in state):
+        notes.append(f"the teacher's weights, {len(students)} of the student left out")
+        state = {key: value for key, value in state.items() if not key.startswith("student.")}
     changed = True
     while changed:
         changed = False

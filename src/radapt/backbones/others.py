@@ -82,7 +82,7 @@ def measured(card: WeightCard) -> WeightCard:
                 return encoder(module, torch.empty(1, 3, side, side, device="meta"), [depth - 1])[0]
 
         tokens = look(card.native_size)
-        patch = card.native_size // tokens.patches.shape[1]
+        patch = _patch(module, card.native_size, tokens.patches.shape[1])
     except _REFUSALS as error:
         raise UsageError(
             f"{card.name} cannot serve as an encoder of images: {error or type(error).__name__}."
@@ -96,6 +96,15 @@ def measured(card: WeightCard) -> WeightCard:
         position_recipe=card.position_recipe if _has_positions(module) else "none",
         fixed=not _works(look, card.native_size + patch),
     )
+
+
+def _patch(module: Any, side: int, count: int) -> int:
+    """Pixels per token: what the module says of itself, if `count` tokens on `side` pixels agree (CNNs round up)."""
+    stages = list(getattr(module, "feature_info", None) or [{}])
+    said = [stages[-1].get("reduction") if isinstance(stages[-1], dict) else None]
+    said.append(getattr(getattr(module, "config", None), "patch_size", None))
+    likely = [patch for patch in said if isinstance(patch, int)] + [side // count, 32, 16, 14, 8]
+    return next((patch for patch in likely if count in (side // patch, -(-side // patch))), side // count)
 
 
 def _has_positions(module: Any) -> bool:

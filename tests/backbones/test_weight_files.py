@@ -1,0 +1,202 @@
+"""Where weights come from: files that are broken, unsafe or absent; the hub's cache; seeds."""
+
+import argparse
+import os
+import pickle
+import random
+import socket
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from radapt.backbones import CATALOG, card, fetch, load_backbone, resolve
+from radapt.backbones.dtypes import auto_dtype, cpu_likes_bfloat16
+from radapt.backbones.files import read_state
+from radapt.errors import UsageError
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def write(path, kind):
+    tensors = {"a": torch.arange(1000.0)}
+    if kind == "code":
+        torch.save({"a": torch.zeros(1), "b": Evil()}, path)
+    elif kind == "bare pickle with code":
+        path.write_bytes(pickle.dumps(Evil()))
+    elif kind == "truncated":
+        torch.save(tensors, path)
+        path.write_bytes(path.read_bytes()[:-700])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("<html>404</html>")
+    elif kind == "no tensors":
+        torch.save({"epoch": 3}, path)
+    elif kind == "a number":
+        torch.save(3.0, path)
+    elif kind == "script":
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("code", "could run code; radapt refuses it"),
+        ("bare pickle with code", "could run code; radapt refuses it"),
+        ("truncated", "truncated"),
+        ("empty", "truncated or no PyTorch file"),
+        ("text", "truncated or no PyTorch file"),
+        ("no tensors", "holds no tensors by name"),
+        ("a number", "holds no tensors by name"),
+        ("script", "TorchScript archive, which holds code"),
+    ],
+)
+def test_bad_files_end_with_a_message(tmp_path, kind, said):
+    with pytest.raises(UsageError) as caught:
+        read_state(write(tmp_path / "weights.pth", kind))
+    assert said in str(caught.value)
+    assert "weights.pth" in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch's own advice is to run what the file holds
+
+
+def test_a_broken_safetensors_file(tmp_path):
+    save_file({"a": torch.arange(1000.0)}, tmp_path / "a.safetensors")
+    (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-9])
+    with pytest.raises(UsageError, match="truncated"):
+        read_state(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_training_checkpoints_are_unwrapped(tmp_path, zipped):
+    stored = {"teacher": {"a": torch.ones(2)}, "student": {"a": torch.zeros(2)}, "args": argparse.Namespace(lr=1)}
+    torch.save(stored, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    state, notes = read_state(tmp_path / "a.pth")
+    assert state["a"].tolist() == [1, 1]
+    assert "teacher" in notes[0]
+
+
+def test_folders_in_the_hubs_layout(tmp_path):
+    with pytest.raises(UsageError, match="no weight file"):
+        read_state(tmp_path / "absent")
+    with pytest.raises(UsageError, match="it holds: none"):
+        read_state(tmp_path)
+    for index in (1, 2):
+        save_file({f"a{index}": torch.zeros(1)}, tmp_path / f"model-{index}.safetensors")
+    with pytest.raises(UsageError, match="model-1"):
+        read_state(tmp_path)
+    index = '{"weight_map": {"a1": "model-1.safetensors", "a2": "model-2.safetensors"}}'
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    assert sorted(read_state(tmp_path)[0]) == ["a1", "a2"]
+
+
+def test_a_file_of_another_architecture_is_told_apart(tmp_path, tiny, tiny_vit):
+    torch.save(tiny_vit(depth=2).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UsageError) as caught:
+        load_backbone("tiny", tmp_path / "a.pth")
+    for words in ("width 24, 2 blocks", "expected was a ViT with patch 14, width 24, 3 blocks", "Missing: blocks.2"):
+        assert words in str(caught.value)
+
+
+def test_own_weights_under_a_free_name(tmp_path, tiny, tiny_vit):
+    torch.save(tiny_vit().state_dict(), tmp_path / "a.pth")
+    ours = load_backbone("ours", tmp_path / "a.pth", as_="tiny")
+    assert (ours.name, ours.card.name, ours.source.kind) == ("ours", "ours", "file")
+    assert ours.identity == load_backbone("tiny", tmp_path / "a.pth").identity
+    with pytest.raises(UsageError, match="Unknown backbone 'ours'"):
+        load_backbone("ours", tmp_path / "a.pth")
+    with pytest.raises(UsageError, match="cannot be 'dinov2-s'"):
+        load_backbone("tiny", tmp_path / "a.pth", as_="dinov2-s")
+
+
+def test_a_local_files_identity_is_its_bytes(tmp_path, tiny):
+    for name, value in (("a.pth", 1.0), ("b.pth", 1.0), ("c.pth", 2.0)):
+        save_file({"x": torch.tensor(value)}, tmp_path / name)
+    a, b, c = (resolve(tiny, tmp_path / name).identity for name in ("a.pth", "b.pth", "c.pth"))
+    assert a == b != c
+
+
+def test_random_weights_depend_on_the_seed_alone(tiny):
+    def draw(weights, **more):
+        return load_backbone("tiny", weights, **more).module.state_dict()
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    first = draw("random")
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    torch.manual_seed(2)
+    again, other = draw("random:0"), draw("random", seed=1)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+    assert resolve(tiny, "random:7", seed=3).identity == "random:7"
+
+
+@pytest.fixture
+def no_sockets(monkeypatch):
+    def refuse(*arguments, **more):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("how", ["argument", "HF_HUB_OFFLINE", "unreachable"])
+def test_absent_weights_say_where_they_come_from(how, monkeypatch, no_sockets, tmp_path):
+    if how == "HF_HUB_OFFLINE":
+        monkeypatch.setenv(how, "1")
+    with pytest.raises(UsageError) as caught:
+        load_backbone("dinov2-s", offline=how == "argument")
+    for words in ("dinov2-s", "timm/vit_small_patch14_dinov2.lvd142m", "model.safetensors", str(tmp_path), "--weights"):
+        assert words in str(caught.value)
+    assert ("offline" in str(caught.value)) == (how != "unreachable")
+
+
+def test_gated_weights_say_how_to_get_access(no_sockets):
+    with pytest.raises(UsageError, match=r"accept the terms on the page of google/medsiglip-448.*hf auth login"):
+        load_backbone("medsiglip", offline=True)
+
+
+def test_weights_in_the_hubs_cache_are_found_and_named_by_their_blob(tmp_path, monkeypatch, tiny, tiny_vit):
+    assert not resolve(tiny).available
+    folder = tmp_path / "hub" / "models--nobody--tiny"
+    for part in ("blobs", "snapshots/abc", "refs"):
+        (folder / part).mkdir(parents=True)
+    save_file(tiny_vit().state_dict(), folder / "blobs" / "cafe")
+    (folder / "snapshots/abc/model.safetensors").symlink_to("../../blobs/cafe")
+    (folder / "refs/main").write_text("abc")
+    source = resolve(tiny)
+    assert (source.kind, source.available, source.identity) == ("hub", True, "hub:nobody/tiny/model.safetensors@cafe")
+    assert fetch(tiny, source, offline=True) == source
+    assert load_backbone("tiny", offline=True).source == source
+
+
+def test_every_card_resolves_without_torch_or_network(no_sockets):
+    for known in CATALOG.values():
+        assert resolve(known).where == f"hub, {known.repo}"
+    assert card("timm:resnet18").repo.startswith("timm/resnet18.")
+
+
+def test_a_folder_serves_as_a_backbone(dinov2_folder, no_sockets):
+    backbone = load_backbone(f"hf:{dinov2_folder}")
+    assert (backbone.card.mean, backbone.card.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert (backbone.card.position_recipe, backbone.card.patch, backbone.depth) == ("dinov2", 14, 3)
+    assert backbone.source.kind == "file"
+
+
+def test_unknown_dtypes_and_what_auto_decides():
+    with pytest.raises(UsageError, match="'bfloat16'"):
+        load_backbone("dinov2-s", "random", dtype="bf16")
+    assert auto_dtype("cpu") in ("float32", "bfloat16")
+    assert auto_dtype("meta") == "float32"
+    assert cpu_likes_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16 amx_bf16")
+    assert cpu_likes_bfloat16("vendor_id : AuthenticAMD flags : avx512_bf16")
+    assert not cpu_likes_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16")
+    assert not cpu_likes_bfloat16("")
