@@ -10,6 +10,7 @@ the module (checks, normalisation, splitting) costs.
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -34,7 +35,7 @@ def rates(backbones: dict[str, Backbone], size: int, repeats: int) -> dict[tuple
     found = {}
     for batch in BATCHES:
         images = torch.rand(batch, 3, size, size)
-        work = {name: lambda b=each: b.tokens(images) for name, each in backbones.items()}
+        work = {name: partial(each.tokens, images) for name, each in backbones.items()}
         for name, seconds in best_seconds(work, repeats).items():
             found[name, batch] = batch / seconds
     return found

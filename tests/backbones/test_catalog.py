@@ -46,7 +46,7 @@ def test_tokens_of_any_size(backbone):
     known = backbone.card
     layers = (-1, -2, -known.depth)
     with torch.no_grad():
-        for size in SIZES:
+        for size in SIZES if known.depth <= 12 else SIZES[:1]:
             tokens = backbone.tokens(torch.empty(2, 3, *size, device="meta"), layers=layers)
             assert len(tokens.layers) == 3
             assert tokens.cls.shape == (2, known.width)

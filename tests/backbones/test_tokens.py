@@ -126,7 +126,9 @@ def test_at_its_native_size_a_vit_is_timms():
     torch.testing.assert_close(tokens.patches.flatten(1, 2), expected[:, 1:], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["timm:resnet10t", "densenet121", "timm:test_convnext"])
+@pytest.mark.parametrize(
+    "name", ["timm:resnet10t", "timm:test_convnext", pytest.param("densenet121", marks=pytest.mark.slow)]
+)
 def test_a_cnn_is_timms(name):
     backbone = load_backbone(name, "random")
     x = images(1, 3, 64, 96)

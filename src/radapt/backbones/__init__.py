@@ -1,11 +1,16 @@
 """Encoders, their weights and their cards. A backbone turns images into tokens through one call, whatever its kind:
 `load_backbone("dinov2-s").tokens(images)`. The catalog and `resolve` need no torch; loading does."""
 
+from typing import TYPE_CHECKING
+
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.load import load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone as Backbone
 
 __all__ = [
     "CATALOG",

@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,21 +70,19 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_pickle(path: Path) -> Any:
-    # argparse.Namespace is a bag of plain values that DINO and MAE store beside their weights.
     zipped = zipfile.is_zipfile(path)
-    if not zipped and path.open("rb").read(2) == b"PK":
+    with path.open("rb") as file:
+        first = file.read(2)
+    if first == b"PK" and not zipped:
         raise _unreadable(path, "the archive breaks off")
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        # argparse.Namespace is a bag of plain values that DINO and MAE store beside their weights.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols and TorchScript; both end in an error below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        if foreign := re.search(r"GLOBAL ([\w.]+)|(REDUCE|BUILD|NEWOBJ|INST|OBJ)\b", str(error)):
-            what = f"It holds {foreign[1] or 'an object'}."
-            raise UsageError(
-                f"Weight file {path} holds more than tensors, and loading it could run code; radapt refuses it. "
-                "Save the tensors alone where the file comes from: torch.save(model.state_dict(), 'weights.pth'), or "
-                f"safetensors. {what}"
-            ) from error
+        if zipped or first[:1] == b"\x80":  # a whole pickle, of which torch's safe reader refuses a part
+            raise _unsafe(path, error) from error
         raise _unreadable(path, "it is no pickle of tensors") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         if "TorchScript" in str(error):
@@ -91,6 +90,16 @@ def _read_pickle(path: Path) -> Any:
                 f"Weight file {path} is a TorchScript archive, which holds code. Save its state_dict() instead."
             ) from error
         raise _unreadable(path, _first_line(error)) from error
+
+
+def _unsafe(path: Path, error: Exception) -> UsageError:
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = f" ({named[1]})" if named else ""
+    return UsageError(
+        f"Weight file {path} holds more than tensors{what}, and loading it could run code; "
+        "radapt refuses it. Save the tensors alone where the file comes from: "
+        "torch.save(model.state_dict(), 'weights.pth'), or safetensors."
+    )
 
 
 def _unreadable(path: Path, why: str) -> UsageError:

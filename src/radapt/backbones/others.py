@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from radapt.backbones.card import WeightCard
@@ -31,6 +32,7 @@ _TAGS = {
 _REFUSALS = (AttributeError, TypeError, AssertionError, RuntimeError, ValueError, LookupError)
 
 
+@lru_cache(maxsize=64)
 def timm_card(model: str) -> WeightCard:
     """The card of `timm:<model>` (with or without a tag). UsageError for an unknown model, with the nearest names."""
     import timm
