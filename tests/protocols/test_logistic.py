@@ -89,7 +89,7 @@ def test_no_answer_depends_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch
     y = (rng.random((90, 5)) < 0.5).astype(float)
     outcome = Outcome.of(y, 5)
     whole = fit_logistic(ArraySource(x), rows, outcome, GRID).predict(ArraySource(x), rows)
-    monkeypatch.setattr(table, "BLOCK", 7)
+    monkeypatch.setattr(table, "BLOCK_VALUES", 7 * 6)
     monkeypatch.setattr(logistic_grid, "_BATCH_VALUES", 90 * 4 * 2)
     monkeypatch.setattr(logistic_grid, "_DOUBLE_BYTES", 0)  # the table in float32
     monkeypatch.setattr(logistic_grid, "_LARGEST_ROTATION", 3)  # and not turned to its axes

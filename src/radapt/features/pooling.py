@@ -1,7 +1,7 @@
 """From rows per image to one vector per case: which columns and modalities, and what if one is missing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,9 @@ class Design:
         dropped = ~present.any(axis=0)
         indicated = ~present.all(axis=0) & ~dropped
         bare = cls(columns, modalities, dropped, indicated, np.zeros((0, _width(columns)), np.float32))
+        if presence.all():  # no gap anywhere, so the means need not be known
+            parts = 1 if modalities == "mean" else presence.shape[1]
+            return replace(bare, fill=np.zeros((parts, _width(columns)), np.float32))
         sums: np.ndarray | float = 0.0
         counts: np.ndarray | float = 0.0
         for part, values in bare._read(pooled, presence, rows):

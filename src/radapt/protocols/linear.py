@@ -10,10 +10,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.features import Segment, select
+from radapt.protocols.design_source import DesignSource
 from radapt.protocols.heads import Inputs, Schedule, train_heads
 from radapt.protocols.logistic import Grid, LogisticFamily, LogisticModels, c_values
 from radapt.protocols.outcome import ClassWeight, Outcome
-from radapt.protocols.problem import DesignSource, Problem
+from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Protocol
 from radapt.protocols.selection import Family, fit_chosen
 

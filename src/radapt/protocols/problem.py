@@ -10,7 +10,7 @@ from radapt.cohorts.config import Fractions
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError
 from radapt.features import Design, Features, Pooling, select
-from radapt.protocols.table import Source
+from radapt.protocols.design_source import DesignSource
 
 INNER_VAL = 0.2
 """Share of training patients that choices are made on when the cohort has no labelled val case."""
@@ -98,7 +98,7 @@ class Problem:
         drawn = draw_splits(self.labels[train], self.patients[train], blank, share, rng)
         return train[drawn == "train"], train[drawn == "val"]
 
-    def source(self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False) -> "DesignSource":
+    def source(self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False) -> DesignSource:
         """Vectors of cases: the CLS of the last `blocks` stored layers, with the last patch mean if asked.
 
         Slices and modalities are pooled; missing modalities are filled with what the training `rows` say.
@@ -112,22 +112,6 @@ class Problem:
         presence, any_column = self.features.presence, (slice(0, 1),)
         design = Design.fit(self.pooled, presence, rows, any_column, self.pooling.modalities)
         return design.notes(self.cohort.modalities)
-
-
-@dataclass(frozen=True, eq=False)
-class DesignSource(Source):
-    """Rows of pooled features through a fitted design."""
-
-    design: Design
-    pooled: np.ndarray
-    presence: np.ndarray
-
-    @property
-    def columns(self) -> int:
-        return self.design.width
-
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        return self.design.transform(self.pooled, self.presence, rows)
 
 
 def labelled(labels: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 2048
-"""Rows gathered at once: large enough for the matrix products, small beside the stored features."""
+BLOCK_VALUES = 1 << 20
+"""Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
 
 _CONSTANT = 1e-6  # relative to its mean: float32 cannot tell such a spread from none
 
@@ -42,8 +42,9 @@ def blocks(source: Source, rows: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
 
     The values lie in torch's own memory, because numpy's alignment varies and the last bit of a product with it.
     """
-    for start in range(0, len(rows), BLOCK):
-        place = slice(start, min(start + BLOCK, len(rows)))
+    step = max(1, BLOCK_VALUES // source.columns)
+    for start in range(0, len(rows), step):
+        place = slice(start, min(start + step, len(rows)))
         yield place, aligned(source.gather(rows[place]))
 
 
