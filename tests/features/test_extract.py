@@ -240,11 +240,14 @@ recipe, cache = Recipe.for_kind("other", size=16), Path(sys.argv[2])
 cohort = toy.write_cohort(Path(sys.argv[3]), cases=15)
 draw = random.Random(0)
 for attempt in range(6):
-    delay = draw.uniform(0.02, 0.3)
+    delay, calls = draw.uniform(0.02, 0.3), draw.randint(1, 4)
     child = os.fork()
     if child == 0:
-        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        extract(cohort, toy.ToyBackbone(), recipe=recipe, layers=(-2, -1), batch=4, cache=cache)
+        kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        if attempt % 2:  # at any point at all, or at a point that surely comes
+            threading.Timer(delay, kill).start()
+        backbone = toy.ToyBackbone(before=lambda call: attempt % 2 or call < calls or kill())
+        extract(cohort, backbone, recipe=recipe, layers=(-2, -1), batch=4, cache=cache)
         os._exit(0)
     print(os.waitpid(child, 0)[1])
 """
