@@ -1,16 +1,18 @@
 """Killed anywhere, the next run continues and ends with the same numbers."""
 
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_cohort, write_study
 
 from radapt.studies import Ledger
+from toy_study import write_cohort, write_study
 
 
 def command(study: Path, folder: Path) -> list[str]:
@@ -22,26 +24,34 @@ def numbers(run: Path) -> pd.DataFrame:
     return pd.read_parquet(run / "results.parquet").drop(columns="seconds")
 
 
+def kill_when(words: list[str], ready: Callable[[], bool], delay_s: float) -> bool:
+    """Start the command, kill it `delay_s` after `ready`; whether it was still going."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not ready():
+        time.sleep(0.002)
+    time.sleep(delay_s)
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
 def test_a_run_killed_at_random_points_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     study = write_study(tmp_path, [write_cohort(tmp_path / "discs")])
-    start = time.monotonic()
     subprocess.run(command(study, tmp_path / "calm"), check=True, capture_output=True)
-    whole_s = time.monotonic() - start
 
-    rng = np.random.default_rng(1)
-    kills = 0
-    for share in rng.uniform(0.4, 1.0, 4):
-        process = subprocess.Popen(
-            command(study, tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            process.wait(share * whole_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-    assert kills, "no run was still going when it was to be killed"
-    subprocess.run(command(study, tmp_path / "killed"), check=True, capture_output=True)
+    folder, rng = tmp_path / "killed", np.random.default_rng(1)
+
+    def found(pattern: str, count: int) -> Callable[[], bool]:
+        return lambda: len(list(folder.glob(pattern))) >= count
+
+    moments = [
+        found("run/plan.json", 1),  # about to extract
+        found("cache/features/*/*.f32", 1),  # while features are written
+        found("run/cells/*/*", 1),  # while a cell is written
+        found("run/cells/*/done.json", 2),  # between two backbones
+    ]
+    kills = [kill_when(command(study, folder), moment, rng.uniform(0, 0.1)) for moment in moments]
+    assert any(kills), "no run was still going when it was to be killed"
+    subprocess.run(command(study, folder), check=True, capture_output=True)
 
     calm, killed = tmp_path / "calm" / "run", tmp_path / "killed" / "run"
     pd.testing.assert_frame_equal(numbers(calm), numbers(killed), check_exact=True)

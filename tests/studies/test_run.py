@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_cohort, write_study
 
 from radapt.cohorts import load_cohort
 from radapt.errors import UsageError
 from radapt.studies import Ledger, Outcome, Settings, plan_study, read_study, run_study
 from radapt.studies.ledger import RESULT_COLUMNS
+from toy_study import write_cohort, write_study
 
 
 def run(study: Path, out: str = "run") -> Outcome:

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 
 from radapt.durable import write_text
 
 
 def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str = "discs") -> Path:
-    """Write cohort.yaml, cases.csv and `.npy` volumes (16, 16, 4); every third patient lacks the sequence `b`."""
+    """Write cohort.yaml, cases.csv and `.npy` volumes (16, 16, 5); every third patient lacks the sequence `b`."""
     rng = np.random.default_rng(seed)
     rows, grid = [], np.hypot(*np.mgrid[-8:8, -8:8])
     (folder / "images").mkdir(parents=True)
@@ -21,7 +20,7 @@ def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str =
         row["split"] = ["train", "train", "train", "val", "test", "elsewhere"][(patient // 2) % 6]
         row["site"] = "other" if row["split"] == "elsewhere" else "home"
         for sequence in ("a", "b"):
-            volume = rng.normal(100, 20, (16, 16, 4)) + 40 * ill * (grid < 4)[:, :, None]
+            volume = rng.normal(100, 20, (16, 16, 5)) + 40 * ill * (grid < 4)[:, :, None]
             path = f"images/{patient}-{sequence}.npy"
             np.save(folder / path, volume.astype(np.float32))
             row[f"image:{sequence}"] = "" if sequence == "b" and patient % 3 == 0 else path
@@ -32,10 +31,10 @@ def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str =
     return folder / "cohort.yaml"
 
 
-def write_study(folder: Path, cohorts: list[Path], **changes: object) -> Path:
+def write_study(folder: Path, paths: list[Path], **changes: object) -> Path:
     study = {
         "name": "toy",
-        "cohorts": [str(path) for path in cohorts],
+        "cohorts": [str(path) for path in paths],
         "backbones": [
             {"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"},
             {"name": "cnn", "as": "timm:test_resnet", "weights": "random", "dtype": "float32"},
@@ -46,8 +45,3 @@ def write_study(folder: Path, cohorts: list[Path], **changes: object) -> Path:
     } | changes
     write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
     return folder / "study.yaml"
-
-
-@pytest.fixture
-def cohort(tmp_path: Path) -> Path:
-    return write_cohort(tmp_path / "discs")

@@ -1,0 +1,8 @@
+"""What all tests share."""
+
+import os
+
+# Tests run side by side, one process per core; threads of each would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing may be fetched, and nothing may be read from the user's own cache of weights.
+os.environ["HF_HUB_OFFLINE"] = "1"
