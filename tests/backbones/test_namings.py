@@ -200,3 +200,63 @@ def test_weights_that_do_not_fit_are_refused_by_name(spoil, said, scatter, tiny_
         load(tiny_vit(), state)
     assert said in str(caught.value)
     assert "a.pth" in str(caught.value)
+
+
+def tiny_dinov3() -> torch.nn.Module:
+    import timm
+
+    return timm.create_model("vit_small_patch16_dinov3", num_classes=0, embed_dim=64, depth=2, num_heads=2).eval()
+
+
+def test_dinov3_from_transformers_names_gives_transformers_tokens(scatter):
+    config = DINOv3ViTConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256, patch_size=16,
+        num_register_tokens=4,
+    )  # fmt: skip
+    model, module = scatter(DINOv3ViTModel(config)).eval(), tiny_dinov3()
+    with torch.no_grad():
+        for layer in model.model.layer:  # the released weights have no bias here, and timm's module no place for one
+            layer.attention.q_proj.bias.zero_()
+            layer.attention.v_proj.bias.zero_()
+        load(module, {key.removeprefix("model."): value for key, value in model.state_dict().items()}, "rope")
+        x = torch.randn(1, 3, 64, 96)
+        expected = model(pixel_values=x).last_hidden_state
+        tokens = encoder_of(module, "rope")(module, x, [1])[0]
+    torch.testing.assert_close(tokens.cls, expected[:, 0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tokens.patches.flatten(1, 2), expected[:, 5:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.1])
+def test_official_dinov3_names_and_a_bias_that_must_be_zero(bias, scatter):
+    origin, target = scatter(tiny_dinov3()), tiny_dinov3()
+    state = {}
+    for key, value in origin.state_dict().items():
+        key = re.sub(r"\.gamma_([12])$", r".ls\1.gamma", key).replace("reg_token", "storage_tokens")
+        state[key] = value
+    for index in range(2):
+        state[f"blocks.{index}.attn.qkv.bias"] = torch.full((192,), bias)
+        state[f"blocks.{index}.attn.qkv.bias_mask"] = torch.full((192,), float("nan"))
+    state |= {"rope_embed.periods": torch.ones(8), "mask_token": torch.zeros(1, 64)}
+    if bias:
+        with pytest.raises(UsageError, match=r"Left over: blocks.0.attn.qkv.bias"):
+            load(target, state, "rope")
+        return
+    assert "official DINOv3" in " ".join(load(target, state, "rope"))
+    for left, right in zip(origin.parameters(), target.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_official_sam_names(scatter):
+    import timm
+
+    def sam() -> torch.nn.Module:
+        return timm.create_model("samvit_base_patch16", num_classes=0, embed_dim=24, depth=2, num_heads=2, img_size=64)
+
+    origin, target = scatter(sam()), sam()
+    state = {
+        "image_encoder." + re.sub(r"mlp\.fc([12])", r"mlp.lin\1", key): value
+        for key, value in origin.state_dict().items()
+    }
+    load(target, state | {"mask_decoder.x": torch.zeros(1), "prompt_encoder.y": torch.zeros(1)}, "own")
+    for left, right in zip(origin.parameters(), target.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
