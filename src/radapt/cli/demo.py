@@ -16,8 +16,8 @@ backbones:
   - {{name: "timm:resnet18", weights: random}}
 protocols: [{protocols}]
 image:
-  size: {size}           # side in pixels
-  slices: {{count: {slices}}}  # evenly spaced through each volume
+  size: {size}              # side in pixels
+  slices: {{count: {slices}}}   # evenly spaced through each volume
 seeds: [0]
 """
 
@@ -26,7 +26,7 @@ _PROTOCOLS = ("knn", "linear", "logistic")
 
 def demo(
     out: Path = typer.Option(Path("demo"), help="The folder to write everything to."),
-    patients: int = typer.Option(150, min=30, help="Synthetic patients of hospital A; hospital B has a third as many."),
+    patients: int = typer.Option(210, min=30, help="Synthetic patients of hospital A; hospital B has a third as many."),
     seed: int = typer.Option(0, min=0, help="Seed of the patients and of their splits."),
     size: int = typer.Option(96, min=32, help="Side of the images the encoder sees, in pixels."),
     slices: int = typer.Option(10, min=1, help="Slices used of each volume."),
@@ -67,7 +67,7 @@ def _cohort(out: Path, patients: int, seed: int) -> Path:
     """Patients written as BIDS, then scanned like any other folder; hospital B becomes a test set of its own."""
     import os
 
-    from radapt.cohorts import ScanOptions, scan, write_cohort
+    from radapt.cohorts import Fractions, ScanOptions, scan, write_cohort
     from radapt.cohorts.summary import summary
     from radapt.phantom import write_bids
     from radapt.progress import progress
@@ -82,7 +82,13 @@ def _cohort(out: Path, patients: int, seed: int) -> Path:
             out / "patients", patients=patients, external=external, seed=seed, workers=workers, advance=advance
         )
     options = ScanOptions(
-        name="phantom", kind="mri", label=("subtype",), site="hospital", external=("B=external",), seed=seed
+        name="phantom",
+        kind="mri",
+        label=("subtype",),
+        site="hospital",
+        external=("B=external",),
+        seed=seed,
+        fractions=Fractions(val=0.15, test=0.25),
     )
     with _step("Scanning them into a cohort"):
         draft = scan(bids, "bids", options)

@@ -1,0 +1,41 @@
+"""The demo: the whole way on a few synthetic patients, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from radapt.cli import main
+
+
+def call(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_report_and_once_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ("demo", "--out", tmp_path / "demo", "--patients", 30, "--slices", 2, "--size", 32, "--device", "cpu")
+    assert call(*few) == 0
+    said = capsys.readouterr().out
+    assert "SYNTHETIC" in said
+    assert "RANDOM weights" in said
+    report = Path(said.strip().splitlines()[-1].removeprefix("Report: "))
+    assert report == tmp_path / "demo" / "run" / "report.html"
+    assert report.is_file()
+    assert "3 cells finished now" in said
+    study = tmp_path / "demo" / "study.yaml"
+    study.write_text(study.read_text().replace("[knn, linear, logistic]", "[knn, logistic]"))
+    assert call(*few) == 0
+    assert "0 cells finished now, 2 were finished before" in capsys.readouterr().out
+    assert call(*few, "--seed", 1) == 2
+    assert "Name another folder" in capsys.readouterr().err
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "patients" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("keep me")
+    assert call("demo", "--out", tmp_path) == 2
+    assert "no phantom" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == [mine.parent, mine]
