@@ -10,7 +10,7 @@ from radapt.durable import write_text
 
 
 def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str = "discs") -> Path:
-    """Write cohort.yaml, cases.csv and `.npy` volumes (16, 16, 5); every third patient lacks the sequence `b`."""
+    """Write cohort.yaml, cases.csv and `.npy` volumes (5, 16, 16); every third patient lacks the sequence `b`."""
     rng = np.random.default_rng(seed)
     rows, grid = [], np.hypot(*np.mgrid[-8:8, -8:8])
     (folder / "images").mkdir(parents=True)
@@ -20,7 +20,7 @@ def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str =
         row["split"] = ["train", "train", "train", "val", "test", "elsewhere"][(patient // 2) % 6]
         row["site"] = "other" if row["split"] == "elsewhere" else "home"
         for sequence in ("a", "b"):
-            volume = rng.normal(100, 20, (16, 16, 5)) + 40 * ill * (grid < 4)[:, :, None]
+            volume = rng.normal(100, 20, (5, 16, 16)) + 40 * ill * (grid < 4)
             path = f"images/{patient}-{sequence}.npy"
             np.save(folder / path, volume.astype(np.float32))
             row[f"image:{sequence}"] = "" if sequence == "b" and patient % 3 == 0 else path

@@ -89,6 +89,7 @@ def test_the_split_of_every_case_is_written_down(finished: Path) -> None:
     table = pd.read_parquet(finished / "run" / "cohorts" / "discs" / "cases.parquet")
     assert list(table["split"]) == [case.split for case in load_cohort(finished / "discs" / "cohort.yaml")]
     facts = json.loads((finished / "run" / "cohorts" / "discs" / "cohort.json").read_text())
+    assert facts["slices_per_image"] == {"min": 5, "median": 5.0, "max": 5}
     assert facts["splits"]["test"]["missing"] == {"a": 0, "b": int((~table["has:b"][table["split"] == "test"]).sum())}
 
 

@@ -54,8 +54,11 @@ def write_environment(folder: Path, settings: "Settings", device: str) -> None:
     write_json(folder / "environment.json", facts)
 
 
-def write_cohort_facts(folder: Path, prepared: "Prepared") -> None:
-    """Write `cohorts/<name>/cohort.json` and `cases.parquet`, the latter with the split every case is in."""
+def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | None = None) -> None:
+    """Write `cohorts/<name>/cohort.json` and `cases.parquet`, the latter with the split every case is in.
+
+    `slices` (N, M) counts those of every image, 0 for a missing one; known once features are there.
+    """
     cohort = prepared.cohort
     place = folder / "cohorts" / slug(cohort.name)
     patients = set(cohort.patients)
@@ -75,6 +78,9 @@ def write_cohort_facts(folder: Path, prepared: "Prepared") -> None:
         "splits": {split: _split_facts(cohort, split) for split in ("train", "val", *cohort.test_sets)},
         "sites": _counts([case.site or "" for case in cohort]),
     }
+    if slices is not None and (counts := slices[slices > 0]).size:
+        middle = float(np.median(counts))
+        facts["slices_per_image"] = {"min": int(counts.min()), "median": middle, "max": int(counts.max())}
     write_parquet(place / "cases.parquet", case_table(cohort))
     write_json(place / "cohort.json", facts)
 

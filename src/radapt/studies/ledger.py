@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,11 @@ class Ledger:
     def is_done(self, cell_id: str) -> bool:
         return (self.cell(cell_id) / "done.json").is_file()
 
-    def write_plan(self, study: str, cells: list[str], failures: Iterable[Mapping[str, str]] = ()) -> None:
-        """Write what is planned; `failures` {what, reason} could not be, and a report must not hide them."""
+    def write_plan(
+        self, study: str, cells: Sequence[Mapping[str, Any]], failures: Iterable[Mapping[str, str]] = ()
+    ) -> None:
+        """Write what is planned, cells with id and names; `failures` {what, reason} could not be, and a report must
+        not hide them."""
         write_text(self.folder / "study.yaml", study)
         write_json(self.folder / "plan.json", {"cells": cells, "failures": list(failures)})
 

@@ -66,7 +66,8 @@ class _Run:
         cells, folder = self.plan.cells, self.ledger.folder
         ids = [cell.id for cell in cells]
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
-        self.ledger.write_plan(self.plan.study.resolved(), ids, map(asdict, self.plan.failures))
+        named = [{name: cell.facts[name] for name in ("id", "cohort", "backbone", "label", "seed")} for cell in cells]
+        self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures))
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
             write_backbone_facts(folder, encoder)
             write_environment(folder, self.settings, encoder.device)
@@ -77,8 +78,7 @@ class _Run:
 
     def _one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
         backbone = self._backbone(encoder)
-        for prepared, group in groupby(cells, key=lambda cell: cell.prepared):
-            write_cohort_facts(self.ledger.folder, prepared)
+        for _, group in groupby(cells, key=lambda cell: cell.prepared):
             pending = [cell for cell in group if not self.ledger.is_done(cell.id)]
             if pending:
                 self._one_group(backbone, pending)
@@ -106,11 +106,13 @@ class _Run:
         from radapt.features import extract
 
         prepared = pending[0].prepared
+        write_cohort_facts(self.ledger.folder, prepared)
         try:
             features = extract(
                 prepared.cohort, backbone, recipe=prepared.recipe, cache=self.settings.cache,
                 progress=self.settings.progress,
             )  # fmt: skip
+            write_cohort_facts(self.ledger.folder, prepared, features.counts)
             self._pictures(backbone, pending[0])
         except Exception as error:  # one group's fault, of whatever kind, must not stop the others
             for cell in pending:
