@@ -3,6 +3,7 @@
 import typer
 
 from radapt import __version__
+from radapt.cli.backbones import backbones
 from radapt.cli.check import check
 from radapt.cli.demo import demo
 from radapt.cli.embed import embed
@@ -34,5 +35,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for verb in (demo, scan, check, embed, run, report):
+for verb in (demo, scan, check, backbones, embed, run, report):
     app.command()(verb)
