@@ -81,6 +81,8 @@ def test_val_is_answered_by_a_model_that_has_not_learned_it(name: str, features_
     val = np.flatnonzero(splits == "val")
     blind = (fitted.predict_val(val).argmax(1) == features.cohort.labels[val]).mean()
     assert blind < 0.75
+    told = evaluate(features, make(name), resamples=0).predictions.query("split == 'val'")
+    assert ((told["p_k1"] > 0.5) == (told["truth"] == "k1")).mean() < 0.75
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -165,6 +167,13 @@ def test_too_little_to_learn_or_judge_is_refused(name: str, case: str, features_
     with pytest.raises(DataError, match=message) as error:
         evaluate(features_of(np.asarray(labels), np.asarray(splits)), name)
     assert "'toy'" in str(error.value)
+
+
+def test_a_cohort_without_labels_is_refused(features_of: Any) -> None:
+    features = features_of(np.array([0, 1, 0, 1]), np.array(["train", "train", "val", "test"]))
+    bare = replace(features.cohort, classes=())
+    with pytest.raises(UsageError, match="label:<finding>"):
+        evaluate(replace(features, cohort=bare), "knn")
 
 
 def test_findings_without_both_answers_are_refused(features_of: Any) -> None:

@@ -52,9 +52,10 @@ def evaluate(
     if isinstance(protocol, Protocol) and options:
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
+    problem = Problem.of(features, pooling)
     _check_tests(features.cohort)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    fitted = ready.fit(Problem.of(features, pooling), fitting)
+    fitted = ready.fit(problem, fitting)
     splits = [word for word in ("val", *features.cohort.test_sets) if (features.cohort.splits == word).any()]
     found = [_judge(features.cohort, fitted, split, scoring, resamples) for split in splits]
     predictions = pd.concat([table for table, _ in found], ignore_index=True)

@@ -90,6 +90,7 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
         "cases": {"train": len(train), "val": len(val), "refit": len(both)},
         "val": "the cohort's" if len(problem.rows("val")) else "drawn by patient inside train",
         "notes": list(dict.fromkeys([*refitted.notes(), *problem.notes(both), *_val_notes(found)])),
+        "notes_before_refit": list(models.notes()),
     }
     return Fitted(refitted.pick(0), models.pick(number), chosen)
 
@@ -130,6 +131,7 @@ def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.ra
         "cases": {"train": len(train), "val": 0, "refit": len(train)},
         "val": "none",
         "notes": list(dict.fromkeys([*models.notes(), *problem.notes(train)])),
+        "notes_before_refit": [],
     }
     return Fitted(models.pick(0), models.pick(0), chosen)
 
