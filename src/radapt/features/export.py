@@ -85,5 +85,5 @@ def _truth(cohort: Cohort) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    named = {name: version(name) for name in ("torch", "timm", "transformers", "monai", "numpy")}
+    named = {name: version(name) for name in ("torch", "timm", "transformers", "nibabel", "pydicom", "numpy")}
     return {"radapt": __version__, "python": platform.python_version(), **named}
