@@ -85,7 +85,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def kept_of_encoder(cohort: Cohort, backbone: "Backbone", folder: Path, size: int) -> list[float]:
     """Encoder seconds ÷ extraction seconds with every slice cached and nothing stored, a few times in turn."""
-    recipe = Recipe.for_kind("mri", size=size, every=2)
+    recipe = Recipe.for_kind("mri", size=size, every=5)
     ratios = []
     for _ in range(ROUNDS + 1):
         shutil.rmtree(folder / "features", ignore_errors=True)
