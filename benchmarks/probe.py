@@ -121,7 +121,15 @@ def probe(folder: Path, cases: int) -> None:
     features = Features(cohort, "none", "none", "float32", LAYERS, segments, {"cases": cases}, keys, store)
     features.pooled()
     spent, _ = seconds(lambda: evaluate(features, "linear", resamples=0))
-    print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(spent, peak_mb())
+
+
+def peak_mb() -> float:
+    """Peak memory of this process. `ru_maxrss` counts what the parent held when it started us; VmHWM does not."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return float(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def probed_alone(cases: int) -> tuple[float, float]:
