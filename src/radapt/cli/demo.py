@@ -26,7 +26,7 @@ _PROTOCOLS = ("knn", "linear", "logistic")
 
 def demo(
     out: Path = typer.Option(Path("demo"), help="The folder to write everything to."),
-    patients: int = typer.Option(210, min=30, help="Synthetic patients of hospital A; hospital B has a third as many."),
+    patients: int = typer.Option(180, min=30, help="Synthetic patients of hospital A; hospital B has a third as many."),
     seed: int = typer.Option(0, min=0, help="Seed of the patients and of their splits."),
     size: int = typer.Option(96, min=32, help="Side of the images the encoder sees, in pixels."),
     slices: int = typer.Option(10, min=1, help="Slices used of each volume."),
