@@ -76,7 +76,7 @@ def _create(card: WeightCard) -> nn.Module:
     kind, _, model = card.architecture.partition(":")
     options = dict(card.options)
     if kind == "transformers":
-        from radapt.backbones.huggingface import transformers_module
+        from radapt.backbones.transformers_models import transformers_module
 
         module = transformers_module(options)
     elif kind == "vit":

@@ -130,7 +130,7 @@ def encoder_of(module: nn.Module, recipe: str) -> Encoder:
     if type(module) is VisionTransformer and type(module.patch_embed) is PatchEmbed and recipe in RECIPES:
         return PlainViT(recipe)
     if type(module).__module__.startswith("transformers."):
-        from radapt.backbones.huggingface import TransformersEncoder
+        from radapt.backbones.transformers_models import TransformersEncoder
 
         return TransformersEncoder()
     return Intermediates()

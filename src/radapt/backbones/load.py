@@ -78,7 +78,7 @@ def _from_file(name: str, known: WeightCard, path: Path) -> "tuple[torch.nn.Modu
 
     state, notes = read_state(path)
     if known.architecture == "transformers":
-        from radapt.backbones.huggingface import load_transformers
+        from radapt.backbones.transformers_models import load_transformers
 
         module, more = load_transformers(known, state, str(path))
         return module, (*notes, *more)

@@ -1,0 +1,106 @@
+"""Encoders that run as transformers builds them: their module, their weights and their tokens."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from radapt.backbones.card import WeightCard
+from radapt.backbones.files import State
+from radapt.backbones.tokens import LayerTokens
+from radapt.errors import UsageError
+
+_NORMS = ("layernorm", "norm", "post_layernorm", "layer_norm")
+
+
+def transformers_module(options: dict[str, Any]) -> nn.Module:
+    """The encoder that transformers builds from a card's `config` option, without weights."""
+    from transformers import AutoModel
+
+    return AutoModel.from_config(_config(options))
+
+
+def load_transformers(card: WeightCard, state: State, what: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """The encoder with `state`, whose names on disk transformers translates; strict as everywhere."""
+    config = _config(dict(card.options))
+    with torch.device("meta"):
+        kind: Any = type(transformers_module(dict(card.options)))
+    module, info = kind.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    wrong = sorted(str(key) for key in info["mismatched_keys"])
+    if missing or wrong:
+        listed = ", ".join([*missing, *wrong][:6])
+        raise UsageError(f"The weights in {what} do not fit {card.name}: missing or of another shape: {listed}.")
+    over = sorted(info["unexpected_keys"])
+    notes = (f"left out, not part of the encoder: {', '.join(over[:6])} ({len(over)} in all)",) if over else ()
+    return module.eval(), notes
+
+
+def _config(options: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    config = json.loads(options["config"])
+    try:
+        return AutoConfig.for_model(config.pop("model_type"), **config)
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"transformers has no encoder for this repository: {error}") from error
+
+
+class TransformersEncoder:
+    """Any image encoder of transformers that gives its hidden states.
+
+    A sequence with more tokens than patches starts with CLS; else cls is the mean of the patches. The last layer is
+    transformers' own output; earlier layers of the same width get the model's final norm, as in the catalog.
+    """
+
+    def widths(self, module: Any) -> tuple[int, ...]:
+        config = module.config
+        stages = getattr(config, "hidden_sizes", None)
+        if stages and not hasattr(config, "num_attention_heads"):
+            return tuple(stages)
+        if getattr(config, "depths", None):
+            return tuple(config.embed_dim * 2 ** min(i + 1, len(config.depths) - 1) for i in range(len(config.depths)))
+        return (config.hidden_size,) * config.num_hidden_layers
+
+    def __call__(self, module: Any, images: torch.Tensor, layers: Sequence[int]) -> list[LayerTokens]:
+        import inspect
+
+        more = {}
+        if "interpolate_pos_encoding" in inspect.signature(module.forward).parameters:
+            more["interpolate_pos_encoding"] = True
+        output = module(pixel_values=images, output_hidden_states=True, **more)
+        depth = len(self.widths(module))
+        states = list(output.hidden_states[-depth:])
+        norm = next((getattr(module, name) for name in _NORMS if hasattr(module, name)), None)
+        return [self._tokens(module, images, states, output.last_hidden_state, norm, index) for index in layers]
+
+    def _tokens(
+        self, module: Any, images: torch.Tensor, states: list[torch.Tensor], last: torch.Tensor, norm: Any, index: int
+    ) -> LayerTokens:
+        state = states[index]
+        size = tuple(state.shape[2:]) if state.ndim == 4 else None
+        if index == len(states) - 1:
+            state = last
+        elif state.ndim == 3 and norm is not None and state.shape[-1] == last.shape[-1]:
+            state = norm(state)
+        if state.ndim == 4:
+            patches = state.permute(0, 2, 3, 1).float()  # (B, D, h, w) -> (B, h, w, D)
+            return LayerTokens(patches.mean((1, 2)), patches)
+        height, width = size or self._grid(module, images, state.shape[1])
+        ahead = state.shape[1] - height * width
+        patches = state[:, ahead:].unflatten(1, (height, width)).float()  # (B, R + h·w, D) -> (B, h, w, D)
+        return LayerTokens(state[:, 0].float() if ahead else patches.mean((1, 2)), patches)
+
+    def _grid(self, module: Any, images: torch.Tensor, count: int) -> tuple[int, int]:
+        patch = side_of(module.config.patch_size)
+        height, width = images.shape[2] // patch, images.shape[3] // patch
+        while height * width > count:  # a pyramid: every stage halves the sides
+            height, width = (height + 1) // 2, (width + 1) // 2
+        return height, width
+
+
+def side_of(value: Any) -> int:
+    """The side of a square that configurations write as a number or as a pair."""
+    return int(value[0] if isinstance(value, list | tuple) else value)
