@@ -123,6 +123,12 @@ def test_array_entries_need_the_file_only(tmp_path: Path) -> None:
     assert (location.array, location.index) == ("x", 99)
 
 
+def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> None:
+    cohort = load_cohort(write(tmp_path, "case,image,label,,\na,a1.png,ill,,\nb,a2.png,healthy, ,\n"))
+    assert [case.case for case in cohort.cases] == ["a", "b"]
+    assert not cohort.cases[0].metadata
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     table = (
         "case,patient,split,image,label\n"
@@ -157,6 +163,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str, int | None]] = {
     "prefix not known": ("case,image,finding:mass\na,a1.png,1\n", "unknown-column", 1),
     "no name behind the colon": ("case,image:\na,a1.png\n", "unknown-column", 1),
     "column without a name": (",case,image\n0,a,a1.png\n", "unnamed-column", 1),
+    "value without a name": ("case,image,\na,a1.png,\nb,a2.png,7\n", "unnamed-column", 1),
     "column twice": ("case,image,age,age\na,a1.png,1,1\n", "duplicate-column", 1),
     "both kinds of image": ("case,image,image:t1\na,a1.png,a2.png\n", "mixed-images", 1),
     "both kinds of label": ("case,image,label,label:mass\na,a1.png,ill,1\n", "mixed-labels", 1),

@@ -117,7 +117,8 @@ def build_nih(root: Path) -> Path:
         lines.append(f"{at:08d}_000.png,{found[at % 4]},0,{at // 2},50,F,PA")
         if at != 15:
             touch(root / f"images_{at // 8 + 1:03d}" / "images" / f"{at:08d}_000.jpg")
-    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(lines))
+    # The first release ends every line, the header too, with a comma.
+    (root / "Data_Entry_2017_v2020.csv").write_text("".join(f"{line},\n" for line in lines))
     (root / "train_val_list.txt").write_text("\n".join(f"{at:08d}_000.png" for at in range(12)))
     (root / "test_list.txt").write_text("\n".join(f"{at:08d}_000.png" for at in range(12, 16)))
     return root
@@ -329,6 +330,8 @@ BAD_NPZ: dict[str, Callable[[Path], object]] = {
     "other lengths": lambda path: np.savez(path, train_images=np.zeros((3, 2, 2)), train_labels=np.zeros((2, 1))),
     "no number": lambda path: npz(path, np.array([["a"], ["b"]])),
     "negative": lambda path: npz(path, np.array([[-1], [1]])),
+    "no label": lambda path: npz(path, np.array([[np.nan], [1.0]])),
+    "half a class": lambda path: npz(path, np.array([[0.5], [1.0]])),
     "not 0 or 1": lambda path: npz(path, np.array([[0, 2], [1, 1]])),
     "truncated": lambda path: path.write_bytes(npz(path, np.zeros((9, 1))).read_bytes()[:-40]),
     "no zip": lambda path: path.write_bytes(b"nothing"),
@@ -341,6 +344,21 @@ def test_bad_npz(name: str, tmp_path: Path) -> None:
     BAD_NPZ[name](tmp_path / "x.npz")
     with pytest.raises(DataError, match=r"x\.npz"):
         scan(tmp_path / "x.npz", "medmnist")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more"], ids=["empty", "truncated"])
+def test_a_broken_npz_is_called_so_whatever_the_layout(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.npz.* breaks off"):
+        scan(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("width", [(), (1,), (3,)])
+def test_a_split_of_medmnist_may_be_empty(width: tuple[int, ...], tmp_path: Path) -> None:
+    arrays = {"train_images": np.zeros((4, 2, 2)), "train_labels": np.resize([0, 1], (4, *width))}
+    arrays |= {"val_images": np.zeros((0, 2, 2)), "val_labels": np.zeros((0, *width), int)}
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
+    assert set(scan(tmp_path / "x.npz").table["split"]) == {"train"}
 
 
 # ---- msd and nnunet

@@ -84,6 +84,7 @@ def _decode(path: Path, problems: list[Problem]) -> str | None:
 def _assemble(
     path: Path, delimiter: str, records: list[list[str]], lines: list[int], problems: list[Problem]
 ) -> Sheet | None:
+    records = _without_blank_columns(records)
     header = [name.strip() for name in records[0]]
     if len(header) == 1 and delimiter == "," and any(mark in header[0] for mark in ";\t"):
         fix = "Save it with commas; a table with tabs may be called .tsv."
@@ -103,6 +104,21 @@ def _assemble(
     shared: dict[str, str] = {}
     cells = [[shared.setdefault(records[row][at], records[row][at]) for row in good] for at in range(width)]
     return Sheet(path, dict(zip(header, cells, strict=True)), [lines[row] for row in good])
+
+
+def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
+    """Records without the columns that have neither a name nor a value, which a comma at every line's end
+    makes.
+    """
+    width = len(records[0])
+    nameless = [at for at, name in enumerate(records[0]) if not name.strip()]
+    blank = {at for at in nameless if not any(at < len(record) and record[at].strip() for record in records)}
+    if not blank:
+        return records
+    return [
+        [cell for at, cell in enumerate(record) if at not in blank] if len(record) == width else record
+        for record in records
+    ]
 
 
 def _names_are_sound(path: Path, header: list[str], problems: list[Problem]) -> bool:

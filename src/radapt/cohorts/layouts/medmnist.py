@@ -16,6 +16,7 @@ from radapt.cohorts.layouts.medmnist_facts import FACTS, Facts
 from radapt.errors import DataError
 
 _SPLITS = ("train", "val", "test")
+_MOST_CLASSES = 10**4
 _MOST_LABELS = 10**8  # values; a header that claims more is not a label array
 
 
@@ -89,10 +90,12 @@ def _label(draft: CohortDraft, labels: np.ndarray, facts: Facts | None, path: Pa
         for at, name in enumerate(names):
             draft.table[f"label:{name}"] = np.where(labels[:, at] == 1, "1", "0").astype(object)
         return
-    found = labels[:, 0].astype(np.int64)
+    given = labels[:, 0]
+    wrong = given[~((given >= 0) & (given < _MOST_CLASSES) & (given % 1 == 0))]
+    if len(wrong):
+        raise DataError(f"{path}: labels must be whole numbers from 0 up, found {wrong[0]}.")
+    found = given.astype(np.int64)
     top = int(found.max(initial=0))
-    if found.min(initial=0) < 0 or top >= 10**4 or (found != labels[:, 0]).any():
-        raise DataError(f"{path}: labels must be whole numbers from 0 up, found {labels.min()} to {labels.max()}.")
     names = facts.names if facts and top < len(facts.names) else tuple(str(at) for at in range(max(top + 1, 2)))
     draft.table["label"] = np.asarray(names, dtype=object)[found]
     draft.classes, draft.ordered = names, bool(facts and facts.ordered)
@@ -132,4 +135,4 @@ def _labels(path: Path, array: str) -> np.ndarray:
         raise DataError(f"{path}: array {array} cannot be read: {error}. Fetch the file again.") from error
     if found.dtype.kind not in "biuf":
         raise DataError(f"{path}: array {array} is of type {found.dtype}, expected numbers.")
-    return found.reshape(len(found), -1)
+    return found[:, None] if found.ndim == 1 else found

@@ -1,6 +1,7 @@
 """Every layout radapt knows, and which one a folder is."""
 
 from pathlib import Path
+from zipfile import is_zipfile
 
 from radapt.cohorts.layouts import bids, dicom, folders, medmnist, msd, nih, nnunet, table
 from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
@@ -63,6 +64,8 @@ def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, P
 
 def _seen(root: Path) -> str:
     if root.is_file():
+        if root.suffix.lower() == ".npz" and not is_zipfile(root):
+            return "It is not a whole .npz file: it is empty or breaks off. Fetch it again."
         return f"It is a single file of type {''.join(root.suffixes) or 'unknown'}."
     folders, files = [path.name for path in folders_in(root)], [path.name for path in files_in(root)]
     if not folders and not files:
