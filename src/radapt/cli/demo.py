@@ -92,7 +92,8 @@ def _cohort(out: Path, patients: int, seed: int) -> Path:
     )
     with _step("Scanning them into a cohort"):
         draft = scan(bids, "bids", options)
-        draft.source = {"title": "SYNTHETIC brain tumours (radapt phantom)", "licence": "CC0-1.0", "seed": str(seed)}
+        title = "SYNTHETIC brain tumours (radapt phantom)"
+        draft.source = {"title": title, "licence": "CC0-1.0", "seed": str(seed), **draft.source}
         cohort, _ = write_cohort(draft, out / "cohort.yaml")
         typer.echo(summary(draft))
     return cohort

@@ -215,3 +215,5 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
         np.random.default_rng(options.seed),
     )
     draft.notes.append(f"Splits are drawn by patient from seed {options.seed}.")
+    shares = f"val {options.fractions.val:g}, test {options.fractions.test:g}"
+    draft.source = {**draft.source, "splits": f"drawn by patient, seed {options.seed}, {shares}"}
