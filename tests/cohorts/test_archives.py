@@ -1,5 +1,6 @@
 """Archives: every kind is unpacked once and whole; what could do harm is refused and leaves nothing behind."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -92,6 +93,21 @@ def flip_name(raw: bytes) -> bytes:
     return raw.replace(b"top/ill/d.png", b"top/ill/d.pnq", 1)
 
 
+def damage_a_header(raw: bytes) -> bytes:
+    """Break the header of the last file: readers of tar take one that they cannot read for the end."""
+    return raw.replace(b"top/ill/d.png", b"top/ill/d.pnq", 1)
+
+
+def damage_what_is_packed(raw: bytes) -> bytes:
+    return raw[:-40] + bytes(byte ^ 0x55 for byte in raw[-40:-20]) + raw[-20:]
+
+
+def repacked(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    path.write_bytes(gzip.compress(change(make_tar(path.with_name("y.tar")).read_bytes())))
+    path.with_name("y.tar").unlink()
+    return path
+
+
 def changed(path: Path, change: Callable[[bytes], bytes]) -> Path:
     path.write_bytes(change(path.read_bytes()))
     return path
@@ -119,6 +135,12 @@ HARM: dict[str, tuple[Callable[[Path], Path], str]] = {
     "tar pipe": (lambda at: make_tar(at / "x.tar", FILES, special(tarfile.FIFOTYPE)), "device"),
     "tar bomb": (lambda at: make_tar(at / "x.tar.gz", {"zeros": bytes(80 << 20)}), "bomb"),
     "tar truncated": (lambda at: changed(make_tar(at / "x.tar.gz"), lambda raw: raw[: len(raw) // 2]), "broken"),
+    "tar header damaged": (lambda at: changed(make_tar(at / "x.tar"), damage_a_header), "broken"),
+    "tar.gz header damaged": (lambda at: repacked(at / "x.tar.gz", damage_a_header), "broken"),
+    "tar.gz corrupt": (lambda at: changed(make_tar(at / "x.tar.gz"), damage_what_is_packed), "broken"),
+    "tgz of other checksum": (lambda at: changed(make_tar(at / "x.tgz"), lambda raw: raw[:-8] + bytes(8)), "broken"),
+    "tar.xz corrupt": (lambda at: changed(make_tar(at / "x.tar.xz"), damage_what_is_packed), "broken"),
+    "tar cut between files": (lambda at: changed(make_tar(at / "x.tar"), lambda raw: raw[:2048]), "broken"),
     "tar of noise": (lambda at: changed(make_tar(at / "x.tar.gz"), lambda raw: b"noise" * 99), "broken"),
 }  # fmt: skip
 

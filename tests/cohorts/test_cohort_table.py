@@ -129,6 +129,12 @@ def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> None:
     assert not cohort.cases[0].metadata
 
 
+def test_blanks_around_commas_are_no_part_of_a_path(tmp_path: Path) -> None:
+    (tmp_path / " b1.png").touch()
+    cohort = load_cohort(write(tmp_path, "case , image , label\na , a1.png , ill\nb, b1.png,healthy\n"))
+    assert [case.images["image"].path.name for case in cohort.cases] == ["a1.png", " b1.png"]
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     table = (
         "case,patient,split,image,label\n"
@@ -216,6 +222,7 @@ def test_bad_table(tmp_path: Path, name: str) -> None:
 
 WARNINGS = {
     "one-class test": (HEAD + ROW + "c,b1.png,ill,test\n", "one-class"),
+    "no test set": ("case,image,split,label\na,a1.png,train,ill\nb,a2.png,train,healthy\n", "no-test"),
     "class nowhere": ("case,image,split\na,a1.png,train\nb,a2.png,train\n", "no-labels"),
     "patient under another name": ("case,image,subject_id\na,a1.png,1\nb,a2.png,1\n", "patient-column"),
     "image of two cases": (HEAD + ROW + "c,a1.png,ill,train\n", "shared-image"),

@@ -556,6 +556,27 @@ def test_dicom_in_class_folders_is_a_folder_of_classes(tmp_path: Path) -> None:
     assert list(matching(tmp_path)) == ["folders"]
 
 
+def test_dicom_in_class_folders_keeps_patients_together(tmp_path: Path) -> None:
+    for at in range(12):
+        path = tmp_path / "data" / ("ill", "well")[at % 2] / f"{at}.dcm"
+        write_dicom(path, at // 2, generate_uid(), generate_uid(), "DX", "Chest", 1)
+    (tmp_path / "data" / "ill" / "x.dcm").write_bytes(bytes(128) + b"DICM and no more")
+    table = scan(tmp_path / "data").table
+    for _, rows in table[table["case"] != "x"].groupby("patient"):
+        assert len(rows) == 2
+        assert rows["split"].nunique() == 1
+    assert not table["patient"].str.contains("MRN|Smith").any()
+
+
+def test_one_patient_for_all_dicom_files_is_no_patient(tmp_path: Path) -> None:
+    for at in range(6):
+        path = tmp_path / ("ill", "well")[at % 2] / f"{at}.dcm"
+        write_dicom(path, 0, generate_uid(), generate_uid(), "DX", "Chest", 1)
+    draft = scan(tmp_path, "folders")
+    assert draft.table["patient"].nunique() == 6
+    assert any("--patient-regex" in note for note in draft.notes)
+
+
 def test_a_broken_dicom_file_is_named(tmp_path: Path) -> None:
     build_dicom(tmp_path)
     for name in ("IM00", "IM11"):

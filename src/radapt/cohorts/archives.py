@@ -3,6 +3,7 @@
 Names are checked before a byte is written, and sizes while writing too, since an archive may lie about them.
 """
 
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -25,7 +26,10 @@ MOST_TIMES = 100
 SMALL_BYTES = 64 * 2**20
 
 _CHUNK = 1 << 20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
+    ValueError,
+)  # fmt: skip
 
 
 def is_archive(path: Path) -> bool:
@@ -93,7 +97,7 @@ def _told(archive: Path) -> Iterator[None]:
     except DataError:
         raise
     except _BROKEN as error:
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise DataError(f"Archive {archive} is broken or cannot be unpacked: {reason}. Fetch it again.") from error
 
 
@@ -133,6 +137,23 @@ def _untar(archive: Path, into: Path, budget: _Budget) -> None:
             stream = source.extractfile(entry)
             if stream is not None:
                 _write(stream, target, budget)
+        _refuse_broken_end(source, budget)
+
+
+def _refuse_broken_end(source: tarfile.TarFile, budget: _Budget) -> None:
+    """Raise ReadError unless the archive ends as a whole one does.
+
+    A damaged header looks to tarfile like the end: without this, the cases behind it would be missing without a
+    word. Reading on to the last byte lets gzip, bzip2 and xz compare their checksums.
+    """
+    rest = source.fileobj
+    if rest is None:
+        return
+    rest.seek(source.offset)
+    if (end := rest.read(tarfile.BLOCKSIZE)) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it breaks off" if len(end) < tarfile.BLOCKSIZE else "a header in it is damaged")
+    while chunk := rest.read(_CHUNK):
+        budget.spend(len(chunk))
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:

@@ -67,7 +67,14 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[Problem]:
         problems.append(_problem("warning", "absent-class", f"No case has the label {_names(absent)}.", file))
     for word in ("train", *sorted({case.split for case in cohort} - {"train"})):
         problems += _one_class(word, counts[word], cohort.classes, absent, file)
-    return problems
+    return problems + _no_test(cohort, file)
+
+
+def _no_test(cohort: Cohort, file: str) -> list[Problem]:
+    if any(case.split not in ("train", "val") for case in cohort):
+        return []
+    fix = "Give some patients the split 'test', or leave the column empty and radapt draws one."
+    return [_problem("warning", "no-test", "No case is in a test set, so nothing can be judged.", file, fix)]
 
 
 def _one_class(word: str, count: Counter[str], classes: tuple[str, ...], absent: list[str], file: str) -> list[Problem]:
@@ -101,7 +108,7 @@ def _findings(cohort: Cohort, file: str) -> list[Problem]:
             problems.append(_problem("warning", "one-class", message, file, fix))
     if not np.isfinite(labels).any():
         return [_problem("warning", "no-labels", "Findings are named, but every one is unknown.", file)]
-    return problems
+    return problems + _no_test(cohort, file)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -137,6 +137,8 @@ class Rows:
             return None
         if self._places.exists(location):
             return location
+        if text != text.strip():  # blanks around a comma are no part of the name, unless there is such a file
+            return self._location(at, text.strip(), what)
         hint = self._places.hint(location)
         self.say("error", f"missing-{what.lower()}", f"{what} {text!r} does not exist.", at, hint)
         return None

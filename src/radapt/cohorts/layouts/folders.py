@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
-from radapt.cohorts.layouts.dicom_headers import looks_like_series
-from radapt.cohorts.layouts.files import NIFTI, folders_in, images_in, is_image, stem, unique
+from radapt.cohorts.layouts.dicom_headers import is_dicom, looks_like_series, read_header
+from radapt.cohorts.layouts.files import DICOM, NIFTI, folders_in, images_in, is_image, stem, unique
 from radapt.errors import DataError
 
 SPLIT_FOLDERS = {
@@ -38,15 +38,32 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     stems = [stem(path.name) for _, _, path in found]
     if len(set(stems)) < len(stems):
         stems = unique("-".join((*path.parent.relative_to(root).parts, stem(path.name))) for _, _, path in found)
+    patients = _patients([path for _, _, path in found])
     rows = [
-        {"case": case, "split": split, "image": str(path), "label": label}
-        for case, (split, label, path) in zip(stems, found, strict=True)
+        {"case": case, "patient": patient, "split": split, "image": str(path), "label": label}
+        for case, patient, (split, label, path) in zip(stems, patients, found, strict=True)
     ]
     notes = []
-    if not options.patient_regex:
+    if not options.patient_regex and not all(patients):
         notes.append("Which images are of one patient is not known: every image counts as one (--patient-regex).")
+    elif not options.patient_regex:
+        notes.append("Patients go by pseudonyms of their DICOM headers; look at the file names before sharing.")
     names = tuple(sorted({label for _, label, _ in found}))
     return CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
+
+
+def _patients(paths: list[Path]) -> list[str]:
+    """The pseudonyms that DICOM headers give the patients, '' for other files. One for all is an anonymiser's."""
+    found = [_patient(path) for path in paths]
+    return found if len(set(found)) > 1 else [""] * len(found)
+
+
+def _patient(path: Path) -> str:
+    try:
+        header = read_header(path) if is_image(path.name, DICOM) and is_dicom(path) else None
+    except DataError:  # `radapt check` tells of every broken file
+        return ""
+    return header.patient if header else ""
 
 
 def _class_folders(root: Path) -> list[tuple[str, Path]]:
