@@ -68,8 +68,19 @@ def test_a_study_with_a_cohort_that_has_errors(
     study = tmp_path / "study.yaml"
     study.write_text("name: s\ncohorts: [cohort.yaml]\nbackbones: [dinov2-s]\nprotocols: [knn]\n")
     assert call("run", study, "--out", tmp_path / "run", "--cache", tmp_path / "cache", "--offline") == 1
-    streams = capsys.readouterr()
-    assert "c0" in streams.out + streams.err
+    assert "'c0' is also in row 2" in capsys.readouterr().err
+    assert call("run", study, "--plan", "--cache", tmp_path / "cache", "--offline") == 1
+
+
+@pytest.mark.parametrize("options", [("check", "--json"), ("embed", "--backbone", "timm:test_vit", "--out")])
+def test_an_output_that_cannot_be_written(
+    options: tuple[str, ...], cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    verb, *rest = options
+    more = ["--weights", "random", "--size", "32"] if verb == "embed" else []
+    assert call(verb, cohort, *more, "--cache", tmp_path / "cache", *rest, tmp_path / "file" / "x") == 2
+    assert "cannot be" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback_and_its_absence_hides_it(tmp_path: Path) -> None:

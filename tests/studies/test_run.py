@@ -101,7 +101,7 @@ def test_a_broken_image_fails_its_cohort_alone_and_is_named(tmp_path: Path) -> N
     assert (outcome.planned, outcome.finished) == (4, 2)
     assert {failure.what.split(" × ")[0] for failure in outcome.failures} == {"bad"}
     assert all("5-a.npy" in failure.reason for failure in outcome.failures)
-    assert outcome.summary().count("5-a.npy") == 1, "a reason is said once, however many cells it stopped"
+    assert outcome.reasons().count("5-a.npy") == 1, "a reason is said once, however many cells it stopped"
     assert set(pd.read_parquet(tmp_path / "run" / "results.parquet")["cohort"]) == {"good"}
     failed = list((tmp_path / "run").glob("cells/*/failed.json"))
     assert len(failed) == 2

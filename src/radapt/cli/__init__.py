@@ -28,6 +28,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        print(
+            f"radapt: {error.filename or 'A file'} cannot be read or written: {error.strerror or error}. "
+            "Check the path, whether you may write there, and the room on the disk.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except Exception as error:
         if debug:
             raise

@@ -20,8 +20,8 @@ def check(
     from radapt.progress import progress
 
     findings = check_cohort(cohort, cache_folder(cache), progress)
+    typer.echo(findings.text())
     if json_file is not None:
         write_json(json_file, findings.as_json())
-    typer.echo(findings.text())
     if findings.errors:
         raise typer.Exit(1)

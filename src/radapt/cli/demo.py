@@ -60,6 +60,7 @@ def demo(
     typer.echo("These numbers are about synthetic patients and an untrained encoder. Your own study: see the README.")
     typer.echo(f"Report: {write_report(out / 'run')}")
     if outcome.failures:
+        typer.echo(outcome.reasons(), err=True)
         raise typer.Exit(1)
 
 

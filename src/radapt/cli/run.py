@@ -36,9 +36,12 @@ def run(
     if plan:
         planned = plan_study(described, settings)
         typer.echo(plan_text(estimate(planned, Ledger(folder), settings), planned))
+        if planned.failures:
+            raise typer.Exit(1)
         return
     outcome = run_study(described, folder, settings)
     typer.echo(outcome.summary())
     typer.echo(f"Report: {write_report(folder)}")
     if outcome.failures:
+        typer.echo(outcome.reasons(), err=True)
         raise typer.Exit(1)

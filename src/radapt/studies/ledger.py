@@ -41,18 +41,21 @@ class Ledger:
 
         Raises UsageError if another process is running a study in the folder.
         """
+        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock", timeout=0)
-            with lock:
-                self._tidy()
-                yield
+            lock.acquire()
         except Timeout as error:
             raise UsageError(
                 f"Another radapt run is working in {self.folder}. Wait for it, or give another folder with --out."
             ) from error
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
-            raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror}.") from error
+        except OSError as error:
+            raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror or error}.") from error
+        try:
+            self._tidy()
+            yield
+        finally:
+            lock.release()
 
     def _tidy(self) -> None:
         """Remove what a killed run left half-written; the lock says that nobody is writing it now."""

@@ -30,16 +30,18 @@ class Outcome:
     failures: tuple[Failure, ...]
 
     def summary(self) -> str:
-        """What was done, and each reason for failure with all that it stopped."""
-        reasons: dict[str, list[str]] = {}
+        """What was done, and where the numbers are."""
+        return (
+            f"{self.finished} cells finished now, {self.already} were finished before, of {self.planned} planned.\n"
+            f"Results: {self.folder / 'results.parquet'}"
+        )
+
+    def reasons(self) -> str:
+        """Each reason for failure, once, with all that it stopped; '' without failures."""
+        stopped: dict[str, list[str]] = {}
         for failure in self.failures:
-            reasons.setdefault(failure.reason, []).append(failure.what)
-        lines = [
-            f"{self.finished} cells finished now, {self.already} were finished before, of {self.planned} planned.",
-            *(f"Failed: {'; '.join(stopped)}: {reason}" for reason, stopped in reasons.items()),
-            f"Results: {self.folder / 'results.parquet'}",
-        ]
-        return "\n".join(lines)
+            stopped.setdefault(failure.reason, []).append(failure.what)
+        return "\n".join(f"Failed: {'; '.join(what)}: {reason}" for reason, what in stopped.items())
 
 
 def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
