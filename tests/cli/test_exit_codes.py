@@ -83,6 +83,17 @@ def test_an_output_that_cannot_be_written(
     assert "cannot be" in capsys.readouterr().err
 
 
+def test_a_command_that_is_stopped_says_how_it_goes_on(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radapt.doctor.check_cohort", stop)
+    assert call("check", cohort) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback_and_its_absence_hides_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "radapt", "run", str(tmp_path / "gone.yaml")]
     plain = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -123,6 +123,12 @@ def test_array_entries_need_the_file_only(tmp_path: Path) -> None:
     assert (location.array, location.index) == ("x", 99)
 
 
+def test_the_folder_of_a_cohort_is_answered_with_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "case,image\na,a1.png\n")
+    with pytest.raises(UsageError, match=r"cohort\.yaml"):
+        load_cohort(path.parent)
+
+
 def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> None:
     cohort = load_cohort(write(tmp_path, "case,image,label,,\na,a1.png,ill,,\nb,a2.png,healthy, ,\n"))
     assert [case.case for case in cohort.cases] == ["a", "b"]

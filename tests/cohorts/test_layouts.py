@@ -293,6 +293,20 @@ def test_folders_of_cases_are_not_classes(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("folders", {"label": ("x",)}),
+        ("medmnist", {"split": "x"}),
+        ("nih", {"patient": "x"}),
+        ("dicom", {"label": ("x",)}),
+    ],
+)
+def test_a_column_is_not_chosen_where_there_are_none(name: str, options: dict, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--{next(iter(options))}.*{name}"):
+        scan(BUILDERS[name](tmp_path / "data"), options=ScanOptions(**options))
+
+
 # ---- medmnist
 # ----------------------------------------------------------------------------------------------------
 
@@ -547,6 +561,14 @@ def test_dicom_single_files_and_own_folders(tmp_path: Path) -> None:
         "image:chest-2",
         "image:ct-4",
     ]
+
+
+def test_a_tree_of_series_that_are_all_spread_says_so(tmp_path: Path) -> None:
+    study, series = generate_uid(), generate_uid()
+    for at in range(4):
+        write_dicom(tmp_path / f"disk{at // 2}" / f"{at}.dcm", 0, study, series, "CT", "Thorax", 1)
+    with pytest.raises(DataError, match="spread over several folders.*disk0, disk1"):
+        scan(tmp_path, "dicom")
 
 
 def test_dicom_in_class_folders_is_a_folder_of_classes(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from radapt.errors import RadaptError
 
 __all__ = ["app", "main"]
 
+_STOPPED = 130
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the data or a cell failed, 2 the command or its file is wrong."""
@@ -20,12 +22,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"radapt: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(
-            "radapt: stopped; what was finished is saved, and the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except SystemExit as ended:  # typer turns Ctrl-C into 130 without a word
+        if ended.code == _STOPPED:
+            print(
+                "radapt: stopped; what was finished is saved, and the same command goes on from there.",
+                file=sys.stderr,
+            )
+        raise
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:

@@ -63,6 +63,8 @@ def _default_table(folder: Path) -> str:
 
 
 def _compose(path: Path) -> yaml.MappingNode:
+    if (path / "cohort.yaml").is_file():
+        raise UsageError(f"{path} is a folder; give the cohort file in it: {path / 'cohort.yaml'}")
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(
             f"{path} is not a cohort file; expected a cohort.yaml. "

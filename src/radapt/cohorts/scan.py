@@ -54,9 +54,17 @@ def _scan(root: Path, layout: Layout | None, options: ScanOptions, out: Path | N
         layout, here = recognise(here, _own(out))
     else:
         here = _start(here, layout)
+    _refuse_unused(layout, options)
     if here == unpacked and options.name is None:
         options = replace(options, name=root.name.split(".")[0])
     return finish(layout.read(here, options), options)
+
+
+def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
+    """An option that the layout has no use for would be passed over without a word."""
+    for role in ("label", "site", "patient", "split"):
+        if getattr(options, role) and role not in layout.columns:
+            raise UsageError(f"--{role}: the layout {layout.name!r} has no columns to choose the {role} from.")
 
 
 def _own(out: Path | None) -> frozenset[Path]:

@@ -46,6 +46,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     studies: dict[str, list[tuple[str, Series]]] = defaultdict(list)
     for series in _series(headers, root, notes):
         studies[series[0].study].append((_location(series, in_folder), series))
+    if not studies:
+        raise DataError(f"{root} holds no series that can be used. {' '.join(notes)}")
     rows = [_row(study, found, options) for study, found in sorted(studies.items())]
     kinds = {_KINDS.get(header.modality) for header in headers}
     kind = kinds.pop() if len(kinds) == 1 else None

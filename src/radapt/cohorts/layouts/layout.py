@@ -21,6 +21,7 @@ class Read(Protocol):
 class Layout:
     """A folder layout. `by_content` marks one without files of its own (an index, a JSON); it is asked only
     if no layout with such files has been recognised, since its images could be part of any of them.
+    `columns` are the roles for which the user may choose a column or field.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Layout:
     recognise: Recognise
     read: Read
     by_content: bool = False
+    columns: tuple[str, ...] = ()

@@ -8,19 +8,24 @@ from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, UsageError, suggest
 
+_ROLES = ("label", "site", "patient", "split")
+
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("table", "a table with a column of image paths, or images/ with an index", table.recognise, table.read),
+        Layout(
+            "table", "a table with a column of image paths, or images/ with an index", table.recognise, table.read,
+            columns=_ROLES,
+        ),
         Layout("folders", "a folder of images per class", folders.recognise, folders.read, by_content=True),
         Layout("medmnist", "a MedMNIST .npz file", medmnist.recognise, medmnist.read),
         Layout("msd", "Medical Segmentation Decathlon", msd.recognise, msd.read),
         Layout("nnunet", "nnU-Net raw", nnunet.recognise, nnunet.read),
-        Layout("bids", "BIDS with NIfTI files", bids.recognise, bids.read),
+        Layout("bids", "BIDS with NIfTI files", bids.recognise, bids.read, columns=_ROLES),
         Layout("nih", "NIH ChestX-ray14", nih.recognise, nih.read),
-        Layout("dicom", "a tree of DICOM files", dicom.recognise, dicom.read, by_content=True),
+        Layout("dicom", "a tree of DICOM files", dicom.recognise, dicom.read, by_content=True, columns=("site",)),
     )
-}
+}  # fmt: skip
 
 
 def layout_named(name: str) -> Layout:
