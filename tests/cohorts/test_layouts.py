@@ -567,7 +567,7 @@ def test_a_tree_of_series_that_are_all_spread_says_so(tmp_path: Path) -> None:
     study, series = generate_uid(), generate_uid()
     for at in range(4):
         write_dicom(tmp_path / f"disk{at // 2}" / f"{at}.dcm", 0, study, series, "CT", "Thorax", 1)
-    with pytest.raises(DataError, match="spread over several folders.*disk0, disk1"):
+    with pytest.raises(DataError, match=r"spread over several folders.*disk0, disk1"):
         scan(tmp_path, "dicom")
 
 

@@ -63,6 +63,17 @@ def test_finished_cells_are_never_run_again(finished: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "run").glob("cells/*/*")}
 
 
+@pytest.mark.parametrize("name", ["done.json", "cell.json", "predictions.parquet", "scores.parquet"])
+def test_a_cell_whose_files_were_damaged_is_run_again(name: str, finished: Path) -> None:
+    before = Ledger(finished / "run").results([path.name for path in sorted((finished / "run" / "cells").iterdir())])
+    damaged = next((finished / "run").glob(f"cells/*/{name}"))
+    damaged.write_bytes(damaged.read_bytes()[:9])
+    outcome = run(finished / "study.yaml")
+    assert (outcome.already, outcome.finished) == (7, 1)
+    after = Ledger(finished / "run").results([path.name for path in sorted((finished / "run" / "cells").iterdir())])
+    pd.testing.assert_frame_equal(before.drop(columns="seconds"), after.drop(columns="seconds"))
+
+
 def test_another_folder_gives_the_same_numbers(finished: Path) -> None:
     run(finished / "study.yaml", "again")
     tables = [pd.read_parquet(finished / out / "results.parquet").drop(columns="seconds") for out in ("run", "again")]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
+from pyarrow.parquet import read_metadata
 
 from radapt.durable import write_json, write_parquet, write_text
 from radapt.errors import UsageError
@@ -69,7 +70,18 @@ class Ledger:
         return self.folder / "pictures" / slug(cohort) / slug(backbone)
 
     def is_done(self, cell_id: str) -> bool:
-        return (self.cell(cell_id) / "done.json").is_file()
+        """Whether the cell has its numbers; one whose files were damaged later has not, and is run again."""
+        folder = self.cell(cell_id)
+        if not (folder / "done.json").is_file():
+            return False
+        try:
+            for name in ("done.json", "cell.json"):
+                read_json(folder / name)
+            for name in ("predictions.parquet", "scores.parquet"):
+                read_metadata(folder / name)
+        except (OSError, ValueError):  # pyarrow's errors are of these kinds
+            return False
+        return True
 
     def write_plan(
         self, study: str, cells: Sequence[Mapping[str, Any]], failures: Iterable[Mapping[str, str]] = ()
