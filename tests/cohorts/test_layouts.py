@@ -277,6 +277,17 @@ def test_patients_from_file_names(tmp_path: Path) -> None:
             scan(tmp_path / "data", options=ScanOptions(patient_regex=pattern))
 
 
+def test_a_source_without_a_test_set_is_told_how_to_get_one(tmp_path: Path) -> None:
+    for at in range(24):
+        touch(tmp_path / ("train", "val")[at // 2 % 2] / "ab"[at % 2] / f"{at}.png")
+    draft = scan(tmp_path)
+    assert set(draft.table["split"]) == {"train", "val"}
+    assert any("--redraw" in note for note in draft.notes)
+    draft = scan(tmp_path, options=ScanOptions(redraw=True))
+    assert "test" in set(draft.table["split"])
+    assert not any("--redraw" in note for note in draft.notes)
+
+
 def test_a_patient_in_two_split_folders_is_an_error_unless_drawn_anew(tmp_path: Path) -> None:
     for label in ("a", "b"):
         touch(*(tmp_path / word / label / f"p{at}_{word}{label}.png" for word in ("train", "test") for at in range(4)))

@@ -214,6 +214,8 @@ def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
 def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
     if table["split"].all():
+        if table["split"].isin(("train", "val")).all():
+            draft.notes.append("The source has no test set, so nothing can be judged; --redraw draws one.")
         return
     table["split"] = draw_splits(
         label_array(*_labels(draft), len(table)),
