@@ -84,13 +84,38 @@ def _fault(item: Any, lines: _Lines) -> str:
     while place and _as_written(place) not in lines:
         place = place[:-1]
     line = lines.get(_as_written((*place, key)) if key is not None else _as_written(place))
-    message = item["msg"].removeprefix("Value error, ")
-    name = ".".join(str(part) for part in place)
+    message = _expected(item)
+    name = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in place)  # lists count from 1
     where = f"line {line}" if line else "the file"
     if item["type"] == "missing":
         return f"{where}: {'.'.join(str(part) for part in item['loc'])!r} is missing."
     given = "" if key is not None or isinstance(item["input"], dict) else f" (given: {item['input']!r})"
     return f"{where}{f', {name!r}' if name else ''}: {message.rstrip('.')}{given}."
+
+
+def _expected(item: Any) -> str:
+    """What should have stood there, in the words of someone who writes YAML rather than Python."""
+    limits = item.get("ctx", {})
+    said = {
+        "too_short": "at least {min_length} must be given",
+        "string_too_short": "some text must be given",
+        "string_type": "text was expected",
+        "string_pattern_mismatch": "letters, digits, spaces and . _ - were expected, a letter or digit first",
+        "int_type": "a whole number was expected",
+        "int_parsing": "a whole number was expected",
+        "int_from_float": "a whole number was expected",
+        "bool_type": "true or false was expected",
+        "bool_parsing": "true or false was expected",
+        "list_type": "a list was expected",
+        "dict_type": "keys with values were expected",
+        "model_type": "keys with values were expected",
+        "model_attributes_type": "keys with values were expected",
+        "greater_than": "a number above {gt} was expected",
+        "greater_than_equal": "a number from {ge} up was expected",
+        "literal_error": "{expected} was expected",
+    }
+    known = said.get(item["type"])
+    return known.format(**limits) if known else str(item["msg"]).removeprefix("Value error, ")
 
 
 def _as_written(place: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -34,8 +34,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     [
         ("nam: n", "line 1: unknown key nam. Did you mean 'name'?"),
         ("name: n\ninner:\n  dept: 2", "line 3, 'inner': unknown key dept. Did you mean 'depth'?"),
-        ("name: n\nitems:\n- depth: 1\n- deep: 2", "line 4, 'items.1': unknown key deep."),
-        ("name: n\ninner:\n  depth: two", "line 3, 'inner.depth'"),
+        ("name: n\nitems:\n- depth: 1\n- deep: 2", "line 4, 'items.2': unknown key deep."),
+        ("name: n\ninner:\n  depth: two", "line 3, 'inner.depth': a whole number was expected (given: 'two')"),
         ("name: n\nname: m", "gives 'name' twice: line 1 and line 2"),
         ("inner: {}", "'name' is missing"),
         ("name: [", "not valid YAML: line 1"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from radapt.cohorts import load_cohort
 from radapt.errors import UsageError
@@ -160,6 +162,16 @@ def test_a_study_that_makes_no_sense_is_refused_before_anything_is_written(
 ) -> None:
     study = write_study(tmp_path, [write_cohort(tmp_path / "discs")], **changes)
     with pytest.raises(UsageError, match=said):
+        run(study)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_weight_file_of_another_architecture_stops_the_study_before_anything_is_written(tmp_path: Path) -> None:
+    weights = tmp_path / "other.safetensors"
+    save_file({"conv1.weight": torch.zeros(8, 3, 3, 3)}, weights)
+    backbones = [{"name": "ours", "as": "timm:test_vit", "weights": str(weights)}]
+    study = write_study(tmp_path, [write_cohort(tmp_path / "discs")], backbones=backbones)
+    with pytest.raises(UsageError, match=r"other\.safetensors"):
         run(study)
     assert not (tmp_path / "run").exists()
 

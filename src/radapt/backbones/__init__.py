@@ -7,7 +7,7 @@ from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.load import load_backbone
-from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
+from radapt.backbones.weights import WeightSource, fetch, identity_of, is_offline, resolve
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone as Backbone
@@ -20,6 +20,7 @@ __all__ = [
     "card",
     "fetch",
     "identity_of",
+    "is_offline",
     "load_backbone",
     "resolve",
 ]

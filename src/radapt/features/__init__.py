@@ -1,12 +1,13 @@
 """Features: what a frozen backbone sees in every slice of a cohort, kept on disk and pooled per case."""
 
 from radapt.features.export import provenance_of, write_embedding
-from radapt.features.extract import LazyBackbone, extract
+from radapt.features.extract import LAYERS, LazyBackbone, extract
 from radapt.features.features import Features, Segment
 from radapt.features.patch_pca import patch_pca
 from radapt.features.pooling import Design, Pooling, select
 
 __all__ = [
+    "LAYERS",
     "Design",
     "Features",
     "LazyBackbone",

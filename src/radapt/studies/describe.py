@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -39,6 +38,8 @@ def write_environment(folder: Path, settings: "Settings", device: str) -> None:
     """Write `environment.json`: versions and processor, and nothing that names the user or the machine."""
     import torch
 
+    from radapt.backbones import is_offline
+
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     facts = {
         "radapt": __version__,
@@ -49,8 +50,7 @@ def write_environment(folder: Path, settings: "Settings", device: str) -> None:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": Path(sys.argv[0]).name,
-        "offline": settings.offline,
+        "offline": is_offline(settings.offline),
     }
     write_json(folder / "environment.json", facts)
 

@@ -100,7 +100,7 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         try:
             prepared.append(_prepare(Path(name), study, digests))
         except DataError as error:
-            failures.append(Failure(f"cohort {name}", str(error)))
+            failures.append(Failure(Path(name).name, str(error)))
     _refuse_equal_names(prepared)
     cells = [
         _cell(study, encoder, one, protocol, seed)
@@ -159,6 +159,7 @@ def _case_facts(case: Case, digests: ByteDigests) -> list[Any]:
 
 
 def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: ProtocolEntry, seed: int) -> Cell:
+    from radapt.features import LAYERS
     from radapt.protocols import make
 
     names = [entry.name for entry in study.protocols]
@@ -168,6 +169,7 @@ def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: Protocol
         "architecture": encoder.entry.architecture,
         "weights": encoder.identity,
         "dtype": encoder.dtype,
+        "layers": list(LAYERS),
         "protocol": protocol.name,
         "options": asdict(cast(Any, make(protocol.name, **protocol.options))),
         "pooling": study.pooling.model_dump(),

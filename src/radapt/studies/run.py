@@ -48,12 +48,24 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
     """Run every cell that is not finished yet; return what was done and what failed.
 
     Cells that fail are written down with their reason and the others go on. Killed anywhere, the next call
-    continues and ends with the same numbers. Raises UsageError for a study that cannot be planned.
+    continues and ends with the same numbers. Raises UsageError for a study that cannot be planned, and for a weight
+    file that does not fit its architecture, before anything is written.
     """
     plan = plan_study(study, settings, download=True)
     ledger = Ledger(folder)
+    _refuse_unfit_weights(plan, ledger)
     with ledger.writing():
         return _Run(plan, ledger, settings).everything()
+
+
+def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
+    """Load each weight file that the study names and that is still needed, so that a wrong one stops it at once."""
+    from radapt.backbones import load_backbone
+
+    needed = {cell.encoder.entry.name: cell.encoder for cell in plan.cells if not ledger.is_done(cell.id)}
+    for encoder in needed.values():
+        if encoder.source.kind == "file":
+            load_backbone(encoder.entry.architecture, encoder.entry.weights)
 
 
 class _Run:
