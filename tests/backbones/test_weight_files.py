@@ -5,6 +5,8 @@ import os
 import pickle
 import random
 import socket
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -35,6 +37,25 @@ def write(path, kind):
         path.write_bytes(b"")
     elif kind == "text":
         path.write_text("<html>404</html>")
+    elif kind == "words":
+        path.write_text("hello world")
+    elif kind == "one line":
+        path.write_text("text weights\n")
+    elif kind == "zeros":
+        path.write_bytes(bytes(5000))
+    elif kind == "noise":
+        path.write_bytes(b"\x07\xff\xfe\x99" * 99)
+    elif kind == "old and cut":
+        torch.save(tensors, path, _use_new_zipfile_serialization=False)
+        path.write_bytes(path.read_bytes()[:60])
+    elif kind == "tar":
+        with tarfile.open(path, "w") as archive:
+            archive.add(__file__, "weights.py")
+    elif kind == "safetensors":
+        save_file(tensors, path)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("letter.txt", "dear reader")
     elif kind == "no tensors":
         torch.save({"epoch": 3}, path)
     elif kind == "a number":
@@ -50,9 +71,17 @@ def write(path, kind):
     [
         ("code", "could run code; radapt refuses it"),
         ("bare pickle with code", "could run code; radapt refuses it"),
-        ("truncated", "truncated"),
-        ("empty", "truncated or no PyTorch file"),
-        ("text", "truncated or no PyTorch file"),
+        ("truncated", "the archive breaks off"),
+        ("empty", "it is empty. Expected was a whole file of torch.save"),
+        ("text", "it holds text that begins '<html>404</html>'. Expected was a whole file of torch.save"),
+        ("words", "it holds text that begins 'hello world'"),
+        ("one line", "it holds text that begins 'text weights'"),
+        ("zeros", "it begins with zeros"),
+        ("noise", "it begins with the bytes 07 ff fe 99"),
+        ("old and cut", "the pickle in it breaks off"),
+        ("tar", "it is a tar archive"),
+        ("safetensors", "give it the suffix .safetensors"),
+        ("zip", "a zip archive without the entry data.pkl"),
         ("no tensors", "holds no tensors by name"),
         ("a number", "holds no tensors by name"),
         ("script", "TorchScript archive, which holds code"),
@@ -71,6 +100,46 @@ def test_a_broken_safetensors_file(tmp_path):
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-9])
     with pytest.raises(UsageError, match="truncated"):
         read_state(tmp_path / "a.safetensors")
+
+
+@pytest.fixture
+def checksums_off():
+    torch.serialization.set_crc32_options(False)
+    yield
+    torch.serialization.set_crc32_options(True)
+
+
+def flip(path, entry, offset=0):
+    """Change one byte of `entry` in a zip archive that does not compress."""
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(entry)
+    data = bytearray(path.read_bytes())
+    data[data.index(content) + offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("entry", ["data/0", "data/1", "data.pkl"])
+def test_an_archive_damaged_in_the_middle_is_refused(tmp_path, entry):
+    torch.save({"a": torch.arange(1000.0), "b": torch.ones(7)}, tmp_path / "a.pth")
+    read_state(tmp_path / "a.pth")
+    flip(tmp_path / "a.pth", f"a/{entry}", offset=20)
+    with pytest.raises(UsageError, match=rf"a\.pth cannot be read: its entry a/{entry} is damaged"):
+        read_state(tmp_path / "a.pth")
+
+
+def test_files_without_checksums_still_load(tmp_path, checksums_off):
+    torch.save({"a": torch.arange(1000.0)}, tmp_path / "a.pth")
+    assert torch.equal(read_state(tmp_path / "a.pth")[0]["a"], torch.arange(1000.0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, tiny, tiny_vit, suffix, value):
+    state = tiny_vit().state_dict()
+    state["blocks.1.mlp.fc1.weight"][3, 4] = value
+    (torch.save if suffix == "pth" else save_file)(state, tmp_path / f"a.{suffix}")
+    with pytest.raises(UsageError, match=r"NaN or infinite values, in blocks\.1\.mlp\.fc1\.weight"):
+        load_backbone("tiny", tmp_path / f"a.{suffix}")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from radapt.backbones.damage import archive_damage, looks_like
 from radapt.errors import UsageError
 
 State = dict[str, torch.Tensor]
@@ -41,8 +42,9 @@ def find_files(path: Path) -> tuple[Path, ...]:
 def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
     """All tensors behind `path` by name, and notes on what was unwrapped to get at them.
 
-    UsageError for a missing, truncated or foreign file, and for a pickle that holds anything but tensors and plain
-    values: loading it could run code.
+    UsageError for a missing, truncated, damaged or foreign file, and for a pickle that holds anything but tensors
+    and plain values: loading it could run code. safetensors and PyTorch's format before 1.6 keep no checksums, so
+    damage that leaves their length and structure as they were is not seen.
     """
     state: State = {}
     notes: tuple[str, ...] = ()
@@ -75,21 +77,23 @@ def _read_pickle(path: Path) -> Any:
         first = file.read(2)
     if first == b"PK" and not zipped:
         raise _unreadable(path, "the archive breaks off")
+    if zipped and (damage := archive_damage(path)):
+        raise _unreadable(path, damage)
     try:
         # argparse.Namespace is a bag of plain values that DINO and MAE store beside their weights.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols and TorchScript; both end in an error below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        if zipped or first[:1] == b"\x80":  # a whole pickle, of which torch's safe reader refuses a part
-            raise _unsafe(path, error) from error
-        raise _unreadable(path, "it is no pickle of tensors") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # on foreign bytes torch's reader raises whatever its parts do, without an explanation
+        if isinstance(error, pickle.UnpicklingError) and (zipped or first[:1] == b"\x80"):
+            raise _unsafe(path, error) from error  # a whole pickle, of which torch's safe reader refuses a part
         if "TorchScript" in str(error):
             raise UsageError(
                 f"Weight file {path} is a TorchScript archive, which holds code. Save its state_dict() instead."
             ) from error
-        raise _unreadable(path, _first_line(error)) from error
+        raise _unreadable(path, _first_line(error) if zipped else looks_like(path)) from error
 
 
 def _unsafe(path: Path, error: Exception) -> UsageError:
@@ -104,7 +108,8 @@ def _unsafe(path: Path, error: Exception) -> UsageError:
 
 def _unreadable(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"Weight file {path} cannot be read: {why}. It is truncated or no PyTorch file: copy or download it again."
+        f"Weight file {path} cannot be read: {why}. Expected was a whole file of torch.save, or .safetensors: "
+        "copy or download it again."
     )
 
 
