@@ -26,11 +26,13 @@ class UsageError(RadaptError):
     exit_code = 2
 
 
-class MissingExtraError(UsageError):
-    """An optional part of radapt is not installed."""
+def counted(count: int, noun: str) -> str:
+    """A count with its noun in the right number.
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional part of radapt. Install it with: pip install 'radapt[{extra}]'")
+    >>> counted(1, "error"), counted(0, "error"), counted(1200, "case")
+    ('1 error', '0 errors', '1,200 cases')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def suggest(given: str, known: Iterable[str]) -> str:

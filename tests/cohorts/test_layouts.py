@@ -516,7 +516,7 @@ def test_a_patient_of_an_external_site_is_wholly_external(tmp_path: Path) -> Non
 
 def test_nih(tmp_path: Path) -> None:
     draft = scan(build_nih(tmp_path / "data"))
-    assert any(note.startswith("1 images listed") for note in draft.notes)
+    assert any(note.startswith("1 image listed") for note in draft.notes)
     cohort = scanned(tmp_path / "data", tmp_path)
     assert (cohort.kind, cohort.findings, len(cohort)) == ("xray", FINDINGS, 15)
     assert cohort.labels[0].sum() == 0

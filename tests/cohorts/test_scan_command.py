@@ -41,6 +41,18 @@ def test_writes_a_cohort_and_says_what_is_in_it(pictures: Path, tmp_path: Path) 
     assert "../pictures/ill/ill0.png" in (tmp_path / "out" / "cases.csv").read_text()
 
 
+def test_counts_are_said_in_words(tmp_path: Path) -> None:
+    rows = "".join(f"{at}.png,p{at},{['a', 'b', ''][at % 3]},{['north', ''][at % 2]}\n" for at in range(15))
+    (tmp_path / "table.csv").write_text(f"file,patient,label,site\n{rows}")
+    for at in range(15):
+        (tmp_path / f"{at}.png").touch()
+    said = call(tmp_path / "table.csv", "--out", tmp_path / "cohort.yaml").stdout
+    assert "classes: a 5, b 5, unlabelled 5" in said
+    assert "sites: north 8, unknown 7" in said
+    (tmp_path / "one.csv").write_text("file\n0.png\n")
+    assert "1 case of 1 patient," in call(tmp_path / "one.csv", "--out", tmp_path / "one.yaml").stdout
+
+
 def test_the_folder_can_be_moved_with_its_images(pictures: Path, tmp_path: Path) -> None:
     call(pictures, "--out", pictures / "cohort.yaml")
     pictures.rename(tmp_path / "elsewhere")

@@ -91,6 +91,7 @@ def test_a_fault_is_one_error_that_names_file_and_row(folder: Path, fault: objec
     fault(folder)  # type: ignore[operator]
     found = check(folder)
     assert len(found.errors) == 1, found.text()
+    assert found.text().startswith("toy: 12 cases, 1 error, ")
     problem = found.errors[0]
     assert (problem.case, problem.row) == ("c3", 5)
     assert "3" in Path(problem.file or "").name

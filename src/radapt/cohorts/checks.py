@@ -56,7 +56,7 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[Problem]:
     if not labelled:
         return [_problem("warning", "no-labels", "Classes are named, but no case has a label.", file)]
     if len(labelled) < len(cohort.classes):
-        message = f"{len(labelled)} labelled cases are fewer than the {len(cohort.classes)} classes."
+        message = f"There are fewer labelled cases ({len(labelled)}) than classes ({len(cohort.classes)})."
         return [_problem("error", "too-few-cases", message, file, "Add cases, or name only the classes there are.")]
     problems = []
     counts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 
 Severity = Literal["error", "warning"]
 
@@ -47,7 +47,7 @@ def raise_errors(problems: Sequence[Problem], subject: str) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:
         return
-    lines = [f"{subject} has {len(errors)} error{'s' if len(errors) > 1 else ''}."]
+    lines = [f"{subject} has {counted(len(errors), 'error')}."]
     lines += [f"- {problem}" for problem in errors[:SHOWN]]
     if len(errors) > SHOWN:
         lines.append(f"- and {len(errors) - SHOWN} more; `radapt check` lists them all.")

@@ -18,7 +18,7 @@ from radapt.cohorts.layouts.registry import layout_named, recognise
 from radapt.cohorts.problem import Problem, raise_errors
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 
 
 def scan(
@@ -180,7 +180,9 @@ def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
     moved = table["patient"].map(taken)
     elsewhere = int((moved.notna() & ~table["site"].isin([text.partition("=")[0] for text in external])).sum())
     if elsewhere:
-        draft.notes.append(f"{elsewhere} cases from other sites follow their patients into the external test sets.")
+        draft.notes.append(
+            f"Of other sites, {counted(elsewhere, 'case')} went with their patients into the external test sets."
+        )
     table["split"] = moved.where(moved.notna(), table["split"]).astype(object)
 
 

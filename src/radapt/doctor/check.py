@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radapt.cohorts import Case, Cohort, Problem, read_cohort
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 from radapt.locations import Location
 from radapt.progress import ProgressMaker, silent
 
@@ -40,7 +40,8 @@ class Findings:
 
     def text(self) -> str:
         """One line per problem under a line that counts them."""
-        head = f"{self.cohort}: {self.n_cases} cases, {len(self.errors)} errors, {len(self.warnings)} warnings."
+        counts = (self.n_cases, "case"), (len(self.errors), "error"), (len(self.warnings), "warning")
+        head = f"{self.cohort}: {', '.join(counted(count, noun) for count, noun in counts)}."
         return "\n".join([head, *(f"{problem.severity}: {problem}" for problem in self.problems)])
 
     def as_json(self) -> dict[str, Any]:

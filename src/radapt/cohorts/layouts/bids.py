@@ -16,7 +16,7 @@ from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
 from radapt.cohorts.layouts.files import folders_in, walk
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.tables import assign, read_table
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 
 _NOT_IMAGES = ("func", "fmap", "dwi", "perf", "eeg", "ieeg", "meg", "beh", "motion", "nirs")
 """Data types that hold time series, directions or no volumes at all."""
@@ -27,7 +27,7 @@ _DANGLING = "not here"
 def recognise(root: Path) -> str | None:
     subjects = [folder for folder in folders_in(root) if folder.name.startswith("sub-")]
     first = next((subject for subject in subjects[:20] if any(parse(path) for path in walk(subject))), None)
-    return f"{len(subjects)} folders sub-* with NIfTI files" if first else None
+    return f"{counted(len(subjects), 'folder')} sub-* with NIfTI files" if first else None
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
@@ -79,9 +79,9 @@ def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, lis
         if name is not None and name.suffix in MASK_SUFFIXES and path.exists():
             masks[name.subject].append(name)
     if dangling := left_out.pop(_DANGLING, 0):
-        notes.append(f"{dangling} files are links to content that is not here (fetch it with datalad get).")
+        notes.append(f"{counted(dangling, 'link')} to content that is not here left out (fetch it with datalad get).")
     for folder, count in sorted(left_out.items()):
-        notes.append(f"{count} files in {folder}/ are left out: they are not single volumes.")
+        notes.append(f"{counted(count, 'file')} in {folder}/ left out: no single volumes.")
 
 
 def _modalities(names: list[BidsName]) -> dict[str, Path]:
@@ -152,7 +152,7 @@ def _participants(root: Path, table: pd.DataFrame, options: ScanOptions, notes: 
     people.index = pd.Index(keys)
     absent = sorted(set(table["patient"]) - set(keys))
     if absent:
-        notes.append(f"{len(absent)} subjects are not in participants.tsv, such as {absent[0]}.")
+        notes.append(f"{counted(len(absent), 'subject')} not in participants.tsv, such as {absent[0]}.")
     if without := len(set(keys) - set(table["patient"])):
-        notes.append(f"{without} participants have no image and are left out.")
+        notes.append(f"{counted(without, 'participant')} without an image left out.")
     assign(table, people.reindex(table["patient"]).fillna("").reset_index(drop=True), options, path.name, notes)

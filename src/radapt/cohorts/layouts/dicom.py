@@ -15,7 +15,7 @@ from radapt.cohorts.layouts.dicom_headers import SITE_FIELDS, Header, is_dicom, 
 from radapt.cohorts.layouts.files import DICOM, is_image, unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.cohorts.problem import Problem, raise_errors
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 
 _KINDS: dict[str, Kind] = {"CT": "ct", "MR": "mri", "CR": "xray", "DX": "xray", "MG": "xray"}
 _RADIOGRAPHS = ("CR", "DX", "MG")
@@ -32,7 +32,7 @@ def recognise(root: Path) -> str | None:
     count = sum(is_dicom(path) for path in sample)
     if not count or count * 2 < len(sample) or folders.recognise(root):
         return None
-    return f"{count} DICOM files among the first {len(sample)}"
+    return f"{counted(count, 'DICOM file')} among the first {len(sample)}"
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
@@ -80,7 +80,7 @@ def _headers(root: Path, notes: list[str]) -> list[Header]:
     raise_errors(broken, f"The DICOM tree {root}")
     for what, count in sorted(left_out.items()):
         if count:
-            notes.append(f"{count} DICOM files are left out ({what}).")
+            notes.append(f"{counted(count, 'DICOM file')} left out ({what}).")
     return headers
 
 

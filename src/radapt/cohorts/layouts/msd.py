@@ -17,7 +17,7 @@ from radapt.cohorts.layouts.descriptions import (
 )
 from radapt.cohorts.layouts.files import files_in, is_image, stem, unique
 from radapt.cohorts.layouts.names import kind_of, slug
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 
 
 def recognise(root: Path) -> str | None:
@@ -34,12 +34,14 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     ]
     present = [(word, image, mask) for word, image, mask in listed if image.is_file()]
     if not present:
-        raise DataError(f"{root / 'dataset.json'} lists {len(listed)} training images, none of which is there.")
+        raise DataError(
+            f"{root / 'dataset.json'} lists {counted(len(listed), 'training image')}, none of which is there."
+        )
     if missing := len(listed) - len(present):
-        notes.append(f"{missing} images listed in dataset.json are not there and are left out.")
+        notes.append(f"{counted(missing, 'image')} listed in dataset.json left out: no such file.")
     unmasked = [path for path in files_in(root / "imagesTs") if is_image(path.name)]
     if unmasked:
-        notes.append(f"{len(unmasked)} images in imagesTs/ have no mask and are left out.")
+        notes.append(f"{counted(len(unmasked), 'image')} in imagesTs/ left out for want of a mask.")
     cases = unique(stem(image.name) for _, image, _ in present)
     rows = [
         {"case": case, "split": word, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}

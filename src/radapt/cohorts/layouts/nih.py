@@ -8,7 +8,7 @@ import pandas as pd
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.files import files_in, folders_in, images_in, stem, stem_of
 from radapt.cohorts.layouts.tables import read_table
-from radapt.errors import DataError, suggest
+from radapt.errors import DataError, counted, suggest
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -40,13 +40,15 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     stems = [stem(name.strip()) for name in table["Image Index"]]
     there = np.array([name in paths for name in stems], dtype=bool)
     if not there.any():
-        raise DataError(f"{index} lists {len(table)} images, none of which is in {root}/images or images_*/images.")
+        raise DataError(
+            f"{index} lists {counted(len(table), 'image')}, none of which is in {root}/images or images_*/images."
+        )
     kept = table[there].reset_index(drop=True)
     names = [name for name, present in zip(stems, there, strict=True) if present]
     draft = pd.DataFrame({"case": names, "patient": kept["Patient ID"].str.strip()}, dtype=object)
     draft["split"] = _official(root, names)
     draft["image"] = [paths[name] for name in names]
-    notes = [f"{int((~there).sum())} images listed in {index.name} are not there and are left out."]
+    notes = [f"{counted(int((~there).sum()), 'image')} listed in {index.name} left out: no such file."]
     _add_findings(draft, kept["Finding Labels"], index)
     for column, name in _METADATA.items():
         if column in kept.columns:

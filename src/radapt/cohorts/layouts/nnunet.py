@@ -16,7 +16,7 @@ from radapt.cohorts.layouts.descriptions import (
 )
 from radapt.cohorts.layouts.files import files_in, unique
 from radapt.cohorts.layouts.names import kind_of, slug
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 
 
 def recognise(root: Path) -> str | None:
@@ -33,7 +33,9 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(f"{root / 'imagesTr'} holds no files called CASE_0000{ending}.")
     masked = [row for row in test if row["mask"]]
     if len(masked) < len(test):
-        notes.append(f"{len(test) - len(masked)} cases in imagesTs/ have no mask in labelsTs/ and are left out.")
+        notes.append(
+            f"{counted(len(test) - len(masked), 'case')} in imagesTs/ left out for want of a mask in labelsTs/."
+        )
     labels = mask_labels(content, notes)
     draft = CohortDraft(options.name or root.name, "nnunet", text_table(train + masked), kind_of(names), notes=notes)
     draft.mask_labels, draft.source = labels, source_of(content)

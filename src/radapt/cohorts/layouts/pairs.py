@@ -7,7 +7,7 @@ import pandas as pd
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.files import images_in, stem
 from radapt.cohorts.layouts.tables import assign, read_table, tables_in, unlabelled_note
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 
 _MASKS = ("masks", "mask", "segmentations", "labels")
 _ENDINGS = ("_mask", "-mask", "_seg", "_segmentation")
@@ -35,7 +35,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         masks = {_bare(stem(path.name)): str(path) for path in images_in(folder)}
         table["mask"] = [masks.get(name, "") for name in stems]
         if without := int((table["mask"] == "").sum()):
-            notes.append(f"{without} images have no mask in {folder.name}/.")
+            notes.append(f"{counted(without, 'image')} without a mask in {folder.name}/.")
     if index := _index(root):
         table = _with_index(table, read_table(index), index.name, options, notes)
     return CohortDraft(options.name or root.name, "table", table, notes=notes)
@@ -55,7 +55,7 @@ def _with_index(
     order = {key: row for row, key in enumerate(keys)}
     matched = [order.get(_key(name)) for name in table["case"]]
     if absent := len(index) - sum(row is not None for row in matched):
-        notes.append(f"{absent} rows of {where} name an image that is not there.")
+        notes.append(f"{counted(absent, 'row')} of {where} left out: no such image.")
     padded = index.reindex(pd.Index([-1 if row is None else row for row in matched])).fillna("")
     assign(table, padded.drop(columns=column).reset_index(drop=True), options, where, notes)
     if (table.get("mask") is not None) and "label" not in table:

@@ -6,7 +6,7 @@ from zipfile import is_zipfile
 from radapt.cohorts.layouts import bids, dicom, folders, medmnist, msd, nih, nnunet, table
 from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 
 _ROLES = ("label", "site", "patient", "split")
 
@@ -75,13 +75,9 @@ def _seen(root: Path) -> str:
     folders, files = [path.name for path in folders_in(root)], [path.name for path in files_in(root)]
     if not folders and not files:
         return f"The folder {root} is empty."
-    parts = [f"{_count(folders, 'folder')} ({_some(folders)})"] if folders else []
-    parts += [f"{_count(files, 'file')} ({_some(files)})"] if files else []
+    parts = [f"{counted(len(folders), 'folder')} ({_some(folders)})"] if folders else []
+    parts += [f"{counted(len(files), 'file')} ({_some(files)})"] if files else []
     return f"{root} holds {' and '.join(parts)}."
-
-
-def _count(names: list[str], what: str) -> str:
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
 
 
 def _some(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.layouts.files import files_in
 from radapt.cohorts.problem import raise_errors
 from radapt.cohorts.sheet import read_sheet
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target")
@@ -86,7 +86,7 @@ def add_metadata(table: pd.DataFrame, source: pd.DataFrame) -> None:
 
 def unlabelled_note(source: pd.DataFrame, where: str) -> str:
     candidates = [
-        f"{name} ({count} values)"
+        f"{name} ({counted(count, 'value')})"
         for name in source.columns
         if 2 <= (count := cleaned(source[name]).replace("", None).nunique()) <= _MOST_CLASSES
     ]
