@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,6 +102,8 @@ def test_bfloat16_is_near_and_its_tokens_are_float32(tiny):
         torch.zeros(1, 3, 64, 64, dtype=torch.int64),
         torch.full((1, 3, 64, 64), 200.0),
         torch.full((1, 3, 64, 64), -2.0),
+        np.zeros((1, 3, 64, 64), dtype=np.float32),
+        [[1.0]],
     ],
 )
 def test_what_is_no_image_is_refused(wrong, tiny):
@@ -112,6 +115,18 @@ def test_what_is_no_image_is_refused(wrong, tiny):
 def test_layers_that_do_not_exist_are_refused(layers, tiny):
     with pytest.raises(UsageError, match=r"-1 \(the last\) to -3"):
         load_backbone("tiny", "random").tokens(images(1, 3, 56, 56), layers=layers)
+
+
+def test_an_array_is_told_from_a_tensor(tiny):
+    with pytest.raises(UsageError, match=r"torch tensor .* not numpy\.ndarray\. torch\.from_numpy"):
+        load_backbone("tiny", "random").tokens(np.zeros((1, 3, 64, 64), dtype=np.float32))
+
+
+def test_many_wrong_layers_are_counted_not_listed():
+    with pytest.raises(UsageError) as caught:
+        load_backbone("resnet50", "random").widths(range(-99, 0))
+    expected = "resnet50 has 5 layers, counted from the end: -1 (the last) to -5. Asked for: 99 layers from -99 to -1."
+    assert str(caught.value) == expected
 
 
 def test_at_its_native_size_a_vit_is_timms():

@@ -221,6 +221,15 @@ def test_impossible_layers(layers: tuple[int, ...], toy_cohort: Make, toy_backbo
         run(toy_cohort(cases=1), toy_backbone(), tmp_path, layers=layers)
 
 
+def test_names_in_place_of_what_they_name(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cohort was given as 'x'; expected what radapt\.load_cohort"):
+        extract("x", toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"backbone was given as 'dinov2-s'; expected what radapt\.load_backbone"):
+        extract(toy_cohort(cases=1), "dinov2-s", cache=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"cohort was given as a \w*Path"):
+        extract(Path("cohort.yaml"), toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
+
+
 def test_impossible_batch(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         run(toy_cohort(cases=1), toy_backbone(), tmp_path, batch=0)

@@ -78,7 +78,7 @@ class Backbone:
 
         `layers` are counted from the end: -1 is the last block (or stage), the final norm is applied to each (see
         `encoders`). Tokens are float32 whatever the module computes in. Gradients flow unless the caller forbids
-        them. UsageError for images of another shape or range and for layers that do not exist.
+        them. UsageError for what is no tensor, for images of another shape or range, and for layers that do not exist.
         """
         indices = self._indices(layers)
         x = self._normalise(self._resize(_checked(images).to(self.device)))
@@ -108,12 +108,25 @@ class Backbone:
         wrong = [layer for layer in layers if not -depth <= layer <= -1]
         if wrong or not len(layers):
             raise UsageError(
-                f"Layers of {self.name} are counted from the end, -1 (the last) to {-depth}; given: {list(layers)}."
+                f"{self.name} has {depth} layers, counted from the end: -1 (the last) to {-depth}. "
+                f"Asked for: {_listed(layers)}."
             )
         return [layer + depth for layer in layers]
 
 
+def _listed(layers: Sequence[int]) -> str:
+    if len(layers) > 6:
+        return f"{len(layers)} layers from {min(layers)} to {max(layers)}"
+    return ", ".join(map(str, layers)) or "none"
+
+
 def _checked(images: torch.Tensor) -> torch.Tensor:
+    if not isinstance(images, torch.Tensor):
+        kind = f"{type(images).__module__}.{type(images).__qualname__}".removeprefix("builtins.")
+        raise UsageError(
+            f"Images should be a torch tensor (B, 3, H, W), float in [0, 1] or uint8, not {kind}. "
+            "torch.from_numpy turns an array into one."
+        )
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         raise UsageError(f"Images should have the shape (B, 3, H, W) or (B, 1, H, W), not {tuple(images.shape)}.")
     if images.dtype == torch.uint8:

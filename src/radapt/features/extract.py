@@ -80,10 +80,15 @@ def extract(
     grow with the number of cases.
 
     Images that cannot be read, or whose features are not finite, do not stop the others: when everything else
-    is stored, DataError lists them. Raises UsageError for impossible layers, recipes and batches.
+    is stored, DataError lists them. Raises UsageError for impossible layers, recipes and batches, and
+    for a cohort or backbone that was named rather than loaded.
+
+    Two processes that extract the same images at the same time are safe, but do not share the work: each computes
+    and stores what was not there when it began. To compute once, start the second when the first has ended.
     """
     from radapt.images import Recipe, SliceCache
 
+    _check_kinds(cohort, backbone)
     if batch is not None and batch < 1:
         raise UsageError(f"The batch was given as {batch}; expected at least 1.")
     recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
@@ -198,6 +203,19 @@ def _unique(grid: Grid) -> list[Image]:
     for image in (image for row in grid for image in row if image):
         first.setdefault(image.key, image)
     return list(first.values())
+
+
+def _check_kinds(cohort: object, backbone: object) -> None:
+    if not isinstance(cohort, Cohort):
+        raise UsageError(f"The cohort was given as {_told(cohort)}; expected what radapt.load_cohort(PATH) gives.")
+    if not hasattr(backbone, "identity"):
+        raise UsageError(
+            f"The backbone was given as {_told(backbone)}; expected what radapt.load_backbone(NAME) gives."
+        )
+
+
+def _told(value: object) -> str:
+    return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _checked(layers: Sequence[int]) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ A store is a folder of shards. Each process that writes has shards of its own, s
     <shard>.ok                  size and time of the .f32 file when its CRCs were last found right
 
 A line that broke off, rows that are not there, and rows whose CRC is wrong do not count: their images are
-simply not in the store and are computed again.
+simply not in the store and are computed again. Processes that start together on the same images each compute
+them all: nobody sees rows stored after it opened the store. The rows are then there twice, and one of them is used.
 """
 
 import contextlib
