@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radapt.cohorts import load_cohort, read_cohort
+from radapt.cohorts import load_cohort, read_cohort, scan
 from radapt.errors import DataError, UsageError
 
 GOOD = """case,patient,site,split,image:t1,image:flair,mask,label,age
@@ -135,6 +135,28 @@ def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> None:
     assert not cohort.cases[0].metadata
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["written", "read and written again"])
+def test_the_index_that_pandas_writes_is_no_column(again: bool, tmp_path: Path) -> None:
+    table = pd.DataFrame({"case": ["a", "b"], "image": ["a1.png", "b1.png"], "label": ["ill", "healthy"]})
+    path = write(tmp_path, table.to_csv())
+    if again:
+        pd.read_csv(tmp_path / "cases.csv").to_csv(tmp_path / "cases.csv")
+    cohort = load_cohort(path)
+    assert [(case.case, case.metadata, case.row) for case in cohort.cases] == [("a", {}, 2), ("b", {}, 3)]
+    assert len(scan(tmp_path / "cases.csv").table) == 2
+    broken = (tmp_path / "cases.csv").read_text().replace("b,b1.png,", "b1.png,")
+    _, problems = read_cohort(write(tmp_path, broken))
+    assert (problems[0].code, problems[0].row) == ("field-count", 3)
+
+
+def test_findings_may_be_true_and_false(tmp_path: Path) -> None:
+    rows = "a,a1.png,True,1\nb,b1.png,FALSE,0.0\nc,c1.png,,true\n"
+    path = write(tmp_path, f"case,image,label:mass,label:cyst\n{rows}", "name: toy\nkind: ct\ncases: cases.csv\n")
+    assert load_cohort(path).labels.tolist()[:2] == [[1, 1], [0, 0]]
+    table = scan(tmp_path / "cases.csv").table
+    assert table[["label:mass", "label:cyst"]].values.tolist() == [["1", "1"], ["0", "0"], ["", "1"]]
+
+
 def test_blanks_around_commas_are_no_part_of_a_path(tmp_path: Path) -> None:
     (tmp_path / " b1.png").touch()
     cohort = load_cohort(write(tmp_path, "case , image , label\na , a1.png , ill\nb, b1.png,healthy\n"))
@@ -174,7 +196,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str, int | None]] = {
     "capital patient": ("case,image,Patient\na,a1.png,1\n", "unknown-column", 1),
     "prefix not known": ("case,image,finding:mass\na,a1.png,1\n", "unknown-column", 1),
     "no name behind the colon": ("case,image:\na,a1.png\n", "unknown-column", 1),
-    "column without a name": (",case,image\n0,a,a1.png\n", "unnamed-column", 1),
+    "column without a name": (",case,image\n7,a,a1.png\n", "unnamed-column", 1),
     "value without a name": ("case,image,\na,a1.png,\nb,a2.png,7\n", "unnamed-column", 1),
     "column twice": ("case,image,age,age\na,a1.png,1,1\n", "duplicate-column", 1),
     "both kinds of image": ("case,image,image:t1\na,a1.png,a2.png\n", "mixed-images", 1),

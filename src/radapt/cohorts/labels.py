@@ -46,9 +46,9 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
 
 
 def parse_finding(texts: Sequence[str], finding: str) -> Labels:
-    """Read a `label:<finding>` column: 1 present, 0 absent, empty unknown."""
-    known = {"": None, "0": 0, "1": 1}
-    meaning = {text: known.get(_whole(text.strip()), _BAD) for text in set(texts)}
+    """Read a `label:<finding>` column: 1 or true present, 0 or false absent, empty unknown."""
+    known = {"": None, "0": 0, "1": 1, "false": 0, "true": 1}
+    meaning = {text: known.get(_whole(text.strip()).lower(), _BAD) for text in set(texts)}
     wrong = {
         place: (f"Finding {finding!r} is {text.strip()!r}.", "Expected 1, 0 or empty (unknown).")
         for place, text in enumerate(texts)

@@ -200,6 +200,8 @@ def _check(draft: CohortDraft) -> None:
     wrong = [(cases[at], text) for found in (labels, *findings.values()) if found for at, text in found.wrong.items()]
     problems = [Problem("error", "bad-label", message, case, fix=fix) for case, (message, fix) in wrong]
     raise_errors(problems, f"The table of {draft.name}")
+    for name, found in findings.items():
+        table[f"label:{name}"] = ["" if value is None else str(value) for value in found.values]
     if labels and len(labels.classes) == 1 and not draft.classes:
         draft.table = table.rename(columns={"label": "original_label"})
         draft.notes.append(f"Every label is {labels.classes[0]!r}, so it is metadata; choose another with --label.")

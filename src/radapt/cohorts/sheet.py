@@ -5,6 +5,7 @@ Everything is read as text so that patient `007` stays `007`.
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from radapt.cohorts.problem import Problem
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # of an index that pandas wrote, and of one it read back and wrote
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def _assemble(
         fix = "Save it with commas; a table with tabs may be called .tsv."
         problems.append(_error(path, "bad-csv", "The columns are not separated by commas.", row=1, fix=fix))
         return None
-    if not _names_are_sound(path, header, problems):
+    index = _index_columns(records)
+    if not _names_are_sound(path, header, problems, index):
         return None
     width = len(header)
     good = [index for index in range(1, len(records)) if len(records[index]) == width]
@@ -102,8 +105,19 @@ def _assemble(
                 problems.append(_error(path, "field-count", message, row=line, fix=fix))
     # Cells repeat a lot (sites, sexes, views); one string object per distinct value keeps memory modest.
     shared: dict[str, str] = {}
-    cells = [[shared.setdefault(records[row][at], records[row][at]) for row in good] for at in range(width)]
-    return Sheet(path, dict(zip(header, cells, strict=True)), [lines[row] for row in good])
+    cells = {
+        name: [shared.setdefault(records[row][at], records[row][at]) for row in good]
+        for at, name in enumerate(header)
+        if at not in index
+    }
+    return Sheet(path, cells, [lines[row] for row in good])
+
+
+def _index_columns(records: list[list[str]]) -> frozenset[int]:
+    """The columns that only count the rows 0, 1, 2, … under no name of their own: pandas writes its index so."""
+    nameless = [at for at, name in enumerate(records[0]) if _INDEX_NAME.fullmatch(name.strip())]
+    counts = [str(row) for row in range(len(records) - 1)]
+    return frozenset(at for at in nameless if [record[at] for record in records[1:] if at < len(record)] == counts)
 
 
 def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
@@ -121,9 +135,13 @@ def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
     ]
 
 
-def _names_are_sound(path: Path, header: list[str], problems: list[Problem]) -> bool:
+def _names_are_sound(
+    path: Path, header: list[str], problems: list[Problem], index: frozenset[int] = frozenset()
+) -> bool:
     before = len(problems)
     for place, name in enumerate(header, start=1):
+        if place - 1 in index:
+            continue
         if not name:
             message = f"Column {place} has no name."
             fix = "Name it or delete it (pandas: to_csv(..., index=False))."
