@@ -2,8 +2,8 @@
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +16,14 @@ import pandas as pd
 def atomic_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block ends well, remove it otherwise.
 
-    With `folder=True` the temporary path is an existing empty folder; an older folder at `path` is replaced.
-    The rename is atomic, so a reader sees the old file, or the new one, never a part.
+    The rename is atomic, so a reader sees the old file, or the new one, never a part. With `folder=True` the
+    temporary path is an existing empty folder; an older folder at `path` is removed first, so that for a moment
+    there may be none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if folder:
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        part.chmod(0o777 & ~_umask())
-    else:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        part = Path(name)
-        part.chmod(0o666 & ~_umask())
+    # Made with the rights any new file gets: asking for the umask would change it for all threads.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part.mkdir() if folder else part.touch(exist_ok=False)
     try:
         yield part
         if folder and path.is_dir():
@@ -70,9 +66,3 @@ def _plain(value: Any) -> Any:
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

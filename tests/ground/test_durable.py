@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,17 @@ def test_undefined_numbers_become_null_and_numpy_numbers_become_plain(tmp_path: 
     }
 
 
-def test_written_files_obey_the_umask(tmp_path: Path) -> None:
+def test_written_files_and_folders_have_the_rights_of_any_other(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "x")
     (tmp_path / "plain").write_text("x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with atomic_path(tmp_path / "our folder", folder=True):
+        pass
+    (tmp_path / "plain folder").mkdir()
+    assert (tmp_path / "our folder").stat().st_mode == (tmp_path / "plain folder").stat().st_mode
+
+
+def test_writing_never_touches_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to the whole process: two threads that read it by setting it can leave it open to everybody."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
+    write_text(tmp_path / "ours", "x")
