@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from radapt.metrics import score
 from radapt.reports.bars import axis_for
+from radapt.reports.curves import Judged, decisions
 from radapt.reports.headline import headline
 from radapt.reports.numbers import counted, interval, lasting, shown
 from radapt.reports.run_folder import Cell, Run
-from radapt.reports.standings import Board, boards
+from radapt.reports.standings import Board, Contestant, boards
 
 NAN = float("nan")
 SPLIT_FACTS = {"labelled": 9, "outputs": {"a": {"positive": 4, "negative": 5}, "b": {"positive": 5, "negative": 4}}}
@@ -179,3 +182,19 @@ def test_numbers_in_words() -> None:
         "0 classes",
     ]
     assert [lasting(s) for s in (1.25, 59.6, 61, 3725, NAN)] == ["1.2 s", "1 min 00 s", "1 min 01 s", "1 h 02 min", "—"]
+
+
+def test_findings_are_called_present_as_the_metrics_call_them() -> None:
+    """A finding at exactly 0.5, as a vote of two neighbours gives it, is absent in both."""
+    truth, probabilities = (
+        np.array([[1.0], [1.0], [0.0], [0.0], [np.nan]]),
+        np.array([[0.5], [0.9], [0.5], [0.1], [1.0]]),
+    )
+    one = Contestant("k", "lgg", "dino", "knn", None, ())
+    judged = Judged(one, Cell("c", Path("cells"), {}), ("mass",), truth, probabilities)
+    assert decisions(judged) == [{"name": "mass", "tp": 1, "fn": 1, "fp": 0, "tn": 2}]
+    table = score(
+        truth, probabilities, list("vwxyz"), task="multilabel", outputs=["mass"], rng=np.random.default_rng(0)
+    )
+    values = table.set_index("metric")["value"]
+    assert (values["sensitivity:mass"], values["specificity:mass"]) == (0.5, 1.0)

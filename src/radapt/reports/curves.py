@@ -22,7 +22,7 @@ MOST_CLASSES = 40
 """A confusion matrix of more classes than this is no longer a picture."""
 
 DECISION = 0.5
-"""Findings are called present from this probability on."""
+"""Findings are called present above this probability, as in `metrics`."""
 
 _ROC_POINTS = 120
 
@@ -139,7 +139,7 @@ def decisions(one: Judged) -> list[dict[str, Any]]:
         return []
     rows = []
     for name, truth, score in one.questions():
-        matrix = confusion_matrix(truth, (score >= DECISION).astype(int), 2).astype(int)
+        matrix = confusion_matrix(truth, (score > DECISION).astype(int), 2).astype(int)
         (tn, fp), (fn, tp) = matrix.tolist()
         rows.append({"name": name, "tp": tp, "fn": fn, "fp": fp, "tn": tn})
     return rows
