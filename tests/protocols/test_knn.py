@@ -74,7 +74,15 @@ def test_findings_equal_the_textbook(per_patient: int, monkeypatch: pytest.Monke
     found = FindingTables.fit(gallery, y, ks).predict(queries)
     for k, probabilities in zip(ks, found, strict=True):
         expected = _textbook_ml_knn(x.astype(np.float64), y, patients, queries, k)
-        np.testing.assert_allclose(probabilities, expected, atol=1e-9)
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-12)
+
+
+def test_many_cases_ask_in_blocks_even_of_a_small_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few labelled cases and a large test set: what is held at once is bounded by the length of the vectors."""
+    monkeypatch.setattr(neighbours, "_BLOCK_VALUES", 240)
+    places = [place for place, *_ in _gallery(_vectors(100, 0), 3).nearest(np.arange(3, 100), 1)]
+    assert max(place.stop - place.start for place in places) == 240 // 12
+    assert sum(place.stop - place.start for place in places) == 97
 
 
 def test_length_of_a_vector_does_not_matter_and_a_zero_one_is_harmless() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from radapt.protocols.table import Source, blocks
 
 _DOUBLE_BYTES = 160 << 20  # a larger gallery is held in float32
-_BLOCK_VALUES = 4 << 20  # similarities held at once: 32 MB
+_BLOCK_VALUES = 4 << 20  # similarities, or numbers of the cases that ask, held at once: 32 MB
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Gallery:
     def nearest(self, queries: np.ndarray, k: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """For blocks of `queries`: their place, and the k most similar cases, best first: similarity and position
         in the gallery, (q, k) each."""
-        step = max(1, _BLOCK_VALUES // len(self.rows))
+        step = max(1, _BLOCK_VALUES // max(self.vectors.shape))  # by either: few cases may have long vectors
         for start in range(0, len(queries), step):
             part = slice(start, min(start + step, len(queries)))
             asked = torch.cat([_unit(values) for _, values in blocks(self.source, queries[part])])

@@ -60,7 +60,7 @@ class FindingTables:
         """`findings` (gallery, F) of 1, 0 and NaN."""
         known = torch.from_numpy(np.isfinite(findings))
         present = torch.from_numpy(findings == 1)
-        prior = (SMOOTHING + present.sum(0)) / (2 * SMOOTHING + known.sum(0))
+        prior = (SMOOTHING + present.double().sum(0)) / (2 * SMOOTHING + known.sum(0))
         most, f = max(ks), findings.shape[1]
         shape = (2, len(ks), f, most + 1)
         cell = torch.arange(len(ks) * f).view(len(ks), 1, f) * (most + 1)
@@ -72,7 +72,7 @@ class FindingTables:
         tally = tally.view(shape)
         possible = torch.tensor(ks)[:, None, None] + 1  # j can be 0 … k
         likelihood = (SMOOTHING + tally) / (SMOOTHING * possible + tally.sum(-1, keepdim=True))
-        return cls(gallery, present, prior.double(), likelihood, tuple(ks))
+        return cls(gallery, present, prior, likelihood, tuple(ks))
 
     def predict(self, queries: np.ndarray) -> np.ndarray:
         """Probabilities (|ks|, n, F)."""
