@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from radapt import metrics
 from radapt.errors import DataError, RadaptError
-from radapt.metrics import point_scores, score
+from radapt.metrics import score
 from radapt.metrics.panel import macro
 
 COLUMNS = ["metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined"]
@@ -65,8 +65,6 @@ def test_plain_functions_and_table_agree() -> None:
         np.testing.assert_allclose(table[name], getattr(metrics, name)(truth, p.argmax(axis=1)), rtol=1e-12)
     for name in ("log_loss", "brier", "ece"):
         np.testing.assert_allclose(table[name], getattr(metrics, name)(truth, p), rtol=1e-12)
-    points = point_scores(truth, p, task="multiclass", ordered=True)
-    assert points == table[[name for name in table.index if ":" not in name]].to_dict()
 
 
 def test_every_patient_twice_keeps_every_value() -> None:

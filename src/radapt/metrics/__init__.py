@@ -12,7 +12,7 @@ from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
 from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
 from radapt.metrics.curves import roc_curve
 from radapt.metrics.ranking import auroc, average_precision
-from radapt.metrics.score import point_scores, score
+from radapt.metrics.score import score
 
 __all__ = [
     "accuracy",
@@ -27,7 +27,6 @@ __all__ = [
     "mcc",
     "multiplicities",
     "percentile_interval",
-    "point_scores",
     "quadratic_kappa",
     "reliability_bins",
     "roc_curve",

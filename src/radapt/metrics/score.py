@@ -62,14 +62,6 @@ def score(
     return table.iloc[_order(table["metric"])].reset_index(drop=True)
 
 
-def point_scores(truth: np.ndarray, probabilities: np.ndarray, *, task: str, ordered: bool = False) -> dict[str, float]:
-    """The overall numbers of `score` without intervals, by name: what is chosen by on a validation split."""
-    outputs = [str(index) for index in range(np.shape(probabilities)[-1])]
-    given = checked(truth, probabilities, np.arange(len(truth)), task, len(outputs))
-    values = _panel(given, task, outputs, ordered).numbers(np.ones((given.units, 1)))
-    return {name: float(value[0]) for name, value in values.items() if ":" not in name}
-
-
 def _panel(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> SingleLabel | MultiLabel:
     return MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered)
 
