@@ -99,10 +99,6 @@ class Run:
     def name(self) -> str:
         return str(self.study.get("name") or self.path.resolve().name)
 
-    @cached_property
-    def by_id(self) -> Mapping[str, Cell]:
-        return {cell.id: cell for cell in self.cells}
-
     def count(self, state: State) -> int:
         return sum(cell.state == state for cell in self.cells)
 
