@@ -267,3 +267,83 @@ def test_plain_multi_frame_is_a_stack_in_stored_order(dicom, save_dicom, tmp_pat
     volume = read(Location(path))
     np.testing.assert_array_equal(volume.planes(), planes(4, dtype=np.uint8))
     assert volume.plane_spacing_mm() == (0.2, 0.3)
+
+
+AXIAL, CORONAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+
+
+def once_placed(dicom, n=4, **tags):
+    """A multi-frame file that says where its first frame lies and nothing about the others."""
+    facts = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": list(AXIAL), "PixelSpacing": [0.5, 0.75]}
+    return dicom(planes(n), **facts | tags)
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, CORONAL])
+@pytest.mark.parametrize(
+    ("tags", "step"),
+    [
+        ({"SpacingBetweenSlices": 3, "SliceThickness": 5}, 3),
+        ({"SliceThickness": 5}, 5),
+        ({}, 1),
+        ({"SpacingBetweenSlices": -2}, -2),
+        ({"SpacingBetweenSlices": 2, "FrameIncrementPointer": 0x00540080}, 2),
+    ],
+)
+def test_frames_with_one_position_for_all_are_stacked_on_it(
+    dicom, save_dicom, series, tmp_path, orientation, tags, step
+):
+    path = save_dicom(once_placed(dicom, ImageOrientationPatient=list(orientation), **tags), tmp_path / "a.dcm")
+    volume = read(Location(path))
+    steps = tuple(float(value) for value in normal(orientation) * step)
+    apart = read(Location(series(planes(4), orientation=orientation, origin=(1.0, 2.0, 3.0), step=steps)))
+    np.testing.assert_allclose(volume.affine, apart.affine, atol=1e-9)
+    np.testing.assert_array_equal(volume.array, apart.array)
+
+
+def in_frames(tag, group, values):
+    def change(data):
+        data.PerFrameFunctionalGroupsSequence = frames = [Dataset() for _ in values]
+        for frame, value in zip(frames, values, strict=True):
+            inside = Dataset()
+            setattr(inside, tag, value)
+            setattr(frame, group, [inside])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (in_frames("TemporalPositionIndex", "FrameContentSequence", [1, 2, 3, 4]), "TemporalPositionIndex"),
+        (in_frames("EffectiveEchoTime", "MREchoSequence", [10.0, 20.0, 10.0, 20.0]), "EffectiveEchoTime"),
+        (in_frames("InStackPositionNumber", "FrameContentSequence", [1, 2, 1, 2]), "InStackPositionNumber"),
+        (lambda data: setattr(data, "FrameIncrementPointer", 0x00181063), "FrameTime"),
+        (lambda data: setattr(data, "FrameIncrementPointer", [0x00540080, 0x00540070]), "TimeSlotVector"),
+        (lambda data: setattr(data, "NumberOfTemporalPositions", 2), "NumberOfTemporalPositions"),
+    ],
+)
+def test_times_and_echoes_in_one_file_are_refused_with_a_way_out(dicom, save_dicom, tmp_path, change, said):
+    data = once_placed(dicom, SpacingBetweenSlices=3)
+    change(data)
+    with pytest.raises(DataError) as caught:
+        read(Location(save_dicom(data, tmp_path / "a.dcm")))
+    assert f"counts its frames by {said}. Save each time point" in str(caught.value)
+    assert "::channels[0]" in str(caught.value)
+
+
+def test_numbered_slices_of_one_stack_are_stacked(dicom, save_dicom, tmp_path):
+    data = once_placed(dicom, SliceThickness=2)
+    in_frames("InStackPositionNumber", "FrameContentSequence", [1, 2, 3, 4])(data)
+    volume = read(Location(save_dicom(data, tmp_path / "a.dcm")))
+    np.testing.assert_array_equal(volume.planes(), planes(4))
+    assert volume.spacing_mm == (0.75, 0.5, 2)
+
+
+def test_a_position_that_all_frames_share_is_taken_at_its_word(dicom, save_dicom, tmp_path):
+    data = once_placed(dicom, SliceThickness=2)
+    shared, place = Dataset(), Dataset()
+    place.ImagePositionPatient = [1, 2, 3]
+    shared.PlanePositionSequence = [place]
+    data.SharedFunctionalGroupsSequence = [shared]
+    with pytest.raises(DataError, match="same position"):
+        read(Location(save_dicom(data, tmp_path / "a.dcm")))

@@ -9,6 +9,7 @@ from radapt.errors import DataError, suggest
 from radapt.images.dicom_frames import FIX, Frame, frames_of, is_image, read_header, series_key, sop_class
 from radapt.images.dicom_geometry import arrange, check_alike
 from radapt.images.dicom_pixels import read_pixels
+from radapt.images.dicom_stack import stacked
 from radapt.images.raster import no_parts, without_equal_channels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
@@ -19,8 +20,9 @@ from radapt.locations import Location
 def read_dicom(location: Location, modality: str | None = None) -> Volume:
     """Read a DICOM file, or the series in a folder; `folder::series-<12 hex digits>` chooses one of several.
 
-    Frames are ordered by their position along the slice normal. A tilted gantry gives a sheared affine. Images
-    without position become a volume without orientation: one X-ray, or the frames of one file in stored order, with
+    Frames are ordered by their position along the slice normal; where a file gives the position of its first frame
+    only, the others are stacked on it (`dicom_stack`). A tilted gantry gives a sheared affine. Images without
+    position become a volume without orientation: one X-ray, or the frames of one file in stored order, with
     PixelSpacing, else ImagerPixelSpacing, else 1 mm. Objects without a picture are skipped in folders and refused
     alone. Raises DataError if the frames are not one volume, saying what differs.
     """
@@ -56,7 +58,7 @@ def _frames_of_file(path: Path) -> list[Frame]:
         raise DataError(f"{path} is not a DICOM file.")
     if not is_image(header, path):
         raise DataError(f"{path} is not an image but {sop_class(header) or 'another object'}. Name an image file.")
-    return frames_of(header, path)
+    return stacked(frames_of(header, path))
 
 
 def _frames_in(folder: Path) -> list[Frame]:
@@ -66,7 +68,7 @@ def _frames_in(folder: Path) -> list[Frame]:
         with reading(path, "DICOM", FIX):
             header = read_header(path)
             if header is not None and is_image(header, path):
-                frames.extend(frames_of(header, path))
+                frames.extend(stacked(frames_of(header, path)))
     if not frames:
         inside = ", ".join(sorted(item.name for item in folder.iterdir() if item.is_dir())[:5])
         hint = f"It has the folders {inside}: name one of them." if inside else "Name the folder of one series."

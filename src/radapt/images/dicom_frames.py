@@ -41,6 +41,8 @@ TAGS = (
     "Rows",
     "Columns",
     "NumberOfFrames",
+    "FrameIncrementPointer",
+    "NumberOfTemporalPositions",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
@@ -81,13 +83,15 @@ class Frame:
     """One plane of one file: where it lies (DICOM's LPS mm) and how its stored values become numbers.
 
     `spacing_mm` is (between rows, between columns). `position_mm` (3,) and `orientation` (6,) are None without
-    geometry. `header` is the file's parsed tags, `index` the frame's number in it.
+    geometry. `header` is the file's parsed tags, `index` the frame's number in it, `placed_mm` its position where
+    the header gives that of the file's first frame only.
     """
 
     path: Path
     index: int
     header: Any
     groups: tuple[Any, ...]
+    placed_mm: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -105,6 +109,8 @@ class Frame:
 
     @property
     def position_mm(self) -> np.ndarray | None:
+        if self.placed_mm is not None:
+            return self.placed_mm
         return _numbers(self.get("ImagePositionPatient", "PlanePositionSequence"), 3)
 
     @property
@@ -122,11 +128,17 @@ class Frame:
 
     @property
     def thickness_mm(self) -> float:
-        for tag in ("SpacingBetweenSlices", "SliceThickness"):
-            found = _numbers(self.get(tag, "PixelMeasuresSequence"), 1)
-            if found is not None and found[0] > 0:
-                return float(found[0])
-        return 1.0
+        """From slice to slice: SpacingBetweenSlices, of either sign, else SliceThickness, else 1."""
+        step, thickness = self.slice_step_mm, _numbers(self.get("SliceThickness", "PixelMeasuresSequence"), 1)
+        if step:
+            return abs(step)
+        return float(thickness[0]) if thickness is not None and thickness[0] > 0 else 1.0
+
+    @property
+    def slice_step_mm(self) -> float | None:
+        """SpacingBetweenSlices as stored; negative where slices follow each other against the normal."""
+        found = _numbers(self.get("SpacingBetweenSlices", "PixelMeasuresSequence"), 1)
+        return None if found is None else float(found[0])
 
     @property
     def size(self) -> tuple[int, int, int]:

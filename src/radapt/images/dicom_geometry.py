@@ -7,6 +7,7 @@ import numpy as np
 
 from radapt.errors import DataError
 from radapt.images.dicom_frames import TELLING, Frame
+from radapt.images.dicom_stack import counted_by
 
 COSINE_TOLERANCE = 1e-3
 """Direction cosines that differ less are the same orientation: a twentieth of a degree, beyond header rounding."""
@@ -103,6 +104,14 @@ def _duplicates(ordered: Sequence[Frame], gaps: np.ndarray, where: str) -> str:
     start = f"{where}: {first.name} and {second.name} lie at the same position ({count} such pairs). "
     if first.path != second.path and first.header.get("SOPInstanceUID") == second.header.get("SOPInstanceUID"):
         return start + "They are the same image twice. Remove one copy."
+    if first.path == second.path:
+        together = sorted((frame for frame in ordered if frame.path == first.path), key=lambda frame: frame.index)
+        tags = counted_by(together)
+        reason = f"The file counts its frames by {', '.join(tags)}. " if tags else ""
+        return (
+            f"{start}{reason}Save each time point, echo or reconstruction as a file of its own, or convert the file to "
+            "NIfTI, for example with dcm2niix, and name one volume as FILE.nii.gz::channels[0]."
+        )
     differing = [tag for tag in TELLING if first.header.get(tag) != second.header.get(tag)]
     reason = f"They differ in {', '.join(differing)}. " if differing else ""
     return start + reason + "Put each echo, time point or reconstruction into a folder of its own."
