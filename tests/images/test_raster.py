@@ -1,5 +1,8 @@
 """Pictures: what a viewer shows is what comes out."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -40,6 +43,17 @@ def test_16_bits_are_kept(tmp_path):
     for name in ("a.png", "a.tif", "big.tif"):
         np.testing.assert_array_equal(shown(tmp_path / name)[0], grey(np.uint16))
     np.testing.assert_array_equal(shown(tmp_path / "rgb.tif")[0], colour().astype(np.uint16) * 257)
+
+
+def test_16_bit_colour_png_keeps_its_upper_8_bits(tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 65536, (6, 8, 3)).astype(np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 8, 6, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    np.testing.assert_array_equal(shown(tmp_path / "a.png")[0], pixels >> 8)
 
 
 def test_jpeg_is_near_enough(tmp_path):

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and TIFF pictures, 1 to 16 bits or float, grey or colour."""
+"""PNG, JPEG and BMP pictures: grey of 1 to 16 bits, colour of 8 bits a channel."""
 
 from pathlib import Path
 
@@ -19,8 +19,9 @@ FIX = "Was the copy or download interrupted? Copy it again."
 def read_raster(location: Location, modality: str | None = None) -> Volume:
     """Read a picture as a volume of one plane at 1 mm; its axial plane is the picture as a viewer shows it.
 
-    EXIF orientation is applied. 16-bit grey keeps its values; 16-bit colour PNG is read with 8 bits. Transparent
-    pixels fade into black. Colour whose three channels are equal everywhere is grey.
+    EXIF orientation is applied. 16-bit grey keeps its values. PNG of 16 bits a channel with colour or alpha is read
+    with the upper 8 bits, which is all Pillow gives; save it as TIFF or npy to keep them. Transparent pixels fade
+    into black. Colour whose three channels are equal everywhere is grey.
     """
     path = location.path
     no_parts(location)
