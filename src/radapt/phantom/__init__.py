@@ -1,6 +1,6 @@
 """Synthetic patients with known truth: multi-sequence brain MRI of three glioma subtypes from two hospitals.
 
-Anatomy is drawn from smooth shapes, tissue signals come from published relaxation times and the signal equations
+Anatomy is drawn from smooth shapes, tissue signals come from typical relaxation times and the signal equations
 of the pulse sequences, and each scanner adds its bias field, gain, noise and way of storing voxels.
 """
 

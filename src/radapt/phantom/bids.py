@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 _README = """SYNTHETIC brain MRI: no person was ever examined.
 
-Every image was computed by radapt's phantom from published relaxation times and the signal equations of the pulse
+Every image was computed by radapt's phantom from typical relaxation times and the signal equations of the pulse
 sequences. Tumours are drawings with the signs of three glioma subtypes. Use it to try software, never to draw
 conclusions about patients. Label maps of the tumours are under derivatives/masks: {labels}.
 """

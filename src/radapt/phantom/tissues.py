@@ -1,16 +1,19 @@
 """What the phantom's tissues are to a magnet: proton density, relaxation times, and what gadolinium does to them.
 
-Normal tissue follows published measurements at 1.5 T and 3 T:
+The numbers are typical ones at 1.5 T and 3 T, rounded and in places set by hand; they are not a table of measurements,
+and no entry claims to be that of a paper. Where to read about such values, and how widely they scatter:
 
-- white and grey matter, caudate and putamen T1: Wright et al., MAGMA 2008;21:121 (inversion recovery, in vivo);
-- T2 of white and grey matter, muscle T1 and T2: Stanisz et al., Magn Reson Med 2005;54:507;
-- cerebrospinal fluid T1 (the same at every field): Rooney et al., Magn Reson Med 2007;57:308;
+- T1 of white and grey matter, caudate and putamen: Wright et al., MAGMA 2008;21:121;
+- T2 of white and grey matter, T1 and T2 of muscle: Stanisz et al., Magn Reson Med 2005;54:507;
+- T1 of cerebrospinal fluid, here the same at every field: Rooney et al., Magn Reson Med 2007;57:308;
 - subcutaneous fat and marrow: de Bazelaire et al., Radiology 2004;230:652;
-- water content of white and grey matter: Whittall et al., Magn Reson Med 1997;37:34.
+- water content of white and grey matter: Whittall et al., Magn Reson Med 1997;37:34;
+- tumour, oedema and necrosis, long in T1 and T2: Bottomley et al., Med Phys 1987;14:1; every patient draws his own
+  (see `tumours`);
+- contrast agent: r1 in the range reported for gadobutrol in plasma at 37 °C (Szomolanyi et al., Invest Radiol
+  2019;54:559); r2 is set a quarter above r1.
 
-Tumour, oedema and necrosis are long in T1 and T2 and vary widely (Bottomley et al., Med Phys 1987;14:1); their
-values here are typical ones, and every patient draws his own (see `tumours`). Contrast agent: gadobutrol in
-plasma at 37 °C, r1 from Szomolanyi et al., Invest Radiol 2019;54:559; r2 is set a quarter above r1.
+A phantom needs the order and the rough ratio of tissues on each sequence to be right, which such values give.
 """
 
 from dataclasses import dataclass
