@@ -40,12 +40,13 @@ def make_tar(path: Path, files: dict[str, bytes] = FILES, member: tarfile.TarInf
 def test_unpacked_once_and_whole(name: str, tmp_path: Path) -> None:
     make = make_zip if name.endswith("zip") else make_tar
     archive = make(tmp_path / name)
-    folder = unpack(archive, tmp_path / "out")
+    folder, made = unpack(archive, tmp_path / "out")
+    assert made == (folder, tmp_path / "out")
     assert folder.parent == tmp_path / "out"
     assert folder.name.startswith("x-")
     assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")} == FILES
     (folder / "readme.txt").touch()
-    assert unpack(archive, tmp_path / "out") == folder
+    assert unpack(archive, tmp_path / "out") == (folder, ())
     assert (folder / "readme.txt").exists()
     draft = scan(archive, out=tmp_path / "out" / "cohort.yaml")
     assert (draft.layout, draft.name, len(draft.table)) == ("folders", "top", 4)
@@ -151,8 +152,27 @@ def test_harm_is_refused_and_leaves_nothing(name: str, tmp_path: Path) -> None:
     archive = build(tmp_path)
     with pytest.raises(DataError, match=f"(?s)x\\..*({reason})"):
         unpack(archive, tmp_path / "deep" / "out")
-    assert not list((tmp_path / "deep" / "out").iterdir())
-    assert {path.name for path in tmp_path.iterdir()} == {archive.name, "deep"}
+    assert [path.name for path in tmp_path.iterdir()] == [archive.name]
+
+
+def test_a_scan_that_fails_takes_away_what_it_unpacked(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "x.zip", {"notes/a.txt": b"a", "notes/b.txt": b"b"})
+    out = tmp_path / "deep" / "out" / "cohort.yaml"
+    with pytest.raises(DataError, match="not a layout"):
+        scan(archive, out=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+    folder = unpack(archive, out.parent).folder
+    with pytest.raises(DataError, match="not a layout"):
+        scan(archive, out=out)
+    assert (folder / "notes" / "a.txt").exists()
+
+
+def test_an_out_folder_with_other_files_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(DataError):
+        scan(make_zip(tmp_path / "x.zip", {"a.txt": b"a"}), out=tmp_path / "out" / "cohort.yaml")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_limits_on_entries_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """radapt scan: what it writes, what it says, and what it will not write over."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ def test_scanning_again_looks_at_the_data_and_not_at_the_cohort(pictures: Path) 
     (pictures / "ill" / "new.png").touch()
     assert "21 cases" in call(pictures, "--out", pictures / "cohort.yaml", "--force").stdout
     assert "layout table" in call(pictures, "--out", pictures.parent / "copy.yaml").stdout
+
+
+def test_an_archive_whose_cohort_cannot_be_written_is_not_left_unpacked(pictures: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "x"), "zip", pictures)
+    with pytest.raises(UsageError, match=r"expected a file such as"):
+        call(archive, "--out", tmp_path / "out" / "cohort.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "x.zip"]
+    call(archive, "--out", tmp_path / "out" / "cohort.yaml")
+    before = sorted((tmp_path / "out").iterdir())
+    with pytest.raises(UsageError, match="--force"):
+        call(archive, "--out", tmp_path / "out" / "cohort.yaml", "--seed", 1)
+    assert sorted((tmp_path / "out").iterdir()) == before
 
 
 def test_two_cohorts_in_one_folder(pictures: Path, tmp_path: Path) -> None:

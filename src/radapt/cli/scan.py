@@ -29,6 +29,7 @@ def scan(
     """
     from radapt.cohorts import KINDS, Fractions, ScanOptions, write_cohort
     from radapt.cohorts import scan as read_source
+    from radapt.cohorts.archives import nothing_left
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
 
@@ -50,6 +51,7 @@ def scan(
         fractions=Fractions(val, test),
     )
     draft = read_source(source, layout, options, out=out)
-    write_cohort(draft, out, force=force)
+    with nothing_left(draft.made):
+        write_cohort(draft, out, force=force)
     typer.echo(summary(draft))
     typer.echo(f"Written: {out}")

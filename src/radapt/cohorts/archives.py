@@ -8,10 +8,10 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from radapt.digests import digest_file
 from radapt.durable import atomic_path
@@ -36,8 +36,30 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, beside: Path) -> Path:
-    """Unpack into a folder in `beside` named after the archive and its digest, and return that folder.
+class Unpacked(NamedTuple):
+    """The folder with an archive's content, and the folders made for it, innermost first: none if it was there."""
+
+    folder: Path
+    made: tuple[Path, ...]
+
+
+@contextmanager
+def nothing_left(made: Sequence[Path]) -> Iterator[None]:
+    """If the block fails, remove the innermost of `made` with all that is in it, and the outer ones if empty."""
+    try:
+        yield
+    except BaseException:
+        for at, folder in enumerate(made):
+            if at == 0:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+def unpack(archive: Path, beside: Path) -> Unpacked:
+    """Unpack into a folder in `beside` named after the archive and its digest.
 
     The folder appears whole or not at all; if it is there already, from the same archive, it is used as it
     is. Raises DataError for an archive that is broken or encrypted, reaches outside its folder, holds links
@@ -46,14 +68,15 @@ def unpack(archive: Path, beside: Path) -> Path:
     suffix = next(suffix for suffix in SUFFIXES if archive.name.lower().endswith(suffix))
     target = beside / f"{archive.name[: -len(suffix)]}-{digest_file(archive)[:8]}"
     if target.is_dir():
-        return target
-    budget = _Budget(archive, beside)
-    with _told(archive), atomic_path(target, folder=True) as part:
+        return Unpacked(target, ())
+    made = (target, *(folder for folder in target.parents if not folder.exists()))
+    with nothing_left(made), _told(archive), atomic_path(target, folder=True) as part:
+        budget = _Budget(archive, beside)
         if suffix == ".zip":
             _unzip(archive, part, budget)
         else:
             _untar(archive, part, budget)
-    return target
+    return Unpacked(target, made)
 
 
 class _Budget:
@@ -61,7 +84,6 @@ class _Budget:
 
     def __init__(self, archive: Path, beside: Path) -> None:
         self._archive = archive
-        beside.mkdir(parents=True, exist_ok=True)
         self._free = shutil.disk_usage(beside).free
         self._most = min(MOST_BYTES, max(SMALL_BYTES, MOST_TIMES * archive.stat().st_size))
         self._bytes = self._entries = 0

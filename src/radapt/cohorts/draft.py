@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -37,7 +38,8 @@ class CohortDraft:
     """A cohort in the making.
 
     `table` has the columns of the contract, all text, '' for nothing; its locations (`image…`, `mask`) are
-    absolute. `notes` tell the user what was decided or left out.
+    absolute. `notes` tell the user what was decided or left out. `made` are the folders that were made to unpack an
+    archive into, innermost first.
     """
 
     name: str
@@ -49,6 +51,7 @@ class CohortDraft:
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    made: tuple[Path, ...] = ()
 
     @property
     def modalities(self) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.cachedir import cache_folder
-from radapt.cohorts.archives import is_archive, unpack
+from radapt.cohorts.archives import is_archive, nothing_left, unpack
 from radapt.cohorts.checks import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
@@ -32,7 +32,8 @@ def scan(
 
     `out` is the cohort.yaml that is going to be written: an archive is unpacked into a folder beside it
     (without `out`: in the cache folder), and an earlier cohort of that name is not taken for the data. Splits
-    that the layout does not bring are drawn by patient, so every case of the draft has its word. Raises
+    that the layout does not bring are drawn by patient, so every case of the draft has its word. A scan that fails
+    takes away what it has unpacked. Raises
     UsageError for a wrong source or option and DataError for data that are not what they should be.
     """
     root = _plain(Path(source))
@@ -46,17 +47,25 @@ def scan(
 
 
 def _scan(root: Path, layout: Layout | None, options: ScanOptions, out: Path | None) -> CohortDraft:
-    unpacked: Path | None = None
-    if is_archive(root):
-        unpacked = unpack(root, _plain(out).parent if out else cache_folder() / "archives")
-    here = unpacked or root
+    if not is_archive(root):
+        return _read(root, layout, options, out)
+    unpacked = unpack(root, _plain(out).parent if out else cache_folder() / "archives")
+    with nothing_left(unpacked.made):
+        draft = _read(unpacked.folder, layout, options, out, archive=root)
+    draft.made = unpacked.made
+    return draft
+
+
+def _read(
+    root: Path, layout: Layout | None, options: ScanOptions, out: Path | None, archive: Path | None = None
+) -> CohortDraft:
     if layout is None:
-        layout, here = recognise(here, _own(out))
+        layout, here = recognise(root, _own(out))
     else:
-        here = _start(here, layout)
+        here = _start(root, layout)
     _refuse_unused(layout, options)
-    if here == unpacked and options.name is None:
-        options = replace(options, name=root.name.split(".")[0])
+    if archive and here == root and options.name is None:
+        options = replace(options, name=archive.name.split(".")[0])
     return finish(layout.read(here, options), options)
 
 
