@@ -4,7 +4,8 @@
 
 Prints ratios, all measured in this run on synthetic gzipped volumes with random weights:
   cached/encoder   extraction from a warm slice cache against the encoder alone, same batch and number format
-  volumes/twice    two passes of a plain loop over volumes ÷ two calls of `extract`, with nothing cached at first
+  volumes/twice    two passes of a plain loop (nibabel, percentiles, resize, forward, save) ÷ two calls of `extract`,
+                   with nothing cached at first
   slices/twice     the same for a loop whose items are slices, each decoding its volume
   …/two            the same with another encoder in the second call, so that only the slices are shared
   memory           peak memory for N and for 4 N cases
@@ -29,7 +30,7 @@ import torch
 from radapt.backbones import load_backbone
 from radapt.cohorts import Case, Cohort
 from radapt.features import extract
-from radapt.images import Recipe, read
+from radapt.images import Recipe
 from radapt.locations import Location
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 BATCH, LAYERS, ROUNDS = 16, (-4, -3, -2, -1), 3
 SHAPE = (240, 240, 155)  # voxels, as in BraTS
+SLICES = 8  # used of each volume
 
 
 def make_cohort(folder: Path, cases: int) -> Cohort:
@@ -58,16 +60,28 @@ def make_cohort(folder: Path, cases: int) -> Cohort:
 def plain_loop(cohort: Cohort, backbone: "Backbone", recipe: Recipe, out: Path, by_slice: bool = False) -> None:
     """What one would write first: decode, transform, forward, save, one image after the other.
 
-    With `by_slice` an item is a slice, as in a usual Dataset, and its volume is decoded for each.
+    With `by_slice` the items are slices, as in a usual Dataset, and the volume is decoded for each.
     """
     out.mkdir(exist_ok=True)
     for case in cohort:
-        for index in range(recipe.count or 1) if by_slice else [slice(None)]:
-            planes = recipe.apply(read(case.images["t1"]))[index]
+        volume = decoded(case)
+        for index in np.linspace(0, SHAPE[2] - 1, recipe.count or 1).astype(int):
+            volume = decoded(case) if by_slice else volume
+            plane = torch.from_numpy(volume[:, :, index].T.copy()).float()[None, None]
+            image = torch.nn.functional.interpolate(plane, size=recipe.size, mode="bilinear", antialias=True)
             with torch.inference_mode():
-                tokens = backbone.tokens(torch.from_numpy(planes.reshape(-1, 1, *recipe.size)), layers=LAYERS)
-                rows = torch.cat([layer.cls for layer in tokens.layers], dim=1)
-            np.save(out / f"{case.case}-{index if by_slice else 'all'}.npy", rows.numpy())
+                tokens = backbone.tokens(image, layers=LAYERS)
+            rows = torch.cat([layer.cls for layer in tokens.layers], dim=1)
+            np.save(out / f"{case.case}-{index}.npy", rows.numpy())
+
+
+def decoded(case: Case) -> np.ndarray:
+    """The volume between two percentiles of its foreground, in [0, 1]."""
+    import nibabel
+
+    volume = nibabel.load(case.images["t1"].path).get_fdata(dtype=np.float32)
+    low, high = np.percentile(volume[volume > 0], [0.5, 99.5])
+    return np.clip((volume - low) / (high - low), 0, 1)
 
 
 def encoder_seconds(backbone: "Backbone", size: int, slices: int) -> float:
@@ -99,7 +113,7 @@ def kept_of_encoder(cohort: Cohort, backbone: "Backbone", folder: Path, size: in
 def speed(folder: Path, cases: int, size: int, name: str) -> None:
     cohort = make_cohort(folder, cases)
     first, second = (load_backbone(name, f"random:{seed}") for seed in (0, 1))
-    recipe = Recipe.for_kind("mri", size=size, count=4)
+    recipe = Recipe.for_kind("mri", size=size, count=SLICES)
     options = {"recipe": recipe, "layers": LAYERS, "batch": BATCH}
     plain_loop(cohort.select(np.array([0])), first, recipe, folder / "plain")  # warm up
 
@@ -137,7 +151,15 @@ def memory_of(folder: Path, cases: int, size: int, name: str) -> None:
             cohort, load_backbone(name, "random"), recipe=recipe, layers=LAYERS, batch=BATCH, cache=place
         )
         features.pooled()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(own_peak_mb())
+
+
+def own_peak_mb() -> float:
+    """Peak memory of this process. On Linux not by `ru_maxrss`, which counts what the parent held at the start."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return float(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
