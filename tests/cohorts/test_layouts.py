@@ -255,6 +255,41 @@ def test_pairs_with_a_numbered_index(tmp_path: Path) -> None:
     assert cohort.cases[7].metadata == {"original": "name7"}
 
 
+def test_errors_name_the_row_of_the_source(tmp_path: Path) -> None:
+    build_table(tmp_path / "data")
+    path = tmp_path / "data" / "data.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([f"{head},split", "", *(f"{row},{'train' if at else 'test'}" for at, row in enumerate(rows))])
+    )
+    with pytest.raises(DataError, match=r"data.csv, row 4, case '1': Patient '0' is in 'test' \(row 3\)"):
+        scan(path)
+    path.write_text("\n".join(["case,label:ill,file", *(f"c{at},{at % 3},pictures/{at}.png" for at in range(9))]))
+    with pytest.raises(DataError, match=r"data.csv, row 4, case 'c2': Finding 'ill' is '2'"):
+        scan(path)
+    path.write_text("\n".join(["case,file", *(f"c,pictures/{at}.png" for at in range(9))]))
+    with pytest.raises(DataError, match=r"data.csv, row 3, case 'c'"):
+        scan(path)
+
+
+def test_errors_name_the_row_of_an_index_beside_images(tmp_path: Path) -> None:
+    touch(*(tmp_path / "images" / f"{at}.png" for at in range(4)))
+    rows = ["file,patient,split", "3,p,test", "2,q,train", "1,p,train", "0,r,train"]
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=r"index.csv, row 2, case '3': Patient 'p' is in 'train' \(row 4\)"):
+        scan(tmp_path)
+
+
+def test_errors_name_the_row_of_participants(tmp_path: Path) -> None:
+    path = build_bids(tmp_path) / "participants.tsv"
+    path.write_text(path.read_text() + "\nsub-03\t1\tx\tA")
+    with pytest.raises(DataError, match=r"participants.tsv, rows 5 and 12: 'sub-03' is there twice"):
+        scan(tmp_path)
+    path.write_text(path.read_text().replace("\nsub-03\t1\tx\tA", "").replace("diagnosis", "mass"))
+    with pytest.raises(DataError, match=r"participants.tsv, row 2, case 'sub-00': Finding 'mass' is 'none-seen'"):
+        scan(tmp_path, options=ScanOptions(label=("mass", "age")))
+
+
 # ---- folders
 # -----------------------------------------------------------------------------------------------------
 
@@ -529,7 +564,9 @@ def test_nih(tmp_path: Path) -> None:
 def test_nih_with_a_finding_of_another_name(tmp_path: Path) -> None:
     index = build_nih(tmp_path) / "Data_Entry_2017_v2020.csv"
     index.write_text(index.read_text().replace("Hernia", "Herniaa"))
-    with pytest.raises(DataError, match=r"00000002_000.*'Herniaa'.*Did you mean 'Hernia'"):
+    with pytest.raises(
+        DataError, match=r"Data_Entry_2017_v2020.csv, row 4, case '00000002_000'.*'Herniaa'.*Did you mean 'Hernia'"
+    ):
         scan(tmp_path)
 
 

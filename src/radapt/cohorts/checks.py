@@ -21,9 +21,9 @@ def misspelt_split(word: str) -> str | None:
 
 
 def one_split_per_patient(
-    patients: Sequence[str], words: Sequence[str], cases: Sequence[str], rows: Sequence[int], file: str
+    patients: Sequence[str], words: Sequence[str], cases: Sequence[str], rows: Sequence[int | None], file: str
 ) -> list[Problem]:
-    """An error for every patient whose given words differ, naming two of the rows."""
+    """An error for every patient whose given words differ, naming two of the rows, or cases that have no row."""
     first: dict[str, int] = {}
     told: set[str] = set()
     problems = []
@@ -33,7 +33,8 @@ def one_split_per_patient(
         other = first.setdefault(patient, at)
         if words[other] != word and patient not in told:
             told.add(patient)
-            message = f"Patient {patient!r} is in {words[other]!r} (row {rows[other]}) and in {word!r}."
+            place = f"row {rows[other]}" if rows[other] else f"case {cases[other]!r}"
+            message = f"Patient {patient!r} is in {words[other]!r} ({place}) and in {word!r}."
             fix = "Put all cases of a patient into one split."
             problems.append(Problem("error", "patient-split", message, cases[at], rows[at], file, fix))
     return problems

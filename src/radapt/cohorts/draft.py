@@ -38,8 +38,9 @@ class CohortDraft:
     """A cohort in the making.
 
     `table` has the columns of the contract, all text, '' for nothing; its locations (`image…`, `mask`) are
-    absolute. `notes` tell the user what was decided or left out. `made` are the folders that were made to unpack an
-    archive into, innermost first.
+    absolute. `told_by` is the source's own table, and `rows` the line in it of each case (header = 1, None if it has
+    none), for messages. `notes` tell the user what was decided or left out. `made` are the folders
+    that were made to unpack an archive into, innermost first.
     """
 
     name: str
@@ -51,12 +52,19 @@ class CohortDraft:
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    told_by: Path | None = None
+    rows: list[int | None] = field(default_factory=list)
     made: tuple[Path, ...] = ()
 
     @property
     def modalities(self) -> list[str]:
         """The image columns."""
         return [name for name in self.table.columns if name == "image" or name.startswith("image:")]
+
+    @property
+    def lines(self) -> list[int | None]:
+        """`rows`, also where no table is behind the cases."""
+        return self.rows or [None] * len(self.table)
 
     @property
     def findings(self) -> list[str]:

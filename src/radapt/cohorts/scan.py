@@ -199,15 +199,21 @@ def _check(draft: CohortDraft) -> None:
     """Raise what would keep the cohort from being loaded. One class only is no label at all."""
     table = draft.table
     cases, patients, words = (list(table[name]) for name in ("case", "patient", "split"))
-    twice = table.loc[table["case"].duplicated() | (table["case"] == ""), "case"]
-    problems = [Problem("error", "duplicate-case", "Its case is empty or there twice.", case) for case in twice]
+    file, lines = draft.told_by.name if draft.told_by else None, draft.lines
+    twice = np.flatnonzero(table["case"].duplicated() | (table["case"] == ""))
+    said = "Its case is empty or there twice."
+    problems = [Problem("error", "duplicate-case", said, cases[at], lines[at], file) for at in twice]
     raise_errors(problems, f"The table of {draft.name}")
-    problems = one_split_per_patient(patients, words, cases, range(2, len(table) + 2), draft.name)
+    problems = one_split_per_patient(patients, words, cases, lines, file or draft.name)
     fix = " Give --redraw to set the splits aside and draw new ones by patient." if problems else ""
     raise_errors(problems, f"The splits of {draft.name} cannot be kept.{fix} It")
     labels, findings = _labels(draft)
-    wrong = [(cases[at], text) for found in (labels, *findings.values()) if found for at, text in found.wrong.items()]
-    problems = [Problem("error", "bad-label", message, case, fix=fix) for case, (message, fix) in wrong]
+    problems = [
+        Problem("error", "bad-label", message, cases[at], lines[at], file, fix)
+        for found in (labels, *findings.values())
+        if found
+        for at, (message, fix) in found.wrong.items()
+    ]
     raise_errors(problems, f"The table of {draft.name}")
     for name, found in findings.items():
         table[f"label:{name}"] = ["" if value is None else str(value) for value in found.values]

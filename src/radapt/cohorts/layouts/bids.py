@@ -50,10 +50,13 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     table = text_table(rows)
     modalities = sorted(name for name in map(str, table.columns) if name.startswith("image:"))
     table = table[["case", "patient", *modalities, "mask"]]
-    _participants(root, table, options, notes)
+    path = root / "participants.tsv"
+    lines = _participants(path, table, options, notes)
     kind = kind_of(name.suffix for names in images.values() for name in names)
     labels = _mask_labels(name for name in chosen.values() if name)
-    return CohortDraft(options.name or root.name, "bids", table, kind, mask_labels=labels, notes=notes)
+    draft = CohortDraft(options.name or root.name, "bids", table, kind, mask_labels=labels, notes=notes)
+    draft.told_by, draft.rows = path if lines else None, lines
+    return draft
 
 
 def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, list[BidsName]], notes: list[str]) -> None:
@@ -137,18 +140,20 @@ def _label_table(mask: BidsName) -> Path | None:
     return next((table for table in tables if table.is_file()), None)
 
 
-def _participants(root: Path, table: pd.DataFrame, options: ScanOptions, notes: list[str]) -> None:
-    path = root / "participants.tsv"
+def _participants(path: Path, table: pd.DataFrame, options: ScanOptions, notes: list[str]) -> list[int | None]:
+    """Add what participants.tsv says of the patients; returns the line of each case in it."""
     if not path.is_file():
         notes.append("There is no participants.tsv, so no case has a label.")
-        return
+        return []
     people = read_table(path)
     if "participant_id" not in people.columns:
         raise DataError(f"{path} has no column 'participant_id'. Its columns: {', '.join(people.columns)}.")
     keys = ["sub-" + name.strip().removeprefix("sub-") for name in people.pop("participant_id")]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError(f"{path} lists {twice!r} twice; keep one row per participant.")
+        where = " and ".join(str(row) for row, key in zip(people.index, keys, strict=True) if key == twice)
+        raise DataError(f"{path}, rows {where}: {twice!r} is there twice; keep one row per participant.")
+    rows = dict(zip(keys, people.index, strict=True))
     people.index = pd.Index(keys)
     absent = sorted(set(table["patient"]) - set(keys))
     if absent:
@@ -156,3 +161,4 @@ def _participants(root: Path, table: pd.DataFrame, options: ScanOptions, notes: 
     if without := len(set(keys) - set(table["patient"])):
         notes.append(f"{counted(without, 'participant')} without an image left out.")
     assign(table, people.reindex(table["patient"]).fillna("").reset_index(drop=True), options, path.name, notes)
+    return [rows.get(patient) for patient in table["patient"]]

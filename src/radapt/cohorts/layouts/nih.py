@@ -43,18 +43,20 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(
             f"{index} lists {counted(len(table), 'image')}, none of which is in {root}/images or images_*/images."
         )
+    rows: list[int | None] = list(table.index[there])
     kept = table[there].reset_index(drop=True)
     names = [name for name, present in zip(stems, there, strict=True) if present]
     draft = pd.DataFrame({"case": names, "patient": kept["Patient ID"].str.strip()}, dtype=object)
     draft["split"] = _official(root, names)
     draft["image"] = [paths[name] for name in names]
     notes = [f"{counted(int((~there).sum()), 'image')} listed in {index.name} left out: no such file."]
-    _add_findings(draft, kept["Finding Labels"], index)
+    _add_findings(draft, kept["Finding Labels"], index, rows)
     for column, name in _METADATA.items():
         if column in kept.columns:
             draft[name] = kept[column]
     name = options.name or root.name
-    return CohortDraft(name, "nih", draft, "xray", source=_SOURCE, notes=notes if not there.all() else [])
+    notes = notes if not there.all() else []
+    return CohortDraft(name, "nih", draft, "xray", source=_SOURCE, notes=notes, told_by=index, rows=rows)
 
 
 def _index(root: Path) -> Path | None:
@@ -88,13 +90,15 @@ def _official(root: Path, names: list[str]) -> list[str]:
     return [words.get(name, "") for name in names]
 
 
-def _add_findings(draft: pd.DataFrame, labels: pd.Series, index: Path) -> None:
+def _add_findings(draft: pd.DataFrame, labels: pd.Series, index: Path, rows: list[int | None]) -> None:
     sets = {text: {part.strip() for part in text.split("|")} for text in labels.unique()}
     for text, found in sets.items():
         for name in found - {_NORMAL, *FINDINGS}:
-            row = int(np.flatnonzero(labels.to_numpy() == text)[0])
-            case = draft["case"].iloc[row]
-            raise DataError(f"{index}, case {case!r}: unknown finding {name!r}. {suggest(name, FINDINGS)}")
+            first = int(np.flatnonzero(labels.to_numpy() == text)[0])
+            case = draft["case"].iloc[first]
+            raise DataError(
+                f"{index}, row {rows[first]}, case {case!r}: unknown finding {name!r}. {suggest(name, FINDINGS)}"
+            )
     for finding in FINDINGS:
         present = {text: "1" if finding in found else "0" for text, found in sets.items()}
         draft[f"label:{finding}"] = labels.map(present).astype(object)

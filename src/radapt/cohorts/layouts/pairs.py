@@ -36,23 +36,25 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         table["mask"] = [masks.get(name, "") for name in stems]
         if without := int((table["mask"] == "").sum()):
             notes.append(f"{counted(without, 'image')} without a mask in {folder.name}/.")
+    draft = CohortDraft(options.name or root.name, "table", table, notes=notes)
     if index := _index(root):
-        table = _with_index(table, read_table(index), index.name, options, notes)
-    return CohortDraft(options.name or root.name, "table", table, notes=notes)
+        draft.rows = _add_index(table, read_table(index), index.name, options, notes)
+        draft.told_by = index if draft.rows else None
+    return draft
 
 
-def _with_index(
+def _add_index(
     table: pd.DataFrame, index: pd.DataFrame, where: str, options: ScanOptions, notes: list[str]
-) -> pd.DataFrame:
-    """Add the columns of the index to the images that one of its columns names."""
+) -> list[int | None]:
+    """Add the columns of the index to the images that one of its columns names; returns the line of each image."""
     by_key = {_key(name): at for at, name in enumerate(table["case"])}
     hits = {column: sum(_key(stem(text)) in by_key for text in index[column]) for column in index.columns}
     column = max(hits, key=lambda name: hits[name])
     keys = [_key(stem(text)) for text in index[column]]
     if hits[column] * 2 < len(table) or len(set(keys)) < len(keys):
         notes.append(f"No column of {where} names the images one by one, so the index is left out.")
-        return table
-    order = {key: row for row, key in enumerate(keys)}
+        return []
+    order = dict(zip(keys, index.index, strict=True))
     matched = [order.get(_key(name)) for name in table["case"]]
     if absent := len(index) - sum(row is not None for row in matched):
         notes.append(f"{counted(absent, 'row')} of {where} left out: no such image.")
@@ -60,7 +62,7 @@ def _with_index(
     assign(table, padded.drop(columns=column).reset_index(drop=True), options, where, notes)
     if (table.get("mask") is not None) and "label" not in table:
         notes[:] = [note for note in notes if note != unlabelled_note(padded.drop(columns=column), where)]
-    return table
+    return matched
 
 
 def _key(name: str) -> str:

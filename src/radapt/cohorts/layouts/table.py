@@ -89,7 +89,9 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
         assign(table, rest.drop(columns=labels), options, path.name, notes)
     else:
         assign(table, source.drop(columns=taken), options, path.name, notes)
-    return CohortDraft(options.name or path.stem, "table", table, notes=notes)
+    rows: list[int | None] = list(table.index)
+    table = table.reset_index(drop=True)
+    return CohortDraft(options.name or path.stem, "table", table, notes=notes, told_by=path, rows=rows)
 
 
 def _is_table(path: Path) -> bool:

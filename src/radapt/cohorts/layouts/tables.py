@@ -27,12 +27,14 @@ def tables_in(folder: Path) -> list[Path]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table as text. Raises DataError listing everything that is wrong with its form."""
+    """A table as text, indexed by the line of each row in the file. Raises DataError listing all that is wrong with
+    its form.
+    """
     sheet, problems = read_sheet(path)
     raise_errors(problems, f"Table {path}")
     if sheet is None:
         raise DataError(f"Table {path} cannot be read.")
-    return pd.DataFrame(sheet.columns, dtype=object)
+    return pd.DataFrame(sheet.columns, index=sheet.rows, dtype=object)
 
 
 def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:
