@@ -32,6 +32,7 @@ def scan(
     from radapt.cohorts.archives import nothing_left
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
+    from radapt.progress import progress
 
     if kind is not None and kind not in KINDS:
         raise UsageError(f"--kind {kind}: {suggest(kind, KINDS)}")
@@ -49,6 +50,7 @@ def scan(
         redraw=redraw,
         seed=seed,
         fractions=Fractions(val, test),
+        progress=progress,
     )
     draft = read_source(source, layout, options, out=out)
     with nothing_left(draft.made):

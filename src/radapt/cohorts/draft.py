@@ -8,6 +8,7 @@ import pandas as pd
 
 from radapt.cohorts.cohort import Kind
 from radapt.cohorts.config import Fractions
+from radapt.progress import ProgressMaker, silent
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class ScanOptions:
     `label` (several: one finding each), `site`, `patient` and `split` name columns of the layout's own table.
     `patient_regex` finds the patient in a file name (its first group, or all it matches). `external` holds
     SITE or SITE=NAME for sites that become test sets of their own. `redraw` sets the layout's own splits
-    aside.
+    aside. `progress` shows how far work on many files has come.
     """
 
     name: str | None = None
@@ -31,6 +32,7 @@ class ScanOptions:
     redraw: bool = False
     seed: int = 0
     fractions: Fractions = field(default_factory=Fractions)
+    progress: ProgressMaker = silent
 
 
 @dataclass

@@ -16,13 +16,14 @@ _TAGS = [
     "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
 ]  # fmt: skip
 SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
+RADIOGRAPHS = ("CR", "DX", "MG")
 _MAGIC_AT = 128
 _SAMPLED = 6
 
 
 @dataclass(frozen=True)
 class Header:
-    """One file. `patient` and `study` are pseudonyms, `series` the digest of the series' UID."""
+    """One file. `patient` and `study` are pseudonyms, `series` the digest of the series' UID; '' if it does not say."""
 
     path: Path
     patient: str
@@ -37,6 +38,16 @@ class Header:
     age: str
     scanner: str
     sites: tuple[tuple[str, str], ...]
+
+    @property
+    def is_radiograph(self) -> bool:
+        """Whether the file is an image on its own, and not a slice of a volume."""
+        return self.modality in RADIOGRAPHS
+
+    @property
+    def owner(self) -> str:
+        """The patient; if the file does not name one, its study's."""
+        return self.patient or self.study.replace("s-", "p-", 1)
 
 
 def series_digest(uid: str) -> str:
@@ -62,20 +73,21 @@ def read_header(path: Path) -> Header | None:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         if "SOPClassUID" not in data:
             raise EOFError("it breaks off within its header")
-        if "Rows" not in data or "SeriesInstanceUID" not in data:
+        if "Rows" not in data:
             return None
         field = {name: str(data.get(name) or "").strip() for name in _TAGS}
     except Exception as error:  # pydicom raises whatever a broken element trips over
         raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}: {error}.") from error
-    # Without an id, name and birth date together still tell patients apart; without those, the study does.
-    person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"] or field["StudyInstanceUID"]
+    # Without an id, name and birth date together still tell patients apart.
+    person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"]
+    study, series = field["StudyInstanceUID"], field["SeriesInstanceUID"]
     number = field["SeriesNumber"]
     return Header(
         path=path,
-        patient=f"p-{_short(person)}",
-        study=f"s-{_short(field['StudyInstanceUID'])}",
-        series=series_digest(field["SeriesInstanceUID"]),
-        instance=_short(field["SOPInstanceUID"] or str(path)),
+        patient=f"p-{pseudonym(person)}" if person else "",
+        study=f"s-{pseudonym(study)}" if study else "",
+        series=series_digest(series) if series else "",
+        instance=pseudonym(field["SOPInstanceUID"] or str(path)),
         modality=field["Modality"],
         description=field["SeriesDescription"],
         number=int(number) if number.lstrip("-").isdigit() else 0,
@@ -104,11 +116,17 @@ def looks_like_series(folders: Iterable[list[Path]]) -> bool:
             if header:
                 headers.append(header)
         seen |= bool(headers)
-        if len({header.series for header in headers}) < len(headers):
+        if len({header.series or _own(header) for header in headers}) < len(headers):
             return True
-        several_patients |= len({header.patient for header in headers}) > 1
+        several_patients |= len({header.owner or _own(header) for header in headers}) > 1
     return seen and not several_patients
 
 
-def _short(text: str) -> str:
+def _own(header: Header) -> str:
+    """What sets a file without UIDs apart: nothing, but for a radiograph."""
+    return str(header.path) if header.is_radiograph else ""
+
+
+def pseudonym(text: str) -> str:
+    """8 hex digits that stand for a UID or an id."""
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -63,7 +63,7 @@ def _patient(path: Path) -> str:
         header = read_header(path) if is_image(path.name, DICOM) and is_dicom(path) else None
     except DataError:  # `radapt check` tells of every broken file
         return ""
-    return header.patient if header else ""
+    return header.owner if header else ""
 
 
 def _class_folders(root: Path) -> list[tuple[str, Path]]:
