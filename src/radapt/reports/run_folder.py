@@ -14,15 +14,10 @@ import pandas as pd
 import yaml
 
 from radapt.errors import DataError, UsageError
+from radapt.studies.ledger import RESULT_COLUMNS
 
 State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
-
-RESULT_COLUMNS = (
-    *("cohort", "backbone", "protocol", "shots", "repeat", "seed", "split", "metric"),
-    *("value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "seconds", "cell"),
-)
-"""Columns of `results.parquet` the report uses; an absent one is read as empty."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +157,7 @@ def _cell(folder: Path) -> Cell:
 
 
 def _results(path: Path, cells: tuple[Cell, ...]) -> pd.DataFrame:
-    """`results.parquet`, and the scores of cells that finished after it was last written."""
+    """`results.parquet`, an absent column being empty, and the scores of cells that finished after it was written."""
     file = path / "results.parquet"
     tables = [read_parquet(file)] if file.is_file() else []
     known = set(tables[0]["cell"]) if tables and "cell" in tables[0] else set()
@@ -171,7 +166,7 @@ def _results(path: Path, cells: tuple[Cell, ...]) -> pd.DataFrame:
         if cell.state == "done" and cell.id not in known and scores.is_file():
             tables.append(_with_facts(read_parquet(scores), cell))
     table = pd.concat([part for part in tables if len(part)], ignore_index=True) if any(map(len, tables)) else None
-    return (pd.DataFrame() if table is None else table).reindex(columns=list(RESULT_COLUMNS))
+    return (pd.DataFrame() if table is None else table).reindex(columns=RESULT_COLUMNS)
 
 
 def _without_folder(path: Path, cells: tuple[Cell, ...], results: pd.DataFrame) -> tuple[Cell, ...]:
