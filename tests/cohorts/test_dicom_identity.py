@@ -96,6 +96,41 @@ def test_class_folders_of_radiographs_without_uids(tmp_path: Path) -> None:
     assert draft.table["patient"].nunique() == 6
 
 
+def test_classes_of_patients_with_a_series_each(tmp_path: Path) -> None:
+    for at in range(24):
+        folder = tmp_path / ("ill", "well")[at // 12] / f"{at // 3}"
+        write(folder / f"{at}.dcm", patient=f"P{at // 6}", study=f"1.{at // 3}", series=f"2.{at // 3}")
+    assert list(matching(tmp_path)) == ["folders"]
+    draft = scan(tmp_path)
+    assert places(draft, tmp_path) == [f"{'well' if at > 3 else 'ill'}/{at}" for at in range(8)]
+    assert draft.table["label"].tolist() == ["ill"] * 4 + ["well"] * 4
+    assert sorted(draft.table["patient"].value_counts()) == [2, 2, 2, 2]  # a patient with two folders is one
+    assert not draft.table["patient"].str.contains("P").any()
+    assert any("--layout dicom" in note for note in draft.notes)
+    scan(tmp_path, "dicom")
+
+
+def test_a_folder_of_a_class_with_two_series_holds_two_cases(tmp_path: Path) -> None:
+    for at in range(24):
+        folder = tmp_path / ("ill", "well")[at // 12] / f"{at // 6}"
+        write(folder / f"{at}.dcm", patient=f"P{at // 6}", study=f"1.{at // 3}", series=f"2.{at // 3}")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 8
+    assert all("::series-" in text for text in draft.table["image"])
+    assert draft.table["patient"].nunique() == 4
+
+
+def test_folders_of_patients_with_studies_inside_are_no_classes(tmp_path: Path) -> None:
+    for at in range(24):
+        folder = tmp_path / f"P{at // 12}" / f"study{at // 3}"
+        write(folder / f"{at}.dcm", patient=f"P{at // 12}", study=f"1.{at // 3}", series=f"2.{at // 3}")
+    assert list(matching(tmp_path)) == ["dicom"]
+    for at in range(24):
+        folder = tmp_path / f"P{at // 12}" / f"study{at // 3}"
+        write(folder / f"{at}.dcm", study=f"1.{at // 3}", series=f"2.{at // 3}")
+    assert list(matching(tmp_path)) == ["dicom"]
+
+
 def test_a_tree_shows_how_far_it_is_read(tmp_path: Path) -> None:
     said: list[object] = []
 

@@ -339,6 +339,61 @@ def test_folders_of_cases_are_not_classes(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+def test_folders_of_patients_inside_classes(tmp_path: Path) -> None:
+    for at in range(40):
+        touch(tmp_path / "data" / ("covid", "other")[at // 20] / f"Patient ({at // 4})" / f"slice{at % 4}.png")
+    assert list(matching(tmp_path / "data")) == ["folders"]
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    assert (len(cohort), len(set(cohort.patients)), cohort.classes) == (40, 10, ("covid", "other"))
+    assert {len(set(cohort.splits[cohort.patients == name])) for name in set(cohort.patients)} == {1}
+    assert cohort.cases[0].case == "covid-Patient (0)-slice0"
+    notes = scan(tmp_path / "data").notes
+    assert any(note.startswith("Assumed: a folder inside that of a class is a patient") for note in notes)
+
+
+def test_a_patient_folder_in_two_classes_is_one_patient(tmp_path: Path) -> None:
+    for at in range(24):
+        touch(tmp_path / "ab"[at % 2] / f"p{at // 4}" / f"{at}.png")
+    draft = scan(tmp_path)
+    assert draft.table["patient"].nunique() == 6
+    assert any("6 patients in several classes" in note for note in draft.notes)
+
+
+def test_folders_of_patients_inside_classes_inside_splits(tmp_path: Path) -> None:
+    for at in range(24):
+        word = ("train", "test")[at // 12]
+        touch(tmp_path / "data" / word / "ab"[at % 2] / f"p{at}" / f"{at}.png")
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    assert (len(cohort), sorted(set(cohort.splits)), len(set(cohort.patients))) == (24, ["test", "train"], 24)
+    touch(tmp_path / "data" / "train" / "a" / "p13" / "x.png")
+    with pytest.raises(DataError, match=r"--redraw(.|\n)*Patient 'p13' is in"):
+        scan(tmp_path / "data")
+    assert len(scan(tmp_path / "data", options=ScanOptions(redraw=True)).table) == 25
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["north/ill/1.png", "north/well/2.png", "south/ill/3.png", "south/well/4.png"],
+        ["ill/images/1.png", "ill/masks/1.png", "well/images/2.png", "well/masks/2.png"],
+        ["ill/train/1.png", "ill/test/2.png", "well/train/3.png", "well/test/4.png", "well/val/5.png"],
+        ["HGG/b1/b1_t1.nii.gz", "HGG/b1/b1_t2.nii.gz", "LGG/b2/b2_t1.nii.gz", "LGG/b2/b2_t2.nii.gz"],
+    ],
+    ids=["sites", "masks", "splits", "sequences"],
+)
+def test_folders_that_are_no_patients_are_not_taken_for_them(names: list[str], tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in names))
+    assert not matching(tmp_path)
+
+
+def test_folders_beside_the_images_of_a_class_are_told_of(tmp_path: Path) -> None:
+    build_folders(tmp_path)
+    touch(tmp_path / "ill" / "augmented" / "a.png")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 12
+    assert any(note.startswith("1 folder of images") for note in draft.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -99,10 +99,11 @@ def read_header(path: Path) -> Header | None:
     )
 
 
-def looks_like_series(folders: Iterable[list[Path]]) -> bool:
+def looks_like_series(folders: Iterable[list[Path]], *, nested: bool = False) -> bool:
     """Whether folders of files are series or patients of a DICOM tree, and not classes of single images.
 
-    Folders of a tree hold several files of one series, or one patient each; a class holds many patients.
+    Folders of a tree hold several files of one series, or one patient each; a class holds many patients. With
+    `nested`, the files of a folder are one of each folder inside it; only an id then tells patients from studies.
     """
     several_patients = False
     seen = False
@@ -118,7 +119,8 @@ def looks_like_series(folders: Iterable[list[Path]]) -> bool:
         seen |= bool(headers)
         if len({header.series or _own(header) for header in headers}) < len(headers):
             return True
-        several_patients |= len({header.owner or _own(header) for header in headers}) > 1
+        owners = {header.patient if nested else header.owner or _own(header) for header in headers}
+        several_patients |= len(owners - {""} if nested else owners) > 1
     return seen and not several_patients
 
 

@@ -1,64 +1,78 @@
-"""A folder of images per class, also inside train/, val/ and test/."""
+"""A folder of images per class, or per patient inside the class, also inside train/, val/ and test/."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image_folders, left_out
 from radapt.cohorts.layouts.dicom_headers import is_dicom, looks_like_series, read_header
-from radapt.cohorts.layouts.files import DICOM, NIFTI, folders_in, images_in, is_image, stem, unique
-from radapt.errors import DataError
+from radapt.cohorts.layouts.dicom_series import located_series, read_headers
+from radapt.cohorts.layouts.files import DICOM, images_in, is_image, stem, unique
+from radapt.errors import DataError, counted
 
-SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_NOT_CLASSES = {
-    "images", "masks", "mask", "labels", "segmentations", "imagestr", "labelstr", "imagests", "labelsts",
-    "derivatives", "sourcedata",
-}  # fmt: skip
+_SAMPLED = 6
+
+Found = tuple[ImageFolder, str, str]
+"""Where an image was found, its location, and the pseudonym that its DICOM header gives the patient or ''."""
 
 
 def recognise(root: Path) -> str | None:
-    classes = _class_folders(root)
-    names = sorted({folder.name for _, folder in classes})
-    if len(names) < 2 or any(name.lower() in _NOT_CLASSES or name.startswith("sub-") for name in names):
+    folders = image_folders(root)
+    if not are_classes(folders) or looks_like_series(_samples(folders), nested=bool(folders[0].patient)):
         return None
-    images = {folder: images_in(folder) for _, folder in classes}
-    if _looks_like_cases(images) or looks_like_series(images.values()):
-        return None
-    within = sorted({split for split, _ in classes if split})
+    names = sorted({folder.label for folder in folders})
+    within = sorted({folder.split for folder in folders if folder.split})
     place = f" inside {', '.join(within)}" if within else ""
-    return f"{len(names)} folders with images: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}{place}"
+    what = "of patients" if folders[0].patient else "with images"
+    return f"{len(names)} folders {what}: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}{place}"
+
+
+def _samples(folders: Sequence[ImageFolder]) -> list[list[Path]]:
+    """Some images of every class, of as many patients as can be told apart."""
+    samples: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        sample = samples[folder.split + "/" + folder.label]
+        if len(sample) < _SAMPLED:
+            sample += images_in(folder.path)[: 1 if folder.patient else _SAMPLED]
+    return list(samples.values())
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
-    classes = _class_folders(root)
-    if len({folder.name for _, folder in classes}) < 2:
+    folders = image_folders(root)
+    names = tuple(sorted({folder.label for folder in folders}))
+    if len(names) < 2:
         raise DataError(f"{root} does not hold two folders of images or more, one per class.")
-    found = [(split, folder.name, path) for split, folder in classes for path in images_in(folder)]
-    stems = [stem(path.name) for _, _, path in found]
-    if len(set(stems)) < len(stems):
-        stems = unique("-".join((*path.parent.relative_to(root).parts, stem(path.name))) for _, _, path in found)
-    patients = _patients([path for _, _, path in found])
+    notes: list[str] = []
+    nested = bool(folders[0].patient)
+    found = _series(folders, root, options, notes) if nested else _files(folders, options)
+    patients = _patients(found)
+    cases = [stem(Path(location.partition("::")[0]).name) for _, location, _ in found]
+    if len(set(cases)) < len(cases):
+        cases = unique(_name(root, location) for _, location, _ in found)
     rows = [
-        {"case": case, "patient": patient, "split": split, "image": str(path), "label": label}
-        for case, patient, (split, label, path) in zip(stems, patients, found, strict=True)
+        {"case": case, "patient": patient, "split": folder.split, "image": location, "label": folder.label}
+        for case, patient, (folder, location, _) in zip(cases, patients, found, strict=True)
     ]
-    notes = []
-    if not options.patient_regex and not all(patients):
-        notes.append("Which images are of one patient is not known: every image counts as one (--patient-regex).")
-    elif not options.patient_regex:
-        notes.append("Patients go by pseudonyms of their DICOM headers; look at the file names before sharing.")
-    names = tuple(sorted({label for _, label, _ in found}))
+    if not options.patient_regex:
+        notes += _notes(found, patients)
+    if not nested and (passed := left_out(folders)):
+        notes.append(f"{counted(passed, 'folder')} of images inside those of the classes left out.")
     return CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
 
 
-def _patients(paths: list[Path]) -> list[str]:
-    """The pseudonyms that DICOM headers give the patients, '' for other files. One for all is an anonymiser's."""
-    found = [_patient(path) for path in paths]
-    return found if len(set(found)) > 1 else [""] * len(found)
+def _files(folders: Sequence[ImageFolder], options: ScanOptions) -> list[Found]:
+    """Every file is an image."""
+    paths = [(folder, path) for folder in folders for path in images_in(folder.path)]
+    with options.progress(len(paths), "Looking at images", "files") as advance:
+        found = []
+        for folder, path in paths:
+            found.append((folder, str(path), _pseudonym(path)))
+            advance(1)
+    return found
 
 
-def _patient(path: Path) -> str:
+def _pseudonym(path: Path) -> str:
     try:
         header = read_header(path) if is_image(path.name, DICOM) and is_dicom(path) else None
     except DataError:  # `radapt check` tells of every broken file
@@ -66,20 +80,59 @@ def _patient(path: Path) -> str:
     return header.owner if header else ""
 
 
-def _class_folders(root: Path) -> list[tuple[str, Path]]:
-    """(split word or '', class folder) of every folder that holds images."""
-    inner = folders_in(root)
-    words = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in inner]
-    if inner and all(words) and not any(images_in(folder) for folder in inner):
-        classes = [(word or "", at) for word, folder in zip(words, inner, strict=True) for at in folders_in(folder)]
-    else:
-        classes = [("", folder) for folder in inner]
-    return [(word, folder) for word, folder in classes if images_in(folder)]
+def _series(folders: Sequence[ImageFolder], root: Path, options: ScanOptions, notes: list[str]) -> list[Found]:
+    """Every file is an image, but for DICOM files: a series of them is one."""
+    files = [(folder, path) for folder in folders for path in images_in(folder.path)]
+    single = [(folder, str(path), "") for folder, path in files if not is_image(path.name, DICOM)]
+    of_folder = {folder.path: folder for folder in folders}
+    slices = [path for _, path in files if is_image(path.name, DICOM)]
+    headers = read_headers(slices, root, notes, options.progress)
+    series = [
+        (of_folder[headers[0].path.parent], location, headers[0].owner)
+        for location, headers in located_series(headers, root, notes)
+    ]
+    return sorted(single + series, key=lambda found: found[1])
 
 
-def _looks_like_cases(images: dict[Path, list[Path]]) -> bool:
-    """One folder per case, not per class: volumes that are called the same in every folder, or after it."""
-    if not all(is_image(path.name, NIFTI) for paths in images.values() for path in paths):
-        return False
-    shapes = {frozenset(path.name.replace(folder.name, "") for path in paths) for folder, paths in images.items()}
-    return len(shapes) < len(images)
+def _patients(found: Sequence[Found]) -> list[str]:
+    """By the pseudonyms of DICOM headers, '' for other files; but all that is in one patient's folder stays together.
+
+    One pseudonym for all is an anonymiser's, and no patient.
+    """
+    pseudonyms = [pseudonym for *_, pseudonym in found]
+    if len(set(pseudonyms)) < 2:
+        pseudonyms = [""] * len(found)
+    of_folder: dict[Path, str] = {}
+    for (folder, *_), pseudonym in zip(found, pseudonyms, strict=True):
+        if folder.patient and pseudonym:
+            of_folder.setdefault(folder.path, pseudonym)
+    return [
+        of_folder.get(folder.path, folder.patient) or pseudonym
+        for (folder, *_), pseudonym in zip(found, pseudonyms, strict=True)
+    ]
+
+
+def _name(root: Path, location: str) -> str:
+    path, _, inside = location.partition("::")
+    parts = (*Path(path).parent.relative_to(root).parts, stem(Path(path).name), *([inside] if inside else []))
+    return "-".join(parts)
+
+
+def _notes(found: Sequence[Found], patients: Sequence[str]) -> list[str]:
+    """What was assumed about patients."""
+    if not found[0][0].patient:
+        if not all(patients):
+            return ["Which images are of one patient is not known: every image counts as one (--patient-regex)."]
+        return ["Patients go by pseudonyms of their DICOM headers; look at the file names before sharing."]
+    dicom = any(pseudonym for *_, pseudonym in found)
+    what = (
+        "every file in it an image, a DICOM series one (else --layout dicom)" if dicom else "every file in it an image"
+    )
+    notes = [f"Assumed: a folder inside that of a class is a patient, {what}. Look at the names before sharing."]
+    labels: dict[str, set[str]] = defaultdict(set)
+    for (folder, *_), patient in zip(found, patients, strict=True):
+        labels[patient].add(folder.label)
+    if several := sum(len(names) > 1 for names in labels.values()):
+        what = "folders of one name count as one patient; rename them if they are not"
+        notes.append(f"{counted(several, 'patient')} in several classes: {what}.")
+    return notes

@@ -17,7 +17,10 @@ LAYOUTS: dict[str, Layout] = {
             "table", "a table with a column of image paths, or images/ with an index", table.recognise, table.read,
             columns=_ROLES,
         ),
-        Layout("folders", "a folder of images per class", folders.recognise, folders.read, by_content=True),
+        Layout(
+            "folders", "a folder of images per class, or per class and patient", folders.recognise, folders.read,
+            by_content=True,
+        ),
         Layout("medmnist", "a MedMNIST .npz file", medmnist.recognise, medmnist.read),
         Layout("msd", "Medical Segmentation Decathlon", msd.recognise, msd.read),
         Layout("nnunet", "nnU-Net raw", nnunet.recognise, nnunet.read),

@@ -1,0 +1,89 @@
+"""Which folders of a tree are classes: `class/`, `class/patient/`, or these inside train/, val/ and test/."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radapt.cohorts.layouts.files import NIFTI, folders_in, images_in, is_image
+
+SPLIT_FOLDERS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+NOT_CLASSES = {
+    "images", "masks", "mask", "labels", "segmentations", "imagestr", "labelstr", "imagests", "labelsts",
+    "derivatives", "sourcedata",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder with images of one class, and of one patient if it is named after one; '' where that is not known."""
+
+    path: Path
+    label: str
+    split: str = ""
+    patient: str = ""
+
+
+def image_folders(root: Path) -> list[ImageFolder]:
+    """The folders of classes; those of patients inside them, if no class holds images itself."""
+    classes = _in_splits(root)
+    plain = [folder for folder in classes if images_in(folder.path)]
+    if plain:
+        return plain
+    return [
+        ImageFolder(inner, folder.label, folder.split, inner.name)
+        for folder in classes
+        for inner in folders_in(folder.path)
+        if images_in(inner)
+    ]
+
+
+def left_out(taken: Sequence[ImageFolder]) -> int:
+    """How many folders directly inside those that were taken hold images that were not."""
+    return sum(bool(images_in(inner)) for folder in taken for inner in folders_in(folder.path))
+
+
+def are_classes(folders: Sequence[ImageFolder]) -> bool:
+    """Whether the names speak for classes, and for patients inside them, rather than for cases or parts of one."""
+    labels = {folder.label for folder in folders}
+    if len(labels) < 2 or any(name.lower() in NOT_CLASSES or name.startswith("sub-") for name in labels):
+        return False
+    if any(folder.patient.lower() in NOT_CLASSES | set(SPLIT_FOLDERS) for folder in folders):
+        return False
+    return not _same_words_everywhere(folders) and not _hold_cases(folders)
+
+
+def _in_splits(root: Path) -> list[ImageFolder]:
+    inner = folders_in(root)
+    words = [SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in inner]
+    if inner and all(words) and not any(images_in(folder) for folder in inner):
+        pairs = zip(words, inner, strict=True)
+        return [ImageFolder(at, at.name, word) for word, folder in pairs for at in folders_in(folder)]
+    return [ImageFolder(folder, folder.name) for folder in inner]
+
+
+def _same_words_everywhere(folders: Sequence[ImageFolder]) -> bool:
+    """`north/ill`, `north/well`, `south/ill`, `south/well`: the inner folders are the classes, not patients."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        inside[folder.label].add(folder.patient)
+    first, *others = inside.values()
+    return "" not in first and all(names == first for names in others) and not any(map(_has_digit, first))
+
+
+def _has_digit(name: str) -> bool:
+    return any(letter.isdigit() for letter in name)
+
+
+def _hold_cases(folders: Sequence[ImageFolder]) -> bool:
+    """One folder per case: volumes that are called the same in every folder, or after it."""
+    images = {folder.path: images_in(folder.path) for folder in folders}
+    if not all(is_image(path.name, NIFTI) for paths in images.values() for path in paths):
+        return False
+    if all(folder.patient for folder in folders) and all(len(paths) == 1 for paths in images.values()):
+        return False
+    shapes = {frozenset(path.name.replace(folder.name, "") for path in paths) for folder, paths in images.items()}
+    return len(shapes) < len(images)
