@@ -40,6 +40,24 @@ def test_mean_averages_what_is_present() -> None:
     np.testing.assert_array_equal(fitted.transform(POOLED, PRESENCE, np.arange(4)), expected)
 
 
+def test_unit_length_before_joining_and_no_indicator() -> None:
+    def unit(*parts: list[float]) -> np.ndarray:
+        return np.concatenate([np.asarray(part) / max(np.linalg.norm(part), 1e-30) for part in parts])
+
+    fitted = Design.fit(POOLED, PRESENCE, np.array([0, 1, 2]), BOTH, "concat", unit_length=True)
+    first, second = unit([1, 2]) + unit([3, 4]) + unit([5, 6]), unit([10, 20]) + unit([30, 40])
+    expected = [unit([1, 2], [10, 20]), unit([3, 4], second), unit([5, 6], [30, 40]), unit(first, [50, 60])]
+    np.testing.assert_allclose(fitted.transform(POOLED, PRESENCE, np.arange(4)), expected, rtol=1e-6)
+    assert fitted.notes(["t1", "flair"]) == (
+        "Missing in some training cases: flair; training mean, each modality at unit length.",
+    )
+    fitted = Design.fit(POOLED, PRESENCE, np.array([0, 1, 2]), BOTH, "mean", unit_length=True)
+    expected = [(unit([1, 2]) + unit([10, 20])) / 2, unit([3, 4]), (unit([5, 6]) + unit([30, 40])) / 2, unit([50, 60])]
+    np.testing.assert_allclose(fitted.transform(POOLED, PRESENCE, np.arange(4)), expected, rtol=1e-6)
+    zero = np.where(PRESENCE[..., None], np.float32(0), POOLED)
+    assert not fitted.transform(zero, PRESENCE, np.arange(4)).any()
+
+
 def test_a_modality_never_seen_in_training_is_dropped_and_said() -> None:
     fitted = design([1])
     assert fitted.notes(["t1", "flair"]) == ("No training case has flair; left out.",)

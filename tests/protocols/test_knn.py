@@ -1,10 +1,15 @@
 """Neighbours against scikit-learn and against ML-kNN as its paper writes it, case by case."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from radapt.protocols import neighbours, votes
+from radapt.features import Pooling
+from radapt.protocols import Problem, evaluate, neighbours, votes
+from radapt.protocols.knn import KnnFamily
 from radapt.protocols.neighbours import Gallery
 from radapt.protocols.table import ArraySource
 from radapt.protocols.votes import FindingTables, class_votes
@@ -98,3 +103,39 @@ def test_length_of_a_vector_does_not_matter_and_a_zero_one_is_harmless() -> None
     x[3] = x[45] = 0
     found = class_votes(_gallery(x, 40), y, 3, queries, (7,), 1e-4)  # a temperature that would overflow
     np.testing.assert_allclose(found.sum(-1), 1)
+
+
+def _with_gaps(features_of: Any, modalities: int = 3) -> Any:
+    rng = np.random.default_rng(7)
+    missing = rng.random((120, modalities)) < 0.3
+    missing[np.arange(120), rng.integers(0, modalities, 120)] = False
+    return features_of(rng.integers(0, 3, 120), np.repeat(["train", "val", "test"], 40), missing=missing)
+
+
+@pytest.mark.parametrize("modalities", ["concat", "mean"])
+def test_the_size_of_a_modality_or_of_all_does_not_matter(modalities: Any, features_of: Any) -> None:
+    features = _with_gaps(features_of)
+    names = ["p_k0", "p_k1", "p_k2"]
+    first, whole = np.array([100, 1, 1], np.float32)[:, None], np.float32(0.01)
+    expected, *scaled = (
+        evaluate(
+            replace(features, values=features.values * size), "knn", pooling=Pooling(modalities=modalities), resamples=0
+        )
+        for size in (np.float32(1), first, whole)
+    )
+    assert any("unit length" in note for note in expected.chosen["notes"])
+    for found in scaled:
+        np.testing.assert_allclose(found.predictions[names], expected.predictions[names], atol=1e-5)
+        assert found.chosen["winner"]["k"] == expected.chosen["winner"]["k"]
+
+
+@pytest.mark.parametrize("modalities", [1, 2])
+def test_without_gaps_the_vote_is_over_the_mean_of_the_modalities_cosines(features_of: Any, modalities: int) -> None:
+    labels, fitted_on, asked = np.random.default_rng(8).integers(0, 2, 90), np.arange(60), np.arange(60, 90)
+    features = features_of(labels, np.repeat(["train", "test"], [60, 30]), missing=np.zeros((90, modalities), bool))
+    models = KnnFamily((60,), 0.07).fit(Problem.of(features), fitted_on, np.random.default_rng(0))
+    last_cls = features.values[:, :, 6:12].astype(np.float64)
+    unit = last_cls / np.linalg.norm(last_cls, axis=2, keepdims=True)
+    weight = np.exp(np.einsum("qmk,nmk->qn", unit[asked], unit[fitted_on]) / modalities / 0.07)
+    expected = weight @ labels[fitted_on] / weight.sum(1)
+    np.testing.assert_allclose(models.predict_all(asked)[0, :, 1], expected, atol=1e-5)

@@ -54,17 +54,23 @@ class Design:
 
     `concat`: the modalities side by side; a missing one is filled with its mean over the training rows that
     have it. `mean`: the average over the modalities present; a case with none of the kept ones gets the
-    training mean. Both add one 0/1 column for each modality that some training rows have and others lack,
-    1 = missing, so that the classifier can tell a filled value from a measured one. A modality no training
-    row has cannot be learned from: it is `dropped` (M,) and `notes` says so. A modality missing only outside
-    training is filled without an indicator, whose weight nothing could decide.
+    training mean. Both add one 0/1 column for each modality that is `partial` (M,), which some training rows have
+    and others lack, 1 = missing, so that the classifier can tell a filled value from a measured one. A modality
+    no training row has cannot be learned from: it is `dropped` (M,) and `notes` says so. A modality missing only
+    outside training is filled without an indicator, whose weight nothing could decide.
+
+    `unit_length` is for what compares whole vectors and learns no weight per column: before they are joined, the
+    vectors of all modalities get length 1 (a zero vector stays zero), what fills a gap of `concat` too, and
+    there are no indicators. The cosine of two cases with `concat` is then the mean of their modalities' cosines,
+    whatever unit an encoder's numbers are in.
     """
 
     columns: tuple[slice, ...]
     modalities: ModalityUse
     dropped: np.ndarray  # (M,) bool
-    indicated: np.ndarray  # (M,) bool
+    partial: np.ndarray  # (M,) bool
     fill: np.ndarray  # (M, K) for concat, (1, K) for mean, float32
+    unit_length: bool = False
 
     @classmethod
     def fit(
@@ -74,6 +80,7 @@ class Design:
         rows: np.ndarray,
         columns: tuple[slice, ...],
         modalities: ModalityUse = "concat",
+        unit_length: bool = False,
     ) -> "Design":
         """Learn what fills the gaps from the training `rows` (indices or mask) of `pooled` (N, M, D).
 
@@ -87,8 +94,8 @@ class Design:
         present = presence[rows]
         _refuse_empty(present, rows)
         dropped = ~present.any(axis=0)
-        indicated = ~present.all(axis=0) & ~dropped
-        bare = cls(columns, modalities, dropped, indicated, np.zeros((0, _width(columns)), np.float32))
+        partial = ~present.all(axis=0) & ~dropped
+        bare = cls(columns, modalities, dropped, partial, np.zeros((0, _width(columns)), np.float32), unit_length)
         if presence.all():  # no gap anywhere, so the means need not be known
             parts = 1 if modalities == "mean" else presence.shape[1]
             return replace(bare, fill=np.zeros((parts, _width(columns)), np.float32))
@@ -98,7 +105,12 @@ class Design:
             sums = sums + np.nansum(values, axis=0, dtype=np.float64)
             counts = counts + part.sum(axis=0, dtype=np.float64)
         fill = (sums / np.maximum(counts, 1).reshape(-1, 1)).astype(np.float32)
-        return cls(columns, modalities, dropped, indicated, fill)
+        return replace(bare, fill=_unit(fill) if unit_length and modalities == "concat" else fill)
+
+    @property
+    def indicated(self) -> np.ndarray:
+        """(M,) bool: modalities with a 0/1 column, in this order after all others."""
+        return self.partial & (not self.unit_length)
 
     @property
     def width(self) -> int:
@@ -131,10 +143,11 @@ class Design:
         if self.dropped.any():
             lost = ", ".join(np.asarray(names, dtype=object)[self.dropped])
             said.append(f"No training case has {lost}; left out.")
-        if self.indicated.any():
-            partial = ", ".join(np.asarray(names, dtype=object)[self.indicated])
+        if self.partial.any():
+            partial = ", ".join(np.asarray(names, dtype=object)[self.partial])
             how = "training mean" if self.modalities == "concat" else "average over those present"
-            said.append(f"Missing in some training cases: {partial}; {how}, with an indicator.")
+            then = "each modality at unit length" if self.unit_length else "with an indicator"
+            said.append(f"Missing in some training cases: {partial}; {how}, {then}.")
         return tuple(said)
 
     def _read(
@@ -147,6 +160,8 @@ class Design:
             chunk = rows[first : first + step]
             values = np.concatenate([pooled[chunk, :, part] for part in self.columns], axis=2)
             part = usable[chunk]
+            if self.unit_length:
+                values = _unit(values)
             if self.modalities == "mean":
                 values, part = _average(values, part)
             else:
@@ -162,6 +177,12 @@ def _average(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.nd
     some = counts > 0
     means[some] = sums[some] / counts[some, None]
     return means[:, None], some[:, None]
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """(..., K) float32 divided by its length; NaN stays NaN and zero stays zero."""
+    length = np.sqrt(np.einsum("...k,...k->...", values, values, dtype=np.float64))[..., None]
+    return (values / np.where(length == 0, 1, length)).astype(np.float32)
 
 
 def _width(columns: Sequence[slice]) -> int:

@@ -25,6 +25,7 @@ _PREFERRED = 20
 class KnnFamily(Family):
     """One candidate per k."""
 
+    unit_length: ClassVar[bool] = True
     ks: tuple[int, ...]
     temperature: float
 
@@ -37,7 +38,7 @@ class KnnFamily(Family):
         return int(np.argmin(np.abs(np.asarray(self.ks) - _PREFERRED)))
 
     def fit(self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None) -> "KnnModels":
-        gallery = Gallery.of(problem.source(rows), rows, problem.patients)
+        gallery = Gallery.of(problem.source(rows, unit_length=self.unit_length), rows, problem.patients)
         ks = tuple(min(k, len(rows)) for k in (self.ks if only is None else (self.ks[only],)))
         labels = problem.labels[rows]
         outcome = Outcome.of(labels, len(problem.outputs))
@@ -81,8 +82,9 @@ class KnnModel(Model):
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Knn(Protocol):
-    """Cosine nearest neighbours on the last CLS, L2-normalised after pooling; k chosen on val from `k`.
+    """Cosine nearest neighbours on the last CLS, after pooling; k chosen on val from `k`.
 
+    The CLS of each modality has unit length before modalities are joined, so none outweighs another by its size.
     Classes: DINO's vote weighted by exp(similarity / `temperature`). Findings: ML-kNN. A k above the number of
     training cases means all of them.
     """

@@ -98,20 +98,25 @@ class Problem:
         drawn = draw_splits(self.labels[train], self.patients[train], blank, share, rng)
         return train[drawn == "train"], train[drawn == "val"]
 
-    def source(self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False) -> DesignSource:
+    def source(
+        self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False, *, unit_length: bool = False
+    ) -> DesignSource:
         """Vectors of cases: the CLS of the last `blocks` stored layers, with the last patch mean if asked.
 
-        Slices and modalities are pooled; missing modalities are filled with what the training `rows` say.
+        Slices and modalities are pooled; missing modalities are filled with what the training `rows` say. With
+        `unit_length` no modality outweighs another by the size of its numbers (see `Design`).
         """
-        columns = select(self.features.segments, blocks, patch_mean)
-        design = Design.fit(self.pooled, self.features.presence, rows, columns, self.pooling.modalities)
+        design = self._design(rows, select(self.features.segments, blocks, patch_mean), unit_length)
         return DesignSource(design, self.pooled, self.features.presence)
 
-    def notes(self, rows: np.ndarray) -> tuple[str, ...]:
+    def notes(self, rows: np.ndarray, *, unit_length: bool = False) -> tuple[str, ...]:
         """What a reader should know about missing modalities among the training `rows`."""
-        presence, any_column = self.features.presence, (slice(0, 1),)
-        design = Design.fit(self.pooled, presence, rows, any_column, self.pooling.modalities)
-        return design.notes(self.cohort.modalities)
+        any_column = (slice(0, 1),)
+        return self._design(rows, any_column, unit_length).notes(self.cohort.modalities)
+
+    def _design(self, rows: np.ndarray, columns: tuple[slice, ...], unit_length: bool) -> Design:
+        presence, modalities = self.features.presence, self.pooling.modalities
+        return Design.fit(self.pooled, presence, rows, columns, modalities, unit_length)
 
 
 def labelled(labels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ class Models(abc.ABC):
 
 class Family(abc.ABC):
     """Candidates of one kind, cheap to fit together."""
+
+    unit_length: ClassVar[bool] = False
+    """Whether the vector of each modality has length 1 in what the candidates read."""
 
     @property
     @abc.abstractmethod
@@ -89,7 +92,9 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
         ],
         "cases": {"train": len(train), "val": len(val), "refit": len(both)},
         "val": "the cohort's" if len(problem.rows("val")) else "drawn by patient inside train",
-        "notes": list(dict.fromkeys([*refitted.notes(), *problem.notes(both), *_val_notes(found)])),
+        "notes": list(
+            dict.fromkeys([*refitted.notes(), *problem.notes(both, unit_length=family.unit_length), *_val_notes(found)])
+        ),
         "notes_before_refit": list(models.notes()),
     }
     return Fitted(refitted.pick(0), models.pick(number), chosen)
@@ -123,6 +128,7 @@ def _asked(classes: int) -> Sequence[int]:
 
 def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.random.Generator) -> Fitted:
     models = family.fit(problem, train, rng, only=family.default)
+    notes = [*models.notes(), *problem.notes(train, unit_length=family.unit_length)]
     why = "no case to choose on: train has too few patients to draw val from, so the default was taken"
     chosen = {
         "winner": dict(family.candidates[family.default]),
@@ -130,7 +136,7 @@ def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.ra
         "candidates": [],
         "cases": {"train": len(train), "val": 0, "refit": len(train)},
         "val": "none",
-        "notes": list(dict.fromkeys([*models.notes(), *problem.notes(train)])),
+        "notes": list(dict.fromkeys(notes)),
         "notes_before_refit": [],
     }
     return Fitted(models.pick(0), models.pick(0), chosen)
