@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,20 @@ def simulated(rng: np.random.Generator, cases: int, columns: int, classes: int) 
     return values.astype(np.float32), (2 * logits + rng.gumbel(size=(cases, classes))).argmax(1)
 
 
+@dataclass(frozen=True)
+class ArraySource:
+    """Rows of an array in memory, as a `radapt.protocols.source.Source`."""
+
+    values: np.ndarray
+
+    @property
+    def columns(self) -> int:
+        return int(self.values.shape[1])
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(self.values[rows], dtype=np.float32)
+
+
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     found = work()
@@ -47,7 +62,6 @@ def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> N
     from radapt.protocols.logistic import c_values
     from radapt.protocols.logistic_grid import fit_logistic
     from radapt.protocols.outcome import Outcome
-    from radapt.protocols.table import ArraySource
 
     values, labels = simulated(rng, cases + 500, WIDTH, classes)
     source, rows, asked = ArraySource(values), np.arange(cases), np.arange(cases, cases + 500)
@@ -70,7 +84,6 @@ def knn(rng: np.random.Generator, cases: int) -> None:
     from sklearn.neighbors import NearestNeighbors
 
     from radapt.protocols.neighbours import Gallery
-    from radapt.protocols.table import ArraySource
 
     values, _ = simulated(rng, cases + 2000, WIDTH, 2)
     rows, asked = np.arange(cases), np.arange(cases, cases + 2000)

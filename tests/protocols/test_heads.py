@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from array_source import ArraySource
 from radapt.features import select
 from radapt.protocols.heads import Inputs, Schedule, train_heads
 from radapt.protocols.linear import HeadsFamily, columns_of
 from radapt.protocols.outcome import Outcome
 from radapt.protocols.problem import Problem
-from radapt.protocols.table import ArraySource
 
 RATES = (0.01, 0.5)
 

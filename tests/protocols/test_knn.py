@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from array_source import ArraySource
 from radapt.features import Pooling
 from radapt.protocols import Problem, evaluate, neighbours, votes
 from radapt.protocols.knn import KnnFamily
 from radapt.protocols.neighbours import Gallery
-from radapt.protocols.table import ArraySource
 from radapt.protocols.votes import FindingTables, class_votes
 
 KS = (1, 5, 20, 100)

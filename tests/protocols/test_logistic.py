@@ -5,10 +5,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from array_source import ArraySource
 from radapt.protocols.logistic import DINOV2_C
 from radapt.protocols.logistic_grid import fit_logistic
 from radapt.protocols.outcome import Outcome
-from radapt.protocols.table import ArraySource
 
 GRID = (1e-4, 1e-2, 1.0, 10.0)
 
@@ -82,14 +82,14 @@ def test_a_problem_does_not_depend_on_the_others_in_its_batch() -> None:
 
 
 def test_no_answer_depends_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from radapt.protocols import logistic_grid, table
+    from radapt.protocols import logistic_grid, source
 
     rng = np.random.default_rng(4)
     x, rows = _table(90, 6, rng), np.arange(90)
     y = (rng.random((90, 5)) < 0.5).astype(float)
     outcome = Outcome.of(y, 5)
     whole = fit_logistic(ArraySource(x), rows, outcome, GRID).predict(ArraySource(x), rows)
-    monkeypatch.setattr(table, "BLOCK_VALUES", 7 * 6)
+    monkeypatch.setattr(source, "BLOCK_VALUES", 7 * 6)
     monkeypatch.setattr(logistic_grid, "_BATCH_VALUES", 90 * 4 * 2)
     monkeypatch.setattr(logistic_grid, "_DOUBLE_BYTES", 0)  # the table in float32
     monkeypatch.setattr(logistic_grid, "_LARGEST_ROTATION", 3)  # and not turned to its axes

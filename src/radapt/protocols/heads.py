@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.protocols.logistic_grid import LinearModels
+from radapt.protocols.linear_models import LinearModels
 from radapt.protocols.outcome import Outcome
-from radapt.protocols.table import Scale, Source, aligned
+from radapt.protocols.source import Scale, Source, aligned
 
 MOMENTUM = 0.9
 REFERENCE_BATCH = 256

@@ -10,13 +10,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.features import Segment, select
-from radapt.protocols.design_source import DesignSource
 from radapt.protocols.heads import Inputs, Schedule, train_heads
-from radapt.protocols.logistic import Grid, LogisticFamily, LogisticModels, c_values
+from radapt.protocols.linear_models import LinearCandidates
+from radapt.protocols.logistic import Grid, LogisticFamily, c_values
 from radapt.protocols.outcome import ClassWeight, Outcome
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Protocol
 from radapt.protocols.selection import Family, fit_chosen
+from radapt.protocols.source import DesignSource
 
 RATES = (1e-3, 5e-3, 1e-2, 5e-2)
 BLOCKS = (1, 4)
@@ -52,7 +53,7 @@ class HeadsFamily(Family):
 
     def fit(
         self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
-    ) -> LogisticModels:
+    ) -> LinearCandidates:
         readings: list[tuple[int, bool]] = self.readings
         rates: tuple[float, ...] = RATES
         if only is not None:
@@ -65,7 +66,7 @@ class HeadsFamily(Family):
         ]
         outcome = Outcome.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         models = train_heads(source, rows, outcome, inputs, rng, self.schedule)
-        return LogisticModels(source, models, problem.outputs)
+        return LinearCandidates(source, models, problem.outputs)
 
 
 def columns_of(

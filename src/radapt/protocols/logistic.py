@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.protocols.logistic_grid import LinearModels, fit_logistic
+from radapt.protocols.linear_models import LinearCandidates
+from radapt.protocols.logistic_grid import fit_logistic
 from radapt.protocols.outcome import ClassWeight, Outcome
 from radapt.protocols.problem import Problem
-from radapt.protocols.protocol import Fitted, Model, Protocol
-from radapt.protocols.selection import Family, Models, fit_chosen
-from radapt.protocols.table import Source
+from radapt.protocols.protocol import Fitted, Protocol
+from radapt.protocols.selection import Family, fit_chosen
 
 DEFAULT_C = tuple(float(f"{10**power:.6g}") for power in np.linspace(-5, 1, 13))
 """Half decades, for standardised features: from the class means' direction alone to almost no penalty."""
@@ -51,47 +51,11 @@ class LogisticFamily(Family):
 
     def fit(
         self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
-    ) -> "LogisticModels":
+    ) -> LinearCandidates:
         source = problem.source(rows, self.blocks, self.patch_mean)
         outcome = Outcome.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         grid = self.grid if only is None else (self.grid[only],)
-        return LogisticModels(source, fit_logistic(source, rows, outcome, grid), problem.outputs)
-
-
-@dataclass(frozen=True)
-class LogisticModels(Models):
-    source: Source
-    models: LinearModels
-    outputs: tuple[str, ...]
-
-    def predict_all(self, rows: np.ndarray) -> np.ndarray:
-        return self.models.predict(self.source, rows)
-
-    def pick(self, candidate: int) -> Model:
-        one = slice(candidate, candidate + 1)
-        kept = LinearModels(
-            self.models.outcome,
-            self.models.weights[:, one].clone(),
-            self.models.bias[one].clone(),
-            self.models.converged[one],
-        )
-        return LinearModel(self.source, kept)
-
-    def notes(self) -> tuple[str, ...]:
-        open_ends = int((~self.models.converged).sum())
-        said = self.models.outcome.notes(self.outputs)
-        return (*said, f"{open_ends} values of C did not converge.") if open_ends else said
-
-
-@dataclass(frozen=True)
-class LinearModel(Model):
-    """One fitted linear model and the vectors it reads."""
-
-    source: Source
-    models: LinearModels
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self.models.predict(self.source, rows)[0]
+        return LinearCandidates(source, fit_logistic(source, rows, outcome, grid), problem.outputs)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))

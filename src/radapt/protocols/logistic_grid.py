@@ -10,16 +10,16 @@ of Z are uncorrelated and their curvature is known (see lbfgs.py). Where n < K, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from radapt.protocols.lbfgs import Loss, Solution, Table, minimise
+from radapt.protocols.linear_models import LinearModels
 from radapt.protocols.losses import SigmoidLoss, SoftmaxLoss
 from radapt.protocols.outcome import Outcome
-from radapt.protocols.table import Scale, Source, blocks
+from radapt.protocols.source import Scale, Source, blocks
 
 _LARGEST_ROTATION = 2048
 """Beyond this many axes the eigendecomposition costs more than the iterations it saves."""
@@ -27,26 +27,6 @@ _LARGEST_ROTATION = 2048
 _RANK = 1e-14  # relative variance below which an axis is float64's rounding
 _DOUBLE_BYTES = 160 << 20  # a larger table is held in float32, and multiplied in float64 a block at a time
 _BATCH_VALUES = 2 << 20  # logits held at once per array: 16 MB
-
-
-@dataclass(frozen=True)
-class LinearModels:
-    """G linear models over the same columns: logits = x · weights + bias, with standardisation folded in."""
-
-    outcome: Outcome
-    weights: Tensor  # (K, G, c) float64
-    bias: Tensor  # (G, c)
-    converged: np.ndarray  # (G,)
-
-    def predict(self, source: Source, rows: np.ndarray) -> np.ndarray:
-        """Probabilities (G, n, outputs)."""
-        logits = torch.empty(len(rows), self.bias.numel(), dtype=torch.float64)
-        flat = self.weights.flatten(1)
-        for place, values in blocks(source, rows):
-            torch.mm(values.double(), flat, out=logits[place])
-        logits = logits.view(-1, *self.bias.shape) + self.bias  # (n, G, c)
-        linked = torch.sigmoid(logits) if self.outcome.link == "sigmoid" else torch.softmax(logits, -1)
-        return self.outcome.answer(linked.transpose(0, 1).numpy())
 
 
 def fit_logistic(

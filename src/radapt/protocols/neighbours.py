@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.protocols.table import Source, blocks
+from radapt.protocols.source import Source, blocks
 
 _DOUBLE_BYTES = 160 << 20  # a larger gallery is held in float32
 _BLOCK_VALUES = 4 << 20  # similarities, or numbers of the cases that ask, held at once: 32 MB

@@ -10,7 +10,7 @@ from radapt.cohorts.config import Fractions
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError
 from radapt.features import Design, Features, Pooling, select
-from radapt.protocols.design_source import DesignSource
+from radapt.protocols.source import DesignSource
 
 INNER_VAL = 0.2
 """Share of training patients that choices are made on when the cohort has no labelled val case."""

@@ -1,5 +1,6 @@
 """Rows of features as a protocol reads them: gathered a block at a time, standardised by training's statistics."""
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,10 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radapt.features import Design
+
 BLOCK_VALUES = 1 << 20
 """Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
 
 _CONSTANT = 1e-6  # relative to its mean: float32 cannot tell such a spread from none
+_RELEASE_BYTES = 16 << 20
+_AROUND_BYTES = 1 << 16  # what the system maps around a page that is looked at
 
 
 class Source(Protocol):
@@ -23,18 +28,34 @@ class Source(Protocol):
     def gather(self, rows: np.ndarray) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
-class ArraySource:
-    """Rows of an array in memory."""
+class DesignSource(Source):
+    """Vectors of cases, from pooled features (N, M, D) through a design that was fitted on training cases.
 
-    values: np.ndarray
+    Rows of a mapped file stay in this process's memory once looked at. They are let go again and again, so that
+    memory does not grow with the cohort; the system keeps the file's pages and hands them out again in no time.
+    """
+
+    def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray) -> None:
+        self.design = design
+        self._pooled, self._presence = pooled, presence
+        self._file = _file_behind(pooled)
+        self._release()
 
     @property
     def columns(self) -> int:
-        return int(self.values.shape[1])
+        return self.design.width
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self.values[rows], dtype=np.float32)
+        values = self.design.transform(self._pooled, self._presence, rows)
+        self._read += len(rows) * max(self._pooled[0].nbytes, _AROUND_BYTES)
+        if self._read > _RELEASE_BYTES:
+            self._release()
+        return values
+
+    def _release(self) -> None:
+        self._read = 0
+        if self._file is not None:
+            self._file.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(source: Source, rows: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
@@ -76,3 +97,13 @@ class Scale:
     def apply(self, values: Tensor) -> Tensor:
         """(n, K) float64"""
         return (values.double() - self.mean) / self.deviation
+
+
+def _file_behind(array: np.ndarray) -> mmap.mmap | None:
+    """The read-only file map an array is a view of; None for any other memory, which must not be let go."""
+    if array.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
