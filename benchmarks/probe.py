@@ -61,14 +61,14 @@ def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> N
 
     from radapt.protocols.logistic import c_values
     from radapt.protocols.logistic_grid import fit_logistic
-    from radapt.protocols.outcome import Outcome
+    from radapt.protocols.targets import Targets
 
     values, labels = simulated(rng, cases + 500, WIDTH, classes)
     source, rows, asked = ArraySource(values), np.arange(cases), np.arange(cases, cases + 500)
     grid = c_values(name)  # type: ignore[arg-type]
 
     def ours() -> np.ndarray:
-        return fit_logistic(source, rows, Outcome.of(labels[rows], classes), grid).predict(source, asked)
+        return fit_logistic(source, rows, Targets.of(labels[rows], classes), grid).predict(source, asked)
 
     def theirs() -> np.ndarray:
         scaled = StandardScaler().fit(values[rows].astype(np.float64)).transform(values.astype(np.float64))

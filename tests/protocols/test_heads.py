@@ -10,28 +10,28 @@ from array_source import ArraySource
 from radapt.features import select
 from radapt.protocols.heads import Inputs, Schedule, train_heads
 from radapt.protocols.linear import HeadsFamily, columns_of
-from radapt.protocols.outcome import Outcome
 from radapt.protocols.problem import Problem
+from radapt.protocols.targets import Targets
 
 RATES = (0.01, 0.5)
 
 
-def _torch_head(x: torch.Tensor, outcome: Outcome, rate: float, schedule: Schedule, seed: int) -> torch.nn.Linear:
+def _torch_head(x: torch.Tensor, targets: Targets, rate: float, schedule: Schedule, seed: int) -> torch.nn.Linear:
     """The same head with torch.optim.SGD, CosineAnnealingLR and automatic differentiation."""
-    head = torch.nn.Linear(x.shape[1], outcome.targets.shape[1])
+    head = torch.nn.Linear(x.shape[1], targets.values.shape[1])
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
     steps = schedule.epochs * -(-len(x) // schedule.batch)
     optimiser = torch.optim.SGD(head.parameters(), lr=rate * schedule.batch / 256, momentum=0.9)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    targets, weights = torch.from_numpy(outcome.targets).float(), torch.from_numpy(outcome.weights).float()
+    wanted, weights = torch.from_numpy(targets.values).float(), torch.from_numpy(targets.weights).float()
     for batch in schedule.order(len(x), np.random.default_rng(seed)):
         logits = head(x[batch])
-        if outcome.link == "softmax":
-            losses = torch.nn.functional.cross_entropy(logits, targets[batch], reduction="none") * weights[batch, 0]
+        if targets.link == "softmax":
+            losses = torch.nn.functional.cross_entropy(logits, wanted[batch], reduction="none") * weights[batch, 0]
         else:
             losses = torch.nn.functional.binary_cross_entropy_with_logits(
-                logits, targets[batch], weights[batch], reduction="none"
+                logits, wanted[batch], weights[batch], reduction="none"
             ).sum(1)
         optimiser.zero_grad()
         losses.mean().backward()
@@ -48,17 +48,17 @@ def test_heads_equal_torch_sgd(task: str, weight: Any) -> None:
     y: np.ndarray = rng.integers(0, 2 if task == "binary" else 4, 70)
     if task == "multilabel":
         y = np.where(rng.random((70, 4)) < 0.2, np.nan, rng.random((70, 4)) < 0.3)
-    outcome = Outcome.of(y, 2 if task == "binary" else 4, weight)
+    targets = Targets.of(y, 2 if task == "binary" else 4, weight)
     schedule, rows = Schedule(epochs=3, batch=16), np.arange(70)
     groups = [Inputs(np.arange(9), RATES), Inputs(np.array([1, 4, 5]), RATES)]
-    models = train_heads(ArraySource(x), rows, outcome, groups, np.random.default_rng(7), schedule)
+    models = train_heads(ArraySource(x), rows, targets, groups, np.random.default_rng(7), schedule)
     found = models.predict(ArraySource(x), rows)
     standard = torch.from_numpy((x - x.mean(0)) / x.std(0))
     for number, (group, rate) in enumerate((group, rate) for group in groups for rate in RATES):
-        head = _torch_head(standard[:, group.columns], outcome, rate, schedule, 7)
+        head = _torch_head(standard[:, group.columns], targets, rate, schedule, 7)
         logits = head(standard[:, group.columns]).detach().double()
-        linked = logits.softmax(-1) if outcome.link == "softmax" else logits.sigmoid()
-        np.testing.assert_allclose(found[number], outcome.answer(linked.numpy()), atol=1e-4)
+        linked = logits.softmax(-1) if targets.link == "softmax" else logits.sigmoid()
+        np.testing.assert_allclose(found[number], targets.answer(linked.numpy()), atol=1e-4)
 
 
 def test_a_head_alone_equals_the_head_in_the_grid(every_task: Any) -> None:

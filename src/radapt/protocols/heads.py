@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from radapt.protocols.linear_models import LinearModels
-from radapt.protocols.outcome import Outcome
 from radapt.protocols.source import Scale, Source, aligned
+from radapt.protocols.targets import Targets
 
 MOMENTUM = 0.9
 REFERENCE_BATCH = 256
@@ -74,7 +74,7 @@ class _Group:
 def train_heads(
     source: Source,
     rows: np.ndarray,
-    outcome: Outcome,
+    targets: Targets,
     inputs: Sequence[Inputs],
     rng: np.random.Generator,
     schedule: Schedule,
@@ -88,9 +88,9 @@ def train_heads(
     """
     scale = Scale.fit(source, rows)
     mean, inverse = scale.mean.float(), (1 / scale.deviation).float()
-    targets = torch.from_numpy(outcome.targets).float()
-    weights = torch.from_numpy(outcome.weights).float()
-    c = targets.shape[1]
+    wanted = torch.from_numpy(targets.values).float()
+    weights = torch.from_numpy(targets.weights).float()
+    c = wanted.shape[1]
     groups = [_Group(each, source.columns, c) for each in inputs]
     sizes = [group.weights.shape[1] for group in groups]
     for batch, factor in zip(schedule.order(len(rows), rng), schedule.factors(len(rows)), strict=True):
@@ -99,21 +99,21 @@ def train_heads(
         values = (aligned(source.gather(rows[batch])) - mean) * inverse
         read = [group.read(values) for group in groups]
         logits = [torch.addmm(g.weights[-1], x, g.weights[:-1]) for g, x in zip(groups, read, strict=True)]
-        residual = _residual(torch.cat(logits, 1), targets[batch], weights[batch], outcome.link)
+        residual = _residual(torch.cat(logits, 1), wanted[batch], weights[batch], targets.link)
         for group, x, part in zip(groups, read, residual.split(sizes, 1), strict=True):
             group.step(x, part, factor)
-    return _folded(groups, inputs, scale, outcome, c)
+    return _folded(groups, inputs, scale, targets, c)
 
 
-def _residual(logits: Tensor, targets: Tensor, weights: Tensor, link: str) -> Tensor:
+def _residual(logits: Tensor, wanted: Tensor, weights: Tensor, link: str) -> Tensor:
     """Gradient of the mean loss: (B, heads · c), (B, c), (B, c) -> (B, heads · c)."""
-    logits = logits.view(len(targets), -1, targets.shape[1])  # (B, heads, c)
+    logits = logits.view(len(wanted), -1, wanted.shape[1])  # (B, heads, c)
     linked = torch.sigmoid(logits) if link == "sigmoid" else torch.softmax(logits, -1)
-    residual = (linked - targets[:, None]) * weights[:, None] / len(targets)
+    residual = (linked - wanted[:, None]) * weights[:, None] / len(wanted)
     return residual.flatten(1)
 
 
-def _folded(groups: Sequence[_Group], inputs: Sequence[Inputs], scale: Scale, outcome: Outcome, c: int) -> LinearModels:
+def _folded(groups: Sequence[_Group], inputs: Sequence[Inputs], scale: Scale, targets: Targets, c: int) -> LinearModels:
     """All heads over all columns, zero where a head does not look, with standardisation folded in."""
     heads = sum(len(each.rates) for each in inputs)
     weights = torch.zeros(len(scale.mean), heads, c, dtype=torch.float64)
@@ -127,4 +127,4 @@ def _folded(groups: Sequence[_Group], inputs: Sequence[Inputs], scale: Scale, ou
         first = own.stop
     weights /= scale.deviation[:, None, None]
     bias -= torch.einsum("k,kgc->gc", scale.mean, weights)
-    return LinearModels(outcome, weights, bias, np.ones(heads, dtype=bool))
+    return LinearModels(targets, weights, bias, np.ones(heads, dtype=bool))

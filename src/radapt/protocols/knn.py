@@ -9,10 +9,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.protocols.neighbours import Gallery
-from radapt.protocols.outcome import Outcome
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Model, Protocol
 from radapt.protocols.selection import Family, Models, fit_chosen
+from radapt.protocols.targets import Targets
 from radapt.protocols.votes import FindingTables, class_votes
 
 DEFAULT_K = (5, 10, 20, 50, 100, 200)
@@ -41,16 +41,16 @@ class KnnFamily(Family):
         gallery = Gallery.of(problem.source(rows, unit_length=self.unit_length), rows, problem.patients)
         ks = tuple(min(k, len(rows)) for k in (self.ks if only is None else (self.ks[only],)))
         labels = problem.labels[rows]
-        outcome = Outcome.of(labels, len(problem.outputs))
+        targets = Targets.of(labels, len(problem.outputs))
         tables = FindingTables.fit(gallery, labels, ks) if labels.ndim == 2 else None
-        return KnnModels(gallery, labels, outcome, tables, ks, self.temperature, problem.outputs)
+        return KnnModels(gallery, labels, targets, tables, ks, self.temperature, problem.outputs)
 
 
 @dataclass(frozen=True, eq=False)
 class KnnModels(Models):
     gallery: Gallery
     labels: np.ndarray
-    outcome: Outcome
+    targets: Targets
     tables: FindingTables | None
     ks: tuple[int, ...]
     temperature: float
@@ -60,13 +60,13 @@ class KnnModels(Models):
         if self.tables is None:
             return class_votes(self.gallery, self.labels, len(self.outputs), rows, self.ks, self.temperature)
         found = self.tables.predict(rows)
-        return self.outcome.answer(found[..., self.outcome.learned])
+        return self.targets.answer(found[..., self.targets.learned])
 
     def pick(self, candidate: int) -> Model:
         return KnnModel(self, candidate)
 
     def notes(self) -> tuple[str, ...]:
-        return self.outcome.notes(self.outputs)
+        return self.targets.notes(self.outputs)
 
 
 @dataclass(frozen=True, eq=False)

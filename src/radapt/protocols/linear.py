@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.features import Segment, select
 from radapt.protocols.heads import Inputs, Schedule, train_heads
 from radapt.protocols.linear_models import LinearCandidates
-from radapt.protocols.logistic import Grid, LogisticFamily, c_values
-from radapt.protocols.outcome import ClassWeight, Outcome
+from radapt.protocols.logistic import CGrid, LogisticFamily, c_values
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Protocol
 from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.source import DesignSource
+from radapt.protocols.targets import ClassWeight, Targets
 
 RATES = (1e-3, 5e-3, 1e-2, 5e-2)
 BLOCKS = (1, 4)
@@ -64,8 +64,8 @@ class HeadsFamily(Family):
             Inputs(columns_of(source, problem.features.segments, (most, patches), reading), rates)
             for reading in readings
         ]
-        outcome = Outcome.of(problem.labels[rows], len(problem.outputs), self.class_weight)
-        models = train_heads(source, rows, outcome, inputs, rng, self.schedule)
+        targets = Targets.of(problem.labels[rows], len(problem.outputs), self.class_weight)
+        models = train_heads(source, rows, targets, inputs, rng, self.schedule)
         return LinearCandidates(source, models, problem.outputs)
 
 
@@ -97,7 +97,7 @@ class Linear(Protocol):
 
     epochs: Annotated[int, Field(ge=1)] = 10
     batch: Annotated[int, Field(ge=1)] = 128
-    C: Grid = "default"
+    C: CGrid = "default"
     class_weight: ClassWeight = "none"
 
     def fit(self, problem: Problem, rng: np.random.Generator) -> Fitted:

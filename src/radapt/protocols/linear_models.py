@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.protocols.outcome import Outcome
 from radapt.protocols.protocol import Model
 from radapt.protocols.selection import Models
 from radapt.protocols.source import Source, blocks
+from radapt.protocols.targets import Targets
 
 
 @dataclass(frozen=True)
 class LinearModels:
     """G linear models over the same columns: logits = x · weights + bias, with standardisation folded in."""
 
-    outcome: Outcome
+    targets: Targets
     weights: Tensor  # (K, G, c) float64
     bias: Tensor  # (G, c)
     converged: np.ndarray  # (G,)
@@ -28,8 +28,8 @@ class LinearModels:
         for place, values in blocks(source, rows):
             torch.mm(values.double(), flat, out=logits[place])
         logits = logits.view(-1, *self.bias.shape) + self.bias  # (n, G, c)
-        linked = torch.sigmoid(logits) if self.outcome.link == "sigmoid" else torch.softmax(logits, -1)
-        return self.outcome.answer(linked.transpose(0, 1).numpy())
+        linked = torch.sigmoid(logits) if self.targets.link == "sigmoid" else torch.softmax(logits, -1)
+        return self.targets.answer(linked.transpose(0, 1).numpy())
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LinearCandidates(Models):
     def pick(self, candidate: int) -> Model:
         one = slice(candidate, candidate + 1)
         kept = LinearModels(
-            self.models.outcome,
+            self.models.targets,
             self.models.weights[:, one].clone(),
             self.models.bias[one].clone(),
             self.models.converged[one],
@@ -55,7 +55,7 @@ class LinearCandidates(Models):
 
     def notes(self) -> tuple[str, ...]:
         open_ends = int((~self.models.converged).sum())
-        said = self.models.outcome.notes(self.outputs)
+        said = self.models.targets.notes(self.outputs)
         return (*said, f"{open_ends} values of C did not converge.") if open_ends else said
 
 

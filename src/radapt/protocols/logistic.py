@@ -10,10 +10,10 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.protocols.linear_models import LinearCandidates
 from radapt.protocols.logistic_grid import fit_logistic
-from radapt.protocols.outcome import ClassWeight, Outcome
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Protocol
 from radapt.protocols.selection import Family, fit_chosen
+from radapt.protocols.targets import ClassWeight, Targets
 
 DEFAULT_C = tuple(float(f"{10**power:.6g}") for power in np.linspace(-5, 1, 13))
 """Half decades, for standardised features: from the class means' direction alone to almost no penalty."""
@@ -21,10 +21,10 @@ DEFAULT_C = tuple(float(f"{10**power:.6g}") for power in np.linspace(-5, 1, 13))
 DINOV2_C = tuple(float(10**power) for power in np.linspace(-6, 5, 45))
 """The 45 values of DINOv2's logistic evaluation (dinov2/eval/log_regression.py), which MM-DINOv2 uses as well."""
 
-Grid = Literal["default", "dinov2"] | Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+CGrid = Literal["default", "dinov2"] | Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-def c_values(grid: "Grid") -> tuple[float, ...]:
+def c_values(grid: CGrid) -> tuple[float, ...]:
     if isinstance(grid, str):
         return DINOV2_C if grid == "dinov2" else DEFAULT_C
     return tuple(grid)
@@ -53,9 +53,9 @@ class LogisticFamily(Family):
         self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
     ) -> LinearCandidates:
         source = problem.source(rows, self.blocks, self.patch_mean)
-        outcome = Outcome.of(problem.labels[rows], len(problem.outputs), self.class_weight)
+        targets = Targets.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         grid = self.grid if only is None else (self.grid[only],)
-        return LinearCandidates(source, fit_logistic(source, rows, outcome, grid), problem.outputs)
+        return LinearCandidates(source, fit_logistic(source, rows, targets, grid), problem.outputs)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -68,7 +68,7 @@ class Logistic(Protocol):
 
     name: ClassVar[str] = "logistic"
 
-    C: Grid = "default"
+    C: CGrid = "default"
     class_weight: ClassWeight = "none"
     blocks: Annotated[int, Field(ge=1)] = 1
     patch_mean: bool = False

@@ -18,8 +18,8 @@ from torch import Tensor
 from radapt.protocols.lbfgs import Loss, Solution, Table, minimise
 from radapt.protocols.linear_models import LinearModels
 from radapt.protocols.losses import SigmoidLoss, SoftmaxLoss
-from radapt.protocols.outcome import Outcome
 from radapt.protocols.source import Scale, Source, blocks
+from radapt.protocols.targets import Targets
 
 _LARGEST_ROTATION = 2048
 """Beyond this many axes the eigendecomposition costs more than the iterations it saves."""
@@ -30,39 +30,39 @@ _BATCH_VALUES = 2 << 20  # logits held at once per array: 16 MB
 
 
 def fit_logistic(
-    source: Source, rows: np.ndarray, outcome: Outcome, grid: Sequence[float], *, tolerance: float = 1e-9
+    source: Source, rows: np.ndarray, targets: Targets, grid: Sequence[float], *, tolerance: float = 1e-9
 ) -> LinearModels:
-    """Solve for every C of `grid`. `outcome` describes the cases at `rows` in their order."""
+    """Solve for every C of `grid`. `targets` describes the cases at `rows` in their order."""
     scale = Scale.fit(source, rows)
-    c, shape = len(outcome.targets.T), (source.columns, len(grid), len(outcome.targets.T))
+    c, shape = len(targets.values.T), (source.columns, len(grid), len(targets.values.T))
     if c == 0:
         return LinearModels(
-            outcome, torch.zeros(shape).double(), torch.zeros(shape[1:]).double(), np.ones(len(grid), bool)
+            targets, torch.zeros(shape).double(), torch.zeros(shape[1:]).double(), np.ones(len(grid), bool)
         )
     table, axes = _principal(source, rows, scale)
     solutions = [
         minimise(table, loss, ridge, curvature, tolerance=tolerance)
-        for loss, ridge, curvature in _batches(outcome, grid)
+        for loss, ridge, curvature in _batches(targets, grid)
     ]
     solved, converged = _gather(solutions, shape)
     weights = (axes @ solved[:-1].flatten(1) if axes is not None else solved[:-1].flatten(1)).view(shape)
     weights = weights / scale.deviation[:, None, None]
     bias = solved[-1] - torch.einsum("k,kgc->gc", scale.mean, weights)
-    return LinearModels(outcome, weights, bias, converged)
+    return LinearModels(targets, weights, bias, converged)
 
 
-def _batches(outcome: Outcome, grid: Sequence[float]) -> list[tuple[Loss, Tensor, Tensor]]:
+def _batches(targets: Targets, grid: Sequence[float]) -> list[tuple[Loss, Tensor, Tensor]]:
     """(loss, λ, curvature) of problems solved together: the grid for one choice, grid × findings for questions."""
     strengths = torch.tensor(grid, dtype=torch.float64)
-    totals = torch.from_numpy(outcome.totals)
-    weights = torch.from_numpy(outcome.weights) / totals  # (n, c)
-    targets = torch.from_numpy(outcome.targets)
-    curvature = torch.from_numpy(outcome.curvature)
-    n, c = targets.shape
-    if outcome.link == "softmax":
+    totals = torch.from_numpy(targets.totals)
+    weights = torch.from_numpy(targets.weights) / totals  # (n, c)
+    wanted = torch.from_numpy(targets.values)
+    curvature = torch.from_numpy(targets.curvature)
+    n, c = wanted.shape
+    if targets.link == "softmax":
         ridge = 1 / (strengths * totals[0])
         step = max(1, _BATCH_VALUES // (n * c))
-        loss = SoftmaxLoss(weights[:, :1], targets[:, None])
+        loss = SoftmaxLoss(weights[:, :1], wanted[:, None])
         # One curvature for all classes: then the scaling keeps Σ_c w_c = 0, the subspace the optimum lies in. Outside
         # it the loss is flat, and L-BFGS would creep.
         shared = curvature.mean()
@@ -72,7 +72,7 @@ def _batches(outcome: Outcome, grid: Sequence[float]) -> list[tuple[Loss, Tensor
     for questions in torch.split(torch.arange(c), step):  # problems of a batch: question-major, then the grid
         ridge = (1 / (strengths * totals[questions, None])).flatten()
         each = questions.repeat_interleave(len(grid)) if c > 1 else questions
-        positive = weights[:, each] * targets[:, each]
+        positive = weights[:, each] * wanted[:, each]
         curve = curvature[questions].repeat_interleave(len(grid))[:, None]
         found.append((SigmoidLoss(weights[:, each], positive), ridge, curve))
     return found

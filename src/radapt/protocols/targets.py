@@ -14,23 +14,23 @@ Link = Literal["sigmoid", "softmax"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Targets of n training cases.
+class Targets:
+    """What is to be learned from n training cases.
 
-    `targets` and `weights` are float64 (n, c). With the `sigmoid` link each column is a yes-or-no question of its
+    `values` and `weights` are float64 (n, c). With the `sigmoid` link each column is a yes-or-no question of its
     own; with `softmax` a row is one-hot and its weights are equal. `learned` says which outputs the c columns
     stand for, `constant` (outputs,) what the others are answered with: 0 for a class training has no case of, the
     smoothed prior (positives + 1) / (known + 2) for a finding that training knows only one answer of.
     """
 
     link: Link
-    targets: np.ndarray
+    values: np.ndarray
     weights: np.ndarray
     learned: np.ndarray
     constant: np.ndarray
 
     @classmethod
-    def of(cls, labels: np.ndarray, outputs: int, class_weight: ClassWeight = "none") -> "Outcome":
+    def of(cls, labels: np.ndarray, outputs: int, class_weight: ClassWeight = "none") -> "Targets":
         """`labels` (n,) class indices, or (n, F) findings with NaN unknown; every row labelled."""
         make = _of_findings if labels.ndim == 2 else _of_classes
         return make(labels, outputs, class_weight)
@@ -43,7 +43,7 @@ class Outcome:
     @property
     def curvature(self) -> np.ndarray:
         """(c,) variance of each column's outcome, the curvature of its loss at the prior."""
-        prior = (self.weights * self.targets).sum(0) / self.totals
+        prior = (self.weights * self.values).sum(0) / self.totals
         return np.maximum(prior * (1 - prior), 1e-4)
 
     def answer(self, probabilities: np.ndarray) -> np.ndarray:
@@ -64,27 +64,27 @@ class Outcome:
         )
 
 
-def _of_classes(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Outcome:
+def _of_classes(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Targets:
     present, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
     one_hot = np.eye(len(present))[position]
     weight = np.ones(len(labels))
     if class_weight == "balanced":
         weight = (len(labels) / (len(present) * counts))[position]
     if len(present) == 2:
-        return Outcome("sigmoid", one_hot[:, 1:], weight[:, None], present, np.zeros(outputs))
+        return Targets("sigmoid", one_hot[:, 1:], weight[:, None], present, np.zeros(outputs))
     weights = np.repeat(weight[:, None], len(present), axis=1)
-    return Outcome("softmax", one_hot, weights, present, np.zeros(outputs))
+    return Targets("softmax", one_hot, weights, present, np.zeros(outputs))
 
 
-def _of_findings(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Outcome:
+def _of_findings(labels: np.ndarray, outputs: int, class_weight: ClassWeight) -> Targets:
     known = np.isfinite(labels)
     positives = (labels == 1).sum(0)
     negatives = known.sum(0) - positives
     learned = np.flatnonzero((positives > 0) & (negatives > 0))
     constant = (positives + 1) / (known.sum(0) + 2)
-    targets = np.nan_to_num(labels[:, learned].astype(np.float64))
+    values = np.nan_to_num(labels[:, learned].astype(np.float64))
     weights = known[:, learned].astype(np.float64)
     if class_weight == "balanced":
         half = (positives + negatives)[learned] / 2
-        weights *= np.where(targets == 1, half / positives[learned], half / negatives[learned])
-    return Outcome("sigmoid", targets, weights, learned, constant)
+        weights *= np.where(values == 1, half / positives[learned], half / negatives[learned])
+    return Targets("sigmoid", values, weights, learned, constant)
