@@ -60,7 +60,7 @@ def good_file(ending, dicom):
         case ".nii":
             return nifti_bytes()
         case ".nii.gz":
-            return gzip.compress(nifti_bytes())
+            return gzip.compress(nifti_bytes(), mtime=0)
         case ".dcm":
             return dicom_bytes(dicom)
         case ".dicom" | ".ima":
@@ -176,7 +176,7 @@ def test_missing_and_unknown_files_are_answered_with_a_fix(tmp_path):
 
 
 def test_reading_needs_neither_torch_nor_monai(tmp_path):
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti_bytes()))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti_bytes(), mtime=0))
     code = (
         "import sys\nfrom pathlib import Path\nfrom radapt.images import read\nfrom radapt.locations import Location\n"
         f"read(Location(Path({str(tmp_path / 'a.nii.gz')!r})))\n"

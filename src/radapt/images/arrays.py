@@ -20,6 +20,8 @@ MIN_PICTURE = 8
 """From this many rows and columns on, a last axis of 2 or 4 is taken for channels and refused, not for a width."""
 
 _UNPACKING = threading.Lock()
+_PARSING = threading.Lock()
+"""NumPy parses headers as Python; CPython 3.11 now and then fails when two threads do so at once (gh-106905)."""
 
 
 def read_array(location: Location, modality: str | None = None, cache: Path | None = None) -> Volume:
@@ -50,16 +52,23 @@ def _npy(path: Path, location: Location) -> np.ndarray:
         raise DataError(f"{location}: a .npy file holds one array. Write {path}, or {path}::array[0] for one entry.")
     with path.open("rb") as file:
         _check_header(file, location)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped(path)
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array in a `.npy` file, memory-mapped and read-only. Raises OSError, ValueError or EOFError."""
+    with _PARSING:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _npz(path: Path, location: Location, cache: Path | None) -> np.ndarray:
     name = _member(path, location)
     if cache is not None and location.index is not None:
-        return np.load(_unpacked(path, name, location, cache), mmap_mode="r", allow_pickle=False)
+        return mapped(_unpacked(path, name, location, cache))
     with zipfile.ZipFile(path) as archive:
         _check_member(archive, name, location)
-        with archive.open(f"{name}.npy") as file:
+        with archive.open(f"{name}.npy") as file, _PARSING:
             array = np.lib.format.read_array(file, allow_pickle=False)
             file.read()  # reaching the end makes zipfile compare the checksum
             return array
@@ -87,7 +96,8 @@ def _check_header(file: IO[bytes], location: Location) -> int:
     """The bytes the header promises. Raises DataError if it promises objects or numbers we cannot use."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    with _PARSING:
+        shape, _, dtype = read(file)
     if dtype.hasobject:
         raise DataError(
             f"{location} holds pickled Python objects, which could run code and are not read. "

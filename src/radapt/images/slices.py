@@ -6,6 +6,7 @@ import numpy as np
 
 from radapt.digests import ByteDigests, digest
 from radapt.durable import atomic_path
+from radapt.images.arrays import mapped
 from radapt.images.readers import read
 from radapt.images.reading import writing_cache
 from radapt.images.recipe import Recipe
@@ -59,7 +60,7 @@ class SliceCache:
 def _opened(entry: Path, recipe: Recipe) -> np.ndarray | None:
     """The entry, or None if it is absent, cut off, or not what the recipe makes."""
     try:
-        planes = np.load(entry, mmap_mode="r", allow_pickle=False)
+        planes = mapped(entry)
     except (OSError, ValueError, EOFError):
         return None
     fits = planes.dtype == np.uint8 and planes.ndim == 4 and planes.shape[1] in (1, 3)
