@@ -12,11 +12,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from radapt.backbones import load_backbone
+from radapt.backbones import LazyBackbone, load_backbone
 from radapt.cli.embed import embed
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
-from radapt.features import LazyBackbone, extract
+from radapt.features import extract
 from radapt.images import Recipe, SliceCache
 
 RECIPE = Recipe.for_kind("other", size=28)
@@ -91,9 +91,9 @@ def test_embed_writes_array_table_and_provenance_and_resumes(toy_cohort: Callabl
     facts = json.loads((tmp_path / "one" / "embed.json").read_text())
     assert array.shape == (5, 2, 4 * 384)
     assert array.dtype == np.float32
-    np.testing.assert_array_equal(~np.isnan(array[:, :, 0]), cases[["present_t1", "present_t2"]].to_numpy())
-    assert cases["truth"].tolist() == ["no", "no", "yes", "yes", "no"]
-    assert cases["slices_t1"].tolist() == [1] * 5
+    np.testing.assert_array_equal(~np.isnan(array[:, :, 0]), cases[["has:t1", "has:t2"]].to_numpy())
+    assert cases["label"].tolist() == ["no", "no", "yes", "yes", "no"]
+    assert cases["slices:t1"].tolist() == [1] * 5
     assert facts["weights"] == "random:0"
     assert facts["card"]["name"] == "dinov2-s"
     assert facts["segments"][-1]["stop"] == array.shape[2]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from radapt.backbones import LazyBackbone
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
-from radapt.features import Features, LazyBackbone, extract
+from radapt.features import Features, extract
 from radapt.images import Recipe
 from radapt.locations import Location
 

@@ -1,6 +1,7 @@
 """A study from its file to results, in one process."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,13 @@ def test_finished_cells_are_never_run_again(finished: Path) -> None:
 
 @pytest.mark.parametrize("name", ["done.json", "cell.json", "predictions.parquet", "scores.parquet"])
 def test_a_cell_whose_files_were_damaged_is_run_again(name: str, finished: Path) -> None:
-    before = Ledger(finished / "run").results([path.name for path in sorted((finished / "run" / "cells").iterdir())])
+    before = pd.read_parquet(finished / "run" / "results.parquet")
     damaged = next((finished / "run").glob(f"cells/*/{name}"))
     damaged.write_bytes(damaged.read_bytes()[:9])
     outcome = run(finished / "study.yaml")
     assert (outcome.already, outcome.finished) == (7, 1)
-    after = Ledger(finished / "run").results([path.name for path in sorted((finished / "run" / "cells").iterdir())])
-    pd.testing.assert_frame_equal(before.drop(columns="seconds"), after.drop(columns="seconds"))
+    after = pd.read_parquet(finished / "run" / "results.parquet")
+    pd.testing.assert_frame_equal(before.drop(columns="seconds"), after.drop(columns="seconds"), check_exact=True)
 
 
 def test_another_folder_gives_the_same_numbers(finished: Path) -> None:
@@ -176,10 +177,59 @@ def test_a_weight_file_of_another_architecture_stops_the_study_before_anything_i
     assert not (tmp_path / "run").exists()
 
 
-def test_two_cohorts_of_one_name_are_refused(tmp_path: Path) -> None:
-    cohorts = [write_cohort(tmp_path / folder, name="same") for folder in ("one", "two")]
-    with pytest.raises(UsageError, match="'same'"):
+@pytest.mark.parametrize("names", [("same", "same"), ("site a", "site-a")])
+def test_two_cohorts_that_would_share_a_folder_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    cohorts = [write_cohort(tmp_path / str(place), name=name) for place, name in enumerate(names)]
+    with pytest.raises(UsageError, match=f"'{names[1]}'"):
         run(write_study(tmp_path, cohorts))
+
+
+def test_an_entry_that_asks_for_the_same_numbers_again_is_refused(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path, [write_cohort(tmp_path / "discs")], protocols=["logistic", {"logistic": {"blocks": 1}}]
+    )
+    with pytest.raises(UsageError, match="same cell twice"):
+        run(study)
+
+
+def test_a_protocol_more_does_not_run_the_others_again(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "discs")
+    balanced = {"logistic": {"class_weight": "balanced"}}
+    first = run(write_study(tmp_path, [cohort], protocols=[balanced]))
+    second = run(write_study(tmp_path, [cohort], protocols=[balanced, "logistic"]))
+    assert (first.finished, second.already, second.finished) == (2, 2, 2)
+    assert set(pd.read_parquet(tmp_path / "run" / "results.parquet")["protocol"]) == {
+        "logistic",
+        "logistic (class_weight=balanced)",
+    }
+
+
+def test_pictures_follow_the_images_and_never_cost_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort = write_cohort(tmp_path / "discs")
+    run(write_study(tmp_path, [cohort], protocols=["knn"]))
+    before = (tmp_path / "run" / "pictures" / "discs" / "vit" / "0.png").read_bytes()
+    run(write_study(tmp_path, [cohort], protocols=["knn"], image={"size": 48}))
+    assert (tmp_path / "run" / "pictures" / "discs" / "vit" / "0.png").read_bytes() != before
+    monkeypatch.setattr("radapt.studies.run.write_pictures", lambda *_: 1 / 0)
+    outcome = run(write_study(tmp_path, [cohort], protocols=["knn"], image={"size": 64}))
+    assert (outcome.finished, outcome.failures) == (2, ())
+
+
+def test_a_run_that_has_nothing_to_do_does_not_claim_today_s_versions(finished: Path) -> None:
+    path = finished / "run" / "environment.json"
+    before = path.read_bytes()
+    run(finished / "study.yaml")
+    assert path.read_bytes() == before
+    facts = json.loads(next((finished / "run").glob("cells/*/cell.json")).read_text())
+    assert {"radapt", "python", "torch", "numpy"} <= set(facts["versions"])
+
+
+def test_a_damaged_cell_that_fails_again_is_not_done(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    cell = next((tmp_path / "run" / "cells").iterdir())
+    Ledger(tmp_path / "run").fail(cell.name, json.loads((cell / "cell.json").read_text()), ValueError("no"))
+    assert not Ledger(tmp_path / "run").is_done(cell.name)
+    assert (cell / "failed.json").is_file()
 
 
 def test_a_resolved_study_reads_back_as_itself(finished: Path) -> None:

@@ -50,30 +50,23 @@ def embed(
     features.npy is float32 (cases, modalities, columns), the mean over the slices of each image, NaN where a
     modality is missing; cases.parquet names its rows and embed.json says how it was made.
     """
-    from radapt.backbones import auto_dtype, card, fetch, identity_of, load_backbone, resolve
+    from radapt.backbones import find_backbone
     from radapt.cachedir import cache_folder
-    from radapt.cohorts import load_cohort
+    from radapt.cohorts import cohort_digest, load_cohort
     from radapt.devices import pick_device
     from radapt.digests import ByteDigests
-    from radapt.features import LazyBackbone, extract, provenance_of, write_embedding
+    from radapt.features import extract, provenance_of, write_embedding
     from radapt.images import Recipe
-    from radapt.studies.plan import cohort_digest
 
-    table, folder, where = load_cohort(cohort), cache_folder(cache), pick_device(device)
-    known = card(backbone, offline=offline)
-    number = auto_dtype(where) if dtype is NumberFormat.auto else dtype.value
-    source = fetch(known, resolve(known, weights, offline=offline), offline=offline)
-    lazy = LazyBackbone(
-        known.name, identity_of(known, source), number,
-        lambda: load_backbone(backbone, weights, dtype=number, device=where, offline=offline),
-    )  # fmt: skip
+    table, folder = load_cohort(cohort), cache_folder(cache)
+    found = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
     recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
     tally = _Tally()
     features = extract(
-        table, lazy, recipe=recipe, layers=range(-layers, 0), batch=batch, cache=folder, progress=tally.progress
+        table, found.lazy, recipe=recipe, layers=range(-layers, 0), batch=batch, cache=folder, progress=tally.progress
     )
     facts = {"name": table.name, "cases": len(table), "digest": cohort_digest(table, ByteDigests(folder))}
-    write_embedding(features, out, provenance_of(known, source, recipe.describe(), facts))
+    write_embedding(features, out, provenance_of(found.card, found.source, recipe.describe(), facts))
     for line in (tally.text(int(features.presence.sum())), f"Features: {out / 'features.npy'}"):
         typer.echo(line)
 

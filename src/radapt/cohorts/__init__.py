@@ -2,6 +2,7 @@
 
 from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind, Task
 from radapt.cohorts.config import Fractions
+from radapt.cohorts.describe import case_table, cohort_digest
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.problem import Problem
 from radapt.cohorts.save import write_cohort
@@ -18,6 +19,8 @@ __all__ = [
     "Problem",
     "ScanOptions",
     "Task",
+    "case_table",
+    "cohort_digest",
     "load_cohort",
     "read_cohort",
     "scan",

@@ -1,7 +1,7 @@
 """Features: what a frozen backbone sees in every slice of a cohort, kept on disk and pooled per case."""
 
 from radapt.features.export import provenance_of, write_embedding
-from radapt.features.extract import LAYERS, LazyBackbone, extract
+from radapt.features.extract import LAYERS, extract
 from radapt.features.features import Features, Segment
 from radapt.features.patch_pca import patch_pca
 from radapt.features.pooling import Design, Pooling, select
@@ -10,7 +10,6 @@ __all__ = [
     "LAYERS",
     "Design",
     "Features",
-    "LazyBackbone",
     "Pooling",
     "Segment",
     "extract",

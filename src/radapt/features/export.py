@@ -1,20 +1,17 @@
 """Features as files anyone can open: an array, a table of the cases, and how both were made."""
 
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from radapt import __version__
-from radapt.cohorts.cohort import Cohort
+from radapt.cohorts import case_table
 from radapt.durable import atomic_path, write_json, write_parquet
 from radapt.features.features import Features, SliceReduction
+from radapt.versions import versions
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard, WeightSource
@@ -34,7 +31,7 @@ def write_embedding(
     pooled = features.pooled(slices)
     with atomic_path(out / ARRAY) as part:
         shutil.copyfile(str(pooled.filename), part)  # type: ignore[attr-defined]
-    write_parquet(out / TABLE, case_table(features))
+    write_parquet(out / TABLE, _with_slices(features))
     facts = {
         "pooling": slices,
         "shape": list(pooled.shape),
@@ -43,7 +40,7 @@ def write_embedding(
         "features": features.digest,
         **features.config,
         **provenance,
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_json(out / PROVENANCE, facts)
 
@@ -59,31 +56,9 @@ def provenance_of(card: "WeightCard", source: "WeightSource", recipe: Any, cohor
     }
 
 
-def case_table(features: Features) -> pd.DataFrame:
-    """Columns case, patient, site, split, truth (class name) or truth_<finding>; per modality present_, slices_."""
-    cohort = features.cohort
-    columns: dict[str, Any] = {
-        "case": [case.case for case in cohort],
-        "patient": [case.patient for case in cohort],
-        "site": [case.site for case in cohort],
-        "split": [case.split for case in cohort],
-        **_truth(cohort),
-    }
-    for place, name in enumerate(cohort.modalities):
-        columns[f"present_{name}"] = features.presence[:, place]
-        columns[f"slices_{name}"] = features.counts[:, place]
-    return pd.DataFrame(columns)
-
-
-def _truth(cohort: Cohort) -> dict[str, Any]:
-    if cohort.findings:
-        values = np.asarray(cohort.labels, dtype=np.float32)
-        return {f"truth_{name}": values[:, place] for place, name in enumerate(cohort.findings)}
-    if cohort.classes:
-        return {"truth": [None if case.label is None else cohort.classes[case.label] for case in cohort]}
-    return {}
-
-
-def _versions() -> dict[str, str]:
-    named = {name: version(name) for name in ("torch", "timm", "transformers", "nibabel", "pydicom", "numpy")}
-    return {"radapt": __version__, "python": platform.python_version(), **named}
+def _with_slices(features: Features) -> pd.DataFrame:
+    """The table of the cases with `slices:<modality>`, 0 where it is missing."""
+    table = case_table(features.cohort)
+    for place, name in enumerate(features.cohort.modalities):
+        table[f"slices:{name}"] = features.counts[:, place]
+    return table

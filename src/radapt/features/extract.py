@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
@@ -31,21 +32,6 @@ LAYERS = (-4, -3, -2, -1)
 _LISTED = 20  # failures named one by one in a message
 
 Grid = list[list[Image | None]]
-
-
-@dataclass(frozen=True)
-class LazyBackbone:
-    """A backbone known by its identity (`backbones.identity_of`) and loaded only if something must be computed.
-
-    With `settled=False` the identity may change on loading, as when weights are yet to be fetched; it is then
-    loaded at once.
-    """
-
-    name: str
-    identity: str
-    dtype: str
-    load: Callable[[], "Backbone"]
-    settled: bool = True
 
 
 class Failure(NamedTuple):

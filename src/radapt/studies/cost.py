@@ -42,7 +42,7 @@ def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
         finished = sum(ledger.is_done(cell.id) for cell in cells)
         if prepared.cohort.name not in slices:
             slices[prepared.cohort.name] = _count_slices(prepared, settings)
-        kind = encoder.dtype, encoder.device
+        kind = encoder.found.lazy.dtype, encoder.found.device
         if kind not in speeds:
             speeds[kind] = _flops_per_second(*kind)
         gflop = _gflop_per_slice(encoder, prepared)
@@ -58,7 +58,7 @@ def plan_text(costs: list[GroupCost], plan: Plan) -> str:
         first = cost.cells[0]
         lines.append(
             f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
-            f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.dtype}, {first.encoder.device}), "
+            f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}), "
             f"about {_duration(cost.seconds)} to encode unless stored"
         )
         lines += [f"  {cell.id}  {cell.facts['label']}, seed {cell.seed}" for cell in cost.cells]
@@ -91,12 +91,11 @@ def _gflop_per_slice(encoder: Encoder, prepared: Prepared) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from radapt.backbones import card
     from radapt.backbones.build import build
 
-    patch = card(encoder.entry.architecture).patch
+    patch = encoder.found.card.patch
     whole = [max(1, round(side / patch)) * patch for side in prepared.recipe.size]
-    module = build(card(encoder.entry.architecture))
+    module = build(encoder.found.card)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.empty(1, 3, *whole, device="meta"))
     return counter.get_total_flops() / 1e9

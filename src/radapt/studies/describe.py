@@ -1,6 +1,5 @@
 """The facts a report shows beside the numbers: cohorts, backbones and the machine."""
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -10,49 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from radapt import __version__
-from radapt.cohorts import Cohort
+from radapt.cohorts import Cohort, case_table
 from radapt.durable import write_json, write_parquet
 from radapt.studies.ledger import slug
+from radapt.versions import versions
 
 if TYPE_CHECKING:
     from radapt.studies.plan import Encoder, Prepared, Settings
 
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "transformers",
-    "nibabel",
-    "pydicom",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-)
-
 
 def write_environment(folder: Path, settings: "Settings", device: str) -> None:
     """Write `environment.json`: versions and processor, and nothing that names the user or the machine."""
-    import torch
-
     from radapt.backbones import is_offline
 
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     facts = {
-        "radapt": __version__,
-        "python": platform.python_version(),
-        **versions,
+        **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        **processor(device),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "offline": is_offline(settings.offline),
     }
     write_json(folder / "environment.json", facts)
+
+
+def processor(device: str) -> dict[str, Any]:
+    """What the encoder runs on: the GPU's name or `cpu`, and how many threads."""
+    import torch
+
+    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return {"device": named, "threads": torch.get_num_threads()}
 
 
 def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | None = None) -> None:
@@ -88,38 +75,18 @@ def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | 
 
 def write_backbone_facts(folder: Path, encoder: "Encoder") -> None:
     """Write `backbones/<name>.json`: the weight card, where the weights came from, and the number format."""
-    from radapt.backbones import card
-
+    found = encoder.found
     facts = {
-        **asdict(card(encoder.entry.architecture)),
+        **asdict(found.card),
         "name": encoder.entry.name,
         "architecture": encoder.entry.architecture,
-        "identity": encoder.identity,
-        "weights": encoder.source.identity,
-        "source_kind": encoder.source.kind,
-        "dtype": encoder.dtype,
-        "device": encoder.device,
+        "identity": found.lazy.identity,
+        "weights": found.source.identity,
+        "source_kind": found.source.kind,
+        "dtype": found.lazy.dtype,
+        "device": found.device,
     }
     write_json(folder / "backbones" / f"{slug(encoder.entry.name)}.json", facts)
-
-
-def case_table(cohort: Cohort) -> pd.DataFrame:
-    """One row per case: keys, split, truth in words, and which modalities it has; no paths, no metadata."""
-    table = pd.DataFrame(
-        {
-            "case": [case.case for case in cohort],
-            "patient": cohort.patients,
-            "site": [case.site for case in cohort],
-            "split": cohort.splits,
-        }
-    )
-    for index, finding in enumerate(cohort.findings):
-        table[f"label:{finding}"] = cohort.labels[:, index]
-    if cohort.classes:
-        table["label"] = [None if case.label is None else cohort.classes[case.label] for case in cohort]
-    for index, modality in enumerate(cohort.modalities):
-        table[f"has:{modality}"] = cohort.presence[:, index]
-    return table
 
 
 def _split_facts(cohort: Cohort, split: str) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Ledger:
         seconds: float,
     ) -> None:
         """Write a finished cell, `done.json` last."""
-        folder = self.cell(cell_id)
+        folder = self._opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
         write_parquet(folder / "predictions.parquet", predictions)
         write_parquet(folder / "scores.parquet", scores)
@@ -109,9 +109,15 @@ class Ledger:
 
     def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
         """Write down why a cell failed; it is tried again by the next run."""
-        folder = self.cell(cell_id)
+        folder = self._opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
         write_json(folder / "failed.json", {"finished": _now(), "reason": str(error), "error": type(error).__name__})
+
+    def _opened(self, cell_id: str) -> Path:
+        """The cell's folder with the mark of being done taken away, so that no damaged older numbers pass as new."""
+        folder = self.cell(cell_id)
+        (folder / "done.json").unlink(missing_ok=True)
+        return folder
 
     def log(self, cell_id: str, text: str) -> None:
         folder = self.cell(cell_id)
@@ -119,26 +125,27 @@ class Ledger:
         with (folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{_now()} {text.rstrip()}\n")
 
-    def results(self, cell_ids: list[str]) -> pd.DataFrame:
-        """One row per finished cell of `cell_ids`, split and metric, in the order of the plan."""
-        tables = [self._scores(cell_id) for cell_id in cell_ids if self.is_done(cell_id)]
+    def results(self, cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """One row per finished cell of the plan `cells` (id, cohort, backbone, label, seed), split and metric."""
+        tables = [self._scores(cell) for cell in cells if self.is_done(cell["id"])]
         if not tables:
             return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat(tables, ignore_index=True)[RESULT_COLUMNS]
 
-    def write_results(self, cell_ids: list[str]) -> None:
-        write_parquet(self.folder / "results.parquet", self.results(cell_ids))
+    def write_results(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        write_parquet(self.folder / "results.parquet", self.results(cells))
 
-    def _scores(self, cell_id: str) -> pd.DataFrame:
-        facts = read_json(self.cell(cell_id) / "cell.json")
-        scores = pd.read_parquet(self.cell(cell_id) / "scores.parquet")
+    def _scores(self, cell: Mapping[str, Any]) -> pd.DataFrame:
+        folder = self.cell(cell["id"])
+        facts = read_json(folder / "cell.json")
+        scores = pd.read_parquet(folder / "scores.parquet")
         for column in ("cohort", "backbone", "seed"):
-            scores[column] = facts[column]
-        scores["protocol"] = facts["label"]
+            scores[column] = cell[column]
+        scores["protocol"] = cell["label"]
         for column in ("shots", "repeat"):
             scores[column] = pd.array([facts[column]] * len(scores), dtype="Int64")
-        scores["seconds"] = float(read_json(self.cell(cell_id) / "done.json")["seconds"])
-        scores["cell"] = cell_id
+        scores["seconds"] = float(read_json(folder / "done.json")["seconds"])
+        scores["cell"] = cell["id"]
         return scores
 
 

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radapt.cohorts import Case, Cohort
-from radapt.durable import atomic_path, write_json
+from radapt.digests import digest
+from radapt.durable import atomic_path, write_json, write_text
 
 if TYPE_CHECKING:
-    from radapt.features import LazyBackbone
+    from radapt.backbones import LazyBackbone
     from radapt.images import Recipe, SliceCache
 
 EXAMPLES = 4
+_MADE_FROM = "made_from.txt"
 
 
 def write_pictures(
     place: Path, backbone: "LazyBackbone", cohort: Cohort, slices: "SliceCache", recipe: "Recipe"
 ) -> None:
-    """Write PNG pairs and `pictures.json` into the folder `place`, unless it is there.
+    """Write PNG pairs and `pictures.json` into the folder `place`, unless those of the same making are there.
 
     The examples are the middle slices of the first case of each class, then of further cases, from the splits
     choices are made on where there are any: always the same.
@@ -28,7 +30,8 @@ def write_pictures(
 
     from radapt.features import patch_pca
 
-    if place.is_dir():
+    made_from = digest([backbone.identity, backbone.dtype, recipe.digest])
+    if (place / _MADE_FROM).is_file() and (place / _MADE_FROM).read_text() == made_from:
         return
     examples = list(_examples(cohort))
     planes = [_middle(slices.planes(case.images[modality], recipe, modality)) for case, modality in examples]
@@ -41,6 +44,7 @@ def write_pictures(
             entry = {"case": case.case, "modality": modality, "slice": number}
             listed.append({**entry, "image": f"{index}.png", "pca": f"{index}-pca.png"})
         write_json(part / "pictures.json", listed)
+        write_text(part / _MADE_FROM, made_from)
 
 
 def _examples(cohort: Cohort) -> Iterator[tuple[Case, str]]:

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from radapt import __version__
-from radapt.cohorts import Case, Cohort, load_cohort
+from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests, digest
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
+from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ProtocolEntry, Study
 
 if TYPE_CHECKING:
-    from radapt.backbones import WeightSource
+    from radapt.backbones import Found
     from radapt.images import Recipe
 
 
@@ -47,13 +49,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A backbone of the study with its weights found and its number format settled, but not yet loaded."""
+    """A backbone of the study with its card and weights found, but not loaded."""
 
     entry: BackboneEntry
-    source: "WeightSource"
-    identity: str
-    dtype: str
-    device: str
+    found: "Found"
 
 
 @dataclass(frozen=True)
@@ -109,22 +108,24 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         for protocol in study.protocols
         for seed in study.seeds
     ]
+    _refuse_equal_cells(cells)
     return Plan(study, tuple(cells), tuple(failures))
 
 
 def _encoder(entry: BackboneEntry, settings: Settings, *, download: bool) -> Encoder:
-    from radapt.backbones import auto_dtype, card, fetch, identity_of, resolve
+    from radapt.backbones import find_backbone
     from radapt.devices import pick_device
 
-    device = pick_device(settings.device)
-    known = card(entry.architecture, offline=settings.offline)
-    source = resolve(known, entry.weights, seed=entry.seed, offline=settings.offline)
+    find = partial(
+        find_backbone, entry.architecture, entry.weights, seed=entry.seed, dtype=entry.dtype,
+        device=pick_device(settings.device), offline=settings.offline,
+    )  # fmt: skip
+    found = find(download=False)
     if download:
         # What cannot be had now fails when it is loaded, with its cells, and not the whole study.
         with suppress(UsageError):
-            source = fetch(known, source, offline=settings.offline)
-    dtype = auto_dtype(device) if entry.dtype == "auto" else entry.dtype
-    return Encoder(entry, source, identity_of(known, source), dtype, device)
+            found = find()
+    return Encoder(entry, found)
 
 
 def _prepare(path: Path, study: Study, digests: ByteDigests) -> Prepared:
@@ -143,21 +144,6 @@ def _prepare(path: Path, study: Study, digests: ByteDigests) -> Prepared:
     return Prepared(cohort, recipe, cohort_digest(cohort, digests))
 
 
-def cohort_digest(cohort: Cohort, digests: ByteDigests) -> str:
-    """A digest of everything about a cohort that decides numbers: cases, patients, splits, labels, image bytes.
-
-    Names of files and folders do not enter, so moving a cohort keeps its results. Raises DataError for an image
-    that is not there.
-    """
-    cases = [_case_facts(case, digests) for case in cohort]
-    return digest({"outputs": cohort.outputs, "ordered": cohort.ordered, "cases": cases})
-
-
-def _case_facts(case: Case, digests: ByteDigests) -> list[Any]:
-    images = {name: digests.of(location) for name, location in case.images.items()}
-    return [case.case, case.patient, case.site, case.split, case.label, list(case.findings), images]
-
-
 def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: ProtocolEntry, seed: int) -> Cell:
     from radapt.features import LAYERS
     from radapt.protocols import make
@@ -167,8 +153,8 @@ def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: Protocol
         "cohort_digest": prepared.digest,
         "recipe": prepared.recipe.digest,
         "architecture": encoder.entry.architecture,
-        "weights": encoder.identity,
-        "dtype": encoder.dtype,
+        "weights": encoder.found.lazy.identity,
+        "dtype": encoder.found.lazy.dtype,
         "layers": list(LAYERS),
         "protocol": protocol.name,
         "options": asdict(cast(Any, make(protocol.name, **protocol.options))),
@@ -185,16 +171,27 @@ def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: Protocol
         "label": protocol.name if names.count(protocol.name) == 1 else protocol.label,
         "image": study.image.model_dump(mode="json"),
     }
-    # The backbone's own name is part of what tables show, so two names for equal weights stay two cells.
-    cell_id = digest([decisive, shown["cohort"], shown["backbone"], shown["label"]])[:16]
+    # Names of cohorts and backbones are part of what tables show, so two names for equal weights stay two cells.
+    cell_id = digest([decisive, shown["cohort"], shown["backbone"]])[:16]
     return Cell(cell_id, prepared, encoder, protocol, seed, {"id": cell_id, **shown, **decisive})
 
 
 def _refuse_equal_names(prepared: list[Prepared]) -> None:
-    names = [one.cohort.name for one in prepared]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(
-            f"Two cohorts of the study are called {twice[0]!r}; give each cohort.yaml a name of its own, so that "
-            "their rows can be told apart."
-        )
+    """Names that are equal, or equal as names of folders."""
+    seen: dict[str, str] = {}
+    for name in (one.cohort.name for one in prepared):
+        if slug(name) in seen:
+            raise UsageError(
+                f"Two cohorts of the study are called {seen[slug(name)]!r} and {name!r}; give each cohort.yaml a name "
+                "of its own, which differs in more than spaces and signs, so that their rows can be told apart."
+            )
+        seen[slug(name)] = name
+
+
+def _refuse_equal_cells(cells: list[Cell]) -> None:
+    """Two entries that ask for the same numbers, such as `knn` and `{knn: {}}` with its defaults spelled out."""
+    seen: dict[str, str] = {}
+    for cell in cells:
+        if cell.id in seen:
+            raise UsageError(f"The study asks for the same cell twice: {seen[cell.id]}, and {cell.title}. Remove one.")
+        seen[cell.id] = cell.title

@@ -2,21 +2,22 @@
 
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.studies.describe import write_backbone_facts, write_cohort_facts, write_environment
+from radapt.studies.describe import processor, write_backbone_facts, write_cohort_facts, write_environment
 from radapt.studies.ledger import Ledger
 from radapt.studies.pictures import write_pictures
 from radapt.studies.plan import Cell, Encoder, Failure, Plan, Settings, plan_study
 from radapt.studies.study import Study
+from radapt.versions import versions
 
 if TYPE_CHECKING:
-    from radapt.backbones.backbone import Backbone
-    from radapt.features import Features, LazyBackbone
+    from radapt.backbones import LazyBackbone
+    from radapt.features import Features
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,10 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
 
 def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
     """Load each weight file that the study names and that is still needed, so that a wrong one stops it at once."""
-    from radapt.backbones import load_backbone
-
-    needed = {cell.encoder.entry.name: cell.encoder for cell in plan.cells if not ledger.is_done(cell.id)}
-    for encoder in needed.values():
-        if encoder.source.kind == "file":
-            load_backbone(encoder.entry.architecture, encoder.entry.weights)
+    needed = {cell.encoder.entry.name: cell.encoder.found for cell in plan.cells if not ledger.is_done(cell.id)}
+    for found in needed.values():
+        if found.source.kind == "file":
+            found.lazy.load()
 
 
 class _Run:
@@ -82,38 +81,22 @@ class _Run:
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
         named = [{name: cell.facts[name] for name in ("id", "cohort", "backbone", "label", "seed")} for cell in cells]
         self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures))
+        if already < len(cells):
+            write_environment(folder, self.settings, cells[0].encoder.found.device)
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
             write_backbone_facts(folder, encoder)
-            write_environment(folder, self.settings, encoder.device)
             self._one_backbone(encoder, list(group))
-            self.ledger.write_results(ids)
-        self.ledger.write_results(ids)
+            self.ledger.write_results(named)
+        self.ledger.write_results(named)
         return Outcome(folder, len(ids), already, self.finished, tuple(self.failures))
 
     def _one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
-        backbone = self._backbone(encoder)
+        # Loaded once at the first need, and let go with this call: one backbone in memory at a time.
+        lazy = replace(encoder.found.lazy, load=cache(encoder.found.lazy.load))
         for _, group in groupby(cells, key=lambda cell: cell.prepared):
             pending = [cell for cell in group if not self.ledger.is_done(cell.id)]
             if pending:
-                self._one_group(backbone, pending)
-
-    def _backbone(self, encoder: Encoder) -> "LazyBackbone":
-        """Loaded at the first need, once: with all features stored, cells need no weights in memory."""
-        from radapt.backbones import card, identity_of, load_backbone
-        from radapt.features import LazyBackbone
-
-        entry = encoder.entry
-
-        @cache
-        def load() -> "Backbone":
-            return load_backbone(
-                entry.architecture, entry.weights, seed=entry.seed, dtype=encoder.dtype, device=encoder.device,
-                offline=self.settings.offline,
-            )  # fmt: skip
-
-        source = encoder.source
-        identity = identity_of(card(entry.architecture), source)
-        return LazyBackbone(entry.name, identity, encoder.dtype, load, settled=source.available)
+                self._one_group(lazy, pending)
 
     def _one_group(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
         """The cells of one backbone on one cohort, from one set of features."""
@@ -127,11 +110,11 @@ class _Run:
                 progress=self.settings.progress,
             )  # fmt: skip
             write_cohort_facts(self.ledger.folder, prepared, features.counts)
-            self._pictures(backbone, pending[0])
         except Exception as error:  # one group's fault, of whatever kind, must not stop the others
             for cell in pending:
                 self._failed(cell, error)
             return
+        self._pictures(backbone, pending[0])
         for cell in pending:
             self._one_cell(cell, features)
 
@@ -140,7 +123,10 @@ class _Run:
 
         place = self.ledger.pictures(cell.facts["cohort"], cell.facts["backbone"])
         slices = SliceCache(self.settings.cache)
-        write_pictures(place, backbone, cell.prepared.cohort, slices, cell.prepared.recipe)
+        try:
+            write_pictures(place, backbone, cell.prepared.cohort, slices, cell.prepared.recipe)
+        except Exception as error:  # a picture is worth a line in the log, not the numbers
+            self.ledger.log(cell.id, f"no pictures: {error}")
 
     def _one_cell(self, cell: Cell, features: "Features") -> None:
         from radapt.features import Pooling
@@ -155,7 +141,8 @@ class _Run:
         except Exception as error:  # one cell's fault, of whatever kind, must not stop the others
             self._failed(cell, error)
             return
-        facts = {**cell.facts, "features": features.digest, "chosen": result.chosen}
+        made = {"versions": versions(), **processor(cell.encoder.found.device)}
+        facts = {**cell.facts, "features": features.digest, "chosen": result.chosen, **made}
         predictions = result.predictions.assign(cell=cell.id)
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")

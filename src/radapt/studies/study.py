@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from radapt.errors import UsageError
 from radapt.strict_yaml import StrictModel, read_yaml
+from radapt.studies.ledger import slug
 
 
 def _size(value: Any) -> Any:
@@ -63,7 +64,7 @@ class ProtocolEntry(StrictModel):
 
     @property
     def label(self) -> str:
-        """The name with the options that differ from the defaults, as tables show it."""
+        """The name with the options given, as tables show it where the name alone is not unique."""
         shown = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.name} ({shown})" if shown else self.name
 
@@ -90,11 +91,20 @@ def _one_key(value: Any) -> Any:
 
 
 def _unique(entries: list[Any]) -> list[Any]:
-    names = [getattr(entry, "label", None) or getattr(entry, "name", entry) for entry in entries]
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    _refuse_twice([str(getattr(entry, "label", None) or entry) for entry in entries])
+    return entries
+
+
+def _unique_folders(entries: list[BackboneEntry]) -> list[BackboneEntry]:
+    """Backbones name folders of the run folder, so names that differ in signs only are one."""
+    _refuse_twice([slug(entry.name) for entry in entries])
+    return entries
+
+
+def _refuse_twice(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} stands here twice; give each entry a name of its own")
-    return entries
 
 
 class Study(StrictModel):
@@ -103,7 +113,7 @@ class Study(StrictModel):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
     cohorts: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
     backbones: Annotated[
-        list[Annotated[BackboneEntry, BeforeValidator(_named)]], Field(min_length=1), AfterValidator(_unique)
+        list[Annotated[BackboneEntry, BeforeValidator(_named)]], Field(min_length=1), AfterValidator(_unique_folders)
     ]
     protocols: Annotated[
         list[Annotated[ProtocolEntry, BeforeValidator(_one_key)]],

@@ -1,0 +1,69 @@
+"""A backbone that is known before it is loaded: with all features stored, no weights need be in memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from radapt.backbones.card import WeightCard
+from radapt.backbones.catalog import card
+from radapt.backbones.dtypes import auto_dtype
+from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class LazyBackbone:
+    """A backbone known by its identity (`identity_of`) and loaded only if something must be computed.
+
+    With `settled=False` the identity may change on loading, as when weights are yet to be fetched; it is then
+    loaded at once.
+    """
+
+    name: str
+    identity: str
+    dtype: str
+    load: Callable[[], "Backbone"]
+    settled: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """An encoder with its card and its weights found, and the number format settled, but nothing loaded."""
+
+    card: WeightCard
+    source: WeightSource
+    device: str
+    lazy: LazyBackbone
+
+
+def find_backbone(
+    name: str,
+    weights: str | Path | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "auto",
+    device: str = "cpu",
+    offline: bool = False,
+    download: bool = True,
+) -> Found:
+    """What `load_backbone` with the same arguments would load, each `load()` anew.
+
+    With `download` weights of the hub are fetched if they are not here, so that their identity is final. Raises
+    UsageError for an unknown name, and for weights that are not there or cannot be fetched.
+    """
+    from radapt.backbones.load import load_backbone
+
+    known = card(name, offline=offline)
+    source = resolve(known, weights, seed=seed, offline=offline)
+    if download:
+        source = fetch(known, source, offline=offline)
+    number = auto_dtype(device) if dtype == "auto" else dtype
+
+    def load() -> "Backbone":
+        return load_backbone(name, weights, seed=seed, dtype=number, device=device, offline=offline)
+
+    lazy = LazyBackbone(name, identity_of(known, source), number, load, settled=source.available)
+    return Found(known, source, device, lazy)

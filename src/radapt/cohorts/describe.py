@@ -1,0 +1,43 @@
+"""A cohort as a table for readers, and as a digest for programs."""
+
+from typing import Any
+
+import pandas as pd
+
+from radapt.cohorts.cohort import Case, Cohort
+from radapt.digests import ByteDigests, digest
+
+
+def case_table(cohort: Cohort) -> pd.DataFrame:
+    """One row per case: case, patient, site, split, truth in words, `has:<modality>`; no paths and no metadata.
+
+    The truth is `label` (class name, None if unlabelled) or `label:<finding>` (1, 0, NaN if unknown).
+    """
+    columns: dict[str, Any] = {
+        "case": [case.case for case in cohort],
+        "patient": cohort.patients,
+        "site": [case.site for case in cohort],
+        "split": cohort.splits,
+    }
+    for place, finding in enumerate(cohort.findings):
+        columns[f"label:{finding}"] = cohort.labels[:, place]
+    if cohort.classes:
+        columns["label"] = [None if case.label is None else cohort.classes[case.label] for case in cohort]
+    for place, modality in enumerate(cohort.modalities):
+        columns[f"has:{modality}"] = cohort.presence[:, place]
+    return pd.DataFrame(columns)
+
+
+def cohort_digest(cohort: Cohort, digests: ByteDigests) -> str:
+    """A digest of everything about a cohort that decides numbers: cases, patients, splits, labels, image bytes.
+
+    Names of files and folders do not enter, so moving a cohort keeps its results. Raises DataError for an image
+    that is not there.
+    """
+    cases = [_case_facts(case, digests) for case in cohort]
+    return digest({"outputs": cohort.outputs, "ordered": cohort.ordered, "cases": cases})
+
+
+def _case_facts(case: Case, digests: ByteDigests) -> list[Any]:
+    images = {name: digests.of(location) for name, location in case.images.items()}
+    return [case.case, case.patient, case.site, case.split, case.label, list(case.findings), images]

@@ -1,0 +1,13 @@
+"""The versions that made a number, for whoever wants to make it again."""
+
+import platform
+from importlib.metadata import version
+
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "nibabel", "pydicom", "numpy", "scipy", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """Versions of radapt, of Python and of every library that takes part in a number."""
+    from radapt import __version__
+
+    return {"radapt": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
