@@ -6,7 +6,7 @@ import typer
 
 
 def check(
-    cohort: Path = typer.Argument(..., help="The cohort.yaml to check."),
+    cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml to check."),
     json_file: Path = typer.Option(None, "--json", help="Also write the findings to this file."),
     cache: Path = typer.Option(None, help="Unpacked arrays; default $RADAPT_CACHE, else the user's cache folder."),
 ) -> None:

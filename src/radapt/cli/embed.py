@@ -30,7 +30,7 @@ class NumberFormat(StrEnum):
 
 
 def embed(
-    cohort: Path = typer.Argument(..., help="The cohort.yaml."),
+    cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml."),
     backbone: str = typer.Option(..., help="A name from `radapt backbones`, timm:<name> or hf:<repository>."),
     out: Path = typer.Option(..., help="The folder to write features.npy, cases.parquet and embed.json to."),
     weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 
-def report(run: Path = typer.Argument(..., help="The run folder that `radapt run` wrote.")) -> None:
+def report(run: Path = typer.Argument(..., metavar="RUN", help="The run folder that `radapt run` wrote.")) -> None:
     """(Re)write report.html in the run folder RUN and print its path. Works on unfinished runs too."""
     from radapt.reports import write_report
 

@@ -13,7 +13,7 @@ class Engine(StrEnum):
 
 
 def run(
-    study: Path = typer.Argument(..., help="The study file."),
+    study: Path = typer.Argument(..., metavar="STUDY", help="The study file."),
     out: Path = typer.Option(None, help="The run folder; default runs/<name of the study>."),
     engine: Engine = typer.Option(Engine.local, help="Where cells run."),
     plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),

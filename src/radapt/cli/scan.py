@@ -6,7 +6,9 @@ import typer
 
 
 def scan(
-    source: Path = typer.Argument(..., help="A folder, a table, a .npz file, or a .zip or .tar archive of these."),
+    source: Path = typer.Argument(
+        ..., metavar="SOURCE", help="A folder, a table, a .npz file, or a .zip or .tar archive of these."
+    ),
     out: Path = typer.Option(..., "--out", help="The cohort.yaml to write; its table of cases goes beside it."),
     layout: str = typer.Option(None, help="table, folders, medmnist, msd, nnunet, bids, nih or dicom."),
     name: str = typer.Option(None, help="Name of the cohort; default: that of the source."),
