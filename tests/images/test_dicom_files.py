@@ -1,6 +1,5 @@
 """Single DICOM files: radiographs, photometric interpretations, compression, display windows."""
 
-import contextlib
 import io
 
 import numpy as np
@@ -238,19 +237,22 @@ def test_a_damaged_jpeg_2000_is_an_error_not_the_end_of_the_process(dicom, save_
     image = Image.fromarray(np.add.outer(np.arange(32), np.arange(40)).astype(np.uint8))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG2000", no_jp2=True)
+
+    def stored(code: bytes) -> Location:
+        data = dicom(np.asarray(image))
+        data.PixelData = encapsulate([code])
+        data["PixelData"].is_undefined_length = True
+        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        return Location(save_dicom(data, tmp_path / "a.dcm"))
+
+    np.testing.assert_array_equal(read(stored(buffer.getvalue())).planes()[0], np.asarray(image))
     rng, refused = np.random.default_rng(0), 0
     for _ in range(30):
         code = bytearray(buffer.getvalue())
         for place in rng.integers(0, len(code), 3):
             code[place] = rng.integers(256)
-        data = dicom(np.asarray(image))
-        data.PixelData = encapsulate([bytes(code)])
-        data["PixelData"].is_undefined_length = True
-        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
         try:
-            volume = read(Location(save_dicom(data, tmp_path / "a.dcm")))
-            assert volume.planes()[0].shape == (32, 40)
+            assert read(stored(bytes(code))).planes()[0].shape == (32, 40)
         except DataError as error:
-            assert "a.dcm" in str(error)
-            refused += 1
-    print("REFUSED", refused)
+            refused += "a.dcm" in str(error)
+    assert refused >= 10  # 22 with one decoder; some damage only changes pixels
