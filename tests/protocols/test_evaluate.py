@@ -64,6 +64,18 @@ def test_twice_the_same_and_every_case_answered(name: str, every_task: Any) -> N
     assert first.chosen["winner"]["val_auroc"] == best
 
 
+@pytest.mark.parametrize(("name", "repeats"), [("knn", True), ("logistic", True), ("linear", False)])
+def test_with_the_cohorts_own_val_a_seed_decides_minibatches_and_resamples_only(
+    name: str, repeats: bool, multiclass: Any
+) -> None:
+    first, second = (evaluate(multiclass, name, seed=seed, resamples=50) for seed in (0, 1))
+    assert (first.chosen["candidates"] == second.chosen["candidates"]) == repeats
+    if repeats:
+        pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
+        assert first.scores["value"].equals(second.scores["value"])
+    assert not first.scores["ci_low"].equals(second.scores["ci_low"])
+
+
 def test_the_linear_probe_records_all_its_candidates(binary: Any) -> None:
     candidates = evaluate(binary, "linear", resamples=0).chosen["candidates"]
     assert [each["kind"] for each in candidates].count("sgd") == 16
