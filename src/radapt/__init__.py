@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import load_backbone
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from radapt.features import extract
     from radapt.protocols import evaluate
 
-__all__ = ["evaluate", "extract", "load_backbone", "load_cohort"]
+__all__ = ["__version__", "evaluate", "extract", "load_backbone", "load_cohort"]
 
 _HOMES = {"load_cohort": "cohorts", "load_backbone": "backbones", "extract": "features", "evaluate": "protocols"}
 

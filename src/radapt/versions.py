@@ -3,11 +3,11 @@
 import platform
 from importlib.metadata import version
 
+__version__ = "0.1.0"
+
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "nibabel", "pydicom", "numpy", "scipy", "pandas")
 
 
 def versions() -> dict[str, str]:
     """Versions of radapt, of Python and of every library that takes part in a number."""
-    from radapt import __version__
-
     return {"radapt": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

@@ -2,7 +2,6 @@
 
 import typer
 
-from radapt import __version__
 from radapt.cli.backbones import backbones
 from radapt.cli.check import check
 from radapt.cli.demo import demo
@@ -10,6 +9,7 @@ from radapt.cli.embed import embed
 from radapt.cli.report import report
 from radapt.cli.run import run
 from radapt.cli.scan import scan
+from radapt.versions import __version__
 
 app = typer.Typer(
     name="radapt",

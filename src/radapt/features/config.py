@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from radapt import __version__
 from radapt.digests import digest
 from radapt.durable import write_json
 from radapt.features.features import Segment
+from radapt.versions import __version__
 
 _FORMAT = 1  # raised when the way from slices to rows changes, so that old rows are not taken for new ones
 _NAME = "config.json"

@@ -11,13 +11,13 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from radapt import __version__
 from radapt.durable import write_text
 from radapt.reports import numbers
 from radapt.reports.chapters import chapter
 from radapt.reports.charts import metric_facts
 from radapt.reports.run_folder import Run, read_run
 from radapt.reports.standings import Board, boards, contestants
+from radapt.versions import __version__
 
 FILE = "report.html"
 _MOST_PAIRS, _MOST_ITEMS = 20, 16

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from radapt import __version__
 from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests, digest
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ProtocolEntry, Study
+from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import Found
