@@ -156,7 +156,7 @@ def _unavailable(card: WeightCard, why: str) -> UsageError:
         f"The weights of {card.name} are not here and cannot be fetched: {why}. They come from the hub repository "
         f"{card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On a machine with network, "
         f"`hf download {card.repo}` puts them into its cache; copy that folder to {hub_cache()} here. Or copy the file "
-        "anywhere and name it, --weights FILE or weights: FILE in a study (DINOv2's, timm's and transformers' names are "
-        "understood). "
+        "anywhere and name it, --weights FILE or weights: FILE in a study (DINOv2's, timm's and transformers' names "
+        "are understood). "
         "`--weights random` needs no file."
     )
