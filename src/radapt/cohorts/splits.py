@@ -11,7 +11,6 @@ from radapt.cohorts.config import Fractions
 from radapt.cohorts.problem import Problem
 from radapt.durable import write_text
 
-DRAWN = ("train", "val", "test")
 _HEADER = ["case", "patient", "split", "seed"]
 
 

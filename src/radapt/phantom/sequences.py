@@ -84,8 +84,3 @@ class SpoiledGradientEcho:
 
 
 Sequence = SpinEcho | InversionRecovery | SpoiledGradientEcho
-
-
-def null_inversion_ms(t1_ms: float, tr_ms: float) -> float:
-    """The inversion time at which a tissue of this T1 gives no signal, for a repetition time `tr_ms`."""
-    return t1_ms * (math.log(2.0) - math.log1p(math.exp(-tr_ms / t1_ms)))

@@ -1,0 +1,94 @@
+"""Trees of DICOM files."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.uid import generate_uid
+
+from layout_builders import build_dicom, write_dicom
+from radapt.cohorts import load_cohort, scan, write_cohort
+from radapt.cohorts.layouts.dicom_headers import series_digest
+from radapt.cohorts.layouts.registry import matching
+from radapt.errors import DataError
+
+
+def test_dicom_groups_by_uid_and_keeps_nobody(tmp_path: Path) -> None:
+    draft = scan(build_dicom(tmp_path / "data"))
+    text = draft.table.drop(columns=draft.modalities).to_csv()
+    assert not any(word in text for word in ("Smith", "MRN", "ACC777", "1950", "2020"))
+    assert all(case.startswith("s-") and len(case) == 10 for case in draft.table["case"])
+    cohort = load_cohort(write_cohort(draft, tmp_path / "cohort.yaml")[0])
+    assert (cohort.kind, cohort.modalities, len(cohort)) == ("mri", ("flair", "t1-post-gd"), 2)
+    location = cohort.cases[0].images["flair"]
+    assert location.path.name.startswith("study")
+    assert location.array is not None
+    assert location.array.startswith("series-")
+    assert cohort.cases[0].metadata == {"sex": "M", "age": "070Y", "scanner": "Scanner X"}
+
+
+def test_dicom_series_are_named_as_the_reader_names_them() -> None:
+    frames = pytest.importorskip("radapt.images.dicom_frames")
+    assert frames.series_key("1.2.3") == f"series-{series_digest('1.2.3')}"
+
+
+def test_dicom_single_files_and_own_folders(tmp_path: Path) -> None:
+    study = generate_uid()
+    write_dicom(tmp_path / "a.dcm", 0, study, generate_uid(), "DX", "Chest", 1)
+    write_dicom(tmp_path / "b.dcm", 0, study, generate_uid(), "DX", "Chest", 2)
+    uid = generate_uid()
+    for at in range(2):
+        write_dicom(tmp_path / "series" / f"{at}.dcm", 1, generate_uid(), uid, "CT", "", 4)
+    (tmp_path / "DICOMDIR").touch()
+    table = scan(tmp_path).table
+    images = sorted(text for column in table if column.startswith("image") for text in table[column] if text)
+    assert images == [str(tmp_path / "a.dcm"), str(tmp_path / "b.dcm"), str(tmp_path / "series")]
+    assert sorted(column for column in table if column.startswith("image")) == [
+        "image:chest",
+        "image:chest-2",
+        "image:ct-4",
+    ]
+
+
+def test_a_tree_of_series_that_are_all_spread_says_so(tmp_path: Path) -> None:
+    study, series = generate_uid(), generate_uid()
+    for at in range(4):
+        write_dicom(tmp_path / f"disk{at // 2}" / f"{at}.dcm", 0, study, series, "CT", "Thorax", 1)
+    with pytest.raises(DataError, match=r"spread over several folders.*disk0, disk1"):
+        scan(tmp_path, "dicom")
+
+
+def test_dicom_in_class_folders_is_a_folder_of_classes(tmp_path: Path) -> None:
+    for label in ("ill", "well"):
+        for at in range(4):
+            write_dicom(tmp_path / label / f"{at}.dcm", at, generate_uid(), generate_uid(), "DX", "Chest", 1)
+    assert list(matching(tmp_path)) == ["folders"]
+
+
+def test_dicom_in_class_folders_keeps_patients_together(tmp_path: Path) -> None:
+    for at in range(12):
+        path = tmp_path / "data" / ("ill", "well")[at % 2] / f"{at}.dcm"
+        write_dicom(path, at // 2, generate_uid(), generate_uid(), "DX", "Chest", 1)
+    (tmp_path / "data" / "ill" / "x.dcm").write_bytes(bytes(128) + b"DICM and no more")
+    table = scan(tmp_path / "data").table
+    for _, rows in table[table["case"] != "x"].groupby("patient"):
+        assert len(rows) == 2
+        assert rows["split"].nunique() == 1
+    assert not table["patient"].str.contains("MRN|Smith").any()
+
+
+def test_one_patient_for_all_dicom_files_is_no_patient(tmp_path: Path) -> None:
+    for at in range(6):
+        path = tmp_path / ("ill", "well")[at % 2] / f"{at}.dcm"
+        write_dicom(path, 0, generate_uid(), generate_uid(), "DX", "Chest", 1)
+    draft = scan(tmp_path, "folders")
+    assert draft.table["patient"].nunique() == 6
+    assert any("--patient-regex" in note for note in draft.notes)
+
+
+def test_a_broken_dicom_file_is_named(tmp_path: Path) -> None:
+    build_dicom(tmp_path)
+    for name in ("IM00", "IM11"):
+        for bad in tmp_path.rglob(name):
+            bad.write_bytes(bad.read_bytes()[:150])
+    with pytest.raises(DataError, match=r"4 errors(.|\n)*IM00(.|\n)*IM11"):
+        scan(tmp_path)

@@ -1,0 +1,124 @@
+"""A folder per class, inside splits or not, with folders of patients or not."""
+
+from pathlib import Path
+
+import pytest
+
+from layout_builders import BUILDERS, build_folders, scanned, touch
+from radapt.cohorts import ScanOptions, scan
+from radapt.cohorts.layouts.registry import matching
+from radapt.errors import DataError, UsageError
+
+
+def test_folders_inside_splits(tmp_path: Path) -> None:
+    for word in ("train", "validation", "test"):
+        for label in ("a", "b"):
+            touch(*(tmp_path / word / label / f"{at}.png" for at in range(2)))
+    cohort = scanned(tmp_path, tmp_path / "out")
+    assert cohort.classes == ("a", "b")
+    assert sorted(set(cohort.splits)) == ["test", "train", "val"]
+    assert cohort.cases[0].case == "test-a-0"
+
+
+def test_patients_from_file_names(tmp_path: Path) -> None:
+    cohort = scanned(build_folders(tmp_path / "data"), tmp_path, patient_regex=r"person(\d+)_")
+    assert sorted(set(cohort.patients)) == ["0", "1", "10", "11", "2", "9"]
+    for pattern, error in (("(", UsageError), ("nobody", DataError)):
+        with pytest.raises(error, match="--patient-regex"):
+            scan(tmp_path / "data", options=ScanOptions(patient_regex=pattern))
+
+
+def test_a_source_without_a_test_set_is_told_how_to_get_one(tmp_path: Path) -> None:
+    for at in range(24):
+        touch(tmp_path / ("train", "val")[at // 2 % 2] / "ab"[at % 2] / f"{at}.png")
+    draft = scan(tmp_path)
+    assert set(draft.table["split"]) == {"train", "val"}
+    assert any("--redraw" in note for note in draft.notes)
+    draft = scan(tmp_path, options=ScanOptions(redraw=True))
+    assert "test" in set(draft.table["split"])
+    assert not any("--redraw" in note for note in draft.notes)
+
+
+def test_a_patient_in_two_split_folders_is_an_error_unless_drawn_anew(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        touch(*(tmp_path / word / label / f"p{at}_{word}{label}.png" for word in ("train", "test") for at in range(4)))
+    with pytest.raises(DataError, match=r"--redraw.*\n.*'p0' is in 'test'"):
+        scan(tmp_path, options=ScanOptions(patient_regex="^p[0-9]"))
+    cohort = scanned(tmp_path, tmp_path / "out", patient_regex="^p[0-9]", redraw=True)
+    assert len(cohort) == 16
+
+
+def test_folders_of_cases_are_not_classes(tmp_path: Path) -> None:
+    for case in ("BraTS_001", "BraTS_002"):
+        touch(*(tmp_path / case / f"{case}_{name}.nii.gz" for name in ("t1", "flair")))
+    with pytest.raises(DataError, match="not a layout"):
+        scan(tmp_path)
+
+
+def test_folders_of_patients_inside_classes(tmp_path: Path) -> None:
+    for at in range(40):
+        touch(tmp_path / "data" / ("covid", "other")[at // 20] / f"Patient ({at // 4})" / f"slice{at % 4}.png")
+    assert list(matching(tmp_path / "data")) == ["folders"]
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    assert (len(cohort), len(set(cohort.patients)), cohort.classes) == (40, 10, ("covid", "other"))
+    assert {len(set(cohort.splits[cohort.patients == name])) for name in set(cohort.patients)} == {1}
+    assert cohort.cases[0].case == "covid-Patient (0)-slice0"
+    notes = scan(tmp_path / "data").notes
+    assert any(note.startswith("Assumed: a folder inside that of a class is a patient") for note in notes)
+
+
+def test_a_patient_folder_in_two_classes_is_one_patient(tmp_path: Path) -> None:
+    for at in range(24):
+        touch(tmp_path / "ab"[at % 2] / f"p{at // 4}" / f"{at}.png")
+    draft = scan(tmp_path)
+    assert draft.table["patient"].nunique() == 6
+    assert any("6 patients in several classes" in note for note in draft.notes)
+
+
+def test_folders_of_patients_inside_classes_inside_splits(tmp_path: Path) -> None:
+    for at in range(24):
+        word = ("train", "test")[at // 12]
+        touch(tmp_path / "data" / word / "ab"[at % 2] / f"p{at}" / f"{at}.png")
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    assert (len(cohort), sorted(set(cohort.splits)), len(set(cohort.patients))) == (24, ["test", "train"], 24)
+    touch(tmp_path / "data" / "train" / "a" / "p13" / "x.png")
+    with pytest.raises(DataError, match=r"--redraw(.|\n)*Patient 'p13' is in"):
+        scan(tmp_path / "data")
+    assert len(scan(tmp_path / "data", options=ScanOptions(redraw=True)).table) == 25
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["north/ill/1.png", "north/well/2.png", "south/ill/3.png", "south/well/4.png"],
+        ["ill/images/1.png", "ill/masks/1.png", "well/images/2.png", "well/masks/2.png"],
+        ["ill/train/1.png", "ill/test/2.png", "well/train/3.png", "well/test/4.png", "well/val/5.png"],
+        ["HGG/b1/b1_t1.nii.gz", "HGG/b1/b1_t2.nii.gz", "LGG/b2/b2_t1.nii.gz", "LGG/b2/b2_t2.nii.gz"],
+    ],
+    ids=["sites", "masks", "splits", "sequences"],
+)
+def test_folders_that_are_no_patients_are_not_taken_for_them(names: list[str], tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in names))
+    assert not matching(tmp_path)
+
+
+def test_folders_beside_the_images_of_a_class_are_told_of(tmp_path: Path) -> None:
+    build_folders(tmp_path)
+    touch(tmp_path / "ill" / "augmented" / "a.png")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 12
+    assert any(note.startswith("1 folder of images") for note in draft.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("folders", {"label": ("x",)}),
+        ("medmnist", {"split": "x"}),
+        ("nih", {"patient": "x"}),
+        ("dicom", {"label": ("x",)}),
+    ],
+)
+def test_a_column_is_not_chosen_where_there_are_none(name: str, options: dict, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--{next(iter(options))}.*{name}"):
+        scan(BUILDERS[name](tmp_path / "data"), options=ScanOptions(**options))
