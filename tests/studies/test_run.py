@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from radapt.cohorts import load_cohort
@@ -210,6 +211,8 @@ def test_pictures_follow_the_images_and_never_cost_a_cell(tmp_path: Path, monkey
     before = (tmp_path / "run" / "pictures" / "discs" / "vit" / "0.png").read_bytes()
     run(write_study(tmp_path, [cohort], protocols=["knn"], image={"size": 48}))
     assert (tmp_path / "run" / "pictures" / "discs" / "vit" / "0.png").read_bytes() != before
+    with Image.open(tmp_path / "run" / "pictures" / "discs" / "vit" / "0-pca.png") as picture:
+        assert min(picture.size) >= 16 * 16, "at least 16 patches of 16 pixels along a side"
     monkeypatch.setattr("radapt.studies.run.write_pictures", lambda *_: 1 / 0)
     outcome = run(write_study(tmp_path, [cohort], protocols=["knn"], image={"size": 64}))
     assert (outcome.finished, outcome.failures) == (2, ())

@@ -124,7 +124,7 @@ def words(facts: Facts) -> list[tuple[str, str]]:
         ("Images", f"{facts.get('kind', '')}: {_listed(facts.get('modalities'))}"),
         ("Slices per image", _slices(slices)),
         ("Preprocessing", str(facts.get("recipe") or "")),
-        ("Split", "given by the cohort" if seed is None else f"drawn by radapt by patient, seed {seed}"),
+        ("Split", "as written in the table of cases" if seed is None else f"drawn by radapt by patient, seed {seed}"),
         *((str(name).replace("_", " ").capitalize(), str(value)) for name, value in source.items()),
         ("Cases digest", str(facts.get("digest") or "")),
     ]

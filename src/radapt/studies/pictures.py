@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from radapt.images import Recipe, SliceCache
 
 EXAMPLES = 4
+LEAST_PATCHES = 16
+"""Patches along a side below which a picture shows nothing; smaller images are enlarged for it."""
+
 _MADE_FROM = "made_from.txt"
 
 
@@ -35,7 +38,9 @@ def write_pictures(
         return
     examples = list(_examples(cohort))
     planes = [_middle(slices.planes(case.images[modality], recipe, modality)) for case, modality in examples]
-    pictures = patch_pca(backbone.load(), np.stack([plane for plane, _ in planes]), np.random.default_rng(0))
+    loaded = backbone.load()
+    stacked = np.stack([plane for plane, _ in planes])
+    pictures = patch_pca(loaded, _enlarged(stacked, loaded.grid(*stacked.shape[2:])), np.random.default_rng(0))
     with atomic_path(place, folder=True) as part:
         listed = []
         for index, ((case, modality), (plane, number)) in enumerate(zip(examples, planes, strict=True)):
@@ -56,6 +61,17 @@ def _examples(cohort: Cohort) -> Iterator[tuple[Case, str]]:
     chosen += [case for case in cases if first[case.label, case.findings] is not case]
     for case in chosen[:EXAMPLES]:
         yield case, next(iter(case.images))
+
+
+def _enlarged(planes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(n, 3, H, W) uint8 planes, enlarged by a whole number if their patches make less than `LEAST_PATCHES` a side."""
+    import torch
+
+    times = -(-LEAST_PATCHES // min(grid))
+    if times == 1:
+        return planes
+    larger = torch.nn.functional.interpolate(torch.from_numpy(planes).float(), scale_factor=times, mode="bilinear")
+    return np.asarray(larger.round().byte().numpy())
 
 
 def _middle(planes: np.ndarray) -> tuple[np.ndarray, int]:
