@@ -8,11 +8,11 @@ import pytest
 import radapt
 
 SOURCE = Path(radapt.__file__).parent
-GROUND = {"cohorts", "images", "backbones", "metrics", "phantom"}
+GROUND = {"cohorts", "images", "backbones", "metrics", "phantom", "training", "networks"}
 MAY_IMPORT = {
     **{room: set() for room in GROUND},
-    "features": GROUND - {"phantom", "metrics"},
-    "protocols": {"features", "cohorts", "metrics"},
+    "features": GROUND - {"phantom", "metrics", "training", "networks"},
+    "protocols": (GROUND - {"phantom"}) | {"features"},
     "studies": {"protocols", "features", "cohorts", "images", "backbones"},
     "doctor": {"cohorts", "images"},
     "reports": {"studies", "metrics"},

@@ -91,7 +91,7 @@ def test_val_is_answered_by_a_model_that_has_not_learned_it(name: str, features_
     features = features_of(rng.integers(0, 2, 180), splits, width=60, signal=0.0)
     fitted = make(name).fit(Problem.of(features), np.random.default_rng(0))
     val = np.flatnonzero(splits == "val")
-    blind = (fitted.predict_val(val).argmax(1) == features.cohort.labels[val]).mean()
+    blind = (fitted.before_refit.predict(val).argmax(1) == features.cohort.labels[val]).mean()
     assert blind < 0.75
     told = evaluate(features, make(name), resamples=0).predictions.query("split == 'val'")
     assert ((told["p_k1"] > 0.5) == (told["truth"] == "k1")).mean() < 0.75

@@ -1,7 +1,7 @@
 """A backbone that is known before it is loaded: with all features stored, no weights need be in memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,14 @@ from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import card
 from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
+from radapt.errors import UsageError
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+
+
+def _unknown(dtype: str) -> "Backbone":
+    raise UsageError(f"This backbone cannot be loaded again in {dtype}; find it with `find_backbone`.")
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class LazyBackbone:
     dtype: str
     load: Callable[[], "Backbone"]
     settled: bool = True
+    load_as: Callable[[str], "Backbone"] = field(default=_unknown, repr=False)
+    """Loads anew in another number format: training keeps its weights in float32 whatever features are made in."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ def find_backbone(
         source = fetch(known, source, offline=offline)
     number = auto_dtype(device) if dtype == "auto" else dtype
 
-    def load() -> "Backbone":
-        return load_backbone(name, weights, seed=seed, dtype=number, device=device, offline=offline)
+    def load(dtype: str = number) -> "Backbone":
+        return load_backbone(name, weights, seed=seed, dtype=dtype, device=device, offline=offline)
 
-    lazy = LazyBackbone(name, identity_of(known, source), number, load, settled=source.available)
+    lazy = LazyBackbone(name, identity_of(known, source), number, load, source.available, load)
     return Found(known, source, device, lazy)

@@ -1,9 +1,26 @@
-"""Protocols: ways to judge a frozen backbone on a cohort, each one shape, fit and then predict. Choices are made on
-val, the winner is refitted on train and val, and test labels are never seen."""
+"""Protocols: ways to judge and adapt backbones on a cohort, each one shape, fit and then predict. Choices are made on
+val, and test labels are never seen."""
 
-from radapt.protocols.evaluate import Result, evaluate
+from radapt.protocols.evaluate import evaluate
+from radapt.protocols.images import ImageProblem, Machine
+from radapt.protocols.judge import Result
 from radapt.protocols.problem import Problem
-from radapt.protocols.protocol import Fitted, Model, Protocol
+from radapt.protocols.protocol import Cost, Fitted, Model, Protocol, Segmenter
 from radapt.protocols.registry import PROTOCOLS, make
+from radapt.protocols.train import train
 
-__all__ = ["PROTOCOLS", "Fitted", "Model", "Problem", "Protocol", "Result", "evaluate", "make"]
+__all__ = [
+    "PROTOCOLS",
+    "Cost",
+    "Fitted",
+    "ImageProblem",
+    "Machine",
+    "Model",
+    "Problem",
+    "Protocol",
+    "Result",
+    "Segmenter",
+    "evaluate",
+    "make",
+    "train",
+]

@@ -5,44 +5,33 @@ from functools import cached_property
 
 import numpy as np
 
-from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
-from radapt.cohorts.config import Fractions
-from radapt.cohorts.splits import draw_splits
-from radapt.errors import DataError, UsageError
+from radapt.cohorts.cohort import Cohort
 from radapt.features import Design, Features, Pooling, select
+from radapt.protocols.choosing import blank_test_labels, check_learnable, labelled, train_and_val
 from radapt.protocols.source import DesignSource
-
-INNER_VAL = 0.2
-"""Share of training patients that choices are made on when the cohort has no labelled val case."""
-
-TASKS = ("binary", "multiclass", "multilabel")
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Features with the labels of train and val; those of every other split are blank, by construction.
 
-    Make one with `Problem.of`. N cases, M modalities, D stored columns.
+    Make one with `Problem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on val is
+    fitted again with val; a learning curve forbids it, or val would be mixed into its few cases.
     """
 
     features: Features
     pooling: Pooling
+    refit: bool = True
 
     @classmethod
-    def of(cls, features: Features, pooling: Pooling | None = None) -> "Problem":
+    def of(cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True) -> "Problem":
         """Blank what must not be seen, and check that there is something to learn.
 
         Raises UsageError if the cohort has no labels of its own, DataError if train has too few of them.
         """
-        cohort = features.cohort
-        if cohort.task not in TASKS:
-            raise UsageError(
-                f"Cohort {cohort.name!r} cannot be classified: it has neither a 'label' column nor 'label:<finding>' "
-                "columns. Add one, with empty cells where the label is unknown."
-            )
-        problem = cls(replace(features, cohort=blank_test_labels(cohort)), pooling or Pooling())
-        _check_train(problem)
-        return problem
+        cohort = blank_test_labels(features.cohort)
+        check_learnable(cohort)
+        return cls(replace(features, cohort=cohort), pooling or Pooling(), refit)
 
     @property
     def cohort(self) -> Cohort:
@@ -84,19 +73,8 @@ class Problem:
         return np.flatnonzero((self.splits == split) & labelled(self.labels))
 
     def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the cases to learn from and of those to choose on.
-
-        The cohort's own train and val. Without a labelled val case, a share `INNER_VAL` of the training patients
-        is drawn, stratified; no patient stands on both sides. A training set too small for that (each class
-        must stay in train) gives no cases to choose on.
-        """
-        train, val = self.rows("train"), self.rows("val")
-        if len(val):
-            return train, val
-        blank = np.full(len(train), "", dtype=object)
-        share = Fractions(val=INNER_VAL, test=0.0)
-        drawn = draw_splits(self.labels[train], self.patients[train], blank, share, rng)
-        return train[drawn == "train"], train[drawn == "val"]
+        """Indices of the labelled cases to learn from and of those to choose on (see `train_and_val`)."""
+        return train_and_val(self.labels, labelled(self.labels), self.cohort, rng)
 
     def source(
         self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False, *, unit_length: bool = False
@@ -117,48 +95,3 @@ class Problem:
     def _design(self, rows: np.ndarray, columns: tuple[slice, ...], unit_length: bool) -> Design:
         presence, modalities = self.features.presence, self.pooling.modalities
         return Design.fit(self.pooled, presence, rows, columns, modalities, unit_length)
-
-
-def labelled(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: cases with a class, or with at least one known finding."""
-    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
-
-
-def blank_test_labels(cohort: Cohort) -> Cohort:
-    """The cohort with label, findings and mask of every case outside train and val taken away."""
-    return replace(cohort, cases=tuple(_blank(case) for case in cohort.cases))
-
-
-def _blank(case: Case) -> Case:
-    if case.split in CHOOSING_SPLITS:
-        return case
-    return replace(case, label=None, findings=(None,) * len(case.findings), mask=None)
-
-
-def _check_train(problem: Problem) -> None:
-    name, train = problem.cohort.name, problem.rows("train")
-    if not len(train):
-        raise DataError(
-            f"Cohort {name!r} has no labelled case in split 'train', so nothing can be learned. Label some of its "
-            "training cases, or give labelled cases the split 'train'."
-        )
-    if problem.task == "multilabel":
-        found = problem.labels[train]
-        if not ((found == 1).any(axis=0) & (found == 0).any(axis=0)).any():
-            raise DataError(
-                f"Cohort {name!r} has in split 'train' no finding with both a positive and a negative case, so nothing "
-                f"can be told apart ({', '.join(problem.outputs)}). Label more training cases."
-            )
-        return
-    classes = problem.outputs
-    if len(train) < len(classes):
-        raise DataError(
-            f"Cohort {name!r} has {len(train)} labelled cases in split 'train', fewer than its {len(classes)} "
-            f"classes ({', '.join(classes)}). Label more training cases, or name fewer classes."
-        )
-    present = np.unique(problem.labels[train])
-    if len(present) < 2:
-        raise DataError(
-            f"Cohort {name!r} has only class {classes[present[0]]!r} in split 'train' ({len(train)} labelled cases), "
-            "so nothing can be told apart. Give 'train' labelled cases of at least two classes."
-        )

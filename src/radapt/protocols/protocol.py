@@ -3,15 +3,21 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
-from radapt.protocols.problem import Problem
+if TYPE_CHECKING:
+    from radapt.images import Volume
+
+P = TypeVar("P")
+
+Aim = Literal["classification", "segmentation"]
+Reads = Literal["features", "images"]
 
 
 class Model(abc.ABC):
-    """Something fitted that answers for any case of the cohort."""
+    """A fitted classifier that answers for any case of the cohort."""
 
     @abc.abstractmethod
     def predict(self, rows: np.ndarray) -> np.ndarray:
@@ -21,33 +27,64 @@ class Model(abc.ABC):
         """
 
 
+class Segmenter(abc.ABC):
+    """A fitted segmentation model that draws the label map of any case of the cohort."""
+
+    @abc.abstractmethod
+    def segment(self, row: int) -> "Volume":
+        """The label map of the case at `row`: whole numbers of the cohort's `mask_labels`, 0 for background.
+
+        It has the voxels and the affine of the case's reference image as its file stores them.
+        """
+
+
 @dataclass(frozen=True)
-class Fitted:
+class Cost:
+    """What fitting took. `trained` of `parameters` numbers of the live model were trained, counted from the model.
+
+    `peak_memory_mb` is the most that training added: memory of the device, or on a CPU of the process. `seconds` is
+    the whole fit with every candidate.
+    """
+
+    trained: int
+    parameters: int
+    peak_memory_mb: float
+    seconds: float
+
+
+F = TypeVar("F", Model, Segmenter, covariant=True)
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[F]):
     """What a protocol ends with.
 
-    `final` was fitted on train and val; it answers for test sets. `before_refit` is the same choice fitted without
-    val; it answers for val, which `final` has learned by heart. `chosen` is JSON-like: what was chosen among
+    `final` answers for test sets, `before_refit` for val. They differ where the choice made on val was fitted
+    again with val, which `final` then has learned by heart. `chosen` is JSON-like: what was chosen among
     what, with the numbers on val that decided.
     """
 
-    final: Model
-    before_refit: Model
+    final: F
+    before_refit: F
     chosen: Mapping[str, Any]
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self.final.predict(rows)
-
-    def predict_val(self, rows: np.ndarray) -> np.ndarray:
-        return self.before_refit.predict(rows)
+    cost: Cost | None = None
 
 
-class Protocol(abc.ABC):
-    """A way to judge a backbone. Its options are the fields of the (frozen) class that implements it."""
+class Protocol(abc.ABC, Generic[P]):
+    """A way to judge or adapt a backbone. Its options are the fields of the (frozen) class that implements it.
+
+    `aim` says what it answers: a class or findings per case, or a label map. `reads` says what it is fitted on:
+    features of a frozen backbone (`Problem`), or images (`ImageProblem`). A protocol that does not use a backbone
+    trains a network of its own from scratch.
+    """
 
     name: ClassVar[str]
+    aim: ClassVar[Aim] = "classification"
+    reads: ClassVar[Reads] = "features"
+    uses_backbone: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def fit(self, problem: Problem, rng: np.random.Generator) -> Fitted:
+    def fit(self, problem: P, rng: np.random.Generator) -> Fitted:
         """Fit on a problem, whose test labels are already blanked. Equal `rng` states give equal results.
 
         Raises DataError if there is too little to learn from.

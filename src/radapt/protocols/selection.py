@@ -68,7 +68,7 @@ class ValScores:
 
 
 def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
-    """Fit all candidates on train, choose on val, refit the winner on train and val.
+    """Fit all candidates on train, choose on val, refit the winner on train and val if the problem allows it.
 
     Where there is no case to choose on, the first family's default is taken, and said so.
     """
@@ -82,8 +82,8 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
     best = found.best
     family, number = offers[best]
     models = trained[families.index(family)]
-    both = np.sort(np.concatenate([train, val]))
-    refitted = family.fit(problem, both, refitting, only=number)
+    both = np.sort(np.concatenate([train, val])) if problem.refit else train
+    refitted = family.fit(problem, both, refitting, only=number) if problem.refit else models
     chosen = {
         "winner": {**family.candidates[number], **_numbers(found, best)},
         "criterion": CRITERION,
@@ -97,7 +97,8 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
         ),
         "notes_before_refit": list(models.notes()),
     }
-    return Fitted(refitted.pick(0), models.pick(number), chosen)
+    before_refit = models.pick(number)
+    return Fitted(refitted.pick(0) if problem.refit else before_refit, before_refit, chosen)
 
 
 def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:

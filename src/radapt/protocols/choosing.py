@@ -1,0 +1,105 @@
+"""Which cases a protocol may learn from and which it chooses on. Test sets are neither."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
+from radapt.cohorts.config import Fractions
+from radapt.cohorts.splits import draw_splits
+from radapt.errors import DataError, UsageError
+
+TASKS = ("binary", "multiclass", "multilabel")
+
+INNER_VAL = 0.2
+"""Share of training patients that choices are made on when the cohort has no labelled val case."""
+
+
+def labelled(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: cases with a class, or with at least one known finding."""
+    return labels >= 0 if labels.ndim == 1 else np.isfinite(labels).any(axis=1)
+
+
+def masked(cohort: Cohort) -> np.ndarray:
+    """(N,) bool: cases with a mask."""
+    return np.asarray([case.mask is not None for case in cohort], dtype=bool)
+
+
+def train_and_val(
+    labels: np.ndarray, usable: np.ndarray, cohort: Cohort, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the cases to learn from and of those to choose on, among the `usable` (N,) bool.
+
+    The cohort's own train and val. Without a usable val case, a share `INNER_VAL` of the training patients
+    is drawn, stratified by `labels` (all -1: by nothing); no patient stands on both sides. A training set too small
+    for that (each class must stay in train) gives no cases to choose on.
+    """
+    splits = cohort.splits
+    train, val = np.flatnonzero(usable & (splits == "train")), np.flatnonzero(usable & (splits == "val"))
+    if len(val):
+        return train, val
+    blank = np.full(len(train), "", dtype=object)
+    share = Fractions(val=INNER_VAL, test=0.0)
+    drawn = draw_splits(labels[train], cohort.patients[train], blank, share, rng)
+    return train[drawn == "train"], train[drawn == "val"]
+
+
+def blank_test_labels(cohort: Cohort) -> Cohort:
+    """The cohort with label, findings and mask of every case outside train and val taken away."""
+    return replace(cohort, cases=tuple(_blank(case) for case in cohort.cases))
+
+
+def _blank(case: Case) -> Case:
+    if case.split in CHOOSING_SPLITS:
+        return case
+    return replace(case, label=None, findings=(None,) * len(case.findings), mask=None)
+
+
+def check_learnable(cohort: Cohort) -> None:
+    """Raises UsageError if the cohort has no labels of its own, DataError if train has too few of them."""
+    if cohort.task not in TASKS:
+        raise UsageError(
+            f"Cohort {cohort.name!r} cannot be classified: it has neither a 'label' column nor 'label:<finding>' "
+            "columns. Add one, with empty cells where the label is unknown."
+        )
+    name = cohort.name
+    train = np.flatnonzero((cohort.splits == "train") & labelled(cohort.labels))
+    if not len(train):
+        raise DataError(
+            f"Cohort {name!r} has no labelled case in split 'train', so nothing can be learned. Label some of its "
+            "training cases, or give labelled cases the split 'train'."
+        )
+    if cohort.task == "multilabel":
+        found = cohort.labels[train]
+        if not ((found == 1).any(axis=0) & (found == 0).any(axis=0)).any():
+            raise DataError(
+                f"Cohort {name!r} has in split 'train' no finding with both a positive and a negative case, so nothing "
+                f"can be told apart ({', '.join(cohort.outputs)}). Label more training cases."
+            )
+        return
+    classes = cohort.outputs
+    if len(train) < len(classes):
+        raise DataError(
+            f"Cohort {name!r} has {len(train)} labelled cases in split 'train', fewer than its {len(classes)} "
+            f"classes ({', '.join(classes)}). Label more training cases, or name fewer classes."
+        )
+    present = np.unique(cohort.labels[train])
+    if len(present) < 2:
+        raise DataError(
+            f"Cohort {name!r} has only class {classes[present[0]]!r} in split 'train' ({len(train)} labelled cases), "
+            "so nothing can be told apart. Give 'train' labelled cases of at least two classes."
+        )
+
+
+def check_masks(cohort: Cohort) -> None:
+    """Raises UsageError if the cohort has no masks, DataError if train has none of them."""
+    usable = masked(cohort)
+    if not usable.any():
+        raise UsageError(
+            f"Cohort {cohort.name!r} cannot be segmented: no case of train or val has a mask. Give a column 'mask'."
+        )
+    if not (usable & (cohort.splits == "train")).any():
+        raise DataError(
+            f"Cohort {cohort.name!r} has no case with a mask in split 'train', so nothing can be learned. Give "
+            "training cases a mask, or give cases with a mask the split 'train'."
+        )
