@@ -28,14 +28,19 @@ def case_table(cohort: Cohort) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def cohort_digest(cohort: Cohort, digests: ByteDigests) -> str:
+def cohort_digest(cohort: Cohort, digests: ByteDigests, *, masks: bool = False) -> str:
     """A digest of everything about a cohort that decides numbers: cases, patients, splits, labels, image bytes.
 
+    With `masks` also the bytes of the masks and what their numbers mean: they decide segmentation, and nothing else.
     Names of files and folders do not enter, so moving a cohort keeps its results. Raises DataError for an image
-    that is not there.
+    or mask that is not there.
     """
-    cases = [_case_facts(case, digests) for case in cohort]
-    return digest({"outputs": cohort.outputs, "ordered": cohort.ordered, "cases": cases})
+    facts: dict[str, Any] = {"outputs": cohort.outputs, "ordered": cohort.ordered}
+    facts["cases"] = [_case_facts(case, digests) for case in cohort]
+    if masks:
+        facts["mask_labels"] = sorted(cohort.mask_labels.items())
+        facts["masks"] = [None if case.mask is None else digests.of(case.mask) for case in cohort]
+    return digest(facts)
 
 
 def _case_facts(case: Case, digests: ByteDigests) -> list[Any]:
