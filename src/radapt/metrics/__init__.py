@@ -12,6 +12,7 @@ from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
 from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
 from radapt.metrics.curves import roc_curve
 from radapt.metrics.ranking import auroc, average_precision
+from radapt.metrics.repeats import compare_repeats, score_repeats
 from radapt.metrics.score import score
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "brier",
+    "compare_repeats",
     "confusion_matrix",
     "ece",
     "f1",
@@ -31,5 +33,6 @@ __all__ = [
     "reliability_bins",
     "roc_curve",
     "score",
+    "score_repeats",
     "units_of",
 ]

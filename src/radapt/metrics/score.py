@@ -13,6 +13,8 @@ from radapt.metrics.panel import OVERALL, MultiLabel, SingleLabel
 RESAMPLES = 2000
 COLUMNS = ("metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined")
 
+Panel = SingleLabel | MultiLabel
+
 
 def score(
     truth: np.ndarray,
@@ -53,22 +55,24 @@ def score(
     if resamples < 0:
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     given = checked(truth, probabilities, patients, task, len(outputs))
-    panel = _panel(given, task, outputs, ordered)
+    panel = panel_of(given, task, outputs, ordered)
     values = panel.numbers(np.ones((given.units, 1)))
     chunk = max(1, CHUNK // max(len(given.truth), len(outputs) ** 2))
     drawn = replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
-    rows = [_row(name, float(value[0]), drawn.get(name), given, panel) for name, value in values.items()]
+    rows = [row_of(name, float(value[0]), drawn.get(name), given, panel) for name, value in values.items()]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.iloc[_order(table["metric"])].reset_index(drop=True)
+    return table.iloc[order_of(table["metric"])].reset_index(drop=True)
 
 
-def _panel(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> SingleLabel | MultiLabel:
+def panel_of(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> Panel:
+    """Every number of the task, as a function of patients' weights."""
     return MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered)
 
 
-def _row(
-    name: str, value: float, drawn: np.ndarray | None, given: Predictions, panel: SingleLabel | MultiLabel
-) -> tuple[object, ...]:
+def row_of(
+    name: str, value: float, drawn: np.ndarray | None, given: Predictions, panel: Panel
+) -> tuple[str, float, float, float, int, int, int, int]:
+    """A number with its interval from its replicates `drawn` (R,), and its counts: the values of `COLUMNS`."""
     undefined = np.isnan(value)
     entered = np.zeros(len(given.truth), dtype=bool) if undefined else panel.entered(name)
     patients = len(np.unique(given.unit[entered]))
@@ -80,7 +84,8 @@ def _row(
     return name, value, low, high, patients, scored, len(entered) - scored, left_out
 
 
-def _order(metrics: pd.Series) -> np.ndarray:
+def order_of(metrics: pd.Series) -> np.ndarray:
+    """Where each row of a table of numbers goes: those of the whole task first, in their fixed order."""
     overall = [*OVERALL, "quadratic_kappa"]
     place = [overall.index(name) if name in overall else len(overall) for name in metrics]
     return np.argsort(place, kind="stable")
