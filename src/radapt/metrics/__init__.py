@@ -1,7 +1,8 @@
 """Numbers and their intervals. Plain arrays in, plain numbers out: this room knows nothing of images or
 models.
 
-`score` gives the whole table of a classification with 95 % bootstrap intervals by patient. The point metrics
+`score` gives the whole table of a classification with 95 % bootstrap intervals by patient; `case_numbers` measures
+one segmented case, and `summarise` makes the table of a segmentation from many. The point metrics
 are plain functions of truth and predictions with optional case weights, one set or many at once. An undefined
 number is NaN and counted; whether it is undefined depends on the truth alone. `docs/statistics.md` says it on
 one page.
@@ -14,6 +15,8 @@ from radapt.metrics.curves import roc_curve
 from radapt.metrics.ranking import auroc, average_precision
 from radapt.metrics.repeats import compare_repeats, score_repeats
 from radapt.metrics.score import score
+from radapt.metrics.segmentation import case_numbers
+from radapt.metrics.segmentation_summary import summarise
 
 __all__ = [
     "accuracy",
@@ -21,6 +24,7 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "brier",
+    "case_numbers",
     "compare_repeats",
     "confusion_matrix",
     "ece",
@@ -34,5 +38,6 @@ __all__ = [
     "roc_curve",
     "score",
     "score_repeats",
+    "summarise",
     "units_of",
 ]

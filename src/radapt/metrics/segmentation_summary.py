@@ -1,0 +1,161 @@
+"""From the numbers of every case to the numbers of a test set, with intervals by patient."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from radapt.errors import DataError, suggest
+from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates, units_of
+from radapt.metrics.panel import macro
+from radapt.metrics.score import COLUMNS, RESAMPLES
+from radapt.metrics.segmentation import NUMBERS, OUTCOMES
+from radapt.metrics.weighted import Tally, ratio
+
+UNLABELLED = "unlabelled"
+"""The outcome of a case whose truth is not known; all its numbers are NaN."""
+
+Part = Callable[[pd.DataFrame], pd.Series]
+
+
+def _mean(number: str) -> tuple[Part, Part]:
+    return lambda rows: rows[number], lambda rows: rows[number].notna()
+
+
+def _outcome(*words: str) -> Part:
+    return lambda rows: rows["outcome"].isin(words)
+
+
+SUMMARY: dict[str, tuple[Part, Part]] = {
+    "dice": _mean("dice"),
+    "iou": _mean("iou"),
+    "nsd": _mean("nsd"),
+    "hd95_mm": _mean("hd95_mm"),
+    "assd_mm": _mean("assd_mm"),
+    "volume_error_ml": _mean("volume_error_ml"),
+    "volume_error_abs_ml": (lambda rows: rows["volume_error_ml"].abs(), lambda rows: rows["volume_error_ml"].notna()),
+    "missed": (_outcome("missed"), _outcome("both", "missed")),
+    "false_alarm": (_outcome("false_alarm"), _outcome("false_alarm", "empty")),
+    "lesion_sensitivity": (lambda rows: rows["lesions_found"], lambda rows: rows["lesions_truth"]),
+    "lesions_false": (lambda rows: rows["lesions_false"], _outcome(*OUTCOMES)),
+}
+"""Every number of a test set is a sum over its cases divided by another: what the cases add to each."""
+
+
+def summarise(
+    cases: pd.DataFrame, *, labels: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Every number of a segmentation, one row each, with its 95 % bootstrap interval by patient.
+
+    `cases` has a row per case and label: `case`, `patient`, `label` and the columns of `case_numbers`. Rows of
+    cases without a truth have the outcome 'unlabelled'. `labels` names the labels, in order.
+
+    Rows, first as the mean over labels, then of each label as `<metric>:<label>`:
+    - `dice`, `iou`, `nsd`, `hd95_mm`, `assd_mm`: means over cases. Missed structures and false alarms are in, with
+      Dice 0 and the diagonal of the image; a label that is in neither truth nor prediction has no number there.
+    - `volume_error_ml`: mean of predicted − truth (bias); `volume_error_abs_ml`: mean of its size.
+    - `missed`: share of the cases with the structure in which nothing was predicted; `false_alarm`: share of
+      the cases without it in which something was.
+    - `lesion_sensitivity`: share of all lesions that were found; `lesions_false`: false lesions per labelled case.
+
+    Columns: those of `score`. `n_scored` counts the cases that entered a number, `n_unscored` the others (unlabelled,
+    or the structure absent as the number asks); `n_undefined` the labels a mean leaves out because no case has a
+    number, 1 for an undefined number of one label. A number without cases is NaN. The same `rng` state gives the
+    same table.
+
+    Raises DataError if columns, cases or labels are missing or there twice, or a patient is missing.
+    """
+    names = [str(name) for name in labels]
+    _check(cases, names, resamples)
+    panel = _Panel.of(cases, names)
+    values = panel.numbers(np.ones((panel.units, 1)))
+    drawn = replicates(
+        panel.numbers, panel.units, rng, resamples if panel.units > 1 else 0, max(1, CHUNK // len(cases))
+    )
+    rows = [_row(name, float(value[0]), drawn.get(name), panel) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """What every row of `cases` adds to the two sums of every number: `above` and `below` (metrics, N)."""
+
+    labels: Sequence[str]
+    above: np.ndarray
+    below: np.ndarray
+    label: np.ndarray
+    case: np.ndarray
+    unit: np.ndarray
+    units: int
+
+    @classmethod
+    def of(cls, cases: pd.DataFrame, labels: Sequence[str]) -> "_Panel":
+        parts = [[part(cases).to_numpy(np.float64) for part in pair] for pair in SUMMARY.values()]
+        below = np.nan_to_num(np.array([part[1] for part in parts]))
+        above = np.where(below > 0, np.nan_to_num(np.array([part[0] for part in parts])), 0.0)
+        # Patients without any truth say nothing: drawing them would only thin out the replicates.
+        unit, _ = units_of(cases["patient"].to_numpy(dtype=object))
+        known = cases["outcome"].isin(OUTCOMES).to_numpy()
+        kept, index = np.unique(unit[known], return_inverse=True)
+        unit = np.zeros(len(cases), dtype=np.int64)
+        unit[known] = index
+        label = pd.Index(labels).get_indexer(pd.Index(cases["label"].astype(str)))
+        return cls(labels, above, below, label, pd.factorize(cases["case"])[0], unit, max(len(kept), 1))
+
+    def numbers(self, weights: np.ndarray) -> Numbers:
+        """Every number (R,) under each column of `weights` (U, R): means over labels, then each label."""
+        metrics, labels = len(self.above), len(self.labels)
+        slot = (np.arange(metrics)[:, None] * labels + self.label).ravel()
+        unit = np.tile(self.unit, metrics)
+        sums = [
+            Tally(slot, part.ravel(), unit, slots=metrics * labels, units=self.units).totals(weights)
+            for part in (self.above, self.below)
+        ]
+        each = dict(zip(SUMMARY, ratio(*sums).reshape(metrics, labels, -1), strict=True))
+        overall = {name: macro(values.T, self.defined(name)) for name, values in each.items()}
+        return overall | {
+            f"{name}:{label}": values[k] for name, values in each.items() for k, label in enumerate(self.labels)
+        }
+
+    def defined(self, name: str) -> np.ndarray:
+        """(labels,) bool: the labels for which some case enters the number `name`."""
+        below = self.below[list(SUMMARY).index(name)]
+        return np.bincount(self.label, weights=below, minlength=len(self.labels)) > 0
+
+    def entered(self, name: str) -> np.ndarray:
+        """(N,) bool: the rows that the number `name` is computed from."""
+        metric, _, label = name.partition(":")
+        rows = self.below[list(SUMMARY).index(metric)] > 0
+        return rows & (self.label == self.labels.index(label)) if label else rows
+
+
+def _row(name: str, value: float, drawn: np.ndarray | None, panel: _Panel) -> tuple[object, ...]:
+    rows = panel.entered(name)
+    scored, patients = len(np.unique(panel.case[rows])), len(np.unique(panel.unit[rows]))
+    # One patient drawn again and again never varies: an interval of no width would claim certainty.
+    low, high = percentile_interval(drawn) if drawn is not None and patients > 1 else (np.nan, np.nan)
+    left_out = int((~panel.defined(name)).sum()) if ":" not in name else int(np.isnan(value))
+    return name, value, low, high, patients, scored, len(np.unique(panel.case)) - scored, left_out
+
+
+def _check(cases: pd.DataFrame, labels: Sequence[str], resamples: int) -> None:
+    if not labels or len(set(labels)) < len(labels):
+        raise DataError(f"Labels must have names that differ, at least one; got {list(labels)}.")
+    if resamples < 0:
+        raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
+    columns = ("case", "patient", "label", *NUMBERS, "outcome")
+    if missing := [column for column in columns if column not in cases]:
+        raise DataError(f"The numbers of the cases lack the column(s) {', '.join(missing)}; expected {columns}.")
+    if not len(cases):
+        raise DataError("There are no cases to summarise.")
+    pairs = pd.MultiIndex.from_frame(cases[["case", "label"]].astype(str))
+    expected = pd.MultiIndex.from_product([cases["case"].astype(str).unique(), labels])
+    if wrong := [*pairs[pairs.duplicated()], *pairs.symmetric_difference(expected)]:
+        case, label = wrong[0]
+        raise DataError(
+            f"Case {case!r} and label {label!r}: {len(cases)} rows do not fit labels {list(labels)}; "
+            "expected one row for every case and label."
+        )
+    if len(unknown := cases.loc[~cases["outcome"].isin((*OUTCOMES, UNLABELLED)), "outcome"]):
+        raise DataError(f"Outcome {unknown.iloc[0]!r} is unknown. {suggest(unknown.iloc[0], (*OUTCOMES, UNLABELLED))}")
