@@ -1,0 +1,20 @@
+"""The one training loop, for every network: Lightning Fabric inside, exact resume, the same result however batches are
+cut. It knows tensors and tasks, not cohorts. `Task` says what is trained, `Regime` how, `train` does it."""
+
+from radapt.training.augment import Augmentation, Draws, Range
+from radapt.training.groups import Group, count_parameters, parameter_groups
+from radapt.training.regime import Regime
+from radapt.training.task import Task
+from radapt.training.trained import Trained
+
+__all__ = [
+    "Augmentation",
+    "Draws",
+    "Group",
+    "Range",
+    "Regime",
+    "Task",
+    "Trained",
+    "count_parameters",
+    "parameter_groups",
+]
