@@ -4,6 +4,7 @@ from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind, Task
 from radapt.cohorts.config import Fractions
 from radapt.cohorts.describe import case_table, cohort_digest
 from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.draws import Draw, draw_patients, restrict
 from radapt.cohorts.problem import Problem
 from radapt.cohorts.save import write_cohort
 from radapt.cohorts.scan import scan
@@ -14,6 +15,7 @@ __all__ = [
     "Case",
     "Cohort",
     "CohortDraft",
+    "Draw",
     "Fractions",
     "Kind",
     "Problem",
@@ -21,8 +23,10 @@ __all__ = [
     "Task",
     "case_table",
     "cohort_digest",
+    "draw_patients",
     "load_cohort",
     "read_cohort",
+    "restrict",
     "scan",
     "write_cohort",
 ]
