@@ -11,6 +11,9 @@ from radapt.images.volume import Volume
 GRID_TOLERANCE_MM = 0.1
 """A mask's voxels may lie this far from the image's: beyond header rounding, below any voxel."""
 
+GRID_TOLERANCE_VOXELS = 0.25
+"""And this far in voxels, whichever is less: half a voxel is a common mistake, also of fine images."""
+
 AIR_HU = -500
 """A CT in Hounsfield units that shows any air or lung has values below this."""
 
@@ -53,17 +56,21 @@ def image_problems(volume: Volume, kind: str = "other") -> list[Remark]:
 
 def same_grid(volume: Volume, mask: Volume) -> str | None:
     """None if both have the same voxels in the patient, however they are stored; else what differs, in words."""
+    stored = mask.stored_like(volume)
+    if stored.array.shape[:3] == volume.array.shape[:3] and _largest_shift_mm(volume, stored) <= _tolerance_mm(volume):
+        return None
     image, other = volume.to_ras(), mask.to_ras()
     size, mask_size = image.array.shape[:3], other.array.shape[:3]
     if size != mask_size:
         return f"size {_times(mask_size)}, the image has {_times(size)} (right × front × head)"
-    if _largest_shift_mm(image, other) <= GRID_TOLERANCE_MM:
-        return None
     if not np.allclose(image.spacing_mm, other.spacing_mm, rtol=0, atol=GRID_TOLERANCE_MM / max(size)):
         return f"voxels of {_times(other.spacing_mm)} mm, the image has {_times(image.spacing_mm)} mm"
-    shift = float(np.linalg.norm(image.affine[:3, 3] - other.affine[:3, 3]))
+    apart = image.affine[:3, 3] - other.affine[:3, 3]
+    shift = float(np.linalg.norm(apart))
     if np.allclose(image.affine[:3, :3], other.affine[:3, :3], rtol=0, atol=GRID_TOLERANCE_MM / max(size)):
-        return f"the same voxels {shift:.1f} mm away from the image's"
+        voxels = float(np.abs(np.linalg.solve(image.affine[:3, :3], apart)).max())
+        away = f"{shift:.1f}" if shift >= GRID_TOLERANCE_MM else f"{shift:.2g}"
+        return f"the same voxels {away} mm away from the image's, up to {voxels:.2g} of a voxel along an axis"
     return f"another orientation: voxels lie up to {_largest_shift_mm(image, other):.1f} mm from the image's"
 
 
@@ -93,6 +100,10 @@ def mask_problems(mask: Volume, images: Sequence[Volume], labels: Collection[int
     if not values.any():
         found.append(Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if nothing is there."))
     return found
+
+
+def _tolerance_mm(image: Volume) -> float:
+    return min(GRID_TOLERANCE_MM, GRID_TOLERANCE_VOXELS * min(image.spacing_mm))
 
 
 def _largest_shift_mm(first: Volume, second: Volume) -> float:

@@ -49,6 +49,39 @@ class Framing:
         out[:, :, self.top : self.top + height, self.left : self.left + width] = whole
         return out
 
+    def pick(self, planes: np.ndarray) -> np.ndarray:
+        """(n, h, w) label maps → (n, H, W) of the same type: the nearest pixel of the plane, 0 around."""
+        height, width = self.inner
+        rows, columns = _nearest(planes.shape[1], height), _nearest(planes.shape[2], width)
+        out = np.zeros((len(planes), *self.canvas), dtype=planes.dtype)
+        out[:, self.top : self.top + height, self.left : self.left + width] = planes[:, rows[:, None], columns]
+        return out
+
+    def back(self, shape: tuple[int, int], scores: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The way from h × w `scores` over the canvas to the pixels of a plane of `shape`, linear and separable.
+
+        Two float32 matrices, (rows of the plane, h) and (columns, w), whose rows sum to 1: bilinear interpolation,
+        with antialiasing where the plane is coarser than the scores. Scores outside the frame do not count.
+        """
+        rows = _weights(shape[0], self.inner[0], self.top, self.canvas[0], scores[0])
+        return rows, _weights(shape[1], self.inner[1], self.left, self.canvas[1], scores[1])
+
+
+def _nearest(size: int, inner: int) -> np.ndarray:
+    """Which of `size` pixels holds the centre of each of `inner` pixels over the same length, in whole numbers."""
+    return (2 * np.arange(inner) + 1) * size // (2 * inner)
+
+
+def _weights(size: int, inner: int, start: int, canvas: int, scores: int) -> np.ndarray:
+    """(size, scores) shares of scores over a canvas side in pixels that fill its part from `start`, `inner` long."""
+    share = scores / canvas
+    centres = (start + (np.arange(size) + 0.5) * inner / size) * share - 0.5
+    reach = max(1.0, inner / size * share)
+    weights = np.maximum(0, 1 - np.abs(np.arange(scores) - centres[:, None]) / reach)
+    weights[:, : int(start * share)] = 0
+    weights[:, int(np.ceil((start + inner) * share)) :] = 0
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
 
 def _within(length: float, most: int) -> int:
     return max(1, min(most, round(length)))

@@ -17,6 +17,7 @@ from radapt.images.intensity import (
     percentile_limits,
     range_limits,
 )
+from radapt.images.placement import Placement, Stack
 from radapt.images.volume import Volume, check_axis
 
 VERSION = 1
@@ -108,14 +109,22 @@ class Recipe:
 
     def apply(self, volume: Volume) -> np.ndarray:
         """The planes of `volume`, uint8 (n, C, H, W), n ≥ 1. Deterministic."""
-        axis = volume.flat_axis or self.axis
-        planes = volume.planes(axis)
-        framing = Framing.fit(planes.shape[1:3], volume.plane_spacing_mm(axis), self.size)
-        kept = planes[self._kept(len(planes))] if self.every > 1 or self.count else planes
+        stack = self._stack(volume, volume.flat_axis or self.axis)
+        planes, framing = volume.planes(stack.axis), stack.framing
+        kept = planes[stack.kept] if self.every > 1 or self.count else planes
         channels = self._channels(planes, volume)
         step = max(1, BATCH_BYTES // (4 * planes[0].size * len(channels)))
         batches = [kept[start : start + step] for start in range(0, len(kept), step)]
         return np.concatenate([framing.apply(_levels(batch, channels, volume)) for batch in batches])
+
+    def place(self, volume: Volume) -> Placement:
+        """Where the planes that `apply` makes of `volume` lie in it. Looks at shape and affine only."""
+        return Placement(volume.grid, (self._stack(volume, volume.flat_axis or self.axis),))
+
+    def _stack(self, volume: Volume, axis: str) -> Stack:
+        total, *shape = volume.planes(axis).shape[:3]
+        framing = Framing.fit((shape[0], shape[1]), volume.plane_spacing_mm(axis), self.size)
+        return Stack(check_axis(axis), self._kept(total), total, (shape[0], shape[1]), framing)
 
     def _kept(self, total: int) -> np.ndarray:
         indices = np.arange((total - 1) % self.every // 2, total, self.every)

@@ -3,6 +3,7 @@
 World coordinates are RAS in mm: x grows to the patient's right, y to the front, z to the head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
@@ -68,6 +69,17 @@ class Volume:
         order = (2, 1, 0) if planes.ndim == 3 else (2, 1, 0, 3)
         return cls(planes.transpose(order), affine, modality, window)
 
+    @classmethod
+    def blank(cls, shape: Sequence[int], affine: np.ndarray) -> "Volume":
+        """A grid of (X, Y, Z) voxels that are all 0, read-only, and take no memory whatever the shape."""
+        x, y, z = (int(size) for size in shape[:3])
+        return cls(np.broadcast_to(np.zeros((), np.uint8), (x, y, z)), affine)
+
+    @property
+    def grid(self) -> "Volume":
+        """Shape and affine without the voxels (see `blank`)."""
+        return Volume.blank(self.array.shape, self.affine)
+
     @property
     def is_colour(self) -> bool:
         return self.array.ndim == 4
@@ -100,6 +112,22 @@ class Volume:
                 affine[:, axis] *= -1
                 array = np.flip(array, axis)
         return Volume(array, affine, self.modality, self.window)
+
+    def stored_like(self, like: "Volume") -> "Volume":
+        """The same voxels with axes permuted and flipped to run as the axes of `like` do, as nearly as may be.
+
+        Nothing is resampled; the array is a view. Grids that hold the same voxels become equal in shape and affine,
+        at any angle to the patient.
+        """
+        turn = np.linalg.inv(like.affine[:3, :3]) @ self.affine[:3, :3]
+        turn *= np.asarray(like.spacing_mm)[:, None] / np.asarray(self.spacing_mm)
+        order = max(permutations(range(3)), key=lambda axes: np.abs(turn[range(3), axes]).sum())
+        flipped = tuple(axis for axis in range(3) if turn[axis, order[axis]] < 0)
+        array, affine = self.array.transpose(*order, *range(3, self.array.ndim)), self.affine[:, [*order, 3]]
+        for axis in flipped:
+            affine[:, 3] += affine[:, axis] * (array.shape[axis] - 1)
+            affine[:, axis] *= -1
+        return Volume(np.flip(array, flipped), affine, self.modality, self.window)
 
     def planes(self, axis: str = "axial") -> np.ndarray:
         """2D planes (n, H, W) or (n, H, W, 3) in radiological display order; a view, nothing is resampled.

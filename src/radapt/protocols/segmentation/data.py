@@ -1,4 +1,4 @@
-"""What segmentation learns from: planes of every modality and of the mask, in the grid of each case's reference image."""
+"""What segmentation learns from: planes of every modality and of the mask, in the grid of a case's reference image."""
 
 from collections.abc import Callable, Mapping
 
