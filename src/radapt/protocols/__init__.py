@@ -2,6 +2,7 @@
 val, and test labels are never seen."""
 
 from radapt.protocols.evaluate import evaluate
+from radapt.protocols.fewshot import FewShot, learning_curve
 from radapt.protocols.images import ImageProblem, Machine
 from radapt.protocols.judge import Result
 from radapt.protocols.problem import Problem
@@ -12,6 +13,7 @@ from radapt.protocols.train import train
 __all__ = [
     "PROTOCOLS",
     "Cost",
+    "FewShot",
     "Fitted",
     "ImageProblem",
     "Machine",
@@ -21,6 +23,7 @@ __all__ = [
     "Result",
     "Segmenter",
     "evaluate",
+    "learning_curve",
     "make",
     "train",
 ]

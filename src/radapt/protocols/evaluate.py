@@ -1,11 +1,15 @@
 """One protocol on the features of one cohort through one backbone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Features, Pooling
+from radapt.protocols.fewshot import FewShot, judge_draws
 from radapt.protocols.judge import Result, check_tests, judge
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Protocol
@@ -15,16 +19,22 @@ from radapt.protocols.registry import make
 def evaluate(
     features: Features,
     protocol: str | Protocol = "linear",
+    /,
     *,
     seed: int = 0,
     pooling: Pooling | None = None,
     resamples: int = 2000,
+    refit: bool = True,
     **options: Any,
 ) -> Result:
     """Fit `protocol` on train, choose on val, and test once.
 
     `options` are the protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
     bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
+    Without `refit` what was chosen on the cohort's val is not fitted again with val.
+
+    With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat; see
+    `learning_curve` for their means.
 
     Raises UsageError for an unknown protocol or option, DataError if train has too little to learn from or no test
     set has a labelled case.
@@ -34,7 +44,14 @@ def evaluate(
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     if ready.reads != "features":
         raise UsageError(f"Protocol {ready.name!r} trains on images, not on features; use radapt.train.")
-    problem = Problem.of(features, pooling)
+    if isinstance(ready, FewShot):
+
+        def one(draw: Draw, cohort: Cohort) -> Result:
+            limited = replace(features, cohort=cohort)
+            return evaluate(limited, ready.base, seed=seed, pooling=pooling, resamples=resamples, refit=False)
+
+        return judge_draws(ready, features.cohort, seed, one)
+    problem = Problem.of(features, pooling, refit=refit)
     check_tests(features.cohort)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     fitted = ready.fit(problem, fitting)

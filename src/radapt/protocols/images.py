@@ -37,7 +37,8 @@ class ImageProblem:
     """Images with the labels and masks of train and val; those of every other split are blank, by construction.
 
     Make one with `ImageProblem.of`. `fresh` gives a newly loaded backbone in float32 on the machine's device, free
-    to be trained; it is None for a protocol that trains a network of its own.
+    to be trained; it is None for a protocol that trains a network of its own. Without `choose` nothing is chosen: no
+    case is there to choose on, and protocols take their defaults.
     """
 
     cohort: Cohort
@@ -47,6 +48,7 @@ class ImageProblem:
     fresh: "Callable[[], Backbone] | None" = None
     pooling: Pooling = field(default_factory=Pooling)
     machine: Machine = field(default_factory=Machine)
+    choose: bool = True
 
     @classmethod
     def of(
@@ -79,6 +81,8 @@ class ImageProblem:
 
     def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the cases to learn from and of those to choose on (see `train_and_val`)."""
+        if not self.choose:
+            return self.rows("train"), np.empty(0, dtype=np.int64)
         labels = self.cohort.labels if self.aim == "classification" else np.full(len(self.cohort), -1)
         return train_and_val(labels, self.usable, self.cohort, rng)
 

@@ -16,12 +16,14 @@ class Problem:
     """Features with the labels of train and val; those of every other split are blank, by construction.
 
     Make one with `Problem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on val is
-    fitted again with val; a learning curve forbids it, or val would be mixed into its few cases.
+    fitted again with the cohort's val; a learning curve forbids it, or val would be mixed into its few cases. Without
+    `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults.
     """
 
     features: Features
     pooling: Pooling
     refit: bool = True
+    choose: bool = True
 
     @classmethod
     def of(cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True) -> "Problem":
@@ -74,6 +76,8 @@ class Problem:
 
     def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the labelled cases to learn from and of those to choose on (see `train_and_val`)."""
+        if not self.choose:
+            return self.rows("train"), np.empty(0, dtype=np.int64)
         return train_and_val(self.labels, labelled(self.labels), self.cohort, rng)
 
     def source(

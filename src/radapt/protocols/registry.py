@@ -6,12 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from radapt.errors import UsageError, suggest
+from radapt.protocols.fewshot import FewShot
 from radapt.protocols.knn import Knn
 from radapt.protocols.linear import Linear
 from radapt.protocols.logistic import Logistic
 from radapt.protocols.protocol import Protocol
 
-PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Knn, Linear, Logistic)}
+PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Knn, FewShot, Linear, Logistic)}
 
 
 def make(name: str, /, **options: Any) -> Protocol:

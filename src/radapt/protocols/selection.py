@@ -70,7 +70,8 @@ class ValScores:
 def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
     """Fit all candidates on train, choose on val, refit the winner on train and val if the problem allows it.
 
-    Where there is no case to choose on, the first family's default is taken, and said so.
+    Val that was drawn inside train is always refitted with: it is training data. Where there is no case to choose on,
+    the first family's default is taken, and said so.
     """
     drawing, fitting, refitting = rng.spawn(3)
     train, val = problem.choosing(drawing)
@@ -82,8 +83,10 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
     best = found.best
     family, number = offers[best]
     models = trained[families.index(family)]
-    both = np.sort(np.concatenate([train, val])) if problem.refit else train
-    refitted = family.fit(problem, both, refitting, only=number) if problem.refit else models
+    own_val = len(problem.rows("val")) > 0
+    refit = problem.refit or not own_val
+    both = np.sort(np.concatenate([train, val])) if refit else train
+    refitted = family.fit(problem, both, refitting, only=number) if refit else models
     chosen = {
         "winner": {**family.candidates[number], **_numbers(found, best)},
         "criterion": CRITERION,
@@ -91,14 +94,14 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
             {**family.candidates[number], **_numbers(found, offer)} for offer, (family, number) in enumerate(offers)
         ],
         "cases": {"train": len(train), "val": len(val), "refit": len(both)},
-        "val": "the cohort's" if len(problem.rows("val")) else "drawn by patient inside train",
+        "val": "the cohort's" if own_val else "drawn by patient inside train",
         "notes": list(
             dict.fromkeys([*refitted.notes(), *problem.notes(both, unit_length=family.unit_length), *_val_notes(found)])
         ),
         "notes_before_refit": list(models.notes()),
     }
     before_refit = models.pick(number)
-    return Fitted(refitted.pick(0) if problem.refit else before_refit, before_refit, chosen)
+    return Fitted(refitted.pick(0) if refit else before_refit, before_refit, chosen)
 
 
 def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
@@ -131,6 +134,8 @@ def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.ra
     models = family.fit(problem, train, rng, only=family.default)
     notes = [*models.notes(), *problem.notes(train, unit_length=family.unit_length)]
     why = "no case to choose on: train has too few patients to draw val from, so the default was taken"
+    if not problem.choose:
+        why = "the default, as asked: val was not looked at"
     chosen = {
         "winner": dict(family.candidates[family.default]),
         "criterion": why,

@@ -1,6 +1,7 @@
 """One protocol that trains on images, on one cohort: adapting a backbone, or a network from scratch."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe
+from radapt.protocols.fewshot import FewShot, judge_draws
 from radapt.protocols.images import ImageProblem, Machine
 from radapt.protocols.judge import Result, check_tests, judge
 from radapt.protocols.protocol import Protocol
@@ -23,6 +26,7 @@ from radapt.protocols.registry import make
 def train(
     cohort: Cohort,
     protocol: str | Protocol,
+    /,
     backbone: Backbone | LazyBackbone | None = None,
     *,
     recipe: Recipe | None = None,
@@ -41,7 +45,8 @@ def train(
 
     `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
     Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every` and `count`.
-    `options` are the protocol's own, and `seed` decides every draw.
+    `options` are the protocol's own, and `seed` decides every draw. With `fewshot` every draw is trained, in a folder
+    of its own (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to judge on.
@@ -52,6 +57,16 @@ def train(
     _check_fits(ready, backbone)
     recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
     lazy = _copied(backbone) if isinstance(backbone, Backbone) else backbone
+    if isinstance(ready, FewShot):
+
+        def one(draw: Draw, limited: Cohort) -> Result:
+            own = machine and replace(machine, folder=machine.folder and machine.folder / _folder_of(draw))
+            return train(
+                limited, ready.base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
+                resamples=resamples,
+            )  # fmt: skip
+
+        return judge_draws(ready, cohort, seed, one)
     problem = ImageProblem.of(cohort, ready.aim, recipe, cache_folder(cache), lazy, pooling, machine)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     if ready.aim == "segmentation":
@@ -70,6 +85,12 @@ def _check_fits(protocol: Protocol, backbone: object) -> None:
         raise UsageError(f"Protocol {protocol.name!r} adapts a backbone; give one, such as load_backbone('dinov2-s').")
     if not protocol.uses_backbone and backbone is not None:
         raise UsageError(f"Protocol {protocol.name!r} trains a network of its own; it takes no backbone.")
+
+
+def _folder_of(draw: Draw) -> str:
+    """Checkpoints of one draw must not be taken for another's."""
+    size = f"{draw.shots}-shots" if draw.shots is not None else f"{draw.fraction:g}-labels"
+    return f"{size}-repeat-{draw.repeat}"
 
 
 def _copied(backbone: Backbone) -> LazyBackbone:

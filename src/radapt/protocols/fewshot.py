@@ -1,0 +1,194 @@
+"""Learning curves: any classification protocol, again and again, on a few of the training patients."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import numpy as np
+import pandas as pd
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.draws import Draw, draw_patients, restrict
+from radapt.errors import UsageError
+from radapt.metrics import score_repeats
+from radapt.protocols.judge import Result
+from radapt.protocols.protocol import Aim, Cost, Fitted, Protocol, Reads
+
+Choose = Literal["val", "default"]
+_Sizes = AfterValidator(lambda given: tuple(sorted(set(given))))
+
+
+@dataclass(frozen=True)
+class AtDefaults(Protocol[Any]):
+    """A protocol whose hyper-parameters are its defaults: val is not looked at. `base` is the protocol."""
+
+    base: Protocol
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.base.name
+
+    @property
+    def aim(self) -> Aim:  # type: ignore[override]
+        return self.base.aim
+
+    @property
+    def reads(self) -> Reads:  # type: ignore[override]
+        return self.base.reads
+
+    @property
+    def uses_backbone(self) -> bool:  # type: ignore[override]
+        return self.base.uses_backbone
+
+    @property
+    def passes(self) -> float | None:
+        return self.base.passes
+
+    def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
+        return self.base.fit(replace(problem, choose=False), rng)
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class FewShot(Protocol[Any]):
+    """`protocol`, with its own `options`, fitted on `repeats` draws of every size, and judged on the same cases.
+
+    Sizes: `shots` patients per class (of 1 to 16 as in the radiology study, arXiv 2312.02366), or `fractions` of the
+    labelled training patients. Draws are nested, by patient, and depend on seed and repeat alone (see
+    `radapt.cohorts.draws`); the labels outside a draw are taken away. Ten `repeats`, because a single draw of a few
+    patients says little: the spread of the draws is often wider than the interval of the test patients.
+
+    `protocol` defaults to the logistic regression: solved to convergence, it has no learning rate or number of epochs
+    that a few cases would not fill, and no chance of its own, so that the spread is that of the draws.
+
+    Validation is never mixed into the few cases: `choose` `val` only chooses hyper-parameters on it, `default` takes
+    the protocol's defaults and looks at no val at all, as where there would be none. A cohort without labelled val
+    cases lets the protocol draw some of the drawn patients to choose on.
+    """
+
+    name: ClassVar[str] = "fewshot"
+
+    shots: Annotated[tuple[Annotated[int, Field(ge=1)], ...], _Sizes] = (1, 2, 4, 8, 16)
+    fractions: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], _Sizes] = ()
+    repeats: Annotated[int, Field(ge=1)] = 10
+    protocol: str = "logistic"
+    options: dict[str, Any] = field(default_factory=dict)
+    choose: Choose = "val"
+
+    @model_validator(mode="after")
+    def _checked(self) -> "FewShot":
+        if not self.shots and not self.fractions:
+            raise UsageError("Protocol 'fewshot' has neither shots nor fractions; give sizes, such as shots: [1, 4].")
+        if self.protocol == self.name:
+            raise UsageError("Protocol 'fewshot' cannot repeat itself; name another one under 'protocol'.")
+        if self.base.aim != "classification":
+            raise UsageError(
+                f"Protocol 'fewshot' repeats protocols that classify; {self.protocol!r} is for {self.base.aim}."
+            )
+        return self
+
+    @property
+    def base(self) -> Protocol:
+        """The protocol that is fitted on each draw."""
+        from radapt.protocols.registry import make  # the registry lists this protocol as well
+
+        made = make(self.protocol, **self.options)
+        return made if self.choose == "val" else AtDefaults(made)
+
+    @property
+    def reads(self) -> Reads:  # type: ignore[override]
+        return self.base.reads
+
+    @property
+    def uses_backbone(self) -> bool:  # type: ignore[override]
+        return self.base.uses_backbone
+
+    def draws(self, cohort: Cohort, seed: int) -> tuple[Draw, ...]:
+        """Every draw of the curve, smallest size first. `restrict` gives the cohort of one."""
+        return draw_patients(cohort, self.shots, self.fractions, self.repeats, seed)
+
+    def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
+        """Fit the base protocol on a problem as it is, such as that of one draw."""
+        return self.base.fit(problem, rng)
+
+
+def judge_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Draw, Cohort], Result]) -> Result:
+    """The results of `one` (draw, restricted cohort) over all draws as a single result.
+
+    Predictions and scores start with columns shots (Int64), fraction (float64) and repeat (int64), one of the first
+    two empty. `chosen` holds each draw's under `draws`. The cost is the sum of the seconds and the largest of the
+    rest.
+    """
+    draws = protocol.draws(cohort, seed)
+    results = [one(draw, restrict(cohort, draw)) for draw in draws]
+    predictions, scores = (
+        pd.concat([_marked(getattr(result, name), draw) for draw, result in zip(draws, results, strict=True)])
+        for name in ("predictions", "scores")
+    )
+    chosen = {
+        "protocol": protocol.name,
+        "draws": [{**draw_facts(draw), **result.chosen} for draw, result in zip(draws, results, strict=True)],
+    }
+    costs = [result.cost for result in results if result.cost]
+    return Result(
+        predictions.reset_index(drop=True), scores.reset_index(drop=True), chosen, _total(costs) if costs else None
+    )
+
+
+def draw_facts(draw: Draw) -> Mapping[str, Any]:
+    """What a result says of its draw, JSON-like. `draw_notes` say where patients did not suffice."""
+    return {
+        "shots": draw.shots,
+        "fraction": draw.fraction,
+        "repeat": draw.repeat,
+        "patients": len(draw.patients),
+        "draw_notes": list(draw.notes),
+    }
+
+
+def learning_curve(result: Result, cohort: Cohort, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
+    """The mean of every number over the repeats of each size, with an interval for test patients and draws both.
+
+    `result` is what `evaluate(features, "fewshot")` gave, `cohort` its cohort. Columns: shots, fraction, split, and
+    those of `radapt.metrics.score_repeats`.
+    """
+    place = {case.case: at for at, case in enumerate(cohort)}
+    tables = []
+    sizes = result.predictions.groupby(["split", "shots", "fraction"], dropna=False, sort=False)
+    for named, rows in sizes:
+        split, shots, fraction = cast(tuple[Any, Any, Any], named)
+        repeats = [each for _, each in rows.groupby("repeat")]
+        cases = [place[name] for name in repeats[0]["case"]]
+        table = score_repeats(
+            cohort.labels[cases],
+            [each[[f"p_{output}" for output in cohort.outputs]].to_numpy() for each in repeats],
+            cohort.patients[cases],
+            task=cohort.task,
+            outputs=cohort.outputs,
+            ordered=cohort.ordered,
+            rng=np.random.default_rng(seed),
+            resamples=resamples,
+        )
+        size = Draw(None if pd.isna(shots) else int(shots), None if pd.isna(fraction) else float(fraction), 0, ())
+        table.insert(0, "split", split)
+        tables.append(_marked(table, size).drop(columns="repeat"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _marked(table: pd.DataFrame, draw: Draw) -> pd.DataFrame:
+    marks = {
+        "shots": pd.Series([draw.shots] * len(table), table.index, dtype="Int64"),
+        "fraction": np.full(len(table), np.nan if draw.fraction is None else draw.fraction),
+        "repeat": np.full(len(table), draw.repeat),
+    }
+    return pd.concat([pd.DataFrame(marks, index=table.index), table], axis=1)
+
+
+def _total(costs: list[Cost]) -> Cost:
+    return Cost(
+        max(cost.trained for cost in costs),
+        max(cost.parameters for cost in costs),
+        float(np.max([cost.peak_memory_mb for cost in costs])),
+        sum(cost.seconds for cost in costs),
+    )

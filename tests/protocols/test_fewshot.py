@@ -1,0 +1,164 @@
+"""Learning curves: nested draws, any protocol that classifies, val never mixed in, and means with both chances."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radapt.cohorts.draws import restrict
+from radapt.errors import UsageError
+from radapt.metrics import score_repeats
+from radapt.protocols import PROTOCOLS, FewShot, Problem, evaluate, learning_curve, make
+
+BASES = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
+SMALL = {"shots": [1, 4], "repeats": 2}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_protocol_on_features_can_be_repeated(base: str, every_task: Any) -> None:
+    result = evaluate(every_task, "fewshot", protocol=base, **SMALL, resamples=20, seed=5)
+    sizes = [(k, repeat) for k in (1, 4) for repeat in (0, 1)]
+    for table in (result.predictions, result.scores):
+        assert list(table.columns[:3]) == ["shots", "fraction", "repeat"]
+        assert table["shots"].dtype == "Int64"
+        assert table["fraction"].isna().all()
+        assert list(table.groupby(["shots", "repeat"]).groups) == sizes
+    draws = make("fewshot", protocol=base, **SMALL).draws(every_task.cohort, 5)
+    assert [(each["shots"], each["repeat"]) for each in result.chosen["draws"]] == sizes
+    for draw, said in zip(draws, result.chosen["draws"], strict=True):
+        assert said["patients"] == len(draw.patients)
+        alone = evaluate(
+            replace(every_task, cohort=restrict(every_task.cohort, draw)), base, seed=5, resamples=20, refit=False
+        )
+        assert said.items() >= alone.chosen.items()
+        mine = (result.predictions["shots"] == draw.shots) & (result.predictions["repeat"] == draw.repeat)
+        pd.testing.assert_frame_equal(
+            result.predictions[mine].iloc[:, 3:].reset_index(drop=True), alone.predictions, check_exact=True
+        )
+
+
+def test_more_shots_do_better_and_shares_stand_beside(multiclass: Any) -> None:
+    result = evaluate(multiclass, "fewshot", shots=[1, 8], fractions=[0.25, 1.0], repeats=5, resamples=0)
+    found = result.scores.query("split == 'test' and metric == 'auroc'")
+    means = found.groupby(["shots", "fraction"], dropna=False)["value"].mean()
+    assert means[1].item() < means[8].item()
+    assert found["fraction"].value_counts().to_dict() == {0.25: 5, 1.0: 1}
+    whole = evaluate(multiclass, "logistic", resamples=0, refit=False)
+    mine = result.predictions[result.predictions["fraction"] == 1.0].iloc[:, 3:].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, whole.predictions, check_exact=True)
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("choose", ["val", "default"])
+def test_val_is_never_learned_from(base: str, choose: str, multiclass: Any) -> None:
+    protocol = make("fewshot", protocol=base, shots=[2], repeats=1, choose=choose)
+    draw = protocol.draws(multiclass.cohort, 0)[0]
+    limited = replace(multiclass, cohort=restrict(multiclass.cohort, draw))
+    chosen = evaluate(multiclass, protocol, resamples=0).chosen["draws"][0]
+    assert chosen["cases"] == {"train": 8, "val": 0 if choose == "default" else chosen["cases"]["val"], "refit": 8}
+    assert (chosen["cases"]["val"] > 0) == (choose == "val")
+    fitted = protocol.fit(Problem.of(limited, refit=False), np.random.default_rng(0))
+    rows = np.flatnonzero(multiclass.cohort.splits == "test")
+    np.testing.assert_array_equal(fitted.final.predict(rows), fitted.before_refit.predict(rows))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_at_defaults_the_labels_of_val_change_nothing(base: str, binary: Any) -> None:
+    cohort = binary.cohort
+    cases = tuple(replace(case, label=1 - case.label) if case.split == "val" else case for case in cohort)
+    turned = replace(binary, cohort=replace(cohort, cases=cases))
+    options = {"protocol": base, "choose": "default", **SMALL}
+    one, two = (evaluate(each, "fewshot", resamples=0, **options) for each in (binary, turned))
+    columns = [name for name in one.predictions if name.startswith("p_")]
+    pd.testing.assert_frame_equal(one.predictions[columns], two.predictions[columns], check_exact=True)
+    assert "val was not looked at" in one.chosen["draws"][0]["criterion"]
+    assert one.chosen == two.chosen
+
+
+def test_without_val_of_its_own_some_of_the_drawn_patients_serve_and_are_learned_from_in_the_end(binary: Any) -> None:
+    cohort = binary.cohort
+    cases = tuple(case for case in cohort if case.split != "val")
+    kept = np.flatnonzero(cohort.splits != "val")
+    bare = replace(binary, cohort=replace(cohort, cases=cases), values=binary.values[kept])
+    draws = evaluate(bare, "fewshot", shots=[1, 16], repeats=1, resamples=0).chosen["draws"]
+    assert draws[0]["cases"] == {"train": 2, "val": 0, "refit": 2}
+    assert draws[1]["cases"]["train"] + draws[1]["cases"]["val"] == draws[1]["cases"]["refit"] == 32
+    assert draws[1]["cases"]["val"] > 0
+
+
+def test_every_backbone_and_protocol_gets_the_same_patients(multiclass: Any) -> None:
+    other = replace(multiclass, values=multiclass.values[..., ::-1].copy())
+    results = [
+        evaluate(features, "fewshot", protocol=base, resamples=0, **SMALL)
+        for features in (multiclass, other)
+        for base in ("knn", "logistic")
+    ]
+    draws = [[each["patients"] for each in result.chosen["draws"]] for result in results]
+    assert all(each == draws[0] for each in draws)
+    first, second = (make("fewshot", protocol=base).draws(multiclass.cohort, 3) for base in ("knn", "logistic"))
+    assert first == second
+
+
+def test_a_class_with_too_few_patients_is_said(features_of: Any) -> None:
+    labels = np.array([0] * 20 + [1] * 3 + [0, 1] * 5)
+    splits = np.array(["train"] * 23 + ["test"] * 10)
+    result = evaluate(features_of(labels, splits), "fewshot", shots=[2, 4], repeats=1, resamples=0)
+    small, large = result.chosen["draws"]
+    assert small["draw_notes"] == []
+    assert large["draw_notes"] == ["'k1' has 3 labelled training patients, fewer than 4; all are kept."]
+    assert large["patients"] == 7
+
+
+def test_the_curve_is_the_mean_over_repeats_with_both_chances(every_task: Any) -> None:
+    cohort = every_task.cohort
+    result = evaluate(every_task, "fewshot", shots=[2], fractions=[0.5], repeats=4, resamples=0)
+    curve = learning_curve(result, cohort, resamples=200)
+    assert list(curve.columns[:4]) == ["shots", "fraction", "split", "metric"]
+    assert len(curve) == 2 * 3 * curve["metric"].nunique()
+    cells = result.scores.query("split == 'test' and metric == 'auroc' and shots == 2")
+    row = curve.query("split == 'test' and metric == 'auroc' and shots == 2").iloc[0]
+    assert row["value"] == pytest.approx(cells["value"].mean())
+    assert row["sd"] == pytest.approx(cells["value"].std())
+    assert row["n_repeats"] == 4
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    cases = np.flatnonzero(cohort.splits == "test")
+    answers = result.predictions.query("split == 'test' and shots == 2").groupby("repeat")
+    probabilities = [each[[f"p_{name}" for name in cohort.outputs]].to_numpy() for _, each in answers]
+    table = score_repeats(
+        cohort.labels[cases], probabilities, cohort.patients[cases], task=cohort.task, outputs=cohort.outputs,
+        rng=np.random.default_rng(0), resamples=200,
+    )  # fmt: skip
+    assert row["ci_low"] == table.set_index("metric").loc["auroc", "ci_low"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shots": []}, "neither shots nor fractions"),
+        ({"shots": [0]}, "'shots'"),
+        ({"shots": [1.5]}, "'shots'"),
+        ({"fractions": [0.0]}, "'fractions'"),
+        ({"fractions": [1.1]}, "'fractions'"),
+        ({"repeats": 0}, "'repeats'"),
+        ({"protocol": "logistik"}, "Did you mean 'logistic'"),
+        ({"protocol": "fewshot"}, "cannot repeat itself"),
+        ({"protocol": "knn", "options": {"kk": [1]}}, "no option 'kk'"),
+        ({"options": {"C": [-1.0]}}, "'logistic'"),
+        ({"choose": "test"}, "'choose'"),
+        ({"shot": [1]}, "Did you mean 'shots'"),
+    ],
+)
+def test_wrong_options_are_answered_before_anything_runs(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make("fewshot", **options)
+
+
+def test_options_are_plain_values_in_one_order() -> None:
+    made = make("fewshot", shots=[4, 1, 4], fractions=[1, 0.1], options={"class_weight": "balanced"})
+    assert asdict(made)["shots"] == (1, 4)  # type: ignore[call-overload]
+    assert asdict(made)["fractions"] == (0.1, 1.0)  # type: ignore[call-overload]
+    assert isinstance(made, FewShot)
+    assert asdict(made.base)["class_weight"] == "balanced"  # type: ignore[call-overload]
+    assert asdict(make("fewshot", choose="default").base) != asdict(make("fewshot").base)  # type: ignore[attr-defined]
