@@ -119,7 +119,7 @@ def _indices(values: np.ndarray, labels: Sequence[int], what: str) -> np.ndarray
     if (wrong := indices == unknown).any():
         found = np.unique(values[wrong]).tolist()
         raise DataError(
-            f"The {what} has {counted(np.count_nonzero(wrong), 'voxel')} of value {', '.join(map(str, found[:10]))}; "
+            f"The {what} has {counted(int(wrong.sum()), 'voxel')} of value {', '.join(map(str, found[:10]))}; "
             f"expected 0 for background or one of the labels {', '.join(map(str, labels))}. "
             "Add the label to mask_labels, or set these voxels to 0."
         )
