@@ -4,14 +4,23 @@ an encoder, aggregators of slices, decoders, and networks trained from scratch."
 from radapt.networks.adapters import METHODS, adapt
 from radapt.networks.adapters_blocks import blocks, layer_of
 from radapt.networks.adapters_state import fingerprint, load_trained_state, train_mode, trained_state
+from radapt.networks.plan import Budget, Channel, Fingerprint, UNetPlan, plan_unet
+from radapt.networks.unet import UNet, build_unet
 
 __all__ = [
     "METHODS",
+    "Budget",
+    "Channel",
+    "Fingerprint",
+    "UNet",
+    "UNetPlan",
     "adapt",
     "blocks",
+    "build_unet",
     "fingerprint",
     "layer_of",
     "load_trained_state",
+    "plan_unet",
     "train_mode",
     "trained_state",
 ]
