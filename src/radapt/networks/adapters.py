@@ -55,7 +55,7 @@ class BitFit(Method):
     """Every bias term, those of norms too (Ben Zaken 2022, arXiv 2106.10199)."""
 
     def apply(self, module: nn.Module, seed: int) -> None:
-        _train(module, lambda name: name.endswith(("bias", "bias_k", "bias_v")), "bias")
+        _train(module, lambda name: name.endswith("bias"), "bias")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Adapters that peft puts beside the layers of an encoder: LoRA, DoRA and (IA)³."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -40,9 +41,11 @@ def inject_ia3(module: nn.Module, targets: Targets, feed_forward: Targets) -> No
 
 def tuners(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The layers that hold an adapter, by the name of the layer it was put beside."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return [(name, part) for name, part in module.named_modules() if isinstance(part, BaseTunerLayer)]
+    return [
+        (name, part)
+        for name, part in module.named_modules()
+        if hasattr(part, "base_layer") and type(part).__module__.startswith("peft.")
+    ]
 
 
 def _inject(config: object, module: nn.Module) -> None:
@@ -73,74 +76,72 @@ class _Watch:
     """
 
     def __init__(self, name: str, block: nn.Module) -> None:
-        self._waiting = {f"{name}.{inner}" if inner else name: tuner for inner, tuner in tuners(block)}
-        self._handles = [tuner.register_forward_hook(self._called(full)) for full, tuner in list(self._waiting.items())]
-        if self._waiting:
-            self._handles.append(block.register_forward_hook(self._judge))
+        found = [(f"{name}.{inner}" if inner else name, tuner) for inner, tuner in tuners(block)]
+        self._waiting = {full for full, _ in found}
+        self._handles = [tuner.register_forward_hook(partial(self._called, full)) for full, tuner in found]
+        self._handles.append(block.register_forward_hook(self._judge))
 
-    def _called(self, name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            self._waiting.pop(name, None)
-
-        return hook
+    def _called(self, name: str, *_: object) -> None:
+        self._waiting.discard(name)
 
     def _judge(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         if self._waiting:
             raise UsageError(
-                f"Adapters at {', '.join(self._waiting)} have no effect: the network reads the weights there without "
-                "calling the layer. Give other targets."
+                f"Adapters at {', '.join(sorted(self._waiting))} have no effect: the network reads the weights there "
+                "without calling the layer. Give other targets."
             )
 
 
 def _lora_targets(module: nn.Module, targets: Targets) -> list[str]:
     layers = {full: inner for full, (inner, layer) in block_layers(module).items() if getattr(layer, "groups", 1) == 1}
     if targets is not None:
-        return _matching(layers, targets)
+        return _some(_matching(layers, targets), layers)
     kinds = (KEYS_AND_VALUES, QUERIES, INNER, OUTER)
     found = [full for full, inner in layers.items() if any(kind.fullmatch(inner) for kind in kinds)]
-    return _some(found or _convolutions(module, list(layers)), layers)
+    return _some(found or _convolutions(module, layers), layers)
 
 
 def _ia3_targets(module: nn.Module, targets: Targets, feed_forward: Targets) -> tuple[list[str], list[str]]:
+    """Names of the layers whose outputs, and of those whose inputs, are scaled; no layer is both."""
     layers = {full: inner for full, (inner, _) in block_layers(module).items()}
-    if targets is not None or feed_forward is not None:
-        inputs = _matching(layers, feed_forward) if feed_forward else []
-        outputs = [name for name in _matching(layers, targets) if name not in inputs] if targets else []
-        return outputs, _some(inputs or outputs, layers) if not outputs else inputs
-    outputs = [full for full, inner in layers.items() if KEYS_AND_VALUES.fullmatch(inner)]
-    inputs = [full for full, inner in layers.items() if OUTER.fullmatch(inner)]
-    if not outputs and not inputs:
-        outputs = _some(_convolutions(module, list(layers)), layers)
+    if targets is None and feed_forward is None:
+        inputs = [full for full, inner in layers.items() if OUTER.fullmatch(inner)]
+        outputs = [full for full, inner in layers.items() if KEYS_AND_VALUES.fullmatch(inner)]
+        outputs = outputs if inputs or outputs else _convolutions(module, layers)
+    else:
+        inputs = _matching(layers, feed_forward or ())
+        outputs = [full for full in _matching(layers, targets or ()) if full not in inputs]
+    _some([*inputs, *outputs], layers)
     return outputs, inputs
 
 
-def _convolutions(module: nn.Module, names: Sequence[str]) -> list[str]:
-    named = dict(module.named_modules())
-    return [name for name in names if isinstance(named[name], nn.Conv2d)]
+def _convolutions(module: nn.Module, layers: Mapping[str, str]) -> list[str]:
+    return [name for name in layers if isinstance(module.get_submodule(name), nn.Conv2d)]
 
 
-def _matching(layers: dict[str, str], targets: Sequence[str]) -> list[str]:
+def _matching(layers: Mapping[str, str], targets: Sequence[str]) -> list[str]:
     """Full names of the layers whose name ends with one of `targets`, each of which must match."""
-    if isinstance(targets, str):
-        targets = (targets,)
-    found = {target: [full for full in layers if full == target or full.endswith(f".{target}")] for target in targets}
-    for target, names in found.items():
-        if not names:
-            raise UsageError(f"No layer of the blocks is called {target!r}. {suggest(target, _ends(layers))}")
-    wanted = {name for names in found.values() for name in names}
-    return _some([full for full in layers if full in wanted], layers)
+    targets = (targets,) if isinstance(targets, str) else targets
+    wanted: set[str] = set()
+    for target in targets:
+        found = {full for full in layers if full == target or full.endswith(f".{target}")}
+        if not found:
+            known = _ends(layers) if "." in target else [end.rpartition(".")[2] for end in _ends(layers)]
+            raise UsageError(f"No layer of the blocks is called {target!r}. {suggest(target, dict.fromkeys(known))}")
+        wanted |= found
+    return [full for full in layers if full in wanted]
 
 
-def _some(found: list[str], layers: dict[str, str]) -> list[str]:
+def _some(found: list[str], layers: Mapping[str, str]) -> list[str]:
     if not found:
         raise UsageError(
-            "No layer of the blocks is one that adapters are put beside by default. Give targets: ends of layer names. "
+            "No layer of the blocks is one that adapters are put beside. Give targets: ends of layer names. "
             f"Known: {', '.join(_ends(layers)) or 'none'}."
         )
     return found
 
 
-def _ends(layers: dict[str, str]) -> list[str]:
+def _ends(layers: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(layers.values()))

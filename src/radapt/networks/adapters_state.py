@@ -80,8 +80,10 @@ def _whole_parts(module: nn.Module) -> set[str]:
     parameters = dict(module.named_parameters())
     if all(parameter.requires_grad for parameter in parameters.values()):
         return {name for name, _ in module.named_modules()}
-    layer, _ = layer_of(module)
+    layer, last = layer_of(module)
     halves = {layer(name) for name, parameter in parameters.items() if not parameter.requires_grad}
+    if last - 1 in halves:  # a final norm alone, as in norm-tuning: what it normalises is frozen
+        halves.add(last)
     found: set[str] = set()
     for name, part in module.named_modules():  # parents come before their children
         own = {layer(f"{name}.{each}" if name else each) for each, _ in part.named_parameters()}
