@@ -1,14 +1,16 @@
 """What a plan will cost: slices to encode, floating-point work, and seconds on this machine, before anything runs."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radapt.studies.cells import Cell, Encoder, Prepared
 from radapt.studies.ledger import Ledger
-from radapt.studies.plan import Cell, Encoder, Plan, Prepared, Settings
+from radapt.studies.plan import Plan, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -19,10 +21,11 @@ _EFFICIENCY = 0.7  # share of a plain matrix product's speed that an encoder rea
 
 @dataclass(frozen=True)
 class GroupCost:
-    """The cells of one backbone on one cohort, which share one extraction.
+    """The cells of one backbone on one cohort, which share one extraction if they read features.
 
-    `slices` is estimated from a few images; `gflop_per_slice` is counted, multiply and add as two operations.
-    `seconds` is 0 when every cell is finished.
+    `slices` is estimated from a few images; `gflop_per_slice` is counted, multiply and add as two operations; 0 for
+    networks of a protocol's own. `seconds` is that of encoding once, 0 where no unfinished cell needs it. `training`
+    holds the seconds each unfinished cell trains at most, None where that cannot be foreseen.
     """
 
     cells: tuple[Cell, ...]
@@ -30,44 +33,75 @@ class GroupCost:
     slices: int
     gflop_per_slice: float
     seconds: float
+    training: Mapping[str, float | None]
 
 
 def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
     """The cost of every group of a plan. Features that are already stored cost nothing, which is not foreseen here."""
-    slices: dict[str, int] = {}
+    slices: dict[tuple[str, str | None], int] = {}
     speeds: dict[tuple[str, str], float] = {}
     costs = []
     for (encoder, prepared), group in groupby(plan.cells, key=lambda cell: (cell.encoder, cell.prepared)):
         cells = tuple(group)
-        finished = sum(ledger.is_done(cell.id) for cell in cells)
-        if prepared.cohort.name not in slices:
-            slices[prepared.cohort.name] = _count_slices(prepared, settings)
-        kind = encoder.found.lazy.dtype, encoder.found.device
-        if kind not in speeds:
-            speeds[kind] = _flops_per_second(*kind)
-        gflop = _gflop_per_slice(encoder, prepared)
-        seconds = slices[prepared.cohort.name] * gflop * 1e9 / speeds[kind] if finished < len(cells) else 0.0
-        costs.append(GroupCost(cells, finished, slices[prepared.cohort.name], gflop, seconds))
+        pending = [cell for cell in cells if not ledger.is_done(cell.id)]
+        named = prepared.cohort.name, prepared.image.name
+        if named not in slices:
+            slices[named] = _count_slices(prepared, settings)
+        once, gflop = 0.0, 0.0
+        if encoder is not None:
+            kind = encoder.found.lazy.dtype, encoder.found.device
+            if kind not in speeds:
+                speeds[kind] = _flops_per_second(*kind)
+            gflop = _gflop_per_slice(encoder, prepared)
+            once = slices[named] * gflop * 1e9 / speeds[kind]
+        training = {cell.id: _training(cell, once) for cell in pending if cell.job.protocol.reads == "images"}
+        encoding = once if len(training) < len(pending) else 0.0
+        costs.append(GroupCost(cells, len(cells) - len(pending), slices[named], gflop, encoding, training))
     return costs
+
+
+def _training(cell: Cell, once: float) -> float | None:
+    passes = cell.job.protocol.passes
+    return None if passes is None or cell.encoder is None else passes * once
 
 
 def plan_text(costs: list[GroupCost], plan: Plan) -> str:
     """The plan as lines for a reader: groups with their cost, under each its cells."""
     lines = []
     for cost in costs:
-        first = cost.cells[0]
-        lines.append(
-            f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
-            f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}), "
-            f"about {_duration(cost.seconds)} to encode unless stored"
-        )
-        lines += [f"  {cell.id}  {cell.facts['label']}, seed {cell.seed}" for cell in cost.cells]
+        lines.append(_group_line(cost, plan))
+        lines += [f"  {cell.id}  {_cell_line(cell, cost)}" for cell in cost.cells]
+    lines += [f"not planned: {note}" for note in plan.notes]
     lines += [f"cannot be planned: {failure.what}: {failure.reason}" for failure in plan.failures]
     cells = sum(len(cost.cells) for cost in costs)
     finished = sum(cost.finished for cost in costs)
     total = _duration(sum(cost.seconds for cost in costs))
-    lines.append(f"{cells} cells, {finished} of them finished; about {total} of encoding, probes take seconds each.")
+    foreseen = [seconds for cost in costs for seconds in cost.training.values()]
+    trained = f", at most {_duration(sum(filter(None, foreseen)))} of training" if any(foreseen) else ""
+    unforeseen = f", {foreseen.count(None)} cells whose training is not estimated" if None in foreseen else ""
+    lines.append(
+        f"{cells} cells, {finished} of them finished; about {total} of encoding{trained}{unforeseen}; probes take "
+        "seconds each."
+    )
     return "\n".join(lines)
+
+
+def _group_line(cost: GroupCost, plan: Plan) -> str:
+    first = cost.cells[0]
+    if first.encoder is None:
+        return f"networks from scratch on {first.facts['cohort']}: about {cost.slices} slices ({plan.device})"
+    return (
+        f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
+        f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}), "
+        f"about {_duration(cost.seconds)} to encode unless stored"
+    )
+
+
+def _cell_line(cell: Cell, cost: GroupCost) -> str:
+    drawn = f", {cell.job.draw.words}, repeat {cell.job.draw.repeat}" if cell.job.draw else ""
+    seconds = cost.training.get(cell.id)
+    trains = "" if seconds is None else f", trains at most {_duration(seconds)}"
+    return f"{cell.facts['label']}{drawn}, seed {cell.seed}{trains}"
 
 
 def _count_slices(prepared: Prepared, settings: Settings) -> int:

@@ -12,11 +12,12 @@ import numpy as np
 
 from radapt.cohorts import Cohort, case_table
 from radapt.durable import write_json, write_parquet
-from radapt.studies.ledger import slug
+from radapt.studies.ledger import read_json, slug
 from radapt.versions import versions
 
 if TYPE_CHECKING:
-    from radapt.studies.plan import Encoder, Prepared, Settings
+    from radapt.studies.cells import Encoder, Prepared
+    from radapt.studies.plan import Settings
 
 
 def write_environment(folder: Path, settings: "Settings", device: str) -> None:
@@ -55,11 +56,12 @@ def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | 
         "kind": cohort.kind,
         "task": cohort.task,
         "outputs": cohort.outputs,
+        "mask_labels": {str(value): name for value, name in cohort.mask_labels.items()},
         "ordered": cohort.ordered,
         "modalities": cohort.modalities,
         "n_cases": len(cohort),
         "n_patients": len(patients),
-        "digest": prepared.digest,
+        "digest": prepared.digest or prepared.mask_digest,
         "split_seed": cohort.split_seed,
         "source": dict(cohort.source),
         "recipe": prepared.recipe.describe(),
@@ -71,6 +73,15 @@ def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | 
         facts["slices_per_image"] = {"min": int(counts.min()), "median": middle, "max": int(counts.max())}
     write_parquet(place / "cases.parquet", case_table(cohort))
     write_json(place / "cohort.json", facts)
+
+
+def cohort_is_described(folder: Path, prepared: "Prepared") -> bool:
+    """Whether what `write_cohort_facts` wrote is there, about this very cohort."""
+    try:
+        facts = read_json(folder / "cohorts" / slug(prepared.cohort.name) / "cohort.json")
+    except (OSError, ValueError):
+        return False
+    return bool(facts.get("digest") == (prepared.digest or prepared.mask_digest))
 
 
 def write_backbone_facts(folder: Path, encoder: "Encoder") -> None:
@@ -98,6 +109,7 @@ def _split_facts(cohort: Cohort, split: str) -> dict[str, Any]:
         "patients": len(set(cohort.patients[rows])),
         "labelled": int(known.any(axis=1).sum() if cohort.findings else known.sum()),
         "outputs": {name: _output_facts(cohort, labels, index) for index, name in enumerate(cohort.outputs)},
+        "masked": sum(case.mask is not None for case in cohort if case.split == split),
         "missing": dict(zip(cohort.modalities, (~cohort.presence[rows]).sum(axis=0).tolist(), strict=True)),
     }
 

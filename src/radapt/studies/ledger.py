@@ -20,8 +20,9 @@ from radapt.durable import write_json, write_parquet, write_text
 from radapt.errors import UsageError
 
 RESULT_COLUMNS = [
-    "cohort", "backbone", "protocol", "shots", "repeat", "seed", "split", "metric", "value", "ci_low", "ci_high",
-    "n_patients", "n_scored", "n_unscored", "n_undefined", "seconds", "cell",
+    "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
+    "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "seconds", "trained_parameters", "trained_share",
+    "peak_memory_mb", "minutes", "cell",
 ]  # fmt: skip
 
 
@@ -98,24 +99,27 @@ class Ledger:
         predictions: pd.DataFrame,
         scores: pd.DataFrame,
         seconds: float,
+        cost: Mapping[str, float] | None = None,
     ) -> None:
-        """Write a finished cell, `done.json` last."""
-        folder = self._opened(cell_id)
+        """Write a finished cell, `done.json` last. `cost` holds trained, parameters, peak_memory_mb and seconds."""
+        folder = self.opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
         write_parquet(folder / "predictions.parquet", predictions)
         write_parquet(folder / "scores.parquet", scores)
         (folder / "failed.json").unlink(missing_ok=True)
-        write_json(folder / "done.json", {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions)})
+        facts = {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions), "cost": dict(cost or {})}
+        write_json(folder / "done.json", facts)
 
     def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
         """Write down why a cell failed; it is tried again by the next run."""
-        folder = self._opened(cell_id)
+        folder = self.opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
         write_json(folder / "failed.json", {"finished": _now(), "reason": str(error), "error": type(error).__name__})
 
-    def _opened(self, cell_id: str) -> Path:
+    def opened(self, cell_id: str) -> Path:
         """The cell's folder with the mark of being done taken away, so that no damaged older numbers pass as new."""
         folder = self.cell(cell_id)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "done.json").unlink(missing_ok=True)
         return folder
 
@@ -143,10 +147,26 @@ class Ledger:
             scores[column] = cell[column]
         scores["protocol"] = cell["label"]
         for column in ("shots", "repeat"):
-            scores[column] = pd.array([facts[column]] * len(scores), dtype="Int64")
-        scores["seconds"] = float(read_json(folder / "done.json")["seconds"])
+            scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
+        scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
+        done = read_json(folder / "done.json")
+        scores["seconds"] = float(done["seconds"])
+        for column, value in _cost_columns(done.get("cost") or {}).items():
+            scores[column] = value
         scores["cell"] = cell["id"]
         return scores
+
+
+def _cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
+    """What fitting took, NaN where a protocol has nothing to say."""
+    nan = float("nan")
+    trained, parameters = cost.get("trained", nan), cost.get("parameters", nan)
+    return {
+        "trained_parameters": trained,
+        "trained_share": trained / parameters if parameters else nan,
+        "peak_memory_mb": cost.get("peak_memory_mb", nan),
+        "minutes": cost.get("seconds", nan) / 60,
+    }
 
 
 def read_json(path: Path) -> Any:

@@ -1,23 +1,22 @@
-"""From a study to its cells, each named by a digest of everything that decides its numbers."""
+"""From a study to its cells: cohorts are read, weights found, and what does not go together is said."""
 
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from radapt.cohorts import Cohort, cohort_digest, load_cohort
-from radapt.digests import ByteDigests, digest
+from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
+from radapt.studies.cells import Cell, Encoder, Prepared, applies, cell_of, jobs_of
 from radapt.studies.ledger import slug
-from radapt.studies.study import BackboneEntry, ProtocolEntry, Study
-from radapt.versions import __version__
+from radapt.studies.study import BackboneEntry, Image, Study
 
 if TYPE_CHECKING:
-    from radapt.backbones import Found
     from radapt.images import Recipe
+    from radapt.protocols import Protocol
 
 
 @dataclass(frozen=True)
@@ -39,45 +38,17 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A cohort ready to be crossed: read, its recipe chosen, its cases digested."""
-
-    cohort: Cohort
-    recipe: "Recipe"
-    digest: str
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A backbone of the study with its card and weights found, but not loaded."""
-
-    entry: BackboneEntry
-    found: "Found"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number-producing job: cohort × backbone × protocol × seed."""
-
-    id: str
-    prepared: Prepared
-    encoder: Encoder
-    protocol: ProtocolEntry
-    seed: int
-    facts: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"{self.facts['cohort']} × {self.facts['backbone']} × {self.facts['label']} × seed {self.seed}"
-
-
-@dataclass(frozen=True)
 class Plan:
-    """The cells of a study, those of one backbone and cohort side by side, and what could not be planned."""
+    """The cells of a study, those of one backbone and cohort side by side, and what could not be planned.
+
+    `notes` say which protocols do not apply to which cohorts.
+    """
 
     study: Study
+    device: str
     cells: tuple[Cell, ...]
     failures: tuple[Failure, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
 
 def plan_study(study: Study, settings: Settings, *, download: bool = False) -> Plan:
@@ -87,38 +58,67 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     weights is known once they are here, so a plan made without `download` may name other cells. Raises UsageError
     for what the study file itself has wrong: unknown backbones, protocols, options, recipes.
     """
-    from radapt.protocols import make
+    from radapt.devices import pick_device
 
-    for entry in study.protocols:
-        make(entry.name, **entry.options)
-    encoders = [_encoder(entry, settings, download=download) for entry in study.backbones]
+    protocols = _protocols(study)
+    device = pick_device(settings.device)
+    encoders = [_encoder(entry, device, settings, download=download) for entry in study.backbones]
     digests = ByteDigests(settings.cache)
     prepared: list[Prepared] = []
     failures: list[Failure] = []
+    notes: list[str] = []
     for name in study.cohorts:
         try:
-            prepared.append(_prepare(Path(name), study, digests))
+            ready = _prepare(Path(name), study, protocols, digests)
         except DataError as error:
             failures.append(Failure(Path(name).name, str(error)))
+            continue
+        prepared += ready
+        notes += _not_applying(ready[0].cohort, protocols)
     _refuse_equal_names(prepared)
     cells = [
-        _cell(study, encoder, one, protocol, seed)
-        for encoder in encoders
+        cell_of(study, one, encoder, job, seed, device)
+        for encoder in (*encoders, None)
         for one in prepared
-        for protocol in study.protocols
+        for entry, protocol in protocols.items()
+        if applies(protocol, one.cohort) and protocol.uses_backbone == (encoder is not None)
         for seed in study.seeds
+        for job in jobs_of(study.protocols[entry], one.cohort, seed)
     ]
     _refuse_equal_cells(cells)
-    return Plan(study, tuple(cells), tuple(failures))
+    return Plan(study, device, tuple(cells), tuple(failures), tuple(notes))
 
 
-def _encoder(entry: BackboneEntry, settings: Settings, *, download: bool) -> Encoder:
+def _protocols(study: Study) -> dict[int, "Protocol"]:
+    """The protocol of each entry, made once to find what is wrong with it; of a learning curve, the one it repeats."""
+    from radapt.protocols import FewShot, make
+
+    made = [make(entry.name, **entry.options) for entry in study.protocols]
+    protocols = {at: one.base if isinstance(one, FewShot) else one for at, one in enumerate(made)}
+    needing = [study.protocols[at].label for at, one in protocols.items() if one.uses_backbone]
+    if needing and not study.backbones:
+        raise UsageError(f"Protocols of the study need a backbone ({', '.join(needing)}); name one under 'backbones'.")
+    if not needing and study.backbones:
+        names = ", ".join(entry.name for entry in study.backbones)
+        raise UsageError(
+            f"No protocol of the study uses a backbone, but it names {names}; add a protocol such as linear, or "
+            "remove them."
+        )
+    return protocols
+
+
+def _not_applying(cohort: Cohort, protocols: dict[int, "Protocol"]) -> list[str]:
+    lacking = {protocol.name: protocol.aim for protocol in protocols.values() if not applies(protocol, cohort)}
+    wanted = {"classification": "labels", "segmentation": "masks"}
+    return [f"{name} does not apply to {cohort.name}: it has no {wanted[aim]}" for name, aim in lacking.items()]
+
+
+def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download: bool) -> Encoder:
     from radapt.backbones import find_backbone
-    from radapt.devices import pick_device
 
     find = partial(
         find_backbone, entry.architecture, entry.weights, seed=entry.seed, dtype=entry.dtype,
-        device=pick_device(settings.device), offline=settings.offline,
+        device=device, offline=settings.offline,
     )  # fmt: skip
     found = find(download=False)
     if download:
@@ -128,58 +128,32 @@ def _encoder(entry: BackboneEntry, settings: Settings, *, download: bool) -> Enc
     return Encoder(entry, found)
 
 
-def _prepare(path: Path, study: Study, digests: ByteDigests) -> Prepared:
+def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[Prepared]:
+    """The cohort once for each way to make images."""
+    cohort = load_cohort(path)
+    aims = {protocol.aim for protocol in protocols.values() if applies(protocol, cohort)}
+    if not aims:
+        lacking = "; ".join(_not_applying(cohort, protocols))
+        raise DataError(
+            f"No protocol of the study can be judged on cohort {cohort.name} ({path}): {lacking}. Give a column "
+            "'label' (or 'label:<finding>' for several findings), or 'mask', or choose other protocols."
+        )
+    labels = cohort_digest(cohort, digests) if "classification" in aims else ""
+    masks = cohort_digest(cohort, digests, masks=True) if "segmentation" in aims else ""
+    return [Prepared(cohort, image, _recipe(cohort, image), labels, masks) for image in study.ways]
+
+
+def _recipe(cohort: Cohort, image: Image) -> "Recipe":
     from radapt.images import Recipe
 
-    cohort = load_cohort(path)
-    slices = study.image.slices
-    recipe = Recipe.for_kind(
-        cohort.kind, study.image.size, slices.axis, slices.every, slices.count, **study.image.recipe
-    )  # fmt: skip
-    if cohort.task in ("unlabelled", "segmentation"):
-        raise DataError(
-            f"Cohort {cohort.name} ({path}) has no labels to judge a classifier by: give a column 'label', or "
-            "'label:<finding>' for several findings."
-        )
-    return Prepared(cohort, recipe, cohort_digest(cohort, digests))
-
-
-def _cell(study: Study, encoder: Encoder, prepared: Prepared, protocol: ProtocolEntry, seed: int) -> Cell:
-    from radapt.features import LAYERS
-    from radapt.protocols import make
-
-    names = [entry.name for entry in study.protocols]
-    decisive = {
-        "cohort_digest": prepared.digest,
-        "recipe": prepared.recipe.digest,
-        "architecture": encoder.entry.architecture,
-        "weights": encoder.found.lazy.identity,
-        "dtype": encoder.found.lazy.dtype,
-        "layers": list(LAYERS),
-        "protocol": protocol.name,
-        "options": asdict(cast(Any, make(protocol.name, **protocol.options))),
-        "pooling": study.pooling.model_dump(),
-        "seed": seed,
-        "shots": None,
-        "repeat": None,
-        "resamples": study.resamples,
-        "radapt": __version__,
-    }
-    shown = {
-        "cohort": prepared.cohort.name,
-        "backbone": encoder.entry.name,
-        "label": protocol.name if names.count(protocol.name) == 1 else protocol.label,
-        "image": study.image.model_dump(mode="json"),
-    }
-    # Names of cohorts and backbones are part of what tables show, so two names for equal weights stay two cells.
-    cell_id = digest([decisive, shown["cohort"], shown["backbone"]])[:16]
-    return Cell(cell_id, prepared, encoder, protocol, seed, {"id": cell_id, **shown, **decisive})
+    slices = image.slices
+    return Recipe.for_kind(cohort.kind, image.size, slices.axis, slices.every, slices.count, **image.recipe)
 
 
 def _refuse_equal_names(prepared: list[Prepared]) -> None:
     """Names that are equal, or equal as names of folders."""
     seen: dict[str, str] = {}
-    for name in (one.cohort.name for one in prepared):
+    for name in (one.cohort.name for one in prepared if one.image == prepared[0].image):
         if slug(name) in seen:
             raise UsageError(
                 f"Two cohorts of the study are called {seen[slug(name)]!r} and {name!r}; give each cohort.yaml a name "

@@ -1,23 +1,36 @@
-"""Run a plan on this machine: one backbone in memory at a time, each cohort's features once, then its cells."""
+"""Run a plan on this machine: one backbone in memory at a time, each cohort's features once, then its cells.
+
+Cells that train on images come after those that read features, each with a backbone loaded anew.
+"""
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.studies.describe import processor, write_backbone_facts, write_cohort_facts, write_environment
+from radapt.studies.cells import Cell, Encoder
+from radapt.studies.describe import (
+    cohort_is_described,
+    processor,
+    write_backbone_facts,
+    write_cohort_facts,
+    write_environment,
+)
 from radapt.studies.ledger import Ledger
 from radapt.studies.pictures import write_pictures
-from radapt.studies.plan import Cell, Encoder, Failure, Plan, Settings, plan_study
+from radapt.studies.plan import Failure, Plan, Settings, plan_study
 from radapt.studies.study import Study
+from radapt.studies.work import judge_cell, train_cell
 from radapt.versions import versions
 
 if TYPE_CHECKING:
     from radapt.backbones import LazyBackbone
     from radapt.features import Features
+    from radapt.protocols import Result
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,14 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
 
 def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
     """Load each weight file that the study names and that is still needed, so that a wrong one stops it at once."""
-    needed = {cell.encoder.entry.name: cell.encoder.found for cell in plan.cells if not ledger.is_done(cell.id)}
-    for found in needed.values():
+    encoders = [cell.encoder for cell in plan.cells if cell.encoder and not ledger.is_done(cell.id)]
+    for found in {encoder.entry.name: encoder.found for encoder in encoders}.values():
         if found.source.kind == "file":
             found.lazy.load()
+
+
+NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "repeat")
+"""The facts of a cell that name it in tables."""
 
 
 class _Run:
@@ -79,31 +96,44 @@ class _Run:
         cells, folder = self.plan.cells, self.ledger.folder
         ids = [cell.id for cell in cells]
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
-        named = [{name: cell.facts[name] for name in ("id", "cohort", "backbone", "label", "seed")} for cell in cells]
+        named = [{name: cell.facts[name] for name in NAMING} for cell in cells]
         self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures))
         if already < len(cells):
-            write_environment(folder, self.settings, cells[0].encoder.found.device)
+            write_environment(folder, self.settings, self.plan.device)
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
-            write_backbone_facts(folder, encoder)
-            self._one_backbone(encoder, list(group))
-            self.ledger.write_results(named)
+            mine = list(group)
+            if encoder:
+                write_backbone_facts(folder, encoder)
+                self._from_one_backbone(encoder, mine)
+                self.ledger.write_results(named)
+            for cell in mine:
+                if cell.job.protocol.reads == "images" and not self.ledger.is_done(cell.id):
+                    self._trained(cell)
+                    self.ledger.write_results(named)
         self.ledger.write_results(named)
         return Outcome(folder, len(ids), already, self.finished, tuple(self.failures))
 
-    def _one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
-        # Loaded once at the first need, and let go with this call: one backbone in memory at a time.
+    def _from_one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
+        """The cells that read features. The backbone is loaded at the first need, and let go with this call."""
         lazy = replace(encoder.found.lazy, load=cache(encoder.found.lazy.load))
-        for _, group in groupby(cells, key=lambda cell: cell.prepared):
+        reading = [cell for cell in cells if cell.job.protocol.reads == "features"]
+        for prepared, group in groupby(reading, key=lambda cell: cell.prepared):
             pending = [cell for cell in group if not self.ledger.is_done(cell.id)]
             if pending:
-                self._one_group(lazy, pending)
+                write_cohort_facts(self.ledger.folder, prepared)
+                self._from_features(lazy, pending)
 
-    def _one_group(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
-        """The cells of one backbone on one cohort, from one set of features."""
+    def _trained(self, cell: Cell) -> None:
+        """A cell that trains on images, from a backbone loaded anew."""
+        if not cohort_is_described(self.ledger.folder, cell.prepared):  # features say more, and may have said it
+            write_cohort_facts(self.ledger.folder, cell.prepared)
+        self._one_cell(cell, partial(train_cell, cell, self.ledger, self.settings, self.plan))
+
+    def _from_features(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
+        """The cells of one backbone on one cohort that share one set of features."""
         from radapt.features import extract
 
         prepared = pending[0].prepared
-        write_cohort_facts(self.ledger.folder, prepared)
         try:
             features = extract(
                 prepared.cohort, backbone, recipe=prepared.recipe, cache=self.settings.cache,
@@ -116,7 +146,7 @@ class _Run:
             return
         self._pictures(backbone, pending[0])
         for cell in pending:
-            self._one_cell(cell, features)
+            self._one_cell(cell, partial(judge_cell, cell, features, self.plan), features)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache
@@ -128,25 +158,20 @@ class _Run:
         except Exception as error:  # a picture is worth a line in the log, not the numbers
             self.ledger.log(cell.id, f"no pictures: {error}")
 
-    def _one_cell(self, cell: Cell, features: "Features") -> None:
-        from radapt.features import Pooling
-        from radapt.protocols import evaluate
-
-        study, start = self.plan.study, time.perf_counter()
+    def _one_cell(self, cell: Cell, work: "Callable[[], Result]", features: "Features | None" = None) -> None:
+        start = time.perf_counter()
         try:
-            result = evaluate(
-                features, cell.protocol.name, seed=cell.seed, pooling=Pooling(**study.pooling.model_dump()),
-                resamples=study.resamples, **cell.protocol.options,
-            )  # fmt: skip
+            result = work()
         except Exception as error:  # one cell's fault, of whatever kind, must not stop the others
             self._failed(cell, error)
             return
-        made = {"versions": versions(), **processor(cell.encoder.found.device)}
-        facts = {**cell.facts, "features": features.digest, "chosen": result.chosen, **made}
+        made = {"versions": versions(), **processor(self.plan.device)}
+        facts = {**cell.facts, "features": features.digest if features else None, "chosen": result.chosen, **made}
         predictions = result.predictions.assign(cell=cell.id)
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
-        self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start)
+        cost = asdict(result.cost) if result.cost else {}
+        self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1
 
     def _failed(self, cell: Cell, error: BaseException) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 from radapt.errors import UsageError
 from radapt.strict_yaml import StrictModel, read_yaml
@@ -33,9 +33,11 @@ class Slices(StrictModel):
 class Image(StrictModel):
     """How images reach the encoder. `size` is the side in pixels, or [height, width].
 
-    `recipe` holds changes to the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT.
+    `recipe` holds changes to the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT. `name` tells
+    several ways apart, where a study compares them.
     """
 
+    name: str | None = Field(default=None, min_length=1)
     size: Size = 224
     slices: Slices = Slices()
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -95,6 +97,13 @@ def _unique(entries: list[Any]) -> list[Any]:
     return entries
 
 
+def _named_apart(images: list[Image]) -> list[Image]:
+    if any(image.name is None for image in images):
+        raise ValueError("each of several ways to make images needs a name")
+    _refuse_twice([image.name or "" for image in images])
+    return images
+
+
 def _unique_folders(entries: list[BackboneEntry]) -> list[BackboneEntry]:
     """Backbones name folders of the run folder, so names that differ in signs only are one."""
     _refuse_twice([slug(entry.name) for entry in entries])
@@ -108,26 +117,43 @@ def _refuse_twice(names: list[str]) -> None:
 
 
 class Study(StrictModel):
-    """A grid of cells: cohorts × backbones × protocols × seeds."""
+    """A grid of cells: cohorts × images × backbones × protocols × seeds.
+
+    Protocols that train a network from scratch stand beside the backbones, not under each of them; a study of such
+    protocols alone needs no backbone. `images` instead of `image` compares several ways to make images, each named.
+    """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
     cohorts: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
-    backbones: Annotated[
-        list[Annotated[BackboneEntry, BeforeValidator(_named)]], Field(min_length=1), AfterValidator(_unique_folders)
-    ]
+    backbones: Annotated[list[Annotated[BackboneEntry, BeforeValidator(_named)]], AfterValidator(_unique_folders)] = (
+        Field(default_factory=list)
+    )
     protocols: Annotated[
         list[Annotated[ProtocolEntry, BeforeValidator(_one_key)]],
         Field(min_length=1),
         AfterValidator(_unique),
     ]
     image: Image = Image()
+    images: Annotated[list[Image], AfterValidator(_named_apart)] = Field(default_factory=list)
     pooling: PoolingEntry = PoolingEntry()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
 
+    @model_validator(mode="after")
+    def _image_or_images(self) -> "Study":
+        if self.images and "image" in self.model_fields_set:
+            raise ValueError("'image' and 'images' are both given; 'images' lists several ways to compare")
+        return self
+
+    @property
+    def ways(self) -> tuple[Image, ...]:
+        """The ways to make images that are compared; mostly one."""
+        return tuple(self.images) or (self.image,)
+
     def resolved(self) -> str:
         """The study as YAML with every default spelled out; reading it back gives the same study."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        del plain["image" if self.images else "images"]
         plain["protocols"] = [{entry.name: entry.options} if entry.options else entry.name for entry in self.protocols]
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 

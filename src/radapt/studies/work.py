@@ -1,0 +1,58 @@
+"""What one cell does: fit its protocol and score it, on stored features or on images."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from radapt.studies.cells import Cell
+from radapt.studies.ledger import Ledger
+from radapt.studies.plan import Plan, Settings
+
+if TYPE_CHECKING:
+    from radapt.features import Features
+    from radapt.protocols import Result
+
+
+def judge_cell(cell: Cell, features: "Features", plan: Plan) -> "Result":
+    """Fit and score a protocol that reads features."""
+    from radapt.cohorts.draws import restrict
+    from radapt.features import Pooling
+    from radapt.protocols import evaluate
+
+    draw = cell.job.draw
+    if draw is not None:
+        features = replace(features, cohort=restrict(features.cohort, draw))
+    result = evaluate(
+        features, cell.job.protocol, seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
+        resamples=plan.study.resamples, refit=draw is None,
+    )  # fmt: skip
+    return _with_draw(result, cell)
+
+
+def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
+    """Train and score a protocol that reads images; its model stays in the cell's folder."""
+    from radapt.cohorts.draws import restrict
+    from radapt.features import Pooling
+    from radapt.protocols import Machine, train
+
+    prepared, draw = cell.prepared, cell.job.draw
+    result = train(
+        prepared.cohort if draw is None else restrict(prepared.cohort, draw),
+        cell.job.protocol,
+        cell.encoder.found.lazy if cell.encoder else None,
+        recipe=prepared.recipe,
+        pooling=Pooling(**plan.study.pooling.model_dump()),
+        machine=Machine(plan.device, cell.facts["dtype"], ledger.opened(cell.id), settings.progress),
+        cache=settings.cache,
+        seed=cell.seed,
+        resamples=plan.study.resamples,
+    )
+    return _with_draw(result, cell)
+
+
+def _with_draw(result: "Result", cell: Cell) -> "Result":
+    """The result of one draw of a learning curve says which, and where patients did not suffice."""
+    draw = cell.job.draw
+    if draw is None:
+        return result
+    facts = {"patients": len(draw.patients), "draw_notes": list(draw.notes)}
+    return replace(result, chosen={**result.chosen, **facts})
