@@ -83,6 +83,14 @@ class Protocol(abc.ABC, Generic[P]):
     reads: ClassVar[Reads] = "features"
     uses_backbone: ClassVar[bool] = True
 
+    @property
+    def passes(self) -> float | None:
+        """How often, at most, fitting sends each slice forward through the backbone, a step back counting as two more.
+
+        0 for what reads features, None where it cannot be foreseen.
+        """
+        return 0.0 if self.reads == "features" else None
+
     @abc.abstractmethod
     def fit(self, problem: P, rng: np.random.Generator) -> Fitted:
         """Fit on a problem, whose test labels are already blanked. Equal `rng` states give equal results.
