@@ -3,6 +3,7 @@ cut. It knows tensors and tasks, not cohorts. `Task` says what is trained, `Regi
 
 from radapt.training.augment import Augmentation, Draws, Range
 from radapt.training.groups import Group, count_parameters, parameter_groups
+from radapt.training.loop import train
 from radapt.training.regime import Regime
 from radapt.training.task import Task
 from radapt.training.trained import Trained
@@ -17,4 +18,5 @@ __all__ = [
     "Trained",
     "count_parameters",
     "parameter_groups",
+    "train",
 ]

@@ -11,10 +11,13 @@ class Trained:
     `score` is the best on val and `best_epoch` (from 1) the epoch it was reached in; where the score was undefined
     in every epoch, it is NaN, and the weights are those of the last epoch. `history` has one entry per epoch: epoch,
     step (steps done by its end), loss (mean over its samples), score (NaN where none was asked for), lr (at its last
-    step). `seconds` counts every part of a training that was killed and went on. `peak_memory_mb` is what training added at
-    its most: on a GPU the memory allocated by torch, on a CPU the resident memory of the process, which misses what
-    the process had already asked for before; with several devices, on the first of them. `trained_parameters` of
-    `parameters` numbers were trained. `micro_batch` samples at a time went through the network on each device.
+    step).
+
+    `seconds` counts every part of a training that was killed and went on. `peak_memory_mb` is what training added
+    at its most: on a GPU the memory allocated by torch, on a CPU the resident memory of the process, which misses
+    what the process had already asked for before; with several devices, on the first of them.
+    `trained_parameters` of `parameters` numbers were trained. `micro_batch` samples at a time at most went through
+    the network on each device; where memory ran out, `notes` say so.
     """
 
     score: float

@@ -1,0 +1,27 @@
+"""Lightning Fabric, set up for one device or for several. Import it where it is used: it takes seconds to load."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+class _QuietEnvironment(LightningEnvironment):
+    """Processes on this machine, whatever cluster it belongs to, that do not announce themselves on stderr."""
+
+    def set_global_rank(self, rank: int) -> None:
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        super().set_global_rank(rank)
+
+
+def make_fabric(device: torch.device, devices: int, precision: str) -> Fabric:
+    """Fabric for one device, in this process, or for several, each in a process of its own (not yet started)."""
+    chosen: Any = devices
+    if devices == 1 and device.type == "cuda":
+        chosen = [device.index or 0]
+    several: dict[str, Any] = {"strategy": "ddp_spawn", "plugins": [_QuietEnvironment()]} if devices > 1 else {}
+    return Fabric(accelerator=device.type, devices=chosen, precision=_PRECISION[precision], **several)
