@@ -70,6 +70,8 @@ def test_a_good_mask_has_no_remarks():
     assert codes(mask(), [IMAGE], {1: "tumour"}) == []
     assert codes(mask(), [], ()) == []
     assert codes(with_value(3.0), [IMAGE], (1, 2, 3)) == []
+    assert codes(with_value(1.0000001), [IMAGE], (1,)) == []  # the slope of a header rounds
+    assert codes(with_value(255), [IMAGE], (255,)) == []
     other = Volume(np.zeros((5, 5, 5)), AFFINE)
     assert codes(mask(), [other, IMAGE], ()) == []  # it lies in the grid of one modality
 
@@ -79,7 +81,10 @@ def test_a_good_mask_has_no_remarks():
     [
         (with_value(0.5), (), [("error", "mask_values")]),
         (with_value(-1), (), [("error", "mask_values")]),
-        (with_value(255), (1,), [("error", "mask_labels")]),
+        (with_value(255), (1,), [("warning", "mask_255")]),
+        (with_value(255), {0: "background", 1: "lung"}, [("warning", "mask_255")]),
+        (with_value(255), (1, 2), [("error", "mask_labels")]),
+        (with_value(254), (1,), [("error", "mask_labels")]),
         (with_value(0), (1,), [("warning", "mask_empty")]),
         (Volume(np.ones((10, 12, 14, 3), np.uint8), AFFINE), (), [("error", "mask_values")]),
     ],
@@ -94,6 +99,34 @@ def test_values_and_labels_are_listed():
     many = np.zeros((10, 12, 14), np.float32)
     many[0, 0] = np.arange(14) + 0.5
     assert "and 4 more" in mask_problems(mask(many), [IMAGE])[0].message
+
+
+def test_numbers_that_come_of_compression_are_told_apart():
+    many = np.zeros((10, 12, 14), np.uint8)
+    many[0, 0] = np.arange(14) + 1
+    (problem,) = mask_problems(mask(many), [IMAGE], {1: "lung"})
+    assert problem.message == "the mask holds 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 3 more, mask_labels has 1."
+    assert "lossy compression" in problem.fix
+    assert "instead of 255" in mask_problems(with_value(255), [IMAGE], {1: "lung", 2: "heart"})[0].fix
+
+
+def test_half_a_voxel_is_seen_in_fine_images_too():
+    fine = Volume(np.zeros((10, 10, 1), np.uint8), np.diag([0.14, 0.14, 1.0, 1.0]))
+    shifted = fine.affine.copy()
+    shifted[0, 3] = 0.07
+    said = same_grid(fine, Volume(fine.array, shifted))
+    assert said == "the same voxels 0.07 mm away from the image's, up to 0.5 of a voxel along an axis"
+
+
+def test_grids_at_45_degrees_do_not_depend_on_rounding():
+    angle = np.pi / 4
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    image = Volume(np.zeros((9, 7, 5), np.uint8), affine)
+    for nudge in (-3e-6, 3e-6):
+        rounded = affine.copy()
+        rounded[0, 0] += nudge
+        assert same_grid(image, Volume(image.array, rounded)) is None
 
 
 def test_remarks_on_images():

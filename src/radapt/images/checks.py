@@ -20,7 +20,14 @@ AIR_HU = -500
 SMALLEST_PX = 8
 """A plane with fewer pixels along a side shows no anatomy."""
 
+PICTURED = 255
+"""White, where a picture of a mask has black and white: often the only trace of a label numbered 1."""
+
+WHOLE = 1e-4
+"""A value this near to a whole number is one: the slope of a header rounds 1 to 1.0000001."""
+
 _LISTED = 10
+_COUNTABLE = 1 << 16
 
 
 class Remark(NamedTuple):
@@ -85,21 +92,65 @@ def mask_problems(mask: Volume, images: Sequence[Volume], labels: Collection[int
     if differences and all(differences):
         fix = "Resample the mask to the image with nearest-neighbour interpolation."
         found.append(Remark("error", "mask_grid", f"the mask has {differences[0]}.", fix))
+    return [*found, *mask_value_problems(mask, labels)]
+
+
+def mask_value_problems(mask: Volume, labels: Collection[int] = ()) -> list[Remark]:
+    """Remarks on the values of a mask alone: whole numbers from 0, known labels, not empty.
+
+    A mask of 0 and 255 where one other label is declared is a picture of a mask: 255 is read as that label.
+    """
     if mask.is_colour:
-        fix = "Save one whole number per pixel."
-        return [*found, Remark("error", "mask_values", "the mask is a colour picture.", fix)]
-    values = np.unique(mask.array)
-    if (values != np.rint(values)).any() or values.min() < 0:
-        odd = values[(values != np.rint(values)) | (values < 0)]
+        fix = "Save one whole number per pixel: 0 for background, and for each colour the number of its label."
+        return [Remark("error", "mask_values", "the mask is a colour picture.", fix)]
+    values = distinct(mask.array)
+    odd = values[(np.abs(values - np.rint(values)) > WHOLE) | (values < 0)]
+    if len(odd):
         message = f"the mask holds {_listed(odd)}, expected whole numbers from 0."
-        return [*found, Remark("error", "mask_values", message, "Was it smoothed or resampled? Use the original.")]
-    unknown = [int(value) for value in values if labels and int(value) not in {0, *labels}]
-    if unknown:
-        message = f"the mask holds {_listed(unknown)}, mask_labels has {_listed(sorted(labels))}."
-        found.append(Remark("error", "mask_labels", message, "Add them to mask_labels, or correct the mask."))
+        return [Remark("error", "mask_values", message, "Was it smoothed or resampled? Use the original.")]
     if not values.any():
-        found.append(Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if nothing is there."))
-    return found
+        return [Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if nothing is there.")]
+    if (label := read_as_one(values, labels)) is not None:
+        fix = f"Nothing to do if the mask shows label {label}."
+        return [Remark("warning", "mask_255", f"the mask holds 0 and 255; 255 is read as label {label}.", fix)]
+    unknown = sorted({int(value) for value in np.rint(values)} - {0, *labels}) if labels else []
+    if not unknown:
+        return []
+    message = f"the mask holds {_listed(unknown)}, mask_labels has {_listed(sorted(labels))}."
+    return [Remark("error", "mask_labels", message, _fix_of(unknown))]
+
+
+def _fix_of(unknown: list[int]) -> str:
+    if unknown == [255]:
+        return "Save each label with its own number instead of 255, or add 255 to mask_labels."
+    if len(unknown) > _LISTED:
+        return "So many numbers come of lossy compression, smoothing or a mix-up with the image; use the original mask."
+    return "Add them to mask_labels, or correct the mask."
+
+
+def read_as_one(values: np.ndarray, labels: Collection[int]) -> int | None:
+    """The only label declared, if `values` are 0 and 255 and it is not 255 itself: `PICTURED` then stands for it."""
+    named = set(labels) - {0}
+    if len(named) != 1 or PICTURED in named or not values.any() or not np.isin(values, (0, PICTURED)).all():
+        return None
+    return int(named.pop())
+
+
+def whole_numbers(array: np.ndarray) -> np.ndarray:
+    """Values that are whole numbers from 0, up to rounding, as uint8 if they fit, else int32."""
+    whole = np.rint(array) if array.dtype.kind == "f" else array
+    return whole.astype(np.uint8 if whole.max() <= np.iinfo(np.uint8).max else np.int32)
+
+
+def distinct(array: np.ndarray) -> np.ndarray:
+    """The different values of an array, rising. Integers of a small range are counted, which takes no sorting."""
+    if array.dtype.kind not in "iu" or array.size == 0:
+        return np.unique(array)
+    low, high = int(array.min()), int(array.max())
+    if high - low >= _COUNTABLE:
+        return np.unique(array)
+    counts = np.bincount(array.ravel(order="K").astype(np.int64) - low)
+    return np.flatnonzero(counts) + low
 
 
 def _tolerance_mm(image: Volume) -> float:

@@ -1,15 +1,19 @@
 """The decode-once cache: the planes of an image by a recipe, on disk, memory-mapped, shared by every study."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from radapt.digests import ByteDigests, digest
-from radapt.durable import atomic_path
+from radapt.durable import atomic_path, write_json
 from radapt.images.arrays import mapped
 from radapt.images.readers import read
 from radapt.images.reading import writing_cache
 from radapt.images.recipe import Recipe
+from radapt.images.volume import Volume
 from radapt.locations import Location
 
 
@@ -36,32 +40,65 @@ class SliceCache:
 
         Raises DataError if the image cannot be read, and UsageError if the cache cannot be written.
         """
-        entry = self._entry(self.key(location, recipe, modality))
-        planes = _opened(entry, recipe)
-        if planes is None:
-            self._decode(location, recipe, modality, entry)
-            planes = _opened(entry, recipe)
-        return self._lost(entry) if planes is None else planes
+        return self._planes(location, recipe, lambda: self.read(location, modality))
 
-    def _decode(self, location: Location, recipe: Recipe, modality: str | None, entry: Path) -> None:
-        volume = read(location, modality, array_cache=self.folder / "arrays")
-        planes = recipe.apply(volume)
-        with writing_cache(self.folder), atomic_path(entry) as part, part.open("wb") as file:
-            np.save(file, planes)
+    def read(self, location: Location, modality: str | None = None) -> Volume:
+        """The image at `location`, decoded; arrays of archives are unpacked once, into the cache."""
+        return read(location, modality, array_cache=self.folder / "arrays")
 
-    def _entry(self, key: str) -> Path:
-        return self.folder / "slices" / key[:2] / f"{key}.npy"
+    def keep(self, location: Location, recipe: Recipe, volume: Volume) -> None:
+        """Keep the planes of a `volume` that was just read from `location`, unless they are there."""
+        self._planes(location, recipe, lambda: volume)
+
+    def _planes(self, location: Location, recipe: Recipe, volume: Callable[[], Volume]) -> np.ndarray:
+        key = self.key(location, recipe)
+        return self.array("slices", key, lambda: recipe.apply(volume()), lambda planes: fits_recipe(planes, recipe))
+
+    def bytes_digest(self, location: Location) -> str:
+        """The digest of the bytes at `location`, remembered. Raises DataError if nothing is there."""
+        return self._digests.of(location)
+
+    def array(
+        self, room: str, key: str, make: Callable[[], np.ndarray], fits: Callable[[np.ndarray], bool]
+    ) -> np.ndarray:
+        """What `make` gives, kept in the folder `room` under `key`, memory-mapped and read-only.
+
+        A kept array that does not satisfy `fits`, or cannot be read, is made again.
+        """
+        entry = self.folder / room / key[:2] / f"{key}.npy"
+        if (kept := _opened(entry, fits)) is None:
+            made = make()
+            with writing_cache(self.folder), atomic_path(entry) as part, part.open("wb") as file:
+                np.save(file, made)
+            kept = _opened(entry, fits)
+        return self._lost(entry) if kept is None else kept
+
+    def facts(self, room: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The JSON-like facts `make` gives, kept in the folder `room` under `key`."""
+        entry = self.folder / room / key[:2] / f"{key}.json"
+        try:
+            return dict(json.loads(entry.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            facts = make()
+        with writing_cache(self.folder):
+            write_json(entry, facts)
+        return facts
 
     def _lost(self, entry: Path) -> np.ndarray:
         with writing_cache(self.folder):
             raise OSError(f"{entry.name} was written but cannot be read back")
 
 
-def _opened(entry: Path, recipe: Recipe) -> np.ndarray | None:
-    """The entry, or None if it is absent, cut off, or not what the recipe makes."""
+def _opened(entry: Path, fits: Callable[[np.ndarray], bool]) -> np.ndarray | None:
+    """The entry, or None if it is absent, cut off, or not what was asked for."""
     try:
-        planes = mapped(entry)
+        kept = mapped(entry)
     except (OSError, ValueError, EOFError):
         return None
+    return kept if fits(kept) else None
+
+
+def fits_recipe(planes: np.ndarray, recipe: Recipe) -> bool:
+    """Whether these are planes as the recipe makes them."""
     fits = planes.dtype == np.uint8 and planes.ndim == 4 and planes.shape[1] in (1, 3)
-    return planes if fits and planes.shape[2:] == recipe.size and len(planes) else None
+    return bool(fits and planes.shape[2:] == recipe.size and len(planes))

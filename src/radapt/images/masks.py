@@ -1,0 +1,50 @@
+"""Masks: whole numbers with names, in the grid of an image."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from radapt.errors import DataError
+from radapt.images.checks import Remark, mask_value_problems, read_as_one, same_grid, whole_numbers
+from radapt.images.readers import read
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+
+def read_mask(
+    location: Location, like: Volume, labels: Collection[int] = (), *, array_cache: Path | None = None
+) -> Volume:
+    """Read the mask at `location` with the shape, the affine and the storage order of `like`: int32 or uint8, 0 …
+
+    `labels` are the numbers that have a name; without any, every whole number from 0 is a label. Floats that are whole
+    numbers are taken for them. Where one label is declared and the mask holds 0 and 255 only, as pictures of masks
+    often do, 255 is read as that label. The mask may be stored with other axes than the image.
+
+    Raises DataError, naming the file and a fix, if it cannot be read, is a colour picture, holds fractions, negative
+    or undeclared numbers, or lies in another grid than `like`, be it by half a voxel.
+    """
+    return checked_mask(read(location, array_cache=array_cache), like, labels, location)
+
+
+def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: Location) -> Volume:
+    """What `read_mask` gives of a `mask` that was read from `location` already."""
+    if difference := same_grid(like, mask):
+        fix = "Resample it to the image with nearest-neighbour interpolation."
+        raise DataError(f"Mask {location} does not lie in the grid of its image: it has {difference}. {fix}")
+    return Volume(named_values(mask, labels, location).stored_like(like).array, like.affine)
+
+
+def named_values(mask: Volume, labels: Collection[int], location: Location) -> Volume:
+    """The mask as whole numbers, all of `labels`. Raises DataError as `read_mask` does; its grid is not looked at."""
+    for remark in mask_value_problems(mask, labels):
+        if remark.severity == "error":
+            raise DataError(_said(remark, location))
+    whole = whole_numbers(mask.array)
+    if (label := read_as_one(whole, labels)) is not None:
+        whole = np.where(whole == 0, whole.dtype.type(0), whole.dtype.type(label))
+    return Volume(whole, mask.affine)
+
+
+def _said(remark: Remark, location: Location) -> str:
+    return f"Mask {location} cannot be used: {remark.message} {remark.fix}"

@@ -1,0 +1,78 @@
+"""Label maps to files: NIfTI in the patient's grid, PNG for pictures."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from radapt.durable import atomic_path
+from radapt.errors import DataError, UsageError
+from radapt.images.volume import IMAGE_AFFINE, Volume
+
+ENDINGS = (".nii.gz", ".nii", ".png")
+
+GZIP_LEVEL = 4
+"""Label maps shrink a hundredfold at any level; higher ones take three times as long for a tenth."""
+
+_SCANNER = 1  # NIfTI's code of coordinates in the scanner
+
+
+def write_labels(path: Path, volume: Volume) -> None:
+    """Write a label map, integers from 0, as NIfTI (`.nii.gz`, `.nii`) or as grey PNG of 8 or 16 bits (`.png`).
+
+    Read back, the voxels, their order and the affine are equal; NIfTI keeps affines in float32. A PNG holds one axial
+    plane and no geometry. The same label map gives the same bytes. Written beside its place and renamed.
+
+    Raises UsageError for another ending or a folder that cannot be written, DataError for values that are not
+    labels and for a PNG of more than one plane.
+    """
+    if not path.name.endswith(ENDINGS):
+        raise UsageError(f"Label maps are written as {', '.join(ENDINGS)}; got {path.name}.")
+    content = volume.array
+    if volume.is_colour or content.dtype.kind not in "iub" or content.min() < 0:
+        raise DataError(f"{path.name} was to be a label map, but its values are not whole numbers from 0.")
+    whole = Volume(content.astype(_smallest(int(content.max()))), volume.affine)
+    try:
+        with atomic_path(path) as part:
+            _write_png(part, whole) if path.suffix == ".png" else _write_nifti(part, whole, path.suffix == ".gz")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def ending_for(image: Path, grid: Volume) -> str:
+    """`.png` for the label map of a picture, `.nii.gz` for that of anything with a place in the patient, or depth.
+
+    `image` is the file, or series folder, that the image of this `grid` was read from.
+    """
+    bare = np.array_equal(grid.affine, IMAGE_AFFINE) and grid.array.shape[2] == 1
+    return ".png" if bare and not image.name.lower().endswith((".nii", ".nii.gz")) else ".nii.gz"
+
+
+def _smallest(highest: int) -> type[np.generic]:
+    return np.uint8 if highest < 1 << 8 else np.uint16 if highest < 1 << 16 else np.int32
+
+
+def _write_nifti(part: Path, labels: Volume, zipped: bool) -> None:
+    import nibabel
+
+    image = nibabel.Nifti1Image(labels.array, labels.affine)
+    image.set_sform(labels.affine, _SCANNER)
+    if not _is_sheared(labels):  # a qform knows no shear
+        image.set_qform(labels.affine, _SCANNER)
+    image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    part.write_bytes(gzip.compress(content, GZIP_LEVEL, mtime=0) if zipped else content)
+
+
+def _is_sheared(labels: Volume) -> bool:
+    directions = labels.affine[:3, :3] / np.asarray(labels.spacing_mm)
+    return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5)
+
+
+def _write_png(part: Path, labels: Volume) -> None:
+    from PIL import Image
+
+    planes = labels.planes("axial")
+    if len(planes) != 1 or planes.dtype == np.int32:
+        raise DataError(f"A PNG holds one plane of labels up to 65535; got {len(planes)} planes of {planes.dtype}.")
+    Image.fromarray(np.ascontiguousarray(planes[0])).save(part, format="PNG", optimize=False)
