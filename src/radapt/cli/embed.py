@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class Axis(StrEnum):
-    """The direction volumes are cut in."""
+    """The direction volumes are cut in; triplanar: all three."""
 
     axial = "axial"
     coronal = "coronal"
     sagittal = "sagittal"
+    triplanar = "triplanar"
 
 
 class NumberFormat(StrEnum):
@@ -36,9 +37,10 @@ def embed(
     weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
     size: int = typer.Option(224, min=1, help="Side of the images the encoder sees, in pixels."),
-    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in."),
-    every: int = typer.Option(1, min=1, help="Use every k-th slice."),
-    count: int = typer.Option(None, min=1, help="Use at most this many slices of an image, evenly spaced."),
+    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in; triplanar: all three."),
+    every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
+    count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
+    neighbours: int = typer.Option(0, min=0, help="Slices this many before and after as channels (2.5D); 0: none."),
     layers: int = typer.Option(4, min=1, help="Keep the tokens of this many last layers."),
     dtype: NumberFormat = typer.Option(NumberFormat.auto, help="What the encoder computes in; auto: the faster."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
@@ -60,7 +62,7 @@ def embed(
 
     table, folder = load_cohort(cohort), cache_folder(cache)
     found = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
-    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
+    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count, neighbours=neighbours)
     tally = _Tally()
     features = extract(
         table, found.lazy, recipe=recipe, layers=range(-layers, 0), batch=batch, cache=folder, progress=tally.progress

@@ -51,6 +51,7 @@ def extract(
     axis: str = "axial",
     every: int = 1,
     count: int | None = None,
+    neighbours: int = 0,
     layers: Sequence[int] = LAYERS,
     batch: int | None = None,
     cache: Path | str | None = None,
@@ -61,8 +62,8 @@ def extract(
     What is in the cache is not computed again, across cohorts and studies: rows are kept under the digest of
     the image's bytes, the recipe, the weights, the layers and the number format. Killed anywhere, the next call
     goes on at the image and ends with the same bits; neither the order of the cases nor what was stored before
-    changes a number. `recipe` overrides `size`, `axis`, `every` and `count`, which otherwise adapt the default
-    recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default. Memory does not
+    changes a number. `recipe` overrides `size`, `axis`, `every`, `count` and `neighbours`, which otherwise adapt the
+    default recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default. Memory does not
     grow with the number of cases.
 
     Images that cannot be read, or whose features are not finite, do not stop the others: when everything else
@@ -77,7 +78,9 @@ def extract(
     _check_kinds(cohort, backbone)
     if batch is not None and batch < 1:
         raise UsageError(f"The batch was given as {batch}; expected at least 1.")
-    recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
+    recipe = recipe or Recipe.for_kind(
+        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
+    )
     if isinstance(backbone, LazyBackbone) and not backbone.settled:
         backbone = backbone.load()
     root, show = cache_folder(cache), progress or silent

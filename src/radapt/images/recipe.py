@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from radapt.digests import digest
-from radapt.errors import UsageError, suggest
+from radapt.errors import DataError, UsageError, suggest
 from radapt.images.framing import Framing
 from radapt.images.intensity import (
     CT_WINDOWS_HU,
@@ -18,7 +18,7 @@ from radapt.images.intensity import (
     range_limits,
 )
 from radapt.images.placement import Placement, Stack
-from radapt.images.volume import Volume, check_axis
+from radapt.images.volume import AXES, Volume, check_axis
 
 VERSION = 1
 """Raise it when the same bytes and options give other planes, be it by a recipe or by a reader."""
@@ -31,6 +31,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What each kind of image lets one choose, and the choice otherwise made."""
 
+TRIPLANAR = "triplanar"
+"""The axis that stands for all three, axial, coronal and sagittal planes in this order."""
+
 LARGEST_PX = 4096
 BATCH_BYTES = 32 << 20
 """Planes are scaled and resized in batches of about this size, so that memory does not grow with the volume."""
@@ -38,11 +41,14 @@ BATCH_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a volume becomes planes: uint8 (n, C, H, W) with C = 1, or 3 for colour and for three CT windows.
+    """How a volume becomes planes: uint8 (n, C, H, W) with C = 1, or 3 for colour, three CT windows and `neighbours`.
 
     `size` is (H, W) in pixels. Planes keep their proportions in mm and are centred on black. `axis` chooses the planes
-    of a stack; an image with one plane gives that plane. `every` keeps each k-th plane, `count` at most so many,
-    evenly spaced. Limits of grey are measured over the whole volume, so they do not depend on the planes kept.
+    of a stack, `triplanar` those of all three axes; an image with one plane gives that plane. `every` keeps each k-th
+    plane of an axis, `count` at most so many, evenly spaced. With `neighbours` k ≥ 1 (2.5D) the channels of a plane are
+    the one k planes before it, itself, and the one k planes after it, of all the planes there are, kept or not; the
+    first and the last stand in for planes beyond. Limits of grey are measured over the whole volume, so they do not
+    depend on the planes kept.
 
     xray: black and white at two `percentiles`, or with `display_window=True` the file's own window if it has one.
     ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images are taken as
@@ -59,6 +65,7 @@ class Recipe:
     percentiles: tuple[float, float] | None = None
     windows: tuple[tuple[float, float], ...] = ()
     display_window: bool = False
+    neighbours: int = 0
 
     @classmethod
     def for_kind(
@@ -68,18 +75,20 @@ class Recipe:
         axis: str = "axial",
         every: int = 1,
         count: int | None = None,
+        neighbours: int = 0,
         **overrides: Any,
     ) -> "Recipe":
         """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with some choices made otherwise.
 
-        Raises UsageError for an unknown kind or option, an option of another kind, and values out of range.
+        Raises UsageError for an unknown kind or option, an option of another kind, values out of range, and neighbours
+        beside three CT windows, which need the same channels.
         """
         if kind not in DEFAULTS:
             raise UsageError(f"There is no recipe for {kind!r}. {suggest(str(kind), DEFAULTS)}")
         options = dict(DEFAULTS[kind])
         for name, value in overrides.items():
             if name not in options:
-                known = [*options, "size", "axis", "every", "count"]
+                known = [*options, "size", "axis", "every", "count", "neighbours"]
                 raise UsageError(f"The recipe for {kind} has no option {name!r}. {suggest(name, known)}")
             options[name] = value
         if "windows" in options:
@@ -91,12 +100,16 @@ class Recipe:
         _whole("every", every)
         if count is not None:
             _whole("count", count)
-        return cls(kind, _size(size), check_axis(axis), every, count, **options)
+        _neighbours(neighbours, options.get("windows", ()))
+        return cls(kind, _size(size), _axis(axis), every, count, neighbours=neighbours, **options)
 
     @property
     def digest(self) -> str:
         """32 hex digits that change whenever the planes of some image may."""
-        return digest({"version": VERSION, **asdict(self)})
+        facts = {"version": VERSION, **asdict(self)}
+        if not self.neighbours:
+            del facts["neighbours"]  # what was cached before there was this option stays valid
+        return digest(facts)
 
     def describe(self) -> str:
         """The recipe in one line, for reports and `config.json`."""
@@ -105,21 +118,49 @@ class Recipe:
             planes += f", every {self.every}th"
         if self.count is not None:
             planes += f", at most {self.count}"
+        if self.axis == TRIPLANAR and (self.every > 1 or self.count is not None):
+            planes += " of each axis"
+        if self.neighbours:
+            planes += f", with the planes {self.neighbours} before and after as channels"
         return f"{self.kind}: {planes}, {self.size[0]} × {self.size[1]} px, {self._greys()}"
 
     def apply(self, volume: Volume) -> np.ndarray:
         """The planes of `volume`, uint8 (n, C, H, W), n ≥ 1. Deterministic."""
-        stack = self._stack(volume, volume.flat_axis or self.axis)
-        planes, framing = volume.planes(stack.axis), stack.framing
-        kept = planes[stack.kept] if self.every > 1 or self.count else planes
-        channels = self._channels(planes, volume)
-        step = max(1, BATCH_BYTES // (4 * planes[0].size * len(channels)))
-        batches = [kept[start : start + step] for start in range(0, len(kept), step)]
-        return np.concatenate([framing.apply(_levels(batch, channels, volume)) for batch in batches])
+        if self.neighbours and volume.is_colour:
+            raise DataError(
+                "The image is in colour, which leaves no channel for neighbouring planes; leave out neighbours, or "
+                "save the image in grey."
+            )
+        stacks = self._stacks(volume)
+        channels = self._channels(volume.planes(stacks[0].axis), volume)
+        parts = [self._planes(volume, stack, channels) for stack in stacks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def place(self, volume: Volume) -> Placement:
         """Where the planes that `apply` makes of `volume` lie in it. Looks at shape and affine only."""
-        return Placement(volume.grid, (self._stack(volume, volume.flat_axis or self.axis),))
+        return Placement(volume.grid, self._stacks(volume))
+
+    def _planes(self, volume: Volume, stack: Stack, channels: tuple[Limits | None, ...]) -> np.ndarray:
+        """The kept planes of one axis, (n, C, H, W)."""
+        if not self.neighbours:
+            return self._framed(volume, stack, stack.kept, channels)
+        around = stack.kept[:, None] + self.neighbours * np.arange(-1, 2)  # (n, 3)
+        needed, place = np.unique(np.clip(around, 0, stack.total - 1), return_inverse=True)
+        return self._framed(volume, stack, needed, channels)[:, 0][place.reshape(around.shape)]
+
+    def _framed(
+        self, volume: Volume, stack: Stack, kept: np.ndarray, channels: tuple[Limits | None, ...]
+    ) -> np.ndarray:
+        planes = volume.planes(stack.axis)
+        if len(kept) < len(planes):
+            planes = planes[kept]
+        step = max(1, BATCH_BYTES // (4 * planes[0].size * len(channels)))
+        batches = [planes[start : start + step] for start in range(0, len(planes), step)]
+        return np.concatenate([stack.framing.apply(_levels(batch, channels, volume)) for batch in batches])
+
+    def _stacks(self, volume: Volume) -> tuple[Stack, ...]:
+        axes = ("axial", "coronal", "sagittal") if self.axis == TRIPLANAR else (self.axis,)
+        return tuple(self._stack(volume, axis) for axis in ((volume.flat_axis,) if volume.flat_axis else axes))
 
     def _stack(self, volume: Volume, axis: str) -> Stack:
         total, *shape = volume.planes(axis).shape[:3]
@@ -178,6 +219,23 @@ def _size(given: Any) -> tuple[int, int]:
     if len(sizes) != 2 or any(type(side) is not int or not 1 <= side <= LARGEST_PX for side in sizes):
         raise UsageError(f"size must be pixels or [height, width] from 1 to {LARGEST_PX}, not {given!r}.")
     return sizes[0], sizes[1]
+
+
+def _axis(given: Any) -> str:
+    known = [*AXES, TRIPLANAR]
+    if given not in known:
+        raise UsageError(f"There is no plane called {given!r}. {suggest(str(given), known)}")
+    return str(given)
+
+
+def _neighbours(given: Any, windows: Sequence[Any]) -> None:
+    if type(given) is not int or given < 0:
+        raise UsageError(f"neighbours must be a whole number of planes, 0 for none, not {given!r}.")
+    if given and len(windows) > 1:
+        raise UsageError(
+            "neighbours cannot stand beside three CT windows, as both fill the three channels; choose one window, such "
+            "as windows: [soft-tissue], or leave out neighbours."
+        )
 
 
 def _whole(name: str, given: Any) -> None:

@@ -34,6 +34,7 @@ def train(
     axis: str = "axial",
     every: int = 1,
     count: int | None = None,
+    neighbours: int = 0,
     pooling: Pooling | None = None,
     machine: Machine | None = None,
     cache: Path | str | None = None,
@@ -44,9 +45,9 @@ def train(
     """Train `protocol` on train, choose on val, and test once.
 
     `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
-    Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every` and `count`.
-    `options` are the protocol's own, and `seed` decides every draw. With `fewshot` every draw is trained, in a folder
-    of its own (see `evaluate`).
+    Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count` and
+    `neighbours`. `options` are the protocol's own, and `seed` decides every draw. With `fewshot` every draw is trained,
+    in a folder of its own (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to judge on.
@@ -55,7 +56,9 @@ def train(
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     _check_fits(ready, backbone)
-    recipe = recipe or Recipe.for_kind(cohort.kind, size=size, axis=axis, every=every, count=count)
+    recipe = recipe or Recipe.for_kind(
+        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
+    )
     lazy = _copied(backbone) if isinstance(backbone, Backbone) else backbone
     if isinstance(ready, FewShot):
 

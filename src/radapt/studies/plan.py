@@ -146,8 +146,12 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
 def _recipe(cohort: Cohort, image: Image) -> "Recipe":
     from radapt.images import Recipe
 
-    slices = image.slices
-    return Recipe.for_kind(cohort.kind, image.size, slices.axis, slices.every, slices.count, **image.recipe)
+    slices = image.slices.model_dump()
+    for name in image.recipe:
+        if name == "size" or name in slices:
+            place = "image" if name == "size" else "image: slices"
+            raise UsageError(f"{name!r} stands under 'image: recipe' of the study; it belongs under '{place}'.")
+    return Recipe.for_kind(cohort.kind, image.size, **slices, **image.recipe)
 
 
 def _refuse_equal_names(prepared: list[Prepared]) -> None:

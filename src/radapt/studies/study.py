@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from radapt.errors import UsageError
 from radapt.strict_yaml import StrictModel, read_yaml
@@ -23,11 +23,16 @@ Size = Annotated[int | tuple[int, int], BeforeValidator(_size)]
 
 
 class Slices(StrictModel):
-    """Which planes of a volume are used: every k-th along an axis, and at most `count`, evenly spaced."""
+    """Which planes of a volume are used: every k-th along an axis, and at most `count`, evenly spaced.
 
-    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    `triplanar` takes planes of all three axes, `every` and `count` of each. With `neighbours` of 1 or more, the planes
+    so many before and after a grey plane stand beside it as channels (2.5D).
+    """
+
+    axis: Literal["axial", "coronal", "sagittal", "triplanar"] = "axial"
     every: PositiveInt = 1
     count: PositiveInt | None = None
+    neighbours: NonNegativeInt = 0
 
 
 class Image(StrictModel):
