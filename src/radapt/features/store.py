@@ -3,7 +3,7 @@
 A store is a folder of shards. Each process that writes has shards of its own, so nobody waits for a lock:
 
     config.json                 what decides the numbers, in words, and the width D of a row
-    <shard>.f32                 rows of D little-endian float32, one after the other
+    <shard>.f32                 rows of D little-endian float32, one after the other (.f16: of float16)
     <shard>.jsonl               a line per image, written and synced after its rows: key, start, rows, CRC
     <shard>.ok                  size and time of the .f32 file when its CRCs were last found right
 
@@ -26,7 +26,7 @@ import numpy as np
 from radapt.durable import write_text
 from radapt.errors import DataError
 
-_ROW = np.dtype("<f4")
+FLOAT32, FLOAT16 = np.dtype("<f4"), np.dtype("<f2")
 _FLUSH_EVERY_S = 2.0  # what a kill can cost
 _FLUSH_EVERY_BYTES = 64 << 20
 
@@ -40,18 +40,18 @@ class Entry(NamedTuple):
 
 
 class FeatureStore:
-    """Rows of `width` float32 by key, in `folder`. Opening reads the index lines, not the rows.
+    """Rows of `width` numbers by key, in `folder`. Opening reads the index lines, not the rows.
 
     Rows of a shard whose CRCs have not been checked since it last changed are read once on opening.
     """
 
-    def __init__(self, folder: Path, width: int) -> None:
-        self.folder, self.width = folder, width
+    def __init__(self, folder: Path, width: int, number: np.dtype = FLOAT32) -> None:
+        self.folder, self.width, self.number = folder, width, number
         self._entries: dict[str, Entry] = {}
         self._shards: list[Path] = []
         self._maps: dict[int, np.ndarray] = {}
         for index in sorted(folder.glob("*.jsonl")):
-            self._open_shard(index.with_suffix(".f32"))
+            self._open_shard(index.with_suffix(_suffix(number)))
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -64,28 +64,32 @@ class FeatureStore:
 
     def view(self, entry: Entry) -> np.ndarray:
         """Rows (n, D) as a read-only view of the mapped file; nothing is read until it is looked at."""
-        if entry.shard not in self._maps:
-            self._maps[entry.shard] = _map(self._shards[entry.shard], self.width)
-        return self._maps[entry.shard][entry.start : entry.start + entry.rows]
+        return self.shard(entry.shard)[entry.start : entry.start + entry.rows]
+
+    def shard(self, number: int) -> np.ndarray:
+        """All rows of the shard of that number, as a read-only view of the mapped file."""
+        if number not in self._maps:
+            self._maps[number] = _map(self._shards[number], self.width, self.number)
+        return self._maps[number]
 
     def read(self, entry: Entry) -> np.ndarray:
         """Rows (n, D) as a copy: for passes over everything, which would otherwise map the whole store."""
-        offset = entry.start * self.width * _ROW.itemsize
-        rows = np.fromfile(self._shards[entry.shard], _ROW, entry.rows * self.width, offset=offset)
+        offset = entry.start * self.width * self.number.itemsize
+        rows = np.fromfile(self._shards[entry.shard], self.number, entry.rows * self.width, offset=offset)
         return rows.reshape(entry.rows, self.width)
 
     def writer(self) -> "ShardWriter":
         """A new shard to append to; open the store again to see what it wrote."""
-        return ShardWriter(self.folder, self.width)
+        return ShardWriter(self.folder, self.width, self.number)
 
     def _open_shard(self, path: Path) -> None:
         if not path.exists():
             return
         lines = list(_index_lines(path.with_suffix(".jsonl")))
-        stamp, rows = _stamp(path), path.stat().st_size // (self.width * _ROW.itemsize)
+        stamp, rows = _stamp(path), path.stat().st_size // (self.width * self.number.itemsize)
         lines = [line for line in lines if line.start + line.rows <= rows]
         if not _is_stamped(path, stamp):
-            mapped = _map(path, self.width)
+            mapped = _map(path, self.width, self.number)
             sound = [line for line in lines if zlib.crc32(mapped[line.start : line.start + line.rows].data) == line.crc]
             if len(sound) == len(lines):
                 _write_stamp(path, stamp)
@@ -102,9 +106,9 @@ class ShardWriter:
     lines, synced. Files appear with the first flush. After a flush that failed the writer is of no more use.
     """
 
-    def __init__(self, folder: Path, width: int) -> None:
-        self._path = folder / f"{os.getpid():x}-{os.urandom(6).hex()}.f32"
-        self._width, self._rows = width, 0
+    def __init__(self, folder: Path, width: int, number: np.dtype = FLOAT32) -> None:
+        self._path = folder / f"{os.getpid():x}-{os.urandom(6).hex()}{_suffix(number)}"
+        self._width, self._number, self._rows = width, number, 0
         self._data: list[bytes] = []
         self._lines: list[str] = []
         self._bytes, self._last = 0, time.monotonic()
@@ -119,7 +123,7 @@ class ShardWriter:
         """Take the rows (n, D) of one image; n ≥ 1."""
         if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows):
             raise ValueError(f"Expected at least one row of {self._width} numbers for {key}, got {rows.shape}.")
-        data = np.ascontiguousarray(rows, _ROW).tobytes()
+        data = np.ascontiguousarray(rows, self._number).tobytes()
         line = {"key": key, "start": self._rows, "rows": len(rows), "crc": zlib.crc32(data)}
         self._data.append(data)
         self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
@@ -167,9 +171,13 @@ def _index_lines(path: Path) -> Iterator[_Line]:
         yield line
 
 
-def _map(path: Path, width: int) -> np.ndarray:
-    rows = path.stat().st_size // (width * _ROW.itemsize)
-    return np.memmap(path, _ROW, "r", shape=(rows, width)) if rows else np.empty((0, width), _ROW)
+def _suffix(number: np.dtype) -> str:
+    return f".f{8 * number.itemsize}"
+
+
+def _map(path: Path, width: int, number: np.dtype) -> np.ndarray:
+    rows = path.stat().st_size // (width * number.itemsize)
+    return np.memmap(path, number, "r", shape=(rows, width)) if rows else np.empty((0, width), number)
 
 
 def _append(path: Path, data: bytes) -> None:

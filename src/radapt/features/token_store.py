@@ -1,0 +1,214 @@
+"""Patch tokens of a frozen encoder on disk, so that what is trained on them never waits for the encoder again.
+
+A row holds the tokens of one slice of one modality, all layers behind each other, in float16: half the bytes of
+float32, and each number off by at most 2⁻¹¹ of itself (0.05 %; numbers below 6e-5 by 3e-8). Rows are kept in a
+`FeatureStore`: resumable, safe to kill at any moment and to share between processes.
+"""
+
+import math
+import mmap
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radapt.digests import digest
+from radapt.durable import write_json
+from radapt.errors import DataError
+from radapt.features.batches import Image, pack, prefetch
+from radapt.features.encode import default_batch, encode
+from radapt.features.store import FLOAT16, FeatureStore, ShardWriter
+from radapt.progress import Advance
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+Precision = Literal["float32", "bfloat16"]
+
+_FORMAT = 1  # raised when the way from slices to rows changes, so that old rows are not taken for new ones
+_RELEASE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """How the tokens of one slice lie in a row: those of each of `layers` (shallow to deep), of `shapes` (h, w, D)."""
+
+    layers: tuple[int, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, backbone: "Backbone", layers: Sequence[int], size: tuple[int, int]) -> "TokenLayout":
+        """That of `backbone` for slices of `size` (H, W) pixels. Runs it once, on a black slice."""
+        with torch.inference_mode():
+            tokens = backbone.tokens(torch.zeros(1, 1, *size, dtype=torch.uint8), layers=layers)
+        shapes = tuple(tuple(layer.patches.shape[1:]) for layer in tokens.layers)
+        return cls(tuple(layers), shapes)  # type: ignore[arg-type]
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """D of each layer."""
+        return tuple(shape[2] for shape in self.shapes)
+
+    def bytes(self, slices: int) -> int:
+        """What so many slices take on disk; the index adds about a hundred bytes a slice."""
+        return slices * self.width * FLOAT16.itemsize
+
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """(..., width) -> one view (..., h, w, D) per layer."""
+        sizes = [math.prod(shape) for shape in self.shapes]
+        parts = rows.split(sizes, dim=-1)
+        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+
+@dataclass(frozen=True)
+class TokenSource:
+    """What decides a row besides the pixels of its slice: the weights, the number format they run in, the layers."""
+
+    backbone: str
+    identity: str
+    layout: TokenLayout
+    precision: Precision = "float32"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the digest is made of. The recipe is not: it acts through the pixels, which name the rows."""
+        return {
+            "format": _FORMAT,
+            "encoder": self.identity,
+            "layers": list(self.layout.layers),
+            "shapes": [list(shape) for shape in self.layout.shapes],
+            "precision": self.precision,
+            "numbers": "float16",
+        }
+
+    def folder(self, cache: Path) -> Path:
+        return cache / "tokens" / digest(self.facts)
+
+
+def slice_keys(planes: np.ndarray) -> list[str]:
+    """The key of each slice of `planes` uint8 (n, C, H, W): 32 hex digits of its pixels and their shape."""
+    head = str(planes.shape[1:]).encode()
+    return [blake2b(head + np.ascontiguousarray(one).tobytes(), digest_size=16).hexdigest() for one in planes]
+
+
+class TokenStore:
+    """Tokens by the key of a slice (`slice_keys`), under `cache`. Opening it reads the index only."""
+
+    def __init__(self, cache: Path, source: TokenSource) -> None:
+        self.source, self.folder = source, source.folder(cache)
+        self._open()
+
+    def _open(self) -> None:
+        self._rows = FeatureStore(self.folder, self.source.layout.width, FLOAT16)
+        self._read = 0
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def places(self, keys: Sequence[str]) -> np.ndarray:
+        """int64 (n, 2): shard and row of each key, for `gather`; DataError if one is not there."""
+        lost = next((key for key in keys if key not in self._rows), None)
+        if lost is not None:
+            raise DataError(f"The token store {self.folder} was removed or changed while it was in use.")
+        entries = [self._rows.entry(key) for key in keys]
+        return np.asarray([(entry.shard, entry.start) for entry in entries], np.int64).reshape(len(keys), 2)
+
+    def gather(self, places: np.ndarray) -> np.ndarray:
+        """float16 (n, width): the rows at `places` (n, 2), read from the mapped files; zeros where the shard is -1."""
+        out = np.zeros((len(places), self.source.layout.width), FLOAT16)
+        for shard in np.unique(places[:, 0]):
+            if shard >= 0:
+                here = places[:, 0] == shard
+                out[here] = self._rows.shard(int(shard))[places[here, 1]]
+        self._read += out.nbytes
+        if self._read > _RELEASE_BYTES:
+            self._release(np.unique(places[:, 0]))
+        return out
+
+    def _release(self, shards: np.ndarray) -> None:
+        """Pages that were read count as this process's memory until it is said that they need not stay."""
+        self._read = 0
+        for shard in shards[shards >= 0]:
+            behind = getattr(self._rows.shard(int(shard)), "_mmap", None)
+            if isinstance(behind, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                behind.madvise(mmap.MADV_DONTNEED)
+
+    def fill(
+        self,
+        backbone: "Backbone",
+        images: Iterable[tuple[Image, np.ndarray, Sequence[str]]],
+        advance: Advance,
+        batch: int | None = None,
+    ) -> int:
+        """Encode what is not there yet; how many slices that was.
+
+        `images` are planes uint8 (n, C, H, W) with their n keys; `advance` is told of every slice done. Killed
+        anywhere, the next call goes on where this one was. Rows do not depend on what else is in a batch.
+
+        Raises DataError, after all else is stored, naming the case and modality whose tokens are not finite in float16.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        words = {"backbone": self.source.backbone, "radapt": __version__}
+        write_json(self.folder / "config.json", {**words, **self.source.facts})
+        waiting: deque[tuple[Image, str]] = deque()
+        size = batch or default_batch(torch.device(backbone.device))
+        done, failed = 0, dict[str, None]()
+        with self._rows.writer() as writer, closing(prefetch(pack(self._missing(images, waiting), size))) as batches:
+            for made, rows in encode(backbone, batches, self.source.layout.layers, self._encoded):
+                count = sum(span.stop - span.start for span in made.spans)
+                failed |= dict.fromkeys(_store(writer, [waiting.popleft() for _ in range(count)], rows))
+                done += count
+                advance(count)
+        self._open()
+        if failed:
+            raise DataError(
+                f"{backbone.name} gave tokens that float16 cannot hold, for {', '.join(list(failed)[:5])} "
+                f"({len(failed)} images in all). Train without stored tokens: token_budget_gb 0."
+            )
+        return done
+
+    def _missing(
+        self, images: Iterable[tuple[Image, np.ndarray, Sequence[str]]], waiting: "deque[tuple[Image, str]]"
+    ) -> Iterator[tuple[Image, np.ndarray]]:
+        """The slices to be encoded, each once; their keys are put in line in `waiting`."""
+        seen: set[str] = set()
+        for image, planes, keys in images:
+            first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._rows and key not in seen}
+            todo = sorted(first.values())
+            if todo:
+                seen.update(first)
+                waiting.extend((image, keys[i]) for i in todo)
+                yield image, planes[todo]
+
+    def _encoded(self, backbone: "Backbone", pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
+        """float16 (B, width) of uint8 (B, C, H, W)."""
+        half = self.source.precision == "bfloat16"
+        with torch.autocast(pixels.device.type, torch.bfloat16) if half else nullcontext():
+            tokens = backbone.tokens(pixels, layers=layers)
+        return torch.cat([layer.patches.flatten(1).half() for layer in tokens.layers], dim=1)
+
+
+def _store(writer: ShardWriter, waiting: list[tuple[Image, str]], rows: np.ndarray) -> Iterator[str]:
+    """Store the rows that are finite; names of images with one that is not."""
+    finite = np.isfinite(rows).all(axis=1)
+    for (image, key), row, fine in zip(waiting, rows, finite, strict=False):
+        if fine:
+            writer.add(key, row[None])
+        else:
+            yield f"case {image.case} ({image.modality})"
