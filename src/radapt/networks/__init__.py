@@ -4,11 +4,14 @@ an encoder, aggregators of slices, decoders, and networks trained from scratch."
 from radapt.networks.adapters import METHODS, adapt
 from radapt.networks.adapters_blocks import blocks, layer_of
 from radapt.networks.adapters_state import fingerprint, load_trained_state, train_mode, trained_state
+from radapt.networks.aggregators import AGGREGATORS, Aggregator, make_aggregator
 from radapt.networks.plan import Budget, Channel, Fingerprint, UNetPlan, plan_unet
 from radapt.networks.unet import UNet, build_unet
 
 __all__ = [
+    "AGGREGATORS",
     "METHODS",
+    "Aggregator",
     "Budget",
     "Channel",
     "Fingerprint",
@@ -20,6 +23,7 @@ __all__ = [
     "fingerprint",
     "layer_of",
     "load_trained_state",
+    "make_aggregator",
     "plan_unet",
     "train_mode",
     "trained_state",
