@@ -7,12 +7,17 @@ from pydantic import ValidationError
 
 from radapt.errors import UsageError, suggest
 from radapt.protocols.fewshot import FewShot
+from radapt.protocols.finetune import Bitfit, Dora, Finetune, Ia3, Lora, Norm, Partial
 from radapt.protocols.knn import Knn
 from radapt.protocols.linear import Linear
 from radapt.protocols.logistic import Logistic
 from radapt.protocols.protocol import Protocol
+from radapt.protocols.scratch import Scratch
 
-PROTOCOLS: dict[str, type[Protocol]] = {kind.name: kind for kind in (Knn, FewShot, Linear, Logistic)}
+PROTOCOLS: dict[str, type[Protocol]] = {
+    kind.name: kind
+    for kind in (Knn, FewShot, Linear, Logistic, Finetune, Partial, Bitfit, Norm, Lora, Dora, Ia3, Scratch)
+}
 
 
 def make(name: str, /, **options: Any) -> Protocol:

@@ -1,0 +1,230 @@
+"""What all protocols that train a network on cases share: options, the way through, and what they end with."""
+
+import abc
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from radapt.digests import digest
+from radapt.errors import DataError
+from radapt.features.features import SliceReduction
+from radapt.features.pooling import ModalityUse
+from radapt.images import Recipe
+from radapt.protocols.bags import CaseImages, ready
+from radapt.protocols.finetune_candidates import Kept, Training, Winner, train_candidates
+from radapt.protocols.finetune_task import Labelled, Trainee
+from radapt.protocols.images import ImageProblem
+from radapt.protocols.protocol import Cost, Fitted, Protocol, Reads
+from radapt.protocols.selection import CRITERION
+from radapt.protocols.targets import ClassWeight, Targets
+from radapt.training import Regime
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+    from radapt.protocols.finetune_saved import Classifier
+
+STEP_BACK = 2.0
+"""A step back costs about two forward passes (Kaplan et al. 2020, section 2.1)."""
+
+Augment = Literal["default", "none"]
+Optimiser = Literal["adamw", "sgd"]
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Rate = Annotated[float, Field(gt=0, le=10)]
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1, max_length=20)]
+"""A learning rate or several, the best of which is chosen on val; without val the first is taken."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network has to fit: the images as they are read, and `columns` of logits.
+
+    `partial` says which of the `modalities` some training cases lack; `slices` and `use` are the study's pooling.
+    """
+
+    kind: Literal["xray", "ct", "mri", "other"]
+    recipe: Recipe
+    modalities: tuple[str, ...]
+    partial: tuple[bool, ...]
+    channels: int
+    columns: int
+    slices: SliceReduction
+    use: ModalityUse
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class CaseProtocol(Protocol[ImageProblem]):
+    """Trains a network on cases with AdamW, warm-up and cosine, for each learning rate; the best on val answers.
+
+    One network answers for val and for test sets: it is trained on train, stopped and chosen on val, and not trained
+    again with val. Where the cohort has too few patients to choose on, the first rate is trained to the end.
+
+    `lr`: rates of the network, each a training of its own from the same start. `epochs`, and `steps` if given, end
+    it; `patience` epochs without a better val end it earlier (None: never), val being looked at every
+    `score_every` epochs. `batch` counts cases. `weight_decay` spares biases, norms and embeddings; `warmup` is a share
+    of the steps, `clip` the longest gradient. `augment`: what suits the kind of image (see
+    `training.Augmentation`), or `none`. `class_weight` `balanced` gives every class the same total weight, by its share
+    of training. `label_smoothing` moves targets so far towards not knowing.
+    """
+
+    reads: ClassVar[Reads] = "images"
+
+    lr: Rates = (1e-4,)
+    epochs: Annotated[int, Field(ge=1)] = 30
+    steps: Annotated[int, Field(ge=1)] | None = None
+    patience: Annotated[int, Field(ge=1)] | None = 10
+    score_every: Annotated[int, Field(ge=1)] = 1
+    batch: Annotated[int, Field(ge=1)] = 16
+    weight_decay: Annotated[float, Field(ge=0, lt=10)] = 0.05
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    augment: Augment = "default"
+    class_weight: ClassWeight = "none"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def passes(self) -> float | None:
+        """At most: every slice forward and back in every epoch of every learning rate."""
+        return len(self.lr) * self.epochs * (1 + STEP_BACK) if self.uses_backbone else None
+
+    @abc.abstractmethod
+    def trainee(self, shape: Shape, backbone: "Backbone | None", seed: int) -> Trainee:
+        """A new network for `shape`, around `backbone`, which it may change. Equal seeds give equal networks."""
+
+    @property
+    def optimiser_used(self) -> Optimiser:
+        return "adamw"
+
+    def regime(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> Regime:
+        """How one candidate is trained; without val to choose on it is never stopped early."""
+        return Regime(
+            epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,
+            optimiser=self.optimiser_used, warmup=self.warmup, clip=self.clip, score_every=self.score_every,
+            patience=self.patience if chooses else None, precision=precision,
+        )  # fmt: skip
+
+    def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
+        """Raises DataError if images cannot be read, or training diverges; UsageError if something does not fit."""
+        from radapt.protocols.finetune_saved import CaseModel, Classifier, save_classifier
+
+        drawing, seeding = rng.spawn(2)
+        cases, keys = _labelled(problem, drawing, self.class_weight)
+        shape = _shape(problem, cases)
+        seed = int(seeding.integers(2**62))
+        made = _maker(self, problem, shape, seed)
+        folder, machine = problem.machine.folder, problem.machine
+        kept = Kept(None if folder is None else folder / "checkpoints", self._key(problem, cases, keys, seed))
+        training = Training(
+            cases, made, lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision),
+            self.label_smoothing, seed, machine.device, machine.progress, self.name,
+        )  # fmt: skip
+        winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], kept)
+        answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])
+        classifier = Classifier(self, shape, problem.cohort.outputs, answering, winner.trainee, machine.precision)
+        if folder is not None:
+            save_classifier(folder, classifier, winner.state)
+            kept.clear()
+        model = CaseModel(classifier, problem.cohort, problem.slices)
+        return Fitted(model, model, self._chosen(problem, cases, classifier, winner), _cost(winner))
+
+    def _key(self, problem: ImageProblem, cases: Labelled, keys: list[str], seed: int) -> str:
+        """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
+        numbers = (cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1))
+        texts = [hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest() for each in numbers]
+        facts = [self.name, asdict(self), problem.recipe.digest, asdict(problem.pooling), problem.machine.precision]
+        return digest([__version__, *facts, problem.cohort.modalities, keys, texts, seed])
+
+    def _chosen(
+        self, problem: ImageProblem, cases: Labelled, classifier: "Classifier", winner: Winner
+    ) -> dict[str, Any]:
+        best = winner.facts[winner.number]
+        short = ("lr", "val_auroc", "val_log_loss", "best_epoch", "epochs", "steps", "seconds")
+        candidates = [{name: each[name] for name in short} for each in winner.facts]
+        chooses = len(cases.val) > 0
+        own = len(problem.rows("val")) > 0
+        return {
+            "winner": candidates[winner.number],
+            "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken",
+            "candidates": candidates if chooses else [],
+            "cases": {"train": len(cases.train), "val": len(cases.val)},
+            "val": ("the cohort's" if own else "drawn by patient inside train") if chooses else "none",
+            "trained": best["trained"],
+            "parameters": best["parameters"],
+            "notes": _notes(problem, cases, classifier.shape, winner),
+            "history": best["history"],
+        }
+
+
+def _labelled(problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight) -> tuple[Labelled, list[str]]:
+    """Cases to learn from and to choose on, every image of theirs decoded, and what names the images' bytes."""
+    cohort = problem.cohort
+    train, val = problem.choosing(rng)
+    targets = Targets.of(cohort.labels[train], len(cohort.outputs), class_weight)
+    if not len(targets.learned):  # drawing val took the last answer of every finding
+        train, val = np.sort(np.concatenate([train, val])), val[:0]
+        targets = Targets.of(cohort.labels[train], len(cohort.outputs), class_weight)
+    if not len(targets.learned):
+        raise DataError(f"Cohort {cohort.name!r} has no output that training shows both answers of. Label more cases.")
+    kept = tuple(np.asarray(cohort.modalities, dtype=object)[cohort.presence[train].any(axis=0)])
+    images = CaseImages(cohort, problem.slices, problem.recipe, kept)
+    channels, keys = ready(images, np.concatenate([train, val]), problem.machine.progress)
+    return Labelled(replace(images, channels=channels), train, targets, val, cohort.labels[val]), keys
+
+
+def _shape(problem: ImageProblem, cases: Labelled) -> Shape:
+    cohort, images = problem.cohort, cases.images
+    places = [cohort.modalities.index(name) for name in images.modalities]
+    partial = tuple(bool(each) for each in ~cohort.presence[cases.train][:, places].all(axis=0))
+    return Shape(
+        cohort.kind, problem.recipe, images.modalities, partial, images.channels, cases.targets.values.shape[1],
+        problem.pooling.slices, problem.pooling.modalities,
+    )  # fmt: skip
+
+
+def _maker(protocol: CaseProtocol, problem: ImageProblem, shape: Shape, seed: int) -> Callable[[], Trainee]:
+    def make() -> Trainee:
+        return protocol.trainee(shape, problem.backbone() if protocol.uses_backbone else None, seed)
+
+    return make
+
+
+def _cost(winner: Winner) -> Cost:
+    best = winner.facts[winner.number]
+    return Cost(
+        trained=best["trained"],
+        parameters=best["parameters"],
+        peak_memory_mb=max(each["peak_memory_mb"] for each in winner.facts),
+        seconds=sum(each["seconds"] for each in winner.facts),
+    )
+
+
+def _notes(problem: ImageProblem, cases: Labelled, shape: Shape, winner: Winner) -> list[str]:
+    """What a reader should know."""
+    cohort = problem.cohort
+    said = list(cases.targets.notes(cohort.outputs))
+    if lost := [name for name in cohort.modalities if name not in shape.modalities]:
+        said.append(f"No training case has {', '.join(lost)}; left out.")
+    if partial := [name for name, some in zip(shape.modalities, shape.partial, strict=True) if some]:
+        how = "the network is told" if shape.use == "concat" else "the average over those present"
+        said.append(f"Missing in some training cases: {', '.join(partial)}; {how}.")
+    if not len(cases.val):
+        said.append("No case to choose on, so the first learning rate was trained for the whole schedule.")
+    elif _undefined(winner):
+        said.append("AUROC is undefined on val, where no question has both answers; chosen by log-loss.")
+    said += [note for each in winner.facts for note in each["notes"]]
+    return list(dict.fromkeys(said))
+
+
+def _undefined(winner: Winner) -> bool:
+    area = winner.facts[winner.number]["val_auroc"]
+    return area is None or area != area
