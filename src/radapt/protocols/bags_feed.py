@@ -4,7 +4,7 @@ import abc
 import contextlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from radapt.training import Augmentation
 
 
-class Feed(abc.ABC):
-    """Reads cases for a network: some of each case, altered, to learn from; all of it, as it is, to answer."""
+Cases = TypeVar("Cases", contravariant=True)
+
+
+class Feed(abc.ABC, Generic[Cases]):
+    """Reads cases for a network: some of each case, altered, to learn from; all of it, as it is, to answer.
+
+    `Cases` are what they are read from: their images, or features that are stored.
+    """
 
     network: nn.Module
 
     @abc.abstractmethod
-    def load(self, images: CaseImages, rows: np.ndarray, seeds: np.ndarray) -> Any:
+    def load(self, images: Cases, rows: np.ndarray, seeds: np.ndarray) -> Any:
         """The cases at `rows` (b,) as CPU tensors; what is drawn follows from `seeds` uint64 (b,)."""
 
     @abc.abstractmethod
@@ -35,12 +41,12 @@ class Feed(abc.ABC):
         """(b, outputs) from what `load` gave, on the network's device, altered as `seeds` say."""
 
     @abc.abstractmethod
-    def answers(self, images: CaseImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def answers(self, images: Cases, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Logits float64 (n, outputs) of whole cases, each independent of the others. The network is in eval mode."""
 
 
 @dataclass(frozen=True, eq=False)
-class BagFeed(Feed):
+class BagFeed(Feed[CaseImages]):
     """For a network over slices. At training at most `most` slices of an image, moved and relit as one."""
 
     network: CaseClassifier

@@ -55,7 +55,7 @@ class StackClassifier(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class StackFeed(Feed):
+class StackFeed(Feed[CaseImages]):
     """For a 3D network. Stacks of any number of planes are brought to `depth` planes."""
 
     network: StackClassifier

@@ -137,7 +137,7 @@ class CaseProtocol(Protocol[ImageProblem]):
         model = CaseModel(classifier, problem.cohort, problem.slices)
         return Fitted(model, model, self._chosen(problem, cases, classifier, winner), _cost(winner))
 
-    def _key(self, problem: ImageProblem, cases: Labelled, keys: list[str], seed: int) -> str:
+    def _key(self, problem: ImageProblem, cases: Labelled[CaseImages], keys: list[str], seed: int) -> str:
         """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
         numbers = (cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1))
         texts = [hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest() for each in numbers]
@@ -145,7 +145,7 @@ class CaseProtocol(Protocol[ImageProblem]):
         return digest([__version__, *facts, problem.cohort.modalities, keys, texts, seed])
 
     def _chosen(
-        self, problem: ImageProblem, cases: Labelled, classifier: "Classifier", winner: Winner
+        self, problem: ImageProblem, cases: Labelled[CaseImages], classifier: "Classifier", winner: Winner
     ) -> dict[str, Any]:
         best = winner.facts[winner.number]
         short = ("lr", "val_auroc", "val_log_loss", "best_epoch", "epochs", "steps", "seconds")
@@ -165,7 +165,9 @@ class CaseProtocol(Protocol[ImageProblem]):
         }
 
 
-def _labelled(problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight) -> tuple[Labelled, list[str]]:
+def _labelled(
+    problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight
+) -> tuple[Labelled[CaseImages], list[str]]:
     """Cases to learn from and to choose on, every image of theirs decoded, and what names the images' bytes."""
     cohort = problem.cohort
     train, val = problem.choosing(rng)
@@ -181,7 +183,7 @@ def _labelled(problem: ImageProblem, rng: np.random.Generator, class_weight: Cla
     return Labelled(replace(images, channels=channels), train, targets, val, cohort.labels[val]), keys
 
 
-def _shape(problem: ImageProblem, cases: Labelled) -> Shape:
+def _shape(problem: ImageProblem, cases: Labelled[CaseImages]) -> Shape:
     cohort, images = problem.cohort, cases.images
     places = [cohort.modalities.index(name) for name in images.modalities]
     partial = tuple(bool(each) for each in ~cohort.presence[cases.train][:, places].all(axis=0))
@@ -208,7 +210,7 @@ def _cost(winner: Winner) -> Cost:
     )
 
 
-def _notes(problem: ImageProblem, cases: Labelled, shape: Shape, winner: Winner) -> list[str]:
+def _notes(problem: ImageProblem, cases: Labelled[CaseImages], shape: Shape, winner: Winner) -> list[str]:
     """What a reader should know."""
     cohort = problem.cohort
     said = list(cases.targets.notes(cohort.outputs))

@@ -2,20 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
-from radapt.protocols.bags import CaseImages
+from radapt.cohorts.cohort import Cohort
 from radapt.protocols.bags_feed import Feed
 from radapt.protocols.selection import ValScores, score_candidates
 from radapt.protocols.targets import Targets
 from radapt.training import Group, Task
 
 _TIE = 1e-9  # what the log-loss may add to an area under the curve: less than any two areas differ
+
+
+class OfCohort(Protocol):
+    """Something that is read for the cases of a cohort: their images, or features that are stored."""
+
+    @property
+    def cohort(self) -> Cohort: ...
+
+
+Cases = TypeVar("Cases", bound=OfCohort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +48,10 @@ class Trainee:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Labelled(Generic[Cases]):
     """Cases with what is to be learned from them, and the cases that choices are made on (maybe none)."""
 
-    images: CaseImages
+    images: Cases
     train: np.ndarray
     targets: Targets
     val: np.ndarray
