@@ -2,23 +2,34 @@
 or colour by a declared recipe, and planes are kept on disk so that nothing is decoded twice. Masks take the same way,
 and label maps the way back to the file's own grid."""
 
-from radapt.images.checks import Remark, image_problems, mask_problems, same_grid
+from radapt.images.checks import Remark, image_problems, mask_labels_problem, mask_problems, same_grid
 from radapt.images.intensity import CT_WINDOWS_HU
+from radapt.images.masks import read_mask
+from radapt.images.matched import MaskFacts, MatchedCache
 from radapt.images.placement import Placement
 from radapt.images.readers import read
 from radapt.images.recipe import Recipe
+from radapt.images.resample import resampled
 from radapt.images.slices import SliceCache
 from radapt.images.volume import Volume
+from radapt.images.writers import ending_for, write_labels
 
 __all__ = [
     "CT_WINDOWS_HU",
+    "MaskFacts",
+    "MatchedCache",
     "Placement",
     "Recipe",
     "Remark",
     "SliceCache",
     "Volume",
+    "ending_for",
     "image_problems",
+    "mask_labels_problem",
     "mask_problems",
     "read",
+    "read_mask",
+    "resampled",
     "same_grid",
+    "write_labels",
 ]

@@ -75,8 +75,8 @@ def train(
     if ready.aim == "segmentation":
         from radapt.protocols.segmentation import check_mask_tests, judge_segmentation
 
-        check_mask_tests(cohort)
-        return judge_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem.machine)
+        check_mask_tests(cohort, problem)
+        return judge_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
     check_tests(cohort)
     return judge(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples)
 

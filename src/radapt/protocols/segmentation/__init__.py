@@ -1,5 +1,7 @@
-"""Segmentation: label maps by patient, judged in the patient's own grid."""
+"""Segmentation: images and masks of a case on the same planes, and label maps judged in the patient's own grid."""
 
+from radapt.protocols.segmentation.criterion import mean_dice
+from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.judge import check_mask_tests, judge_segmentation
 
-__all__ = ["check_mask_tests", "judge_segmentation"]
+__all__ = ["SegmentationData", "check_mask_tests", "judge_segmentation", "mean_dice"]

@@ -1,96 +1,173 @@
 """What segmentation learns from: planes of every modality and of the mask, in the grid of a case's reference image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from radapt.images import Volume
-from radapt.images.placement import Placement
+from radapt.errors import DataError
+from radapt.images import MatchedCache, Placement, Volume, read_mask, resampled
 from radapt.protocols.images import ImageProblem
+from radapt.protocols.segmentation.look import look_at_masks
+
+_OPEN = 256  # planes kept open, below the usual limit of 1024 open files
+_COUNTED = 1 << 22  # pixels counted at once
+
+Which = np.ndarray | slice
+EVERY = slice(None)
 
 
 class SegmentationData:
     """The images and masks of a problem, all modalities and the mask of a case on the same planes.
 
-    K labels, M modalities, C colours (1 grey, 3 colour or CT windows), n planes of H × W pixels (the recipe's size).
-    Class 0 is background, class k the k-th of `labels`. Nothing is held in memory but what a call returns.
+    K labels, M modalities, C colours (1 grey, 3 colour, CT windows or neighbours), n planes of H × W pixels (the
+    recipe's size). Class 0 is background, class k the k-th of `labels`. Arrays are memory-mapped where they can be and
+    then read-only; nothing is held in memory but what a call returns.
+
+    The reference image of a case is one whose grid its mask shares; of several, and for a case without a mask, the
+    first in the order of how many training masks lie on each modality, then of the cohort. Other modalities are
+    resampled to it.
     """
 
-    def __init__(self, problem: ImageProblem) -> None:
-        """Look at every mask of train and val once. Raises DataError listing each that cannot be used, and why."""
-        raise NotImplementedError
+    labels: Mapping[int, str]
+    """{value in the masks: name}, rising."""
 
-    labels: Mapping[int, str]  # {value in the masks: name}, rising; class k is the k-th
-    modalities: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What a reader should know, such as a label that no training mask holds."""
+
+    def __init__(self, problem: ImageProblem) -> None:
+        """Look at every mask of train and val once (see `look_at_masks`)."""
+        self.problem, self.cohort = problem, problem.cohort
+        self.cache = MatchedCache(problem.slices, problem.recipe)
+        self._look = look_at_masks(problem.cohort, self.cache, problem.machine.progress)
+        self.labels, self.notes = self._look.labels, self._look.notes
+        self._opened = lru_cache(_OPEN)(self._open)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.cohort.modalities
 
     @property
     def classes(self) -> int:
         """K + 1: background and every label."""
-        raise NotImplementedError
+        return len(self.labels) + 1
 
-    @property
+    @cached_property
     def colours(self) -> int:
-        """C, the same for every case: 3 if any training image has 3."""
-        raise NotImplementedError
+        """C, the same for every case: 3 if any image of a case to learn from has 3, else 1."""
+        rows = self.rows("train")
+        each = (self._opened(row, name).shape[1] for row in rows for name in self.cohort.cases[row].images)
+        return 3 if any(colours == 3 for colours in each) else 1
 
     @property
     def channels(self) -> int:
         """M × C."""
-        raise NotImplementedError
+        return len(self.modalities) * self.colours
 
     def rows(self, split: str) -> np.ndarray:
         """Indices of the masked cases of a split (`train`, `val`)."""
-        raise NotImplementedError
+        return self.problem.rows(split)
 
     def grid(self, row: int) -> Volume:
-        """The reference image's shape and affine as stored; every voxel is 0 and none takes memory. Cached on disk."""
-        raise NotImplementedError
+        """The reference image's shape and affine as stored; its voxels are all 0 and take no memory."""
+        case = self.cohort.cases[row]
+        return self.cache.grid(case.images[self._look.reference(case, row)])
 
     def reference(self, row: int) -> Volume:
         """The reference image with its voxels, as stored: decoded at every call."""
-        raise NotImplementedError
+        case = self.cohort.cases[row]
+        name = self._look.reference(case, row)
+        return self.problem.slices.read(case.images[name], name)
 
     def volumes(self, row: int) -> tuple[Volume | None, ...]:
-        """Every modality in the grid of `grid(row)`, stored values; None where missing. Decoded at every call."""
-        raise NotImplementedError
+        """Stored values of every modality in the grid of `grid(row)`, None where missing: decoded at every call."""
+        grid, images = self.grid(row), self.cohort.cases[row].images
+        return tuple(
+            resampled(self.problem.slices.read(images[name], name), grid) if name in images else None
+            for name in self.modalities
+        )
 
     def truth(self, row: int) -> Volume:
-        """The mask in the grid of `grid(row)`: values of `labels`, 0 background. Decoded at every call."""
-        raise NotImplementedError
+        """The mask in the grid of `grid(row)`, values of `labels` and 0: decoded at every call.
+
+        Raises DataError if the case has no mask that may be seen.
+        """
+        case = self.cohort.cases[row]
+        if case.mask is None:
+            raise DataError(f"Case {case.case} has no mask that may be seen here.")
+        arrays = self.problem.slices.folder / "arrays"
+        return read_mask(case.mask, self.grid(row), self.labels, array_cache=arrays)
 
     def placement(self, row: int) -> Placement:
         """Where the planes of a case lie in its grid."""
-        raise NotImplementedError
+        return self.problem.recipe.place(self.grid(row))
 
     def count(self, row: int) -> int:
-        """n: how many planes the case has. Cheap."""
-        raise NotImplementedError
+        """n of a case."""
+        return len(self.placement(row))
 
-    def planes(self, row: int, which: np.ndarray | slice | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(uint8 (n, M, C, H, W), present (M,) bool): all planes, or those at `which`; zeros where missing. Cached."""
-        raise NotImplementedError
+    def planes(self, row: int, which: Which = EVERY) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 (n, M, C, H, W), present (M,) bool): all planes, or those at `which`; zeros where missing.
 
-    def mask_planes(self, row: int, which: np.ndarray | slice | None = None) -> np.ndarray:
-        """uint8 (n, H, W) class of every pixel (0…K) of the same planes. Cached on disk."""
-        raise NotImplementedError
+        Grey is repeated where other images have colours, colour becomes grey where those to learn from have none.
+        Raises DataError if an image cannot be read or brought into the grid of the reference.
+        """
+        images = self.cohort.cases[row].images
+        present = np.asarray([name in images for name in self.modalities])
+        found = {name: _coloured(self._opened(row, name)[which], self.colours) for name in images}
+        if len(self.modalities) == 1 and present[0]:
+            return found[self.modalities[0]][:, None], present
+        shape = next(iter(found.values())).shape
+        planes = np.zeros((shape[0], len(self.modalities), *shape[1:]), dtype=np.uint8)
+        for place, name in enumerate(self.modalities):
+            if name in found:
+                planes[:, place] = found[name]
+        return planes, present
+
+    def mask_planes(self, row: int, which: Which = EVERY) -> np.ndarray:
+        """uint8 (n, H, W) class of every pixel (0 … K) of the same planes. Black around the plane is background."""
+        return self._opened(row, None)[which]
 
     def pixels(self, row: int) -> np.ndarray:
-        """(n, K + 1) int64: how many pixels of each plane have each class, for sampling of planes with foreground."""
-        raise NotImplementedError
+        """(n, K + 1) int64: how many pixels of each plane have each class, to choose planes with foreground."""
+        masks = self.mask_planes(row)
+        step = max(1, _COUNTED // masks[0].size)
+        return np.concatenate(
+            [_counts(masks[start : start + step], self.classes) for start in range(0, len(masks), step)]
+        )
 
     def answer(self, row: int, scores: np.ndarray) -> Volume:
-        """The label map, values of `labels`, on `grid(row)` of scores float (n, K + 1, h, w) over the planes' canvas.
+        """The label map on `grid(row)`, values of `labels` and 0, of scores float (n, K + 1, h, w) over the canvas.
 
-        h × w may be lower than H × W. Scores are interpolated to the voxels and the highest wins, so probabilities
-        or logits both do; the first of equals wins. Planes that the recipe left out are interpolated.
+        h × w may be lower than H × W. See `Placement.restore` for how scores become voxels.
         """
-        raise NotImplementedError
+        if scores.ndim != 4 or scores.shape[1] != self.classes:
+            raise DataError(f"Scores of the shape {scores.shape} do not have {self.classes} classes.")
+        found = self.placement(row).restore(scores)
+        values = np.asarray([0, *self.labels])
+        values = values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.int32)
+        return Volume(values[found.array], found.affine)
+
+    def _open(self, row: int, modality: str | None) -> np.ndarray:
+        """The planes of one modality of a case, or of its mask."""
+        case, grid = self.cohort.cases[row], self.grid(row)
+        if modality is not None:
+            return self.cache.planes(case.images[modality], grid)
+        if case.mask is None:
+            raise DataError(f"Case {case.case} has no mask that may be seen here.")
+        return self.cache.mask_planes(case.mask, grid, list(self.labels))
 
 
-def mean_dice(data: SegmentationData, rows: np.ndarray, segment: Callable[[int], Volume]) -> float:
-    """The criterion on val of every segmentation protocol: mean over labels of the mean Dice over cases.
+def _coloured(planes: np.ndarray, colours: int) -> np.ndarray:
+    """(n, C, H, W) of (n, c, H, W)."""
+    if planes.shape[1] == colours:
+        return planes
+    if colours == 1:
+        return np.rint(planes.mean(axis=1, keepdims=True)).astype(np.uint8)
+    return np.broadcast_to(planes, (len(planes), colours, *planes.shape[2:]))
 
-    In the patient's own grid. A label absent from truth and prediction of a case is left out of that mean; NaN if
-    nothing is left.
-    """
-    raise NotImplementedError
+
+def _counts(masks: np.ndarray, classes: int) -> np.ndarray:
+    n = len(masks)
+    joint = masks.reshape(n, -1) + classes * np.arange(n)[:, None]
+    return np.bincount(joint.ravel(), minlength=n * classes).reshape(n, classes)
