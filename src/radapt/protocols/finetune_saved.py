@@ -94,14 +94,14 @@ def load_classifier(folder: Path, backbone: Backbone | LazyBackbone | None = Non
     """
     from radapt.protocols.registry import make
 
-    facts = _read(folder)
+    facts = read_facts(folder)
     protocol = make(facts["method"], **facts["options"])
     if not isinstance(protocol, CaseProtocol):
         raise UsageError(f"{folder} holds a model of protocol {protocol.name!r}, which does not answer from images.")
-    _check_backbone(folder, facts["backbone"], backbone)
+    check_backbone(folder, facts["backbone"], backbone)
     shape = _shape(facts["shape"])
-    trainee = protocol.trainee(shape, _fresh(backbone), seed=0)
-    load_state(trainee.network, _weights(folder / WEIGHTS))
+    trainee = protocol.trainee(shape, fresh_copy(backbone), seed=0)
+    load_state(trainee.network, read_weights(folder / WEIGHTS))
     found = next(trainee.network.encoder.parameters()).device  # type: ignore[union-attr]
     trainee.network.to(found).eval()
     stored, none = facts["targets"], np.zeros((0, shape.columns))
@@ -109,7 +109,8 @@ def load_classifier(folder: Path, backbone: Backbone | LazyBackbone | None = Non
     return Classifier(protocol, shape, tuple(facts["outputs"]), targets, trainee, facts["precision"])
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `model.json` in `folder` says. Raises UsageError if nothing readable is there."""
     path = folder / FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +121,8 @@ def _read(folder: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file. Raises UsageError if it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -130,7 +132,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"{path} cannot be read: {error}.") from error
 
 
-def _check_backbone(folder: Path, identity: str | None, given: Backbone | LazyBackbone | None) -> None:
+def check_backbone(folder: Path, identity: str | None, given: Backbone | LazyBackbone | None) -> None:
+    """Raises UsageError unless `given` has the weights that the model in `folder` was trained around."""
     if identity is None and given is not None:
         raise UsageError(f"The model in {folder} is a network of its own; it takes no backbone.")
     if identity is not None and given is None:
@@ -142,7 +145,8 @@ def _check_backbone(folder: Path, identity: str | None, given: Backbone | LazyBa
         )
 
 
-def _fresh(backbone: Backbone | LazyBackbone | None) -> Backbone | None:
+def fresh_copy(backbone: Backbone | LazyBackbone | None) -> Backbone | None:
+    """The backbone in float32, loaded anew or copied, free to be changed."""
     if isinstance(backbone, LazyBackbone):
         return backbone.load_as("float32")
     fresh = copy.deepcopy(backbone)
@@ -153,10 +157,14 @@ def _fresh(backbone: Backbone | LazyBackbone | None) -> Backbone | None:
 
 def _shape(stored: Mapping[str, Any]) -> Shape:
     """A shape as JSON keeps it: lists for tuples."""
-    recipe = stored["recipe"]
-    known = {field.name for field in fields(Recipe)}
-    made = Recipe(**{name: _tuples(value) for name, value in recipe.items() if name in known})
+    made = recipe_of(stored["recipe"])
     return Shape(**{name: _tuples(value) for name, value in stored.items() if name != "recipe"}, recipe=made)
+
+
+def recipe_of(stored: Mapping[str, Any]) -> Recipe:
+    """A recipe as JSON keeps it."""
+    known = {field.name for field in fields(Recipe)}
+    return Recipe(**{name: _tuples(value) for name, value in stored.items() if name in known})
 
 
 def _tuples(value: Any) -> Any:
