@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from radapt.digests import digest
 from radapt.durable import atomic_path
 from radapt.training.regime import Regime
-from radapt.training.state import State, restore, trained_tensors
+from radapt.training.state import State, check, restore, trained_tensors
 
 _FORMAT = 1
 _NORM_TOLERANCE = 1e-4  # relative: the order of a sum depends on the number of threads
@@ -52,7 +52,8 @@ class Checkpoint:
                 return fresh
             state = State(**found["state"])
             if "module" in found:
-                optimiser.load_state_dict(found["optimiser"])  # both check before they change anything
+                check(self._module, found["module"])
+                optimiser.load_state_dict(found["optimiser"])  # checks, too, before it changes anything
                 restore(self._module, found["module"])
         except _BROKEN as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:200]

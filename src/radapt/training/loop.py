@@ -103,8 +103,10 @@ def _work(
                 advance(1)
                 if first and file.due:
                     file.write(training.optimiser, training.now())
-        if first and not training.was_over:
-            file.write(training.optimiser, training.now())
+        if not training.was_over:
+            training.now()
+            if first:
+                file.write(training.optimiser, training.state)
     return training.result(), task.module
 
 
@@ -143,16 +145,13 @@ class _Training:
 
     def now(self) -> State:
         """The state, with the time and the memory up to now."""
-        self.state.seconds, self._start = self.seconds, time.monotonic()
+        before, self._start = self._start, time.monotonic()
+        self.state.seconds += self._start - before
         self.state.peak_memory_mb = max(self.state.peak_memory_mb, self.memory.mb)
         return self.state
 
-    @property
-    def seconds(self) -> float:
-        return self.state.seconds + time.monotonic() - self._start
-
     def result(self) -> Trained:
-        state = self.state if self.was_over else self.now()
+        state = self.state
         trained, parameters = count_parameters(self.task.module)
         return Trained(
             score=state.best_score,
@@ -314,7 +313,7 @@ class _Training:
 
 def _with_next(parts: list[Part], after: Part | None = None) -> Iterator[tuple[Part, Part | None]]:
     """Each part with the one that follows it; `after` follows the last one."""
-    return zip(parts, [*parts[1:], after], strict=True)
+    return ((part, parts[number + 1] if number + 1 < len(parts) else after) for number, part in enumerate(parts))
 
 
 def _cut(part: Part, count: int) -> list[Part]:

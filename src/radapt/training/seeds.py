@@ -34,7 +34,8 @@ def mixed(seeds: np.ndarray | np.uint64, counters: np.ndarray | np.int64) -> np.
 
     Without that, the streams of two seeds that differ by a multiple of the golden number would overlap.
     """
-    counted = _finalised(np.asarray(counters).astype(np.uint64) * _GOLDEN + _GOLDEN)
+    # As arrays, which wrap around without a warning, as is meant here.
+    counted = _finalised(np.atleast_1d(counters).astype(np.uint64) * _GOLDEN + _GOLDEN)
     return _finalised(np.asarray(seeds, np.uint64) + counted)
 
 

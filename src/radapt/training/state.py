@@ -53,11 +53,15 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: each.detach().to("cpu", copy=True) for name, each in trained_tensors(module).items()}
 
 
-def restore(module: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Put a copy back. Raises ValueError, before anything changed, if it is of another module."""
+def check(module: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Raises ValueError if a copy is of another module."""
     tensors = trained_tensors(module)
     if {name: each.shape for name, each in tensors.items()} != {name: each.shape for name, each in saved.items()}:
         raise ValueError("the weights are of another module")
+
+
+def restore(module: nn.Module, saved: dict[str, Tensor]) -> None:
+    """Put a copy back, which has to be of this module."""
     with torch.no_grad():
-        for name, each in tensors.items():
+        for name, each in trained_tensors(module).items():
             each.copy_(saved[name])
