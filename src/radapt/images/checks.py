@@ -114,15 +114,18 @@ def mask_value_problems(mask: Volume, labels: Collection[int] = ()) -> list[Rema
     return [found] if found else []
 
 
-def mask_labels_problem(values: np.ndarray, labels: Collection[int]) -> Remark | None:
-    """A remark on the different whole numbers of a mask, if they are not 0 and `labels`; without labels, none."""
+def mask_labels_problem(values: np.ndarray, labels: Collection[int], known: str = "mask_labels has") -> Remark | None:
+    """A remark on the different whole numbers of a mask, if they are not 0 and `labels`; without labels, none.
+
+    `known` says where the labels come from.
+    """
     if (label := read_as_one(values, labels)) is not None:
         fix = f"Nothing to do if the mask shows label {label}."
         return Remark("warning", "mask_255", f"the mask holds 0 and 255; 255 is read as label {label}.", fix)
     unknown = sorted({int(value) for value in values} - {0, *labels}) if labels else []
     if not unknown:
         return None
-    message = f"the mask holds {_listed(unknown)}, mask_labels has {_listed(sorted(labels))}."
+    message = f"the mask holds {_listed(unknown)}, {known} {_listed(sorted(labels))}."
     return Remark("error", "mask_labels", message, _fix_of(unknown))
 
 

@@ -11,6 +11,9 @@ from radapt.images.volume import IMAGE_AFFINE, Volume
 
 ENDINGS = (".nii.gz", ".nii", ".png")
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".npz")
+"""Files whose images have no place in the patient."""
+
 GZIP_LEVEL = 4
 """Label maps shrink a hundredfold at any level; higher ones take three times as long for a tenth."""
 
@@ -45,7 +48,7 @@ def ending_for(image: Path, grid: Volume) -> str:
     `image` is the file, or series folder, that the image of this `grid` was read from.
     """
     bare = np.array_equal(grid.affine, IMAGE_AFFINE) and grid.array.shape[2] == 1
-    return ".png" if bare and not image.name.lower().endswith((".nii", ".nii.gz")) else ".nii.gz"
+    return ".png" if bare and image.name.lower().endswith(PICTURES) else ".nii.gz"
 
 
 def _smallest(highest: int) -> type[np.generic]:

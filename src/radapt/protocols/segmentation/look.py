@@ -55,8 +55,9 @@ def look_at_masks(cohort: Cohort, cache: MatchedCache, progress: ProgressMaker =
     facts, failures = _all_facts(cohort, rows, cache, progress)
     train = [row for row in facts if cohort.cases[row].split == "train"]
     labels = _declared(cohort) or _found(cohort, [facts[row][0] for row in train])
+    known = "mask_labels has" if cohort.mask_labels else "the masks of train hold"
     for row, (mask, _) in facts.items():
-        problem = mask_labels_problem(np.asarray(list(mask.voxels)), labels)
+        problem = mask_labels_problem(np.asarray(list(mask.voxels)), labels, known)
         if problem and problem.severity == "error":
             failures[row] = f"mask {cohort.cases[row].mask}: {problem.message} {problem.fix}"
     if failures:
