@@ -65,6 +65,10 @@ class KnnModels(Models):
     def pick(self, candidate: int) -> Model:
         return KnnModel(self, candidate)
 
+    def trained(self, candidate: int) -> int:
+        """None: neighbours are looked up, and the tables of ML-kNN count them."""
+        return 0
+
     def notes(self) -> tuple[str, ...]:
         return self.targets.notes(self.outputs)
 

@@ -66,7 +66,8 @@ class HeadsFamily(Family):
         ]
         targets = Targets.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         models = train_heads(source, rows, targets, inputs, rng, self.schedule)
-        return LinearCandidates(source, models, problem.outputs)
+        widths = tuple(len(each.columns) for each in inputs for _ in each.rates)
+        return LinearCandidates(source, models, problem.outputs, widths)
 
 
 def columns_of(

@@ -34,11 +34,12 @@ class LinearModels:
 
 @dataclass(frozen=True)
 class LinearCandidates(Models):
-    """Linear models to choose among, and the vectors they read."""
+    """Linear models to choose among, and the vectors they read; of these, each reads `widths` columns."""
 
     source: Source
     models: LinearModels
     outputs: tuple[str, ...]
+    widths: tuple[int, ...]
 
     def predict_all(self, rows: np.ndarray) -> np.ndarray:
         return self.models.predict(self.source, rows)
@@ -52,6 +53,10 @@ class LinearCandidates(Models):
             self.models.converged[one],
         )
         return LinearModel(self.source, kept)
+
+    def trained(self, candidate: int) -> int:
+        """Weights of the columns it reads and biases; the weights of all others are zero."""
+        return (self.widths[candidate] + 1) * self.models.bias.shape[1]
 
     def notes(self) -> tuple[str, ...]:
         open_ends = int((~self.models.converged).sum())

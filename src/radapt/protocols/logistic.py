@@ -55,7 +55,8 @@ class LogisticFamily(Family):
         source = problem.source(rows, self.blocks, self.patch_mean)
         targets = Targets.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         grid = self.grid if only is None else (self.grid[only],)
-        return LinearCandidates(source, fit_logistic(source, rows, targets, grid), problem.outputs)
+        widths = (source.columns,) * len(grid)
+        return LinearCandidates(source, fit_logistic(source, rows, targets, grid), problem.outputs, widths)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))

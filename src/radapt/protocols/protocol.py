@@ -42,8 +42,9 @@ class Segmenter(abc.ABC):
 class Cost:
     """What fitting took. `trained` of `parameters` numbers of the live model were trained, counted from the model.
 
-    `peak_memory_mb` is the most that training added: memory of the device, or on a CPU of the process. `seconds` is
-    the whole fit with every candidate.
+    The live model of a protocol that reads features is its head; the frozen encoder is not among its numbers.
+    `peak_memory_mb` is the most that training added: memory of the device, or on a CPU of the process; NaN where it was
+    not measured. `seconds` is the whole fit with every candidate.
     """
 
     trained: int

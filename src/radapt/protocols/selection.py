@@ -1,6 +1,7 @@
 """Choosing on val among everything that was fitted, and fitting the winner again on train and val."""
 
 import abc
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 from radapt.metrics import auroc
 from radapt.metrics.calibration import LEAST_PROBABILITY
 from radapt.protocols.problem import Problem
-from radapt.protocols.protocol import Fitted, Model
+from radapt.protocols.protocol import Cost, Fitted, Model
 
 CRITERION = "macro AUROC on val, ties by log-loss"
 _TIE = 12  # decimals: areas that differ less differ by rounding
@@ -26,6 +27,10 @@ class Models(abc.ABC):
     @abc.abstractmethod
     def pick(self, candidate: int) -> Model:
         """One of them."""
+
+    @abc.abstractmethod
+    def trained(self, candidate: int) -> int:
+        """How many numbers of it were learned, counted from the model; what training cases are kept for is not."""
 
     def notes(self) -> tuple[str, ...]:
         """What a reader should know about the fit."""
@@ -73,10 +78,11 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
     Val that was drawn inside train is always refitted with: it is training data. Where there is no case to choose on,
     the first family's default is taken, and said so.
     """
+    start = time.perf_counter()
     drawing, fitting, refitting = rng.spawn(3)
     train, val = problem.choosing(drawing)
     if not len(val):
-        return _fit_default(problem, families[0], train, fitting)
+        return _fit_default(problem, families[0], train, fitting, start)
     offers = [(family, number) for family in families for number in range(len(family.candidates))]
     trained = [family.fit(problem, train, fitting) for family in families]
     found = score_candidates(problem.labels[val], np.concatenate([models.predict_all(val) for models in trained]))
@@ -101,7 +107,9 @@ def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Gene
         "notes_before_refit": list(models.notes()),
     }
     before_refit = models.pick(number)
-    return Fitted(refitted.pick(0) if refit else before_refit, before_refit, chosen)
+    if not refit:
+        return Fitted(before_refit, before_refit, chosen, _cost(models.trained(number), start))
+    return Fitted(refitted.pick(0), before_refit, chosen, _cost(refitted.trained(0), start))
 
 
 def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
@@ -130,7 +138,7 @@ def _asked(classes: int) -> Sequence[int]:
     return (1,) if classes == 2 else range(classes)
 
 
-def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.random.Generator) -> Fitted:
+def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.random.Generator, start: float) -> Fitted:
     models = family.fit(problem, train, rng, only=family.default)
     notes = [*models.notes(), *problem.notes(train, unit_length=family.unit_length)]
     why = "no case to choose on: train has too few patients to draw val from, so the default was taken"
@@ -145,7 +153,12 @@ def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.ra
         "notes": list(dict.fromkeys(notes)),
         "notes_before_refit": [],
     }
-    return Fitted(models.pick(0), models.pick(0), chosen)
+    return Fitted(models.pick(0), models.pick(0), chosen, _cost(models.trained(0), start))
+
+
+def _cost(trained: int, start: float) -> Cost:
+    # Memory is not measured: a head beside stored features takes too little to tell from what else the process does.
+    return Cost(trained, trained, float("nan"), time.perf_counter() - start)
 
 
 def _numbers(found: ValScores, candidate: int) -> dict[str, float]:
