@@ -113,13 +113,16 @@ def _message(failures: Sequence[str], total: int, name: str) -> str:
 
 
 def spread(total: int, most: int | None, rng: np.random.Generator) -> np.ndarray:
-    """Indices of at most `most` of `total` slices, rising: one drawn from each of as many equal stretches.
+    """Indices of at most `most` of `total` slices, rising and spread over the image, each as likely as any other.
 
-    So every part of the image is seen, and in time every slice. With None, or where there are no more, all of them.
+    They are `most` steps of total / most from a start drawn anywhere, past the end going on at the beginning, and each
+    moves on by up to a step less one slice: so two are never the same. With None, or where there are no more, all.
     """
     if most is None or total <= most:
         return np.arange(total)
-    return ((np.arange(most) + rng.random(most)) * total / most).astype(np.int64)
+    step = total / most
+    places = rng.random() * total + np.arange(most) * step + rng.random(most) * (step - 1)
+    return np.unique((places % total).astype(np.int64))
 
 
 def draw_bag(images: CaseImages, rows: Sequence[int] | np.ndarray, seeds: np.ndarray, most: int | None) -> Bag:

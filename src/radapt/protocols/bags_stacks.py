@@ -93,7 +93,7 @@ def to_depth(planes: np.ndarray, depth: int) -> np.ndarray:
     """Planes uint8 (n, C, H, W) as `depth` planes: averaged where there are more, in between where there are fewer."""
     if len(planes) == depth:
         return planes
-    stack = torch.from_numpy(np.ascontiguousarray(planes)).float().flatten(1).T[None]  # (1, C · H · W, n)
+    stack = torch.from_numpy(planes.astype(np.float32)).flatten(1).T[None]  # (1, C · H · W, n)
     mode = {"mode": "area"} if len(planes) > depth else {"mode": "linear", "align_corners": False}
     moved = interpolate(stack, size=depth, **mode)[0].T  # (depth, C · H · W)
     return moved.round().to(torch.uint8).numpy().reshape(depth, *planes.shape[1:])
