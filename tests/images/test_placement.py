@@ -224,6 +224,31 @@ def test_slabs_do_not_change_labels(monkeypatch, axis):
     assert (place.restore(scores.astype(np.float16)).array == whole).mean() > 0.99
 
 
+def test_three_axes_are_averaged():
+    labels = np.random.default_rng(0).integers(0, 4, (16, 16, 16)).astype(np.uint8)
+    volume = Volume(labels, oblique((1, 1, 1), degrees=(5, 0, 10), flips=(-1, 1, 1)))
+    place = Recipe.for_kind("other", size=16, axis="triplanar").place(volume)
+    masks = place.masks(volume)
+    assert masks.shape == (48, 16, 16)
+    np.testing.assert_array_equal(place.restore(one_hot(masks, 4)).array, labels)
+    # Where one axis is unsure the others decide, voxel by voxel.
+    for unsure in range(3):
+        scores = one_hot(masks, 4)
+        scores[16 * unsure : 16 * unsure + 16] = 0.25
+        np.testing.assert_array_equal(place.restore(scores).array, labels)
+    two_to_one = one_hot(masks, 4)
+    two_to_one[:16] = np.roll(two_to_one[:16], 1, axis=1)
+    np.testing.assert_array_equal(place.restore(two_to_one).array, labels)
+
+
+def test_three_axes_of_an_uneven_volume_come_back():
+    labels = blobs((37, 30, 25))
+    volume = Volume(labels, GEOMETRIES["oblique"])
+    place = Recipe.for_kind("other", size=(150, 160), axis="triplanar", every=2).place(volume)
+    assert len(place) == 13 + 15 + 19
+    assert dice(labels, place.restore(one_hot(place.masks(volume), 4)).array) > 0.97
+
+
 def test_the_first_of_equal_scores_wins():
     volume = Volume(np.zeros((8, 8, 2), np.uint8), np.eye(4))
     assert not Recipe.for_kind("other", size=8).place(volume).restore(np.ones((2, 3, 8, 8), np.float32)).array.any()

@@ -145,6 +145,16 @@ def test_each_image_and_mask_is_decoded_at_most_twice(simple, tmp_path, monkeypa
     assert len(seen) <= 3 + 2 * 3
 
 
+def test_a_cache_that_is_cleared_meanwhile_costs_time_only(simple, tmp_path):
+    data = data_of(simple, tmp_path)
+    expected = np.array(data.planes(0)[0]), np.array(data.mask_planes(0))
+    for path in (tmp_path / "cache").rglob("*.npy"):
+        path.unlink()
+    data._opened.cache_clear()
+    np.testing.assert_array_equal(data.planes(0)[0], expected[0])
+    np.testing.assert_array_equal(data.mask_planes(0), expected[1])
+
+
 def test_a_changed_mask_or_label_is_another_plane(simple, tmp_path):
     before = np.array(data_of(simple, tmp_path).mask_planes(0))
     swapped = replace(simple, mask_labels={1: "core", 2: "rim", 5: "new"})

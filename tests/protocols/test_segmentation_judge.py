@@ -1,5 +1,6 @@
 """Label maps judged where the masks were drawn, written where the images lie, missing masks and all."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_nothing_is_written_without_a_folder(cohort, tmp_path):
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
     judged(cohort, tmp_path, truth_of(cohort))
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
+
+
+def test_one_label_map_is_held_at_a_time(cohort, tmp_path):
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def draw(row: int) -> Volume:
+        assert not [alive for alive in made if alive() is not None]
+        array = box(row)
+        made.append(weakref.ref(array))
+        return Volume(array, read(cohort.cases[row].mask).affine)
+
+    judged(cohort, tmp_path, Drawn(draw), out=tmp_path / "out")
+    assert len(made) == 4
 
 
 def test_names_of_files():

@@ -1,16 +1,21 @@
 """What segmentation learns from: planes of every modality and of the mask, in the grid of a case's reference image."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from radapt.cohorts.cohort import Case
 from radapt.errors import DataError
 from radapt.images import MatchedCache, Placement, Volume, read_mask, resampled
+from radapt.images.arrays import mapped
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.segmentation.look import look_at_masks
 
-_OPEN = 256  # planes kept open, below the usual limit of 1024 open files
+_OPEN = 512  # planes kept open, below the usual limit of 1024 open files
+_GRIDS = 4096  # grids kept, a kilobyte each
 _COUNTED = 1 << 22  # pixels counted at once
 
 Which = np.ndarray | slice
@@ -41,7 +46,8 @@ class SegmentationData:
         self.cache = MatchedCache(problem.slices, problem.recipe)
         self._look = look_at_masks(problem.cohort, self.cache, problem.machine.progress)
         self.labels, self.notes = self._look.labels, self._look.notes
-        self._opened = lru_cache(_OPEN)(self._open)
+        self._files: dict[tuple[int, str | None], Path] = {}
+        self._opened, self._grids = lru_cache(_OPEN)(self._open), lru_cache(_GRIDS)(self._grid)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -56,7 +62,7 @@ class SegmentationData:
     def colours(self) -> int:
         """C, the same for every case: 3 if any image of a case to learn from has 3, else 1."""
         rows = self.rows("train")
-        each = (self._opened(row, name).shape[1] for row in rows for name in self.cohort.cases[row].images)
+        each = (self._opened(int(row), name).shape[1] for row in rows for name in self.cohort.cases[row].images)
         return 3 if any(colours == 3 for colours in each) else 1
 
     @property
@@ -70,8 +76,7 @@ class SegmentationData:
 
     def grid(self, row: int) -> Volume:
         """The reference image's shape and affine as stored; its voxels are all 0 and take no memory."""
-        case = self.cohort.cases[row]
-        return self.cache.grid(case.images[self._look.reference(case, row)])
+        return self._grids(int(row))
 
     def reference(self, row: int) -> Volume:
         """The reference image with its voxels, as stored: decoded at every call."""
@@ -114,7 +119,7 @@ class SegmentationData:
         """
         images = self.cohort.cases[row].images
         present = np.asarray([name in images for name in self.modalities])
-        found = {name: _coloured(self._opened(row, name)[which], self.colours) for name in images}
+        found = {name: _coloured(self._opened(int(row), name)[which], self.colours) for name in images}
         if len(self.modalities) == 1 and present[0]:
             return found[self.modalities[0]][:, None], present
         shape = next(iter(found.values())).shape
@@ -126,7 +131,7 @@ class SegmentationData:
 
     def mask_planes(self, row: int, which: Which = EVERY) -> np.ndarray:
         """uint8 (n, H, W) class of every pixel (0 … K) of the same planes. Black around the plane is background."""
-        return self._opened(row, None)[which]
+        return self._opened(int(row), None)[which]
 
     def pixels(self, row: int) -> np.ndarray:
         """(n, K + 1) int64: how many pixels of each plane have each class, to choose planes with foreground."""
@@ -148,9 +153,21 @@ class SegmentationData:
         values = values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.int32)
         return Volume(values[found.array], found.affine)
 
+    def _grid(self, row: int) -> Volume:
+        case = self.cohort.cases[row]
+        return self.cache.grid(case.images[self._look.reference(case, row)])
+
     def _open(self, row: int, modality: str | None) -> np.ndarray:
         """The planes of one modality of a case, or of its mask."""
-        case, grid = self.cohort.cases[row], self.grid(row)
+        if (file := self._files.get((row, modality))) is not None:
+            with suppress(OSError, ValueError, EOFError):  # the cache was cleared: made again below
+                return mapped(file)
+        planes = self._drawn(self.cohort.cases[row], self.grid(row), modality)
+        if isinstance(planes, np.memmap) and planes.filename is not None:
+            self._files[row, modality] = Path(planes.filename)
+        return planes
+
+    def _drawn(self, case: Case, grid: Volume, modality: str | None) -> np.ndarray:
         if modality is not None:
             return self.cache.planes(case.images[modality], grid)
         if case.mask is None:
