@@ -151,13 +151,13 @@ class Ledger:
         scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
         done = read_json(folder / "done.json")
         scores["seconds"] = float(done["seconds"])
-        for column, value in _cost_columns(done.get("cost") or {}).items():
+        for column, value in cost_columns(done.get("cost") or {}).items():
             scores[column] = value
         scores["cell"] = cell["id"]
         return scores
 
 
-def _cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
+def cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
     """What fitting took, NaN where a protocol has nothing to say."""
     nan = float("nan")
     trained, parameters = cost.get("trained", nan), cost.get("parameters", nan)

@@ -21,6 +21,7 @@ from radapt.studies.describe import (
     write_environment,
 )
 from radapt.studies.ledger import Ledger
+from radapt.studies.overlays import write_overlays
 from radapt.studies.pictures import write_pictures
 from radapt.studies.plan import Failure, Plan, Settings, plan_study
 from radapt.studies.study import Study
@@ -158,6 +159,13 @@ class _Run:
         except Exception as error:  # a picture is worth a line in the log, not the numbers
             self.ledger.log(cell.id, f"no pictures: {error}")
 
+    def _overlays(self, cell: Cell, result: "Result") -> None:
+        folder, prepared = self.ledger.cell(cell.id), cell.prepared
+        try:
+            write_overlays(folder, prepared.cohort, prepared.recipe, result.predictions, self.settings.cache)
+        except Exception as error:  # a picture is worth a line in the log, not the numbers
+            self.ledger.log(cell.id, f"no overlays: {error}")
+
     def _one_cell(self, cell: Cell, work: "Callable[[], Result]", features: "Features | None" = None) -> None:
         start = time.perf_counter()
         try:
@@ -165,6 +173,8 @@ class _Run:
         except Exception as error:  # one cell's fault, of whatever kind, must not stop the others
             self._failed(cell, error)
             return
+        if cell.job.protocol.aim == "segmentation":
+            self._overlays(cell, result)
         made = {"versions": versions(), **processor(self.plan.device)}
         facts = {**cell.facts, "features": features.digest if features else None, "chosen": result.chosen, **made}
         predictions = result.predictions.assign(cell=cell.id)

@@ -2,6 +2,6 @@
 
 from radapt.protocols.segmentation.criterion import mean_dice
 from radapt.protocols.segmentation.data import SegmentationData
-from radapt.protocols.segmentation.judge import check_mask_tests, judge_segmentation
+from radapt.protocols.segmentation.judge import check_mask_tests, file_stems, judge_segmentation
 
-__all__ = ["SegmentationData", "check_mask_tests", "judge_segmentation", "mean_dice"]
+__all__ = ["SegmentationData", "check_mask_tests", "file_stems", "judge_segmentation", "mean_dice"]
