@@ -108,6 +108,11 @@ class Cohort:
             [[name in case.images for name in self.modalities] for case in self.cases], dtype=bool
         ).reshape(len(self), len(self.modalities))
 
+    @cached_property
+    def unlabelled(self) -> tuple[Case, ...]:
+        """The cases with label, findings and mask taken away."""
+        return tuple(replace(case, label=None, findings=(None,) * len(case.findings), mask=None) for case in self.cases)
+
     @property
     def test_sets(self) -> tuple[str, ...]:
         """Every split that is neither train nor val: `test` first, then the others by name."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.cohort import Cohort
 from radapt.errors import counted
 
 NO_FINDING = "none of the findings"
@@ -68,13 +68,9 @@ def restrict(cohort: Cohort, draw: Draw) -> Cohort:
     The cases stay, unlabelled; val and test sets are untouched.
     """
     kept = set(draw.patients)
-    return replace(cohort, cases=tuple(_kept_or_blank(case, kept) for case in cohort.cases))
-
-
-def _kept_or_blank(case: Case, kept: set[str]) -> Case:
-    if case.split != "train" or case.patient in kept:
-        return case
-    return replace(case, label=None, findings=(None,) * len(case.findings), mask=None)
+    pairs = zip(cohort.cases, cohort.unlabelled, strict=True)
+    cases = (case if case.split != "train" or case.patient in kept else blank for case, blank in pairs)
+    return replace(cohort, cases=tuple(cases))
 
 
 def _members(cohort: Cohort) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
