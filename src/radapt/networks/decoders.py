@@ -30,7 +30,7 @@ def make_decoder(name: str, widths: Sequence[int], outputs: int, **options: Any)
     Raises UsageError for an unknown name or option.
     """
     kind = decoder_class(name)
-    known = list(inspect.signature(kind).parameters)[2:]
+    known = decoder_options(name)
     for option, value in options.items():
         if option not in known:
             raise UsageError(f"Decoder {name!r} has no option {option!r}. {suggest(option, known)}")
@@ -49,3 +49,8 @@ def decoder_class(name: str) -> type[Decoder]:
 def decoder_layers(name: str, depth: int) -> tuple[int, ...]:
     """Which of a backbone's `depth` layers the decoder `name` reads, counted from the end, shallow to deep."""
     return decoder_class(name).layers(depth)
+
+
+def decoder_options(name: str) -> list[str]:
+    """The names of the options that the decoder `name` takes."""
+    return list(inspect.signature(decoder_class(name)).parameters)[2:]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from radapt.errors import UsageError
 from radapt.networks.decoders_base import Decoder
+from radapt.networks.decoders_parts import resized
 
 FUSED_WIDTH = 128
 """Channels of fused maps, or the encoder's own width where that is smaller: a projection per modality and layer to the
@@ -37,8 +38,6 @@ class Fusion(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], present: Tensor) -> list[Tensor]:
         """Maps (B, M, h, w, D_i), whatever they hold where `present` (B, M) bool is false -> maps (B, h, w, W_i).
-
-        Raises UsageError if a case has none of its modalities.
         """
         if not self.projections:
             return [m[:, 0] for m in maps]
@@ -66,3 +65,9 @@ class SegmentationHead(nn.Module):
         """Maps (B, M, h, w, D_i) shallow to deep, `present` (B, M) bool -> logits (B, outputs, *size) float32."""
         logits: Tensor = self.decoder(self.fusion(maps, present), size)
         return logits.float()
+
+    def coarse(self, maps: Sequence[Tensor], present: Tensor, size: tuple[int, int]) -> Tensor:
+        """The same before they are resized to `size`: at the resolution the decoder works at, at most `size`."""
+        logits = self.decoder.decode(self.fusion(maps, present), size)
+        height, width = logits.shape[2:]
+        return resized(logits, (min(height, size[0]), min(width, size[1]))).float()
