@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from radapt.errors import DataError
-from radapt.images import Volume, mask_problems, read, read_mask
+from radapt.images import Volume, ending_for, mask_problems, read, read_mask, write_labels
 from radapt.locations import Location
 
 AFFINE = np.array([[0.9, 0.1, 0, 3], [-0.1, 0.8, 0, -4], [0, 0, 3.0, 9], [0, 0, 0, 1]])
@@ -152,3 +152,24 @@ def test_masks_in_archives(tmp_path):
     np.savez(tmp_path / "masks.npz", masks=planes)
     found = read_mask(Location(tmp_path / "masks.npz", "masks", 2), FILM, {1: "a"}, array_cache=tmp_path / "arrays")
     np.testing.assert_array_equal(found.planes()[0], planes[2])
+
+
+def test_the_label_map_of_a_dicom_series_is_a_nifti_file_in_its_grid(tmp_path, series):
+    pixels = np.random.default_rng(0).integers(0, 400, (6, 9, 7)).astype(np.int16)
+    folder = series(pixels, orientation=(0.96, 0.28, 0.0, -0.28, 0.96, 0.0), step=(0.1, 0.0, 2.5))
+    image = read(Location(folder))
+    drawn = Volume((image.array > 200).astype(np.uint8), image.affine)
+    assert ending_for(folder, image) == ".nii.gz"
+    write_labels(tmp_path / "labels.nii.gz", drawn)
+    found = read_mask(Location(tmp_path / "labels.nii.gz"), image, {1: "bright"})
+    np.testing.assert_array_equal(found.array, drawn.array)
+    sitk = pytest.importorskip("SimpleITK")
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    theirs = sitk.ReadImage(names)
+    labels = sitk.ReadImage(str(tmp_path / "labels.nii.gz"))
+    # The brightest voxel of the series, as SimpleITK reads it, is labelled where SimpleITK finds it in the label map.
+    array = sitk.GetArrayFromImage(theirs)
+    for flat in np.argsort(array.ravel())[[0, 1, -2, -1]]:
+        z, y, x = (int(place) for place in np.unravel_index(flat, array.shape))
+        point = theirs.TransformIndexToPhysicalPoint((x, y, z))
+        assert labels[labels.TransformPhysicalPointToIndex(point)] == int(array[z, y, x] > 200)

@@ -61,13 +61,20 @@ def test_nibabel_and_simpleitk_read_back_what_was_written(tmp_path, affine, endi
     np.testing.assert_array_equal(own.array, array)
 
 
-def test_shear_is_kept_by_the_sform(tmp_path):
-    affine = np.eye(4)
-    affine[0, 2] = 0.4  # a tilted gantry
-    write_labels(tmp_path / "a.nii.gz", Volume(np.ones((3, 4, 5), np.uint8), affine))
+@pytest.mark.parametrize("flip", [1, -1])
+def test_shear_is_kept_and_itk_finds_a_square_grid_beside_it(tmp_path, flip):
+    sitk = pytest.importorskip("SimpleITK")
+    affine = turned(10, 20, 30) @ np.diag([0.5, 0.5, 2.0, 1.0])
+    affine[:3, 2] = (affine[:3, 2] + 0.4 * affine[:3, 1]) * flip  # a tilted gantry
+    array = RNG.integers(0, 3, (3, 4, 5)).astype(np.uint8)
+    write_labels(tmp_path / "a.nii.gz", Volume(array, affine))
     found = nib.load(tmp_path / "a.nii.gz")
-    np.testing.assert_allclose(found.affine, affine)
-    assert int(found.header["qform_code"]) == 0
+    np.testing.assert_allclose(found.affine, affine, atol=1e-6)
+    other = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(other).transpose(2, 1, 0), array)
+    for voxel in ((0, 0, 0), (2, 0, 0), (0, 3, 0)):  # the first plane lies where it was
+        lps = np.asarray(other.TransformIndexToPhysicalPoint(voxel))
+        np.testing.assert_allclose(lps * [-1, -1, 1], affine[:3, :3] @ voxel + affine[:3, 3], atol=1e-4)
 
 
 @pytest.mark.parametrize("highest", [1, 255, 256, 65535])

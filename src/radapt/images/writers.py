@@ -17,7 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".npz")
 GZIP_LEVEL = 4
 """Label maps shrink a hundredfold at any level; higher ones take three times as long for a tenth."""
 
-_SCANNER = 1  # NIfTI's code of coordinates in the scanner
+_SCANNER, _ALIGNED = 1, 2  # NIfTI's codes of coordinates in the scanner, and aligned to something
 
 
 def write_labels(path: Path, volume: Volume) -> None:
@@ -60,16 +60,31 @@ def _write_nifti(part: Path, labels: Volume, zipped: bool) -> None:
 
     image = nibabel.Nifti1Image(labels.array, labels.affine)
     image.set_sform(labels.affine, _SCANNER)
-    if not _is_sheared(labels):  # a qform knows no shear
-        image.set_qform(labels.affine, _SCANNER)
+    straight = _without_shear(labels)
+    image.set_qform(straight, _SCANNER if np.allclose(straight, labels.affine, atol=1e-4) else _ALIGNED)
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     part.write_bytes(gzip.compress(content, GZIP_LEVEL, mtime=0) if zipped else content)
 
 
-def _is_sheared(labels: Volume) -> bool:
+def _without_shear(labels: Volume) -> np.ndarray:
+    """The affine with the axis that is not square to the other two, of a tilted gantry, made so.
+
+    A qform knows no shear, and programs built on ITK refuse files without an orthonormal one. They also read a tilted
+    DICOM series as if it were square, so this is where they see the image.
+    """
     directions = labels.affine[:3, :3] / np.asarray(labels.spacing_mm)
-    return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-5)
+    slant = np.abs(directions.T @ directions - np.eye(3))
+    tilted = int(slant.sum(axis=0).argmax())
+    first, second = (axis for axis in range(3) if axis != tilted)
+    straight = directions.copy()
+    straight[:, second] -= straight[:, first] * (straight[:, first] @ straight[:, second])
+    straight[:, second] /= np.linalg.norm(straight[:, second])
+    square = np.cross(straight[:, first], straight[:, second])
+    straight[:, tilted] = square * np.sign(square @ directions[:, tilted])
+    affine = labels.affine.copy()
+    affine[:3, :3] = straight * labels.spacing_mm
+    return affine
 
 
 def _write_png(part: Path, labels: Volume) -> None:
