@@ -37,15 +37,19 @@ def test_it_is_what_a_plain_loop_in_torch_does() -> None:
     batches: list[dict[str, Any]] = []
     task.before_loss = lambda count, batch: batches.append(batch)
     made = regime(epochs=2, weight_decay=0.0)
-    trained(task, made)
+    result = trained(task, made)
     optimiser = torch.optim.AdamW([p for p in by_hand.module.parameters() if p.requires_grad], weight_decay=0.0)
+    losses = [0.0, 0.0]
     for step, batch in enumerate(batches):
         optimiser.param_groups[0]["lr"] = 0.05 * made.lr_factor(step, 10)
         optimiser.zero_grad()
-        by_hand.loss(batch, np.zeros(0)).backward()
+        loss = by_hand.loss(batch, np.zeros(0))
+        loss.backward()
+        losses[step // 5] += float(loss.detach()) * len(batch["x"]) / 23
         nn.utils.clip_grad_norm_(by_hand.module.parameters(), 1.0)
         optimiser.step()
     assert far(task, by_hand) < 1e-6
+    assert [entry["loss"] for entry in result.history] == pytest.approx(losses)
 
 
 def test_every_sample_is_seen_once_an_epoch_and_none_is_alone() -> None:

@@ -82,7 +82,7 @@ def _norms(module: nn.Module) -> Tensor:
     frozen = [each.detach() for each in module.parameters() if not each.requires_grad and each.is_floating_point()]
     if not frozen:
         return torch.zeros(0)
-    return torch.stack([norm.float().cpu() for norm in torch._foreach_norm(frozen)])
+    return torch.stack([each.float().norm() for each in frozen]).cpu()
 
 
 def _alike(found: Tensor, expected: Tensor) -> bool:

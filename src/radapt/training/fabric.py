@@ -23,5 +23,10 @@ def make_fabric(device: torch.device, devices: int, precision: str) -> Fabric:
     chosen: Any = devices
     if devices == 1 and device.type == "cuda":
         chosen = [device.index or 0]
-    several: dict[str, Any] = {"strategy": "ddp_spawn", "plugins": [_QuietEnvironment()]} if devices > 1 else {}
-    return Fabric(accelerator=device.type, devices=chosen, precision=_PRECISION[precision], **several)
+    return Fabric(
+        accelerator=device.type,
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        devices=chosen,
+        precision=_PRECISION[precision],
+        plugins=[_QuietEnvironment()],
+    )
