@@ -1,14 +1,14 @@
 """The U-Net of a plan: shapes at every resolution, equal weights for equal seeds, and that it learns."""
 
 import copy
-import io
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from radapt.errors import UsageError
 from radapt.networks.plan import Budget, Channel, Fingerprint, UNetPlan, plan_unet
-from radapt.networks.unet import build_unet
+from radapt.networks.unet import build_unet, dynunet
 
 GREY = Channel("t1", 0.0, 1.0, 0.5, 0.2, 0.0)
 
@@ -32,6 +32,23 @@ def test_training_gives_every_resolution_and_eval_the_full_one(dims: int, mm: tu
     assert torch.allclose(net.eval()(x), maps[0], atol=1e-5)  # instance norm knows no batch statistics
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_is_monais_network(dims: int) -> None:
+    """The same blocks give the same logits as DynUNet's own forward, full and lower resolutions."""
+    made = small_plan(dims, shape=(48, 64, 32))
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        theirs = dynunet(made, 1, 3)
+    ours = build_unet(made, 1, 3, seed=7)
+    x = torch.randn(1, 1, *made.patch)
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))
+    stacked, maps = theirs.train()(x), ours.train()(x)
+    assert stacked.shape[1] == len(maps) > 2
+    for number, found in enumerate(maps):
+        enlarged = torch.nn.functional.interpolate(found, made.patch)
+        assert torch.equal(stacked[:, number], enlarged)
+
+
 def test_every_parameter_learns() -> None:
     made = small_plan(3)
     net = build_unet(made, 1, 2).train()
@@ -53,8 +70,7 @@ def test_it_can_be_copied_and_saved_after_a_training_step() -> None:
     net = build_unet(made, 1, 2).train()
     net(torch.randn(1, 1, *made.patch))[0].mean().backward()
     copied = copy.deepcopy(net).eval()
-    file = io.BytesIO()
-    torch.save(net.state_dict(), file)
+    save(net.state_dict())  # refuses weights that stand under two names
     x = torch.randn(1, 1, *made.patch)
     assert torch.equal(copied(x), net.eval()(x))
 

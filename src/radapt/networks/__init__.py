@@ -6,6 +6,7 @@ from radapt.networks.adapters_blocks import blocks, layer_of
 from radapt.networks.adapters_state import fingerprint, load_trained_state, train_mode, trained_state
 from radapt.networks.aggregators import AGGREGATORS, Aggregator, make_aggregator
 from radapt.networks.plan import Budget, Channel, Fingerprint, UNetPlan, plan_unet
+from radapt.networks.transunet import TransUNet, build_transunet
 from radapt.networks.unet import UNet, build_unet
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "Budget",
     "Channel",
     "Fingerprint",
+    "TransUNet",
     "UNet",
     "UNetPlan",
     "adapt",
     "blocks",
+    "build_transunet",
     "build_unet",
     "fingerprint",
     "layer_of",

@@ -65,7 +65,8 @@ class Channel:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the training cases look like: voxels and mm along R, A and S of each of n cases, and C channels.
+    """What the training cases look like: voxels and mm along R, A and S of each of n cases, and C channels. Shapes are
+    those of the nonzero part where images are `cropped`.
 
     `kind` is the cohort's. `measured` says whether the spacings were measured: pictures without geometry have none.
     """
@@ -173,7 +174,6 @@ def plan_unet(fingerprint: Fingerprint, dims: int | None = None, budget: Budget 
     spacing = np.ones(len(seen)) if common else target[seen]
     patch, strides, kernels = _patch(median, spacing, dims, budget)
     features = tuple(min(budget.features * 2**stage, MOST_FEATURES[dims]) for stage in range(len(strides)))
-    zeros = bool(fingerprint.channels) and min(channel.zeros for channel in fingerprint.channels) >= ZEROS_MASKED
     return UNetPlan(
         dims=dims,
         axis=axis,
@@ -185,8 +185,13 @@ def plan_unet(fingerprint: Fingerprint, dims: int | None = None, budget: Budget 
         features=features,
         batch=budget.batch or BATCH[dims],
         scalings=tuple(_scaling(channel, fingerprint.kind) for channel in fingerprint.channels),
-        crop=zeros and fingerprint.kind != "ct",
+        crop=cropped(fingerprint.channels, fingerprint.kind),
     )
+
+
+def cropped(channels: Sequence[Channel], kind: str) -> bool:
+    """Whether images are cut to their nonzero part: all channels were masked, and 0 does not stand for water."""
+    return kind != "ct" and bool(channels) and min(channel.zeros for channel in channels) >= ZEROS_MASKED
 
 
 def target_spacing(shapes: np.ndarray, spacings: np.ndarray) -> np.ndarray:
