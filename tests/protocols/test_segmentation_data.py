@@ -164,6 +164,14 @@ def test_a_changed_mask_or_label_is_another_plane(simple, tmp_path):
     assert data_of(simple, tmp_path, size=40).mask_planes(0).shape == (7, 40, 40)
 
 
+def test_the_class_of_a_number_depends_on_the_labels_declared(simple, tmp_path):
+    rims = simple
+    for row in range(3):
+        rims = with_mask(rims, row, save(tmp_path, f"rim{row}", drawing(row, (2,))))
+    assert data_of(rims, tmp_path).mask_planes(0).max() == 2
+    assert data_of(replace(rims, mask_labels={2: "rim"}), tmp_path).mask_planes(0).max() == 1
+
+
 # Several modalities
 
 
