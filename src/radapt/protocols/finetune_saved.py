@@ -83,6 +83,7 @@ def save_classifier(folder: Path, classifier: Classifier, state: Mapping[str, Te
         },
         "shape": shape,
         "recipe": classifier.shape.recipe.describe(),
+        "recipe_digest": classifier.shape.recipe.digest,
     }
     write_json(folder / FACTS, facts)
 
@@ -100,6 +101,11 @@ def load_classifier(folder: Path, backbone: Backbone | LazyBackbone | None = Non
         raise UsageError(f"{folder} holds a model of protocol {protocol.name!r}, which does not answer from images.")
     check_backbone(folder, facts["backbone"], backbone)
     shape = _shape(facts["shape"])
+    if shape.recipe.digest != facts["recipe_digest"]:
+        raise UsageError(
+            f"The model in {folder} was trained on images made by radapt {facts['radapt']}, and this version would make "
+            "others. Predict with that version, or train again."
+        )
     trainee = protocol.trainee(shape, fresh_copy(backbone), seed=0)
     load_state(trainee.network, read_weights(folder / WEIGHTS))
     found = next(trainee.network.encoder.parameters()).device  # type: ignore[union-attr]
