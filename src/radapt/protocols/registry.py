@@ -13,10 +13,11 @@ from radapt.protocols.linear import Linear
 from radapt.protocols.logistic import Logistic
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scratch import Scratch
+from radapt.protocols.segmentation.segment import Segment
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     kind.name: kind
-    for kind in (Knn, FewShot, Linear, Logistic, Finetune, Partial, Bitfit, Norm, Lora, Dora, Ia3, Scratch)
+    for kind in (Knn, FewShot, Linear, Logistic, Finetune, Partial, Bitfit, Norm, Lora, Dora, Ia3, Scratch, Segment)
 }
 
 
@@ -40,5 +41,7 @@ def make(name: str, /, **options: Any) -> Protocol:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = str(first["loc"][0]) if first["loc"] else "options"
+    if not first["loc"]:  # options that do not go together, in the protocol's own words
+        return first["msg"].removeprefix("Value error, ") + "."
+    where = str(first["loc"][0])
     return f"option {where!r} cannot be {first['input']!r}: {first['msg']}."
