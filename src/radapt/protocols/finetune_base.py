@@ -11,23 +11,21 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.digests import digest
-from radapt.errors import DataError
 from radapt.features.features import SliceReduction
 from radapt.features.pooling import ModalityUse
 from radapt.images import Recipe
 from radapt.protocols.bags import CaseImages, ready
-from radapt.protocols.finetune_candidates import Kept, Training, Winner, train_candidates
+from radapt.protocols.finetune_candidates import Kept, Training, train_candidates
+from radapt.protocols.finetune_outcome import choice_of, cost_of, learnable, modalities_of, notes_of
 from radapt.protocols.finetune_task import Labelled, Trainee
 from radapt.protocols.images import ImageProblem
-from radapt.protocols.protocol import Cost, Fitted, Protocol, Reads
-from radapt.protocols.selection import CRITERION
-from radapt.protocols.targets import ClassWeight, Targets
+from radapt.protocols.protocol import Fitted, Protocol, Reads
+from radapt.protocols.targets import ClassWeight
 from radapt.training import Regime
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
-    from radapt.protocols.finetune_saved import Classifier
 
 STEP_BACK = 2.0
 """A step back costs about two forward passes (Kaplan et al. 2020, section 2.1)."""
@@ -135,7 +133,9 @@ class CaseProtocol(Protocol[ImageProblem]):
             save_classifier(folder, classifier, winner.state)
             kept.clear()
         model = CaseModel(classifier, problem.cohort, problem.slices)
-        return Fitted(model, model, self._chosen(problem, cases, classifier, winner), _cost(winner))
+        chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
+        notes = notes_of(problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner)
+        return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
 
     def _key(self, problem: ImageProblem, cases: Labelled[CaseImages], keys: list[str], seed: int) -> str:
         """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
@@ -144,40 +144,14 @@ class CaseProtocol(Protocol[ImageProblem]):
         facts = [self.name, asdict(self), problem.recipe.digest, asdict(problem.pooling), problem.machine.precision]
         return digest([__version__, *facts, problem.cohort.modalities, keys, texts, seed])
 
-    def _chosen(
-        self, problem: ImageProblem, cases: Labelled[CaseImages], classifier: "Classifier", winner: Winner
-    ) -> dict[str, Any]:
-        best = winner.facts[winner.number]
-        short = ("lr", "val_auroc", "val_log_loss", "best_epoch", "epochs", "steps", "seconds")
-        candidates = [{name: each[name] for name in short} for each in winner.facts]
-        chooses = len(cases.val) > 0
-        own = len(problem.rows("val")) > 0
-        return {
-            "winner": candidates[winner.number],
-            "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken",
-            "candidates": candidates if chooses else [],
-            "cases": {"train": len(cases.train), "val": len(cases.val)},
-            "val": ("the cohort's" if own else "drawn by patient inside train") if chooses else "none",
-            "trained": best["trained"],
-            "parameters": best["parameters"],
-            "notes": _notes(problem, cases, classifier.shape, winner),
-            "history": best["history"],
-        }
-
 
 def _labelled(
     problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight
 ) -> tuple[Labelled[CaseImages], list[str]]:
     """Cases to learn from and to choose on, every image of theirs decoded, and what names the images' bytes."""
     cohort = problem.cohort
-    train, val = problem.choosing(rng)
-    targets = Targets.of(cohort.labels[train], len(cohort.outputs), class_weight)
-    if not len(targets.learned):  # drawing val took the last answer of every finding
-        train, val = np.sort(np.concatenate([train, val])), val[:0]
-        targets = Targets.of(cohort.labels[train], len(cohort.outputs), class_weight)
-    if not len(targets.learned):
-        raise DataError(f"Cohort {cohort.name!r} has no output that training shows both answers of. Label more cases.")
-    kept = tuple(np.asarray(cohort.modalities, dtype=object)[cohort.presence[train].any(axis=0)])
+    train, val, targets = learnable(cohort, *problem.choosing(rng), class_weight)
+    kept, _ = modalities_of(cohort, train)
     images = CaseImages(cohort, problem.slices, problem.recipe, kept)
     channels, keys = ready(images, np.concatenate([train, val]), problem.machine.progress)
     return Labelled(replace(images, channels=channels), train, targets, val, cohort.labels[val]), keys
@@ -185,10 +159,9 @@ def _labelled(
 
 def _shape(problem: ImageProblem, cases: Labelled[CaseImages]) -> Shape:
     cohort, images = problem.cohort, cases.images
-    places = [cohort.modalities.index(name) for name in images.modalities]
-    partial = tuple(bool(each) for each in ~cohort.presence[cases.train][:, places].all(axis=0))
+    kept, partial = modalities_of(cohort, cases.train)
     return Shape(
-        cohort.kind, problem.recipe, images.modalities, partial, images.channels, cases.targets.values.shape[1],
+        cohort.kind, problem.recipe, kept, partial, images.channels, cases.targets.values.shape[1],
         problem.pooling.slices, problem.pooling.modalities,
     )  # fmt: skip
 
@@ -198,35 +171,3 @@ def _maker(protocol: CaseProtocol, problem: ImageProblem, shape: Shape, seed: in
         return protocol.trainee(shape, problem.backbone() if protocol.uses_backbone else None, seed)
 
     return make
-
-
-def _cost(winner: Winner) -> Cost:
-    best = winner.facts[winner.number]
-    return Cost(
-        trained=best["trained"],
-        parameters=best["parameters"],
-        peak_memory_mb=max(each["peak_memory_mb"] for each in winner.facts),
-        seconds=sum(each["seconds"] for each in winner.facts),
-    )
-
-
-def _notes(problem: ImageProblem, cases: Labelled[CaseImages], shape: Shape, winner: Winner) -> list[str]:
-    """What a reader should know."""
-    cohort = problem.cohort
-    said = list(cases.targets.notes(cohort.outputs))
-    if lost := [name for name in cohort.modalities if name not in shape.modalities]:
-        said.append(f"No training case has {', '.join(lost)}; left out.")
-    if partial := [name for name, some in zip(shape.modalities, shape.partial, strict=True) if some]:
-        how = "the network is told" if shape.use == "concat" else "the average over those present"
-        said.append(f"Missing in some training cases: {', '.join(partial)}; {how}.")
-    if not len(cases.val):
-        said.append("No case to choose on, so the first learning rate was trained for the whole schedule.")
-    elif _undefined(winner):
-        said.append("AUROC is undefined on val, where no question has both answers; chosen by log-loss.")
-    said += [note for each in winner.facts for note in each["notes"]]
-    return list(dict.fromkeys(said))
-
-
-def _undefined(winner: Winner) -> bool:
-    area = winner.facts[winner.number]["val_auroc"]
-    return area is None or area != area

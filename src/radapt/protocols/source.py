@@ -14,7 +14,9 @@ from radapt.features import Design
 BLOCK_VALUES = 1 << 20
 """Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
 
-_CONSTANT = 1e-6  # relative to its mean: float32 cannot tell such a spread from none
+CONSTANT = 1e-6
+"""Spread, relative to its mean, below which a column is constant: float32 cannot tell it from none."""
+
 _RELEASE_BYTES = 16 << 20
 _AROUND_BYTES = 1 << 16  # what the system maps around a page that is looked at
 
@@ -38,7 +40,7 @@ class DesignSource(Source):
     def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray) -> None:
         self.design = design
         self._pooled, self._presence = pooled, presence
-        self._file = _file_behind(pooled)
+        self._file = file_behind(pooled)
         self._release()
 
     @property
@@ -91,7 +93,7 @@ class Scale:
         for _, values in blocks(source, rows):
             square += (values.double() - mean).square().sum(0)
         deviation = (square / max(1, len(rows))).sqrt()
-        varies = deviation > _CONSTANT * mean.abs()
+        varies = deviation > CONSTANT * mean.abs()
         return cls(mean, torch.where(varies & (deviation > 0), deviation, 1.0))
 
     def apply(self, values: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ class Scale:
         return (values.double() - self.mean) / self.deviation
 
 
-def _file_behind(array: np.ndarray) -> mmap.mmap | None:
+def file_behind(array: np.ndarray) -> mmap.mmap | None:
     """The read-only file map an array is a view of; None for any other memory, which must not be let go."""
     if array.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
         return None

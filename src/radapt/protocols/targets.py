@@ -41,6 +41,12 @@ class Targets:
         return np.maximum(self.weights.sum(0), np.finfo(float).tiny)
 
     @property
+    def prior_logits(self) -> np.ndarray:
+        """(c,) what answers each column with its share of the weighted cases: where training may start from."""
+        prior = np.clip((self.weights * self.values).sum(0) / self.totals, 1e-6, 1 - 1e-6)
+        return np.log(prior) if self.link == "softmax" else np.log(prior / (1 - prior))
+
+    @property
     def curvature(self) -> np.ndarray:
         """(c,) variance of each column's outcome, the curvature of its loss at the prior."""
         prior = (self.weights * self.values).sum(0) / self.totals
