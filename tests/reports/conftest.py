@@ -1,6 +1,7 @@
 """Small run folders made by hand, in the form `radapt run` writes them."""
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ import yaml
 from PIL import Image
 
 from radapt.durable import write_json, write_parquet, write_text
-from radapt.metrics import score
+from radapt.metrics import score, summarise
+from radapt.metrics.segmentation import NUMBERS
+from radapt.studies.ledger import cost_columns
 
 VERSIONS = {"radapt": "0.1.0", "python": "3.11.9", "torch": "2.11.0", "started": "2026-01-02T03:04:05+0000"}
 
@@ -33,6 +36,7 @@ class ToyCohort:
     one_class: tuple[str, ...] = ()  # splits where every case is of the first class
     source: dict[str, str] = field(default_factory=lambda: {"title": "Toy cases", "licence": "CC0-1.0"})
     case_prefix: str = "case"
+    mask_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -40,6 +44,8 @@ class ToyCohort:
 
     @property
     def task(self) -> str:
+        if not self.outputs:
+            return "segmentation"
         return "multilabel" if self.multilabel else "binary" if len(self.outputs) == 2 else "multiclass"
 
     def truth(self, split: str) -> np.ndarray:
@@ -49,6 +55,8 @@ class ToyCohort:
             truth[rng.random(truth.shape) < 0.1] = np.nan
             truth[:, -1] = 0 if split in self.one_class else truth[:, -1]
             return truth
+        if not self.outputs:
+            return np.full(self.patients, -1)
         if split in self.one_class:
             return np.zeros(self.patients, dtype=int)
         truth = rng.integers(0, len(self.outputs), self.patients)
@@ -97,6 +105,7 @@ class ToyRun:
             "kind": "mri",
             "task": toy.task,
             "outputs": toy.outputs,
+            "mask_labels": toy.mask_labels,
             "ordered": False,
             "modalities": toy.modalities,
             "n_cases": len(cases),
@@ -133,6 +142,7 @@ class ToyRun:
                 }
                 for i, name in enumerate(toy.outputs)
             },
+            "masked": len(own) if toy.mask_labels else 0,
             "missing": {modality: int((~own[f"has:{modality}"]).sum()) for modality in toy.modalities},
         }
 
@@ -165,6 +175,48 @@ class ToyRun:
             self._finish(folder, toy, cell, skill)
         return id_
 
+    def segmentation(
+        self, toy: ToyCohort, backbone: str, label: str = "segment", *, seed: int = 0, skill: float = 0.8,
+        labels: tuple[str, ...] = ("core", "rim"), **facts: Any,
+    ) -> str:  # fmt: skip
+        """Write one finished cell that segments: every seventh case is missed, every fifth lacks the last label, and
+        of those every second has a false alarm."""
+        id_ = self.cell(toy, backbone, label, seed=seed, state="waiting", aim="segmentation", **facts)
+        folder, rng, rows = self.path / "cells" / id_, np.random.default_rng([seed, int(100 * skill)]), []
+        for split in toy.splits[1:]:
+            for index, case in enumerate(toy.ids(split)):
+                for name in labels:
+                    lacks = name == labels[-1] and index % 5 == 0
+                    outcome = ("false_alarm" if index % 2 else "empty") if lacks else "both"
+                    outcome = "missed" if outcome == "both" and index % 7 == 3 else outcome
+                    outcome = "unlabelled" if index == toy.patients - 1 else outcome
+                    rows.append(self._segmented(case, split, name, outcome, skill, rng))
+        table = pd.DataFrame(rows)
+        scores = [
+            summarise(own, labels=labels, rng=np.random.default_rng(0), resamples=100).assign(split=split)
+            for split, own in table.groupby("split", sort=False)
+        ]
+        self._write(folder, table.assign(cell=id_), pd.concat(scores, ignore_index=True))
+        return id_
+
+    @staticmethod
+    def _segmented(
+        case: str, split: str, label: str, outcome: str, skill: float, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        row: dict[str, Any] = dict.fromkeys(NUMBERS, float("nan"))
+        if outcome in ("missed", "false_alarm"):
+            row |= {"dice": 0.0, "iou": 0.0, "nsd": 0.0, "hd95_mm": 300.0, "assd_mm": 300.0}
+        if outcome == "both":
+            dice = float(np.clip(rng.normal(skill, 0.08), 0.01, 1))
+            row |= {"dice": dice, "iou": dice / (2 - dice), "nsd": dice**0.5, "hd95_mm": 10 * (1 - dice)}
+            row |= {"assd_mm": 3 * (1 - dice)}
+        if outcome in ("both", "missed", "false_alarm"):
+            true, drawn = (0.0 if outcome == "false_alarm" else 9.0), (0.0 if outcome == "missed" else 8.0)
+            row |= {"volume_truth_ml": true, "volume_predicted_ml": drawn, "volume_error_ml": drawn - true}
+            row |= {"lesions_truth": float(true > 0), "lesions_found": float(outcome == "both")}
+            row |= {"lesions_predicted": float(drawn > 0), "lesions_false": float(outcome == "false_alarm")}
+        return {"case": case, "patient": case, "site": "A", "split": split, "label": label, **row, "outcome": outcome}
+
     def _finish(self, folder: Path, toy: ToyCohort, cell: dict[str, Any], skill: float) -> None:
         predictions, scores = [], []
         for split in toy.splits[1:]:
@@ -181,13 +233,18 @@ class ToyRun:
             rng = np.random.default_rng(0)
             found = score(truth, probabilities, patients, task=toy.task, outputs=toy.outputs, rng=rng, resamples=100)
             scores.append(found.assign(split=split))
-        write_parquet(folder / "predictions.parquet", pd.concat(predictions, ignore_index=True))
-        table = pd.concat(scores, ignore_index=True)
+        self._write(folder, pd.concat(predictions, ignore_index=True), pd.concat(scores, ignore_index=True))
+
+    def _write(self, folder: Path, predictions: pd.DataFrame, table: pd.DataFrame) -> None:
+        cell = json.loads((folder / "cell.json").read_text("utf-8"))
+        write_parquet(folder / "predictions.parquet", predictions)
         write_parquet(folder / "scores.parquet", table)
-        write_json(folder / "done.json", {"finished": "2026-01-02T03:04:05", "seconds": 12.5, "attempts": 1})
-        keys = {name: cell[name] for name in ("cohort", "backbone", "shots", "repeat", "seed")}
-        table = table.assign(**keys, protocol=cell["label"], cell=cell["id"], seconds=12.5)
-        self.scores.append(table.astype({"shots": "Int64", "repeat": "Int64"}))
+        done = {"finished": "2026-01-02T03:04:05", "seconds": 12.5, "attempts": 1}
+        write_json(folder / "done.json", done | ({"cost": cell["cost"]} if "cost" in cell else {}))
+        keys = {name: cell.get(name) for name in ("cohort", "backbone", "shots", "fraction", "repeat", "seed")}
+        costs = cost_columns(cell["cost"]) if "cost" in cell else {}
+        table = table.assign(**keys, **costs, protocol=cell["label"], cell=cell["id"], seconds=12.5)
+        self.scores.append(table.astype({"shots": "Int64", "fraction": "Float64", "repeat": "Int64"}))
 
     def pictures(self, cohort: str, backbone: str, case: str = "case-0") -> "ToyRun":
         place = self.path / "pictures" / cohort / backbone

@@ -186,6 +186,61 @@ def test_report_in_a_browser(browser: Browser, report: Path) -> None:
     assert browser.complaints() == []
 
 
+@pytest.fixture
+def ladder(toy_run, toy_cohort) -> Path:
+    """Classes and masks, few labels and costs, with hostile names."""
+    cost = {"trained": 1000, "parameters": 50_000, "peak_memory_mb": 80.0, "seconds": 9.0}
+    labels = ("core", f"rim {HOSTILE}")
+    toy = toy_cohort(name="both", patients=20, mask_labels=dict(enumerate(labels, 1)), case_prefix=HOSTILE)
+    toy_run.cohort(toy).backbone("dinov2-s")
+    for shots in (1, 4):
+        for repeat in (0, 1):
+            toy_run.cell(toy, "dinov2-s", "fewshot", protocol="knn", shots=shots, repeat=repeat)
+    toy_run.cell(toy, "dinov2-s", "few shares", fraction=0.5, repeat=0)
+    toy_run.cell(toy, "dinov2-s", "knn", protocol="knn")
+    toy_run.cell(toy, "none", "scratch", cost=cost | {"trained": 50_000})
+    toy_run.segmentation(toy, "dinov2-s", f"segment {HOSTILE}", labels=labels, cost=cost)
+    toy_run.segmentation(toy, "none", "unet", labels=labels, cost=cost)
+    return write_report(toy_run.finish())
+
+
+def test_every_kind_of_plot_is_drawn(browser: Browser, ladder: Path) -> None:
+    browser.open(ladder)
+    drawn = browser.ask(
+        "[...document.querySelectorAll('.plot')].map((p) => [p.dataset.plot, p.querySelectorAll('.trace').length])"
+    )
+    assert {kind for kind, _ in drawn} == {"forest", "reliability", "roc", "learning", "strip", "cost"}
+    assert all(traces for _, traces in drawn), drawn
+
+    # A metric of one aim: the other shows what leads it, and says so.
+    choose = "const m = document.getElementById('metric'); m.value = 'hd95_mm'; m.dispatchEvent(new Event('change'))"
+    browser.ask(f"(() => {{ {choose} }})()")
+    visible = "[...document.querySelectorAll('.leaderboard')].filter((table) => table.offsetParent)"
+    shown = f"{visible}.map((table) => table.closest('.by-metric').dataset.metric)"
+    assert set(browser.ask(shown)) == {"auroc", "hd95_mm"}
+    notes = "[...document.querySelectorAll('.no-metric')].filter((note) => note.offsetParent).map((n) => n.textContent)"
+    assert set(browser.ask(notes)) == {"The metric chosen above was not computed here; this is AUROC."}
+    titles = "[...document.querySelectorAll('.plot[data-plot=cost]')].map((p) => p.textContent)"
+    first, second = browser.ask(titles)
+    assert "AUROC" in first
+    assert "HD95 (mm)" in second
+
+    # Every choice of every plot.
+    browser.ask(
+        "document.querySelectorAll('.plot select').forEach((s) => [...s.options].forEach((option) => {"
+        " s.value = option.value; s.dispatchEvent(new Event('change')) }))"
+    )
+    assert "shares of the labels" in browser.ask("document.querySelector('.plot[data-plot=learning]').textContent")
+    assert browser.complaints() == []
+    assert browser.ask("document.title") == "toy study · radapt report"
+
+
+def test_no_new_part_sticks_out_of_a_telephone(browser: Browser, ladder: Path) -> None:
+    browser.open(ladder, 390)
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+    assert browser.complaints() == []
+
+
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, True)])
 def test_nothing_sticks_out_at_any_width(browser: Browser, report: Path, width: int, dark: bool) -> None:
     browser.open(report, width, dark)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,65 +14,9 @@ from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
 from radapt.reports.report import chosen_pairs
+from report_page import HOSTILE, Page, page_of
 
-VOID = {"meta", "link", "img", "br", "input", "hr"}
 FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
-HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
-
-
-class Page(HTMLParser):
-    """Every element with its attributes and the text inside it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.scripts: list[str] = []
-        self.texts: list[str] = []
-        self.open: list[str] = []
-        self.rows: list[tuple[dict[str, str], list[tuple[str, dict[str, str]]], list[str]]] = []
-        self.in_row = False
-        self.ids: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.elements.append((tag, found))
-        if "id" in found:
-            self.ids.append(found["id"])
-        if tag == "tr":
-            self.rows.append((found, [], []))
-            self.in_row = True
-        elif self.in_row:
-            self.rows[-1][1].append((tag, found))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.in_row = self.in_row and tag != "tr"
-        while self.open and self.open.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
-        elif "style" not in self.open:
-            self.texts.append(data)
-            if self.in_row:
-                self.rows[-1][2].append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-    @property
-    def data(self) -> dict:
-        return json.loads(self.scripts[0])
-
-
-def page_of(run: Path) -> Page:
-    return Page(write_report(run).read_text(encoding="utf-8"))
 
 
 def test_nothing_remote_is_referenced(finished) -> None:
@@ -131,7 +74,7 @@ def test_all_numbers_equal_the_results(finished) -> None:
 
 
 def test_the_forest_holds_every_cell(finished) -> None:
-    (cohort,) = page_of(finished.path).data["cohorts"]
+    (cohort,) = page_of(finished.path).data["parts"]
     points = {(entry["split"], point[1], point[2]) for entry in cohort["forest"]["sets"] for point in entry["points"]}
     own = finished.results[~finished.results["metric"].str.contains(":") & (finished.results["split"] != "val")]
     expected = {(row.split, row.metric, round(row.value, 6)) for row in own.itertuples() if row.value == row.value}
@@ -173,7 +116,7 @@ def test_hostile_names_stay_text(toy_run, toy_cohort) -> None:
     assert len(page.scripts) == 3
     assert not [a for tag, a in page.elements if "onerror" in a or (tag == "img" and a["src"] == "x")]
     assert HOSTILE in page.text
-    assert page.data["cohorts"][0]["roc"][0]["models"][0]["name"].startswith("bb<script>")
+    assert page.data["parts"][0]["roc"][0]["models"][0]["name"].startswith("bb<script>")
 
 
 def test_a_one_class_test_set_is_undefined_with_its_reason(toy_run, toy_cohort) -> None:
@@ -195,7 +138,7 @@ def test_many_findings_with_an_undefined_one(toy_run, toy_cohort) -> None:
     assert "mean over 13 of 14; 1 undefined" in page.text
     assert "Decisions at probability 0.5" in page.text
     assert "no such case" in page.text  # sensitivity of the finding nobody has
-    (model,) = page.data["cohorts"][0]["roc"][0]["models"]
+    (model,) = page.data["parts"][0]["roc"][0]["models"]
     assert [line["name"] for line in model["lines"]] == list(names[:-1])
 
 

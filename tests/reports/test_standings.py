@@ -9,11 +9,12 @@ import pytest
 
 from radapt.metrics import score
 from radapt.reports.bars import axis_for
+from radapt.reports.contestants import Contestant, contestants
 from radapt.reports.curves import Judged, decisions
 from radapt.reports.headline import headline
 from radapt.reports.numbers import counted, interval, lasting, shown
 from radapt.reports.run_folder import Cell, Run
-from radapt.reports.standings import Board, Contestant, boards
+from radapt.reports.standings import Board, boards
 
 NAN = float("nan")
 SPLIT_FACTS = {"labelled": 9, "outputs": {"a": {"positive": 4, "negative": 5}, "b": {"positive": 5, "negative": 4}}}
@@ -23,7 +24,8 @@ def run_of(*rows: dict[str, Any], cells: list[dict[str, Any]] | None = None, **s
     """A run with one cell per row; a row gives what differs from the defaults."""
     facts, results = [], []
     for index, row in enumerate(rows):
-        base = {"cohort": "lgg", "backbone": "dino", "protocol": "linear", "shots": None, "repeat": None, "seed": 0}
+        base = {"cohort": "lgg", "backbone": "dino", "protocol": "linear", "shots": None, "fraction": None}
+        base |= {"repeat": None, "seed": 0, "aim": "classification"}
         cell = base | {"cell": row.get("cell", f"c{index}")} | {k: v for k, v in row.items() if k in base}
         facts.append(cell)
         numbers = {"split": "test", "metric": "auroc", "value": 0.8, "ci_low": 0.7, "ci_high": 0.9}
@@ -67,9 +69,60 @@ def test_a_seed_that_is_not_done_is_said() -> None:
     assert standing.spread_words == "1 of 2 done"
 
 
-@pytest.mark.parametrize("difference", [{"shots": 8}, {"backbone": "resnet"}, {"protocol": "knn"}])
+@pytest.mark.parametrize(
+    "difference",
+    [{"shots": 8}, {"fraction": 0.1}, {"aim": "segmentation"}, {"backbone": "resnet"}, {"protocol": "knn"}],
+)
 def test_what_differs_in_more_than_the_seed_is_another_contestant(difference: dict[str, Any]) -> None:
-    assert len(board_of({}, {"seed": 1, **difference}).metrics["auroc"]) == 2
+    assert len(contestants(run_of({}, {"seed": 1, **difference}))) == 2
+
+
+def test_few_labels_do_not_stand_in_the_leaderboard_of_those_with_all() -> None:
+    (standing,) = board_of({}, {"shots": 8, "value": 0.95}).metrics["auroc"]
+    assert standing.contestant.method == "linear"
+
+
+def test_few_labels_alone_do_and_the_answer_says_so() -> None:
+    found = headline(board_of({"fraction": 0.01, "repeat": 0}, {"fraction": 0.01, "repeat": 1}))
+    assert "dino with linear, 1 % of labels is the only one judged" in found.sentence
+    assert "It learned from few labels" in found.caution
+
+
+@pytest.mark.parametrize(("protocol", "words"), [("unet", "unet from scratch"), ("scratch", "scratch")])
+def test_networks_without_a_backbone_are_called_from_scratch(protocol: str, words: str) -> None:
+    found = headline(board_of({"backbone": "none", "protocol": protocol, "value": 0.9}, {}))
+    assert found.sentence.startswith(f"On lgg, {words} is best on test")
+    assert found.best is not None
+    assert found.best.contestant.backbone == "from scratch"
+
+
+def test_aims_are_ranked_apart_and_a_mask_does_not_beat_a_class() -> None:
+    run = run_of({}, {"aim": "segmentation", "metric": "dice", "value": 0.99, "protocol": "segment"}, masked=9)
+    first, second = boards(run)
+    assert (first.aim, first.primary, second.aim, second.primary) == ("classification", "auroc", "segmentation", "dice")
+    assert [len(board.metrics[board.primary or ""]) for board in (first, second)] == [1, 1]
+
+
+def test_what_a_segmentation_misses_is_said_beside_its_dice() -> None:
+    row = {"aim": "segmentation", "cell": "c"}
+    run = run_of(
+        {**row, "metric": "dice"},
+        {**row, "metric": "missed", "value": 0.25},
+        {**row, "metric": "false_alarm", "value": 0},
+    )
+    found = headline(boards(run)[0])
+    assert found.caution == "Where a structure is, it draws nothing of it in 25 % of the cases."
+
+
+def test_a_bias_is_ranked_by_its_distance_from_nothing() -> None:
+    row = {"aim": "segmentation", "metric": "volume_error_ml"}
+    board = board_of(
+        {**row, "backbone": "low", "value": -9.0}, {**row, "value": 2.0}, {**row, "backbone": "b", "value": 3.0}
+    )
+    assert [standing.value for standing in board.metrics["volume_error_ml"]] == [2, 3, -9]
+    axis = axis_for("volume_error_ml", board.metrics["volume_error_ml"])
+    assert axis is not None
+    assert axis.low <= -9
 
 
 @pytest.mark.parametrize(
@@ -79,11 +132,11 @@ def test_the_better_direction_leads(metric: str, best: str) -> None:
     board = board_of(
         {"backbone": "low", "value": 0.2, "metric": metric},
         {"backbone": "high", "value": 0.9, "metric": metric},
-        {"backbone": "none", "value": NAN, "metric": metric},
+        {"backbone": "hollow", "value": NAN, "metric": metric},
     )
     names = [standing.contestant.backbone for standing in board.metrics[metric]]
     assert names[0] == best
-    assert names[-1] == "none"
+    assert names[-1] == "hollow"
 
 
 def test_test_sets_come_before_the_splits_that_chose() -> None:

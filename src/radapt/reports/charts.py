@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from radapt.reports.contestants import Contestant
 from radapt.reports.curves import Judged, reliability, roc_lines
 from radapt.reports.numbers import defined, metric_of
-from radapt.reports.standings import Board, Contestant, Row
+from radapt.reports.standings import Board, Row
 
 
 def forest(boards: Iterable[Board]) -> dict[str, Any]:
@@ -69,7 +70,12 @@ def metric_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """What the script needs to know of each metric."""
     known = {name: metric_of(name) for name in names}
     return {
-        name: {"title": metric.title, "chance": metric.chance, "smaller": metric.smaller_is_better}
+        name: {
+            "title": metric.title,
+            "chance": metric.chance,
+            "smaller": metric.smaller_is_better,
+            "digits": metric.digits,
+        }
         for name, metric in known.items()
     }
 

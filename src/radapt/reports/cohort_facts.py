@@ -16,6 +16,8 @@ TASKS = {
     "binary": "two classes",
     "multiclass": "several classes, one per case",
     "multilabel": "several findings, any number per case",
+    "segmentation": "a label map per case",
+    "unlabelled": "none: no case is labelled",
 }
 _SYNTHETIC = ("synthetic", "phantom", "simulated")
 
@@ -51,6 +53,8 @@ def people(facts: Facts) -> Grid:
         ("cases", *(_count(one.get("cases")) for one in per_split)),
         ("labelled cases", *(_count(one.get("labelled")) for one in per_split)),
     ]
+    if any(one.get("masked") for one in per_split):
+        rows.append(("cases with a mask", *(_count(one.get("masked")) for one in per_split)))
     several = facts.get("task") == "multilabel"
     for output in facts.get("outputs") or ():
         rows.append((str(output), *(_of_output((one.get("outputs") or {}).get(output), several) for one in per_split)))
@@ -120,6 +124,7 @@ def words(facts: Facts) -> list[tuple[str, str]]:
     pairs = [
         ("Task", TASKS.get(str(facts.get("task")), str(facts.get("task", "—")))),
         ("Classes" if facts.get("task") != "multilabel" else "Findings", _listed(facts.get("outputs"))),
+        ("Structures", _listed((facts.get("mask_labels") or {}).values())),
         ("Order of classes", "meaningful (grades)" if facts.get("ordered") else ""),
         ("Images", f"{facts.get('kind', '')}: {_listed(facts.get('modalities'))}"),
         ("Slices per image", _slices(slices)),

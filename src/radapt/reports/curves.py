@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from radapt.metrics import confusion_matrix, reliability_bins, roc_curve
+from radapt.reports.contestants import Contestant
 from radapt.reports.run_folder import Cell, Run
-from radapt.reports.standings import Board, Contestant
+from radapt.reports.standings import Board
 
 MOST_CONTESTANTS = 8
 """Contestants with curves per test set: the best ones; more lines could not be told apart."""

@@ -34,10 +34,10 @@ def headline(board: Board) -> Headline:
         certainty = f" (95 % CI {interval(best.ci_low, best.ci_high)}), {patients}"
     place = "is best" if others else "is the only one judged"
     sentence = (
-        f"On {board.cohort}, {best.contestant.backbone} with {best.contestant.method} {place} on {board.split}: "
+        f"On {board.cohort}, {best.contestant.words} {place} on {board.split}: "
         f"{metric_of(metric).title} {shown(best.value)}{certainty}{_beside(best, others)}."
     )
-    return Headline(board, sentence, _caution(metric, best), metric, best)
+    return Headline(board, sentence, _caution(board, metric, best), metric, best)
 
 
 def overlaps(one: Standing, other: Standing) -> bool:
@@ -51,7 +51,7 @@ def _beside(best: Standing, others: list[Standing]) -> str:
     if not others:
         return ""
     following = others[0]
-    name = f"{following.contestant.backbone} with {following.contestant.method}"
+    name = following.contestant.words
     number = f"{shown(following.value)} ({interval(following.ci_low, following.ci_high)})"
     near = sum(overlaps(best, other) for other in others)
     if following.value == best.value:
@@ -66,11 +66,21 @@ def _beside(best: Standing, others: list[Standing]) -> str:
     return f"; the interval overlaps with {near} of the {len(others)} others"
 
 
-def _caution(metric: str, best: Standing) -> str:
+def _caution(board: Board, metric: str, best: Standing) -> str:
+    said = []
     chance = metric_of(metric).chance
     if chance is not None and best.has_interval and best.ci_low <= chance <= best.ci_high:
-        return f"The interval includes {chance:g}, the value of guessing."
-    return ""
+        said.append(f"The interval includes {chance:g}, the value of guessing.")
+    for name, words in (
+        ("missed", "Where a structure is, it draws nothing of it in {} of the cases."),
+        ("false_alarm", "Where a structure is not, it draws one in {} of the cases."),
+    ):
+        share = next((one.value for one in board.metrics.get(name, ()) if one.contestant == best.contestant), 0.0)
+        if defined(share) and share > 0:
+            said.append(words.format(f"{100 * share:.2g} %"))
+    if best.contestant.few:
+        said.append("It learned from few labels, drawn again and again; the interval covers the test patients alone.")
+    return " ".join(said)
 
 
 def _patients(standing: Standing) -> int:

@@ -1,5 +1,6 @@
 """How numbers are named, ordered, compared and printed."""
 
+import math
 from dataclasses import dataclass
 
 MINUS, DASH = "−", "—"
@@ -7,7 +8,10 @@ MINUS, DASH = "−", "—"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What the report says of one metric. `chance` is its value for guessing, None where there is no one value."""
+    """What the report says of one metric. `chance` is its value for guessing, None where there is no one value.
+
+    Better is larger, unless `smaller_is_better` or `zero_is_best`.
+    """
 
     name: str
     title: str
@@ -16,6 +20,17 @@ class Metric:
     high: float | None = 1.0
     chance: float | None = None
     smaller_is_better: bool = False
+    zero_is_best: bool = False
+    digits: int = 3
+
+    @property
+    def first(self) -> str:
+        """Which values come first in a ranking."""
+        return "nearest 0" if self.zero_is_best else "smallest" if self.smaller_is_better else "largest"
+
+    def loss(self, value: float) -> float:
+        """The smaller, the better."""
+        return abs(value) if self.zero_is_best else value if self.smaller_is_better else -value
 
 
 _KNOWN = (
@@ -26,7 +41,6 @@ _KNOWN = (
         "0.5 is guessing, 1 is perfect. With several classes or findings: the plain mean over them.",
         chance=0.5,
     ),
-    Metric("dice", "Dice", "Overlap of predicted and true structure, per case. 1 is perfect."),
     Metric(
         "average_precision",
         "Average precision",
@@ -77,6 +91,80 @@ _KNOWN = (
         "Expected calibration error: how far stated confidence and observed frequency lie apart. Smaller is better.",
         smaller_is_better=True,
     ),
+    Metric(
+        "dice",
+        "Dice",
+        "Overlap of predicted and true structure, measured per case and averaged over cases, then over structures. 1 "
+        "is perfect. A structure that was missed, or drawn where there is none, counts as 0; where it is neither "
+        "there nor drawn, the case has no number.",
+    ),
+    Metric(
+        "nsd",
+        "Surface Dice",
+        "Normalised surface Dice: the share of both borders that lie within a tolerance of each other (2 mm unless the "
+        "study says otherwise). 1 is perfect; missed or falsely drawn structures count as 0.",
+    ),
+    Metric("iou", "IoU", "Voxels in both over voxels in either: stricter than Dice, and ranked alike case by case."),
+    Metric(
+        "hd95_mm",
+        "HD95 (mm)",
+        "How far the borders lie apart, in mm, but for the worst 5 %. A structure that was missed, or drawn where "
+        "there is none, counts with the diagonal of the image, so one miss can move the mean by a lot. Smaller is "
+        "better.",
+        high=None,
+        smaller_is_better=True,
+        digits=2,
+    ),
+    Metric(
+        "assd_mm",
+        "ASSD (mm)",
+        "Average distance between the two borders, in mm; misses as for HD95. Smaller is better.",
+        high=None,
+        smaller_is_better=True,
+        digits=2,
+    ),
+    Metric(
+        "volume_error_ml",
+        "Volume error (ml)",
+        "Predicted minus true volume, averaged with its sign: the bias. 0 is best; errors up and down cancel.",
+        low=-math.inf,
+        high=None,
+        zero_is_best=True,
+        digits=2,
+    ),
+    Metric(
+        "volume_error_abs_ml",
+        "|Volume error| (ml)",
+        "Size of the difference between predicted and true volume. Smaller is better.",
+        high=None,
+        smaller_is_better=True,
+        digits=2,
+    ),
+    Metric(
+        "missed",
+        "Missed",
+        "Of the cases with the structure, the share in which nothing of it was drawn. Smaller is better.",
+        smaller_is_better=True,
+    ),
+    Metric(
+        "false_alarm",
+        "False alarm",
+        "Of the cases without the structure, the share in which it was drawn. Smaller is better.",
+        smaller_is_better=True,
+    ),
+    Metric(
+        "lesion_sensitivity",
+        "Lesions found",
+        "Of all separate lesions, the share that the prediction touches anywhere.",
+    ),
+    Metric(
+        "lesions_false",
+        "False lesions",
+        "Separate predicted lesions per case that touch nothing true. Smaller is better.",
+        high=None,
+        smaller_is_better=True,
+        digits=2,
+    ),
 )
 METRICS = {metric.name: metric for metric in _KNOWN}
 PREFERENCE = tuple(METRICS)
@@ -89,7 +177,11 @@ def metric_of(name: str) -> Metric:
     if base in METRICS and base == name:
         return METRICS[name]
     distance = any(word in base for word in ("hd95", "hausdorff", "assd", "distance"))
-    return Metric(name, name.replace("_", " "), "", high=None if distance else 1.0, smaller_is_better=distance)
+    known = METRICS.get(base)
+    digits = known.digits if known else 3
+    return Metric(
+        name, name.replace("_", " "), "", high=None if distance else 1.0, smaller_is_better=distance, digits=digits
+    )
 
 
 def ordered(names: set[str]) -> list[str]:

@@ -3,20 +3,22 @@
 import base64
 import hashlib
 import json
+import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from radapt.durable import write_text
 from radapt.reports import numbers
 from radapt.reports.chapters import chapter
 from radapt.reports.charts import metric_facts
+from radapt.reports.contestants import contestants
 from radapt.reports.run_folder import Run, read_run
-from radapt.reports.standings import Board, boards, contestants
+from radapt.reports.standings import Board, boards
 from radapt.versions import __version__
 
 FILE = "report.html"
@@ -48,7 +50,8 @@ def render(run: Run) -> str:
     data = {
         "metrics": metric_facts(metrics),
         "metric": chapters[0].primary if chapters else None,
-        "cohorts": [one.charts for one in chapters],
+        "backbones": sorted({one.backbone for one in known}),
+        "parts": [part.charts for one in chapters for part in one.parts],
     }
     scripts = (_plotly(), _asset("report.js"))
     return (
@@ -95,6 +98,7 @@ def _environment() -> Environment:
         "counted": numbers.counted,
         "lasting": numbers.lasting,
         "embedded": _embedded,
+        "breakable": breakable,
         "plainly": plainly,
         "chosen_pairs": chosen_pairs,
         "as_json": lambda value: json.dumps(value, ensure_ascii=False, default=str),
@@ -102,10 +106,16 @@ def _environment() -> Environment:
     environment.globals |= {
         "interval": numbers.interval,
         "defined": numbers.defined,
+        "shown": numbers.shown,
         "metric_of": numbers.metric_of,
         "random_weights_of": has_random_weights,
     }
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its brackets, commas and equals signs, where no space would let it."""
+    return Markup(re.sub(r"([(,=])", r"\1<wbr>", str(escape(name))))
 
 
 def plainly(value: Any) -> str:

@@ -14,15 +14,19 @@ import pandas as pd
 import yaml
 
 from radapt.errors import DataError, UsageError
-from radapt.studies.ledger import RESULT_COLUMNS
+from radapt.studies.cells import NO_BACKBONE
+from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
 
 State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
+FROM_SCRATCH = "from scratch"
+"""Where others have a backbone: networks that brought no weights with them."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cohort × backbone × protocol × seed. `state` is waiting until it is done or has failed."""
+    """One cohort × backbone × protocol × seed, with few labels one draw of them. `state` is waiting until it is done or
+    has failed."""
 
     id: str
     folder: Path
@@ -42,7 +46,13 @@ class Cell:
 
     @property
     def backbone(self) -> str:
-        return str(self.facts.get("backbone", "?"))
+        name = str(self.facts.get("backbone", "?"))
+        return FROM_SCRATCH if name == NO_BACKBONE else name
+
+    @property
+    def aim(self) -> str:
+        """`classification` or `segmentation`; run folders of before there were two have the first."""
+        return str(self.facts.get("aim") or "classification")
 
     @property
     def protocol(self) -> str:
@@ -173,8 +183,13 @@ def _without_folder(path: Path, cells: tuple[Cell, ...], results: pd.DataFrame) 
     """Cells that only `results.parquet` knows, because their folders were removed: their numbers still count."""
     known = {cell.id for cell in cells}
     rows = results[~results["cell"].isin(known)].drop_duplicates("cell")
-    names = ("cohort", "backbone", "protocol", "shots", "repeat", "seed")
+    names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed")
+    masks = set(results.loc[results["metric"] == "dice", "cell"])
     facts = [{name: None if pd.isna(row[name]) else row[name] for name in names} for _, row in rows.iterrows()]
+    facts = [
+        fact | {"aim": "segmentation" if id_ in masks else "classification"}
+        for fact, id_ in zip(facts, rows["cell"], strict=True)
+    ]
     return tuple(
         Cell(str(id_), path / "cells" / str(id_), fact, done={"seconds": seconds})
         for id_, seconds, fact in zip(rows["cell"], rows["seconds"], facts, strict=True)
@@ -182,9 +197,10 @@ def _without_folder(path: Path, cells: tuple[Cell, ...], results: pd.DataFrame) 
 
 
 def _with_facts(scores: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    facts = {name: cell.facts.get(name) for name in ("shots", "repeat", "seed")}
+    done = cell.done or {}
+    facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")}
     named = {"cohort": cell.cohort, "backbone": cell.backbone, "protocol": cell.protocol, "cell": cell.id}
-    return scores.assign(**named, **facts, seconds=(cell.done or {}).get("seconds"))
+    return scores.assign(**named, **facts, **cost_columns(done.get("cost") or {}), seconds=done.get("seconds"))
 
 
 def _pictures(path: Path, cohorts: Mapping[str, Facts], backbones: Mapping[str, Facts]) -> tuple[Picture, ...]:

@@ -1,48 +1,25 @@
-"""Who stands where: the cells of one contestant summed up over seeds and repeats, per cohort and test set.
+"""Who stands where: the cells of one contestant summed up over seeds and repeats, per cohort, aim and test set.
 
-A contestant is all that differs in nothing but seed and repeat. Its number is the mean over its cells; its
-interval is the mean of theirs, which says how sure the test patients make us; how far the cells themselves lie
-apart is kept beside it and never mixed in. If any of its cells is undefined, so is the mean: averaging over the
-cells that happened to work would reward failing.
+A contestant's number is the mean over its cells; its interval is the mean of theirs, which says how sure the test
+patients make us; how far the cells themselves lie apart is kept beside it and never mixed in. If any of its cells is
+undefined, so is the mean: averaging over the cells that happened to work would reward failing.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from radapt.digests import digest
+from radapt.reports.contestants import Contestant, contestants, without_few
 from radapt.reports.numbers import DASH, counted, defined, metric_of, ordered, shown
-from radapt.reports.run_folder import Cell, Facts, Run
+from radapt.reports.run_folder import Facts, Run
 
 CHOOSING = ("train", "val")
+AIMS = ("classification", "segmentation")
 COUNTS = ("n_patients", "n_scored", "n_unscored", "n_undefined")
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A backbone with a protocol (and shots) on a cohort, and its cells over seeds and repeats."""
-
-    key: str
-    cohort: str
-    backbone: str
-    protocol: str
-    shots: int | None
-    cells: tuple[Cell, ...]
-
-    @property
-    def method(self) -> str:
-        """The protocol, with the number of shots where there is one."""
-        return self.protocol if self.shots is None else f"{self.protocol}, {counted(self.shots, 'shot')}"
-
-    @property
-    def name(self) -> str:
-        return f"{self.backbone} · {self.method}"
-
-    def count(self, state: str) -> int:
-        return sum(cell.state == state for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +44,7 @@ class Standing:
 
     contestant: Contestant
     rows: tuple[Row, ...]  # one per done cell, in the order of the cells
+    digits: int = 3
 
     @cached_property
     def value(self) -> float:
@@ -116,7 +94,8 @@ class Standing:
         if self.spread is not None:
             low, high, deviation = self.spread
             parts.append(
-                f"{counted(self.done - lost, self.unit)}: {shown(low)} to {shown(high)}, SD {shown(deviation)}"
+                f"{counted(self.done - lost, self.unit)}: {shown(low, self.digits)} to {shown(high, self.digits)}, "
+                f"SD {shown(deviation, self.digits)}"
             )
         if 0 < lost < self.done:
             parts.append(f"undefined for {lost} of {counted(self.done, self.unit)}, so no mean is given")
@@ -127,13 +106,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """The standings on one test set of one cohort, for every metric."""
+    """The standings on one test set of one cohort, for every metric of one aim."""
 
     cohort: str
     split: str
     metrics: Mapping[str, tuple[Standing, ...]]
     by_class: Mapping[str, Mapping[str, tuple[Standing, ...]]]  # family -> class -> standings
     facts: Facts  # of the split, from cohort.json
+    aim: str = "classification"
 
     @property
     def choosing(self) -> bool:
@@ -150,52 +130,39 @@ class Board:
         if standing.done == 0:
             return ""
         if defined(standing.value):
-            count, of = max(row.n_undefined for row in standing.rows), len(self.facts.get("outputs") or ())
+            count, of = max(row.n_undefined for row in standing.rows), self._outputs
             return f"mean over {of - count} of {of}; {count} undefined" if 0 < count < of else ""
-        return f"undefined: {_why(self.facts)}"
+        return f"undefined: {_why(self.facts) if self.aim == 'classification' else _why_no_mask(self.facts)}"
 
-
-def contestants(run: Run) -> tuple[Contestant, ...]:
-    """Every contestant of the run, in the order of its names, with its cells by seed and repeat."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in run.cells:
-        groups.setdefault(_key(cell), []).append(cell)
-    found = []
-    for key, cells in groups.items():
-        first = cells[0]
-        shots = first.facts.get("shots")
-        found.append(
-            Contestant(
-                key=key,
-                cohort=first.cohort,
-                backbone=first.backbone,
-                protocol=first.protocol,
-                shots=None if shots is None else int(shots),
-                cells=tuple(sorted(cells, key=lambda cell: cell.order)),
-            )
-        )
-    return tuple(sorted(found, key=lambda one: (one.cohort, one.backbone, one.protocol, one.shots or 0, one.key)))
+    @property
+    def _outputs(self) -> int:
+        """How many classes, findings or structures a number of this board is at most a mean over."""
+        if self.aim == "classification":
+            return len(self.facts.get("outputs") or ())
+        return max((len(members) for members in self.by_class.values()), default=0)
 
 
 def boards(run: Run) -> tuple[Board, ...]:
-    """A board for each test set of each cohort that has numbers; splits that chose come last in their cohort."""
-    known, rows = contestants(run), _rows(run.results)
+    """A board for each aim and test set of each cohort that has numbers; splits that chose come last of their aim.
+
+    Contestants that learned from few labels are left to the learning curves where others learned from all.
+    """
+    known, rows = contestants(run), rows_of(run.results)
     found = []
-    for cohort in sorted({one.cohort for one in known}):
-        own = [one for one in known if one.cohort == cohort]
+    for cohort, aim in product(sorted({one.cohort for one in known}), AIMS):
+        own = without_few(one for one in known if (one.cohort, one.aim) == (cohort, aim))
         ids = {cell.id for one in own for cell in one.cells}
         splits = {split for split, _, cell in rows if cell in ids}
         for split in sorted(splits, key=split_order):
-            facts = ((run.cohorts.get(cohort) or {}).get("splits") or {}).get(split) or {}
             names = {metric for place, metric, cell in rows if place == split and cell in ids}
-            found.append(_board(cohort, split, names, own, rows, facts))
+            found.append(_board(aim, split, names, own, rows, run.cohorts.get(cohort) or {}))
     return tuple(found)
 
 
-_Rows = Mapping[tuple[str, str, str], Row]  # by split, metric and cell
+Rows = Mapping[tuple[str, str, str], Row]  # by split, metric and cell
 
 
-def _rows(results: pd.DataFrame) -> _Rows:
+def rows_of(results: pd.DataFrame) -> Rows:
     """Every row of the results, in one pass: asking a table for each number again would take seconds."""
     names = ("split", "metric", "cell", "seed", "repeat", "value", "ci_low", "ci_high", *COUNTS)
     columns = [results[name].astype(object).where(results[name].notna(), None).tolist() for name in names]
@@ -213,21 +180,26 @@ def split_order(split: str) -> tuple[int, str]:
     return (2 if split in CHOOSING else 0 if split == "test" else 1, split)
 
 
-def _board(cohort: str, split: str, names: set[str], own: list[Contestant], rows: _Rows, facts: Facts) -> Board:
+def _board(aim: str, split: str, names: set[str], own: list[Contestant], rows: Rows, cohort: Facts) -> Board:
+    facts = (cohort.get("splits") or {}).get(split) or {}
+    members = [*(facts.get("outputs") or ()), *(cohort.get("mask_labels") or {}).values()]
+
     def standings(metric: str) -> tuple[Standing, ...]:
-        found = ((one, (rows.get((split, metric, cell.id)) for cell in one.cells)) for one in own)
-        return ranked(metric, (Standing(one, tuple(row for row in its if row is not None)) for one, its in found))
+        found = ((one, [rows.get((split, metric, cell.id)) for cell in one.cells]) for one in own)
+        digits = metric_of(metric).digits
+        return ranked(metric, (Standing(one, tuple(row for row in its if row), digits) for one, its in found))
 
     families: dict[str, dict[str, tuple[Standing, ...]]] = {}
-    for name in _class_order(names, list(facts.get("outputs") or ())):
+    for name in _class_order(names, members):
         family, _, member = name.partition(":")
         families.setdefault(family, {})[member] = standings(name)
     metrics = {name: standings(name) for name in ordered(names)}
-    return Board(cohort, split, metrics, {name: families[name] for name in ordered(set(families))}, facts)
+    by_class = {name: families[name] for name in ordered(set(families))}
+    return Board(own[0].cohort, split, metrics, by_class, facts, aim)
 
 
 def _class_order(names: set[str], outputs: list[str]) -> list[str]:
-    """Per-class metrics in the cohort's order of classes."""
+    """Metrics of one class or structure each, in the cohort's order."""
     place = {str(name): index for index, name in enumerate(outputs)}
     own = [name for name in names if ":" in name]
     return sorted(own, key=lambda name: (place.get(name.partition(":")[2], len(place)), name))
@@ -235,20 +207,14 @@ def _class_order(names: set[str], outputs: list[str]) -> list[str]:
 
 def ranked(metric: str, standings: Iterable[Standing]) -> tuple[Standing, ...]:
     """Best first; undefined ones, then those with nothing done, at the end in the order of their names."""
-    sign = 1.0 if metric_of(metric).smaller_is_better else -1.0
+    loss = metric_of(metric).loss
 
     def place(standing: Standing) -> tuple[int, float, str]:
         if defined(standing.value):
-            return (0, sign * standing.value, standing.contestant.name)
+            return (0, loss(standing.value), standing.contestant.name)
         return (1 if standing.done else 2, 0.0, standing.contestant.name)
 
     return tuple(sorted(standings, key=place))
-
-
-def _key(cell: Cell) -> str:
-    """What makes two cells the same contestant: everything but seed and repeat."""
-    names = ("cohort", "backbone", "protocol", "options", "label", "shots", "image", "pooling")
-    return digest({name: cell.facts.get(name) for name in names})
 
 
 def _mean(values: list[float]) -> float:
@@ -266,3 +232,9 @@ def _why(facts: Facts) -> str:
     if outputs and all(not ((c or {}).get("positive") and (c or {}).get("negative")) for c in outputs.values()):
         return "no class or finding has both positive and negative cases here"
     return "the cases here do not determine it"
+
+
+def _why_no_mask(facts: Facts) -> str:
+    if facts.get("masked") == 0:
+        return "no case here has a mask"
+    return "the cases here do not have what it asks for"

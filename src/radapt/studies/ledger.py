@@ -159,13 +159,15 @@ class Ledger:
 
 def cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
     """What fitting took, NaN where a protocol has nothing to say."""
-    nan = float("nan")
-    trained, parameters = cost.get("trained", nan), cost.get("parameters", nan)
+    names = ("trained", "parameters", "peak_memory_mb", "seconds")
+    # A NaN is null in done.json.
+    found = (float("nan") if cost.get(name) is None else float(cost[name]) for name in names)
+    trained, parameters, memory, seconds = found
     return {
         "trained_parameters": trained,
-        "trained_share": trained / parameters if parameters else nan,
-        "peak_memory_mb": cost.get("peak_memory_mb", nan),
-        "minutes": cost.get("seconds", nan) / 60,
+        "trained_share": trained / parameters if parameters else float("nan"),
+        "peak_memory_mb": memory,
+        "minutes": seconds / 60,
     }
 
 

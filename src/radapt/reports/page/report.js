@@ -44,12 +44,14 @@
   const chooseMetric = (name) => {
     state.metric = name;
     all("section.board").forEach((board) => {
-      const tables = all(".by-metric", board);
-      tables.forEach((table) => { table.hidden = table.dataset.metric !== name; });
+      const rankings = all(".ranking", board);
+      const there = rankings.some((table) => table.dataset.metric === name);
+      const now = there ? name : rankings.find((table) => "leading" in table.dataset)?.dataset.metric;
+      all(".by-metric", board).forEach((table) => { table.hidden = table.dataset.metric !== now; });
       const note = board.querySelector(".no-metric");
-      if (note) note.hidden = tables.some((table) => !table.hidden);
+      if (note) note.hidden = there;
     });
-    all('.plot[data-plot="forest"]').forEach(draw);
+    figures.filter((figure) => ["forest", "learning", "cost"].includes(figure.dataset.plot)).forEach(draw);
   };
   const chooser = document.getElementById("metric");
   if (chooser) {
@@ -65,6 +67,7 @@
 
   // ---- plots -------------------------------------------------------------------------------------------------
   const colour = (index) => css(`--c${index % 8}`);
+  const toneOf = (backbone) => colour(Math.max(data.backbones.indexOf(backbone), 0));
   const dashes = ["solid", "dash", "dot", "dashdot", "longdash"];
   const settings = {
     displaylogo: false, responsive: false, showTips: false, modeBarButtons: [["toImage"]],
@@ -90,14 +93,23 @@
     return { ...base(Math.min(canvas.clientWidth, 470) + 30 + 20 * rows), margin: { l: 56, r: 12, t: 12, b: 46 } };
   };
 
+  // The metric chosen above, or where nobody has it the one that leads.
+  const metricOf = (part, has) => (has(state.metric) ? state.metric : part.primary);
+  const withInterval = ([value, low, high], digits) => shown(value, digits) + (low === null ? "" : ` (95 % CI ${shown(low, digits)} to ${shown(high, digits)})`);
+  const bars = (numbers, tone) => ({
+    type: "data", symmetric: false, color: tone, thickness: 1.4, width: 0,
+    array: numbers.map(([value, , high]) => (high === null ? 0 : high - value)),
+    arrayminus: numbers.map(([value, low]) => (low === null ? 0 : value - low)),
+  });
+
   function forest(canvas, cohort) {
     const { rows, sets } = cohort.forest;
-    const metric = data.metrics[state.metric];
+    const chosen = metricOf(cohort, (name) => sets.some((set) => set.points.some((point) => point[1] === name)));
+    const metric = data.metrics[chosen];
     const panels = sets
-      .map((set) => ({ split: set.split, points: set.points.filter((point) => point[1] === state.metric) }))
+      .map((set) => ({ split: set.split, points: set.points.filter((point) => point[1] === chosen) }))
       .filter((set) => set.points.length);
     if (!panels.length) return null;
-    const names = [...new Set(rows.map((row) => row.backbone))];
     const across = Math.max(1, Math.min(panels.length, Math.floor((canvas.clientWidth - 150) / 210)));
     const down = Math.ceil(panels.length / across);
     const most = Math.max(...rows.map((_, r) => Math.max(...panels.map((set) => set.points.filter((p) => p[0] === r).length), 1)));
@@ -131,7 +143,7 @@
       rows.forEach((row, r) => {
         const own = set.points.filter((point) => point[0] === r);
         if (!own.length) return;
-        const tone = colour(names.indexOf(row.backbone));
+        const tone = toneOf(row.backbone);
         const step = own.length > 1 ? Math.min(0.24, 0.7 / (own.length - 1)) : 0;
         traces.push({
           type: "scatter", mode: "markers", xaxis: `x${key}`, yaxis: `y${key}`,
@@ -140,8 +152,7 @@
           error_x: { type: "data", symmetric: false, array: own.map((p) => (p[4] === null ? 0 : p[4] - p[2])),
             arrayminus: own.map((p) => (p[3] === null ? 0 : p[2] - p[3])), color: tone, thickness: 1.6, width: 0 },
           hovertemplate: "%{text}<extra></extra>",
-          text: own.map((p) => `<b>${text(row.backbone)}</b> · ${text(row.method)}<br>${text(p[5])}${p[5] ? "<br>" : ""}${text(metric.title)} ${shown(p[2])}` +
-            (p[3] === null ? "" : ` (95 % CI ${shown(p[3])} to ${shown(p[4])})`)),
+          text: own.map((p) => `<b>${text(row.backbone)}</b> · ${text(row.method)}<br>${text(p[5])}${p[5] ? "<br>" : ""}${text(metric.title)} ${withInterval(p.slice(2, 5), metric.digits)}`),
         });
       });
     });
@@ -186,27 +197,147 @@
     return [traces, layout];
   }
 
+  function learning(canvas, part, figure) {
+    const set = chosenSet(figure, part.learning);
+    const chosen = metricOf(part, (name) => set.curves.some((curve) => name in curve.numbers));
+    const metric = data.metrics[chosen];
+    const curves = set.curves.filter((curve) => curve.numbers[chosen]);
+    if (!curves.length) return null;
+    const sizes = [...new Set(curves.flatMap((curve) => curve.x))].sort((a, b) => a - b);
+    const step = Math.log10(sizes.length > 1 ? Math.min(sizes.at(-1) / sizes.at(-2), 4) : 2);
+    const whole = Math.log10(sizes.at(-1)) + step;
+    const dodge = Math.min(0.03, 0.25 * step / curves.length);
+    const traces = curves.flatMap((curve, index) => {
+      const tone = toneOf(curve.backbone);
+      const numbers = curve.numbers[chosen];
+      const last = curve.whole[chosen];
+      const shift = (index - (curves.length - 1) / 2) * dodge;
+      const peers = curves.filter((other) => other.backbone === curve.backbone);
+      const say = (number, size) => `<b>${text(curve.name)}</b><br>${text(size)}<br>${text(metric.title)} ${withInterval(number, metric.digits)}`;
+      const draws = curve.x.map((_, i) => [curve.size[i], ...(curve.patients[i] ? [`${curve.patients[i]} patients`] : []), `${curve.draws[i]} draw${curve.draws[i] === 1 ? "" : "s"}`].join(", "));
+      const line = {
+        type: "scatter", mode: "lines+markers", name: text(cut(curve.name, small(canvas) ? 38 : 44)), legendgroup: String(index),
+        x: curve.x.map((x) => Math.log10(x) + shift), y: numbers.map((n) => n[0]), error_y: bars(numbers, tone), marker: { color: tone, size: 7 },
+        line: { color: tone, width: 2, dash: dashes[peers.indexOf(curve) % dashes.length] },
+        text: numbers.map((number, i) => say(number, draws[i])), hovertemplate: "%{text}<extra></extra>",
+      };
+      const end = last && {
+        ...line, showlegend: false, x: [line.x.at(-1), whole + shift], y: [line.y.at(-1), last[0]], error_y: bars([[null, null, null], last], tone),
+        line: { color: tone, width: 1.2, dash: "dot" }, marker: { color: tone, size: [0, 10], symbol: "diamond-open" }, text: ["", say(last, "every label")],
+      };
+      return end ? [end, line] : [line];
+    });
+    const ends = curves.some((curve) => curve.whole[chosen]);
+    const layout = { ...base(Math.min(canvas.clientWidth, 430) + 20 * curves.length), showlegend: true, legend: { ...legend, y: -0.18 },
+      xaxis: axis(set.kind === "shots" ? "Patients per class learned from (shots)" : "Share of the labels learned from", {
+        tickvals: [...sizes.map(Math.log10), ...(ends ? [whole] : [])], range: [Math.log10(sizes[0]) - 0.3 * step, (ends ? whole : Math.log10(sizes.at(-1))) + 0.3 * step],
+        ticktext: [...sizes.map((size) => (set.kind === "shots" ? String(size) : `${size} %`)), ...(ends ? ["every label"] : [])] }),
+      yaxis: axis(text(metric.title)), shapes: [] };
+    if (metric.chance !== null) layout.shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: metric.chance, y1: metric.chance,
+      line: { color: css("--faint"), dash: "dot", width: 1 } });
+    return [traces, layout];
+  }
+
+  // One row per structure of a model, or per model on a structure. The points of a row spread by their rank alone.
+  function strip(canvas, part, figure) {
+    const set = chosenSet(figure, part.strip);
+    const [kind, place] = (figure.querySelector("select.view")?.value ?? "model:0").split(/:(.*)/s);
+    const ofModel = kind === "model";
+    const rows = ofModel
+      ? set.labels.map((label, index) => ({ name: label, full: `${label}, ${withTag(set.models[Number(place)])}`, ...set.models[Number(place)].rows[index] }))
+      : set.models.map((model) => ({ name: withTag(model), full: withTag(model), ...model.rows[Number(place)] }));
+    const kinds = [["both", "circle", null], ["missed", "x", "--bad"], ["false alarm", "triangle-up", "--warn"]];
+    const traces = [];
+    const annotations = [];
+    rows.forEach((row, r) => {
+      const tone = colour(r);
+      const spread = (i) => r + 0.56 * (((i * 0.618034) % 1) - 0.5);
+      const points = row.points.map((point, i) => [...point, spread(i)]);
+      kinds.forEach(([outcome, symbol, own], code) => {
+        const mine = points.filter((point) => point[5] === code);
+        if (mine.length) traces.push({
+          type: "scatter", mode: "markers", x: mine.map((p) => p[1]), y: mine.map((p) => p[6]),
+          marker: { color: own ? css(own) : tone, symbol, size: code ? 8 : 6, opacity: code ? 1 : 0.62 },
+          text: mine.map((p) => `<b>${text(set.cases[p[0]])}</b><br>${text(row.full)}<br>${code ? `${outcome}<br>` : ""}Dice ${shown(p[1])}` +
+            `${code ? "" : `, HD95 ${shown(p[2], 1)} mm`}<br>${shown(p[3], 2)} ml true, ${shown(p[4], 2)} ml drawn`),
+          hovertemplate: "%{text}<extra></extra>",
+        });
+      });
+      // The worst by name; names of one place share a line.
+      const worst = [];
+      points.slice(0, 3).forEach((point) => {
+        const near = worst.find((group) => Math.abs(group.x - point[1]) < 0.04);
+        if (near) near.names.push(set.cases[point[0]]);
+        else worst.push({ x: point[1], names: [set.cases[point[0]]] });
+      });
+      worst.forEach((group, i) => annotations.push({
+        x: group.x, y: r + 0.4, xanchor: group.x > 0.5 ? "right" : "left", yanchor: "middle", showarrow: false, yshift: -11 * i,
+        text: text(cut(group.names.join(", "), small(canvas) ? 24 : 48)), font: { size: 10.5, color: css("--soft") } }));
+      if (row.mean.length && row.mean[0] !== null) traces.push({
+        type: "scatter", mode: "markers", x: [row.mean[0]], y: [r - 0.4], error_x: bars([row.mean], css("--ink")),
+        marker: { symbol: "diamond", size: 8, color: css("--ink") },
+        hovertemplate: `<b>${text(row.full)}</b><br>mean Dice ${withInterval(row.mean, 3)}<extra></extra>` });
+    });
+    const most = small(canvas) ? 16 : 34;
+    const layout = { ...base(rows.length * 92 + 70), showlegend: false, annotations, margin: { l: 8, r: 14, t: 14, b: 44 },
+      xaxis: axis("Dice", { range: [-0.03, 1.03], dtick: 0.1 }),
+      yaxis: axis("", { range: [rows.length - 0.4, -0.6], tickvals: rows.map((_, r) => r), gridcolor: "rgba(0,0,0,0)",
+        ticktext: rows.map((row) => text(cut(row.name, most)).replace(" · ", "<br>")) }) };
+    return [traces, layout];
+  }
+
+  function cost(canvas, part, figure) {
+    const set = chosenSet(figure, part.cost);
+    const chosen = metricOf(part, (name) => set.models.some((model) => name in model.numbers));
+    const metric = data.metrics[chosen];
+    const models = set.models.filter((model) => model.numbers[chosen]);
+    if (!models.length) return null;
+    const names = [...new Set(models.map((model) => model.backbone))];
+    const traces = names.map((name) => {
+      const own = models.filter((model) => model.backbone === name);
+      const numbers = own.map((model) => model.numbers[chosen]);
+      return {
+        type: "scatter", mode: "markers+text", name: text(cut(name, 44)), x: own.map((model) => model.percent), y: numbers.map((n) => n[0]),
+        error_y: bars(numbers, toneOf(name)), marker: { color: toneOf(name), size: 9 },
+        text: own.map((model) => text(cut(model.method, 24))), textposition: "top right", textfont: { size: 11, color: css("--soft") }, cliponaxis: false,
+        customdata: own.map((model) => `<b>${text(model.backbone)}</b> · ${text(model.method)}<br>${text(model.words)}<br>${text(metric.title)} ${withInterval(model.numbers[chosen], metric.digits)}`),
+        hovertemplate: "%{customdata}<extra></extra>",
+      };
+    });
+    const logs = models.map((model) => Math.log10(model.percent));
+    const layout = { ...base(400 + 20 * names.length), showlegend: true, legend: { ...legend, y: -0.18 }, margin: { l: 56, r: 30, t: 24, b: 46 },
+      xaxis: axis("Share of the model's parameters that was trained", { type: "log", range: [Math.min(...logs) - 0.25, Math.max(...logs) + 0.45],
+        ticksuffix: " %", dtick: 1, exponentformat: "none" }),
+      yaxis: axis(text(metric.title)) };
+    return [traces, layout];
+  }
+
   const classesOf = (set) => [...new Set(set.models.flatMap((model) => model.lines.map((line) => line.name)))];
-  const makers = { forest, roc, reliability };
-  const cohortOf = (figure) => data.cohorts.find((cohort) => cohort.id === figure.dataset.cohort);
+  const makers = { forest, roc, reliability, learning, strip, cost };
+  const cohortOf = (figure) => data.parts.find((part) => part.id === figure.dataset.cohort);
 
   function viewOptions(set) {
-    const classes = classesOf(set);
+    const classes = set.labels ?? classesOf(set);
     const group = (label, kind, items) => {
       const options = make("optgroup", { label });
       items.forEach((item, index) => options.append(make("option", { value: `${kind}:${index}`, textContent: item })));
       return options;
     };
     const compare = group("Compare all on", "class", classes);
-    return classes.length === 1 ? [compare] : [group("All classes of", "model", set.models.map(withTag)), compare];
+    const every = group(set.labels ? "All structures of" : "All classes of", "model", set.models.map(withTag));
+    return classes.length === 1 ? [compare] : [every, compare];
   }
+  const setName = (set, sets) => {
+    const kinds = new Set(sets.map((other) => other.kind)).size > 1;
+    return kinds ? `${set.split}, ${set.kind === "shots" ? "shots" : "shares of the labels"}` : set.split;
+  };
   function controls(figure) {
     const place = figure.querySelector(".controls");
     const sets = cohortOf(figure)[figure.dataset.plot];
     if (!Array.isArray(sets)) return;
-    const onSet = make("select", { className: "set" }, ...sets.map((set, index) => make("option", { value: index, textContent: set.split })));
+    const onSet = make("select", { className: "set" }, ...sets.map((set, index) => make("option", { value: index, textContent: setName(set, sets) })));
     if (sets.length > 1) place.append(make("label", {}, "Test set ", onSet));
-    if (figure.dataset.plot === "roc") {
+    if (["roc", "strip"].includes(figure.dataset.plot)) {
       const view = make("select", { className: "view" }, ...viewOptions(sets[0]));
       onSet.addEventListener("change", () => view.replaceChildren(...viewOptions(chosenSet(figure, sets))));
       view.addEventListener("change", () => draw(figure));
