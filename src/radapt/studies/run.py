@@ -181,6 +181,8 @@ class _Run:
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
         cost = asdict(result.cost) if result.cost else {}
+        if cost and cell.encoder and cell.job.protocol.reads == "features":
+            cost["parameters"] += cell.encoder.found.card.parameters  # frozen, but part of what answers
         self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1
 
