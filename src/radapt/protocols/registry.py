@@ -11,13 +11,33 @@ from radapt.protocols.finetune import Bitfit, Dora, Finetune, Ia3, Lora, Norm, P
 from radapt.protocols.knn import Knn
 from radapt.protocols.linear import Linear
 from radapt.protocols.logistic import Logistic
+from radapt.protocols.mil import Mil
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scratch import Scratch
 from radapt.protocols.segmentation.segment import Segment
+from radapt.protocols.segmentation.transunet import TransUNetProtocol
+from radapt.protocols.segmentation.unet import UNetProtocol
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     kind.name: kind
-    for kind in (Knn, FewShot, Linear, Logistic, Finetune, Partial, Bitfit, Norm, Lora, Dora, Ia3, Scratch, Segment)
+    for kind in (
+        Knn,
+        FewShot,
+        Linear,
+        Logistic,
+        Mil,
+        Finetune,
+        Partial,
+        Bitfit,
+        Norm,
+        Lora,
+        Dora,
+        Ia3,
+        Scratch,
+        Segment,
+        UNetProtocol,
+        TransUNetProtocol,
+    )
 }
 
 
