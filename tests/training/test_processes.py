@@ -57,6 +57,11 @@ def test_an_error_in_one_process_ends_all_and_names_the_case() -> None:
         train(Two(broken=4), regime(batch=9), seed=3, devices=2)
 
 
+def test_less_than_one_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="0 devices of type cpu: expected 1"):
+        train(ToyTask(), regime(), seed=3, devices=0)
+
+
 def test_a_task_that_cannot_be_sent_to_processes_is_an_error_with_what_to_do() -> None:
     task = ToyTask()
     task.before_loss = lambda count, batch: None

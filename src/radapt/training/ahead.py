@@ -59,7 +59,11 @@ class Ahead:
 
     def _read(self, part: Part) -> Any:
         batch = self._load(part.indices, part.seeds)
-        return mapped(batch, Tensor.pin_memory) if self._device.type == "cuda" else batch
+        return mapped(batch, _pinned) if self._device.type == "cuda" else batch
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
 
 
 def mapped(tree: Tree, function: Callable[[Tensor], Tensor]) -> Tree:

@@ -59,12 +59,16 @@ def train(
     picklable, and a script needs its `if __name__ == "__main__":`. `batch` stays the number of samples
     over all of them.
 
-    Raises DataError where the loss or the gradient is not finite, naming the samples of the batch; UsageError
-    where nothing is trained, one sample does not fit in memory, or the task cannot be sent to processes.
+    Raises DataError where there are no samples, and where the loss or the gradient is not finite, naming the samples
+    of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer devices, or
+    the task cannot be sent to processes.
     """
     from radapt.training.fabric import make_fabric
 
     chosen = torch.device(pick_device(device))
+    here = torch.cuda.device_count() if chosen.type == "cuda" else devices
+    if not 1 <= devices <= here:
+        raise UsageError(f"Training on {devices} devices of type {chosen.type}: expected 1 to {max(here, 1)}.")
     if count_parameters(task.module)[0] == 0:
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
     fabric = make_fabric(chosen, devices, regime.precision)
