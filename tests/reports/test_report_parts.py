@@ -54,7 +54,7 @@ def test_both_aims_are_answered_apart(mixed) -> None:
     assert [part["primary"] for part in page.data["parts"]] == ["auroc", "dice"]
     assert "unet from scratch is best on test: Dice" in page.text
     assert "dinov2-s with lora is best on test: AUROC" in page.text
-    assert "Leaderboard: segmentation" in page.text
+    assert [a.get("class") for tag, a in page.elements if tag == "h3"].count("part") == 2
     assert "2 classes ; 2 structures" in page.text.replace("classes;", "classes ;")
     assert "40 with a mask" in page.text
     assert "cases with a mask" in page.text
@@ -212,6 +212,14 @@ def test_costs_are_shown_as_counted(mixed) -> None:
     classes, masks = page.data["parts"]
     assert [model["percent"] for model in classes["cost"][0]["models"]] == [pytest.approx(1)]  # knn says nothing
     assert sorted(model["percent"] for model in masks["cost"][0]["models"]) == pytest.approx([7.5, 100])
+
+
+def test_a_head_on_stored_features_is_a_share_of_encoder_and_head(toy_run, toy_cohort) -> None:
+    toy = toy_cohort()
+    head = COST | {"trained": 770, "parameters": 770}
+    toy_run.cohort(toy).backbone("dinov2-s", parameters=76_230).cell(toy, "dinov2-s", "linear", cost=head, layers=[-1])
+    page = page_of(toy_run.finish())
+    assert page.data["parts"][0]["cost"][0]["models"][0]["percent"] == pytest.approx(1)
 
 
 def test_runs_of_before_have_none_of_it_and_say_nothing_of_it(finished) -> None:
