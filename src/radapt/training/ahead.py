@@ -1,8 +1,9 @@
 """The next batch is loaded by a thread while the one before it is learned."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -60,6 +61,20 @@ class Ahead:
     def _read(self, part: Part) -> Any:
         batch = self._load(part.indices, part.seeds)
         return mapped(batch, _pinned) if self._device.type == "cuda" else batch
+
+
+def with_next(parts: list[Part], after: Part | None = None) -> Iterator[tuple[Part, Part | None]]:
+    """Each part with the one that follows it; `after` follows the last one."""
+    return ((part, parts[number + 1] if number + 1 < len(parts) else after) for number, part in enumerate(parts))
+
+
+def cut(part: Part, count: int) -> list[Part]:
+    """`count` parts that follow each other, as equal in size as can be."""
+    bounds = [number * len(part.indices) // count for number in range(count + 1)]
+    return [
+        Part(part.epoch, part.start + low, part.start + high, part.indices[low:high], part.seeds[low:high])
+        for low, high in pairwise(bounds)
+    ]
 
 
 def _pinned(tensor: Tensor) -> Tensor:
