@@ -29,6 +29,11 @@ class ArrayFeatures:
     def pooled(self, slices: str = "mean") -> np.ndarray:
         return self.values
 
+    def slices(self, case_index: int, modality: str) -> np.ndarray:
+        """Each image is of one slice."""
+        image = self.values[case_index, self.cohort.modalities.index(modality)]
+        return image[None] if np.isfinite(image).all() else image[None][:0]
+
 
 def make_features(
     labels: np.ndarray,

@@ -1,38 +1,46 @@
 """Learning curves: nested draws, any protocol that classifies, val never mixed in, and means with both chances."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from radapt.backbones import load_backbone
 from radapt.cohorts.draws import restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols import PROTOCOLS, FewShot, Problem, evaluate, learning_curve, make
+from radapt.protocols import PROTOCOLS, FewShot, Machine, Problem, evaluate, learning_curve, make, train
+from toy_images import discs, image_cohort
 
 BASES = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
-SMALL = {"shots": [1, 4], "repeats": 2}
+QUICK: dict[str, dict[str, Any]] = {"mil": {"epochs": 2, "lr": 1e-2}}
+"""Options of protocols that would otherwise train for long."""
+
+
+def small(base: str) -> dict[str, Any]:
+    return {"protocol": base, "options": QUICK.get(base, {}), "shots": [1, 4], "repeats": 2}
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_protocol_on_features_can_be_repeated(base: str, every_task: Any) -> None:
-    result = evaluate(every_task, "fewshot", protocol=base, **SMALL, resamples=20, seed=5)
+    result = evaluate(every_task, "fewshot", **small(base), resamples=20, seed=5)
     sizes = [(k, repeat) for k in (1, 4) for repeat in (0, 1)]
     for table in (result.predictions, result.scores):
         assert list(table.columns[:3]) == ["shots", "fraction", "repeat"]
         assert table["shots"].dtype == "Int64"
         assert table["fraction"].isna().all()
         assert list(table.groupby(["shots", "repeat"]).groups) == sizes
-    draws = make("fewshot", protocol=base, **SMALL).draws(every_task.cohort, 5)
+    draws = make("fewshot", **small(base)).draws(every_task.cohort, 5)
     assert [(each["shots"], each["repeat"]) for each in result.chosen["draws"]] == sizes
     for draw, said in zip(draws, result.chosen["draws"], strict=True):
         assert said["patients"] == len(draw.patients)
-        alone = evaluate(
-            replace(every_task, cohort=restrict(every_task.cohort, draw)), base, seed=5, resamples=20, refit=False
-        )
-        assert said.items() >= alone.chosen.items()
+        limited = replace(every_task, cohort=restrict(every_task.cohort, draw))
+        alone = evaluate(limited, base, seed=5, resamples=20, refit=False, **QUICK.get(base, {}))
+        assert said["cases"] == alone.chosen["cases"]
         mine = (result.predictions["shots"] == draw.shots) & (result.predictions["repeat"] == draw.repeat)
         pd.testing.assert_frame_equal(
             result.predictions[mine].iloc[:, 3:].reset_index(drop=True), alone.predictions, check_exact=True
@@ -53,7 +61,7 @@ def test_more_shots_do_better_and_shares_stand_beside(multiclass: Any) -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("choose", ["val", "default"])
 def test_val_is_never_learned_from(base: str, choose: str, multiclass: Any) -> None:
-    protocol = make("fewshot", protocol=base, shots=[2], repeats=1, choose=choose)
+    protocol = make("fewshot", **{**small(base), "shots": [2], "repeats": 1}, choose=choose)
     draw = protocol.draws(multiclass.cohort, 0)[0]
     limited = replace(multiclass, cohort=restrict(multiclass.cohort, draw))
     chosen = evaluate(multiclass, protocol, resamples=0).chosen["draws"][0]
@@ -69,11 +77,10 @@ def test_at_defaults_the_labels_of_val_change_nothing(base: str, binary: Any) ->
     cohort = binary.cohort
     cases = tuple(replace(case, label=1 - case.label) if case.split == "val" else case for case in cohort)
     turned = replace(binary, cohort=replace(cohort, cases=cases))
-    options = {"protocol": base, "choose": "default", **SMALL}
+    options = {**small(base), "choose": "default"}
     one, two = (evaluate(each, "fewshot", resamples=0, **options) for each in (binary, turned))
     columns = [name for name in one.predictions if name.startswith("p_")]
     pd.testing.assert_frame_equal(one.predictions[columns], two.predictions[columns], check_exact=True)
-    assert [each["winner"] for each in one.chosen["draws"]] == [each["winner"] for each in two.chosen["draws"]]
     assert all(each["cases"]["val"] == 0 for each in one.chosen["draws"])
 
 
@@ -92,7 +99,7 @@ def test_without_val_of_its_own_some_of_the_drawn_patients_serve_and_are_learned
 def test_every_backbone_and_protocol_gets_the_same_patients(multiclass: Any) -> None:
     other = replace(multiclass, values=multiclass.values[..., ::-1].copy())
     results = [
-        evaluate(features, "fewshot", protocol=base, resamples=0, **SMALL)
+        evaluate(features, "fewshot", resamples=0, **small(base))
         for features in (multiclass, other)
         for base in ("knn", "logistic")
     ]
@@ -169,3 +176,25 @@ def test_options_are_plain_values_in_one_order() -> None:
     assert isinstance(made, FewShot)
     assert asdict(made.base)["class_weight"] == "balanced"  # type: ignore[call-overload]
     assert asdict(make("fewshot", choose="default").base) != asdict(make("fewshot").base)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("choose", ["val", "default"])
+def test_protocols_that_train_on_images_are_repeated_in_folders_of_their_own(choose: str, tmp_path: Path) -> None:
+    made = np.random.default_rng(0)
+    labels = [number % 2 for number in range(24)]
+    splits = [("train", "train", "val", "test")[number // 2 % 4] for number in range(24)]
+    images = [{"image": discs(made, label)} for label in labels]
+    cohort = image_cohort(tmp_path / "images", images, labels, splits)
+    options = {"epochs": 2, "batch": 4, "lr": [1e-3, 3e-3]}
+    protocol = make("fewshot", protocol="bitfit", options=options, shots=[1, 2], repeats=1, choose=choose)
+    assert (protocol.reads, protocol.uses_backbone) == ("images", True)
+    backbone, machine = load_backbone("timm:test_vit", "random"), Machine(folder=tmp_path / "cell")
+    result = train(cohort, protocol, backbone, size=16, cache=tmp_path / "cache", resamples=0, machine=machine)
+    assert set(zip(result.scores["shots"], result.scores["repeat"], strict=True)) == {(1, 0), (2, 0)}
+    assert {each.name for each in (tmp_path / "cell").iterdir()} == {"1-shots-repeat-0", "2-shots-repeat-0"}
+    for draw in result.chosen["draws"]:
+        assert draw["cases"] == {"train": 2 * draw["shots"], "val": 6 if choose == "val" else 0}
+    assert result.cost is not None
+    assert 0 < result.cost.trained < result.cost.parameters
+    with pytest.raises(UsageError, match=r"radapt\.train"):
+        evaluate(SimpleNamespace(cohort=cohort), protocol)  # type: ignore[arg-type]
