@@ -32,6 +32,7 @@ METHODS = sorted(name for name, kind in PROTOCOLS.items() if issubclass(kind, Ad
 SMALL: dict[str, dict[str, Any]] = {"partial": {"blocks": 1}, "lora": {"rank": 2}, "dora": {"rank": 2}}
 QUICK: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 3e-3}
 RATES = [1e-3, 3e-3]
+SLOW = pytest.mark.slow
 SPLITS = ("train", "train", "train", "val", "test", "external")
 
 
@@ -101,7 +102,7 @@ def test_every_method_answers_replays_and_is_loaded_again(
     assert loaded.outputs == cohort.outputs
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "finetune"])
+@pytest.mark.parametrize("name", ["partial", "lora", *(pytest.param(each, marks=SLOW) for each in ("dora", "ia3"))])
 def test_what_is_frozen_is_the_backbone_s(name: str, run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> None:
     run(cohort, quick(name, lr=0.01), machine=Machine(folder=tmp_path))
     network = load_classifier(tmp_path, vit).trainee.network
@@ -164,7 +165,7 @@ def killer(after: int) -> Any:
     return show
 
 
-@pytest.mark.parametrize("after", [2, 6, 9])
+@pytest.mark.parametrize("after", [pytest.param(2, marks=SLOW), pytest.param(6, marks=SLOW), 9])
 def test_a_killed_training_ends_with_the_same_predictions(
     after: int, run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +225,7 @@ def test_a_case_is_answered_alone_as_among_others(run: Any, cohort: Cohort, vit:
 
 @pytest.mark.parametrize(
     ("slices", "modalities"),
-    [("mean", "mean"), ("max", "concat"), ("topk", "mean"), ("attention", "concat"), ("transformer", "mean")],
+    [("mean", "mean"), ("topk", "concat"), ("attention", "concat"), ("transformer", "mean")],
 )
 def test_slices_and_modalities_are_pooled_every_way(slices: str, modalities: Any, run: Any, cohort: Cohort) -> None:
     protocol = quick("bitfit", lr=1e-3, slices=slices, patch_mean=True)
@@ -279,7 +280,7 @@ def test_findings_with_unknown_ones(run: Any, tmp_path: Path) -> None:
     result = run(image_cohort(tmp_path / "i", images, labels, splits, outputs=3), quick("finetune"))
     assert any("'k2'" in note for note in result.chosen["notes"])
     np.testing.assert_allclose(result.predictions["p_k2"], (18 + 1) / (18 + 2))
-    assert result.predictions["p_k0"].nunique() > 1
+    assert result.predictions["p_k0"].std() > 0
     assert not np.allclose(result.predictions["p_k0"] + result.predictions["p_k1"], 1)
 
 
@@ -331,7 +332,9 @@ def test_bfloat16(run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> No
     np.testing.assert_array_equal(again, answers(half)[: len(rows)])
 
 
-@pytest.mark.parametrize("name", ["finetune", "partial", "norm", "lora"])
+@pytest.mark.parametrize(
+    "name", ["partial", *(pytest.param(each, marks=SLOW) for each in ("finetune", "norm", "lora"))]
+)
 def test_a_cnn_is_adapted_too(name: str, run: Any, cohort: Cohort, tmp_path: Path) -> None:
     cnn = load_backbone("timm:test_resnet", "random")
     result = run(cohort, quick(name, slices_per_case=2), cnn, machine=Machine(folder=tmp_path), size=32)
@@ -477,7 +480,7 @@ def test_a_model_wants_its_own_backbone(run: Any, cohort: Cohort, vit: Backbone,
     with pytest.raises(UsageError, match="format 99"):
         load_classifier(tmp_path / "cell", vit)
     path.write_text(json.dumps(facts | {"recipe_digest": "0"}))
-    with pytest.raises(UsageError, match="would make others"):
+    with pytest.raises(UsageError, match="this version makes others"):
         load_classifier(tmp_path / "cell", vit)
 
 

@@ -103,7 +103,7 @@ def load_classifier(folder: Path, backbone: Backbone | LazyBackbone | None = Non
     shape = _shape(facts["shape"])
     if shape.recipe.digest != facts["recipe_digest"]:
         raise UsageError(
-            f"The model in {folder} was trained on images made by radapt {facts['radapt']}, and this version would make "
+            f"The model in {folder} was trained on images that radapt {facts['radapt']} made, and this version makes "
             "others. Predict with that version, or train again."
         )
     trainee = protocol.trainee(shape, fresh_copy(backbone), seed=0)
