@@ -29,7 +29,11 @@ class Fusion(nn.Module):
         self.modalities = modalities
         alone = modalities == 1
         self.widths = tuple(widths) if alone else tuple(min(width, tokens) for tokens in widths)
-        self.norms = nn.ModuleList() if alone else nn.ModuleList(nn.LayerNorm(tokens) for tokens in widths)
+        self.norms = (
+            nn.ModuleList()
+            if alone
+            else nn.ModuleList(nn.LayerNorm(tokens, elementwise_affine=False) for tokens in widths)
+        )
         self.projections = nn.ParameterList()
         self.absent = nn.ParameterList()
         for tokens, out in [] if alone else zip(widths, self.widths, strict=True):
@@ -37,8 +41,7 @@ class Fusion(nn.Module):
             self.absent.append(nn.Parameter(0.02 * torch.randn(modalities, out)))
 
     def forward(self, maps: Sequence[Tensor], present: Tensor) -> list[Tensor]:
-        """Maps (B, M, h, w, D_i), whatever they hold where `present` (B, M) bool is false -> maps (B, h, w, W_i).
-        """
+        """Maps (B, M, h, w, D_i), whatever they hold where `present` (B, M) bool is false -> maps (B, h, w, W_i)."""
         if not self.projections:
             return [m[:, 0] for m in maps]
         parts = zip(maps, self.norms, self.projections, self.absent, strict=True)

@@ -37,9 +37,9 @@ class ConvDecoder(Decoder):
         self.stride = stride
         self.project = nn.ModuleList(Project(tokens, width) for tokens in self.widths)
         self.mix = ConvBlock(width * len(self.widths), width)
-        half = max(8, width // 2)
-        self.refine = nn.ModuleList([ConvBlock(width, half), ConvBlock(half, half)])
-        self.classify = classify(half, outputs)
+        first, last = max(8, 2 * width // 3), max(8, width // 3)
+        self.refine = nn.ModuleList([ConvBlock(width, first), ConvBlock(first, last)])
+        self.classify = classify(last, outputs)
 
     def decode(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
         projected = [project(m) for project, m in zip(self.project, maps, strict=True)]

@@ -53,12 +53,13 @@ class Project(nn.Module):
     """Tokens to `width` channels: LayerNorm and a 1 × 1 convolution, (B, h, w, D) -> (B, width, h, w).
 
     The norm makes one learning rate mean the same for every backbone: tokens of a ViT are normalised already, maps
-    of a CNN differ by orders of magnitude. DINOv2's linear head has a batch norm in its place.
+    of a CNN differ by orders of magnitude. DINOv2's linear head has a batch norm in its place. It has no weights of its
+    own, which the convolution would only repeat.
     """
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(tokens)
+        self.norm = nn.LayerNorm(tokens, elementwise_affine=False)
         self.linear = nn.Linear(tokens, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
