@@ -197,6 +197,10 @@ class ToyRun:
             for split, own in table.groupby("split", sort=False)
         ]
         self._write(folder, table.assign(cell=id_), pd.concat(scores, ignore_index=True))
+        (folder / "overlays").mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "overlays" / "0.png")
+        entry = {"case": toy.ids("test")[3 % toy.patients], "rank": "worst", "dice": 0.0, "plane": 4, "image": "0.png"}
+        write_json(folder / "overlays" / "overlays.json", [entry, entry | {"image": "../../../lost.png"}])
         return id_
 
     @staticmethod

@@ -77,6 +77,13 @@ def test_the_table_of_structures_holds_numbers_and_counts(mixed) -> None:
     assert any(row.startswith("all structures") for row in rows)
 
 
+def test_outlines_are_shown_with_their_case(mixed) -> None:
+    page = page_of(mixed.path)
+    alts = [a["alt"] for tag, a in page.elements if tag == "img" and "outlines" in a["alt"]]
+    assert len(alts) == 2  # one of each model's, and nothing from outside the cell's folder
+    assert "worst : case-test-003 · Dice 0.000 · slice 4" in page.text.replace("worst:", "worst :")
+
+
 def test_every_scored_case_is_a_point_under_its_name(mixed) -> None:
     part = page_of(mixed.path).data["parts"][1]
     (test,) = [one for one in part["strip"] if one["split"] == "test"]
@@ -212,14 +219,6 @@ def test_costs_are_shown_as_counted(mixed) -> None:
     classes, masks = page.data["parts"]
     assert [model["percent"] for model in classes["cost"][0]["models"]] == [pytest.approx(1)]  # knn says nothing
     assert sorted(model["percent"] for model in masks["cost"][0]["models"]) == pytest.approx([7.5, 100])
-
-
-def test_a_head_on_stored_features_is_a_share_of_encoder_and_head(toy_run, toy_cohort) -> None:
-    toy = toy_cohort()
-    head = COST | {"trained": 770, "parameters": 770}
-    toy_run.cohort(toy).backbone("dinov2-s", parameters=76_230).cell(toy, "dinov2-s", "linear", cost=head, layers=[-1])
-    page = page_of(toy_run.finish())
-    assert page.data["parts"][0]["cost"][0]["models"][0]["percent"] == pytest.approx(1)
 
 
 def test_runs_of_before_have_none_of_it_and_say_nothing_of_it(finished) -> None:

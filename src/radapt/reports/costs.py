@@ -1,6 +1,6 @@
 """What each way of adapting cost: how much of the model was trained, memory and time, beside what it achieved."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,7 @@ COLUMNS = ("trained_parameters", "trained_share", "peak_memory_mb", "minutes")
 class Cost:
     """What one contestant's fitting took, as the mean over its cells; NaN where a protocol has nothing to say.
 
-    `trained_share` is of the whole model: a head on stored features has the frozen encoder behind it, which its own
-    count leaves out. `standing` is its number on the first test set.
+    `trained_share` is of the whole model, a frozen encoder included. `standing` is its number on the first test set.
     """
 
     contestant: Contestant
@@ -69,7 +68,6 @@ def costs(run: Run, known: Iterable[Contestant], tests: Sequence[Board]) -> tupl
         own = cells.loc[[cell.id for cell in one.cells if cell.id in cells.index]]
         if not one.few and len(own) and bool(own.notna().any(axis=None)):
             numbers = {name: _mean(own[name].to_numpy()) for name in COLUMNS}
-            numbers["trained_share"] = _share(run, one, numbers)
             found.append(Cost(one, **numbers, standing=order.get(one.key)))
     place = {key: index for index, key in enumerate(order)}
     return tuple(sorted(found, key=lambda cost: place.get(cost.contestant.key, len(place))))
@@ -105,15 +103,6 @@ def _model(cost: Cost, board: Board) -> dict[str, Any]:
         "words": f"{cost.trained} trained ({cost.share}), {cost.memory}, {cost.time}",
         "numbers": numbers,
     }
-
-
-def _share(run: Run, one: Contestant, numbers: Mapping[str, float]) -> float:
-    trained, share = numbers["trained_parameters"], numbers["trained_share"]
-    frozen = (run.backbones.get(one.backbone) or {}).get("parameters")
-    on_features = one.cells[0].facts.get("layers") is not None
-    if not on_features or not frozen or not share > 0:
-        return share
-    return trained / (trained / share + float(frozen))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -64,6 +64,11 @@ class Part:
     charts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def drawn(self) -> list[Segmented]:
+        """The models with pictures of what they drew on the first test set."""
+        return [one for one in next(iter(self.cases.values()), ()) if one.cell.overlays]
+
+    @property
     def confusions(self) -> list[tuple[str, list[tuple[Judged, Any]]]]:
         """Per test set, the models that have a confusion matrix."""
         found = [

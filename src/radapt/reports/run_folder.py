@@ -70,6 +70,29 @@ class Cell:
         file = self.folder / "predictions.parquet"
         return read_parquet(file) if self.state == "done" and file.is_file() else None
 
+    @cached_property
+    def overlays(self) -> "tuple[Overlay, ...]":
+        """Outlines of truth and prediction on some of its test cases, worst first."""
+        file = self.folder / "overlays" / "overlays.json"
+        found = []
+        for entry in _loaded(file, json.loads) if self.state == "done" and file.is_file() else ():
+            image = file.parent / Path(str(entry["image"])).name
+            if image.is_file():
+                plane = entry.get("plane")
+                found.append(Overlay(str(entry["case"]), str(entry["rank"]), float(entry["dice"]), plane, image))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A slice of one case with both outlines, a PNG file. `rank` says why this case: worst, median or best."""
+
+    case: str
+    rank: str
+    dice: float
+    plane: int | None
+    image: Path
+
 
 @dataclass(frozen=True)
 class Picture:

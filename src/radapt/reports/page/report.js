@@ -102,6 +102,12 @@
     arrayminus: numbers.map(([value, low]) => (low === null ? 0 : value - low)),
   });
 
+  const padded = (numbers) => {
+    const limits = numbers.flat().filter((value) => value !== null);
+    const pad = (Math.max(...limits) - Math.min(...limits)) * 0.06 || 0.05;
+    return [Math.min(...limits) - pad, Math.max(...limits) + pad];
+  };
+
   function forest(canvas, cohort) {
     const { rows, sets } = cohort.forest;
     const chosen = metricOf(cohort, (name) => sets.some((set) => set.points.some((point) => point[1] === name)));
@@ -117,10 +123,7 @@
     const each = rows.length * tall + 62;
     const layout = { ...base(down * each + 40), showlegend: false, shapes: [], annotations: [] };
     layout.margin = { l: 8, r: 12, t: 34, b: 44 };
-    const limits = panels.flatMap((set) => set.points.flatMap((p) => [p[2], p[3], p[4]])).filter((v) => v !== null);
-    if (metric.chance !== null) limits.push(metric.chance);
-    const pad = (Math.max(...limits) - Math.min(...limits)) * 0.04 || 0.05;
-    const range = [Math.min(...limits) - pad, Math.max(...limits) + pad];
+    const range = padded([...panels.flatMap((set) => set.points.map((point) => point.slice(2, 5))), metric.chance]);
     const traces = [];
     panels.forEach((set, index) => {
       const key = index ? index + 1 : "";
@@ -228,11 +231,12 @@
       return end ? [end, line] : [line];
     });
     const ends = curves.some((curve) => curve.whole[chosen]);
+    const drawn = [...curves.flatMap((curve) => [...curve.numbers[chosen], curve.whole[chosen] ?? []]), metric.chance ?? []];
     const layout = { ...base(Math.min(canvas.clientWidth, 430) + 20 * curves.length), showlegend: true, legend: { ...legend, y: -0.18 },
       xaxis: axis(set.kind === "shots" ? "Patients per class learned from (shots)" : "Share of the labels learned from", {
         tickvals: [...sizes.map(Math.log10), ...(ends ? [whole] : [])], range: [Math.log10(sizes[0]) - 0.3 * step, (ends ? whole : Math.log10(sizes.at(-1))) + 0.3 * step],
         ticktext: [...sizes.map((size) => (set.kind === "shots" ? String(size) : `${size} %`)), ...(ends ? ["every label"] : [])] }),
-      yaxis: axis(text(metric.title)), shapes: [] };
+      yaxis: axis(text(metric.title), { range: padded(drawn) }), shapes: [] };
     if (metric.chance !== null) layout.shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: metric.chance, y1: metric.chance,
       line: { color: css("--faint"), dash: "dot", width: 1 } });
     return [traces, layout];
@@ -271,7 +275,7 @@
         else worst.push({ x: point[1], names: [set.cases[point[0]]] });
       });
       worst.forEach((group, i) => annotations.push({
-        x: group.x, y: r + 0.4, xanchor: group.x > 0.5 ? "right" : "left", yanchor: "middle", showarrow: false, yshift: -11 * i,
+        x: group.x, y: r + 0.37, xanchor: group.x > 0.5 ? "right" : "left", yanchor: "middle", showarrow: false, yshift: -11 * i,
         text: text(cut(group.names.join(", "), small(canvas) ? 24 : 48)), font: { size: 10.5, color: css("--soft") } }));
       if (row.mean.length && row.mean[0] !== null) traces.push({
         type: "scatter", mode: "markers", x: [row.mean[0]], y: [r - 0.4], error_x: bars([row.mean], css("--ink")),
@@ -279,7 +283,7 @@
         hovertemplate: `<b>${text(row.full)}</b><br>mean Dice ${withInterval(row.mean, 3)}<extra></extra>` });
     });
     const most = small(canvas) ? 16 : 34;
-    const layout = { ...base(rows.length * 92 + 70), showlegend: false, annotations, margin: { l: 8, r: 14, t: 14, b: 44 },
+    const layout = { ...base(rows.length * 104 + 70), showlegend: false, annotations, margin: { l: 8, r: 14, t: 14, b: 44 },
       xaxis: axis("Dice", { range: [-0.03, 1.03], dtick: 0.1 }),
       yaxis: axis("", { range: [rows.length - 0.4, -0.6], tickvals: rows.map((_, r) => r), gridcolor: "rgba(0,0,0,0)",
         ticktext: rows.map((row) => text(cut(row.name, most)).replace(" · ", "<br>")) }) };
@@ -307,8 +311,8 @@
     const logs = models.map((model) => Math.log10(model.percent));
     const layout = { ...base(400 + 20 * names.length), showlegend: true, legend: { ...legend, y: -0.18 }, margin: { l: 56, r: 30, t: 24, b: 46 },
       xaxis: axis("Share of the model's parameters that was trained", { type: "log", range: [Math.min(...logs) - 0.25, Math.max(...logs) + 0.45],
-        ticksuffix: " %", dtick: 1, exponentformat: "none" }),
-      yaxis: axis(text(metric.title)) };
+        ticksuffix: " %", dtick: Math.max(...logs) - Math.min(...logs) < 0.8 ? "D2" : 1, exponentformat: "none" }),
+      yaxis: axis(text(metric.title), { range: padded(models.map((model) => model.numbers[chosen])) }) };
     return [traces, layout];
   }
 
