@@ -192,8 +192,8 @@ def test_a_backbone_is_refused(cohort: Cohort) -> None:
         ({"batch": 1}, "'batch' cannot be 1"),
         ({"depth": 8}, "depth counts the planes"),
         ({"dims": 3, "slices": "max"}, "slices pools single slices"),
-        ({"dims": 3, "slices_per_case": 4}, "slices_per_case pools single slices"),
-        ({"slices": "mean", "topk": 2}, "topk counts slices"),
+        ({"dims": 3, "slices_per_case": 4}, "slices_per_case counts single slices"),
+        ({"slices": "mean", "k": 2}, "k has no use with slices: mean"),
         ({"rank": 4}, "no option 'rank'"),
     ],
 )

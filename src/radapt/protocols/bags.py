@@ -24,7 +24,8 @@ class Bag:
     """Slices of some cases. S slices of P images of B cases; images stand in the order of cases, then modalities.
 
     `pixels` uint8 (S, C, H, W); `image` int64 (S,) whose slice it is, `position` float32 (S,) where in its image it
-    lies, from 0 to 1 (0.5 of an image with one slice); `case` and `modality` int64 (P,).
+    lies, from 0 to 1 (0.5 of an image with one slice); `case` and `modality` int64 (P,). `origin` int64 (S, 2) is the
+    case and the modality of each slice once more, as an array that stays on the host.
     """
 
     pixels: Tensor
@@ -32,6 +33,7 @@ class Bag:
     position: Tensor
     case: Tensor
     modality: Tensor
+    origin: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +140,15 @@ def draw_bag(images: CaseImages, rows: Sequence[int] | np.ndarray, seeds: np.nda
             pieces.append(planes[kept])
             positions.append(place_in_image(kept, len(planes)))
             owners.append((place, modality))
+    images_of = np.asarray(owners, dtype=np.int64)
+    owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
     return Bag(
         torch.from_numpy(np.concatenate(pieces)),
-        torch.from_numpy(np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])),
+        torch.from_numpy(owner),
         torch.from_numpy(np.concatenate(positions)),
-        *torch.tensor(owners, dtype=torch.int64).unbind(1),
+        torch.from_numpy(images_of[:, 0].copy()),
+        torch.from_numpy(images_of[:, 1].copy()),
+        images_of[owner],
     )
 
 

@@ -58,9 +58,8 @@ class BagFeed(Feed[CaseImages]):
 
     def logits(self, batch: Bag, seeds: np.ndarray) -> Tensor:
         # The slices of an image share its seed, and so their augmentation: a case should differ, not its mean slice.
-        case, kind, owner = (part.cpu().numpy() for part in (batch.case, batch.modality, batch.image))
-        draws = self.augmentation.draw(mixed(seeds[case], kind)[owner])
-        pixels, _ = self.augmentation.apply(batch.pixels.float() / 255, draws)
+        case, kind = batch.origin.T
+        pixels, _ = self.augmentation.apply(batch.pixels, self.augmentation.draw(mixed(seeds[case], kind)))
         return self.network(pixels, batch.image, batch.position, batch.case, batch.modality, len(seeds))
 
     @torch.no_grad()

@@ -2,18 +2,19 @@
 
 import abc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
-from torch import Tensor, nn
+from torch import Tensor
 
 from radapt.errors import UsageError
 from radapt.networks import adapt, fingerprint, layer_of, train_mode
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.protocols.bags_feed import BagFeed
-from radapt.protocols.finetune_base import CaseProtocol, Rates, Shape
+from radapt.protocols.finetune_base import Rates, Shape
+from radapt.protocols.finetune_slices import SliceProtocol
 from radapt.protocols.finetune_task import Trainee
 from radapt.training import Augmentation, Group, parameter_groups
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _strict = ConfigDict(extra="forbid")
 
-Slices = Literal["mean", "max", "topk", "attention", "transformer"]
 Names = tuple[Annotated[str, Field(min_length=1)], ...] | None
 
 FULL_RATES = (1e-5, 3e-5, 1e-4)
@@ -40,28 +40,18 @@ IA3_RATES = (3e-3, 1e-3, 1e-2)
 
 
 @checked(frozen=True, config=_strict)
-class Adapting(CaseProtocol):
-    """A backbone whose slices are pooled to images and cases, under a linear head (see `CaseClassifier`).
+class Adapting(SliceProtocol):
+    """A backbone, adapted while a head over the slices of cases is learned.
 
-    `head_lr` is the rate of everything outside the backbone, whatever the backbone's: a head starts from zero.
-    `slices_per_case` slices of each image are learned from in a step, drawn anew each time and spread over the image
-    (None: all); answers use all. `slices` pools them: mean, max, topk (the mean of the `topk` largest), gated
-    attention or a small transformer; None follows the study's pooling. `patch_mean` puts the mean of the patch tokens
-    beside the CLS token.
+    `head_lr` is the rate of everything outside the backbone, whatever the backbone's: a head knows nothing at first.
+    `patch_mean` puts the mean of the patch tokens beside the CLS token.
     """
 
     method: ClassVar[str]
 
     lr: Rates = FULL_RATES
     head_lr: Annotated[float, Field(gt=0, le=10)] = 1e-3  # the smallest of the study's linear probes
-    slices_per_case: Annotated[int, Field(ge=1)] | None = 8
-    slices: Slices | None = None
-    topk: Annotated[int, Field(ge=1)] | None = None
     patch_mean: bool = False
-
-    def __post_init__(self) -> None:
-        if self.topk is not None and self.slices != "topk":
-            raise ValueError("topk counts slices for slices: topk, and has no use otherwise")
 
     @property
     @abc.abstractmethod
@@ -78,10 +68,7 @@ class Adapting(CaseProtocol):
             raise UsageError(f"Protocol {self.name!r} adapts a backbone, and none was given.")
         adapt(backbone.module, self.method, seed=seed, **self.method_options)
         width = backbone.width * (2 if self.patch_mean else 1)
-        network = slice_classifier(
-            backbone.module, _Encode(backbone, self.patch_mean), width, shape,
-            slices=self.slices or shape.slices, topk=self.topk, seed=seed,
-        )  # fmt: skip
+        network = self.over_slices(backbone.module, _Encode(backbone, self.patch_mean), width, shape, seed)
         network.to(backbone.device)
         augmentation = Augmentation.for_kind(shape.kind, dims=2, strength=self.augment)
 
@@ -121,21 +108,6 @@ class _Encode:
     def __call__(self, images: Tensor) -> Tensor:
         tokens = self.backbone.tokens(images)
         return torch.cat([tokens.cls, tokens.patches.mean((1, 2))], dim=1) if self.patch_mean else tokens.cls
-
-
-def slice_classifier(
-    encoder: nn.Module, encode: Any, width: int, shape: Shape, *, slices: str, topk: int | None, seed: int
-) -> CaseClassifier:
-    """A classifier of cases over an encoder of slices, its other parts drawn from `seed`."""
-    from radapt.networks.aggregators import make_aggregator
-
-    options = {} if topk is None else {"k": topk}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        aggregator = make_aggregator(slices, width, **options)
-        return CaseClassifier(
-            encoder, encode, aggregator, width, aggregator.width_out, shape.columns, shape.use, shape.partial
-        )
 
 
 @checked(frozen=True, config=_strict)

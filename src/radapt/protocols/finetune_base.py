@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
@@ -119,7 +120,7 @@ class CaseProtocol(Protocol[ImageProblem]):
         cases, keys = _labelled(problem, drawing, self.class_weight)
         shape = _shape(problem, cases)
         seed = int(seeding.integers(2**62))
-        made = _maker(self, problem, shape, seed)
+        made = _maker(self, problem, cases, shape, seed)
         folder, machine = problem.machine.folder, problem.machine
         kept = Kept(None if folder is None else folder / "checkpoints", self._key(problem, cases, keys, seed))
         training = Training(
@@ -166,8 +167,16 @@ def _shape(problem: ImageProblem, cases: Labelled[CaseImages]) -> Shape:
     )  # fmt: skip
 
 
-def _maker(protocol: CaseProtocol, problem: ImageProblem, shape: Shape, seed: int) -> Callable[[], Trainee]:
+def _maker(
+    protocol: CaseProtocol, problem: ImageProblem, cases: Labelled[CaseImages], shape: Shape, seed: int
+) -> Callable[[], Trainee]:
+    """Makes networks that begin by answering with the shares of the answers (Lin et al. 2017, section 4.1)."""
+    shares = torch.from_numpy(cases.targets.prior_logits)
+
     def make() -> Trainee:
-        return protocol.trainee(shape, problem.backbone() if protocol.uses_backbone else None, seed)
+        trainee = protocol.trainee(shape, problem.backbone() if protocol.uses_backbone else None, seed)
+        with torch.no_grad():
+            trainee.network.head.bias.copy_(shares)  # type: ignore[operator, union-attr]
+        return trainee
 
     return make

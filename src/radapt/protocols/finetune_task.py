@@ -1,6 +1,7 @@
 """The task that training solves: cases in, their labels wanted, the criterion on val as one number."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError
 from radapt.protocols.bags_feed import Feed
 from radapt.protocols.selection import ValScores, score_candidates
 from radapt.protocols.targets import Targets
@@ -82,7 +84,8 @@ class CaseTask(Task):
 
     def loss(self, batch: tuple[Any, Tensor, Tensor], seeds: np.ndarray) -> Tensor:
         cases, values, weights = batch
-        logits = self.trainee.feed.logits(cases, seeds).float()
+        with _measurable():
+            logits = self.trainee.feed.logits(cases, seeds).float()
         if self.cases.targets.link == "sigmoid":
             return (binary_cross_entropy_with_logits(logits, values, reduction="none") * weights).mean()
         return -((values * log_softmax(logits, dim=1)).sum(1) * weights[:, 0]).mean()
@@ -110,6 +113,20 @@ class CaseTask(Task):
 
     def train_mode(self) -> None:
         self.trainee.train_mode()
+
+
+@contextmanager
+def _measurable() -> Iterator[None]:
+    """Torch refuses to normalise a batch in which every channel has one value."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            "Batch normalisation was given one slice that is one pixel wide inside the network, which has no spread. "
+            "Use a larger batch or larger images."
+        ) from error
 
 
 def probabilities(targets: Targets, logits: np.ndarray) -> np.ndarray:

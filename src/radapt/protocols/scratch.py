@@ -10,8 +10,8 @@ from radapt.images.recipe import TRIPLANAR
 from radapt.networks.classifiers import WIDTHS, NetworkName, PlainEncoder, check_sides, scratch_classifier, stem_for
 from radapt.protocols.bags_feed import BagFeed, Feed
 from radapt.protocols.bags_stacks import StackClassifier, StackFeed
-from radapt.protocols.finetune import Slices, slice_classifier
-from radapt.protocols.finetune_base import CaseProtocol, Optimiser, Rates, Shape
+from radapt.protocols.finetune_base import Optimiser, Rates, Shape
+from radapt.protocols.finetune_slices import SLICES_PER_CASE, SliceProtocol
 from radapt.protocols.finetune_task import Trainee
 from radapt.training import Augmentation, parameter_groups
 
@@ -19,18 +19,16 @@ if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
 DEPTH = 32
-"""Planes of a stack in 3D: as many as a block of 3D networks in video and chest CT usually sees."""
-
-SLICES_PER_CASE = 8
+"""Planes of a stack in 3D. These networks halve a side five times, so 32 planes end as one."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Scratch(CaseProtocol):
+class Scratch(SliceProtocol):
     """ResNet-18, ResNet-50 or DenseNet-121 from random weights, trained and judged as the adapted backbones are.
 
-    `dims` 2: slice by slice, pooled like a backbone's (see `Adapting` for `slices`, `topk` and `slices_per_case`, 8
-    unless given). `dims` 3: all planes of a case as one volume of `depth` planes, modalities as channels. `stem`: small
-    images (up to 64 px) keep their resolution at first, larger ones are divided by four; or say which.
+    `dims` 2: slice by slice, pooled like a backbone's. `dims` 3: all planes of a case as one volume of `depth` planes
+    (None: 32), modalities as channels. `stem`: small images (up to 64 px) keep their resolution at first, larger ones
+    are divided by four; or say which. `lr` is for AdamW; SGD (Nesterov) wants rates ten times as large and more.
 
     The defaults begin with MedMNIST's recipe for its ResNets (Yang et al. 2023: Adam, 1e-3, 100 epochs) and add what
     is known to help: rates chosen on val, decoupled weight decay, warm-up and cosine instead of steps, augmentation
@@ -49,18 +47,14 @@ class Scratch(CaseProtocol):
     patience: Annotated[int, Field(ge=1)] | None = 30
     batch: Annotated[int, Field(ge=2)] = 32  # batch normalisation cannot measure one case
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    slices_per_case: Annotated[int, Field(ge=1)] | None = None
-    slices: Slices | None = None
-    topk: Annotated[int, Field(ge=1)] | None = None
     depth: Annotated[int, Field(ge=1, le=512)] | None = None
 
     def __post_init__(self) -> None:
-        if self.topk is not None and self.slices != "topk":
-            raise ValueError("topk counts slices for slices: topk, and has no use otherwise")
-        only_2d = {"slices": self.slices, "slices_per_case": self.slices_per_case}
-        for option, value in only_2d.items():
-            if self.dims == 3 and value is not None:
-                raise ValueError(f"{option} pools single slices, which dims: 3 has none of")
+        super().__post_init__()
+        if self.dims == 3 and self.slices is not None:
+            raise ValueError("slices pools single slices, which dims: 3 has none of")
+        if self.dims == 3 and self.slices_per_case != SLICES_PER_CASE:
+            raise ValueError("slices_per_case counts single slices, which dims: 3 has none of")
         if self.dims == 2 and self.depth is not None:
             raise ValueError("depth counts the planes of a volume, which dims: 2 has none of")
 
@@ -81,12 +75,9 @@ class Scratch(CaseProtocol):
         stem = stem_for(shape.recipe.size) if self.stem == "auto" else self.stem
         check_sides(self.network, shape.recipe.size, stem)
         encoder = PlainEncoder(scratch_classifier(self.network, 2, shape.channels, 0, stem=stem, seed=seed))
-        network = slice_classifier(
-            encoder, encoder, WIDTHS[self.network], shape,
-            slices=self.slices or shape.slices, topk=self.topk, seed=seed,
-        )  # fmt: skip
+        network = self.over_slices(encoder, encoder, WIDTHS[self.network], shape, seed)
         augmentation = Augmentation.for_kind(shape.kind, dims=2, strength=self.augment)
-        return BagFeed(network, augmentation, self.slices_per_case or SLICES_PER_CASE)
+        return BagFeed(network, augmentation, self.slices_per_case)
 
     def _deep(self, shape: Shape, seed: int) -> Feed:
         recipe, depth = shape.recipe, self.depth or DEPTH
