@@ -25,6 +25,7 @@ from radapt.protocols.registry import make
 from radapt.protocols.segmentation.criterion import mean_dice
 from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.segment import Segment
+from radapt.protocols.segmentation.segment_fit import Fitting
 from radapt.protocols.segmentation.segment_model import SegmentModel, SliceSegmenter, load_segment_model
 from radapt.protocols.segmentation.segment_slices import CanvasDice, Slices
 from radapt.protocols.segmentation.segment_tasks import Goal
@@ -141,7 +142,7 @@ def drawn(fitted: Fitted, rows: list[int]) -> list[np.ndarray]:
 def test_discs_are_found_by_a_random_encoder(tmp_path: Path, tiny: Callable[..., Backbone], decoder: str) -> None:
     cohort = small(tmp_path / "images", train=12, val=2, test=3, shape=(48, 56, 1))
     result = train(
-        cohort, "segment", tiny(), size=56, cache=tmp_path / "cache", resamples=20, decoder=decoder, lr=1e-2, epochs=25,
+        cohort, "segment", tiny(), size=64, cache=tmp_path / "cache", resamples=20, decoder=decoder, lr=1e-2, epochs=40,
         batch=4, score_every=5,
     )  # fmt: skip
     scores = result.scores.set_index(["split", "metric"])["value"]
@@ -445,6 +446,9 @@ def test_canvas_dice_is_per_case_and_never_pooled() -> None:
         ({"foreground": 1.5}, "option 'foreground'"),
         ({"token_budget_gb": -1}, "option 'token_budget_gb'"),
         ({"decoder_": "conv"}, "Did you mean 'decoder'"),
+        ({"mirror": "all"}, "mirror is part of augmentation"),
+        ({"encoder": "lora", "token_budget_gb": 3}, "tokens are never stored"),
+        ({"augment": "default", "token_budget_gb": 0}, "tokens are never stored"),
     ],
 )
 def test_options_that_do_nothing_are_refused(options: dict[str, Any], words: str) -> None:
@@ -465,3 +469,58 @@ def test_how_often_the_encoder_runs_is_foreseen() -> None:
     assert Segment(token_budget_gb=0).passes is None
     assert Segment(encoder="lora", lr=(1e-3, 1e-4), epochs=10).passes == 60
     assert Segment(augment="default", lr=(1e-3,), epochs=10).passes == 10
+
+
+@pytest.mark.parametrize(
+    ("mirror", "kind", "axis", "names", "expected"),
+    [
+        ("auto", "mri", "axial", ("grey", "white"), (0.0, 0.5)),
+        ("auto", "mri", "coronal", ("grey", "white"), (0.0, 0.5)),
+        ("auto", "mri", "sagittal", ("grey", "white"), (0.0, 0.0)),
+        ("auto", "mri", "triplanar", ("grey", "white"), (0.0, 0.0)),
+        ("auto", "mri", "axial", ("left lung", "white"), (0.0, 0.0)),
+        ("auto", "xray", "axial", ("grey", "white"), (0.0, 0.0)),
+        ("left-right", "xray", "axial", ("grey", "white"), (0.0, 0.5)),
+        ("none", "mri", "axial", ("grey", "white"), (0.0, 0.0)),
+        ("all", "mri", "sagittal", ("left lung", "white"), (0.5, 0.5)),
+    ],
+)
+def test_flips_in_training_keep_sides_apart(
+    tmp_path: Path, mirror: Any, kind: str, axis: str, names: tuple[str, str], expected: tuple[float, float]
+) -> None:
+    cohort = replace(small(tmp_path / "images", train=1, val=1), kind=kind, mask_labels={1: names[0], 2: names[1]})
+    recipe = Recipe.for_kind(kind, size=32, axis=axis)
+    problem = ImageProblem.of(cohort, "segmentation", recipe, tmp_path / "cache")
+    protocol = Segment(augment="default", mirror=mirror)
+    fitting = Fitting(protocol, problem, np.random.default_rng(0), seed=0)
+    assert fitting.augmentation is not None
+    assert fitting.augmentation.flips == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "machine"),
+    [
+        ({"axis": "triplanar"}, Machine()),
+        ({"neighbours": 1}, Machine()),
+        ({}, Machine(precision="bfloat16")),
+        ({"every": 2, "count": 1}, Machine()),
+    ],
+    ids=["three axes", "neighbours", "bfloat16", "one plane of five"],
+)
+def test_planes_of_every_recipe_and_precision(
+    tmp_path: Path, tiny: Callable[..., Backbone], recipe: dict[str, Any], machine: Machine
+) -> None:
+    cohort = small(tmp_path / "images", train=2, val=1, shape=(24, 32, 5))
+    for budget in (1, 0):
+        fitted, _ = fit(cohort, tmp_path, tiny(), size=32, recipe=recipe, machine=machine, token_budget_gb=budget)
+        assert fitted.final.segment(3).array.shape == (24, 32, 5)
+        assert all(np.isfinite(epoch["loss"]) for epoch in fitted.chosen["history"])
+
+
+def test_a_full_disk_means_on_the_fly(
+    tmp_path: Path, tiny: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radapt.protocols.segmentation.segment_tokens.TokenPlan.free_gb", 1e-9)
+    fitted, _ = fit(small(tmp_path / "images", train=2, val=1), tmp_path, tiny())
+    assert not fitted.chosen["tokens"]["stored"]
+    assert any("the disk of the cache has" in note for note in fitted.chosen["notes"])

@@ -112,6 +112,14 @@ class Segment(Protocol[ImageProblem]):
             raise ValueError(f"layer_decay belongs to partial and finetune, and has no use with {self.encoder}")
         if self.decoder_lr is not None and self.encoder == "frozen":
             raise ValueError("decoder_lr is for adapted encoders; with a frozen one, lr is the decoder's")
+        if self.mirror != "auto" and not self.augments:
+            raise ValueError("mirror is part of augmentation, of which there is none here (see augment)")
+        stores = self.encoder == "frozen" and not self.augments
+        if self.token_budget_gb != TOKEN_BUDGET_GB and not stores:
+            raise ValueError(
+                "token_budget_gb has no use where tokens are never stored: the encoder is not frozen, or "
+                "slices are augmented"
+            )
         for option in ("width", "stride"):
             if getattr(self, option) is not None and option not in decoder_options(self.decoder):
                 raise ValueError(f"{option} has no use with decoder: {self.decoder}")

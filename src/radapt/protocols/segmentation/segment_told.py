@@ -9,6 +9,7 @@ import numpy as np
 from radapt.protocols.protocol import Cost
 from radapt.protocols.segmentation.criterion import CRITERION
 from radapt.protocols.segmentation.segment_tokens import StoredTokens, TokenPlan, encoding_seconds, report
+from radapt.protocols.segmentation.training_told import training_notes
 from radapt.training import Trained
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def _notes(fitting: "Fitting", found: Sequence[Candidate], best: int, tokens: St
         )
     elif np.isnan(found[best].dice):
         said.append("Dice is undefined on val, where no case has a label; the first learning rate was taken.")
+    else:
+        said += training_notes(found[best].trained, chooses=True)
     return list(dict.fromkeys([*said, *(note for each in found for note in each.trained.notes)]))
 
 
