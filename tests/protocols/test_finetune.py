@@ -193,6 +193,17 @@ def test_a_killed_training_ends_with_the_same_predictions(
     assert rest.chosen["winner"] in rest.chosen["candidates"]
 
 
+@pytest.mark.parametrize("rates", [[1e-2, 1e-6], [1e-6, 1e-2]])
+def test_the_best_candidate_answers(rates: list[float], run: Any, cohort: Cohort, tmp_path: Path) -> None:
+    both = run(cohort, quick("bitfit", lr=rates), machine=Machine(folder=tmp_path))
+    best = both.chosen["winner"]["lr"]
+    numbers = [(-each["val_auroc"], each["val_log_loss"]) for each in both.chosen["candidates"]]
+    assert best == rates[numbers.index(min(numbers))]
+    alone = {rate: answers(run(cohort, quick("bitfit", lr=rate))) for rate in rates}
+    np.testing.assert_array_equal(answers(both), alone[best])
+    assert not np.array_equal(alone[rates[0]], alone[rates[1]])
+
+
 def test_a_checkpoint_of_other_options_is_not_gone_on_from(
     run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
