@@ -154,6 +154,18 @@ def test_a_missing_modality_reads_as_zeros(tmp_path: Path, toy_backbone: Callabl
     assert rows[:2].any(axis=1).all()
 
 
+def test_letting_go_of_what_was_read_changes_nothing(
+    tmp_path: Path, toy_backbone: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path, toy_backbone())
+    store.fill(toy_backbone(), [image(0, 5)], nothing)
+    places = store.places(image(0, 5)[2])
+    before = store.gather(places)
+    monkeypatch.setattr("radapt.features.token_store._RELEASE_BYTES", 0)
+    assert np.array_equal(before, store.gather(places))
+    assert np.array_equal(before[[3, 1]], store.gather(places[[3, 1]]))
+
+
 def test_bytes_are_known_before_anything_is_stored(tmp_path: Path, toy_backbone: Callable[..., Any]) -> None:
     backbone = toy_backbone()
     store = opened(tmp_path, backbone)
