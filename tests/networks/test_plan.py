@@ -144,6 +144,21 @@ def test_greys_are_scaled_by_what_the_kind_means(kind: str, zeros: float, by: st
     assert found.crop == (by == "nonzero")
 
 
+@pytest.mark.parametrize(
+    ("shape", "batch"),
+    [
+        ((512, 512, 1), 2),
+        ((384, 384, 1), 2),
+        ((256, 256, 1), 4),
+        ((64, 64, 1), 12),
+        ((36, 50, 35), 2),
+        ((20, 20, 20), 12),
+    ],
+)
+def test_a_step_sees_about_as_many_voxels_whatever_the_patch(shape: tuple[int, ...], batch: int) -> None:
+    assert plan_unet(fingerprint(shape, (1.0, 1.0, 1.0))).batch == batch
+
+
 def test_a_patch_and_a_batch_can_be_given() -> None:
     found = plan_unet(fingerprint((100, 100, 100), (1, 1, 1)), budget=Budget(patch=(20, 24, 30), batch=5))
     assert (found.patch, found.batch) == ((20, 24, 32), 5)

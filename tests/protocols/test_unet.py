@@ -24,8 +24,9 @@ from radapt.protocols.segmentation.criterion import case_dice, mean_dice
 from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.transunet import TransUNetProtocol
 from radapt.protocols.segmentation.transunet_model import PlaneSegmenter, load_transunet
-from radapt.protocols.segmentation.unet import UNetProtocol, VolumeSegmenter, mirror_axes
-from radapt.protocols.segmentation.volume_model import VolumeModel, load_volume_model
+from radapt.protocols.segmentation.unet import UNetProtocol
+from radapt.protocols.segmentation.unet_fit import mirror_axes
+from radapt.protocols.segmentation.volume_model import VolumeModel, VolumeSegmenter, load_volume_model
 from radapt.training.trained import Trained
 from toy_masks import balls_cohort
 

@@ -37,8 +37,12 @@ REFERENCE_GB = 8.0
 REFERENCE_NUMBERS = {2: 85e6, 3: 560e6}
 """Activations of one sample that fit a device of `REFERENCE_GB` in the batches nnU-Net trains with (its planner)."""
 
-BATCH = {2: 8, 3: 2}
-"""Samples per step. nnU-Net takes at least 2 and fills the memory; smaller steps learn more from as many samples."""
+PER_STEP = 2**18
+"""Voxels, or pixels, of a step: two patches of 51³ voxels, four of 256² pixels. nnU-Net fills the memory instead; of as
+many samples, more and smaller steps learn more."""
+
+BATCHES = (2, 12)
+"""Samples of a step: at least 2 and in 2D 12, as nnU-Net's planner has them."""
 
 WIDEST_PATCH = 512
 """No side of a patch is longer: what nnU-Net's 2D patches come to on 8 GB."""
@@ -131,6 +135,11 @@ class UNetPlan:
             raise UsageError(f"This is not the plan of a U-Net: {error}. Train it again.") from error
 
     @property
+    def seen(self) -> tuple[int, ...]:
+        """The axes of the volume that a patch runs over."""
+        return tuple(axis for axis in range(3) if self.dims == 3 or axis != self.axis)
+
+    @property
     def divisor(self) -> tuple[int, ...]:
         """What each side of a patch is a multiple of."""
         return tuple(int(n) for n in np.prod(np.asarray(self.strides), axis=0))
@@ -183,7 +192,7 @@ def plan_unet(fingerprint: Fingerprint, dims: int | None = None, budget: Budget 
         strides=strides,
         kernels=kernels,
         features=features,
-        batch=budget.batch or BATCH[dims],
+        batch=budget.batch or int(np.clip(PER_STEP // np.prod(patch), *BATCHES)),
         scalings=tuple(_scaling(channel, fingerprint.kind) for channel in fingerprint.channels),
         crop=cropped(fingerprint.channels, fingerprint.kind),
     )

@@ -39,7 +39,7 @@ class Frame:
         """The frame of an image by a plan; `box` (2, 3) is what is kept of it, None all."""
         kept = np.array([[0, 0, 0], shape]) if box is None else box
         extent = kept[1] - kept[0]
-        seen = np.array([plan.dims == 3 or axis != plan.axis for axis in range(3)])
+        seen = np.isin(np.arange(3), plan.seen)
         if plan.longest is not None:
             factor = np.where(seen, plan.longest / np.asarray(shape)[seen].max(), 1.0)
         else:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.networks.transunet import HYBRIDS, Size
-from radapt.protocols.images import ImageProblem
+from radapt.protocols.images import ImageProblem, Precision
 from radapt.protocols.protocol import Aim, Fitted, Protocol, Reads, Segmenter
 from radapt.training import Regime
 
@@ -57,7 +57,7 @@ class TransUNetProtocol(Protocol[ImageProblem]):
         if self.weights == "pretrained" and not HYBRIDS[self.size].timm:
             raise ValueError(f"size: {self.size} has no pretrained weights; base and small have")
 
-    def regime(self, slices: int, precision: Literal["float32", "bfloat16"]) -> Regime:
+    def regime(self, slices: int, precision: Precision) -> Regime:
         """How a network is trained on so many slices."""
         sgd = self.optimiser == "sgd"
         regime = Regime(

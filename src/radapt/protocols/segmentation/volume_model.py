@@ -11,6 +11,8 @@ import numpy as np
 from radapt.errors import DataError
 from radapt.images import Volume
 from radapt.networks import UNetPlan, build_unet
+from radapt.protocols.protocol import Segmenter
+from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.grids import Frame, highest
 from radapt.protocols.segmentation.volumes import gridded, presence, stacked
 from radapt.protocols.segmentation.whole_model import load_whole, read_whole, save_whole
@@ -131,3 +133,16 @@ def load_volume_model(folder: Path, device: str = "cpu") -> VolumeModel:
     network = build_unet(plan, sum(colours), len(labels) + 1)
     load_whole(folder, network, device)
     return VolumeModel(network, plan, labels, modalities, colours, mirrors, facts["precision"])
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSegmenter(Segmenter):
+    """A model that answers for the cases of one cohort, from their stored images."""
+
+    model: VolumeModel
+    data: SegmentationData
+
+    def segment(self, row: int) -> Volume:
+        """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
+        volumes = zip(self.data.modalities, self.data.volumes(row), strict=True)
+        return self.model.segment({name: one for name, one in volumes if one is not None}, self.data.grid(row))
