@@ -9,6 +9,7 @@ from torch import nn
 
 from radapt.errors import UsageError, suggest
 from radapt.networks.adapters_blocks import INNER, KEYS_AND_VALUES, OUTER, QUERIES, block_layers, blocks
+from radapt.networks.adapters_lean import lighten
 
 Targets = Sequence[str] | None
 
@@ -29,6 +30,8 @@ def inject_lora(
     )
     _inject(config, module)
     _draw(module, seed)
+    for _, tuner in tuners(module):
+        lighten(tuner)
 
 
 def inject_ia3(module: nn.Module, targets: Targets, feed_forward: Targets) -> None:
