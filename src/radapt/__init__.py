@@ -9,11 +9,17 @@ if TYPE_CHECKING:
     from radapt.backbones import load_backbone
     from radapt.cohorts import load_cohort
     from radapt.features import extract
-    from radapt.protocols import evaluate
+    from radapt.protocols import evaluate, train
 
-__all__ = ["__version__", "evaluate", "extract", "load_backbone", "load_cohort"]
+__all__ = ["__version__", "evaluate", "extract", "load_backbone", "load_cohort", "train"]
 
-_HOMES = {"load_cohort": "cohorts", "load_backbone": "backbones", "extract": "features", "evaluate": "protocols"}
+_HOMES = {
+    "load_cohort": "cohorts",
+    "load_backbone": "backbones",
+    "extract": "features",
+    "evaluate": "protocols",
+    "train": "protocols",
+}
 
 
 def __getattr__(name: str) -> Any:
