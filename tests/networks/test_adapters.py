@@ -221,9 +221,10 @@ def test_only_adapters_drop_out() -> None:
     assert active == {f"blocks.{i}.{target}.lora_dropout.default" for i in (0, 1) for target in targets}
 
 
+@pytest.mark.parametrize("family", ["vit", "resnet"])
 @pytest.mark.parametrize("method", ["lora", "dora"])
-def test_dropout_acts_in_training_and_rests_otherwise(method: str) -> None:
-    backbone = toy_backbone("vit")
+def test_dropout_acts_in_training_and_rests_otherwise(family: str, method: str) -> None:
+    backbone = toy_backbone(family)
     adapt(backbone.module, method, rank=2, dropout=0.5)
     with torch.no_grad():
         for name, p in trained(backbone.module).items():

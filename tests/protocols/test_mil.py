@@ -192,16 +192,17 @@ def test_without_val_the_first_rate_is_trained_to_the_end(stored: Make) -> None:
     assert result.chosen["val"] == "none"
 
 
-def test_balanced_classes_raise_the_rare_one(stored: Make) -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_starts_from_the_shares_of_the_classes(stored: Make, classes: int) -> None:
     rng = np.random.default_rng(0)
-    labels = (rng.random(150) < 0.1).astype(int)
+    labels, splits = rng.choice(classes, 150, p=[0.8, 0.2] if classes == 2 else [0.7, 0.2, 0.1]), splits_of(150)
     bags: Bags = [[rng.normal(size=(2, 2 * WIDTH))] for _ in labels]
-    features = stored(bags, labels, splits_of(150))
-    answers = [
-        evaluate(features, "mil", resamples=0, class_weight=weight, patience=None, **QUICK).predictions["p_k1"].mean()
-        for weight in ("none", "balanced")
-    ]
-    assert answers[1] > answers[0] + 0.1
+    features = stored(bags, labels, splits)
+    shares = np.bincount(labels[splits == "train"]) / (splits == "train").sum()
+    for weight, expected in (("none", shares), ("balanced", np.full(classes, 1 / classes))):
+        result = evaluate(features, "mil", resamples=0, class_weight=weight, epochs=1, lr=1e-9)
+        found = result.predictions[[f"p_k{c}" for c in range(classes)]].to_numpy()
+        np.testing.assert_allclose(found, np.tile(expected, (len(found), 1)), atol=1e-5)
 
 
 def test_fewer_slices_are_read_when_asked(stored: Make, monkeypatch: pytest.MonkeyPatch) -> None:
