@@ -280,6 +280,7 @@ BAD_YAML = {
     "one class": ("classes: [a]\n", ["line 1", "at least 2"]),
     "classes no list": ("classes: {a: 1}\n", ["line 1", "list"]),
     "mask label no number": ("mask_labels:\n  tumour: 1\n", ["line 2", "'tumour'"]),
+    "mask label twice": ("mask_labels:\n  1: tumour\n  2: tumour\n", ["line 3", "'tumour'"]),
     "split key": ("split: {sead: 1}\n", ["line 1", "'seed'"]),
     "split share": ("split:\n  val: 1.5\n", ["line 2", "1.5"]),
     "nothing for train": ("split: {val: 0.5, test: 0.5}\n", ["train"]),

@@ -121,3 +121,17 @@ def test_an_empty_mask_is_a_warning_because_organs_may_be_absent(folder: Path) -
     write_volume(folder / "3-mask.nii.gz", np.zeros((9, 10, 11)))
     (problem,) = check(folder).problems
     assert (problem.severity, problem.code) == ("warning", "mask_empty")
+
+
+def test_numbers_that_only_masks_outside_train_hold_are_said_where_none_are_declared(folder: Path) -> None:
+    text = (folder / "cohort.yaml").read_text()
+    (folder / "cohort.yaml").write_text(text.replace("mask_labels: {1: lesion}\n", ""))
+    assert check(folder).problems == ()
+    mask = np.zeros((9, 10, 11))
+    mask[2:4, 2:4, 2:4], mask[5, 5, 5] = 1, 7
+    write_volume(folder / "4-mask.nii.gz", mask)  # test
+    (problem,) = check(folder).problems
+    assert (problem.severity, problem.code, problem.case) == ("warning", "mask_labels", "c4")
+    assert "holds 7, the masks of train hold 1" in problem.message
+    write_volume(folder / "0-mask.nii.gz", mask)  # train: now it can be learned
+    assert check(folder).problems == ()

@@ -224,7 +224,10 @@ def _mask_labels(node: yaml.Node) -> dict[int, str]:
             raise _WrongError(key, f"has the key {str(key.value)!r}, expected a whole number such as 1.")
         if int(key.value) in labels:
             raise _WrongError(key, f"gives the number {key.value} twice; keep one.")
-        labels[int(key.value)] = _text(value)
+        name = _text(value)
+        if name in labels.values():
+            raise _WrongError(value, f"calls two numbers {name!r}; give each its own name.")
+        labels[int(key.value)] = name
     return labels
 
 

@@ -67,13 +67,18 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
         return Findings(str(path), 0, _worst_first(problems))
     found = list(problems)
     pixels: dict[str, list[Case]] = defaultdict(list)
+    labels: list[tuple[Case, np.ndarray]] = []
     with progress(len(cohort), f"Checking {cohort.name}", "cases") as advance:
-        for case, said, digests in _read_all(cohort, cache):
-            found += said
-            for digest in digests:
+        for case, read in _read_all(cohort, cache):
+            found += read.problems
+            for digest in read.digests:
                 pixels[digest].append(case)
+            if read.labels is not None:
+                labels.append((case, read.labels))
             advance(1)
     found += _leaks(pixels)
+    if not cohort.mask_labels:
+        found += _unlearnable(labels)
     return Findings(cohort.name, len(cohort), _worst_first(found))
 
 
@@ -81,18 +86,27 @@ def _worst_first(problems: list[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: (problem.severity != "error", problem.row or 0)))
 
 
-def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, list[Problem], list[str]]]:
-    """Cases in order, each with its problems and the digests of its pixels, read by a few threads."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What one case has: problems, digests of its pixels, and the numbers in its mask, None without a good one."""
+
+    problems: list[Problem]
+    digests: list[str]
+    labels: np.ndarray | None = None
+
+
+def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _Read]]:
+    """Cases in order, each with what it has, read by a few threads."""
     workers = min(8, os.cpu_count() or 1)
     step = workers * _AHEAD
     with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(cohort), step):
             chunk = cohort.cases[first : first + step]
             results = pool.map(lambda case: _read_case(case, cohort, cache), chunk)
-            yield from ((case, *result) for case, result in zip(chunk, results, strict=True))
+            yield from zip(chunk, results, strict=True)
 
 
-def _read_case(case: Case, cohort: Cohort, cache: Path) -> tuple[list[Problem], list[str]]:
+def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
     from radapt.images import image_problems, read
 
     problems: list[Problem] = []
@@ -109,20 +123,40 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> tuple[list[Problem], 
         problems += [_problem(case, remark, f"{modality}: {remark.message}", str(location)) for remark in remarks]
         if "constant_image" not in {remark.code for remark in remarks}:
             digests.append(_pixel_digest(volume.array))
-    if case.mask is not None:
-        problems += _mask_problems(case, case.mask, cohort, volumes, cache)
-    return problems, digests
+    if case.mask is None:
+        return _Read(problems, digests)
+    said, labels = _read_mask(case, case.mask, cohort, volumes, cache)
+    return _Read([*problems, *said], digests, labels)
 
 
-def _mask_problems(case: Case, place: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path) -> list[Problem]:
+def _read_mask(
+    case: Case, place: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path
+) -> tuple[list[Problem], np.ndarray | None]:
+    """The problems of a mask, and the numbers it holds if its values are no problem."""
     from radapt.images import mask_problems, read
+    from radapt.images.checks import distinct
 
     try:
         mask = read(place, array_cache=cache / "arrays")
     except DataError as error:
-        return [_unreadable(case, "unreadable_mask", error, str(place))]
+        return [_unreadable(case, "unreadable_mask", error, str(place))], None
     remarks = mask_problems(mask, volumes, cohort.mask_labels)
-    return [_problem(case, remark, remark.message, str(place)) for remark in remarks]
+    usable = not any(remark.code == "mask_values" for remark in remarks)
+    labels = np.unique(np.rint(distinct(mask.array))) if usable else None
+    return [_problem(case, remark, remark.message, str(place)) for remark in remarks], labels
+
+
+def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[Problem]:
+    """Where no labels are declared, the numbers that masks hold and none of train does: they cannot be segmented.
+
+    Warnings, since nothing is wrong with the masks, and other protocols do not look at them.
+    """
+    from radapt.images import mask_labels_problem
+
+    learned = {int(value) for case, values in found if case.split == "train" for value in values} - {0}
+    remarks = ((case, mask_labels_problem(values, learned, "the masks of train hold")) for case, values in found)
+    said = ((case, remark._replace(severity="warning")) for case, remark in remarks if remark)
+    return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in said]
 
 
 def _leaks(pixels: dict[str, list[Case]]) -> list[Problem]:
