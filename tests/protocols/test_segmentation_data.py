@@ -317,14 +317,14 @@ BAD = {
 def test_masks_that_cannot_be_used_are_all_listed(simple, tmp_path, make, message, row):
     with pytest.raises(DataError, match=message) as caught:
         data_of(with_mask(simple, row, make(tmp_path)), tmp_path)
-    assert "1 of 3 masks of toy cannot be used" in str(caught.value)
+    assert "1 of 3 masked cases of toy cannot be used" in str(caught.value)
     assert f"case c{row}:" in str(caught.value)
 
 
 def test_every_bad_mask_is_named(simple, tmp_path):
     bad = with_mask(simple, 0, save(tmp_path, "x", drawing(0, (9,))))
     bad = with_mask(bad, 2, save(tmp_path, "y", drawing(0), shifted(1, 30)))
-    with pytest.raises(DataError, match=r"(?s)2 of 3 masks.*case c0.*holds 9.*case c2.*30\.0 mm away"):
+    with pytest.raises(DataError, match=r"(?s)2 of 3 masked cases.*case c0.*holds 9.*case c2.*30\.0 mm away"):
         data_of(bad, tmp_path)
 
 

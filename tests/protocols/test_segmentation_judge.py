@@ -167,6 +167,9 @@ def test_names_of_files():
     assert len({stem.lower() for stem in odd}) == 8
     assert all(set(stem) <= set("abcdefghijklmnopqrstuvwxyzX0123456789.-") and stem[0] != "." for stem in odd)
     assert file_stems(["a/b"]) == file_stems(["a/b", "c"])[:1]
+    long = file_stems(["x" * 300 + end for end in "ab"])
+    assert len(set(long)) == 2
+    assert max(map(len, long)) < 120  # with .nii.gz and what writers add, below the 255 of file systems
 
 
 def test_a_prediction_on_another_image_is_judged_where_the_mask_was_drawn(cohort, tmp_path):
@@ -227,7 +230,23 @@ def test_all_test_masks_that_cannot_be_used_are_named_before_training(cohort, tm
         lambda: judged(bad, tmp_path, truth_of(bad)),
         lambda: train(bad, Oracle(), size=32, cache=tmp_path / "cache"),
     ):
-        with pytest.raises(DataError, match=r"(?s)2 of 6 masks of toy.*case c/3.*0\.5 of a voxel.*case c/5"):
+        with pytest.raises(DataError, match=r"(?s)2 of 6 masked cases of toy.*case c/3.*0\.5 of a voxel.*case c/5"):
+            look()
+
+
+def test_cases_that_no_model_could_answer_are_named_before_training(cohort, tmp_path):
+    cases = list(cohort.cases)
+    (tmp_path / "broken.nii.gz").write_bytes(b"nothing")
+    cases[4] = replace(cases[4], images={"image": Location(tmp_path / "broken.nii.gz")}, mask=None)
+    cases[5] = replace(cases[5], images={"t2": cases[5].images["image"]})
+    bad = replace(cohort, cases=tuple(cases), modalities=("image", "t2"))
+    for look in (
+        lambda: check_mask_tests(bad, problem_of(bad, tmp_path)),
+        lambda: train(bad, Oracle(), size=32, cache=tmp_path / "cache"),
+    ):
+        with pytest.raises(
+            DataError, match=r"(?s)2 of 4 cases of toy.*case c/4: .*broken.*case c/5: it has t2; .*image\."
+        ):
             look()
 
 

@@ -96,7 +96,8 @@ def check_masks(cohort: Cohort) -> None:
     usable = masked(cohort)
     if not usable.any():
         raise UsageError(
-            f"Cohort {cohort.name!r} cannot be segmented: no case of train or val has a mask. Give a column 'mask'."
+            f"Cohort {cohort.name!r} cannot be segmented: no case of train or val has a mask. Give training cases "
+            "one in the column 'mask', or give cases with a mask the split 'train'."
         )
     if not (usable & (cohort.splits == "train")).any():
         raise DataError(

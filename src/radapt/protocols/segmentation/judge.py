@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.digests import digest
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 from radapt.images import MatchedCache, Volume, ending_for, read_mask, resampled, same_grid, write_labels
 from radapt.metrics.segmentation import NUMBERS, case_numbers
 from radapt.metrics.segmentation_summary import summarise
@@ -25,6 +25,11 @@ MASKS = "masks"
 """The folder of the machine's folder that label maps are written to."""
 
 UNLABELLED = "unlabelled"
+
+LONGEST_STEM = 100
+"""Characters of a case id that its file name keeps: with digest and endings below the 255 of file systems."""
+
+_LISTED = 20
 
 
 def judge_segmentation(
@@ -66,7 +71,8 @@ def judge_segmentation(
 
 
 def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> None:
-    """Raises DataError if no test set has a case with a mask; with a `problem`, also if any mask cannot be used.
+    """Raises DataError if no test set has a case with a mask; with a `problem`, also if any mask cannot be used, or a
+    case of val or a test set cannot be answered: an image that cannot be read, or only modalities that are not learned.
 
     Better said now than after hours of training.
     """
@@ -77,7 +83,41 @@ def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> Non
             "some masked patients the split 'test', or leave the split column empty and radapt draws one."
         )
     if problem is not None:
-        look_at_masks(cohort, MatchedCache(problem.slices, problem.recipe), problem.machine.progress)
+        cache = MatchedCache(problem.slices, problem.recipe)
+        look_at_masks(cohort, cache, problem.machine.progress)
+        _check_answerable(cohort, cache, problem)
+
+
+def _check_answerable(cohort: Cohort, cache: MatchedCache, problem: ImageProblem) -> None:
+    """Raises DataError that lists the cases of val and test sets that no model trained on train can answer."""
+    learned = {name for row in problem.rows("train") for name in cohort.cases[row].images}
+    asked = [case for case in cohort if case.split != "train"]
+    reasons: dict[str, str] = {}
+    with problem.machine.progress(len(asked), f"Looking at the images of {cohort.name}", "cases") as advance:
+        for case in asked:
+            if reason := _unanswerable(case, learned, cache):
+                reasons[case.case] = reason
+            advance(1)
+    if not reasons:
+        return
+    lines = [f"  case {case}: {reason}" for case, reason in list(reasons.items())[:_LISTED]]
+    if len(reasons) > _LISTED:
+        lines.append(f"  and {len(reasons) - _LISTED} more")
+    head = f"{len(reasons)} of {counted(len(asked), 'case')} of {cohort.name} to be segmented cannot be"
+    raise DataError("\n".join([f"{head}. Correct these, or leave their rows out of the table:", *lines]))
+
+
+def _unanswerable(case: Case, learned: Collection[str], cache: MatchedCache) -> str | None:
+    """Why, in words; None if it can be answered."""
+    if not set(case.images) & set(learned):
+        has = ", ".join(case.images) or "no image"
+        return f"it has {has}; training cases with a mask have {', '.join(sorted(learned))}."
+    try:
+        for location in case.images.values():
+            cache.grid(location)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 class _Judging:
@@ -131,7 +171,7 @@ def _image_of(case: Case, predicted: Volume, cache: MatchedCache) -> Path:
 
 def file_stems(cases: list[str]) -> list[str]:
     """A file name for each case, equal to it where that is a safe name; else with a digest, so that all differ."""
-    stems = [re.sub(r"[^A-Za-z0-9._-]+", "-", case).strip(".") for case in cases]
+    stems = [re.sub(r"[^A-Za-z0-9._-]+", "-", case).strip(".")[:LONGEST_STEM] for case in cases]
     uses = Counter(stem.lower() for stem in stems)
     return [
         stem if stem == case and uses[stem.lower()] == 1 else f"{stem}-{digest(case)[:8]}"

@@ -155,5 +155,7 @@ def _message(cohort: Cohort, failures: Mapping[int, str], total: int) -> str:
     lines = [f"  case {cohort.cases[row].case}: {reason}" for row, reason in sorted(failures.items())[:_LISTED]]
     if len(failures) > _LISTED:
         lines.append(f"  and {len(failures) - _LISTED} more")
-    head = f"{len(failures)} of {counted(total, 'mask')} of {cohort.name} cannot be used. Correct these, or leave"
+    head = (
+        f"{len(failures)} of {counted(total, 'masked case')} of {cohort.name} cannot be used. Correct these, or leave"
+    )
     return "\n".join([f"{head} their rows out of the table; radapt check looks at all of them:", *lines])

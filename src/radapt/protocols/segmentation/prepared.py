@@ -67,7 +67,8 @@ class PreparedCases:
 
     def images(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """(C, X, Y, Z) float32 of the modalities in use, along R, A, S, and which channels are there (C,)."""
-        volumes = [self.cases.data.volumes(row)[index] for index in self.modalities]
+        every = self.cases.data.volumes(row)
+        volumes = [every[index] for index in self.modalities]
         shape = self.cases.data.grid(row).to_ras().array.shape
         return stacked(volumes, self.colours, shape), presence(volumes, self.colours)
 
