@@ -1,5 +1,6 @@
 """What must not be done twice, and what a cohort is told that has masks where they cannot be learned from."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,7 +16,7 @@ from radapt.protocols.segmentation.fingerprint import Cases
 from radapt.protocols.segmentation.prepared import PreparedCases
 
 
-def test_the_images_of_a_case_are_decoded_once_however_many_they_are(tmp_path) -> None:
+def test_the_images_of_a_case_are_decoded_once_however_many_they_are() -> None:
     grid = Volume(np.ones((3, 4, 5), np.float32), np.eye(4))
     decoded: list[int] = []
 
@@ -31,7 +32,7 @@ def test_the_images_of_a_case_are_decoded_once_however_many_they_are(tmp_path) -
     assert present.all()
 
 
-def test_masks_in_test_sets_only_are_told_from_none_at_all(tmp_path) -> None:
+def test_masks_in_test_sets_only_are_told_from_none_at_all(tmp_path: Path) -> None:
     place = Location(tmp_path / "x.nii.gz")
     cases = tuple(
         Case(f"c{n}", f"p{n}", split, {"image": place}, mask=place if split == "test" else None)
