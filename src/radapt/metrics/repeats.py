@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, LEVEL, Numbers, multiplicities, replicates
@@ -107,7 +107,7 @@ def mean_over_repeats(drawn: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _widening(repeats: int) -> float:
     """c of the module's formula: 1.22 for ten repeats, 1.05 for forty."""
     upper = (1 + LEVEL) / 2
-    return float(np.sqrt(repeats / (repeats - 1)) * t.ppf(upper, repeats - 1) / norm.ppf(upper))
+    return float(np.sqrt(repeats / (repeats - 1)) * stdtrit(repeats - 1, upper) / ndtri(upper))
 
 
 def _checked(
