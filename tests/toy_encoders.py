@@ -26,7 +26,7 @@ def _vit(**options: Any) -> Callable[[], nn.Module]:
 def _vgg() -> nn.Module:
     from timm.models.vgg import VGG
 
-    module = VGG([8, "M", 12, "M", 16, 16, "M", 16, "M", 20, "M"], num_classes=0)
+    module = VGG([8, "M", 12, "M", 16, 16, "M", 16, "M", 20, "M"], num_classes=0, mlp_ratio=0.01)
     module.pre_logits = nn.Identity()
     return module
 

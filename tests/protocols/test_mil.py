@@ -21,7 +21,7 @@ from radapt.protocols.problem import Problem
 from radapt.protocols.registry import make
 
 WIDTH = 8
-QUICK: dict[str, Any] = {"lr": 2e-2, "epochs": 12, "batch": 16}
+QUICK: dict[str, Any] = {"lr": 2e-2, "epochs": 12, "batch": 32}
 Bags = list[list[np.ndarray | None]]
 Make = Callable[..., Features]
 
@@ -87,13 +87,14 @@ def area(features: Features, **options: Any) -> float:
 @pytest.mark.parametrize("slices", AGGREGATORS)
 def test_every_way_of_pooling_learns(stored: Make, slices: str) -> None:
     labels = np.random.default_rng(3).integers(0, 2, 200)
-    assert area(stored(needles(labels, slices=6), labels, splits_of(200)), slices=slices) > 0.8
+    rate = 3e-3 if slices == "transformer" else 2e-2
+    assert area(stored(needles(labels, slices=6), labels, splits_of(200)), slices=slices, lr=rate) > 0.8
 
 
 def test_what_looks_at_single_slices_finds_needles_that_a_mean_does_not(stored: Make) -> None:
-    labels = np.random.default_rng(3).integers(0, 2, 300)
-    features = stored(needles(labels, slices=40), labels, splits_of(300))
-    assert area(features, slices="max", epochs=25) > area(features, slices="mean", epochs=25) + 0.1
+    labels = np.random.default_rng(3).integers(0, 2, 200)
+    features = stored(needles(labels, slices=40), labels, splits_of(200))
+    assert area(features, slices="max") > area(features, slices="mean") + 0.1
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
