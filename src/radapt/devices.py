@@ -3,6 +3,16 @@
 from radapt.errors import UsageError
 
 
+def check_count(device: str, devices: int) -> None:
+    """Raises UsageError unless this machine has so many devices of the kind of `device`; a CPU is as many as wanted."""
+    import torch
+
+    kind = torch.device(device).type
+    here = torch.cuda.device_count() if kind == "cuda" else devices
+    if not 1 <= devices <= here:
+        raise UsageError(f"Training on {devices} devices of type {kind}: expected 1 to {max(here, 1)}.")
+
+
 def pick_device(name: str = "auto") -> str:
     """`auto` becomes `cuda` where a GPU is usable, else `cpu`; another name is checked and kept.
 

@@ -40,6 +40,7 @@ class ByteDigests:
 
     def __init__(self, folder: Path) -> None:
         path = folder / "digests.sqlite"
+        self._where = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -52,6 +53,10 @@ class ByteDigests:
                 f"The cache folder {folder} cannot be written ({error}). Give another with --cache or $RADAPT_CACHE."
             ) from error
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> "tuple[type[ByteDigests], tuple[Path]]":
+        """Another process opens the same memory."""
+        return ByteDigests, (self._where,)
 
     def of(self, location: Location) -> str:
         """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array.

@@ -432,7 +432,7 @@ def _task(labels: np.ndarray, outputs: int, smoothing: float, class_weight: Any 
 
     targets = Targets.of(labels, outputs, class_weight)
     cases: Any = Labelled(None, np.arange(len(labels)), targets, np.arange(0), labels[:0])  # type: ignore[type-var]
-    trainee = Trainee(Fed(), lambda: None, lambda lr: [])  # type: ignore[arg-type]
+    trainee = Trainee(Fed())  # type: ignore[arg-type]
     drawn = torch.randn(5, max(outputs, 2), generator=torch.Generator().manual_seed(0))
     return CaseTask(trainee, cases, 1e-3, smoothing), drawn[:, :outputs] if labels.ndim == 1 else drawn
 

@@ -56,6 +56,10 @@ class PositionCache:
         self._keep = keep
         self._kept: dict[tuple[object, ...], torch.Tensor] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """A copy keeps nothing: what is kept is named by where weights lie in memory, which differs there."""
+        return {**self.__dict__, "_kept": {}}
+
     def __call__(self, grid: torch.Tensor, size: tuple[int, int], source: torch.Tensor) -> torch.Tensor:
         """Embeddings (1, h·w, D) for `size`, from `grid` (1, M·M, D), a view of the parameter `source`."""
         if source.requires_grad and torch.is_grad_enabled():

@@ -12,6 +12,7 @@ from radapt.backbones.files import State
 from radapt.backbones.tokens import LayerTokens
 from radapt.errors import UsageError
 
+_HOOKS = "transformers.utils.output_capturing"
 _NORMS = ("layernorm", "norm", "post_layernorm", "layer_norm")
 
 
@@ -71,6 +72,7 @@ class TransformersEncoder:
         if "interpolate_pos_encoding" in inspect.signature(module.forward).parameters:
             more["interpolate_pos_encoding"] = True
         output = module(pixel_values=images, output_hidden_states=True, **more)
+        _unhook(module)
         depth = len(self.widths(module))
         states = list(output.hidden_states[-depth:])
         norm = next((getattr(module, name) for name in _NORMS if hasattr(module, name)), None)
@@ -99,6 +101,18 @@ class TransformersEncoder:
         while height * width > count:  # a pyramid: every stage halves the sides
             height, width = (height + 1) // 2, (width + 1) // 2
         return height, width
+
+
+def _unhook(module: nn.Module) -> None:
+    """Take away the hooks by which transformers noted hidden states; it puts them back at the next call.
+
+    They are functions inside functions, which cannot be pickled: with them a module could not be sent to a process.
+    """
+    for part in module.modules():
+        part.__dict__.pop("_output_capturing_hooks_installed", None)
+        hooks = part._forward_hooks
+        for number in [number for number, hook in hooks.items() if getattr(hook, "__module__", None) == _HOOKS]:
+            del hooks[number]
 
 
 def side_of(value: Any) -> int:

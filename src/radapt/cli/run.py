@@ -19,6 +19,11 @@ def run(
     plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
+    devices: int = typer.Option(
+        1,
+        min=1,
+        help="Processes on this machine that share the training of a cell: GPUs, or on a CPU gloo processes.",
+    ),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
     """Run every cell of STUDY that is not finished yet, and write the results and the report.
@@ -31,7 +36,7 @@ def run(
     from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
 
     described = read_study(study)
-    settings = Settings(cache=cache_folder(cache), device=device, offline=offline, progress=progress)
+    settings = Settings(cache=cache_folder(cache), device=device, offline=offline, progress=progress, devices=devices)
     folder = out or Path("runs") / described.name
     if plan:
         planned = plan_study(described, settings)

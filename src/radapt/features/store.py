@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,10 @@ class FeatureStore:
         self._maps: dict[int, np.ndarray] = {}
         for index in sorted(folder.glob("*.jsonl")):
             self._open_shard(index.with_suffix(_suffix(number)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the files anew: a pickled map would be a copy of its rows."""
+        return {**self.__dict__, "_maps": {}}
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries

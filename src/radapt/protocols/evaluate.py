@@ -25,13 +25,15 @@ def evaluate(
     pooling: Pooling | None = None,
     resamples: int = 2000,
     refit: bool = True,
+    devices: int = 1,
     **options: Any,
 ) -> Result:
     """Fit `protocol` on train, choose on val, and test once.
 
     `options` are the protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
     bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
-    Without `refit` what was chosen on the cohort's val is not fitted again with val.
+    Without `refit` what was chosen on the cohort's val is not fitted again with val. `devices` processes share the
+    training of a network, which of the protocols on features only `mil` is.
 
     With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat; see
     `learning_curve` for their means.
@@ -48,10 +50,12 @@ def evaluate(
 
         def one(draw: Draw, cohort: Cohort) -> Result:
             limited = replace(features, cohort=cohort)
-            return evaluate(limited, ready.base, seed=seed, pooling=pooling, resamples=resamples, refit=False)
+            return evaluate(
+                limited, ready.base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices
+            )
 
         return judge_draws(ready, features.cohort, seed, one)
-    problem = Problem.of(features, pooling, refit=refit)
+    problem = Problem.of(features, pooling, refit=refit, devices=devices)
     check_tests(features.cohort)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     fitted = ready.fit(problem, fitting)

@@ -2,12 +2,13 @@
 
 import abc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
-from torch import Tensor
+from torch import Tensor, nn
 
 from radapt.errors import UsageError
 from radapt.networks import adapt, fingerprint, layer_of, train_mode
@@ -71,21 +72,28 @@ class Adapting(SliceProtocol):
         network = self.over_slices(backbone.module, _Encode(backbone, self.patch_mean), width, shape, seed)
         network.to(backbone.device)
         augmentation = Augmentation.for_kind(shape.kind, dims=2, strength=self.augment)
+        feed = BagFeed(network, augmentation, self.slices_per_case)
+        return AdaptedTrainee(feed, backbone.identity, self.head_lr, self.rate_decay)
 
-        def set_modes() -> None:
-            network.train()
-            train_mode(backbone.module)
 
-        return Trainee(
-            feed=BagFeed(network, augmentation, self.slices_per_case),
-            train_mode=set_modes,
-            groups=lambda lr: self._groups(network, lr),
-            frozen=lambda: fingerprint(backbone.module),
-            identity=backbone.identity,
-        )
+@dataclass(frozen=True, eq=False)
+class AdaptedTrainee(Trainee):
+    """A `CaseClassifier` around an adapted encoder. What is outside the encoder learns at `head_lr`; inside, rates are
+    multiplied by `rate_decay` from one layer to the one before it (None: all layers learn alike)."""
 
-    def _groups(self, network: CaseClassifier, lr: float) -> list[Group]:
-        encoder = network.encoder
+    head_lr: float = 1e-3
+    rate_decay: float | None = None
+
+    @property
+    def _encoder(self) -> nn.Module:
+        return cast(CaseClassifier, self.network).encoder
+
+    def train_mode(self) -> None:
+        self.network.train()
+        train_mode(self._encoder)
+
+    def groups(self, lr: float) -> list[Group]:
+        encoder = self._encoder
         if self.rate_decay is None:
             inner = parameter_groups(encoder)
         else:
@@ -94,9 +102,12 @@ class Adapting(SliceProtocol):
         own = {id(parameter) for parameter in encoder.parameters()}
         outer = [
             Group([each for each in group.parameters if id(each) not in own], self.head_lr / lr, group.decay)
-            for group in parameter_groups(network)
+            for group in parameter_groups(self.network)
         ]
         return [group for group in (*inner, *outer) if group.parameters]
+
+    def frozen(self) -> str:
+        return fingerprint(self._encoder)
 
 
 class _Encode:

@@ -125,7 +125,7 @@ class CaseProtocol(Protocol[ImageProblem]):
         kept = Kept(None if folder is None else folder / "checkpoints", self._key(problem, cases, keys, seed))
         training = Training(
             cases, made, lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision),
-            self.label_smoothing, seed, machine.device, machine.progress, self.name,
+            self.label_smoothing, seed, machine.device, machine.progress, self.name, machine.devices,
         )  # fmt: skip
         winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], kept)
         answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])

@@ -37,6 +37,7 @@ class Training:
     device: str
     progress: ProgressMaker
     label: str
+    devices: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +133,13 @@ def _train_one(training: Training, trainee: Trainee, rate: float, checkpoint: Pa
     from radapt.training import train
 
     task = CaseTask(trainee, training.cases, rate, training.smoothing)
-    before = trainee.frozen() if trainee.frozen else None
+    before = trainee.frozen()
     trained = train(
-        task, training.regime(rate), seed=training.seed, device=training.device, checkpoint=checkpoint,
-        interval_s=CHECKPOINT_S, progress=training.progress, label=f"{training.label}, learning rate {rate:g}",
+        task, training.regime(rate), seed=training.seed, device=training.device, devices=training.devices,
+        checkpoint=checkpoint, interval_s=CHECKPOINT_S, progress=training.progress,
+        label=f"{training.label}, learning rate {rate:g}",
     )  # fmt: skip
-    if trainee.frozen and trainee.frozen() != before:
+    if trainee.frozen() != before:
         raise RuntimeError(f"Training by {training.label!r} changed frozen weights: this is an error in radapt.")
     return _facts(rate, trained, task)
 

@@ -1,6 +1,6 @@
 """The task that training solves: cases in, their labels wanted, the criterion on val as one number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ from radapt.errors import UsageError
 from radapt.protocols.bags_feed import Feed
 from radapt.protocols.selection import ValScores, score_candidates
 from radapt.protocols.targets import Targets
-from radapt.training import Group, Task
+from radapt.training import Group, Task, parameter_groups
 
 _TIE = 1e-9  # what the log-loss may add to an area under the curve: less than any two areas differ
 
@@ -32,21 +32,30 @@ Cases = TypeVar("Cases", bound=OfCohort)
 
 @dataclass(frozen=True, eq=False)
 class Trainee:
-    """A network ready to be trained: what feeds it, its modes, its rates, and proof of what stays as it was.
+    """A network ready to be trained, with what feeds it; here all of it is trained, at one rate.
 
-    `groups` are given the learning rate, to which the rates of the groups are relative. `frozen` digests all that
-    training must not change, None where nothing is frozen. `identity` is that of the backbone, if there is one.
+    It is pickled for other processes, so it has methods where functions inside functions would be shorter.
+    `identity` is that of the backbone, if there is one.
     """
 
     feed: Feed
-    train_mode: Callable[[], None]
-    groups: Callable[[float], list[Group]]
-    frozen: Callable[[], str] | None = None
     identity: str | None = None
 
     @property
     def network(self) -> nn.Module:
         return self.feed.network
+
+    def train_mode(self) -> None:
+        """Put the network into training mode, and what is frozen in it into eval mode."""
+        self.network.train()
+
+    def groups(self, lr: float) -> list[Group]:
+        """The trained parameters. Their rates are relative to `lr`."""
+        return parameter_groups(self.network)
+
+    def frozen(self) -> str:
+        """A digest of all that training must not change; '' where nothing is frozen."""
+        return ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,12 +24,18 @@ Precision = Literal["float32", "bfloat16"]
 @dataclass(frozen=True)
 class Machine:
     """Where training runs. `folder` takes checkpoints, with which a killed training goes on, and the trained model;
-    None keeps neither. `precision` is that of matrix products; weights and losses stay float32."""
+    None keeps neither. `precision` is that of matrix products; weights and losses stay float32.
+
+    `devices` is how many processes on this machine share every training: GPUs, or on a CPU gloo. Numbers agree to
+    rounding, but for batch normalisation and dropout. `progress` then has to be picklable, and a script needs its
+    `if __name__ == "__main__":`.
+    """
 
     device: str = "cpu"
     precision: Precision = "float32"
     folder: Path | None = None
     progress: ProgressMaker = silent
+    devices: int = 1
 
 
 @dataclass(frozen=True, eq=False)

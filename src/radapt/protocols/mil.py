@@ -22,7 +22,7 @@ from radapt.protocols.mil_feed import SliceFeed, SliceScale, StoredSlices
 from radapt.protocols.problem import Problem
 from radapt.protocols.protocol import Fitted, Model, Protocol
 from radapt.protocols.targets import ClassWeight, Targets
-from radapt.training import Regime, parameter_groups
+from radapt.training import Regime
 
 Slices = Literal["mean", "max", "topk", "attention", "transformer"]
 
@@ -88,7 +88,7 @@ class Mil(Protocol[Problem]):
         scale = SliceScale.fit(cases.images, cases.train)
         training = Training(
             cases, self._maker(problem, cases, scale, seed), self._regime(chooses=len(cases.val) > 0),
-            0.0, seed, "cpu", silent, self.name,
+            0.0, seed, "cpu", silent, self.name, problem.devices,
         )  # fmt: skip
         winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], Kept(None, ""))
         model = SliceModel(cases.images, cases.targets, winner.trainee)
@@ -121,12 +121,7 @@ class Mil(Protocol[Problem]):
                 )  # fmt: skip
             with torch.no_grad():
                 network.head.bias.copy_(torch.from_numpy(cases.targets.prior_logits))
-
-            def set_modes() -> None:
-                network.train()
-
-            feed = SliceFeed(network, scale, self.slices_per_case)
-            return Trainee(feed, set_modes, lambda _: parameter_groups(network))
+            return Trainee(SliceFeed(network, scale, self.slices_per_case))
 
         return make
 

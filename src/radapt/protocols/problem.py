@@ -17,23 +17,27 @@ class Problem:
 
     Make one with `Problem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on val is
     fitted again with the cohort's val; a learning curve forbids it, or val would be mixed into its few cases. Without
-    `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults.
+    `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults. `devices` is how many
+    processes share the training of a network (see `radapt.training.train`).
     """
 
     features: Features
     pooling: Pooling
     refit: bool = True
     choose: bool = True
+    devices: int = 1
 
     @classmethod
-    def of(cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True) -> "Problem":
+    def of(
+        cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True, devices: int = 1
+    ) -> "Problem":
         """Blank what must not be seen, and check that there is something to learn.
 
         Raises UsageError if the cohort has no labels of its own, DataError if train has too few of them.
         """
         cohort = blank_test_labels(features.cohort)
         check_learnable(cohort)
-        return cls(replace(features, cohort=cohort), pooling or Pooling(), refit)
+        return cls(replace(features, cohort=cohort), pooling or Pooling(), refit, devices=devices)
 
     @property
     def cohort(self) -> Cohort:

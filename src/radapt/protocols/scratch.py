@@ -13,7 +13,7 @@ from radapt.protocols.bags_stacks import StackClassifier, StackFeed
 from radapt.protocols.finetune_base import Optimiser, Rates, Shape
 from radapt.protocols.finetune_slices import SLICES_PER_CASE, SliceProtocol
 from radapt.protocols.finetune_task import Trainee
-from radapt.training import Augmentation, parameter_groups
+from radapt.training import Augmentation
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -63,13 +63,7 @@ class Scratch(SliceProtocol):
         return self.optimiser
 
     def trainee(self, shape: Shape, backbone: "Backbone | None", seed: int) -> Trainee:
-        feed = self._flat(shape, seed) if self.dims == 2 else self._deep(shape, seed)
-        network = feed.network
-
-        def set_modes() -> None:
-            network.train()
-
-        return Trainee(feed, set_modes, groups=lambda lr: parameter_groups(network))
+        return Trainee(self._flat(shape, seed) if self.dims == 2 else self._deep(shape, seed))
 
     def _flat(self, shape: Shape, seed: int) -> Feed:
         stem = stem_for(shape.recipe.size) if self.stem == "auto" else self.stem

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs beyond the study and what never changes its numbers' meaning: where and on what it runs."""
+    """What a run needs beyond the study and what never changes its numbers' meaning: where and on what it runs.
+
+    `devices` processes on this machine share the training of a cell (see `radapt.protocols.Machine`).
+    """
 
     cache: Path
     device: str = "auto"
     offline: bool = False
     progress: ProgressMaker = silent
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     weights is known once they are here, so a plan made without `download` may name other cells. Raises UsageError
     for what the study file itself has wrong: unknown backbones, protocols, options, recipes.
     """
-    from radapt.devices import pick_device
+    from radapt.devices import check_count, pick_device
 
     protocols = _protocols(study)
     device = pick_device(settings.device)
+    check_count(device, settings.devices)
     encoders = [_encoder(entry, device, settings, download=download) for entry in study.backbones]
     digests = ByteDigests(settings.cache)
     prepared: list[Prepared] = []

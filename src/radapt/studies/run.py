@@ -147,7 +147,7 @@ class _Run:
             return
         self._pictures(backbone, pending[0])
         for cell in pending:
-            self._one_cell(cell, partial(judge_cell, cell, features, self.plan), features)
+            self._one_cell(cell, partial(judge_cell, cell, features, self.settings, self.plan), features)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache

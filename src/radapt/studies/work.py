@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from radapt.protocols import Result
 
 
-def judge_cell(cell: Cell, features: "Features", plan: Plan) -> "Result":
+def judge_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan) -> "Result":
     """Fit and score a protocol that reads features."""
     from radapt.cohorts.draws import restrict
     from radapt.features import Pooling
@@ -23,7 +23,7 @@ def judge_cell(cell: Cell, features: "Features", plan: Plan) -> "Result":
         features = replace(features, cohort=restrict(features.cohort, draw))
     result = evaluate(
         features, cell.job.protocol, seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
-        resamples=plan.study.resamples, refit=draw is None,
+        resamples=plan.study.resamples, refit=draw is None, devices=settings.devices,
     )  # fmt: skip
     return _with_draw(result, cell)
 
@@ -41,7 +41,7 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
         cell.encoder.found.lazy if cell.encoder else None,
         recipe=prepared.recipe,
         pooling=Pooling(**plan.study.pooling.model_dump()),
-        machine=Machine(plan.device, cell.facts["dtype"], ledger.opened(cell.id), settings.progress),
+        machine=Machine(plan.device, cell.facts["dtype"], ledger.opened(cell.id), settings.progress, settings.devices),
         cache=settings.cache,
         seed=cell.seed,
         resamples=plan.study.resamples,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from radapt.devices import pick_device
+from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
 from radapt.progress import ProgressMaker, silent
 from radapt.training.checkpoint import Checkpoint
@@ -57,9 +57,7 @@ def train(
     from radapt.training.fabric import make_fabric
 
     chosen = torch.device(pick_device(device))
-    here = torch.cuda.device_count() if chosen.type == "cuda" else devices
-    if not 1 <= devices <= here:
-        raise UsageError(f"Training on {devices} devices of type {chosen.type}: expected 1 to {max(here, 1)}.")
+    check_count(chosen.type, devices)
     if count_parameters(task.module)[0] == 0:
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
     fabric = make_fabric(chosen, devices, regime.precision)

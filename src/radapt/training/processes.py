@@ -1,11 +1,12 @@
 """One process per device: starting them, adding up their gradients, failing together instead of waiting for ever."""
 
 import contextlib
-import io
 import os
 import pickle
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _BUCKET = 2**24  # numbers that are added up at once: 64 MiB in float32
+_TASK, _RESULT, _WEIGHTS = "task.pkl", "result.pkl", "weights.pt"
 _LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")
 
 
@@ -37,25 +39,30 @@ def on_several(
             f"Training on several devices sends the task to other processes, and it cannot be sent ({reason}). Use a "
             "class at the top of a module, without open files and lambdas, or train on one device."
         ) from error
-    with _environment_kept():
-        outcome, weights = fabric.launch(_in_process, work, packed)
-    result = pickle.loads(outcome)
-    if isinstance(result, RadaptError):
-        raise result
-    return result, torch.load(io.BytesIO(weights), weights_only=True)
+    # By files: processes that are given much are started one after the other, and Fabric would look through what they
+    # return byte by byte. Only this user may read or write the folder, so that what is unpickled is what was put there.
+    with tempfile.TemporaryDirectory(prefix="radapt-") as name, _environment_kept():
+        folder = Path(name)
+        (folder / _TASK).write_bytes(packed)
+        del packed
+        fabric.launch(_in_process, work, folder)
+        result = pickle.loads((folder / _RESULT).read_bytes())
+        if isinstance(result, RadaptError):
+            raise result
+        return result, torch.load(folder / _WEIGHTS, weights_only=True)
 
 
-def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, nn.Module]], packed: bytes) -> tuple[bytes, bytes]:
-    """What `work` returned, or its error, pickled: Fabric would look for tensors in anything else. And the weights."""
-    buffer = io.BytesIO()
+def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, nn.Module]], folder: Path) -> None:
+    """Leave what `work` returned in the first process, or its error, and the weights of its module, in `folder`."""
     try:
-        result, module = work(fabric, *pickle.loads(packed))  # bytes that `on_several` made, not a file
+        result, module = work(fabric, *pickle.loads((folder / _TASK).read_bytes()))
     except RadaptError as error:
         result = error
     else:
         if fabric.global_rank == 0:
-            torch.save(copied(module), buffer)
-    return pickle.dumps(result), buffer.getvalue()
+            torch.save(copied(module), folder / _WEIGHTS)
+    if fabric.global_rank == 0:
+        (folder / _RESULT).write_bytes(pickle.dumps(result))
 
 
 @contextlib.contextmanager

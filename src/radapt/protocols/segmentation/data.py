@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from radapt.cohorts.cohort import Case
 from radapt.errors import DataError
 from radapt.images import MatchedCache, Placement, Volume, read_mask, resampled
 from radapt.images.arrays import mapped
+from radapt.progress import silent
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.segmentation.look import look_at_masks
 
@@ -47,7 +50,20 @@ class SegmentationData:
         self._look = look_at_masks(problem.cohort, self.cache, problem.machine.progress)
         self.labels, self.notes = self._look.labels, self._look.notes
         self._files: dict[tuple[int, str | None], Path] = {}
+        self._remember()
+
+    def _remember(self) -> None:
         self._opened, self._grids = lru_cache(_OPEN)(self._open), lru_cache(_GRIDS)(self._grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens files anew, loads no backbone and shows no progress here."""
+        quiet = replace(self.problem.machine, progress=silent)
+        own = {name: each for name, each in self.__dict__.items() if name not in ("_opened", "_grids")}
+        return {**own, "problem": replace(self.problem, fresh=None, machine=quiet)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._remember()
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -49,9 +49,13 @@ class Cases:
     """The cases of a problem as numbers, with what names them in the cache."""
 
     def __init__(self, problem: ImageProblem, data: SegmentationData) -> None:
-        self.problem, self.data = problem, data
+        self.data = data
         self.folder = Path(problem.slices.folder) / "volumes"
         self._digests = ByteDigests(problem.slices.folder)
+
+    @property
+    def problem(self) -> ImageProblem:
+        return self.data.problem  # not kept beside it: data says what of it goes to other processes
 
     def identity(self, row: int) -> str:
         """32 hex digits that change with the bytes of a case's images or mask, its grid, or the labels looked for."""

@@ -102,8 +102,8 @@ class Fitting:
         trained = train(
             self._task(network, rate, tokens),
             protocol.regime(rate, chooses=len(self.val) > 0, precision=machine.precision),
-            seed=self.seed, device=machine.device, checkpoint=checkpoint, interval_s=CHECKPOINT_S,
-            progress=machine.progress, label=f"{protocol.name}, learning rate {rate:g}",
+            seed=self.seed, device=machine.device, devices=machine.devices, checkpoint=checkpoint,
+            interval_s=CHECKPOINT_S, progress=machine.progress, label=f"{protocol.name}, learning rate {rate:g}",
         )  # fmt: skip
         if fingerprint(network.encoder) != before:
             raise RuntimeError(f"Training by {protocol.name!r} changed frozen weights: this is an error in radapt.")

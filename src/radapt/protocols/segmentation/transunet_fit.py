@@ -6,6 +6,7 @@ import numpy as np
 
 from radapt.digests import digest
 from radapt.errors import DataError
+from radapt.protocols.finetune_candidates import CHECKPOINT_S
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.protocol import Cost, Fitted, Segmenter
 from radapt.protocols.segmentation.data import SegmentationData
@@ -56,7 +57,8 @@ def fitted(
     checkpoint = None if machine.folder is None else machine.folder / f"checkpoint-{key}.pt"
     trained = train(
         task, protocol.regime(len(slices), machine.precision), seed=seed, device=machine.device,
-        checkpoint=checkpoint, progress=machine.progress, label=protocol.name,
+        devices=machine.devices, checkpoint=checkpoint, interval_s=CHECKPOINT_S, progress=machine.progress,
+        label=protocol.name,
     )  # fmt: skip
     chosen = _chosen(protocol, problem, data, (rows, val), trained)
     if machine.folder is not None and checkpoint is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from radapt.digests import digest
 from radapt.networks import UNetPlan, build_unet, plan_unet
+from radapt.protocols.finetune_candidates import CHECKPOINT_S
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.protocol import Fitted, Segmenter
 from radapt.protocols.segmentation.criterion import CRITERION
@@ -56,7 +57,8 @@ class Fitting:
         task = UNetTask(model, self.prepared, self.problem.cohort, self.train, self.val, self._sampling())
         trained = train(
             task, protocol.regime(self.plan.batch, machine.precision), seed=self.seed, device=machine.device,
-            checkpoint=checkpoint, progress=machine.progress, label=protocol.name,
+            devices=machine.devices, checkpoint=checkpoint, interval_s=CHECKPOINT_S, progress=machine.progress,
+            label=protocol.name,
         )  # fmt: skip
         chosen = self._chosen(trained)
         if machine.folder is not None and checkpoint is not None:
