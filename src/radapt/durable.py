@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,11 @@ def atomic_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
     # Made with the rights any new file gets: asking for the umask would change it for all threads.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     part.mkdir() if folder else part.touch(exist_ok=False)
+    rights = stat.S_IMODE(part.stat().st_mode)
     try:
         yield part
+        if stat.S_IMODE(part.stat().st_mode) != rights:  # safetensors puts a file of its own there, for nobody else
+            part.chmod(rights)
         if folder and path.is_dir():
             shutil.rmtree(path)
         elif not folder:

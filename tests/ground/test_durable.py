@@ -62,3 +62,11 @@ def test_writing_never_touches_the_umask(tmp_path: Path, monkeypatch: pytest.Mon
     """It belongs to the whole process: two threads that read it by setting it can leave it open to everybody."""
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
     write_text(tmp_path / "ours", "x")
+
+
+def test_a_file_that_a_library_put_in_place_gets_the_rights_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    with atomic_path(tmp_path / "weights") as part:
+        part.unlink()
+        part.touch(mode=0o600)
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "any").stat().st_mode
