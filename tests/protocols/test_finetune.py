@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,27 @@ def test_the_best_candidate_answers(rates: list[float], run: Any, cohort: Cohort
     assert not np.array_equal(alone[rates[0]], alone[rates[1]])
 
 
+def test_a_kill_after_training_costs_no_training(
+    run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While val and test are answered the checkpoints are still there."""
+    machine = Machine(folder=tmp_path / "cell")
+
+    def interrupted(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("radapt.protocols.train"), "judge", interrupted)
+        with pytest.raises(Killed):
+            run(cohort, quick("bitfit"), machine=machine)
+    saved = (machine.folder / "model.safetensors").read_bytes()  # type: ignore[operator]
+    with monkeypatch.context() as patch:
+        patch.setattr("radapt.protocols.finetune_task.CaseTask.loss", interrupted)
+        run(cohort, quick("bitfit"), machine=machine)
+    assert (machine.folder / "model.safetensors").read_bytes() == saved  # type: ignore[operator]
+    assert not machine.checkpoints.exists()  # type: ignore[union-attr]
+
+
 def test_a_checkpoint_of_other_options_is_not_gone_on_from(
     run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +329,63 @@ def test_too_few_patients_to_choose_on(run: Any, tmp_path: Path) -> None:
     assert chosen["winner"]["epochs"] == 3
     assert chosen["candidates"] == []
     assert any("first learning rate was trained for the whole schedule" in note for note in chosen["notes"])
+
+
+def diverging(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
+    """The loss is NaN at some learning rates."""
+    whole = CaseTask.loss
+
+    def loss(self: CaseTask, batch: Any, seeds: np.ndarray) -> torch.Tensor:
+        return whole(self, batch, seeds) * (np.nan if self.lr in rates else 1.0)
+
+    monkeypatch.setattr(CaseTask, "loss", loss)
+
+
+@pytest.mark.parametrize("rates", [[7.0, 3e-3], [3e-3, 7.0]])
+def test_a_rate_at_which_training_diverges_is_left_out_with_its_reason(
+    rates: list[float], run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = run(cohort, quick("bitfit", lr=3e-3))
+    diverging(monkeypatch, 7.0)
+    result = run(cohort, quick("bitfit", lr=rates), machine=Machine(folder=tmp_path / "cell"))
+    np.testing.assert_array_equal(answers(result), answers(alone))
+    assert result.chosen["winner"]["lr"] == 3e-3
+    assert [each["lr"] for each in result.chosen["candidates"]] == rates
+    lost = result.chosen["candidates"][rates.index(7.0)]
+    assert lost["diverged"].startswith("The loss became nan at step 1")
+    assert np.isnan(lost["val_auroc"])
+    assert "diverged" not in result.chosen["winner"]
+    said = [note for note in result.chosen["notes"] if note.startswith("Learning rate 7 was left out")]
+    assert len(said) == 1
+    assert " with c" in said[0]
+
+
+def test_a_grid_of_which_all_rates_diverge_is_an_error_that_names_cases(
+    run: Any, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging(monkeypatch, 7.0, 8.0)
+    with pytest.raises(DataError, match=r"every learning rate \(7, 8\).*The loss became nan .* with c\d"):
+        run(cohort, quick("bitfit", lr=[7.0, 8.0]))
+    with pytest.raises(DataError, match=r"^The loss became nan .* with c\d"):
+        run(cohort, quick("bitfit", lr=7.0))
+
+
+def test_answers_that_are_not_finite_count_as_diverged(
+    run: Any, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights may overflow in the last step, after a loss and a gradient that were finite."""
+    from radapt.protocols.bags_feed import BagFeed
+
+    whole = BagFeed.answers
+    monkeypatch.setattr(BagFeed, "answers", lambda *given: whole(*given) * np.inf)
+    with pytest.raises(DataError, match="answers became infinite or NaN .*first for c"):
+        run(cohort, quick("bitfit"))
+
+
+def test_equal_fits_choose_and_say_the_same(run: Any, cohort: Cohort) -> None:
+    first, second = (run(cohort, quick("bitfit", lr=RATES)) for _ in range(2))
+    assert first.chosen == second.chosen
+    assert first.cost.seconds > 0
 
 
 def test_val_of_one_class_is_judged_by_log_loss(run: Any, cohort: Cohort) -> None:

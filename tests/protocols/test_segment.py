@@ -28,7 +28,7 @@ from radapt.protocols.segmentation.segment import Segment
 from radapt.protocols.segmentation.segment_fit import Fitting
 from radapt.protocols.segmentation.segment_model import SegmentModel, SliceSegmenter, load_segment_model
 from radapt.protocols.segmentation.segment_slices import CanvasDice, Slices
-from radapt.protocols.segmentation.segment_tasks import Goal
+from radapt.protocols.segmentation.segment_tasks import Goal, SliceTask
 from radapt.protocols.segmentation.sides import has_sides
 from radapt.protocols.train import train
 
@@ -173,10 +173,42 @@ def test_one_seed_one_result(tmp_path: Path, tiny: Callable[..., Backbone]) -> N
     again, _ = fit(cohort, tmp_path, backbone, lr=[1e-3, 1e-2], cache="other")
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(np.array_equal(a, b) for a, b in zip(drawn(first, [0, 6]), drawn(again, [0, 6]), strict=True))
-    plain = [[{k: v for k, v in c.items() if k != "seconds"} for c in f.chosen["candidates"]] for f in (first, again)]
+    plain = [f.chosen["candidates"] for f in (first, again)]
     assert plain[0] == plain[1]
     assert [c["lr"] for c in first.chosen["candidates"]] == [1e-3, 1e-2]
     assert first.chosen["winner"]["val_dice"] == max(c["val_dice"] for c in first.chosen["candidates"])
+
+
+def test_a_rate_at_which_training_diverges_is_left_out(
+    tmp_path: Path, tiny: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    rates: list[float] = []
+    whole = SliceTask.judged
+
+    def judged(self: SliceTask, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        return whole(self, logits, masks) * (np.nan if rates[-1] > 1 else 1.0)
+
+    network = Fitting._task
+
+    def task(self: Fitting, network_: Any, rate: float, tokens: Any) -> SliceTask:
+        rates.append(rate)
+        return network(self, network_, rate, tokens)
+
+    monkeypatch.setattr(SliceTask, "judged", judged)
+    monkeypatch.setattr(Fitting, "_task", task)
+    alone, _ = fit(cohort, tmp_path, backbone, lr=3e-3)
+    fitted, _ = fit(cohort, tmp_path, backbone, lr=[7.0, 3e-3, 8.0])
+    assert np.array_equal(*(drawn(each, [6])[0] for each in (alone, fitted)))
+    assert fitted.chosen["winner"] == alone.chosen["winner"]
+    assert {each["lr"]: "diverged" in each for each in fitted.chosen["candidates"]} == {
+        3e-3: False,
+        7.0: True,
+        8.0: True,
+    }
+    assert sum("was left out, as training diverged: The loss became nan" in n for n in fitted.chosen["notes"]) == 2
+    with pytest.raises(DataError, match=r"every learning rate \(7, 8\).*c\d \(slice"):
+        fit(cohort, tmp_path, backbone, lr=[7.0, 8.0])
 
 
 def test_stored_tokens_train_as_the_encoder_would(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
@@ -243,7 +275,6 @@ def test_every_way_trains_what_it_says_and_is_saved(
     counted = sum(each.numel() for each in model.network.parameters() if each.requires_grad)
     assert fitted.cost.trained == counted == fitted.chosen["trained"]
     assert not fitted.chosen["tokens"]["stored"]
-    assert not (tmp_path / "run" / "checkpoints").exists()
     loaded = SliceSegmenter(load_segment_model(tmp_path / "run", backbone), data)
     for row in (2, 3):
         assert np.array_equal(loaded.segment(row).array, fitted.final.segment(row).array)
@@ -279,7 +310,6 @@ def test_a_killed_fit_goes_on_behind_what_was_done(
     assert len({id(task) for task in seen}) == 1  # only the third rate was still to be trained
     assert [c["val_dice"] for c in resumed.chosen["candidates"]] == [c["val_dice"] for c in whole.chosen["candidates"]]
     assert all(np.array_equal(a, b) for a, b in zip(drawn(whole, [5, 6]), drawn(resumed, [5, 6]), strict=True))
-    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_saved_model_says_what_it_is_and_refuses_another_encoder(

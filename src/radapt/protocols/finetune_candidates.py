@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from radapt.networks import load_trained_state, trained_state
 from radapt.progress import ProgressMaker
 from radapt.protocols.finetune_task import CaseTask, Labelled, Trainee
 from radapt.protocols.selection import ValScores
-from radapt.training import Regime, Trained
+from radapt.training import DivergedError, Regime, Trained, count_parameters
 
 CHECKPOINT_S = 300.0
 """Seconds between two checkpoints: what a kill costs at most."""
@@ -71,7 +72,7 @@ class Kept:
         """The next candidate has finished."""
         number = len(self.facts)
         is_best = best_of([*self.facts, facts]) == number
-        older = best_of(self.facts) if self.facts else None
+        older = best_of(self.facts)
         if is_best:
             self._state = state_of(network)
         if self._folder is not None:
@@ -86,14 +87,10 @@ class Kept:
     def best_state(self) -> Mapping[str, Tensor]:
         from safetensors.torch import load_file
 
-        if self._state or self._folder is None:
+        best = best_of(self.facts)
+        if self._state or self._folder is None or best is None:
             return self._state
-        return load_file(self._state_path(best_of(self.facts)))
-
-    def clear(self) -> None:
-        """Remove everything on disk."""
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
+        return load_file(self._state_path(best))
 
     def _state_path(self, number: int) -> Path:
         return Path(str(self._folder), f"{number}.safetensors")
@@ -109,30 +106,56 @@ class Kept:
         with suppress(OSError, ValueError):
             while True:
                 found.append(json.loads((self._folder / f"{len(found)}.json").read_text(encoding="utf-8")))
-        return found if not found or self._state_path(best_of(found)).is_file() else []
+        best = best_of(found)
+        return found if best is None or self._state_path(best).is_file() else []
 
 
 def train_candidates(training: Training, rates: Sequence[float], kept: Kept) -> Winner:
     """Train a newly made network with each of `rates`; the best on val wins, the first where there is no val.
 
-    Raises RuntimeError if training changed what was frozen.
+    A rate at which training diverges is left out. Raises DivergedError if all are, RuntimeError if training changed
+    what was frozen.
     """
     trainee: Trainee | None = None
     for rate in rates[len(kept.facts) :]:
         trainee = None  # one network in memory at a time
         trainee = training.make()
         kept.add(_train_one(training, trainee, rate, kept.checkpoint()), trainee.network)
-    trainee = trainee or training.make()
+    best = best_of(kept.facts)
+    if best is None:
+        raise all_diverged([(each["lr"], each["diverged"]) for each in kept.facts])
+    if trainee is None or kept.facts[-1]["diverged"]:
+        trainee = training.make()
     state = kept.best_state()
     load_state(trainee.network, state)
     trainee.network.to(training.device).eval()
-    return Winner(trainee, best_of(kept.facts), kept.facts, state)
+    return Winner(trainee, best, kept.facts, state)
+
+
+def all_diverged(reasons: Sequence[tuple[float, str]]) -> DivergedError:
+    """The error for a grid of learning rates of which none is left, from (rate, reason) of each."""
+    if len(reasons) == 1:
+        return DivergedError(reasons[0][1])
+    rates = ", ".join(f"{rate:g}" for rate, _ in reasons)
+    return DivergedError(f"Training diverged at every learning rate ({rates}). At the first: {reasons[0][1]}")
 
 
 def _train_one(training: Training, trainee: Trainee, rate: float, checkpoint: Path | None) -> dict[str, Any]:
+    """Facts of one candidate; where it diverged they say why under `diverged`, '' elsewhere."""
+    start = time.monotonic()
+    task = CaseTask(trainee, training.cases, rate, training.smoothing)
+    try:
+        return _trained(training, trainee, task, checkpoint)
+    except DivergedError as error:
+        trained, parameters = count_parameters(trainee.network)
+        nothing = Trained(float("nan"), 0, 0, 0, [], time.monotonic() - start, 0.0, trained, parameters, 0)
+        return _facts(rate, nothing, (float("nan"), float("nan")), str(error))
+
+
+def _trained(training: Training, trainee: Trainee, task: CaseTask, checkpoint: Path | None) -> dict[str, Any]:
     from radapt.training import train
 
-    task = CaseTask(trainee, training.cases, rate, training.smoothing)
+    rate = task.lr
     before = trainee.frozen()
     trained = train(
         task, training.regime(rate), seed=training.seed, device=training.device, devices=training.devices,
@@ -141,18 +164,17 @@ def _train_one(training: Training, trainee: Trainee, rate: float, checkpoint: Pa
     )  # fmt: skip
     if trainee.frozen() != before:
         raise RuntimeError(f"Training by {training.label!r} changed frozen weights: this is an error in radapt.")
-    return _facts(rate, trained, task)
+    if not len(task.cases.val):
+        return _facts(rate, trained, (float("nan"), float("nan")))
+    found = task.judged()
+    return _facts(rate, trained, (float(found.auroc[0]), float(found.log_loss[0])))
 
 
-def _facts(rate: float, trained: Trained, task: CaseTask) -> dict[str, Any]:
-    auroc = log_loss = float("nan")
-    if len(task.cases.val):
-        found = task.judged()
-        auroc, log_loss = float(found.auroc[0]), float(found.log_loss[0])
+def _facts(rate: float, trained: Trained, val: tuple[float, float], diverged: str = "") -> dict[str, Any]:
     return {
         "lr": rate,
-        "val_auroc": auroc,
-        "val_log_loss": log_loss,
+        "val_auroc": val[0],
+        "val_log_loss": val[1],
         "best_epoch": trained.best_epoch,
         "epochs": trained.epochs,
         "steps": trained.steps,
@@ -162,15 +184,20 @@ def _facts(rate: float, trained: Trained, task: CaseTask) -> dict[str, Any]:
         "parameters": trained.parameters,
         "history": trained.history,
         "notes": list(trained.notes),
+        "diverged": diverged,
     }
 
 
-def best_of(facts: Sequence[Mapping[str, Any]]) -> int:
-    """The candidate that is best on val; what JSON has as null is undefined."""
+def best_of(facts: Sequence[Mapping[str, Any]]) -> int | None:
+    """The candidate that is best on val of those that did not diverge; what JSON has as null is undefined."""
+    left = [number for number, each in enumerate(facts) if not each["diverged"]]
+    if not left:
+        return None
     numbers = [
-        [np.nan if each[name] is None else each[name] for each in facts] for name in ("val_auroc", "val_log_loss")
+        [np.nan if facts[number][name] is None else facts[number][name] for number in left]
+        for name in ("val_auroc", "val_log_loss")
     ]
-    return ValScores(*np.asarray(numbers, dtype=np.float64)).best
+    return left[ValScores(*np.asarray(numbers, dtype=np.float64)).best]
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

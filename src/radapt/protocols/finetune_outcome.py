@@ -42,8 +42,11 @@ def modalities_of(cohort: Cohort, train: np.ndarray) -> tuple[tuple[str, ...], t
 
 def choice_of(winner: Winner, cases: Labelled, own_val: bool) -> dict[str, Any]:
     """What was chosen among what, for the record; `own_val` says that val is the cohort's."""
-    short = ("lr", "val_auroc", "val_log_loss", "best_epoch", "epochs", "steps", "seconds")
-    candidates = [{name: each[name] for name in short} for each in winner.facts]
+    short = ("lr", "val_auroc", "val_log_loss", "best_epoch", "epochs", "steps")  # no clocks: equal fits say the same
+    candidates = [
+        {name: each[name] for name in short} | ({"diverged": each["diverged"]} if each["diverged"] else {})
+        for each in winner.facts
+    ]
     best, chooses = winner.facts[winner.number], len(cases.val) > 0
     return {
         "winner": candidates[winner.number],
@@ -72,7 +75,13 @@ def notes_of(
     elif _undefined(winner):
         said.append("AUROC is undefined on val, where no question has both answers; chosen by log-loss.")
     said += [note for each in winner.facts for note in each["notes"]]
+    said += [left_out(each["lr"], each["diverged"]) for each in winner.facts if each["diverged"]]
     return list(dict.fromkeys(said))
+
+
+def left_out(rate: float, reason: str) -> str:
+    """The note about a learning rate at which training diverged."""
+    return f"Learning rate {rate:g} was left out, as training diverged: {reason}"
 
 
 def cost_of(winner: Winner) -> Cost:

@@ -15,7 +15,7 @@ from radapt.errors import UsageError
 from radapt.protocols.bags_feed import Feed
 from radapt.protocols.selection import ValScores, score_candidates
 from radapt.protocols.targets import Targets
-from radapt.training import Group, Task, parameter_groups
+from radapt.training import DivergedError, Group, Task, parameter_groups
 
 _TIE = 1e-9  # what the log-loss may add to an area under the curve: less than any two areas differ
 
@@ -110,8 +110,14 @@ class CaseTask(Task):
         return -surprise if np.isnan(area) else area - _TIE * surprise
 
     def judged(self) -> ValScores:
-        """The numbers on val that candidates are chosen by."""
+        """The numbers on val that candidates are chosen by. Raises DivergedError if answers are not finite."""
         logits = self.trainee.feed.answers(self.cases.images, self.cases.val)
+        if len(lost := np.flatnonzero(~np.isfinite(logits).all(axis=1))):
+            case = self.cases.images.cohort.cases[self.cases.val[lost[0]]].case
+            raise DivergedError(
+                f"The network's answers became infinite or NaN (learning rate {self.lr:.3g}), first for {case}. Look "
+                "for values that are not finite in its images, or train with a smaller learning rate."
+            )
         return score_candidates(self.cases.truth, probabilities(self.cases.targets, logits)[None])
 
     def name(self, index: int) -> str:

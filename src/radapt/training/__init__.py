@@ -6,10 +6,11 @@ from radapt.training.groups import Group, count_parameters, parameter_groups
 from radapt.training.loop import train
 from radapt.training.regime import Regime
 from radapt.training.task import Task
-from radapt.training.trained import Trained
+from radapt.training.trained import DivergedError, Trained
 
 __all__ = [
     "Augmentation",
+    "DivergedError",
     "Draws",
     "Group",
     "Range",

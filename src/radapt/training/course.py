@@ -19,7 +19,7 @@ from radapt.training.regime import Regime
 from radapt.training.seeds import derived, sample_seeds
 from radapt.training.state import State, copied, restore
 from radapt.training.task import Task
-from radapt.training.trained import Trained
+from radapt.training.trained import DivergedError, Trained
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -172,11 +172,11 @@ class Course:
         self.state.micro_batch = -(-size // 2)
         self.state.notes.append(f"Parts of {size} samples did not fit in memory: {self.state.micro_batch} at a time.")
 
-    def _not_finite(self, what: str, value: float, part: Part) -> DataError:
+    def _not_finite(self, what: str, value: float, part: Part) -> DivergedError:
         names = list(dict.fromkeys(self.task.name(int(index)) for index in part.indices))
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         rate = self.optimiser.param_groups[0]["lr"]
-        return DataError(
+        return DivergedError(
             f"The {what} became {value} at step {self.state.step + 1} (epoch {self.state.epoch + 1}, learning rate "
             f"{rate:.3g}) with {', '.join(names[:_NAMED])}{more}. Look for values that are not finite in these images, "
             "or train with a smaller learning rate."

@@ -50,9 +50,9 @@ def train(
     picklable, and a script needs its `if __name__ == "__main__":`. `batch` stays the number of samples
     over all of them.
 
-    Raises DataError where there are no samples, and where the loss or the gradient is not finite, naming the samples
-    of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer devices, or
-    the task cannot be sent to processes.
+    Raises DataError where there are no samples, and DivergedError where the loss or the gradient is not finite, naming
+    the samples of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer
+    devices, or the task cannot be sent to processes.
     """
     from radapt.training.fabric import make_fabric
 

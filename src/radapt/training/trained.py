@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from radapt.errors import DataError
+
+
+class DivergedError(DataError):
+    """The loss, the gradient or the answers of a network in training are not finite: images may be at fault, or the
+    learning rate."""
+
 
 @dataclass(frozen=True)
 class Trained:

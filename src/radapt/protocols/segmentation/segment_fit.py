@@ -1,6 +1,5 @@
 """Fitting `segment`: tokens stored or not, one training per learning rate, the best on val kept."""
 
-import shutil
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from radapt.errors import DataError
 from radapt.features.token_store import TokenLayout
 from radapt.networks import fingerprint
 from radapt.networks.decoders import decoder_class, decoder_layers
-from radapt.protocols.finetune_candidates import CHECKPOINT_S, load_state, state_of
+from radapt.protocols.finetune_candidates import CHECKPOINT_S, all_diverged, load_state, state_of
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.protocol import Fitted, Segmenter
 from radapt.protocols.segmentation.criterion import mean_dice
@@ -26,7 +25,7 @@ from radapt.protocols.segmentation.segment_tasks import Goal, ImageTask, SliceTa
 from radapt.protocols.segmentation.segment_tokens import StoredTokens, TokenPlan, store_tokens
 from radapt.protocols.segmentation.segment_told import Candidate, cost_of, told
 from radapt.protocols.segmentation.sides import has_sides
-from radapt.training import Augmentation, count_parameters, train
+from radapt.training import Augmentation, DivergedError, count_parameters, train
 from radapt.training.losses import balanced_weights
 from radapt.versions import __version__
 
@@ -59,25 +58,34 @@ class Fitting:
         )
         self.augmentation = self._augmentation() if protocol.augments else None
         self.notes: list[str] = []
+        self.diverged: dict[float, str] = {}
+        """Learning rates at which training diverged, and why."""
 
     def fitted(self) -> Fitted[Segmenter]:
         backbone = self.problem.backbone()
         tokens, plan = self._tokens(backbone)
         rates = self.protocol.rates if len(self.val) else self.protocol.rates[:1]
         best, found, state = 0, list[Candidate](), dict[str, Tensor]()
+        last: SegmentationNetwork | None = None
         for number, rate in enumerate(rates):
+            last = None  # one network in memory at a time
             network = self._network(backbone, number)
-            found.append(self._candidate(network, rate, tokens, self._checkpoint(number)))
-            if number == 0 or found[number].dice > found[best].dice or np.isnan(found[best].dice):
-                best, state = number, state_of(network)
-            last = network
-        network = last if best == len(found) - 1 else self._network(backbone, len(found))
+            try:
+                found.append(self._candidate(network, rate, tokens, self._checkpoint(number)))
+            except DivergedError as error:
+                self.diverged[rate] = str(error)
+                continue
+            if len(found) == 1 or found[-1].better(found[best]):
+                best, state, last = len(found) - 1, state_of(network), network
+            del network
+        if not found:
+            raise all_diverged(list(self.diverged.items()))
+        network = last or self._network(backbone, len(rates))
         load_state(network, state)
         model = self._model(network)
         chosen = told(self, found, best, backbone, tokens, plan)
         if self.problem.machine.folder is not None:
             model.save(self.problem.machine.folder, asdict(self.protocol), chosen)
-            shutil.rmtree(self._checkpoints, ignore_errors=True)
         segmenter = SliceSegmenter(model, self.data, tokens)
         return Fitted(segmenter, segmenter, chosen, cost_of(found, best, tokens))
 
@@ -96,7 +104,10 @@ class Fitting:
     def _candidate(
         self, network: SegmentationNetwork, rate: float, tokens: StoredTokens | None, checkpoint: Path | None
     ) -> Candidate:
-        """Train at one rate, and judge val as the judge does. Raises RuntimeError if frozen weights changed."""
+        """Train at one rate, and judge val as the judge does.
+
+        Raises DivergedError, and RuntimeError if frozen weights changed.
+        """
         protocol, machine = self.protocol, self.problem.machine
         before = fingerprint(network.encoder)
         trained = train(
@@ -153,15 +164,10 @@ class Fitting:
             return None, plan
         return store_tokens(self.problem, self.seen, backbone, layout, rows), plan
 
-    @property
-    def _checkpoints(self) -> Path:
-        return Path(str(self.problem.machine.folder), "checkpoints")
-
     def _checkpoint(self, number: int) -> Path | None:
         """Where a candidate is kept until all are done; a finished one is not trained again."""
-        if self.problem.machine.folder is None:
-            return None
-        return self._checkpoints / self._key / f"{number}.pt"
+        folder = self.problem.machine.checkpoints
+        return folder and folder / self._key / f"{number}.pt"
 
     @cached_property
     def _key(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.durable import write_json
-from radapt.errors import DataError, UsageError
+from radapt.errors import UsageError
 from radapt.images import Recipe, Volume
 from radapt.protocols.finetune_candidates import load_state, save_state, state_of
 from radapt.protocols.finetune_saved import (
@@ -29,6 +29,7 @@ from radapt.protocols.protocol import Segmenter
 from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.segment_network import Parts, SegmentationNetwork
 from radapt.protocols.segmentation.segment_slices import Seen, parts_of
+from radapt.training import DivergedError
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class SegmentModel:
     def scores(self, planes: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Log-probabilities float32 (n, K + 1, h, w) of planes uint8 (n, m, C, H, W) with modalities `present` (m,).
 
-        h × w is the resolution the decoder works at, at most H × W. Raises DataError if they are not finite.
+        h × w is the resolution the decoder works at, at most H × W. Raises DivergedError if they are not finite.
         """
         there = torch.from_numpy(np.tile(present, (len(planes), 1))).to(self._device)
         with torch.no_grad(), self._autocast():
@@ -82,7 +83,9 @@ class SegmentModel:
         logits = self.network.head.coarse(maps, present, self.recipe.size)
         found = torch.log_softmax(logits, dim=1).cpu().numpy()
         if not np.isfinite(found).all():
-            raise DataError("The model gave scores that are not finite; train it again, with float32.")
+            raise DivergedError(
+                "The model gave scores that are not finite; train it again, with float32 or a smaller learning rate."
+            )
         return found
 
     def save(self, folder: Path, options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radapt.protocols.finetune_outcome import left_out
 from radapt.protocols.protocol import Cost
 from radapt.protocols.segmentation.criterion import CRITERION
 from radapt.protocols.segmentation.segment_tokens import StoredTokens, TokenPlan, encoding_seconds, report
@@ -35,8 +36,11 @@ class Candidate:
             "best_epoch": found.best_epoch,
             "epochs": found.epochs,
             "steps": found.steps,
-            "seconds": found.seconds,
         }
+
+    def better(self, other: "Candidate") -> bool:
+        """Whether its Dice is higher; an undefined one never is."""
+        return self.dice > other.dice or (np.isnan(other.dice) and not np.isnan(self.dice))
 
 
 def told(
@@ -53,7 +57,7 @@ def told(
     return {
         "winner": winner.facts,
         "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken",
-        "candidates": [each.facts for each in found] if chooses else [],
+        "candidates": [*(each.facts for each in found), *_lost(fitting)] if chooses else [],
         "cases": {"train": len(fitting.train), "val": len(fitting.val)},
         "val": ("the cohort's" if own else "drawn by patient inside train") if chooses else "none",
         "trained": winner.parameters[0],
@@ -62,6 +66,12 @@ def told(
         "notes": _notes(fitting, found, best, tokens),
         "history": winner.trained.history,
     }
+
+
+def _lost(fitting: "Fitting") -> list[dict[str, Any]]:
+    """Learning rates at which training diverged, as candidates that were never judged."""
+    nothing = {"val_dice": float("nan"), "best_epoch": 0, "epochs": 0, "steps": 0}
+    return [{"lr": rate, **nothing, "diverged": reason} for rate, reason in fitting.diverged.items()]
 
 
 def cost_of(found: Sequence[Candidate], best: int, tokens: StoredTokens | None) -> Cost:
@@ -113,7 +123,9 @@ def _notes(fitting: "Fitting", found: Sequence[Candidate], best: int, tokens: St
         said.append("Dice is undefined on val, where no case has a label; the first learning rate was taken.")
     else:
         said += training_notes(found[best].trained, chooses=True)
-    return list(dict.fromkeys([*said, *(note for each in found for note in each.trained.notes)]))
+    said += [note for each in found for note in each.trained.notes]
+    said += [left_out(rate, reason) for rate, reason in fitting.diverged.items()]
+    return list(dict.fromkeys(said))
 
 
 def _labels_and_modalities(fitting: "Fitting") -> list[str]:
