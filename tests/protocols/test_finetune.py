@@ -378,7 +378,7 @@ def test_answers_that_are_not_finite_count_as_diverged(
 
     whole = BagFeed.answers
     monkeypatch.setattr(BagFeed, "answers", lambda *given: whole(*given) * np.inf)
-    with pytest.raises(DataError, match="answers became infinite or NaN .*first for c"):
+    with pytest.raises(DataError, match=r"answers became infinite or NaN .*first for c"):
         run(cohort, quick("bitfit"))
 
 

@@ -37,6 +37,12 @@ class Machine:
     progress: ProgressMaker = silent
     devices: int = 1
 
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder of checkpoints. They stay until the model is judged (see `train`), for a kill may come later than
+        the last step."""
+        return None if self.folder is None else self.folder / "checkpoints"
+
 
 @dataclass(frozen=True, eq=False)
 class ImageProblem:

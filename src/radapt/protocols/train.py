@@ -1,6 +1,7 @@
 """One protocol that trains on images, on one cohort: adapting a backbone, or a network from scratch."""
 
 import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,13 @@ def train(
         from radapt.protocols.segmentation import check_mask_tests, judge_segmentation
 
         check_mask_tests(cohort, problem)
-        return judge_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
-    check_tests(cohort)
-    return judge(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples)
+        result = judge_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
+    else:
+        check_tests(cohort)
+        result = judge(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples)
+    if problem.machine.checkpoints is not None:
+        shutil.rmtree(problem.machine.checkpoints, ignore_errors=True)
+    return result
 
 
 def _check_fits(protocol: Protocol, backbone: object) -> None:
