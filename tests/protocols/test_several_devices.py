@@ -25,7 +25,7 @@ FAST: dict[str, Any] = {"epochs": 2, "batch": 4, "lr": 1e-3}
 OPTIONS: dict[str, dict[str, Any]] = {
     "segment": {**FAST, "mirror": "auto", "encoder": "lora", "rank": 2},
     "unet": {"steps": 2, "scores": 1, "features": 4, "patch": (16, 16), "dims": 2},
-    "transunet": {"size": "tiny", "steps": 2, "scores": 1, "batch": 4},
+    "transunet": {"network": "tiny", "steps": 2, "scores": 1, "batch": 4},
     "scratch": {**FAST, "slices": "attention"},
     **{name: {"rank": 2} for name in ("lora", "dora")},
     "partial": {"blocks": 1},

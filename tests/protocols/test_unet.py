@@ -1,7 +1,8 @@
 """`unet` and `transunet` from folder to label map: learned, equal for equal seeds, saved, data hardly there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from radapt.training.trained import Trained
 from toy_masks import balls_cohort
 
 TINY: dict[str, Any] = {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32}
-PLANES: dict[str, Any] = {"size": "tiny", "steps": 1, "batch": 4}
+PLANES: dict[str, Any] = {"network": "tiny", "steps": 1, "batch": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +129,48 @@ def test_the_seed_decides_everything(tmp_path: Path, protocol: Any) -> None:
     first, same, other = (fit(protocol, problem, seed).final.model.network.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@contextmanager
+def killed_at(total: int, label: str, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """Progress that stops a training in its third step, as a kill would."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if unit == "steps" and done == 3:
+            raise KeyboardInterrupt
+
+    yield advance
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [UNetProtocol(**{**TINY, "steps": 5, "scores": 2}), TransUNetProtocol(**{**PLANES, "steps": 5})],
+    ids=lambda one: one.name,
+)
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, protocol: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"radapt.protocols.segmentation.{protocol.name}_fit.CHECKPOINT_S", 0.0)
+    problem = problem_of(balls_cohort(tmp_path / "data"), tmp_path, tmp_path / "model")
+    killed = replace(problem, machine=replace(problem.machine, progress=killed_at))
+    with pytest.raises(KeyboardInterrupt):
+        fit(protocol, killed)
+    assert len(list((tmp_path / "model" / "checkpoints").glob("*.pt"))) == 1
+    went_on = fit(protocol, problem).final.model.network.state_dict()
+    straight = fit(protocol, problem_of(balls_cohort(tmp_path / "data"), tmp_path)).final.model.network.state_dict()
+    assert all(torch.equal(went_on[name], straight[name]) for name in straight)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16"])
+@pytest.mark.parametrize("protocol", [UNetProtocol(**TINY), TransUNetProtocol(**PLANES)], ids=lambda one: one.name)
+def test_half_precision_answers_too(tmp_path: Path, protocol: Any, precision: Any) -> None:
+    problem = problem_of(balls_cohort(tmp_path / "data"), tmp_path)
+    fitted = fit(protocol, replace(problem, machine=replace(problem.machine, precision=precision)))
+    assert fitted.final.segment(5).array.shape == (20, 18, 16)
+    assert {p.dtype for p in fitted.final.model.network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("protocol", [UNetProtocol(**TINY), TransUNetProtocol(**PLANES)], ids=lambda one: one.name)
@@ -266,8 +309,8 @@ def test_a_reader_is_told_that_training_was_too_short() -> None:
         ("unet", {"foreground": 2}, "foreground"),
         ("unet", {"step": 5}, "no option 'step'"),
         ("unet", {"optimiser": "adam"}, "optimiser"),
-        ("transunet", {"size": "huge"}, "size"),
-        ("transunet", {"size": "tiny", "weights": "pretrained"}, "no pretrained weights"),
+        ("transunet", {"network": "huge"}, "network"),
+        ("transunet", {"network": "tiny", "weights": "pretrained"}, "no pretrained weights"),
     ],
 )
 def test_wrong_options_are_said(name: str, options: dict[str, Any], says: str) -> None:

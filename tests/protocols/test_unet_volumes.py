@@ -1,5 +1,6 @@
 """What a U-Net sees of a volume: grids, greys, patches, held against SciPy and cases one can draw."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -260,3 +261,16 @@ def test_a_damaged_entry_of_the_cache_is_made_again(tmp_path: Path, part: str) -
     other = PreparedCases(cases, replace(plan, spacing_mm=(2.0, 1.0, 1.0)), (0,), (1,))
     assert other.ready([0]) != [name]
     assert other.open(0).labels.shape == (1, 10, 18, 16)
+
+
+def test_an_entry_of_the_cache_belongs_to_one_case_and_its_mask(tmp_path: Path) -> None:
+    cohort = balls_cohort(tmp_path / "data")
+    problem = ImageProblem.of(cohort, "segmentation", Recipe.for_kind("mri", size=32), tmp_path / "cache")
+    cases = Cases(problem, SegmentationData(problem))
+    plan = plan_unet(fingerprint("mri", ("t1",), measure(cases, [0, 1])), 3, Budget(features=4))
+    first, second = PreparedCases(cases, plan, (0,), (1,)).ready([0, 1])
+    assert first != second
+    shutil.copy(tmp_path / "data" / "c2_mask.nii.gz", tmp_path / "data" / "c0_mask.nii.gz")
+    changed = Cases(problem, SegmentationData(problem))
+    assert PreparedCases(changed, plan, (0,), (1,)).ready([0, 1]) != [first, second]
+    assert PreparedCases(changed, plan, (0,), (1,)).ready([1]) == [second]

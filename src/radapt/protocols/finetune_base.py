@@ -91,10 +91,16 @@ class CaseProtocol(Protocol[ImageProblem]):
     class_weight: ClassWeight = "none"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
-    @property
-    def passes(self) -> float | None:
-        """At most: every slice forward and back in every epoch of every learning rate."""
-        return len(self.lr) * self.epochs * (1 + STEP_BACK) if self.uses_backbone else None
+    def passes(self, slices: int, cases: int, images: int) -> float | None:
+        """Forward and back at every learning rate until `epochs` or `steps` end it, of a case `learned` of its slices."""
+        if not self.uses_backbone:
+            return None
+        epochs = self.regime(self.lr[0], chooses=False, precision="float32").epochs_at_most(cases)
+        return len(self.lr) * epochs * (1 + STEP_BACK) * self.learned(slices, images)
+
+    def learned(self, slices: int, images: int) -> float:
+        """The share of the slices of a case that are learned from in a step, at most."""
+        return 1.0
 
     @abc.abstractmethod
     def trainee(self, shape: Shape, backbone: "Backbone | None", seed: int) -> Trainee:
@@ -122,7 +128,7 @@ class CaseProtocol(Protocol[ImageProblem]):
         seed = int(seeding.integers(2**62))
         made = _maker(self, problem, cases, shape, seed)
         folder, machine = problem.machine.folder, problem.machine
-        kept = Kept(None if folder is None else folder / "checkpoints", self._key(problem, cases, keys, seed))
+        kept = Kept(machine.checkpoints, self._key(problem, cases, keys, seed))
         training = Training(
             cases, made, lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision),
             self.label_smoothing, seed, machine.device, machine.progress, self.name, machine.devices,
@@ -132,7 +138,6 @@ class CaseProtocol(Protocol[ImageProblem]):
         classifier = Classifier(self, shape, problem.cohort.outputs, answering, winner.trainee, machine.precision)
         if folder is not None:
             save_classifier(folder, classifier, winner.state)
-            kept.clear()
         model = CaseModel(classifier, problem.cohort, problem.slices)
         chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
         notes = notes_of(problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner)

@@ -141,13 +141,15 @@ class Segment(Protocol[ImageProblem]):
     def augments(self) -> bool:
         return self.augment == "default" or (self.augment == "auto" and self.encoder != "frozen")
 
-    @property
-    def passes(self) -> float | None:
-        """Of a frozen encoder one where tokens are stored, which is not known beforehand; else at most all epochs."""
-        if self.encoder == "frozen" and not self.augments:
-            return 1.0 if self.token_budget_gb else None
+    def passes(self, slices: int, cases: int, images: int) -> float | None:
+        """Of a frozen encoder one where tokens are stored, which they are if there is room; else until `epochs` or
+        `steps` end it, at every learning rate."""
+        if self.encoder == "frozen" and not self.augments and self.token_budget_gb:
+            return 1.0
         step = 1.0 if self.encoder == "frozen" else 1 + STEP_BACK
-        return len(self.rates) * self.epochs * step
+        planes = max(1, round(slices * cases / max(images, 1)))  # all modalities of a plane are one sample
+        regime = self.regime(self.rates[0], chooses=False, precision="float32")
+        return len(self.rates) * regime.epochs_at_most(planes) * step
 
     @property
     def decay(self) -> float | None:

@@ -24,7 +24,7 @@ class TransUNetProtocol(Protocol[ImageProblem]):
     """TransUNet (Chen et al. 2021): a ResNet, a transformer on its last map, and a decoder that meets its other maps.
 
     It reads the study's planes (size, axis and greys of the recipe), all modalities as channels, zeros where one is
-    missing, and learns with Dice + cross-entropy. `size`: `base` is the paper's R50-ViT-B/16, `small` R26-ViT-S/32,
+    missing, and learns with Dice + cross-entropy. `network`: `base` is the paper's R50-ViT-B/16, `small` R26-ViT-S/32,
     `tiny` a ResNet-11 with four blocks for processors without an accelerator. `weights`: `random`, or `pretrained` as
     timm has them for `base` and `small` (the paper starts there). `epochs`, or `steps` if those come first, end
     training; val is looked at about `scores` times and the best weights are kept. `optimiser` `adamw` (cosine) or the
@@ -37,7 +37,7 @@ class TransUNetProtocol(Protocol[ImageProblem]):
     reads: ClassVar[Reads] = "images"
     uses_backbone: ClassVar[bool] = False
 
-    size: Size = "base"
+    network: Size = "base"
     weights: Literal["random", "pretrained"] = "random"
     epochs: Annotated[int, Field(ge=1)] = 150  # the paper's
     steps: Annotated[int, Field(ge=1)] | None = 2000  # as many as `segment` takes; the paper's 150 epochs are 14,000
@@ -54,8 +54,8 @@ class TransUNetProtocol(Protocol[ImageProblem]):
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def __post_init__(self) -> None:
-        if self.weights == "pretrained" and not HYBRIDS[self.size].timm:
-            raise ValueError(f"size: {self.size} has no pretrained weights; base and small have")
+        if self.weights == "pretrained" and not HYBRIDS[self.network].timm:
+            raise ValueError(f"network: {self.network} has no pretrained weights; base and small have")
 
     def regime(self, slices: int, precision: Precision) -> Regime:
         """How a network is trained on so many slices."""

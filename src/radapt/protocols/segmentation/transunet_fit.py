@@ -48,22 +48,21 @@ def fitted(
             "at, so nothing can be learned. Give training cases masks that hold a label."
         )
     model = make_model(
-        protocol.size, problem.recipe, data.labels, seen.names, data.colours, machine.precision,
+        protocol.network, problem.recipe, data.labels, seen.names, data.colours, machine.precision,
         pretrained=protocol.weights == "pretrained", seed=seed,
     )  # fmt: skip
     goal = Goal(seen, slices, val, protocol.foreground, modality_dropout=protocol.modality_dropout)
     task = TransUNetTask(goal, model.network, augmentation_of(protocol, problem, data))  # type: ignore[arg-type]
     key = _key(protocol, problem, data, np.concatenate([rows, val]), len(val), seed)
-    checkpoint = None if machine.folder is None else machine.folder / f"checkpoint-{key}.pt"
+    checkpoint = machine.checkpoints and machine.checkpoints / f"{key}.pt"
     trained = train(
         task, protocol.regime(len(slices), machine.precision), seed=seed, device=machine.device,
         devices=machine.devices, checkpoint=checkpoint, interval_s=CHECKPOINT_S, progress=machine.progress,
         label=protocol.name,
     )  # fmt: skip
     chosen = _chosen(protocol, problem, data, (rows, val), trained)
-    if machine.folder is not None and checkpoint is not None:
+    if machine.folder is not None:
         model.save(machine.folder, protocol.facts(), chosen)
-        checkpoint.unlink(missing_ok=True)
     segmenter = PlaneSegmenter(model, data)
     cost: Cost = cost_of(trained)
     return Fitted(segmenter, segmenter, chosen, cost)
@@ -109,7 +108,7 @@ def _chosen(
     ]
     notes = [*data.notes, *missing_notes(data.modalities, having), *training_notes(trained, chooses), *trained.notes]
     return {
-        "winner": {"size": protocol.size, "weights": protocol.weights, "best_epoch": trained.best_epoch},
+        "winner": {"network": protocol.network, "weights": protocol.weights, "best_epoch": trained.best_epoch},
         "criterion": CRITERION if chooses else "no case to choose on, so the last weights were taken",
         "candidates": looks if chooses else [],
         "cases": {"train": len(rows[0]), "val": len(rows[1])},

@@ -52,7 +52,7 @@ class Fitting:
         key = digest(
             [__version__, asdict(protocol), self.plan.facts(), machine.precision, names, len(self.val), self.seed]
         )
-        checkpoint = None if machine.folder is None else machine.folder / f"checkpoint-{key}.pt"
+        checkpoint = machine.checkpoints and machine.checkpoints / f"{key}.pt"
         model = self._model()
         task = UNetTask(model, self.prepared, self.problem.cohort, self.train, self.val, self._sampling())
         trained = train(
@@ -61,9 +61,8 @@ class Fitting:
             label=protocol.name,
         )  # fmt: skip
         chosen = self._chosen(trained)
-        if machine.folder is not None and checkpoint is not None:
+        if machine.folder is not None:
             model.save(machine.folder, asdict(protocol), chosen)
-            checkpoint.unlink(missing_ok=True)
         segmenter = VolumeSegmenter(model, self.data)
         return Fitted(segmenter, segmenter, chosen, cost_of(trained))
 

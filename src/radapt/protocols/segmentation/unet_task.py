@@ -90,7 +90,9 @@ class UNetTask(Task):
 
     def score(self) -> float:
         """`mean_dice` of the val cases, in their own grids; NaN without val."""
-        return mean_dice(self.prepared.cases.data, self.val, self._segment)
+        # The loop's autocast would interpolate probabilities in half precision; the network switches on its own.
+        with torch.autocast("cpu", enabled=False):
+            return mean_dice(self.prepared.cases.data, self.val, self._segment)
 
     def name(self, index: int) -> str:
         return f"case {self.cohort.cases[int(self.train[index])].case!r}"
