@@ -50,7 +50,7 @@ def choice_of(winner: Winner, cases: Labelled, own_val: bool) -> dict[str, Any]:
     best, chooses = winner.facts[winner.number], len(cases.val) > 0
     return {
         "winner": candidates[winner.number],
-        "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken",
+        "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken by default",
         "candidates": candidates if chooses else [],
         "cases": {"train": len(cases.train), "val": len(cases.val)},
         "val": ("the cohort's" if own_val else "drawn by patient inside train") if chooses else "none",

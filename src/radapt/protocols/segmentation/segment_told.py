@@ -56,7 +56,7 @@ def told(
     winner = found[best]
     return {
         "winner": winner.facts,
-        "criterion": CRITERION if chooses else "no case to choose on, so the default was taken: the first learning rate",
+        "criterion": CRITERION if chooses else "no case to choose on, so the first learning rate was taken by default",
         "candidates": [*(each.facts for each in found), *_lost(fitting)] if chooses else [],
         "cases": {"train": len(fitting.train), "val": len(fitting.val)},
         "val": ("the cohort's" if own else "drawn by patient inside train") if chooses else "none",
