@@ -495,10 +495,12 @@ def test_labels_with_a_side_are_told_by_their_names(names: list[str], expected: 
 
 
 def test_how_often_the_encoder_runs_is_foreseen() -> None:
-    assert Segment().passes == 1
-    assert Segment(token_budget_gb=0).passes is None
-    assert Segment(encoder="lora", lr=(1e-3, 1e-4), epochs=10).passes == 60
-    assert Segment(augment="default", lr=(1e-3,), epochs=10).passes == 10
+    many = (16_000, 100, 200)  # slices, cases, images: 8000 planes of two modalities
+    assert Segment().passes(*many) == 1
+    assert Segment(token_budget_gb=0, lr=1e-3, epochs=10, steps=None).passes(*many) == 10
+    assert Segment(encoder="lora", lr=(1e-3, 1e-4), epochs=10, steps=None).passes(*many) == 60
+    assert Segment(augment="default", lr=(1e-3,), epochs=10).passes(*many) == 2000 * 16 / 8000
+    assert Segment(encoder="lora", lr=1e-3).passes(160, 10, 10) == 300  # 2000 steps of 16 are 200 epochs: 100 end it
 
 
 @pytest.mark.parametrize(

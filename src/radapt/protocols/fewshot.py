@@ -42,9 +42,8 @@ class AtDefaults(Protocol[Any]):
     def uses_backbone(self) -> bool:  # type: ignore[override]
         return self.base.uses_backbone
 
-    @property
-    def passes(self) -> float | None:
-        return self.base.passes
+    def passes(self, slices: int, cases: int, images: int) -> float | None:
+        return self.base.passes(slices, cases, images)
 
     def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
         return self.base.fit(replace(problem, choose=False), rng)

@@ -92,7 +92,7 @@ class CaseProtocol(Protocol[ImageProblem]):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
-        """Forward and back at every learning rate until `epochs` or `steps` end it, of a case `learned` of its slices."""
+        """Forward and back at every learning rate until `epochs` or `steps` end it, each time `learned` of a case."""
         if not self.uses_backbone:
             return None
         epochs = self.regime(self.lr[0], chooses=False, precision="float32").epochs_at_most(cases)

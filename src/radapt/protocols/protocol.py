@@ -84,11 +84,11 @@ class Protocol(abc.ABC, Generic[P]):
     reads: ClassVar[Reads] = "features"
     uses_backbone: ClassVar[bool] = True
 
-    @property
-    def passes(self) -> float | None:
-        """How often, at most, fitting sends each slice forward through the backbone, a step back counting as two more.
+    def passes(self, slices: int, cases: int, images: int) -> float | None:
+        """How often, at most, training sends each of its slices forward through the backbone on average.
 
-        0 for what reads features, None where it cannot be foreseen.
+        Training has `slices` in all, those of `images` of `cases`. A step back counts as two passes more; looks at val
+        are not counted. 0 for what reads features, None where it cannot be foreseen.
         """
         return 0.0 if self.reads == "features" else None
 

@@ -25,7 +25,7 @@ class GroupCost:
 
     `slices` is estimated from a few images; `gflop_per_slice` is counted, multiply and add as two operations; 0 for
     networks of a protocol's own. `seconds` is that of encoding once, 0 where no unfinished cell needs it. `training`
-    holds the seconds each unfinished cell trains at most, None where that cannot be foreseen.
+    holds the seconds each unfinished cell learns at most, looks at val not counted, None where that cannot be foreseen.
     """
 
     cells: tuple[Cell, ...]
@@ -54,15 +54,28 @@ def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
                 speeds[kind] = _flops_per_second(*kind)
             gflop = _gflop_per_slice(encoder, prepared)
             once = slices[named] * gflop * 1e9 / speeds[kind]
-        training = {cell.id: _training(cell, once) for cell in pending if cell.job.protocol.reads == "images"}
+        trained = [cell for cell in pending if cell.job.protocol.reads == "images"]
+        training = {cell.id: _training(cell, slices[named], once) for cell in trained}
         encoding = once if len(training) < len(pending) else 0.0
         costs.append(GroupCost(cells, len(cells) - len(pending), slices[named], gflop, encoding, training))
     return costs
 
 
-def _training(cell: Cell, once: float) -> float | None:
-    passes = cell.job.protocol.passes
-    return None if passes is None or cell.encoder is None else passes * once
+def _training(cell: Cell, slices: int, once: float) -> float | None:
+    """Seconds of learning, of which `once` go by for one pass over all `slices` of the cohort."""
+    from radapt.cohorts.draws import restrict
+    from radapt.protocols.choosing import labelled, masked
+
+    if cell.encoder is None:
+        return None
+    protocol, draw, cohort = cell.job.protocol, cell.job.draw, cell.prepared.cohort
+    limited = cohort if draw is None else restrict(cohort, draw)
+    usable = labelled(limited.labels) if protocol.aim == "classification" else masked(limited)
+    learned = usable & (limited.splits == "train")
+    images = int(cohort.presence[learned].sum())
+    share = images / max(1, int(cohort.presence.sum()))
+    passes = protocol.passes(round(share * slices), int(learned.sum()), images)
+    return None if passes is None else passes * share * once
 
 
 def plan_text(costs: list[GroupCost], plan: Plan) -> str:
@@ -75,13 +88,14 @@ def plan_text(costs: list[GroupCost], plan: Plan) -> str:
     lines += [f"cannot be planned: {failure.what}: {failure.reason}" for failure in plan.failures]
     cells = sum(len(cost.cells) for cost in costs)
     finished = sum(cost.finished for cost in costs)
-    total = _duration(sum(cost.seconds for cost in costs))
+    encoded = any(_reads_features(cost) for cost in costs)
+    encoding = f"; about {_duration(sum(cost.seconds for cost in costs))} of encoding" if encoded else ""
     foreseen = [seconds for cost in costs for seconds in cost.training.values()]
     trained = f", at most {_duration(sum(filter(None, foreseen)))} of training" if any(foreseen) else ""
     unforeseen = f", {foreseen.count(None)} cells whose training is not estimated" if None in foreseen else ""
     lines.append(
-        f"{cells} cells, {finished} of them finished; about {total} of encoding{trained}{unforeseen}; probes take "
-        "seconds each."
+        f"{cells} cells, {finished} of them finished{encoding}{trained}{unforeseen}"
+        + ("; probes take seconds each." if encoded else ".")
     )
     return "\n".join(lines)
 
@@ -90,11 +104,15 @@ def _group_line(cost: GroupCost, plan: Plan) -> str:
     first = cost.cells[0]
     if first.encoder is None:
         return f"networks from scratch on {first.facts['cohort']}: about {cost.slices} slices ({plan.device})"
+    encoding = f", about {_duration(cost.seconds)} to encode unless stored" if _reads_features(cost) else ""
     return (
         f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
-        f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}), "
-        f"about {_duration(cost.seconds)} to encode unless stored"
+        f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}){encoding}"
     )
+
+
+def _reads_features(cost: GroupCost) -> bool:
+    return any(cell.job.protocol.reads == "features" for cell in cost.cells)
 
 
 def _cell_line(cell: Cell, cost: GroupCost) -> str:

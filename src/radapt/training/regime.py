@@ -68,6 +68,10 @@ class Regime:
         """Steps of the optimiser in one epoch of so many samples."""
         return -(-samples // self.batch)
 
+    def epochs_at_most(self, samples: int) -> float:
+        """Epochs of so many samples in the whole training, a part of one included: fewer where steps are capped."""
+        return self.total_steps(samples) / self.epoch_steps(samples) if samples else 0.0
+
     def lr_factor(self, step: int, total: int) -> float:
         """The share of the learning rate at `step`, from 0 to total − 1.
 
