@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from radapt.backbones import find_backbone
+from radapt.errors import UsageError
 from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
 from radapt.studies.ledger import cost_columns
 from toy_study import write_cohort, write_study
@@ -53,3 +54,12 @@ def test_a_plan_foresees_learning_up_to_the_cap_and_no_encoding_where_nothing_is
     text = plan_text(costs, planned)
     assert "encod" not in text
     assert "trains at most" in text
+
+
+def test_how_many_devices_share_a_training_does_not_name_other_cells(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, [write_cohort(tmp_path / "discs")], backbones=VIT, protocols=["lora"]))
+    settings = [Settings(cache=tmp_path / "cache", offline=True, devices=devices) for devices in (1, 2)]
+    one, two = (plan_study(study, each) for each in settings)
+    assert [cell.id for cell in one.cells] == [cell.id for cell in two.cells]
+    with pytest.raises(UsageError, match="0 devices of type cpu"):
+        plan_study(study, Settings(cache=tmp_path / "cache", offline=True, devices=0))

@@ -27,7 +27,8 @@ class Machine:
     None keeps neither. `precision` is that of matrix products; weights and losses stay float32.
 
     `devices` is how many processes on this machine share every training: GPUs, or on a CPU gloo. Numbers agree to
-    rounding, but for batch normalisation and dropout. `progress` then has to be picklable, and a script needs its
+    rounding, but for dropout, and for batch normalisation and the mean that stands in for a modality which no training
+    case lacks: these are measured in the first process. `progress` then has to be picklable, and a script needs its
     `if __name__ == "__main__":`.
     """
 
