@@ -75,10 +75,10 @@ def task_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **options:
         raise CaughtError(task)
 
     for place in (
-        "radapt.training.train",
         "radapt.protocols.segmentation.segment_fit.train",
         "radapt.protocols.segmentation.unet_fit.train",
         "radapt.protocols.segmentation.transunet_fit.train",
+        "radapt.training.train",  # last: a module imported after it would keep the wrong one
     ):
         monkeypatch.setattr(place, catch)
     with pytest.raises(CaughtError) as caught:

@@ -21,7 +21,7 @@ def command(study: Path, folder: Path) -> list[str]:
 
 
 def numbers(run: Path) -> pd.DataFrame:
-    return pd.read_parquet(run / "results.parquet").drop(columns="seconds")
+    return pd.read_parquet(run / "results.parquet").drop(columns=["seconds", "minutes", "peak_memory_mb"])
 
 
 def kill_when(words: list[str], ready: Callable[[], bool], delay_s: float) -> bool:

@@ -15,6 +15,7 @@ from radapt.errors import UsageError
 from radapt.metrics import score_repeats
 from radapt.protocols.judge import Result
 from radapt.protocols.protocol import Aim, Cost, Fitted, Protocol, Reads
+from radapt.protocols.registry import make
 
 Choose = Literal["val", "default"]
 _Sizes = AfterValidator(lambda given: tuple(sorted(set(given))))
@@ -90,8 +91,6 @@ class FewShot(Protocol[Any]):
     @property
     def base(self) -> Protocol:
         """The protocol that is fitted on each draw."""
-        from radapt.protocols.registry import make  # the registry lists this protocol as well
-
         made = make(self.protocol, **self.options)
         return made if self.choose == "val" else AtDefaults(made)
 

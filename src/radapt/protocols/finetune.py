@@ -14,7 +14,8 @@ from radapt.errors import UsageError
 from radapt.networks import adapt, fingerprint, layer_of, train_mode
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.protocols.bags_feed import BagFeed
-from radapt.protocols.finetune_base import Rates, Shape
+from radapt.protocols.finetune_base import Rates
+from radapt.protocols.finetune_shape import Shape
 from radapt.protocols.finetune_slices import SliceProtocol
 from radapt.protocols.finetune_task import Trainee
 from radapt.training import Augmentation, Group, parameter_groups

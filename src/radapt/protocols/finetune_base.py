@@ -3,7 +3,7 @@
 import abc
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,12 +12,11 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.digests import digest
-from radapt.features.features import SliceReduction
-from radapt.features.pooling import ModalityUse
-from radapt.images import Recipe
 from radapt.protocols.bags import CaseImages, ready
 from radapt.protocols.finetune_candidates import Kept, Training, train_candidates
+from radapt.protocols.finetune_classifier import CaseModel, Classifier, save_classifier
 from radapt.protocols.finetune_outcome import choice_of, cost_of, learnable, modalities_of, notes_of
+from radapt.protocols.finetune_shape import Shape
 from radapt.protocols.finetune_task import Labelled, Trainee
 from radapt.protocols.images import ImageProblem
 from radapt.protocols.protocol import Fitted, Protocol, Reads
@@ -42,23 +41,6 @@ def _several(value: Any) -> Any:
 Rate = Annotated[float, Field(gt=0, le=10)]
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1, max_length=20)]
 """A learning rate or several, the best of which is chosen on val; without val the first is taken."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a network has to fit: the images as they are read, and `columns` of logits.
-
-    `partial` says which of the `modalities` some training cases lack; `slices` and `use` are the study's pooling.
-    """
-
-    kind: Literal["xray", "ct", "mri", "other"]
-    recipe: Recipe
-    modalities: tuple[str, ...]
-    partial: tuple[bool, ...]
-    channels: int
-    columns: int
-    slices: SliceReduction
-    use: ModalityUse
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -120,8 +102,6 @@ class CaseProtocol(Protocol[ImageProblem]):
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if images cannot be read, or training diverges; UsageError if something does not fit."""
-        from radapt.protocols.finetune_saved import CaseModel, Classifier, save_classifier
-
         drawing, seeding = rng.spawn(2)
         cases, keys = _labelled(problem, drawing, self.class_weight)
         shape = _shape(problem, cases)

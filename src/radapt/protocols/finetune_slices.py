@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
-from radapt.protocols.finetune_base import CaseProtocol, Shape
+from radapt.protocols.finetune_base import CaseProtocol
+from radapt.protocols.finetune_shape import Shape
 
 Slices = Literal["mean", "max", "topk", "attention", "transformer"]
 

@@ -1,44 +1,52 @@
 """The protocols by name, with strict options."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
 from radapt.errors import UsageError, suggest
-from radapt.protocols.fewshot import FewShot
-from radapt.protocols.finetune import Bitfit, Dora, Finetune, Ia3, Lora, Norm, Partial
-from radapt.protocols.knn import Knn
-from radapt.protocols.linear import Linear
-from radapt.protocols.logistic import Logistic
-from radapt.protocols.mil import Mil
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.scratch import Scratch
-from radapt.protocols.segmentation.segment import Segment
-from radapt.protocols.segmentation.transunet import TransUNetProtocol
-from radapt.protocols.segmentation.unet import UNetProtocol
 
-PROTOCOLS: dict[str, type[Protocol]] = {
-    kind.name: kind
-    for kind in (
-        Knn,
-        FewShot,
-        Linear,
-        Logistic,
-        Mil,
-        Finetune,
-        Partial,
-        Bitfit,
-        Norm,
-        Lora,
-        Dora,
-        Ia3,
-        Scratch,
-        Segment,
-        UNetProtocol,
-        TransUNetProtocol,
-    )
+_HOMES = {
+    "knn": "knn:Knn",
+    "fewshot": "fewshot:FewShot",
+    "linear": "linear:Linear",
+    "logistic": "logistic:Logistic",
+    "mil": "mil:Mil",
+    "finetune": "finetune:Finetune",
+    "partial": "finetune:Partial",
+    "bitfit": "finetune:Bitfit",
+    "norm": "finetune:Norm",
+    "lora": "finetune:Lora",
+    "dora": "finetune:Dora",
+    "ia3": "finetune:Ia3",
+    "scratch": "scratch:Scratch",
+    "segment": "segmentation.segment:Segment",
+    "unet": "segmentation.unet:UNetProtocol",
+    "transunet": "segmentation.transunet:TransUNetProtocol",
 }
+"""Where each protocol stands, below `radapt.protocols`. It is imported when it is asked for: some make others."""
+
+
+class _Protocols(Mapping[str, type[Protocol]]):
+    """The class of each protocol, by name."""
+
+    def __getitem__(self, name: str) -> type[Protocol]:
+        module, _, kind = _HOMES[name].partition(":")
+        found: type[Protocol] = getattr(import_module(f"radapt.protocols.{module}"), kind)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+PROTOCOLS: Mapping[str, type[Protocol]] = _Protocols()
 
 
 def make(name: str, /, **options: Any) -> Protocol:

@@ -10,7 +10,8 @@ from radapt.images.recipe import TRIPLANAR
 from radapt.networks.classifiers import WIDTHS, NetworkName, PlainEncoder, check_sides, scratch_classifier, stem_for
 from radapt.protocols.bags_feed import BagFeed, Feed
 from radapt.protocols.bags_stacks import StackClassifier, StackFeed
-from radapt.protocols.finetune_base import Optimiser, Rates, Shape
+from radapt.protocols.finetune_base import Optimiser, Rates
+from radapt.protocols.finetune_shape import Shape
 from radapt.protocols.finetune_slices import SLICES_PER_CASE, SliceProtocol
 from radapt.protocols.finetune_task import Trainee
 from radapt.training import Augmentation

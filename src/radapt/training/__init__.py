@@ -1,7 +1,8 @@
 """The one training loop, for every network: Lightning Fabric inside, exact resume, the same result however batches are
 cut. It knows tensors and tasks, not cohorts. `Task` says what is trained, `Regime` how, `train` does it."""
 
-from radapt.training.augment import Augmentation, Draws, Range
+from radapt.training.augment import Augmentation
+from radapt.training.draws import Draws, Range
 from radapt.training.groups import Group, count_parameters, parameter_groups
 from radapt.training.loop import train
 from radapt.training.regime import Regime

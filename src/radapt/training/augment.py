@@ -3,12 +3,15 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from radapt.errors import UsageError, suggest
+from radapt.training.draws import Draws, Range
+from radapt.training.geometry import moved
+from radapt.training.intensity import recoloured
 from radapt.training.seeds import uniform
 
 Kind = Literal["xray", "ct", "mri", "other"]
@@ -19,35 +22,6 @@ _KNOTS = 5  # control points of the elastic displacement along each axis, the ou
 _SLOTS = {name: number * 16 for number, name in enumerate(("flips", "rotation", "scale", "shift", "elastic"))}
 _SLOTS |= {"brightness": 80, "contrast": 96, "gamma": 112, "noise": 128, "blur": 144, "resolution": 160}
 _BENDS = 1024  # first slot of the displacements of control points
-
-
-class Range(NamedTuple):
-    """A number drawn evenly from `low` to `high` in a share `chance` of the samples."""
-
-    chance: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What is done to each of B samples; the neutral value stands where nothing is."""
-
-    seeds: np.ndarray  # (B,) uint64, of the noise
-    flips: np.ndarray  # (B, dims) bool
-    matrix: np.ndarray  # (B, dims, dims): output to input position in mm (or voxels), from the centre
-    shift: np.ndarray  # (B, dims), in shares of the size
-    bends: np.ndarray  # (B, dims, *knots), in shares of the size
-    brightness: np.ndarray  # (B,) factor
-    contrast: np.ndarray  # (B,) factor about the mean
-    gamma: np.ndarray  # (B,) exponent
-    inverted: np.ndarray  # (B,) bool: gamma on the negative
-    noise: np.ndarray  # (B,) standard deviation, in shares of the range
-    blur: np.ndarray  # (B,) standard deviation, in voxels
-    resolution: np.ndarray  # (B,) share of the samples kept along each axis
-
-    def __len__(self) -> int:
-        return len(self.seeds)
 
 
 @dataclass(frozen=True)
@@ -139,8 +113,6 @@ class Augmentation:
         Images are float, or uint8 in 0…255, which become float32 in 0…1. What comes from outside an image is the
         low bound (or 0), and label 0. Masks take the nearest label and never a new one.
         """
-        from radapt.training.geometry import moved
-        from radapt.training.intensity import recoloured
 
         self._check(images, draws, masks)
         floats = images.float() / 255 if not images.is_floating_point() else images

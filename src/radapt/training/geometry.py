@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from radapt.training.augment import Draws
+from radapt.training.draws import Draws
 
 
 def moved(

@@ -15,7 +15,8 @@ from radapt.durable import write_json
 from radapt.errors import UsageError
 from radapt.images import Recipe, Volume
 from radapt.protocols.finetune_candidates import load_state, save_state, state_of
-from radapt.protocols.finetune_saved import (
+from radapt.protocols.images import Precision
+from radapt.protocols.model_files import (
     FACTS,
     WEIGHTS,
     check_backbone,
@@ -24,7 +25,6 @@ from radapt.protocols.finetune_saved import (
     read_weights,
     recipe_of,
 )
-from radapt.protocols.images import Precision
 from radapt.protocols.protocol import Segmenter
 from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.segment_network import Parts, SegmentationNetwork

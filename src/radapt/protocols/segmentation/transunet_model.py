@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from radapt.errors import DataError
 from radapt.images import Recipe, Volume
 from radapt.networks.transunet import Size, build_transunet
-from radapt.protocols.finetune_saved import recipe_of
 from radapt.protocols.images import Precision
+from radapt.protocols.model_files import recipe_of
 from radapt.protocols.protocol import Segmenter
 from radapt.protocols.segmentation.data import SegmentationData
 from radapt.protocols.segmentation.segment_slices import Seen, parts_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
-from radapt.protocols.finetune_saved import FACTS, WEIGHTS, read_facts, read_weights
+from radapt.protocols.model_files import FACTS, WEIGHTS, read_facts, read_weights
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
