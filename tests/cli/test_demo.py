@@ -23,11 +23,11 @@ def test_from_nothing_to_a_report_and_once_more(tmp_path: Path, capsys: pytest.C
     report = Path(said.strip().splitlines()[-1].removeprefix("Report: "))
     assert report == tmp_path / "demo" / "run" / "report.html"
     assert report.is_file()
-    assert "3 cells finished now" in said
+    assert "7 cells finished now" in said
     study = tmp_path / "demo" / "study.yaml"
-    study.write_text(study.read_text().replace("[knn, linear, logistic]", "[knn, logistic]"))
+    study.write_text(study.read_text().replace("- linear\n", ""))
     assert call(*few) == 0
-    assert "0 cells finished now, 2 were finished before" in capsys.readouterr().out
+    assert "0 cells finished now, 6 were finished before" in capsys.readouterr().out
     assert call(*few, "--seed", 1) == 2
     assert "Name another folder" in capsys.readouterr().err
 
