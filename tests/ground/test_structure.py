@@ -12,7 +12,8 @@ GROUND = {"cohorts", "images", "backbones", "metrics", "phantom", "training", "n
 MAY_IMPORT = {
     **{room: set() for room in GROUND},
     "features": GROUND - {"phantom", "metrics", "training", "networks"},
-    "protocols": (GROUND - {"phantom"}) | {"features"},
+    "mmdino": (GROUND - {"phantom", "metrics"}) | {"features"},
+    "protocols": (GROUND - {"phantom"}) | {"features", "mmdino"},
     "studies": {"protocols", "features", "cohorts", "images", "backbones"},
     "doctor": {"cohorts", "images"},
     "reports": {"studies", "metrics"},
