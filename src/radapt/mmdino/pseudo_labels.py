@@ -1,0 +1,172 @@
+"""Learning from cases without label: what the teacher answers for the whole case, the student should answer for a part.
+
+The parts are crops, hidden patches and, above all, subsets of the case's sequences. Shapes as in
+`radapt.mmdino.questions`: B cases, Q questions, A answers.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from radapt.errors import UsageError, suggest
+from radapt.mmdino.centring import reduced
+from radapt.mmdino.questions import Kind, log_chances, truths
+
+Confidence = Literal["all", "threshold", "adaptive", "soft"]
+
+TEMPERATURE = 0.5
+"""MixMatch (Berthelot et al. 2019) and ReMixMatch (Berthelot et al. 2020)."""
+
+THRESHOLD = 0.95
+"""FixMatch (Sohn et al. 2020)."""
+
+MEMORY = 512
+"""Cases over which running means are taken; what the teacher answered before, it may no longer."""
+
+STRONGEST = 10.0
+"""How much alignment may change the odds of an answer: a class that nobody is thought to have shall not be filled with
+whoever is least unlike it."""
+
+_STARTED = 32  # cases the running means start with, which were answered as the cohort is composed
+_DEVIATIONS = 2.0  # SoftMatch: the confidence weight falls as a Gaussian of half the spread
+_LEAST_SPREAD = 1e-6  # variance: where all cases are equally sure, rounding shall not tell them apart
+
+
+class PseudoLabels(nn.Module):
+    """Turns a teacher's logits (B, outputs) into targets (B, Q, A) and weights (B, Q) for the student.
+
+    Three steps, each of which can be switched off:
+
+    - *Sharpening*: probabilities to the power 1 / `temperature`, scaled to 1 (MixMatch). 1 switches it off. 0 gives the
+      most likely answer alone, after alignment: the pseudo-label of FixMatch.
+    - *Alignment* towards the cohort: each answer times its share in the cohort over the running mean of what was
+      answered, to the power `alignment`, scaled to 1 (ReMixMatch). Without it a teacher that leans to one class teaches
+      the student to. It comes after sharpening, not before as there, so that the targets have the cohort's frequencies
+      and a classifier that knows nothing yet teaches exactly these. No answer is made more than `STRONGEST` times
+      likelier or less likely. 0 switches it off. `shares` (outputs,) are those of `questions.shares`: 25 patients know
+      the frequencies of three classes better than a young classifier.
+    - *Confidence*, the largest probability of the target: `all` counts every case alike. `threshold` counts those with
+      at least `threshold` (FixMatch). `adaptive`: at least the running mean confidence, times the running frequency of
+      the answer over that of the most frequent one (FreeMatch, Wang et al. 2023, which replaces the curriculum of
+      FlexMatch, Zhang et al. 2021), so that answers given rarely need less. `soft`: falls as a Gaussian below the
+      running mean confidence, 1 above (SoftMatch, Chen et al. 2023). The default, because with 80 patients a threshold
+      that none passes teaches nothing, and one that all pass teaches mistakes.
+
+    Running means are buffers and have to go into checkpoints: over the last `MEMORY` cases or so, of all processes
+    where torch.distributed runs. So targets depend on the cases before; a batch that is learned in pieces moves them
+    piece by piece, and each process has to call `update` equally often. Logits are those for patients like the
+    cohort's: `questions.adjusted`, if training is.
+
+    Raises UsageError for shares that are not between 0 and 1, an unknown confidence and numbers out of range.
+    """
+
+    answered: Tensor
+    level: Tensor
+    spread: Tensor
+    seen: Tensor
+    prior: Tensor
+
+    def __init__(
+        self,
+        shares: Tensor,
+        kind: Kind = "classes",
+        *,
+        temperature: float = TEMPERATURE,
+        alignment: float = 1.0,
+        confidence: Confidence = "soft",
+        threshold: float = THRESHOLD,
+    ) -> None:
+        super().__init__()
+        if confidence not in get_args(Confidence):
+            raise UsageError(f"There is no confidence {confidence!r}. {suggest(confidence, get_args(Confidence))}")
+        for name, value in (("temperature", temperature), ("alignment", alignment), ("threshold", threshold)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name.capitalize()} of pseudo-labels must be from 0 to 1, not {value!r}.")
+        if shares.ndim != 1 or not bool(((shares > 0) & (shares < 1)).all()):
+            raise UsageError(f"Expected shares (outputs,) between 0 and 1, got {shares.tolist()}.")
+        self.kind, self.temperature, self.alignment = kind, temperature, alignment
+        self.confidence, self.threshold = confidence, threshold
+        given = shares.float()
+        # (1, c) of classes, (F, 2) of findings
+        prior = (given / given.sum())[None] if kind == "classes" else torch.stack([given, 1 - given], dim=1)
+        self.register_buffer("prior", prior, persistent=False)
+        self.register_buffer("answered", self._raised(prior.log()))  # what one who knows the shares alone answers
+        self.register_buffer("level", torch.full((len(prior),), 1 / prior.shape[1]))  # (Q,) mean confidence
+        self.register_buffer("spread", torch.ones(len(prior)))  # (Q,) variance of it; starts as in SoftMatch
+        self.register_buffer("seen", torch.tensor(float(_STARTED)))
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Targets (B, Q, A) float32 and weights (B, Q) float32 of teacher logits (B, outputs).
+
+        Where `labels` (as `supervised_loss` takes them) know the answer, it is the target, with weight 1.
+        """
+        targets = self._aligned(self._raised(log_chances(logits, self.kind)))
+        weights = self._weights(targets)
+        if not self.temperature:
+            targets = torch.zeros_like(targets).scatter_(2, targets.argmax(2, keepdim=True), 1.0)
+        if labels is not None:
+            answers, known = truths(labels.to(logits.device), logits.shape[-1])
+            targets = torch.where(known[..., None], answers, targets)
+            weights = torch.where(known, 1.0, weights)
+        return targets, weights
+
+    @torch.no_grad()
+    def update(self, logits: Tensor) -> None:
+        """Move the running means by teacher logits (B, outputs), which the next cases are judged by.
+
+        Logits that are not finite are left out.
+        """
+        sharpened = self._raised(log_chances(logits[logits.isfinite().all(-1)], self.kind))
+        sure = self._aligned(sharpened).amax(2)  # (B, Q)
+        parts = sharpened.sum(0), sure.sum(0), (sure - self.level).square().sum(0)
+        count = sharpened.new_tensor([len(sharpened)])
+        total = reduced(torch.cat([count, *(each.flatten() for each in parts)]))
+        self.seen += total[0]
+        share = total[0] / self.seen.clamp(max=MEMORY)
+        means = (total[1:] / total[0].clamp(min=1)).split([self.answered.numel(), len(self.level), len(self.level)])
+        self.answered.lerp_(means[0].view_as(self.answered), share.clamp(max=1))
+        self.level.lerp_(means[1], share.clamp(max=1))
+        self.spread.lerp_(means[2], share.clamp(max=1))
+
+    def _raised(self, logs: Tensor) -> Tensor:
+        """log probabilities (…, A) -> probabilities to the power 1 / temperature, scaled to 1."""
+        return torch.softmax(logs / (self.temperature or 1.0), dim=-1)
+
+    def _aligned(self, chances: Tensor) -> Tensor:
+        ratio = (self.prior / self.answered.clamp(min=torch.finfo(chances.dtype).eps)).clamp(1 / STRONGEST, STRONGEST)
+        raised = chances * ratio**self.alignment  # (B, Q, A) x (Q, A)
+        return raised / raised.sum(2, keepdim=True)
+
+    def _weights(self, targets: Tensor) -> Tensor:
+        sure, answer = targets.max(2)  # (B, Q)
+        if self.confidence == "all":
+            return torch.ones_like(sure)
+        if self.confidence == "threshold":
+            return (sure >= self.threshold).float()
+        if self.confidence == "adaptive":
+            usual = self.answered / self.answered.amax(1, keepdim=True)  # (Q, A)
+            each = usual.expand_as(targets).gather(2, answer[..., None])[..., 0]  # (B, Q)
+            return (sure >= self.level * each).float()
+        short = (self.level - sure).clamp(min=0)
+        return torch.exp(-((_DEVIATIONS * short) ** 2) / (2 * self.spread.clamp(min=_LEAST_SPREAD)))
+
+
+def consistency_loss(student: Tensor, targets: Tensor, weights: Tensor, kind: Kind = "classes") -> Tensor:
+    """Mean cross-entropy of the student's answers towards `targets`, times `weights`; () float32.
+
+    `student` (B, outputs) logits, or (S, B, outputs) of S parts of each case; `targets` (B, Q, A) and `weights` (B, Q)
+    as `PseudoLabels` gives them, through which no gradient flows. A plain mean over parts, cases and questions: where
+    weights are small, so is the loss. All weights 0: 0, with zero gradients.
+
+    Raises UsageError for shapes that do not fit.
+    """
+    logs = log_chances(student if student.ndim == 3 else student[None], kind)  # (S, B, Q, A)
+    if logs.ndim != 4 or logs.shape[1:] != targets.shape or weights.shape != targets.shape[:2] or not logs.numel():
+        raise UsageError(
+            f"Student {tuple(student.shape)}, targets {tuple(targets.shape)} and weights {tuple(weights.shape)} do not "
+            f"fit for {kind}: expected (S, B, outputs), (B, Q, A) and (B, Q)."
+        )
+    crossed = -(targets.detach() * logs.mean(0)).sum(2)  # (B, Q)
+    return (crossed * weights.detach()).mean()

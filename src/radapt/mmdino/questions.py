@@ -1,0 +1,98 @@
+"""Classes and findings in one shape: questions, each with answers of which one is true.
+
+A choice among c classes is one question with c answers; F findings are F questions with the answers yes and no. So
+every loss on labels and on pseudo-labels is written once. Shapes: B cases, Q questions, A answers; (Q, A) is (1, c) for
+classes and (F, 2) for findings, yes first.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, one_hot
+
+from radapt.errors import UsageError, suggest
+
+Kind = Literal["classes", "findings"]
+"""`classes`: exactly one is true, and logits (…, c) go through a softmax. `findings`: each may be true, and logits
+(…, F) go through a sigmoid each."""
+
+KINDS: tuple[Kind, ...] = ("classes", "findings")
+
+
+def log_chances(logits: Tensor, kind: Kind) -> Tensor:
+    """Logits (…, outputs) -> log probabilities (…, Q, A) float32."""
+    scores = logits.float()
+    if check_kind(kind) == "classes":
+        return torch.log_softmax(scores, dim=-1)[..., None, :]
+    return torch.stack([logsigmoid(scores), logsigmoid(-scores)], dim=-1)
+
+
+def truths(labels: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+    """Labels -> one-hot answers (B, Q, A) float32 and which questions are answered (B, Q) bool.
+
+    `labels` are whole numbers (B,), class indices with -1 for unlabelled, or with one output 1, 0 and -1; or floats
+    (B, F), findings with 1, 0 and NaN for unknown. Raises UsageError for other shapes and values (values are looked
+    at on a CPU only, elsewhere the look would stall the device).
+    """
+    if labels.is_floating_point():
+        if labels.ndim != 2 or labels.shape[1] != outputs:
+            raise UsageError(f"Expected findings (B, {outputs}), got labels {tuple(labels.shape)}.")
+        known = ~labels.isnan()
+        yes = labels.nan_to_num(0.0).float()
+        if labels.device.type == "cpu" and not bool(((yes == 0) | (yes == 1)).all()):
+            raise UsageError("A finding must be 1, 0 or NaN (unknown); other numbers were given.")
+        return torch.stack([yes, 1 - yes], dim=-1), known  # (B, F, 2), (B, F)
+    if labels.ndim != 1:
+        raise UsageError(f"Expected class indices (B,), got labels {tuple(labels.shape)}.")
+    classes = max(outputs, 2)  # one output: its classes are no (0) and yes (1)
+    if labels.device.type == "cpu" and len(labels) and not (int(labels.min()) >= -1 and int(labels.max()) < classes):
+        raise UsageError(f"Labels run from {int(labels.min())} to {int(labels.max())}; expected -1 to {classes - 1}.")
+    known = labels >= 0
+    answers = one_hot(labels.clamp(min=0).long(), classes).float()  # (B, c)
+    return (answers.flip(1) if outputs == 1 else answers)[:, None], known[:, None]
+
+
+def shares(labels: np.ndarray, outputs: int, *, pseudo_count: float = 1.0) -> np.ndarray:
+    """float64 (outputs,): how frequent each class or finding is among the labelled cases of a cohort.
+
+    `labels` (n,) class indices with -1 for unlabelled, or (n, F) findings with NaN for unknown; give those of the
+    training cases. Each answer is counted `pseudo_count` times more than it was seen (1: Laplace's rule of
+    succession), so that no share is 0: a class nobody has yet may still come. Without any label, equal shares.
+
+    Raises UsageError for labels out of range or of another shape.
+    """
+    given = np.asarray(labels)
+    if given.ndim == 2 and given.shape[1] == outputs:
+        positive, known = (given == 1).sum(0), np.isfinite(given).sum(0)
+        return (positive + pseudo_count) / (known + 2 * pseudo_count)
+    if given.ndim != 1 or (len(given) and (given.min() < -1 or given.max() >= outputs)):
+        raise UsageError(f"Expected class indices (n,) from -1 to {outputs - 1}, or findings (n, {outputs}).")
+    counts = np.bincount(given[given >= 0].astype(np.int64), minlength=outputs) + pseudo_count
+    return counts / counts.sum()
+
+
+def adjusted(logits: Tensor, shares: Tensor, kind: Kind = "classes", strength: float = 1.0) -> Tensor:
+    """Logits (…, outputs) + strength · log of the prior odds that `shares` (outputs,) give each class or finding.
+
+    Logit adjustment (Menon et al. 2021, with their default strength): trained through this, the logits themselves
+    rank a patient as if all classes were equally frequent, which is what balanced accuracy and a hospital with
+    other frequencies ask for, and rare classes are not drowned. The adjusted logits are the answer for patients like
+    the cohort's. Shares are the cohort's, never a batch's. Strength 0 changes nothing. Returns float32.
+
+    Raises UsageError unless there is a share strictly between 0 and 1 for each output.
+    """
+    if shares.shape != logits.shape[-1:] or not bool(((shares > 0) & (shares < 1)).all()):
+        raise UsageError(
+            f"Expected a share between 0 and 1 for each of {logits.shape[-1]} outputs, got {shares.tolist()}."
+        )
+    prior = shares.to(logits.device, torch.float32)
+    return logits.float() + strength * (prior.log() if check_kind(kind) == "classes" else torch.logit(prior))
+
+
+def check_kind(kind: str) -> str:
+    """`kind`, or UsageError with the known ones."""
+    if kind not in KINDS:
+        raise UsageError(f"There is no kind of labels {kind!r}. {suggest(kind, KINDS)}")
+    return kind

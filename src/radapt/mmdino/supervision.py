@@ -1,0 +1,103 @@
+"""Learning from the labels there are, in batches most of whose cases have none."""
+
+from torch import Tensor
+
+from radapt.errors import UsageError
+from radapt.mmdino.centring import check_temperature
+from radapt.mmdino.questions import log_chances, truths
+
+LABEL_SMOOTHING = 0.1
+"""MM-DINOv2 (after Szegedy et al. 2016)."""
+
+PROTOTYPE_TEMPERATURE = 0.1
+"""MM-DINOv2: that of its student."""
+
+_ABSENT = 1e-6  # what MM-DINOv2 adds to the count of each class in a batch
+
+
+def supervised_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    smoothing: float = LABEL_SMOOTHING,
+    share: float = 1.0,
+) -> Tensor:
+    """Cross-entropy over the labelled cases of a batch; () float32, a plain sum over cases / (B · share).
+
+    B cases; `logits` (B, outputs), or (S, B, outputs) of S crops, whose mean counts. `labels`: class indices int64 (B,)
+    with -1 for unlabelled, one softmax (with one output 1, 0 and -1, a sigmoid); or findings float (B, F) with NaN for
+    unknown, a sigmoid each, whose mean over F counts. Give logits that are `questions.adjusted` by the cohort's shares
+    to answer class imbalance.
+
+    `share` is the share of labelled cases among those that are drawn, a constant of the training: the loss is then
+    that of the labelled cases in the mean over many batches, and still a plain sum over cases, which does not depend
+    on how batches are cut. With 1, cases without label count as zero: the loss times the labelled share of the batch.
+
+    `weights` (c,) multiply the loss of each class, as published; see `batch_weights` for what is wrong with that. They
+    multiply the part of the target that smoothing gives to other classes too. `smoothing` takes that much of each
+    target and spreads it over all answers.
+
+    No label in the batch: exactly 0, with zero gradients. One labelled class: finite, and pulled to no further than
+    smoothing allows. Raises UsageError for labels and shapes that do not fit and numbers out of range.
+    """
+    crops = logits if logits.ndim == 3 else logits[None]  # (S, B, outputs)
+    if crops.ndim != 3 or not crops.shape[0] or not crops.shape[1] or crops.shape[1] != len(labels):
+        raise UsageError(
+            f"Logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not fit: expected (B, outputs) or "
+            "(S, B, outputs), and (B,) or (B, outputs), of at least one case."
+        )
+    if not 0 <= smoothing < 1 or not 0 < share <= 1:
+        raise UsageError(f"Smoothing must be in [0, 1) and share in (0, 1], not {smoothing!r} and {share!r}.")
+    answers, known = truths(labels.to(crops.device), crops.shape[2])  # (B, Q, A), (B, Q)
+    answers = answers * (1 - smoothing) + smoothing / answers.shape[2]
+    if weights is not None:
+        answers = _weighted(answers, weights)
+    findings = labels.is_floating_point() or crops.shape[2] == 1
+    logs = log_chances(crops, "findings" if findings else "classes").mean(0)  # (S, B, Q, A) -> (B, Q, A)
+    crossed = -(answers * logs).sum(2)  # (B, Q)
+    return (crossed * known).mean() / share
+
+
+def prototype_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = PROTOTYPE_TEMPERATURE,
+    weights: Tensor | None = None,
+    smoothing: float = LABEL_SMOOTHING,
+) -> Tensor:
+    """The published loss, for a projection head with as many prototypes as classes: they are the classes; () float32.
+
+    `logits` (S, B, K) are the student's for all its crops, before any temperature. MM-DINOv2 multiplies the mean over
+    labelled cases by the labelled share of the batch and by 0.5. The share is in what this returns (cases without
+    label count as zero), the 0.5 is not. `weights` are published as `batch_weights`; `share_weights` are the same
+    formula on the cohort. All else as in `supervised_loss`.
+    """
+    check_temperature(temperature)
+    return supervised_loss(logits.float() / temperature, labels, weights=weights, smoothing=smoothing)
+
+
+def batch_weights(labels: Tensor, classes: int) -> Tensor:
+    """Class weights (c,) as MM-DINOv2 takes them from a batch: log(labelled / cases of the class), 0 without labels.
+
+    For comparison with the published method. A class that is absent from a batch gets a weight of some 17, by the
+    10⁻⁶ that is added to its count: with 22, 6 and 0 labelled cases the answer with the lowest loss for a case of the
+    first class gives the absent one 67 %. Where a batch has one class, the weight of that class is 0.
+    """
+    counts = truths(labels, classes)[0][labels >= 0].sum((0, 1))
+    return (counts.sum() / (counts + _ABSENT)).log().nan_to_num(0.0, neginf=0.0)
+
+
+def share_weights(shares: Tensor) -> Tensor:
+    """Class weights (c,) float32 from the cohort's `shares` (c,): −log of each, the published formula on all patients.
+
+    Unlike those of a batch they are the same in each step, and with `questions.shares` none is without bound.
+    """
+    return -shares.float().log()
+
+
+def _weighted(answers: Tensor, weights: Tensor) -> Tensor:
+    if answers.shape[1] != 1 or weights.shape != answers.shape[2:]:
+        raise UsageError(f"Expected a weight for each of {answers.shape[2]} classes, got {tuple(weights.shape)}.")
+    return answers * weights.to(answers)
