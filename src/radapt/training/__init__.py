@@ -4,6 +4,7 @@ cut. It knows tensors and tasks, not cohorts. `Task` says what is trained, `Regi
 from radapt.training.augment import Augmentation
 from radapt.training.draws import Draws, Range
 from radapt.training.groups import Group, count_parameters, parameter_groups
+from radapt.training.health import Health
 from radapt.training.loop import train
 from radapt.training.regime import Regime
 from radapt.training.task import Task
@@ -14,6 +15,7 @@ __all__ = [
     "DivergedError",
     "Draws",
     "Group",
+    "Health",
     "Range",
     "Regime",
     "Task",

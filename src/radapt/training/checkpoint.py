@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from radapt.digests import digest
 from radapt.durable import atomic_path
 from radapt.training.regime import Regime
-from radapt.training.state import State, check, restore, trained_tensors
+from radapt.training.state import State, changing, check, restore, unchanging
+from radapt.training.task import Task
 
 _FORMAT = 1
 _NORM_TOLERANCE = 1e-4  # relative: the order of a sum depends on the number of threads
@@ -23,19 +24,18 @@ _BROKEN = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, Att
 class Checkpoint:
     """Reads and writes one checkpoint file; without a path it does neither.
 
-    It belongs to a regime, a seed, a number of samples and a module: one of anything else is left unused, and
+    It belongs to a regime, a seed, a number of samples and a task's module and own tensors: one of anything else is
+    left unused, and
     training starts from the beginning. Frozen weights are not stored, only compared by their norms.
     """
 
-    def __init__(
-        self, path: Path | None, interval_s: float, module: nn.Module, regime: Regime, *, seed: int, samples: int
-    ) -> None:
-        self._path, self._interval_s, self._module = path, interval_s, module
+    def __init__(self, path: Path | None, interval_s: float, task: Task, regime: Regime, *, seed: int) -> None:
+        self._path, self._interval_s, self._task = path, interval_s, task
         if path is None:
             return
-        shapes = {name: list(each.shape) for name, each in trained_tensors(module).items()}
-        self._key = digest([_FORMAT, dataclasses.asdict(regime), seed, samples, shapes])
-        self._frozen = _norms(module)
+        shapes = {name: list(each.shape) for name, each in changing(task).items()}
+        self._key = digest([_FORMAT, dataclasses.asdict(regime), seed, task.size, shapes])
+        self._frozen = _norms(task)
         self._written = time.monotonic()
 
     def read(self, optimiser: Optimizer, fresh: State) -> State:
@@ -52,9 +52,9 @@ class Checkpoint:
                 return fresh
             state = State(**found["state"])
             if "module" in found:
-                check(self._module, found["module"])
+                check(self._task, found["module"])
                 optimiser.load_state_dict(found["optimiser"])  # checks, too, before it changes anything
-                restore(self._module, found["module"])
+                restore(self._task, found["module"])
         except _BROKEN as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:200]
             fresh.notes.append(f"{self._path.name} could not be read ({reason}); started afresh.")
@@ -71,15 +71,15 @@ class Checkpoint:
             return
         found: dict[str, Any] = {"key": self._key, "frozen": self._frozen, "state": state.plain()}
         if not state.finished or state.best is None:
-            found |= {"module": trained_tensors(self._module), "optimiser": optimiser.state_dict()}
+            found |= {"module": changing(self._task), "optimiser": optimiser.state_dict()}
         with atomic_path(self._path) as part:
             torch.save(found, part)
         self._written = time.monotonic()
 
 
-def _norms(module: nn.Module) -> Tensor:
-    """(n,): the norm of each parameter that is not trained."""
-    frozen = [each.detach() for each in module.parameters() if not each.requires_grad and each.is_floating_point()]
+def _norms(task: Task) -> Tensor:
+    """(n,): the norm of each parameter that training leaves alone."""
+    frozen = [each for each in unchanging(task) if each.is_floating_point()]
     if not frozen:
         return torch.zeros(0)
     return torch.stack([each.float().norm() for each in frozen]).cpu()

@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
 
 from radapt.errors import DataError, UsageError
 from radapt.training.ahead import Ahead, Part, cut, with_next
 from radapt.training.groups import count_parameters
+from radapt.training.health import Health
 from radapt.training.memory import PeakMemory, ran_out, release
+from radapt.training.optimiser import frozen_beginning, make_optimiser, set_rates
 from radapt.training.processes import add_up, fail_together
 from radapt.training.regime import Regime
 from radapt.training.seeds import derived, sample_seeds
@@ -23,6 +24,8 @@ from radapt.training.trained import DivergedError, Trained
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Answer = TypeVar("Answer")
 
 _NAMED = 8  # samples that an error message names
 
@@ -35,8 +38,10 @@ class Course:
         self.samples = len(self._order(0))
         if self.samples == 0:
             raise DataError("There is nothing to train on: the task has no samples.")
+        if task.check_every is not None and task.check_every < 1:
+            raise UsageError(f"A task with check_every = {task.check_every}: expected a number of steps, or none.")
         self.total = regime.total_steps(self.samples)
-        self.optimiser = _optimiser(task, regime)
+        self.optimiser = make_optimiser(task, regime)
         self.parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
         share = -(-min(regime.batch, self.samples) // fabric.world_size)
         self.state = State(micro_batch=-(-share // regime.accumulate))
@@ -48,16 +53,22 @@ class Course:
         self.was_over = self.state.finished
         per_epoch = self.regime.epoch_steps(self.samples)
         with Ahead(self.task.load, self.fabric.device) as ahead:
+            if self.state.step == 0 and not self.state.finished:
+                self._check_health()
             while not self.state.finished:
                 batches = self._batches(self.state.epoch)
                 done = self.state.step - self.state.epoch * per_epoch
                 self.task.train_mode()
                 for batch, following in with_next(batches[done : self._last(per_epoch)]):
                     self._step(ahead, batch, following)
+                    self._check_health()
                     yield
-                self._close_epoch()
+                    if self.state.finished:
+                        break
+                else:
+                    self._close_epoch()
         if self.state.best is not None:
-            restore(self.task.module, self.state.best)
+            restore(self.task, self.state.best)
         self.task.module.eval()
 
     def now(self) -> State:
@@ -82,6 +93,9 @@ class Course:
             parameters=parameters,
             micro_batch=state.micro_batch,
             notes=state.notes,
+            stopped=state.stopped,
+            good_step=state.good_step,
+            checks=state.checks,
         )
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -106,12 +120,11 @@ class Course:
 
     def _step(self, ahead: Ahead, batch: Part, following: Part | None) -> None:
         """One step of the optimiser."""
-        factor = self.regime.lr_factor(self.state.step, self.total)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.regime.lr * factor * group["lr_scale"]
+        set_rates(self.optimiser, self.regime, self.state.step, self.total)
         loss, failure = 0.0, None
         try:
-            loss = self._gradient(ahead, batch, following)
+            with frozen_beginning(self.optimiser, self.state.step, self.total):
+                loss = self._gradient(ahead, batch, following)
         except Exception as error:
             if self.fabric.world_size == 1:
                 raise
@@ -123,6 +136,7 @@ class Course:
             if not math.isfinite(norm):
                 raise self._not_finite("gradient", norm, batch)
         self.optimiser.step()
+        self.task.after_step(self.state.step, self.total)
         self.state.step += 1
         self.state.seen += len(batch.indices)
         self.state.loss_sum += loss * len(batch.indices)
@@ -132,6 +146,7 @@ class Course:
         while True:
             parts = self._parts(batch)
             after = None if following is None else next(iter(self._parts(following)), None)
+            self.task.before_step(self.state.step, self.total)
             try:
                 return self._accumulate(ahead, parts, after, len(batch.indices))
             except (RuntimeError, MemoryError) as error:
@@ -190,12 +205,47 @@ class Course:
         scored = over or state.epoch % regime.score_every == 0
         score = self._score() if scored else math.nan
         if state.improves(score):
-            state.best_score, state.best_epoch, state.best = score, state.epoch, copied(self.task.module)
+            state.best_score, state.best_epoch, state.best = score, state.epoch, copied(self.task)
+        self._note_epoch(score)
+        if over or (scored and self._patience_is_over()):
+            state.finished, state.good = True, None
+
+    def _note_epoch(self, score: float) -> None:
+        state, regime = self.state, self.regime
         lr = regime.lr * regime.lr_factor(state.step - 1, self.total)
-        loss = state.loss_sum / state.seen
-        state.history.append({"epoch": state.epoch, "step": state.step, "loss": loss, "score": score, "lr": lr})
+        entry = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "loss": state.loss_sum / state.seen,
+            "score": score,
+            "lr": lr,
+        }
+        state.history.append(entry | self.task.records())
         state.loss_sum, state.seen = 0.0, 0
-        state.finished = over or (scored and self._patience_is_over())
+
+    def _check_health(self) -> None:
+        """Ask for it where that is due; keep a good state, or stop and go back to one."""
+        state, every = self.state, self.task.check_every
+        if every is None or not (state.step % every == 0 or state.step == self.total):
+            return
+        health = self._health()
+        state.checks.append({"step": state.step, "good": health.good, **health.numbers})
+        for warning in health.warnings:
+            state.note(warning)
+        if health.good:
+            state.keep_good(self.task)
+        if health.stop is not None:
+            self._stop(health.stop)
+
+    def _stop(self, reason: str) -> None:
+        state = self.state
+        if state.seen:
+            state.epoch += 1
+            self._note_epoch(math.nan)
+        state.go_back(self.task)
+        kept = "the state it is in, as none was good" if state.good is None else f"the state of step {state.good_step}"
+        state.note(f"Training stopped at step {state.step} of {self.total}, with {kept}. {reason}")
+        state.stopped, state.finished, state.good = reason, True, None
 
     def _patience_is_over(self) -> bool:
         """Never before a first score that is defined: there is nothing to compare with."""
@@ -211,34 +261,28 @@ class Course:
                 torch.cuda.manual_seed(seed)
 
     def _score(self) -> float:
-        """On val, by the first process for all."""
-        self.optimiser.zero_grad(set_to_none=True)  # scoring has its own use for the memory
-        score, failure = math.nan, None
+        """On val."""
+        return self._asked(lambda: float(self.task.score()), math.nan, "score", self.state.epoch)
+
+    def _health(self) -> Health:
+        health = self._asked(lambda: self.task.check(self.state.step, self.total), Health(), "check", self.state.step)
+        self.task.train_mode()
+        return health
+
+    def _asked(self, question: Callable[[], Answer], otherwise: Answer, *seed: int | str) -> Answer:
+        """What the first process answers, for all, without gradients and in eval mode."""
+        self.optimiser.zero_grad(set_to_none=True)  # the question has its own use for the memory
+        answer, failure = otherwise, None
         if self.fabric.global_rank == 0:
             self.task.module.eval()
-            self._seed_torch("score", self.state.epoch)
+            self._seed_torch(*seed)
             try:
                 with torch.no_grad(), self.fabric.autocast():
-                    score = float(self.task.score())
+                    answer = question()
             except Exception as error:
                 if self.fabric.world_size == 1:
                     raise
                 failure = error
         fail_together(self.fabric, failure)
-        return float(self.fabric.broadcast(score))
-
-
-def _optimiser(task: Task, regime: Regime) -> Optimizer:
-    """With the learning rate scale of each group beside it, for the schedule."""
-    groups = [
-        {
-            "params": group.parameters,
-            "lr": regime.lr * group.lr_scale,
-            "lr_scale": group.lr_scale,
-            "weight_decay": regime.weight_decay if group.decay else 0.0,
-        }
-        for group in task.groups()
-    ]
-    if regime.optimiser == "adamw":
-        return AdamW(groups, fused=True)
-    return SGD(groups, momentum=regime.momentum, nesterov=regime.momentum > 0, fused=True)
+        found: Answer = self.fabric.broadcast(answer)
+        return found

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
@@ -50,6 +49,9 @@ def train(
     picklable, and a script needs its `if __name__ == "__main__":`. `batch` stays the number of samples
     over all of them.
 
+    Where the task says that its health is lost (see `Task.check`), training stops there and goes back to the last state
+    that was good: the result's `stopped` and `notes` say why.
+
     Raises DataError where there are no samples, and DivergedError where the loss or the gradient is not finite, naming
     the samples of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer
     devices, or the task cannot be sent to processes.
@@ -67,7 +69,7 @@ def train(
         return _work(fabric, *given)[0]
     task.module.cpu()
     trained, weights = on_several(fabric, _work, *given)
-    restore(task.module, weights)
+    restore(task, weights)
     task.module.to(chosen).eval()
     return trained
 
@@ -81,14 +83,14 @@ def _work(
     interval_s: float,
     progress: ProgressMaker,
     label: str,
-) -> tuple[Trained, nn.Module]:
+) -> tuple[Trained, Task]:
     """What each process does."""
     cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
     with PeakMemory(fabric.device) as memory, torch.random.fork_rng(devices=cuda):
         task.module.to(fabric.device)
         course = Course(fabric, task, regime, seed, memory)
         first = fabric.global_rank == 0
-        file = Checkpoint(checkpoint, interval_s, task.module, regime, seed=seed, samples=task.size)
+        file = Checkpoint(checkpoint, interval_s, task, regime, seed=seed)
         course.state = file.read(course.optimiser, course.state)
         with (progress if first else silent)(course.total, label, "steps") as advance:
             advance(course.state.step)
@@ -100,4 +102,4 @@ def _work(
             course.now()
             if first:
                 file.write(course.optimiser, course.state)
-    return course.result(), task.module
+    return course.result(), task

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from radapt.errors import RadaptError, UsageError
 from radapt.training.state import copied
+from radapt.training.task import Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -23,10 +24,9 @@ _TASK, _RESULT, _WEIGHTS = "task.pkl", "result.pkl", "weights.pt"
 _LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")
 
 
-def on_several(
-    fabric: "Fabric", work: Callable[..., tuple[Any, nn.Module]], *given: Any
-) -> tuple[Any, dict[str, Tensor]]:
-    """Call `work(fabric, *given)` in every process; what the first one returns, and its module's trained tensors.
+def on_several(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], *given: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Call `work(fabric, *given)` in every process; what the first one returns, and a copy of what training
+    changed in its task.
 
     `given` is pickled. An error that `work` raises on purpose, in all processes alike, is raised here.
     """
@@ -52,15 +52,15 @@ def on_several(
         return result, torch.load(folder / _WEIGHTS, weights_only=True)
 
 
-def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, nn.Module]], folder: Path) -> None:
-    """Leave what `work` returned in the first process, or its error, and the weights of its module, in `folder`."""
+def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder: Path) -> None:
+    """Leave what `work` returned in the first process, or its error, and what its task changed, in `folder`."""
     try:
-        result, module = work(fabric, *pickle.loads((folder / _TASK).read_bytes()))
+        result, task = work(fabric, *pickle.loads((folder / _TASK).read_bytes()))
     except RadaptError as error:
         result = error
     else:
         if fabric.global_rank == 0:
-            torch.save(copied(module), folder / _WEIGHTS)
+            torch.save(copied(task), folder / _WEIGHTS)
     if fabric.global_rank == 0:
         (folder / _RESULT).write_bytes(pickle.dumps(result))
 

@@ -27,10 +27,12 @@ class Regime:
     lr: float  # of the heads; groups may scale it
     steps: int | None = None  # stop, and end the schedule, after so many steps even if epochs are left
     weight_decay: float = 0.05  # MAE and DINOv2 fine-tuning; Steiner et al., How to train your ViT, 2022
+    weight_decay_end: float | None = None  # what it changes to, along half a cosine, as in DINO; None: it stays
     optimiser: Optimiser = "adamw"  # Loshchilov and Hutter 2019, with torch's β = (0.9, 0.999)
     momentum: float = 0.9  # of SGD, which is Nesterov's (Sutskever et al. 2013); nnU-Net has 0.99
     warmup: float = 0.1  # share of all steps with a linear rise; MAE fine-tunes with 5 of 50 epochs
-    schedule: Schedule = "cosine"  # Loshchilov and Hutter, SGDR, 2017, without restarts, down to 0
+    schedule: Schedule = "cosine"  # Loshchilov and Hutter, SGDR, 2017, without restarts
+    lr_end: float = 0.0  # the share of the learning rate that cosine and poly go down to
     clip: float | None = 1.0  # norm of the whole gradient, as in DeiT III and most ViT training; None: no clipping
     accumulate: int = 1
     patience: int | None = None  # epochs without a better score on val after which training stops; None: never
@@ -46,6 +48,9 @@ class Regime:
                 raise UsageError(f"Training with {name} = {value}: expected a whole number of at least 1.")
         self._check("lr", 0 < self.lr < math.inf, "a positive number")
         self._check("weight_decay", 0 <= self.weight_decay < math.inf, "0 or a positive number")
+        end = self.weight_decay_end
+        self._check("weight_decay_end", end is None or 0 <= end < math.inf, "0 or a positive number, or none")
+        self._check("lr_end", 0 <= self.lr_end <= 1, "a share of the learning rate, from 0 to 1")
         self._check("momentum", 0 <= self.momentum < 1, "a number from 0 to less than 1")
         self._check("warmup", 0 <= self.warmup < 1, "a share of the steps, from 0 to less than 1")
         self._check("clip", self.clip is None or self.clip > 0, "a positive number, or none")
@@ -76,12 +81,24 @@ class Regime:
         """The share of the learning rate at `step`, from 0 to total − 1.
 
         Warm-up rises as (step + 1) / (warm-up steps + 1) and reaches 1 where the schedule begins; cosine and poly
-        would reach 0 at step `total`, which there is not.
+        would reach `lr_end` at step `total`, which there is not.
         """
         rise = int(self.warmup * total)
         if step < rise:
             return (step + 1) / (rise + 1)
         share = (step - rise) / max(total - rise, 1)
-        if self.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * share))
-        return (1 - share) ** _POLY_POWER if self.schedule == "poly" else 1.0
+        if self.schedule == "constant":
+            return 1.0
+        left = _half_cosine(share) if self.schedule == "cosine" else (1 - share) ** _POLY_POWER
+        return self.lr_end + (1 - self.lr_end) * left
+
+    def weight_decay_at(self, step: int, total: int) -> float:
+        """The weight decay at `step`, from 0 to total − 1: half a cosine without warm-up, if it changes at all."""
+        if self.weight_decay_end is None:
+            return self.weight_decay
+        return self.weight_decay_end + (self.weight_decay - self.weight_decay_end) * _half_cosine(step / total)
+
+
+def _half_cosine(share: float) -> float:
+    """From 1 at 0 to 0 at 1."""
+    return 0.5 * (1 + math.cos(math.pi * share))

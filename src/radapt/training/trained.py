@@ -18,7 +18,10 @@ class Trained:
     `score` is the best on val and `best_epoch` (from 1) the epoch it was reached in; where the score was undefined
     in every epoch, it is NaN, and the weights are those of the last epoch. `history` has one entry per epoch: epoch,
     step (steps done by its end), loss (mean over its samples), score (NaN where none was asked for), lr (at its last
-    step).
+    step), and what the task records. `checks` has one entry per check of a task's health: step, good, and its numbers.
+
+    `stopped` says why training ended before its time, at step `steps`: its health was lost. The weights then are those
+    of step `good_step`, or the best on val until then; `score` and `best_epoch` are from before it, too.
 
     `seconds` counts every part of a training that was killed and went on. `peak_memory_mb` is what training added
     at its most: on a GPU the memory allocated by torch, on a CPU the resident memory of the process, which misses
@@ -38,3 +41,6 @@ class Trained:
     parameters: int
     micro_batch: int
     notes: list[str] = field(default_factory=list)
+    stopped: str | None = None
+    good_step: int = 0
+    checks: list[dict[str, Any]] = field(default_factory=list)
