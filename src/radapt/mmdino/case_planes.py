@@ -1,0 +1,142 @@
+"""The images of one case on the planes of its reference, and what is known of each plane before it is looked at."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radapt.cohorts.cohort import Case
+from radapt.digests import digest
+from radapt.errors import DataError
+from radapt.images import MatchedCache, Recipe, SliceCache, Volume, resampled
+from radapt.images.arrays import mapped
+from radapt.images.masks import named_values
+from radapt.locations import Location
+from radapt.mmdino.foreground import Extents, dark_levels, extents, foreground
+
+VERSION = 1
+"""Raise it when the same planes or masks give other extents."""
+
+ENOUGH = 0.1
+"""A plane shows enough from this share of the area in the plane of its axis that shows most: the rest are tips of the
+head or of a tumour. Judged, not tuned."""
+
+_OPEN = 512  # files of planes kept open, below the usual limit of 1024 open files
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The n planes of a case: foreground of each, and what a mask marks, both on the grid of the reference.
+
+    `shown` and `marked` are the indices of planes with enough of it, one array per axis that has any. Where a case
+    shows no foreground at all, every plane counts as shown, and its box is the whole plane.
+    """
+
+    grid: Volume
+    boxes: np.ndarray  # (n, 4) int64 of the foreground
+    shown: tuple[np.ndarray, ...]
+    lesions: Extents | None = None
+    marked: tuple[np.ndarray, ...] = ()
+
+
+class CasePlanes:
+    """Planes of cases by a recipe, all images of a case on the grid of its first; decoded once, kept in the cache."""
+
+    def __init__(self, cache: SliceCache, recipe: Recipe) -> None:
+        self.cache, self.recipe = cache, recipe
+        self.matched = MatchedCache(cache, recipe)
+        self._files: dict[tuple[Location, Location], Path] = {}
+        self._opened = lru_cache(_OPEN)(self._open)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens files anew."""
+        return {"cache": self.cache, "recipe": self.recipe}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def planes(self, case: Case, name: str, reference: str) -> np.ndarray:
+        """uint8 (n, C, H, W) of one image on the grid of another. Raises DataError naming the case."""
+        return self._opened(case.images[name], case.images[reference], case.case)
+
+    def look(self, case: Case, names: Sequence[str], masked: bool) -> Look:
+        """What the planes of a case show in its images of `names`, the first of which is the reference.
+
+        The mask is looked at only if `masked`. Raises DataError naming the case.
+        """
+        with naming(case.case):
+            grid = self.matched.grid(case.images[names[0]])
+            seen = reduce(Extents.__or__, (self._foreground(case, name, names[0], grid) for name in names))
+            axes = self._axes(grid)
+            if masked and case.mask is not None:
+                lesions = self._lesions(case.mask, grid)
+                return Look(grid, *self._shown(seen, axes), lesions, _enough(lesions.area, axes))
+        return Look(grid, *self._shown(seen, axes))
+
+    def _shown(self, seen: Extents, axes: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        whole = np.asarray([0, 0, *self.recipe.size])
+        boxes = np.where(seen.area[:, None] > 0, seen.boxes, whole)
+        return boxes, _enough(seen.area, axes) or _enough(np.ones_like(seen.area), axes)
+
+    def _axes(self, grid: Volume) -> np.ndarray:
+        """(n,) the number of the stack that each plane belongs to."""
+        stacks = self.recipe.place(grid).stacks
+        return np.repeat(np.arange(len(stacks)), [len(stack.kept) for stack in stacks])
+
+    def _foreground(self, case: Case, name: str, reference: str, grid: Volume) -> Extents:
+        def measure() -> np.ndarray:
+            planes = self.planes(case, name, reference)
+            return foreground(planes, dark_levels(self.recipe, planes.shape[1])).table
+
+        return self._kept("foreground", case.images[name], grid, measure)
+
+    def _lesions(self, mask: Location, grid: Volume) -> Extents:
+        def measure() -> np.ndarray:
+            marked = named_values(self.cache.read(mask), (), mask)
+            whole = Volume((marked.array > 0).astype(np.uint8), marked.affine)
+            return extents(self.recipe.place(grid).masks(resampled(whole, grid, nearest=True)) > 0).table
+
+        return self._kept("lesions", mask, grid, measure)
+
+    def _kept(self, what: str, location: Location, grid: Volume, measure: Any) -> Extents:
+        where = {"shape": [int(size) for size in grid.array.shape[:3]], "affine": grid.affine.tolist()}
+        key = digest([what, VERSION, self.recipe.digest, self.cache.bytes_digest(location), where])
+        return Extents.from_table(self.cache.array("extents", key, measure, _is_table))
+
+    def _open(self, image: Location, reference: Location, case: str) -> np.ndarray:
+        if (file := self._files.get((image, reference))) is not None:
+            with suppress(OSError, ValueError, EOFError):  # the cache was cleared: made again below
+                return mapped(file)
+        with naming(case):
+            planes = self.matched.planes(image, self.matched.grid(reference))
+        if isinstance(planes, np.memmap) and planes.filename is not None:
+            self._files[image, reference] = Path(planes.filename)
+        return planes
+
+
+@contextmanager
+def naming(case: str) -> Iterator[None]:
+    """Say of which case a DataError is."""
+    try:
+        yield
+    except DataError as error:
+        if str(error).startswith(f"Case {case}: "):
+            raise
+        raise DataError(f"Case {case}: {error}") from error
+
+
+def _enough(area: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Per axis with any: the planes with at least a share `ENOUGH` of the largest area of their axis."""
+    most = np.zeros(int(axes.max()) + 1, area.dtype)
+    np.maximum.at(most, axes, area)
+    chosen = (area > 0) & (area >= ENOUGH * most[axes])
+    found = (np.flatnonzero(chosen & (axes == axis)) for axis in range(len(most)))
+    return tuple(planes for planes in found if len(planes))
+
+
+def _is_table(kept: np.ndarray) -> bool:
+    return bool(kept.dtype == np.int32 and kept.ndim == 2 and kept.shape[1] == 5 and len(kept))

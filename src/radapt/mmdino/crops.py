@@ -1,0 +1,231 @@
+"""Crops of slices for self-distillation: a few large, several small, each turned and recoloured its own way."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from radapt.errors import UsageError, suggest
+from radapt.training import Augmentation, Draws, Range
+from radapt.training.augment import Kind
+from radapt.training.intensity import recoloured
+from radapt.training.seeds import derived, mixed, uniform
+
+Strength = Literal["scanners", "default", "none"]
+STRENGTHS = ("scanners", "default", "none")
+
+ASPECT = (3 / 4, 4 / 3)
+"""Width to height of what a crop shows (Szegedy et al. 2015; DINO)."""
+
+STEP_PX = 1.5
+"""Pixels of a plane between two of a crop beyond which bilinear interpolation would skip some: then several points are
+averaged for each pixel."""
+
+_SEEDS = {name: np.int64(derived("radapt.mmdino.crops", name)) for name in ("global", "local", "place", "modality")}
+_SEEDS["shade"] = np.int64(derived("radapt.mmdino.crops", "shade"))
+_KNOTS = 4  # along each axis of a shading: slower than any anatomy in a crop
+
+# Another hospital's scanner: DINO's colour jitter (in 0.8 of crops, by ±0.4) and blur (in half of them) for brightness,
+# contrast and blur; gamma, noise and coarser scans wider than nnU-Net's. Judged, not tuned on any data.
+_SCANNERS: dict[str, Any] = {
+    "brightness": Range(0.8, 0.6, 1.4),
+    "contrast": Range(0.8, 0.6, 1.4),
+    "gamma": Range(0.5, 0.5, 2.0),
+    "gamma_inverted": 0.25,
+    "noise": Range(0.3, 0.0, 0.05),
+    "blur": Range(0.5, 0.1, 1.0),
+    "resolution": Range(0.2, 0.5, 1.0),
+}
+SHADING = Range(0.3, 0.1, 0.4)
+"""A receive coil's bias: brightness varies slowly over the crop by up to ±10 to 40 %, as strong as 1.5 and 3 T leave it
+uncorrected (Vovk et al. 2007). MRI only."""
+
+
+@dataclass(frozen=True, eq=False)
+class CropDraws:
+    """What is done for B samples: crops of one kind are crop-major, crop k of sample b at k · B + b."""
+
+    large: "Views"
+    small: "Views"
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """K crops of each of B samples: where each pixel comes from, and the seeds of its colours."""
+
+    seeds: np.ndarray  # (K·B,) uint64
+    centre: np.ndarray  # (K·B, 2) y, x in pixels of the plane
+    side: np.ndarray  # (K·B, 2) height and width in pixels of the plane
+    matrix: np.ndarray  # (K·B, 2, 2) turn and flips, from the crop to the plane
+
+
+@dataclass(frozen=True)
+class MultiCrop:
+    """Large and small crops of slices, as DINO takes them (Caron et al. 2021); sizes and scales are MM-DINOv2's.
+
+    A crop shows a share of the area of the sample's box, drawn evenly from its scale, with an aspect ratio from 3/4 to
+    4/3, and lies in the box; where the box is too narrow for that, it is centred across and reaches beyond. Turns and
+    flips are those of the training for this `kind` of image: no flips for X-ray. All modalities of a crop show the same
+    place; their grey values change independently, at a `strength`: `scanners` imitates other scanners and settings,
+    `default` is what supervised training does, `none` leaves them.
+    """
+
+    kind: Kind = "mri"
+    global_size: int = 98
+    global_scale: tuple[float, float] = (0.5, 1.0)
+    globals: int = 2
+    local_size: int = 56
+    local_scale: tuple[float, float] = (0.2, 0.5)
+    locals: int = 8
+    strength: Strength = "scanners"
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what is out of range."""
+        if self.strength not in STRENGTHS:
+            raise UsageError(f"There are no crops of strength {self.strength!r}. {suggest(self.strength, STRENGTHS)}")
+        for name in ("global_scale", "local_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise UsageError(f"{name} = ({low}, {high}): expected rising shares above 0, at most 1.")
+        for name, least in {"global_size": 1, "local_size": 1, "globals": 1, "locals": 0}.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} = {getattr(self, name)}: expected at least {least}.")
+        Augmentation.for_kind(self.kind)
+
+    @cached_property
+    def geometry(self) -> Augmentation:
+        """Turns and flips."""
+        whole = Augmentation.for_kind(self.kind, strength="none" if self.strength == "none" else "default")
+        return Augmentation(flips=whole.flips, rotation=whole.rotation)
+
+    @cached_property
+    def colours(self) -> Augmentation:
+        """Grey values."""
+        if self.strength == "scanners":
+            return Augmentation(**_SCANNERS)
+        whole = Augmentation.for_kind(self.kind, strength=self.strength)
+        return replace(whole, flips=(0.0, 0.0), rotation=None, scale=None, shift=None, elastic=None)
+
+    def draw(self, seeds: np.ndarray, boxes: np.ndarray | Tensor) -> CropDraws:
+        """Crops for the samples with `seeds` uint64 (B,) and `boxes` (B, 4): y0, x0, y1, x1 in pixels of the plane."""
+        seeds = np.asarray(seeds, np.uint64)
+        given = np.asarray(boxes, np.float64)
+        if given.shape != (len(seeds), 4) or not (given[:, 2:] > given[:, :2]).all():
+            raise UsageError(f"Crops of boxes {given.shape}: expected {len(seeds)} boxes y0, x0, y1, x1, none empty.")
+        return CropDraws(
+            self._views(mixed(seeds, _SEEDS["global"]), given, self.globals, self.global_scale),
+            self._views(mixed(seeds, _SEEDS["local"]), given, self.locals, self.local_scale),
+        )
+
+    def apply(self, planes: Tensor, draws: CropDraws) -> tuple[Tensor, Tensor]:
+        """Large and small crops, float32 in [0, 1], of planes (B, M, C, H, W) uint8, or float in [0, 1], where they are.
+
+        (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major. What lies outside a plane is black. Absent modalities stay
+        black, as any channel that is constant stays as it is.
+        """
+        if planes.ndim != 5:
+            raise UsageError(f"Crops of planes {tuple(planes.shape)}: expected (B, M, C, H, W).")
+        floats = planes.float() / 255 if not planes.is_floating_point() else planes.float()
+        return (
+            self._taken(floats, draws.large, self.global_size, self.global_scale[1]),
+            self._taken(floats, draws.small, self.local_size, self.local_scale[1]),
+        )
+
+    def _views(self, own: np.ndarray, boxes: np.ndarray, count: int, scale: tuple[float, float]) -> Views:
+        seeds = np.concatenate([mixed(own, np.int64(number)) for number in range(count)] or [own[:0]])
+        place = mixed(seeds, _SEEDS["place"])
+        low, high = np.tile(boxes, (count, 1))[:, :2], np.tile(boxes, (count, 1))[:, 2:]
+        side = _sides(high - low, scale, uniform(place, 0), uniform(place, 1))
+        free = np.maximum(high - low - side, 0)
+        drawn = np.stack([uniform(place, 2), uniform(place, 3)], axis=1)
+        centre = (low + high) / 2 + free * (drawn - 0.5)
+        moved = self.geometry.draw(place)
+        return Views(seeds, centre, side, moved.matrix * np.where(moved.flips, -1.0, 1.0)[:, None, :])
+
+    def _taken(self, planes: Tensor, views: Views, size: int, share: float) -> Tensor:
+        """(K·B, M, C, s, s)."""
+        crops = _sampled(planes, views, size, _points(planes, size, share))
+        flat = crops.flatten(0, 1)  # (K·B·M, C, s, s)
+        seeds = np.stack([mixed(views.seeds, _SEEDS["modality"] + np.int64(m)) for m in range(planes.shape[1])], axis=1)
+        draws = self.colours.draw(seeds.ravel())
+        if self.strength == "scanners" and self.kind == "mri":
+            flat = _shaded(flat, draws)
+        return recoloured(flat, draws, (0.0, 1.0)).view_as(crops)
+
+
+def whole(planes: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """What a sample's box shows, without any augmentation: float32 (B, M, C, s, s) of planes uint8 (B, M, C, H, W).
+
+    A square around the box, so that nothing is stretched, sampled as crops are.
+    """
+    given = boxes.double().cpu().numpy()
+    side = np.repeat((given[:, 2:] - given[:, :2]).max(axis=1, keepdims=True), 2, axis=1)
+    turns = np.broadcast_to(np.eye(2), (len(given), 2, 2))
+    views = Views(np.zeros(len(given), np.uint64), (given[:, :2] + given[:, 2:]) / 2, side, turns)
+    floats = planes.float() / 255 if not planes.is_floating_point() else planes.float()
+    return _sampled(floats, views, size, _points(floats, size, 1.0))
+
+
+def _sides(box: np.ndarray, scale: tuple[float, float], share: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """(n, 2) height and width of crops of boxes (n, 2), from two numbers in [0, 1) each.
+
+    The aspect ratio is drawn evenly in the logarithm from what fits the box; where nothing from 3/4 to 4/3 does, it is
+    the nearest that is allowed.
+    """
+    area = (scale[0] + (scale[1] - scale[0]) * share) * box.prod(axis=1)
+    fitting = np.log(np.stack([area / box[:, 0] ** 2, box[:, 1] ** 2 / area]))
+    low, high = np.clip(fitting, *np.log(ASPECT))
+    aspect = np.exp(low + (high - low) * shape)
+    return np.sqrt(np.stack([area / aspect, area * aspect], axis=1))
+
+
+def _points(planes: Tensor, size: int, share: float) -> int:
+    """Points along each axis that are averaged for a pixel of a crop, the same for every batch of these planes."""
+    return max(1, math.ceil(max(planes.shape[-2:]) * math.sqrt(share) / size / STEP_PX))
+
+
+def _sampled(planes: Tensor, views: Views, size: int, points: int) -> Tensor:
+    """(K·B, M, C, s, s) of planes float (B, M, C, H, W), all in one interpolation."""
+    batch, modalities, channels, height, width = planes.shape
+    count = len(views.seeds) // max(batch, 1)
+    fine = size * points
+    at = (np.arange(fine) + 0.5) / fine - 0.5
+    # A pixel at (u, v) of the crop, in shares of its sides, comes from centre + matrix · (u · height, v · width).
+    rows = views.matrix[:, :, 0] * views.side[:, :1]  # (K·B, 2)
+    columns = views.matrix[:, :, 1] * views.side[:, 1:]
+    extent = np.asarray([height, width])
+    scaled = [torch.from_numpy(2 * each / extent).to(planes.device, torch.float32) for each in (rows, columns)]
+    middle = torch.from_numpy(2 * views.centre / extent - 1).to(planes.device, torch.float32)
+    along = torch.from_numpy(at).to(planes.device, torch.float32)
+    grid = (  # (K·B, fine, fine, 2), rows before columns
+        middle[:, None, None]
+        + along[None, :, None, None] * scaled[0][:, None, None]
+        + along[None, None, :, None] * scaled[1][:, None, None]
+    )
+    grid = grid.flip(-1).view(count, batch, fine, fine, 2).transpose(0, 1).reshape(batch, count * fine, fine, 2)
+    found = F.grid_sample(planes.flatten(1, 2), grid, "bilinear", "zeros", align_corners=False)
+    found = found.view(batch, modalities * channels, count * fine, fine)  # the crops of a sample one below the other
+    if points > 1:
+        found = F.avg_pool2d(found, points)
+    found = found.view(batch, modalities, channels, count, size, size)
+    return found.permute(3, 0, 1, 2, 4, 5).reshape(count * batch, modalities, channels, size, size)
+
+
+def _shaded(images: Tensor, draws: Draws) -> Tensor:
+    """Images (n, C, s, s) under a slowly varying brightness, the same for all channels of each."""
+    own = mixed(draws.seeds, _SEEDS["shade"])
+    strength = np.where(
+        uniform(own, 0) < SHADING.chance, SHADING.low + (SHADING.high - SHADING.low) * uniform(own, 1), 0
+    )
+    if not strength.any():
+        return images
+    knots = np.stack([uniform(own, 2 + number) for number in range(_KNOTS**2)], axis=1)
+    field = torch.from_numpy(strength[:, None] * (2 * knots - 1)).to(images.device, images.dtype)
+    field = field.view(-1, 1, _KNOTS, _KNOTS)
+    field = F.interpolate(field, images.shape[-2:], mode="bicubic", align_corners=True)
+    return (images * torch.exp(field)).clamp(0, 1)

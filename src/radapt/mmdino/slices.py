@@ -1,0 +1,251 @@
+"""Slices of patients with all their sequences: random ones to learn from, evenly spaced ones to predict from."""
+
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import DataError, UsageError, suggest
+from radapt.images import Recipe, SliceCache
+from radapt.mmdino.case_planes import CasePlanes, Look
+from radapt.progress import ProgressMaker, silent
+from radapt.training.seeds import derived, mixed, uniform
+
+Focus = Literal["auto", "mask", "foreground"]
+FOCUSES = ("auto", "mask", "foreground")
+
+MARGIN = 0.25
+"""Added on each side of the box around a mask, in shares of its sides: crops show a tumour with its surroundings."""
+
+LEAST = 0.25
+"""The box around a mask has at least this share of the plane's sides, so that a speck is not blown up to a picture."""
+
+_DRAWS = np.int64(derived("radapt.mmdino.slices"))
+_AXIS, _PLANE, _MASK = 0, 1, 2
+_LOOKS = 8192  # cases whose boxes stay in memory, some kilobytes each
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """b slices with all M modalities, as CPU tensors: C channels, H × W pixels."""
+
+    planes: Tensor  # (b, M, C, H, W) uint8, zeros where a modality is absent
+    present: Tensor  # (b, M) bool
+    boxes: Tensor  # (b, 4) float32: y0, x0, y1, x1 in pixels, edges of what crops are taken from
+    lesion: Tensor  # (b,) float32: share of the plane that the mask marks, NaN where no mask was looked at
+    plane: Tensor  # (b,) int64: number of the plane among those of the recipe
+
+
+class SliceFeed:
+    """Slices of the cases of a cohort, M `modalities` in the order of the model, of which a case may lack some.
+
+    All images of a case lie on the grid of its reference, the first of `modalities` that it has; others are resampled
+    where theirs differs. Planes are 8-bit, memory-mapped and decoded once; foreground and masks are measured once per
+    image and kept in the cache as well. `channels` is C; None takes 3 where any image of the cohort has 3, else 1
+    (which opens every image). Grey is repeated, colour averaged, where an image has other channels.
+
+    `focus` says which slices `sample` draws and what crops of them are taken from. foreground: any plane that shows
+    the patient, its foreground box; masks are not looked at. mask: a plane that the mask marks, and a box around the
+    mask, where a case has a mask with anything in it. auto: with the chance `marked` a plane that the mask marks, but
+    the foreground box, so that training sees what prediction will. Cases without a mask give foreground.
+
+    Raises UsageError for options out of range, and DataError naming cases that have none of `modalities`.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        cache: SliceCache,
+        recipe: Recipe,
+        modalities: Sequence[str],
+        *,
+        focus: Focus = "auto",
+        marked: float = 0.5,
+        channels: int | None = None,
+    ) -> None:
+        self.cohort, self.recipe, self.modalities = cohort, recipe, tuple(modalities)
+        self.focus, self.marked, self._channels = focus, marked, channels
+        self._check()
+        self.present = np.asarray([[name in case.images for name in self.modalities] for case in cohort], dtype=bool)
+        self.present = self.present.reshape(len(cohort), len(self.modalities))
+        self._check_cases()
+        self._planes = CasePlanes(cache, recipe)
+        self._looks = lru_cache(_LOOKS)(self._look)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which looks anew at what is in the cache."""
+        return {name: each for name, each in self.__dict__.items() if name != "_looks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._looks = lru_cache(_LOOKS)(self._look)
+
+    @cached_property
+    def channels(self) -> int:
+        """C, the same for every slice: 1 or 3."""
+        if self._channels is not None:
+            return self._channels
+        first = (self._names(row) for row in range(len(self.cohort)))
+        each = (
+            self._planes.planes(case, name, names[0]).shape[1]
+            for case, names in zip(self.cohort, first, strict=True)
+            for name in names
+        )
+        return 3 if any(count == 3 for count in each) else 1
+
+    def prepare(self, rows: np.ndarray | None = None, progress: ProgressMaker = silent) -> None:
+        """Decode and measure the cases at `rows` (all by default) that the cache does not know yet.
+
+        Nobody has to call it; it is faster than waiting for each case, and shows how far it is. Raises DataError
+        naming the first case that cannot be read.
+        """
+        rows = np.arange(len(self.cohort)) if rows is None else rows
+        masked = self.focus != "foreground"
+        with (
+            progress(len(rows), "Preparing slices", "cases") as advance,
+            ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        ):
+            for _ in pool.map(lambda row: self._looks(int(row), self._names(int(row)), masked), rows):
+                advance(1)
+
+    def sample(self, rows: np.ndarray, seeds: np.ndarray) -> Sample:
+        """One random slice of each of the cases at `rows` (b,), drawn from its own of `seeds` uint64 (b,).
+
+        An axis first, where the recipe has several, then a plane of it. Raises DataError naming a case whose images
+        cannot be read.
+        """
+        own = mixed(np.asarray(seeds, np.uint64), _DRAWS)
+        wanted = np.asarray(uniform(own, _MASK) < (1.0 if self.focus == "mask" else self.marked))
+        axis, place = uniform(own, _AXIS), uniform(own, _PLANE)
+        looks = [self._looks(int(row), self._names(int(row)), self.focus != "foreground") for row in rows]
+        planes = np.asarray(
+            [_drawn(look, *draws) for look, *draws in zip(looks, wanted, axis, place, strict=True)], np.int64
+        )
+        found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
+        for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
+            self._fill(found[at : at + 1], int(row), plane[None], self._names(int(row)))
+        boxes = np.stack([self._box(look, plane) for look, plane in zip(looks, planes, strict=True)])
+        lesion = np.asarray([self._lesion(look, plane) for look, plane in zip(looks, planes, strict=True)])
+        return _as_sample(found, self.present[rows], boxes, lesion, planes)
+
+    def bag(self, row: int, count: int | None = None, modalities: Collection[str] | None = None) -> Sample:
+        """The slices of a case to predict from: `count` evenly spaced of those that show the patient, or all.
+
+        Several axes share `count` evenly, at least one each. With `modalities`, as if the case had no others: neither
+        its grid nor its boxes depend on them. No mask is ever looked at.
+
+        Raises DataError if the case has none of `modalities` or its images cannot be read, and UsageError for an
+        unknown name.
+        """
+        names = self._names(row, modalities)
+        look = self._looks(row, names, False)
+        planes = _spread(look.shown, count)
+        found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
+        self._fill(found, row, planes, names)
+        present = np.asarray([[name in names for name in self.modalities]] * len(planes))
+        return _as_sample(found, present, look.boxes[planes], np.full(len(planes), np.nan), planes)
+
+    def _check(self) -> None:
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise UsageError(f"The modalities {list(self.modalities)}: expected at least one name, each once.")
+        if self.focus not in FOCUSES:
+            raise UsageError(f"There is no focus {self.focus!r}. {suggest(str(self.focus), FOCUSES)}")
+        if not 0 <= self.marked <= 1:
+            raise UsageError(f"marked = {self.marked}: expected a chance from 0 to 1.")
+        if self._channels not in (None, 1, 3):
+            raise UsageError(f"channels = {self._channels}: expected 1 or 3.")
+
+    def _check_cases(self) -> None:
+        lacking = [case for case, some in zip(self.cohort, self.present.any(axis=1), strict=True) if not some]
+        if lacking:
+            told = "; ".join(f"case {case.case} has {', '.join(case.images) or 'none'}" for case in lacking[:_NAMED])
+            more = f"; and {len(lacking) - _NAMED} more cases" if len(lacking) > _NAMED else ""
+            raise DataError(
+                f"Cases without any of the sequences {', '.join(self.modalities)}: {told}{more}. Name their columns as "
+                "the model knows them, or leave these cases out."
+            )
+
+    def _names(self, row: int, among: Collection[str] | None = None) -> tuple[str, ...]:
+        """The modalities of a case, or those of them that are `among` some, in the order of the model."""
+        for name in among or ():
+            if name not in self.modalities:
+                raise UsageError(f"There is no sequence {name!r} here. {suggest(name, self.modalities)}")
+        has = self.cohort.cases[row].images
+        names = tuple(name for name in self.modalities if name in has and (among is None or name in among))
+        if not names:
+            raise DataError(
+                f"Case {self.cohort.cases[row].case} has {', '.join(has)}, but none of {', '.join(among or ())}."
+            )
+        return names
+
+    def _look(self, row: int, names: tuple[str, ...], masked: bool) -> Look:
+        return self._planes.look(self.cohort.cases[row], names, masked)
+
+    def _fill(self, out: np.ndarray, row: int, planes: np.ndarray, names: tuple[str, ...]) -> None:
+        """Write `planes` (n,) of a case into zeros (n, M, C, H, W)."""
+        case = self.cohort.cases[row]
+        for name in names:
+            found = self._planes.planes(case, name, names[0])[planes]
+            if found.shape[1] > self.channels:
+                found = np.rint(found.mean(axis=1, keepdims=True)).astype(np.uint8)
+            out[:, self.modalities.index(name)] = found
+
+    def _box(self, look: Look, plane: int) -> np.ndarray:
+        """(4,) edges of what crops of a plane are taken from."""
+        if self.focus != "mask" or look.lesions is None or not look.lesions.area[plane]:
+            return look.boxes[plane]
+        return _around(look.lesions.boxes[plane], self.recipe.size)
+
+    def _lesion(self, look: Look, plane: int) -> float:
+        return np.nan if look.lesions is None else look.lesions.area[plane] / np.prod(self.recipe.size)
+
+
+def _drawn(look: Look, wanted: bool, axis: float, place: float) -> int:
+    """A plane of a random axis, from two numbers in [0, 1)."""
+    choices = look.marked if wanted and look.marked else look.shown
+    planes = choices[int(axis * len(choices))]
+    return int(planes[int(place * len(planes))])
+
+
+def _spread(shown: tuple[np.ndarray, ...], count: int | None) -> np.ndarray:
+    """(n,) planes, evenly spaced over those of each axis."""
+    if count is None:
+        return np.concatenate(shown)
+    if count < 1:
+        raise UsageError(f"A bag of {count} slices: expected at least 1.")
+    shares = [max(1, (count + at) // len(shown)) for at in reversed(range(len(shown)))]
+    return np.concatenate([_even(planes, share) for planes, share in zip(shown, shares, strict=True)])
+
+
+def _even(planes: np.ndarray, count: int) -> np.ndarray:
+    if count >= len(planes):
+        return planes
+    return planes[((np.arange(count) + 0.5) * len(planes) / count).astype(np.int64)]
+
+
+def _around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(4,) a box with its margin and its least size, moved into the plane where it reaches beyond."""
+    low, high, whole = box[:2].astype(float), box[2:].astype(float), np.asarray(size, float)
+    side = np.minimum(np.maximum((high - low) * (1 + 2 * MARGIN), LEAST * whole), whole)
+    start = np.clip((low + high - side) / 2, 0, whole - side)
+    return np.concatenate([start, start + side])
+
+
+def _as_sample(
+    planes: np.ndarray, present: np.ndarray, boxes: np.ndarray, lesion: np.ndarray, plane: np.ndarray
+) -> Sample:
+    return Sample(
+        torch.from_numpy(planes),
+        torch.from_numpy(np.ascontiguousarray(present)),
+        torch.from_numpy(np.asarray(boxes, np.float32)),
+        torch.from_numpy(np.asarray(lesion, np.float32)),
+        torch.from_numpy(np.asarray(plane, np.int64)),
+    )
