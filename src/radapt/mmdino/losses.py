@@ -1,8 +1,8 @@
 """The losses of self-distillation: DINO on CLS tokens, iBOT on hidden patches, KoLeo on the spread of features.
 
-All are computed in float32, under autocast too. DINO and iBOT are means over images; what couples the images of a
-batch is the centring of the teacher's answers (`radapt.mmdino.centring`) and KoLeo, which looks for the nearest other
-image. A batch that is learned in pieces is therefore coupled within each piece, not across pieces.
+All are computed in float32, under autocast too. DINO and iBOT are plain means over images. What couples the images of
+a batch is KoLeo, which looks for the nearest other image, and Sinkhorn–Knopp (`radapt.mmdino.centring`), which looks
+at the samples at hand beside those it remembers: a batch that is learned in pieces is coupled within each piece only.
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError, suggest
-from radapt.mmdino.centring import reduced
-from radapt.mmdino.questions import Kind, log_chances, truths
+from radapt.mmdino.across import Sums
+from radapt.mmdino.questions import Kind, check_kind, log_chances, truths
 
 Confidence = Literal["all", "threshold", "adaptive", "soft"]
 
@@ -54,9 +54,9 @@ class PseudoLabels(nn.Module):
       that none passes teaches nothing, and one that all pass teaches mistakes.
 
     Running means are buffers and have to go into checkpoints: over the last `MEMORY` cases or so, of all processes
-    where torch.distributed runs. So targets depend on the cases before; a batch that is learned in pieces moves them
-    piece by piece, and each process has to call `update` equally often. Logits are those for patients like the
-    cohort's: `questions.adjusted`, if training is.
+    where torch.distributed runs. A step is `start`, any number of calls and `collect`, and `move`: targets depend on the
+    steps before, not on the cases beside. Logits are those for patients like the cohort's: `questions.adjusted`, if
+    training is.
 
     Raises UsageError for shares that are not between 0 and 1, an unknown confidence and numbers out of range.
     """
@@ -85,7 +85,7 @@ class PseudoLabels(nn.Module):
                 raise UsageError(f"{name.capitalize()} of pseudo-labels must be from 0 to 1, not {value!r}.")
         if shares.ndim != 1 or not bool(((shares > 0) & (shares < 1)).all()):
             raise UsageError(f"Expected shares (outputs,) between 0 and 1, got {shares.tolist()}.")
-        self.kind, self.temperature, self.alignment = kind, temperature, alignment
+        self.kind, self.temperature, self.alignment = check_kind(kind), temperature, alignment
         self.confidence, self.threshold = confidence, threshold
         given = shares.float()
         # (1, c) of classes, (F, 2) of findings
@@ -95,6 +95,7 @@ class PseudoLabels(nn.Module):
         self.register_buffer("level", torch.full((len(prior),), 1 / prior.shape[1]))  # (Q,) mean confidence
         self.register_buffer("spread", torch.ones(len(prior)))  # (Q,) variance of it; starts as in SoftMatch
         self.register_buffer("seen", torch.tensor(float(_STARTED)))
+        self._sums = Sums()
 
     @torch.no_grad()
     def forward(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -112,23 +113,28 @@ class PseudoLabels(nn.Module):
             weights = torch.where(known, 1.0, weights)
         return targets, weights
 
-    @torch.no_grad()
-    def update(self, logits: Tensor) -> None:
-        """Move the running means by teacher logits (B, outputs), which the next cases are judged by.
+    def start(self) -> None:
+        """Forget what was collected and not remembered: a step begins, or is tried again."""
+        self._sums.clear()
 
-        Logits that are not finite are left out.
-        """
-        sharpened = self._raised(log_chances(logits[logits.isfinite().all(-1)], self.kind))
-        sure = self._aligned(sharpened).amax(2)  # (B, Q)
-        parts = sharpened.sum(0), sure.sum(0), (sure - self.level).square().sum(0)
-        count = sharpened.new_tensor([len(sharpened)])
-        total = reduced(torch.cat([count, *(each.flatten() for each in parts)]))
-        self.seen += total[0]
-        share = total[0] / self.seen.clamp(max=MEMORY)
-        means = (total[1:] / total[0].clamp(min=1)).split([self.answered.numel(), len(self.level), len(self.level)])
-        self.answered.lerp_(means[0].view_as(self.answered), share.clamp(max=1))
-        self.level.lerp_(means[1], share.clamp(max=1))
-        self.spread.lerp_(means[2], share.clamp(max=1))
+    @torch.no_grad()
+    def collect(self, logits: Tensor) -> None:
+        """Note teacher logits (B, outputs) of this step; those that are not finite are left out."""
+        raised = self._raised(log_chances(logits[logits.isfinite().all(-1)], self.kind))
+        sure = self._aligned(raised).amax(2)  # (B, Q)
+        self._sums.add(torch.cat([raised.flatten(1), sure, (sure - self.level).square()], dim=1))
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Move the running means by what all processes have collected; each has to call this."""
+        now = torch.cat([self.answered.flatten(), self.level, self.spread])
+        means, count = self._sums.means(now)
+        self.seen += count
+        now = now.lerp(means, (count / self.seen.clamp(max=MEMORY)).clamp(max=1))
+        answered, level, spread = now.split([self.answered.numel(), len(self.level), len(self.level)])
+        self.answered.copy_(answered.view_as(self.answered))
+        self.level.copy_(level)
+        self.spread.copy_(spread)
 
     def _raised(self, logs: Tensor) -> Tensor:
         """log probabilities (…, A) -> probabilities to the power 1 / temperature, scaled to 1."""

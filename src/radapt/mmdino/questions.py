@@ -91,7 +91,7 @@ def adjusted(logits: Tensor, shares: Tensor, kind: Kind = "classes", strength: f
     return logits.float() + strength * (prior.log() if check_kind(kind) == "classes" else torch.logit(prior))
 
 
-def check_kind(kind: str) -> str:
+def check_kind(kind: Kind) -> Kind:
     """`kind`, or UsageError with the known ones."""
     if kind not in KINDS:
         raise UsageError(f"There is no kind of labels {kind!r}. {suggest(kind, KINDS)}")
