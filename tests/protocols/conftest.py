@@ -23,6 +23,10 @@ class ArrayFeatures:
     segments: tuple[Segment, ...]
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.cohort.modalities
+
+    @property
     def presence(self) -> np.ndarray:
         return self.cohort.presence
 

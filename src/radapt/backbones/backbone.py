@@ -1,7 +1,8 @@
 """A backbone: an encoder with its weights, and one way to ask it for tokens."""
 
 from collections.abc import Sequence
-from typing import final
+from dataclasses import replace
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
@@ -12,6 +13,9 @@ from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
 from radapt.errors import UsageError
 
+if TYPE_CHECKING:
+    from radapt.backbones.multimodal import Crops, Encoded, MultiModalViT
+
 
 @final
 class Backbone:
@@ -19,6 +23,10 @@ class Backbone:
 
     `module` is the plain nn.Module (timm's, with its named blocks), to be fine-tuned or given adapters; tokens
     follow whatever is done to it. `notes` say what was renamed or left out when the weights were loaded.
+
+    An adapted backbone has a `network` too, which encodes several modalities of a slice together (see `joint`); its
+    encoder is `module`, so that what is done to one is done to the other. Alone, `module` sees one image at a time,
+    without knowing its modality.
     """
 
     def __init__(
@@ -29,12 +37,14 @@ class Backbone:
         module: nn.Module,
         encoder: Encoder,
         notes: tuple[str, ...] = (),
+        network: "MultiModalViT | None" = None,
     ) -> None:
         self.name = name
         self.card = card
         self.source = source
         self.module = module
         self.notes = notes
+        self.network = network
         self._encoder = encoder
 
     def __repr__(self) -> str:
@@ -44,6 +54,11 @@ class Backbone:
     def identity(self) -> str:
         """What decides its tokens besides the images, the layers and the dtype; see `identity_of`."""
         return identity_of(self.card, self.source)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that an adapted backbone knows, in its own order; none for any other."""
+        return () if self.network is None else tuple(self.network.modalities)
 
     @property
     def width(self) -> int:
@@ -83,6 +98,16 @@ class Backbone:
         indices = self._indices(layers)
         x = self._normalise(self._resize(_checked(images).to(self.device)))
         return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
+
+    def joint(self, crops: "Crops", layers: Sequence[int] = (-1,)) -> "Encoded":
+        """What an adapted backbone sees in all modalities of each slice together (see `MultiModalViT.forward`).
+
+        `crops` has one column for each of `modalities`; what stands in those a slice lacks is not looked at. Sides are
+        resized and `layers` counted as for `tokens`. UsageError for a backbone that was not adapted.
+        """
+        if self.network is None:
+            raise UsageError(f"{self.name} sees one image at a time; only a backbone of `radapt adapt` sees several.")
+        return self.network(replace(crops, images=crops.images.to(self.device)), layers=tuple(layers))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """How many rows and columns of patches describe an image of `height` × `width` pixels."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from radapt.backbones.adapted import adapted_folder, read_adapted
 from radapt.backbones.card import WeightCard
-from radapt.backbones.catalog import card
+from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
@@ -34,6 +35,8 @@ class LazyBackbone:
     settled: bool = True
     load_as: Callable[[str], "Backbone"] = field(default=_unknown, repr=False)
     """Loads anew in another number format: training keeps its weights in float32 whatever features are made in."""
+    modalities: tuple[str, ...] = ()
+    """Those of an adapted backbone, which are encoded together; see `Backbone.joint`."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,20 @@ def find_backbone(
     """
     from radapt.backbones.load import load_backbone
 
-    known = card(name, offline=offline)
-    source = resolve(known, weights, seed=seed, offline=offline)
-    if download:
-        source = fetch(known, source, offline=offline)
+    folder, modalities = adapted_folder(name, weights, CATALOG, None), tuple[str, ...]()
+    if folder is not None:
+        adapted = read_adapted(folder, None if weights is None else name)
+        known, source, modalities = adapted.card, adapted.source, adapted.modalities
+    else:
+        known = card(name, offline=offline)
+        source = resolve(known, weights, seed=seed, offline=offline)
+        if download:
+            source = fetch(known, source, offline=offline)
     number = auto_dtype(device) if dtype == "auto" else dtype
 
     def load(dtype: str = number) -> "Backbone":
         return load_backbone(name, weights, seed=seed, dtype=dtype, device=device, offline=offline)
 
-    lazy = LazyBackbone(name, identity_of(known, source), number, load, source.available, load)
+    shown = known.name if folder is not None else name
+    lazy = LazyBackbone(shown, identity_of(known, source), number, load, source.available, load, modalities)
     return Found(known, source, device, lazy)

@@ -113,9 +113,14 @@ def _local(path: Path) -> WeightSource:
     from radapt.backbones.files import find_files
 
     files = find_files(path)
-    digests = [_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    digests = [digest_of(file) for file in files]
     identity = digests[0] if len(digests) == 1 else digest(digests)
     return WeightSource("file", f"file:{identity}", True, str(path), path)
+
+
+def digest_of(path: Path) -> str:
+    """The digest of a file's bytes, which are read again only if its size or time changed."""
+    return _digest(str(path), path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=64)

@@ -18,13 +18,21 @@ T = TypeVar("T")
 _JOIN_S = 5.0  # a thread deep in one long read is not waited for longer than this
 
 
+class Part(NamedTuple):
+    """One of several images that are encoded together: its column in the encoder's modalities, and where it lies."""
+
+    column: int
+    location: Location
+
+
 class Image(NamedTuple):
-    """One modality of one case, and the key its features are stored under."""
+    """One modality of one case, or several `parts` seen together, and the key its features are stored under."""
 
     key: str
     case: str
     modality: str
     location: Location
+    parts: tuple[Part, ...] = ()
 
 
 class Span(NamedTuple):
@@ -37,10 +45,14 @@ class Span(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Pixels uint8 (B, C, H, W), C = 1 or 3; rows beyond the last span are padding."""
+    """Pixels uint8 (B, C, H, W), C = 1 or 3; rows beyond the last span are padding.
+
+    Of images seen together they are (B, M, C, H, W), and `present` (B, M) bool says which a row has.
+    """
 
     pixels: np.ndarray
     spans: tuple[Span, ...]
+    present: np.ndarray | None = None
 
 
 Planes = Callable[[Image], np.ndarray]
@@ -151,15 +163,15 @@ def _generator(items: Iterable[T]) -> Generator[T, None, None]:
 
 
 def _checked(planes: np.ndarray, image: Image) -> np.ndarray:
-    if planes.ndim != 4 or planes.dtype != np.uint8 or not len(planes):
+    if planes.ndim != (5 if image.parts else 4) or planes.dtype != np.uint8 or not len(planes):
         found = f"{planes.dtype} {planes.shape}"
         raise DataError(f"{image.location} gave planes {found}; expected at least one uint8 (C, H, W).")
     return planes
 
 
 def _batch(pieces: list[np.ndarray], spans: list[Span], size: int) -> Batch:
-    channels = max(piece.shape[1] for piece in pieces)
-    pixels = np.zeros((size, channels, *pieces[0].shape[2:]), dtype=np.uint8)
+    first, channels = pieces[0], max(piece.shape[-3] for piece in pieces)
+    pixels = np.zeros((size, *first.shape[1:-3], channels, *first.shape[-2:]), dtype=np.uint8)
     for piece, span in zip(pieces, spans, strict=True):
         pixels[span.start : span.stop] = piece  # grey beside colour is repeated over the channels
     return Batch(pixels, tuple(spans))

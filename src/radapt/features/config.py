@@ -24,17 +24,19 @@ class Config:
     dtype: str
     layers: tuple[int, ...]
     recipe: str
+    joint: bool = False
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What the digest is made of, as plain values. The backbone's name is not: its identity says it all."""
-        return {
+        facts = {
             "format": _FORMAT,
             "encoder": self.identity,
             "dtype": self.dtype,
             "layers": list(self.layers),
             "recipe": self.recipe,
         }
+        return {**facts, "joint": True} if self.joint else facts  # stores of single images keep their names
 
     def folder(self, cache: Path) -> Path:
         return cache / "features" / digest(self.facts)

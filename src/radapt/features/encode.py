@@ -9,6 +9,7 @@ import torch
 
 from radapt.errors import UsageError
 from radapt.features.batches import Batch
+from radapt.features.joint import joint_rows
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -27,7 +28,8 @@ def default_batch(device: torch.device) -> int:
 def encode(
     backbone: "Backbone", batches: Iterable[Batch], layers: tuple[int, ...], read: Read | None = None
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch with its rows (B, D): what `read` takes from the tokens, by default `pooled_rows`.
+    """Each batch with its rows (B, D): what `read` takes from the tokens, by default `pooled_rows`, and `joint_rows` of
+    images seen together.
 
     A batch's rows are fetched only after the next batch was sent, so that on a GPU copies and reading overlap
     with computing. Raises UsageError if a batch does not fit in the device's memory.
@@ -63,8 +65,10 @@ def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: Re
         with torch.inference_mode():
             if device.type == "cuda":
                 pixels = pixels.pin_memory()
-            rows = read(backbone, pixels.to(device, non_blocking=True), layers)
-            return _fetch(batch, rows)
+            pixels = pixels.to(device, non_blocking=True)
+            if batch.present is not None:
+                return _fetch(batch, joint_rows(backbone, pixels, torch.from_numpy(batch.present), layers))
+            return _fetch(batch, read(backbone, pixels, layers))
     except torch.OutOfMemoryError as error:
         size = len(batch.pixels)
         raise UsageError(

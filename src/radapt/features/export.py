@@ -35,7 +35,8 @@ def write_embedding(
     facts = {
         "pooling": slices,
         "shape": list(pooled.shape),
-        "modalities": list(features.cohort.modalities),
+        "modalities": list(features.modalities),
+        **({"seen_together": list(features.joint)} if features.joint else {}),
         "segments": [segment._asdict() for segment in features.segments],
         "features": features.digest,
         **features.config,
@@ -59,6 +60,6 @@ def provenance_of(card: "WeightCard", source: "WeightSource", recipe: Any, cohor
 def _with_slices(features: Features) -> pd.DataFrame:
     """The table of the cases with `slices:<modality>`, 0 where it is missing."""
     table = case_table(features.cohort)
-    for place, name in enumerate(features.cohort.modalities):
+    for place, name in enumerate(features.modalities):
         table[f"slices:{name}"] = features.counts[:, place]
     return table

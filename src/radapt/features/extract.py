@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from radapt.backbones.adapted import check_modalities
 from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
-from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import Image, pack, prefetch, read_ahead
 from radapt.features.config import Config, read_segments, write_config
 from radapt.features.encode import default_batch, encode
 from radapt.features.features import Features, lay_out
+from radapt.features.joint import JOINT, joint_planes, pack_alike, together
 from radapt.features.store import FeatureStore, ShardWriter
+from radapt.images.matched import MatchedCache
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -59,16 +62,21 @@ def extract(
 ) -> Features:
     """The CLS and the mean patch token of `layers` (-1: the last block) for every slice of every image.
 
+    A backbone that was adapted to several modalities sees all those of a slice together, and gives one row for them:
+    the planes of a case then lie in the grid of the first of its modalities, in the model's order, and others are
+    resampled to it. What a case lacks is simply not there.
+
     What is in the cache is not computed again, across cohorts and studies: rows are kept under the digest of
     the image's bytes, the recipe, the weights, the layers and the number format. Killed anywhere, the next call
     goes on at the image and ends with the same bits; neither the order of the cases nor what was stored before
     changes a number. `recipe` overrides `size`, `axis`, `every`, `count` and `neighbours`, which otherwise adapt the
-    default recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default. Memory does not
-    grow with the number of cases.
+    default recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default, proportionally
+    fewer where modalities are seen together. Memory does not grow with the number of cases.
 
     Images that cannot be read, or whose features are not finite, do not stop the others: when everything else
-    is stored, DataError lists them. Raises UsageError for impossible layers, recipes and batches, and
-    for a cohort or backbone that was named rather than loaded.
+    is stored, DataError lists them; with them cases without any modality, where modalities are seen together. Raises
+    UsageError for impossible layers, recipes and batches, for a cohort or backbone that was named rather than loaded,
+    and for modalities that an adapted backbone does not know.
 
     Two processes that extract the same images at the same time are safe, but do not share the work: each computes
     and stores what was not there when it began. To compute once, start the second when the first has ended.
@@ -86,12 +94,15 @@ def extract(
     root, show = cache_folder(cache), progress or silent
     slices = SliceCache(root)
     dtype = str(backbone.dtype).removeprefix("torch.")
-    config = Config(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest)
-    work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show)
+    known = tuple(getattr(backbone, "modalities", ()))
+    if known:
+        check_modalities(cohort.modalities, known, backbone.name)
+    config = Config(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
+    work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
     if failures:
-        raise DataError(_message(failures, cohort))
+        raise DataError(_message(failures, cohort, "cases" if known else "images"))
     return work.features(cohort, grid)
 
 
@@ -106,25 +117,42 @@ class _Work:
     slices: "SliceCache"
     batch: int | None
     show: ProgressMaker
+    known: tuple[str, ...] = ()
+    """The modalities of an adapted backbone, which are seen together."""
 
     def find(self, cohort: Cohort) -> tuple[Grid, list[Failure]]:
         """The key of every image (N × M), which takes reading the bytes of those never seen before."""
         grid: Grid = []
-        failures = []
+        failures: list[Failure] = []
         with self.show(len(cohort), f"Reading {cohort.name}", "cases") as advance:
             for case in cohort:
-                row: list[Image | None] = [None] * len(cohort.modalities)
-                for place, name in enumerate(cohort.modalities):
-                    if (location := case.images.get(name)) is None:
-                        continue
-                    try:
-                        key = self.slices.key(location, self.recipe, name)
-                        row[place] = Image(key, case.case, name, location)
-                    except DataError as error:
-                        failures.append(Failure(case.case, name, str(error)))
-                grid.append(row)
+                grid.append([self._joint(case, failures)] if self.known else self._single(case, cohort, failures))
                 advance(1)
         return grid, failures
+
+    def _single(self, case: Case, cohort: Cohort, failures: list[Failure]) -> list[Image | None]:
+        """Each modality of the cohort by itself."""
+        row: list[Image | None] = [None] * len(cohort.modalities)
+        for place, name in enumerate(cohort.modalities):
+            if (location := case.images.get(name)) is None:
+                continue
+            try:
+                key = self.slices.key(location, self.recipe, name)
+                row[place] = Image(key, case.case, name, location)
+            except DataError as error:
+                failures.append(Failure(case.case, name, str(error)))
+        return row
+
+    def _joint(self, case: Case, failures: list[Failure]) -> Image | None:
+        """All modalities of a case together; having none is a failure."""
+        try:
+            if (image := together(case, self.known, self.slices, self.recipe)) is not None:
+                return image
+            reason = f"it has no image; expected at least one of {', '.join(self.known)}"
+        except DataError as error:
+            reason = str(error)
+        failures.append(Failure(case.case, JOINT, reason))
+        return None
 
     def compute(self, images: list[Image], name: str) -> list[Failure]:
         """Put into the store what it lacks; the images that failed."""
@@ -133,7 +161,7 @@ class _Work:
             segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
             write_config(self.folder, self.config, segments, self.recipe.describe())
         store = FeatureStore(self.folder, segments[-1].stop)
-        images = [image for image in images if image.key not in store]
+        images = sorted((image for image in images if image.key not in store), key=lambda image: len(image.parts))
         if not images:
             return []
         label = f"{self.config.backbone} on {name}"
@@ -155,7 +183,8 @@ class _Work:
         device = torch.device(backbone.device)
         read = read_ahead(images, self._planes, failed, _readers(device))
         parts: list[np.ndarray] = []
-        with contextlib.closing(prefetch(pack(read, self.batch or default_batch(device)))) as batches:
+        packed = (pack_alike if self.known else pack)(read, self.batch or default_batch(device))
+        with contextlib.closing(prefetch(packed)) as batches:
             for batch, rows in encode(backbone, batches, self.config.layers):
                 for span in batch.spans:
                     parts.append(rows[span.start : span.stop])
@@ -166,6 +195,8 @@ class _Work:
         return failures
 
     def _planes(self, image: Image) -> np.ndarray:
+        if self.known:
+            return joint_planes(image, MatchedCache(self.slices, self.recipe), len(self.known))
         return self.slices.planes(image.location, self.recipe, image.modality)
 
     def features(self, cohort: Cohort, grid: Grid) -> Features:
@@ -176,6 +207,7 @@ class _Work:
         return Features(
             cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
             self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
+            cohort.modalities if self.known else (),
         )  # fmt: skip
 
 
@@ -220,12 +252,12 @@ def _readers(device: torch.device) -> int:
     return max(1, min(4, cores // 8)) if device.type == "cpu" else max(1, min(8, cores // 2))
 
 
-def _message(failures: list[Failure], cohort: Cohort) -> str:
-    total = int(cohort.presence.sum())
+def _message(failures: list[Failure], cohort: Cohort, what: str) -> str:
+    total = len(cohort) if what == "cases" else int(cohort.presence.sum())
     lines = [f"  case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures[:_LISTED]]
     if len(failures) > _LISTED:
         lines.append(f"  and {len(failures) - _LISTED} more")
     return (
-        f"{len(failures)} of {total} images of {cohort.name} gave no features; the others are stored. "
+        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. "
         "Correct these, or leave their rows out of the table, and run again:\n" + "\n".join(lines)
     )

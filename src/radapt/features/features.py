@@ -47,6 +47,9 @@ def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Segment, 
 class Features:
     """What one backbone sees in each slice of each modality of each case of a cohort.
 
+    A backbone that was adapted to several modalities sees those of a slice together: `joint` names them, and the one
+    modality of the features is then called `joint`; else it is empty, and `modalities` are the cohort's.
+
     `backbone` is its name and `identity` says which weights. `keys` holds, per case, the store's key of each
     modality, None where the case lacks it. `config` is what decided the numbers, in words. Rows have `width`
     (D) float32 columns, divided into `segments`. Everything lies in files; nothing is held in memory.
@@ -61,6 +64,12 @@ class Features:
     config: Mapping[str, Any]
     keys: tuple[tuple[str | None, ...], ...]
     store: FeatureStore
+    joint: tuple[str, ...] = ()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """(M,) names of what rows are kept for: the cohort's modalities, or `joint` for all of them together."""
+        return ("joint",) if self.joint else self.cohort.modalities
 
     @property
     def width(self) -> int:
@@ -81,13 +90,13 @@ class Features:
     @cached_property
     def digest(self) -> str:
         """32 hex digits of the images of every case in order and of all that made the numbers."""
-        return digest([dict(self.config), list(self.cohort.modalities), [list(row) for row in self.keys]])
+        return digest([dict(self.config), list(self.modalities), [list(row) for row in self.keys]])
 
     def slices(self, case_index: int, modality: str) -> np.ndarray:
         """Rows (n, D) of one image as a mapped, read-only view; (0, D) if the case lacks the modality."""
-        if modality not in self.cohort.modalities:
-            raise UsageError(f"Unknown modality {modality!r}. {suggest(modality, self.cohort.modalities)}")
-        key = self.keys[case_index][self.cohort.modalities.index(modality)]
+        if modality not in self.modalities:
+            raise UsageError(f"Unknown modality {modality!r}. {suggest(modality, self.modalities)}")
+        key = self.keys[case_index][self.modalities.index(modality)]
         return self.store.view(self.store.entry(key)) if key else self._no_rows
 
     def pooled(self, slices: SliceReduction = "mean") -> np.ndarray:
@@ -123,7 +132,7 @@ class Features:
 
     @property
     def _shape(self) -> tuple[int, int]:
-        return len(self.keys), len(self.cohort.modalities)
+        return len(self.keys), len(self.modalities)
 
     @property
     def _no_rows(self) -> np.ndarray:

@@ -120,7 +120,9 @@ class CaseProtocol(Protocol[ImageProblem]):
             save_classifier(folder, classifier, winner.state)
         model = CaseModel(classifier, problem.cohort, problem.slices)
         chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
-        notes = notes_of(problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner)
+        notes = notes_of(
+            problem.cohort.outputs, problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner
+        )
         return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
 
     def _key(self, problem: ImageProblem, cases: Labelled[CaseImages], keys: list[str], seed: int) -> str:

@@ -1,7 +1,7 @@
 """What every protocol that trains on cases decides before training, and says after it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,18 @@ from radapt.protocols.finetune_task import Labelled
 from radapt.protocols.protocol import Cost
 from radapt.protocols.selection import CRITERION
 from radapt.protocols.targets import ClassWeight, Targets
+
+
+class Seen(Protocol):
+    """What a case may have: the images of a cohort, or what its features were kept for."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]: ...
+
+    @property
+    def presence(self) -> np.ndarray:
+        """(N, M) bool"""
+        ...
 
 
 def learnable(
@@ -32,11 +44,11 @@ def learnable(
     return train, val, targets
 
 
-def modalities_of(cohort: Cohort, train: np.ndarray) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+def modalities_of(seen: Seen, train: np.ndarray) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """The modalities that training cases have, and which of them some training cases lack."""
-    present = cohort.presence[train]
+    present = seen.presence[train]
     known = present.any(axis=0)
-    kept = tuple(name for name, some in zip(cohort.modalities, known, strict=True) if some)
+    kept = tuple(name for name, some in zip(seen.modalities, known, strict=True) if some)
     return kept, tuple(bool(each) for each in ~present[:, known].all(axis=0))
 
 
@@ -61,11 +73,17 @@ def choice_of(winner: Winner, cases: Labelled, own_val: bool) -> dict[str, Any]:
 
 
 def notes_of(
-    cohort: Cohort, cases: Labelled, kept: Sequence[str], partial: Sequence[bool], use: ModalityUse, winner: Winner
+    outputs: Sequence[str],
+    seen: Seen,
+    cases: Labelled,
+    kept: Sequence[str],
+    partial: Sequence[bool],
+    use: ModalityUse,
+    winner: Winner,
 ) -> list[str]:
     """What a reader should know."""
-    said = list(cases.targets.notes(cohort.outputs))
-    if lost := [name for name in cohort.modalities if name not in kept]:
+    said = list(cases.targets.notes(outputs))
+    if lost := [name for name in seen.modalities if name not in kept]:
         said.append(f"No training case has {', '.join(lost)}; left out.")
     if missing := [name for name, some in zip(kept, partial, strict=True) if some]:
         how = "the network is told" if use == "concat" else "the average over those present"

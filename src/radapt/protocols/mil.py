@@ -94,8 +94,9 @@ class Mil(Protocol[Problem]):
         model = SliceModel(cases.images, cases.targets, winner.trainee)
         chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
         notes = notes_of(
-            problem.cohort, cases, *modalities_of(problem.cohort, cases.train), problem.pooling.modalities, winner
-        )
+            problem.outputs, problem.features, cases, *modalities_of(problem.features, cases.train),
+            problem.pooling.modalities, winner,
+        )  # fmt: skip
         return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
 
     def _regime(self, *, chooses: bool) -> Callable[[float], Regime]:
@@ -109,7 +110,7 @@ class Mil(Protocol[Problem]):
         self, problem: Problem, cases: Labelled[StoredSlices], scale: SliceScale, seed: int
     ) -> Callable[[], Trainee]:
         stored = cases.images
-        _, partial = modalities_of(problem.cohort, cases.train)
+        _, partial = modalities_of(problem.features, cases.train)
 
         def make() -> Trainee:
             with torch.random.fork_rng(devices=[]):
@@ -140,6 +141,6 @@ class SliceModel(Model):
 
 def _labelled(problem: Problem, rng: np.random.Generator, options: Mil) -> Labelled[StoredSlices]:
     train, val, targets = learnable(problem.cohort, *problem.choosing(rng), options.class_weight)
-    kept, _ = modalities_of(problem.cohort, train)
+    kept, _ = modalities_of(problem.features, train)
     stored = StoredSlices(problem.features, kept, select(problem.features.segments, 1, options.patch_mean))
     return Labelled(stored, train, targets, val, problem.labels[val])

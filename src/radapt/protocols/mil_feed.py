@@ -36,7 +36,7 @@ class SliceBag:
 
 @dataclass(frozen=True, eq=False)
 class StoredSlices:
-    """The stored slices of cases: `columns` of the rows of `modalities`; others of the cohort are left out.
+    """The stored slices of cases: `columns` of the rows of `modalities`; other modalities of the features are left out.
 
     Rows are copied out of mapped files, which are then let go: memory does not grow with the cohort.
     """
@@ -55,8 +55,8 @@ class StoredSlices:
 
     def present(self, row: int) -> list[int]:
         """Places in `modalities` of those that a case has."""
-        images = self.cohort.cases[row].images
-        return [place for place, name in enumerate(self.modalities) if name in images]
+        here = dict(zip(self.features.modalities, self.features.presence[row], strict=True))
+        return [place for place, name in enumerate(self.modalities) if here[name]]
 
     def read(self, row: int, modality: int, kept: np.ndarray | None = None) -> np.ndarray:
         """Slices (n, D) of one image, all of them or those at `kept`."""

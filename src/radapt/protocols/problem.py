@@ -98,7 +98,7 @@ class Problem:
     def notes(self, rows: np.ndarray, *, unit_length: bool = False) -> tuple[str, ...]:
         """What a reader should know about missing modalities among the training `rows`."""
         any_column = (slice(0, 1),)
-        return self._design(rows, any_column, unit_length).notes(self.cohort.modalities)
+        return self._design(rows, any_column, unit_length).notes(self.features.modalities)
 
     def _design(self, rows: np.ndarray, columns: tuple[slice, ...], unit_length: bool) -> Design:
         presence, modalities = self.features.presence, self.pooling.modalities

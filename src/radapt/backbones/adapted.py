@@ -1,0 +1,230 @@
+"""An adapted backbone as a folder: one encoder for any subset of its modalities, with all it takes to load it again.
+
+    backbone.json           what it is: card, modalities, options, the digest of the weights, and how it was made
+    backbone.safetensors    every weight, so that the weights it was adapted from are not needed
+
+The JSON is written last and names the weights by their digest: there is a whole backbone, or none.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radapt.backbones.card import WeightCard
+from radapt.backbones.weights import WeightSource, digest_of
+from radapt.digests import digest
+from radapt.durable import atomic_path, write_json
+from radapt.errors import UsageError, suggest
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+    from radapt.backbones.multimodal import MultiModalViT
+
+FACTS, WEIGHTS = "backbone.json", "backbone.safetensors"
+FORMAT = 1
+_NAMED = 6  # how many tensors an error lists before it counts the rest
+
+
+@dataclass(frozen=True)
+class AdaptedBackbone:
+    """What a folder says of its backbone, known without loading it.
+
+    `card` is that of the encoder it was adapted from, under the folder's name. `modalities` stand in the model's
+    order. `options` are those of `MultiModalViT` that the card does not know. `facts` are what the maker wrote down.
+    """
+
+    folder: Path
+    card: WeightCard
+    source: WeightSource
+    modalities: tuple[str, ...]
+    options: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_adapted(
+    folder: Path, network: "MultiModalViT", card: WeightCard, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write `network` as a backbone into `folder`, which is made if need be; other files in it are left alone.
+
+    `card` is that of the backbone it was adapted from, with what the adaptation changed (its pretraining has seen
+    the cohort too; its native size is that of the crops). `facts` are JSON-like and come back as they are. Weights are
+    kept in float32. Raises UsageError for a card of another encoder, and if the network still holds adapters, which are
+    to be merged first.
+    """
+    from safetensors.torch import save_file
+
+    _refuse_other_card(network, card)
+
+    state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if kept := [name for name in state if ".base_layer." in name]:
+        raise UsageError(f"The network holds adapters ({_listed(kept)}); merge them into its weights before saving it.")
+    (folder / FACTS).unlink(missing_ok=True)
+    with atomic_path(folder / WEIGHTS) as part:
+        save_file(state, part)
+    stored = {
+        "format": FORMAT,
+        "radapt": __version__,
+        "card": asdict(card),
+        "modalities": list(network.modalities),
+        "options": {
+            "positions": network.positions,
+            "modality_embedding": network.modality_embedding is not None,
+            "unit_embedding": network.unit_embedding,
+        },
+        "weights": digest_of(folder / WEIGHTS),
+        "facts": dict(facts or {}),
+    }
+    write_json(folder / FACTS, stored)
+
+
+def is_adapted(path: str | Path) -> bool:
+    """Whether `path` is a folder that holds an adapted backbone, or half of one."""
+    folder = Path(path).expanduser()
+    return (folder / FACTS).is_file() or (folder / WEIGHTS).is_file()
+
+
+def adapted_folder(name: str, weights: str | Path | None, known: Collection[str], as_: str | None) -> Path | None:
+    """The folder of the adapted backbone that a name, or the weights given for a name of one's own, stand for; else
+    None. A name of the catalog (`known`) is never a folder.
+
+    Raises UsageError for other weights or another architecture beside the folder, and for a folder without a backbone.
+    """
+    folder = None if weights is None else Path(weights).expanduser()
+    if folder is not None and is_adapted(folder):
+        if name in known or as_ is not None:
+            raise UsageError(
+                f"{folder} holds an adapted backbone of its own, not weights of {as_ or name}. Give it a name outside "
+                "the catalog, and no architecture."
+            )
+        return folder
+    folder = Path(name).expanduser()
+    if name in known or as_ is not None or not folder.is_dir():
+        return None
+    if not is_adapted(folder):
+        raise UsageError(
+            f"Folder {name} holds no adapted backbone: it has no {FACTS}. Name the folder that `radapt adapt` wrote, "
+            f"hf:{name} for one in the hub's layout, or a backbone of the catalog."
+        )
+    if weights is not None:
+        raise UsageError(f"{name} is an adapted backbone and holds its own weights; leave out the weights {weights!s}.")
+    return folder
+
+
+def read_adapted(folder: str | Path, name: str | None = None) -> AdaptedBackbone:
+    """What `folder` says of its backbone, under `name` (default: the folder's). No tensor is read, but every byte is.
+
+    Raises UsageError if the folder holds none, or one that is damaged, half written or of another format.
+    """
+    folder = Path(folder).expanduser()
+    stored = _stored(folder)
+    card, modalities = stored["card"], tuple(stored["modalities"])
+    found = digest_of(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"
+    if found != stored["weights"]:
+        raise UsageError(
+            f"{folder / WEIGHTS} is not what {FACTS} beside it was written for: it is damaged, missing, or of another "
+            "adaptation. Copy the whole folder again, or adapt again."
+        )
+    identity = digest([found, list(modalities), stored["options"]])
+    source = WeightSource("file", f"adapted:{identity}", True, str(folder), folder)
+    card = replace(card, name=name or folder.resolve().name)
+    return AdaptedBackbone(folder, card, source, modalities, stored["options"], stored["facts"])
+
+
+def load_adapted(adapted: AdaptedBackbone | str | Path) -> "MultiModalViT":
+    """The network of a folder in float32 on the CPU, in evaluation mode.
+
+    Raises UsageError as `read_adapted` does, and if a tensor is missing, left over, not finite or of another shape.
+    """
+    from radapt.backbones.build import build, materialise
+    from radapt.backbones.files import read_state
+    from radapt.backbones.multimodal import MultiModalViT
+
+    known = adapted if isinstance(adapted, AdaptedBackbone) else read_adapted(adapted)
+    state, _ = read_state(known.folder / WEIGHTS)
+    vit = materialise(build(known.card), known.card)
+    _fit_positions(vit, state)
+    try:
+        network = MultiModalViT(
+            vit, modalities=known.modalities, mean=known.card.mean, std=known.card.std,
+            position_recipe=known.card.position_recipe, **known.options,
+        )  # fmt: skip
+    except TypeError as error:
+        raise UsageError(f"{known.folder / FACTS} has options of another version of radapt: {error}.") from error
+    _refuse_unfit(network.state_dict(), state, known.folder / WEIGHTS)
+    network.load_state_dict(state, strict=True)
+    return network.eval()
+
+
+def check_modalities(names: Sequence[str], known: Sequence[str], backbone: str) -> None:
+    """Raises UsageError naming the modalities that a backbone does not know, those it does, and the nearest."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{backbone} was not adapted to {', '.join(map(repr, unknown))}. {suggest(unknown[0], known)} Rename the "
+            "columns of the table, or leave them out."
+        )
+
+
+def _refuse_other_card(network: "MultiModalViT", card: WeightCard) -> None:
+    own = (network.width, network.depth, network.patch, network.position_recipe)
+    if own != (card.width, card.depth, card.patch, card.position_recipe):
+        raise UsageError(
+            f"The card of {card.name} is not that of the network, whose width, depth, patch and position recipe are "
+            f"{', '.join(map(str, own))}. Give the card of the backbone it was adapted from."
+        )
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """backbone.json with its card as a WeightCard."""
+    path = folder / FACTS
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["format"] != FORMAT:
+            raise UsageError(f"{path} has format {stored['format']}; this version of radapt reads format {FORMAT}.")
+        names = {each.name for each in fields(WeightCard)}
+        card = WeightCard(**{name: _tuples(value) for name, value in stored["card"].items() if name in names})
+        shaped = {"modalities": list, "options": dict, "weights": str, "facts": dict}
+        if wrong := [name for name, kind in shaped.items() if not isinstance(stored[name], kind)]:
+            raise ValueError(f"{', '.join(wrong)} of another kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{folder} holds no adapted backbone that can be read ({path.name}: {error}). Copy the whole folder again, "
+            "or adapt again."
+        ) from error
+    return {**stored, "card": card, "options": {name: _tuples(value) for name, value in stored["options"].items()}}
+
+
+def _fit_positions(vit: Any, state: "Mapping[str, torch.Tensor]") -> None:
+    """Room for a position embedding on a base grid of another size than the architecture's own."""
+    import torch
+
+    given = state.get("vit.pos_embed")
+    if given is not None and vit.pos_embed is not None and given.shape != vit.pos_embed.shape:
+        vit.pos_embed = torch.nn.Parameter(torch.empty_like(given))
+
+
+def _refuse_unfit(target: "Mapping[str, torch.Tensor]", state: "Mapping[str, torch.Tensor]", path: Path) -> None:
+    import torch
+
+    lists = {
+        "missing": [name for name in target if name not in state],
+        "left over": [name for name in state if name not in target],
+        "of another shape": [name for name in target if name in state and target[name].shape != state[name].shape],
+        "not finite": [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())],
+    }
+    if said := [f"{what}: {_listed(names)}" for what, names in lists.items() if names]:
+        raise UsageError(f"{path} does not fit the backbone that {FACTS} describes. {'; '.join(said)}. Adapt again.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON has them, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

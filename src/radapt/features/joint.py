@@ -1,0 +1,83 @@
+"""All modalities of a case seen together: one row per slice, by a backbone that was adapted to several modalities."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from radapt.cohorts.cohort import Case
+from radapt.digests import digest
+from radapt.features.batches import Batch, Image, Part, pack
+from radapt.images.matched import VERSION as MATCHED_VERSION
+from radapt.images.matched import MatchedCache
+from radapt.images.recipe import Recipe
+from radapt.images.slices import SliceCache
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+JOINT = "joint"
+"""The name of the one modality that features of several seen together have."""
+
+
+def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Recipe) -> Image | None:
+    """The images of a case that go into the encoder together, in its order `known`; None if the case has none.
+
+    Raises DataError if one of them is not there.
+    """
+    named = [(column, name, case.images[name]) for column, name in enumerate(known) if name in case.images]
+    if not named:
+        return None
+    keys = [[name, slices.key(location, recipe, name)] for _, name, location in named]
+    parts = tuple(Part(column, location) for column, _, location in named)
+    return Image(digest([JOINT, MATCHED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
+
+
+def joint_planes(image: Image, matched: MatchedCache, columns: int) -> np.ndarray:
+    """uint8 (n, M, C, H, W) planes of a case, black where it lacks a modality; M is `columns`.
+
+    All lie in the grid of the first part, to which others are resampled. Grey beside colour is repeated over the
+    channels. Raises DataError if an image cannot be read, or does not lie where the first one does.
+    """
+    like = matched.grid(image.parts[0].location)
+    found = {part.column: matched.planes(part.location, like) for part in image.parts}
+    first = next(iter(found.values()))
+    channels = max(planes.shape[1] for planes in found.values())
+    stacked = np.zeros((len(first), columns, channels, *first.shape[2:]), dtype=np.uint8)
+    for column, planes in found.items():
+        stacked[:, column] = planes
+    return stacked
+
+
+def pack_alike(read: Iterable[tuple[Image, np.ndarray]], size: int) -> Iterator[Batch]:
+    """Batches of slices that have equally many modalities, about as much work each as `size` slices of one.
+
+    Slices of one batch then make equally many tokens, those that fill up the last one too. So every batch of a kind
+    has one shape, and a slice's numbers are the same whatever else is in its batch. Images should come in order of how
+    many modalities they have.
+    """
+    for (count, _), alike in groupby(read, key=lambda pair: (len(pair[0].parts), pair[1].shape[2])):
+        for batch in pack(alike, max(1, size // count)):
+            yield batch._replace(present=_present(batch))
+
+
+def _present(batch: Batch) -> np.ndarray:
+    """(B, M) bool; rows that fill up have what the first one has."""
+    present = np.zeros(batch.pixels.shape[:2], dtype=bool)
+    present[:, [part.column for part in batch.spans[0].image.parts]] = True
+    for span in batch.spans:
+        present[span.start : span.stop] = False
+        present[span.start : span.stop, [part.column for part in span.image.parts]] = True
+    return present
+
+
+def joint_rows(
+    backbone: "Backbone", pixels: torch.Tensor, present: torch.Tensor, layers: tuple[int, ...]
+) -> torch.Tensor:
+    """float32 (B, D) of pixels uint8 (B, M, C, H, W) and present (B, M): CLS of every layer, then patch means."""
+    from radapt.backbones.multimodal import Crops
+
+    found = backbone.joint(Crops(pixels, present), layers).layers
+    return torch.cat([*(layer.cls for layer in found), *(layer.mean for layer in found)], dim=1)
