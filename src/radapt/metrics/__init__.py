@@ -17,6 +17,8 @@ from radapt.metrics.repeats import compare_repeats, score_repeats
 from radapt.metrics.score import score
 from radapt.metrics.segmentation import case_numbers
 from radapt.metrics.segmentation_summary import summarise
+from radapt.metrics.shapley import shapley_values
+from radapt.metrics.together import score_together
 
 __all__ = [
     "accuracy",
@@ -38,6 +40,8 @@ __all__ = [
     "roc_curve",
     "score",
     "score_repeats",
+    "score_together",
+    "shapley_values",
     "summarise",
     "units_of",
 ]

@@ -1,6 +1,6 @@
 """From predictions to a table of numbers with intervals by patient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,12 +56,24 @@ def score(
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     given = checked(truth, probabilities, patients, task, len(outputs))
     panel = panel_of(given, task, outputs, ordered)
-    values = panel.numbers(np.ones((given.units, 1)))
-    chunk = max(1, CHUNK // max(len(given.truth), len(outputs) ** 2))
-    drawn = replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
-    rows = [row_of(name, float(value[0]), drawn.get(name), given, panel) for name, value in values.items()]
+    table, _ = scored(given, panel, replicates_of(panel, given, len(outputs), rng, resamples))
+    return table
+
+
+def replicates_of(
+    panel: Panel, given: Predictions, outputs: int, rng: np.random.Generator, resamples: int
+) -> Mapping[str, np.ndarray]:
+    """Every number of the panel under `resamples` draws of the patients, each (R,); none for fewer than two."""
+    chunk = max(1, CHUNK // max(len(given.truth), outputs**2))
+    return replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
+
+
+def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The table of `score` from the replicates `drawn`, and every value by its name."""
+    values = {name: float(value[0]) for name, value in panel.numbers(np.ones((given.units, 1))).items()}
+    rows = [row_of(name, value, drawn.get(name), given, panel) for name, value in values.items()]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.iloc[order_of(table["metric"])].reset_index(drop=True)
+    return table.iloc[order_of(table["metric"])].reset_index(drop=True), values
 
 
 def panel_of(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> Panel:

@@ -6,8 +6,9 @@ from radapt.protocols.fewshot import FewShot, learning_curve
 from radapt.protocols.images import ImageProblem, Machine
 from radapt.protocols.judge import Result
 from radapt.protocols.problem import Problem
-from radapt.protocols.protocol import Cost, Fitted, Model, Protocol, Segmenter
+from radapt.protocols.protocol import Cost, Fitted, Model, Protocol, Segmenter, SubsetModel
 from radapt.protocols.registry import PROTOCOLS, make
+from radapt.protocols.subsets import SubsetResult, judge_subsets
 from radapt.protocols.train import train
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "Protocol",
     "Result",
     "Segmenter",
+    "SubsetModel",
+    "SubsetResult",
     "evaluate",
+    "judge_subsets",
     "learning_curve",
     "make",
     "train",

@@ -11,7 +11,8 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError
 from radapt.metrics import score
 from radapt.protocols.choosing import labelled
-from radapt.protocols.protocol import Cost, Fitted, Model
+from radapt.protocols.protocol import Cost, Fitted, Model, SubsetModel
+from radapt.protocols.subsets import SubsetResult, judge_subsets
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Result:
     chosen candidate before it was refitted with val.
     `scores`: `split` and the columns of `radapt.metrics.score`. Those of val were chosen on, and are optimistic.
     `chosen`: what was chosen, among what, and why.
+    `subsets`: for a model that answers from any subset of its sequences, what each of them is worth.
     """
 
     predictions: pd.DataFrame
     scores: pd.DataFrame
     chosen: Mapping[str, Any]
     cost: Cost | None = None
+    subsets: SubsetResult | None = None
 
 
 def judge(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:
@@ -37,7 +40,14 @@ def judge(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Gener
     found = [_judge_split(cohort, fitted, split, rng, resamples) for split in splits]
     predictions = pd.concat([table for table, _ in found], ignore_index=True)
     scores = pd.concat([table for _, table in found], ignore_index=True)
-    return Result(predictions, scores, {"protocol": name, **fitted.chosen}, fitted.cost)
+    subsets = _subsets(cohort, fitted.final, rng.spawn(1)[0], resamples)
+    return Result(predictions, scores, {"protocol": name, **fitted.chosen}, fitted.cost, subsets)
+
+
+def _subsets(cohort: Cohort, model: Model, rng: np.random.Generator, resamples: int) -> SubsetResult | None:
+    if not isinstance(model, SubsetModel):
+        return None
+    return judge_subsets(model.predict_from, cohort, model.modalities, rng, resamples, model.prior)
 
 
 def _judge_split(

@@ -27,6 +27,21 @@ class Model(abc.ABC):
         """
 
 
+class SubsetModel(Model):
+    """A fitted classifier that answers from any subset of the sequences it knows; `judge` judges it on every one.
+
+    `modalities` are the sequences it knows, `prior` (outputs,) what answers for a case that has none of a subset: the
+    shares of the classes in training.
+    """
+
+    modalities: tuple[str, ...]
+    prior: np.ndarray
+
+    @abc.abstractmethod
+    def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
+        """As `predict`, as if every sequence but `modalities` were missing; each case has one of these at least."""
+
+
 class Segmenter(abc.ABC):
     """A fitted segmentation model that draws the label map of any case of the cohort."""
 

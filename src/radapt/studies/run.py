@@ -175,6 +175,8 @@ class _Run:
             return
         if cell.job.protocol.aim == "segmentation":
             self._overlays(cell, result)
+        if result.subsets is not None:
+            result.subsets.write(self.ledger.cell(cell.id))
         made = {"versions": versions(), **processor(self.plan.device)}
         facts = {**cell.facts, "features": features.digest if features else None, "chosen": result.chosen, **made}
         predictions = result.predictions.assign(cell=cell.id)
