@@ -36,8 +36,7 @@ class Look:
     shows no foreground at all, every plane counts as shown, and its box is the whole plane.
     """
 
-    grid: Volume
-    boxes: np.ndarray  # (n, 4) int64 of the foreground
+    boxes: np.ndarray  # (n, 4) int16 of the foreground: y0, x0, y1, x1
     shown: tuple[np.ndarray, ...]
     lesions: Extents | None = None
     marked: tuple[np.ndarray, ...] = ()
@@ -74,11 +73,11 @@ class CasePlanes:
             axes = self._axes(grid)
             if masked and case.mask is not None:
                 lesions = self._lesions(case.mask, grid)
-                return Look(grid, *self._shown(seen, axes), lesions, _enough(lesions.area, axes))
-        return Look(grid, *self._shown(seen, axes))
+                return Look(*self._shown(seen, axes), lesions, _enough(lesions.area, axes))
+        return Look(*self._shown(seen, axes))
 
     def _shown(self, seen: Extents, axes: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        whole = np.asarray([0, 0, *self.recipe.size])
+        whole = np.asarray([0, 0, *self.recipe.size], seen.boxes.dtype)
         boxes = np.where(seen.area[:, None] > 0, seen.boxes, whole)
         return boxes, _enough(seen.area, axes) or _enough(np.ones_like(seen.area), axes)
 

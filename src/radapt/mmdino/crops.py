@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -123,7 +124,7 @@ class MultiCrop:
         )
 
     def apply(self, planes: Tensor, draws: CropDraws) -> tuple[Tensor, Tensor]:
-        """Large and small crops, float32 in [0, 1], of planes (B, M, C, H, W) uint8, or float in [0, 1], where they are.
+        """Large and small crops, float32 in [0, 1], of planes (B, M, C, H, W) uint8, or float in [0, 1], in place.
 
         (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major. What lies outside a plane is black. Absent modalities stay
         black, as any channel that is constant stays as it is.
@@ -190,42 +191,44 @@ def _points(planes: Tensor, size: int, share: float) -> int:
 
 
 def _sampled(planes: Tensor, views: Views, size: int, points: int) -> Tensor:
-    """(K·B, M, C, s, s) of planes float (B, M, C, H, W), all in one interpolation."""
+    """(K·B, M, C, s, s) of planes float (B, M, C, H, W): one interpolation for each of `points`² points of a pixel."""
     batch, modalities, channels, height, width = planes.shape
     count = len(views.seeds) // max(batch, 1)
-    fine = size * points
-    at = (np.arange(fine) + 0.5) / fine - 0.5
-    # A pixel at (u, v) of the crop, in shares of its sides, comes from centre + matrix · (u · height, v · width).
-    rows = views.matrix[:, :, 0] * views.side[:, :1]  # (K·B, 2)
-    columns = views.matrix[:, :, 1] * views.side[:, 1:]
-    extent = np.asarray([height, width])
-    scaled = [torch.from_numpy(2 * each / extent).to(planes.device, torch.float32) for each in (rows, columns)]
-    middle = torch.from_numpy(2 * views.centre / extent - 1).to(planes.device, torch.float32)
-    along = torch.from_numpy(at).to(planes.device, torch.float32)
-    grid = (  # (K·B, fine, fine, 2), rows before columns
-        middle[:, None, None]
-        + along[None, :, None, None] * scaled[0][:, None, None]
-        + along[None, None, :, None] * scaled[1][:, None, None]
+
+    def on_grid(pixels: np.ndarray) -> Tensor:  # (K·B, 2) y, x in pixels → (B, K, 1, 1, 2) x, y in half sides
+        shares = torch.from_numpy((2 * pixels / (height, width))[:, ::-1].astype(np.float32))
+        return shares.to(planes.device).view(count, batch, 1, 1, 2).transpose(0, 1)
+
+    # A pixel at (v, u) of the crop, in shares of its sides, comes from centre + matrix · (v · height, u · width).
+    middle = on_grid(views.centre - np.asarray([height, width]) / 2)
+    down, across = (
+        on_grid(views.matrix[:, :, 0] * views.side[:, :1]),
+        on_grid(views.matrix[:, :, 1] * views.side[:, 1:]),
     )
-    grid = grid.flip(-1).view(count, batch, fine, fine, 2).transpose(0, 1).reshape(batch, count * fine, fine, 2)
-    found = F.grid_sample(planes.flatten(1, 2), grid, "bilinear", "zeros", align_corners=False)
-    found = found.view(batch, modalities * channels, count * fine, fine)  # the crops of a sample one below the other
-    if points > 1:
-        found = F.avg_pool2d(found, points)
-    found = found.view(batch, modalities, channels, count, size, size)
+    at = (torch.arange(size, device=planes.device) + 0.5) / size - 0.5
+    spread = (at[:, None, None] * down + at[:, None] * across).contiguous()  # (B, K, s, s, 2)
+    flat = planes.flatten(1, 2)  # (B, M·C, H, W)
+    found = flat.new_zeros(batch, modalities * channels, count * size, size)  # crops of a sample one below the other
+    offsets = ((np.arange(points) + 0.5) / points - 0.5) / size
+    for y, x in product(offsets.tolist(), offsets.tolist()):
+        place = (spread + (middle + y * down + x * across)).view(batch, count * size, size, 2)
+        found += F.grid_sample(flat, place, "bilinear", "zeros", align_corners=False)
+    found = found.view(batch, modalities, channels, count, size, size) / points**2
     return found.permute(3, 0, 1, 2, 4, 5).reshape(count * batch, modalities, channels, size, size)
 
 
 def _shaded(images: Tensor, draws: Draws) -> Tensor:
-    """Images (n, C, s, s) under a slowly varying brightness, the same for all channels of each."""
+    """Images (n, C, s, s), overwritten, under a slowly varying brightness, the same for all channels of each."""
     own = mixed(draws.seeds, _SEEDS["shade"])
-    strength = np.where(
-        uniform(own, 0) < SHADING.chance, SHADING.low + (SHADING.high - SHADING.low) * uniform(own, 1), 0
-    )
-    if not strength.any():
-        return images
+    chosen = np.flatnonzero(uniform(own, 0) < SHADING.chance)
+    own = own[chosen]
+    strength = SHADING.low + (SHADING.high - SHADING.low) * uniform(own, 1)
     knots = np.stack([uniform(own, 2 + number) for number in range(_KNOTS**2)], axis=1)
     field = torch.from_numpy(strength[:, None] * (2 * knots - 1)).to(images.device, images.dtype)
-    field = field.view(-1, 1, _KNOTS, _KNOTS)
-    field = F.interpolate(field, images.shape[-2:], mode="bicubic", align_corners=True)
-    return (images * torch.exp(field)).clamp(0, 1)
+    # Cubic interpolation along one axis is a matrix; here that of a square.
+    unit = torch.eye(_KNOTS, device=images.device, dtype=images.dtype)[None, None]
+    cubic = F.interpolate(unit, (images.shape[-1], _KNOTS), mode="bicubic", align_corners=True)[0, 0]  # (s, knots)
+    factor = torch.exp(cubic @ field.view(-1, 1, _KNOTS, _KNOTS) @ cubic.T)
+    rows = torch.from_numpy(chosen).to(images.device)
+    images[rows] = (images[rows] * factor).clamp(0, 1)
+    return images

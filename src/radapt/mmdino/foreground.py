@@ -25,14 +25,13 @@ class Extents:
     A plane without any has area 0 and the box 0, 0, 0, 0.
     """
 
-    area: np.ndarray  # (n,) int64
-    boxes: np.ndarray  # (n, 4) int64: y0, x0, y1, x1, the last two just beyond
+    area: np.ndarray  # (n,) int32
+    boxes: np.ndarray  # (n, 4) int16: y0, x0, y1, x1, the last two just beyond
 
     @classmethod
     def from_table(cls, table: np.ndarray) -> "Extents":
         """Of what `table` gave."""
-        wide = np.asarray(table, np.int64)
-        return cls(wide[:, 0], wide[:, 1:])
+        return cls(np.array(table[:, 0], np.int32), np.array(table[:, 1:], np.int16))
 
     @property
     def table(self) -> np.ndarray:

@@ -123,12 +123,11 @@ class SliceFeed:
         cannot be read.
         """
         own = mixed(np.asarray(seeds, np.uint64), _DRAWS)
-        wanted = np.asarray(uniform(own, _MASK) < (1.0 if self.focus == "mask" else self.marked))
+        wanted = np.asarray(uniform(own, _MASK)) < (1.0 if self.focus == "mask" else self.marked)
         axis, place = uniform(own, _AXIS), uniform(own, _PLANE)
         looks = [self._looks(int(row), self._names(int(row)), self.focus != "foreground") for row in rows]
-        planes = np.asarray(
-            [_drawn(look, *draws) for look, *draws in zip(looks, wanted, axis, place, strict=True)], np.int64
-        )
+        drawn = zip(looks, wanted.tolist(), axis.tolist(), place.tolist(), strict=True)
+        planes = np.asarray([_drawn(*each) for each in drawn], np.int64)
         found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
         for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
             self._fill(found[at : at + 1], int(row), plane[None], self._names(int(row)))
@@ -164,7 +163,7 @@ class SliceFeed:
             raise UsageError(f"channels = {self._channels}: expected 1 or 3.")
 
     def _check_cases(self) -> None:
-        lacking = [case for case, some in zip(self.cohort, self.present.any(axis=1), strict=True) if not some]
+        lacking = [self.cohort.cases[row] for row in np.flatnonzero(~self.present.any(axis=1))]
         if lacking:
             told = "; ".join(f"case {case.case} has {', '.join(case.images) or 'none'}" for case in lacking[:_NAMED])
             more = f"; and {len(lacking) - _NAMED} more cases" if len(lacking) > _NAMED else ""
