@@ -46,25 +46,30 @@ class AdaptedBackbone:
 
 
 def save_adapted(
-    folder: Path, network: "MultiModalViT", card: WeightCard, facts: Mapping[str, Any] | None = None
+    folder: Path,
+    network: "MultiModalViT",
+    card: WeightCard,
+    facts: Mapping[str, Any] | None = None,
+    state: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
     """Write `network` as a backbone into `folder`, which is made if need be; other files in it are left alone.
 
     `card` is that of the backbone it was adapted from, with what the adaptation changed (its pretraining has seen
     the cohort too; its native size is that of the crops). `facts` are JSON-like and come back as they are. Weights are
-    kept in float32. Raises UsageError for a card of another encoder, and if the network still holds adapters, which are
-    to be merged first.
+    kept in float32. `state` holds the tensors of a network with adapters, merged (see `networks.adapters_merge`).
+    Raises UsageError for a card of another encoder, and if adapters are left among the tensors.
     """
     from safetensors.torch import save_file
 
     _refuse_other_card(network, card)
 
-    state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if kept := [name for name in state if ".base_layer." in name]:
+    tensors = network.state_dict() if state is None else state
+    plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+    if kept := [name for name in plain if ".base_layer." in name]:
         raise UsageError(f"The network holds adapters ({_listed(kept)}); merge them into its weights before saving it.")
     (folder / FACTS).unlink(missing_ok=True)
     with atomic_path(folder / WEIGHTS) as part:
-        save_file(state, part)
+        save_file(plain, part)
     stored = {
         "format": FORMAT,
         "radapt": __version__,
