@@ -1,0 +1,222 @@
+"""`adapt`: from a cohort and a backbone to an encoder of any subset of its modalities, with a classifier."""
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from radapt.backbones.backbone import Backbone
+from radapt.backbones.card import WeightCard
+from radapt.backbones.lazy import LazyBackbone
+from radapt.backbones.multimodal import MultiModalViT
+from radapt.cachedir import cache_folder
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import DataError, UsageError, suggest
+from radapt.images import Recipe, SliceCache
+from radapt.mmdino.answers import LinearAnswer, Wish, case_vectors, subsets_of
+from radapt.mmdino.learner import Labels, Learner
+from radapt.mmdino.options import Options
+from radapt.mmdino.questions import shares
+from radapt.mmdino.regression import fit_logistic
+from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.task import AdaptTask
+from radapt.progress import ProgressMaker, silent
+from radapt.training import Regime, Trained, train
+
+SUBSETS = 31
+"""Subsets of a training case's sequences that the deployed classifier learns from, at most: all of five sequences."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """An adapted encoder with the classifier that is deployed with it, and how both came about.
+
+    `network` holds the teacher's (or the student's) weights, in eval mode. `answer` is None for a cohort without
+    labels. `outputs` are the classes or findings.
+    """
+
+    network: MultiModalViT
+    card: WeightCard
+    modalities: tuple[str, ...]
+    outputs: tuple[str, ...]
+    recipe: Recipe
+    options: Options
+    channels: int
+    answer: LinearAnswer | None
+    trained: Trained
+    chosen: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    def feed(self, cohort: Cohort, cache: SliceCache, rows: Sequence[int] | np.ndarray | None = None) -> SliceFeed:
+        """The slices of a cohort as this encoder takes them.
+
+        Raises DataError for sequences of the cases at `rows` that the encoder does not know, by name.
+        """
+        unknown = [name for name in cohort.modalities if name not in self.modalities]
+        if unknown:
+            raise UsageError(
+                f"Cohort {cohort.name!r} has the sequence {unknown[0]!r}, which the model does not know. "
+                f"{suggest(unknown[0], self.modalities)} Rename its column, or leave it out."
+            )
+        return SliceFeed(cohort, cache, self.recipe, self.modalities, focus="foreground", channels=self.channels)
+
+    def predict(
+        self,
+        cohort: Cohort,
+        cache: SliceCache,
+        rows: Sequence[int] | np.ndarray,
+        modalities: Collection[str] | None = None,
+    ) -> np.ndarray:
+        """Probabilities float64 (n, outputs) of cases of any cohort; with `modalities`, as if they had no others.
+
+        A case that has none of `modalities` is answered with the frequencies of training. Raises UsageError where
+        there is no classifier or a sequence is unknown, DataError if an image cannot be read.
+        """
+        if self.answer is None:
+            raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
+        feed, rows = self.feed(cohort, cache), np.asarray(rows, dtype=np.int64)
+        wanted = None if modalities is None else self._known(modalities)
+        able = feed.present[rows][:, [wanted is None or name in wanted for name in self.modalities]].any(axis=1)
+        found = np.tile(self.answer.prior, (len(rows), 1))
+        wishes = [Wish(int(row), wanted) for row in rows[able]]
+        if wishes:
+            vectors = case_vectors(
+                self.network, feed, wishes, slices=self.options.slices, size=self.options.global_size
+            )
+            found[able] = self.answer.probabilities(vectors)
+        return found
+
+    def _known(self, names: Collection[str]) -> tuple[str, ...]:
+        self.network.columns(list(names))
+        return tuple(name for name in self.modalities if name in names)
+
+
+def adapt(
+    cohort: Cohort,
+    backbone: Backbone | LazyBackbone,
+    options: Options | None = None,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    devices: int = 1,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    checkpoint: Path | None = None,
+    cache: Path | str | None = None,
+    progress: ProgressMaker = silent,
+) -> Adapted:
+    """Adapt a backbone to the sequences of a cohort, by its training cases, most of which may have no label.
+
+    Cases of split `train` are learned from, labelled or not; the labels of `val` choose the strength of the deployed
+    classifier; nothing of any other split is looked at. The backbone given is not changed.
+
+    Raises UsageError for a backbone that is no plain ViT, DataError where there is too little to learn from.
+    """
+    options = options or Options()
+    recipe = recipe or Recipe.for_kind(cohort.kind, size=224)
+    slices = SliceCache(cache_folder(cache))
+    fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)
+    targets, labels, notes = _labels(cohort, options)
+    if labels is None and options.supervision != "none":
+        options = replace(options, supervision="none", consistency=0.0, prototypes=options.prototypes or 1024)
+    seen = cohort.splits == "train"
+    modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
+    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus)
+    rows, known = np.flatnonzero(seen), _known(targets)
+    if not options.self_supervised:
+        rows = rows[known[rows]]
+    if not len(rows):
+        raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
+    feed.prepare(rows, progress)
+    learner = Learner.of(fresh, modalities, options, labels, seed)
+    share = float(known[rows].mean())
+    task = AdaptTask(learner, feed, rows, targets, options, labels, share or 1.0)
+    trained = train(
+        task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
+        progress=progress, label=f"adapting to {cohort.name}",
+    )  # fmt: skip
+    final: Any = task.module.teacher.network if options.answers_by == "teacher" else task.module.student
+    final.eval()
+    answer, chosen = _deployed(final, feed, targets, known, labels, options, seed)
+    return Adapted(
+        final.encoder, fresh.card, modalities, cohort.outputs, recipe, options, feed.channels, answer, trained, chosen,
+        tuple(notes) + tuple(trained.notes),
+    )  # fmt: skip
+
+
+def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None, list[str]]:
+    """The labels of train and val, all others blank; what there is to learn about them; what a reader should know."""
+    targets = np.array(cohort.labels, dtype=np.float64 if cohort.labels.ndim == 2 else np.int64)
+    targets[~np.isin(cohort.splits, ("train", "val"))] = -1 if targets.ndim == 1 else np.nan
+    train = targets[cohort.splits == "train"]
+    if not len(cohort.outputs) or not _known(train).any():
+        if not options.self_supervised:
+            raise DataError(f"Cohort {cohort.name!r} has no labelled training case, and only labels are learned from.")
+        return targets, None, ["No training case has a label: the backbone is adapted without, and has no classifier."]
+    frequency = shares(train, len(cohort.outputs))
+    kind: Any = "classes" if targets.ndim == 1 else "findings"
+    return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), []
+
+
+def _known(targets: np.ndarray) -> np.ndarray:
+    """(N,) bool: labelled, with several findings at least one of them."""
+    return targets >= 0 if targets.ndim == 1 else np.isfinite(targets).any(axis=1)
+
+
+def _regime(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> Regime:
+    epochs = options.epochs if options.steps is None else options.steps
+    return Regime(
+        epochs=epochs, steps=options.steps, batch=options.batch, lr=options.lr * (options.batch / 1024) ** 0.5,
+        weight_decay=options.weight_decay, weight_decay_end=options.weight_decay_end, warmup=options.warmup,
+        clip=options.clip, accumulate=options.accumulate, precision=precision, score_every=1_000_000,
+    )  # fmt: skip
+
+
+def _deployed(
+    final: Learner, feed: SliceFeed, targets: np.ndarray, known: np.ndarray, labels: Labels | None, options: Options,
+    seed: int,
+) -> tuple[LinearAnswer | None, dict[str, Any]]:  # fmt: skip
+    if labels is None:
+        return None, {}
+    prior = labels.shares.double().numpy()
+    if options.deployed == "head":
+        return _head(final, labels, prior, options), {}
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(known)
+    wishes, weights = _wishes(feed, rows, options.deployed_on, rng)
+    vectors = case_vectors(final.encoder, feed, wishes, slices=options.slices, size=options.global_size)
+    place = np.asarray([wish.row for wish in wishes])
+    held_out = feed.cohort.splits[place] == "val"
+    return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior)
+
+
+def _wishes(feed: SliceFeed, rows: np.ndarray, on: str, rng: np.random.Generator) -> tuple[list[Wish], np.ndarray]:
+    """The cases with every subset of their modalities, those of a case together weighing 1; or as they are."""
+    if on == "complete":
+        return [Wish(int(row)) for row in rows], np.ones(len(rows))
+    wishes, weights = [], []
+    for row in rows:
+        names = [name for name, there in zip(feed.modalities, feed.present[row], strict=True) if there]
+        subsets = subsets_of(names, SUBSETS, rng)
+        wishes += [Wish(int(row), one) for one in subsets]
+        weights += [1 / len(subsets)] * len(subsets)
+    return wishes, np.asarray(weights)
+
+
+def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -> LinearAnswer:
+    """The trained classifier as it answers for patients like the cohort's."""
+    if final.classifier is None:
+        raise UsageError("Prototypes as classes are no linear classifier; use deployed: logistic.")
+    weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
+    odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
+    return LinearAnswer(labels.kind, weight, bias, prior).shifted(odds)
+
+
+def _copied(backbone: Backbone) -> Backbone:
+    fresh = copy.deepcopy(backbone)
+    fresh.module.float()
+    return fresh

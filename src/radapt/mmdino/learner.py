@@ -1,0 +1,87 @@
+"""What learns: an encoder of any subset of modalities, with the heads that stand on it while it is adapted."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from radapt.backbones.backbone import Backbone
+from radapt.backbones.multimodal import MultiModalViT
+from radapt.mmdino.heads import ClassifierHead, ProjectionHead
+from radapt.mmdino.options import Options
+from radapt.mmdino.questions import Kind
+from radapt.training.seeds import derived
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the labels of the cohort are: `outputs` classes or findings, and how frequent each is in training."""
+
+    kind: Kind
+    outputs: int
+    shares: Tensor  # (outputs,)
+
+
+class Learner(nn.Module):
+    """Encoder and heads, of which the options leave out those that nothing is learned from.
+
+    `head` projects CLS tokens onto prototypes and `patch_head` hidden patches: the same one where they are shared.
+    `classifier` reads CLS tokens. With prototypes as classes (published) there is none: the head's logits are.
+    """
+
+    def __init__(self, encoder: MultiModalViT, options: Options, labels: Labels | None, seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        width = encoder.width
+        as_classes = options.supervision == "prototypes" and labels is not None
+        prototypes = labels.outputs if as_classes and labels else options.prototypes or 0
+
+        def projection(what: str) -> ProjectionHead:
+            return ProjectionHead(
+                width, prototypes, hidden=options.head_hidden, bottleneck=options.head_bottleneck,
+                seed=derived(seed, what),
+            )  # fmt: skip
+
+        self.head = projection("head") if options.dino or as_classes or (options.ibot and options.shared_head) else None
+        self.patch_head = None
+        if options.ibot:
+            self.patch_head = self.head if options.shared_head else projection("patch head")
+        separate = options.supervision == "classifier" and labels is not None
+        self.classifier = ClassifierHead(width, labels.outputs) if separate and labels else None
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, modalities: tuple[str, ...], options: Options, labels: Labels | None, seed: int
+    ) -> "Learner":
+        """Around a backbone's own module, which is changed: every weight or LoRA adapters of it are trained."""
+        encoder = MultiModalViT.of(
+            backbone, modalities, positions=options.positions, modality_embedding=options.modality_embedding,
+            seed=derived(seed, "modalities"),
+        )  # fmt: skip
+        encoder.vit.requires_grad_(True)
+        if options.trained == "lora":
+            from radapt.networks import adapt
+
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(derived(seed, "lora"))
+                adapt(encoder.vit, "lora", rank=options.rank)
+        encoder.drop_path, encoder.hidden_blocks = options.drop_path, options.hidden_blocks
+        encoder.mask_token.requires_grad_(bool(options.ibot))
+        return cls(encoder, options, labels, seed).to(backbone.device)
+
+    @property
+    def last_layers(self) -> list[nn.Module]:
+        """The prototypes, which wait at first."""
+        heads = {id(head): head for head in (self.head, self.patch_head) if head is not None}
+        return [head.last for head in heads.values()]
+
+    def answers(self, cls: Tensor, temperature: float) -> Tensor:
+        """Logits of the classes or findings (…, outputs) from CLS tokens (…, D), without the cohort's frequencies.
+
+        Only for a learner with labels.
+        """
+        if self.classifier is not None:
+            return self.classifier(cls)
+        if self.head is None:
+            raise ValueError("This learner has nothing that answers with classes.")
+        return self.head(cls) / temperature

@@ -1,0 +1,259 @@
+"""One step of the adaptation: what a batch is, and what is learned from it."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radapt.backbones.multimodal_crops import Crops, Encoded
+from radapt.mmdino.centring import Centre, Centring, Sinkhorn
+from radapt.mmdino.crops import CropDraws, MultiCrop
+from radapt.mmdino.heads import ProjectionHead
+from radapt.mmdino.learner import Labels, Learner
+from radapt.mmdino.losses import dino_loss, ibot_loss, koleo
+from radapt.mmdino.masking import Masking, kept_modalities
+from radapt.mmdino.options import Options
+from radapt.mmdino.pseudo_labels import PseudoLabels, consistency_loss
+from radapt.mmdino.questions import adjusted
+from radapt.mmdino.rates import adaptation_groups
+from radapt.mmdino.schedules import momentum, teacher_temperature
+from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
+from radapt.mmdino.teacher import Teacher
+from radapt.training import Group, Task
+from radapt.training.seeds import mixed
+
+_SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # apart from what the feed and the crops draw from the same seeds
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """b samples with all that was drawn for them; crops are crop-major, crop k of sample s at k · b + s."""
+
+    planes: Tensor  # (b, M, C, H, W) uint8
+    labels: Tensor | None  # (b,) int64, -1 unlabelled; or (b, F) float32, NaN unknown
+    draws: CropDraws
+    present: np.ndarray  # (b, M) bool
+    hidden: np.ndarray  # (G·b, M, h, w) bool: patches the student must not see
+    kept: np.ndarray  # (S·b, M) bool: modalities of the small crops
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """The crops of a batch on the device."""
+
+    large: Tensor  # (G·b, M, C, s, s)
+    small: Tensor  # (S·b, M, C, l, l)
+    present: Tensor  # (G·b, M) bool, on the CPU
+    hidden: Tensor  # (G·b, M, h, w) bool, on the CPU
+    kept: Tensor  # (S·b, M) bool, on the CPU
+
+
+@dataclass(frozen=True, eq=False)
+class _Taught:
+    """What the teacher says of the large crops: targets, without gradients."""
+
+    crops: Tensor  # (G, b, K): prototypes of the CLS tokens
+    patches: Tensor  # (n, K): prototypes of the patches hidden from the student
+    answers: tuple[Tensor, Tensor] | None  # targets (b, Q, A) and weights (b, Q) of classes
+
+
+class _Module(nn.Module):
+    """All that changes: the student, its teacher, and what they remember."""
+
+    def __init__(self, student: Learner, centre: Centring | None, patch_centre: Centring | None,
+                 pseudo: PseudoLabels | None) -> None:  # fmt: skip
+        super().__init__()
+        self.student, self.teacher = student, Teacher(student)
+        self.centre, self.patch_centre, self.pseudo = centre, patch_centre, pseudo
+
+    @property
+    def memories(self) -> list[Centring | PseudoLabels]:
+        """What looks at samples of earlier steps."""
+        return [each for each in (self.centre, self.patch_centre, self.pseudo) if each is not None]
+
+
+class AdaptTask(Task):
+    """Adapting a learner to the cases at `rows` of a feed: one random plane of each, in every epoch.
+
+    `targets` are the labels of the cohort as it gives them, (N,) or (N, F), with those blanked that may not be seen.
+    A sample is a case. DINO, iBOT, KoLeo, the labels there are and agreement with the teacher's classes are added up
+    with the weights of the options; a part of weight 0 is not computed.
+    """
+
+    module: _Module
+
+    def __init__(
+        self,
+        learner: Learner,
+        feed: SliceFeed,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        options: Options,
+        labels: Labels | None,
+        labelled_share: float,
+    ) -> None:
+        self.feed, self.rows, self.targets, self.options = feed, rows, targets, options
+        self.labels, self.labelled_share = labels, labelled_share
+        self.size = len(rows)
+        self.crops = MultiCrop(
+            kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
+            globals=options.global_crops, local_size=options.local_size, local_scale=options.local_scale,
+            locals=options.local_crops,
+        )  # fmt: skip
+        self.masking = Masking(options.block_share, options.block_ratio, options.masked_modalities)
+        pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
+        self.module = _Module(learner, self._centring(learner.head, options.dino),
+                              self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
+        self._temperature = options.teacher_temperature[0]
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def load(self, indices: np.ndarray, seeds: np.ndarray) -> Batch:
+        rows, options = self.rows[indices], self.options
+        sample = self.feed.sample(rows, seeds)
+        present = sample.present.numpy()
+        grid = self.module.student.encoder.grid(options.global_size, options.global_size)
+        large = np.concatenate([mixed(seeds, _LARGE + np.int64(k)) for k in range(options.global_crops)])
+        hidden = self.masking.draw(large, np.tile(present, (options.global_crops, 1)), grid)
+        kept = np.tile(present, (options.local_crops, 1))
+        if options.local_crops:
+            small = np.concatenate([mixed(seeds, _SMALL + np.int64(k)) for k in range(options.local_crops)])
+            kept = kept_modalities(small, kept, options.modality_dropout)
+        known = None if self.labels is None else _as_tensor(self.targets[rows])
+        return Batch(sample.planes, known, self.crops.draw(seeds, sample.boxes), present, hidden, kept)
+
+    def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
+        options, student = self.options, self.module.student
+        views = self._views(batch)
+        taught = self._taught(views, batch)
+        large = Crops(views.large, views.present, views.hidden, views.hidden)
+        seen = (
+            [large]
+            if not options.local_crops
+            else [large, Crops(views.small, views.kept, None, self._no_patches(len(views.small)))]
+        )
+        found = student.encoder.encode(seen)
+        count = len(batch.present)
+        cls = torch.cat([each.cls for each in found]).unflatten(0, (-1, count))  # (G + S, b, D)
+        parts: dict[str, Tensor] = {}
+        if options.dino and student.head is not None and taught is not None:
+            # The student does not see all of a crop that the teacher sees, so a crop and itself are a pair as well.
+            parts["dino"] = options.dino * dino_loss(student.head(cls), taught.crops, options.student_temperature)
+        if options.ibot and student.patch_head is not None and taught is not None:
+            tokens, places = found[0].of_hidden()
+            owner = places // math.prod(found[0].shape[1:])
+            parts["ibot"] = options.ibot * ibot_loss(
+                student.patch_head(tokens), taught.patches, owner, len(views.large), options.student_temperature
+            )
+        if options.koleo:
+            parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
+        if self.labels is not None and batch.labels is not None:
+            parts |= self._supervised(cls, batch.labels, taught)
+        for name, part in parts.items():
+            self._parts.setdefault(name, []).append(part.detach())
+        return torch.stack(list(parts.values())).sum()
+
+    def score(self) -> float:
+        """Undefined: the schedules end where they end, and val is left for choosing between adaptations."""
+        return float("nan")
+
+    def name(self, index: int) -> str:
+        return self.feed.cohort.cases[self.rows[index]].case
+
+    def groups(self) -> list[Group]:
+        student, options = self.module.student, self.options
+        return adaptation_groups(
+            self.module, student.encoder.vit, last=student.last_layers, layer_decay=options.layer_decay,
+            patch_scale=options.patch_lr, frozen=options.frozen,
+        )  # fmt: skip
+
+    def before_step(self, step: int, total: int) -> None:
+        self._temperature = teacher_temperature(
+            step, total, *self.options.teacher_temperature, share=self.options.teacher_warmup
+        )
+        for memory in self.module.memories:
+            memory.start()
+
+    def after_step(self, step: int, total: int) -> None:
+        self.module.teacher.update(self.module.student, momentum(step, total, self.options.momentum))
+        for memory in self.module.memories:
+            memory.move()
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"teacher.{name}": each for name, each in self.module.teacher.state().items()}
+
+    def records(self) -> dict[str, float]:
+        found = {name: float(torch.stack(values).mean()) for name, values in self._parts.items() if values}
+        self._parts = {name: [] for name in self._parts}
+        return found
+
+    def _centring(self, head: ProjectionHead | None, weight: float) -> Centring | None:
+        if head is None or not weight:
+            return None
+        prototypes = head.last.logit_scale.numel()
+        return Sinkhorn(prototypes) if self.options.centring == "sinkhorn" else Centre(prototypes)
+
+    def _no_patches(self, crops: int) -> Tensor:
+        """Nothing but the CLS token of small crops is of use."""
+        encoder, size = self.module.student.encoder, self.options.local_size
+        return torch.zeros(crops, len(encoder.modalities), *encoder.grid(size, size), dtype=torch.bool)
+
+    def _views(self, batch: Batch) -> _Views:
+        large, small = self.crops.apply(batch.planes, batch.draws)
+        present = np.tile(batch.present, (self.options.global_crops, 1))
+        return _Views(large, small, *map(torch.from_numpy, (present, batch.hidden, batch.kept)))
+
+    @torch.no_grad()
+    def _taught(self, views: _Views, batch: Batch) -> _Taught | None:
+        """The teacher sees all patches of all modalities there are."""
+        module = self.module
+        if not module.memories:
+            return None
+        teacher = cast(Learner, module.teacher.network)
+        found = teacher.encoder(Crops(views.large, views.present, None, views.hidden))
+        count = len(batch.present)
+        crops = patches = found.cls[:0]
+        if module.centre is not None and teacher.head is not None:
+            logits = teacher.head(found.cls.unflatten(0, (-1, count)))  # (G, b, K)
+            crops = module.centre.probabilities(logits, self._temperature)
+            module.centre.collect(logits)
+        if module.patch_centre is not None and teacher.patch_head is not None:
+            logits = teacher.patch_head(found.tokens)  # (n, K)
+            patches = module.patch_centre.probabilities(logits, self._temperature)
+            module.patch_centre.collect(logits)
+        return _Taught(crops, patches, self._answers(teacher, found, batch))
+
+    def _answers(self, teacher: Learner, found: Encoded, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        pseudo, labels = self.module.pseudo, self.labels
+        if pseudo is None or labels is None:
+            return None
+        logits = teacher.answers(found.cls, self.options.student_temperature).unflatten(0, (-1, len(batch.present)))
+        logits = adjusted(logits.mean(0), labels.shares, labels.kind)  # (G, b, outputs) -> (b, outputs)
+        answers: tuple[Tensor, Tensor] = pseudo(logits)
+        pseudo.collect(logits)
+        return answers
+
+    def _supervised(self, cls: Tensor, known: Tensor, taught: _Taught | None) -> dict[str, Tensor]:
+        """The losses on labels and on the teacher's classes, of CLS tokens (G + S, b, D)."""
+        options, labels, student = self.options, self.labels, self.module.student
+        if labels is None:
+            return {}
+        cls = cls if options.supervised_crops == "all" else cls[: options.global_crops]
+        if options.supervision == "prototypes" and student.head is not None:
+            weights = share_weights(labels.shares) if labels.kind == "classes" else None
+            loss = prototype_loss(student.head(cls), known, temperature=options.student_temperature, weights=weights,
+                                  smoothing=options.label_smoothing)  # fmt: skip
+            return {"supervised": options.supervised * loss}
+        logits = adjusted(student.answers(cls, options.student_temperature), labels.shares, labels.kind)
+        loss = supervised_loss(logits, known, smoothing=options.label_smoothing, share=self.labelled_share)
+        parts = {"supervised": options.supervised * loss}
+        if taught is not None and taught.answers is not None:
+            parts["consistency"] = options.consistency * consistency_loss(logits, *taught.answers, labels.kind)
+        return parts
+
+
+def _as_tensor(labels: np.ndarray) -> Tensor:
+    return torch.from_numpy(labels.astype(np.int64 if labels.ndim == 1 else np.float32))
