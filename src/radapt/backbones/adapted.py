@@ -99,15 +99,16 @@ def adapted_folder(name: str, weights: str | Path | None, known: Collection[str]
     Raises UsageError for other weights or another architecture beside the folder, and for a folder without a backbone.
     """
     folder = None if weights is None else Path(weights).expanduser()
+    is_known = name in known or name.startswith(("timm:", "hf:"))
     if folder is not None and is_adapted(folder):
-        if name in known or as_ is not None:
+        if is_known or as_ is not None:
             raise UsageError(
                 f"{folder} holds an adapted backbone of its own, not weights of {as_ or name}. Give it a name outside "
                 "the catalog, and no architecture."
             )
         return folder
     folder = Path(name).expanduser()
-    if name in known or as_ is not None or not folder.is_dir():
+    if is_known or as_ is not None or not folder.is_dir():
         return None
     if not is_adapted(folder):
         raise UsageError(

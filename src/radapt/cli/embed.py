@@ -32,7 +32,9 @@ class NumberFormat(StrEnum):
 
 def embed(
     cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml."),
-    backbone: str = typer.Option(..., help="A name from `radapt backbones`, timm:<name> or hf:<repository>."),
+    backbone: str = typer.Option(
+        ..., help="A name from `radapt backbones`, timm:<name>, hf:<repository>, or a folder of `radapt adapt`."
+    ),
     out: Path = typer.Option(..., help="The folder to write features.npy, cases.parquet and embed.json to."),
     weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
@@ -48,6 +50,8 @@ def embed(
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
     """Write what BACKBONE sees in every case of COHORT; run again after an interruption, it goes on.
+
+    A backbone that was adapted to several sequences sees those of a case together, as one modality called joint.
 
     features.npy is float32 (cases, modalities, columns), the mean over the slices of each image, NaN where a
     modality is missing; cases.parquet names its rows and embed.json says how it was made.
@@ -69,7 +73,8 @@ def embed(
     )
     facts = {"name": table.name, "cases": len(table), "digest": cohort_digest(table, ByteDigests(folder))}
     write_embedding(features, out, provenance_of(found.card, found.source, recipe.describe(), facts))
-    for line in (tally.text(int(features.presence.sum())), f"Features: {out / 'features.npy'}"):
+    what = "cases" if features.joint else "images"
+    for line in (tally.text(int(features.presence.sum()), what), f"Features: {out / 'features.npy'}"):
         typer.echo(line)
 
 
@@ -94,8 +99,8 @@ class _Tally:
         self.images += count if unit == "images" else 0
         show(count)
 
-    def text(self, total: int) -> str:
+    def text(self, total: int, what: str) -> str:
         if not self.images:
-            return f"All {total} images were stored already."
+            return f"All {total} {what} were stored already."
         rate = self.images / max(self.seconds, 1e-9)
-        return f"{self.images} of {total} images encoded in {self.seconds:.1f} s, {rate:.3g} images per second."
+        return f"{self.images} of {total} {what} encoded in {self.seconds:.1f} s, {rate:.3g} {what} per second."

@@ -90,7 +90,8 @@ def write_backbone_facts(folder: Path, encoder: "Encoder") -> None:
     facts = {
         **asdict(found.card),
         "name": encoder.entry.name,
-        "architecture": encoder.entry.architecture,
+        "architecture": found.card.architecture if found.lazy.modalities else encoder.entry.architecture,
+        "modalities": list(found.lazy.modalities),
         "identity": found.lazy.identity,
         "weights": found.source.identity,
         "source_kind": found.source.kind,

@@ -49,7 +49,10 @@ class Image(StrictModel):
 
 
 class BackboneEntry(StrictModel):
-    """A backbone of the grid. `as` names the architecture when `name` is the user's own."""
+    """A backbone of the grid. `as` names the architecture when `name` is the user's own.
+
+    The folder of an adapted backbone says itself what it is: it stands for `name`, or for `weights` of one's own name.
+    """
 
     name: str = Field(min_length=1)
     weights: str | None = None
@@ -166,20 +169,45 @@ class Study(StrictModel):
 def read_study(path: Path) -> Study:
     """Read a study file; cohort and weight paths in it are relative to it and come back absolute.
 
-    Raises UsageError naming the line and the nearest known key, and for files that are not there.
+    A folder among the backbones comes back as the weights of a backbone of the folder's name. Raises UsageError naming
+    the line and the nearest known key, and for files that are not there.
     """
     study = read_yaml(path, Study, "study file")
     base = path.resolve().parent
     cohorts = [str(_existing(base / name, f"cohort {name!r}", path)) for name in study.cohorts]
     backbones = [_located(entry, base, path) for entry in study.backbones]
+    try:
+        _unique_folders(backbones)
+    except ValueError as error:
+        raise UsageError(
+            f"Two backbones of {path} have one name: {error}, as in {{name: …, weights: FOLDER}}."
+        ) from None
     return study.model_copy(update={"cohorts": cohorts, "backbones": backbones})
 
 
 def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
-    if entry.weights is None or entry.weights.split(":")[0] in ("random", "hub"):
+    if entry.weights is None:
+        return entry if entry.as_ else _named_folder(entry, base)
+    if entry.weights.split(":")[0] in ("random", "hub"):
         return entry
-    weights = _existing(base / entry.weights, f"weights {entry.weights!r} of backbone {entry.name!r}", path)
-    return entry.model_copy(update={"weights": str(weights)})
+    what, weights = f"weights {entry.weights!r} of backbone {entry.name!r}", base / Path(entry.weights).expanduser()
+    return entry.model_copy(update={"weights": str(weights if weights.is_dir() else _existing(weights, what, path))})
+
+
+def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
+    """An entry that names the folder of an adapted backbone, or one by any other name as it is.
+
+    Raises UsageError for a folder that holds none.
+    """
+    from radapt.backbones import CATALOG
+    from radapt.backbones.adapted import adapted_folder
+
+    if entry.name in CATALOG:
+        return entry
+    folder = adapted_folder(str(base / Path(entry.name).expanduser()), None, (), None)
+    if folder is None:
+        return entry
+    return entry.model_copy(update={"name": folder.resolve().name, "weights": str(folder)})
 
 
 def _existing(found: Path, what: str, study: Path) -> Path:
