@@ -42,7 +42,7 @@ class Teacher(nn.Module):
 
         `student` is the one the teacher was made of. Momentum 1 leaves the weights, 0 copies those of the student.
         """
-        mine = [self.network.get_parameter(name) for name in self._followed]
+        mine: list[Tensor] = [self.network.get_parameter(name) for name in self._followed]
         theirs = [student.get_parameter(name).detach() for name in self._followed]
         if mine:
             torch._foreach_lerp_(mine, theirs, 1.0 - momentum)

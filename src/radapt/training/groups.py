@@ -41,21 +41,20 @@ def parameter_groups(
     layer_of: Callable[[str], int] | None = None,
     layers: int = 0,
     layer_decay: float = 1.0,
-    frozen: float = 0.0,
 ) -> list[Group]:
     """Groups of the parameters of `module` that have `requires_grad`; the others are in none.
 
     Biases, norms and every other parameter of at most one dimension do not decay, nor do position and token
     embeddings. With `layer_of`, the parameter called `name` learns at layer_decay^(layers − layer_of(name)) of the
     learning rate: 0 is the first layer, `layers` the head, which learns at the full rate (layer-wise decay as
-    in Clark et al., ELECTRA, 2020, and Bao et al., BEiT, 2022). `frozen` is that of every group.
+    in Clark et al., ELECTRA, 2020, and Bao et al., BEiT, 2022).
     """
     members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             scale = 1.0 if layer_of is None else layer_decay ** (layers - layer_of(name))
             members.setdefault((scale, _decays(name, parameter)), []).append(parameter)
-    return [Group(parameters, scale, decay, frozen) for (scale, decay), parameters in members.items()]
+    return [Group(parameters, scale, decay) for (scale, decay), parameters in members.items()]
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

@@ -71,7 +71,8 @@ class Task(abc.ABC):
         """Once after the optimiser's step, in every process: a teacher follows, a centre moves.
 
         Gradients are still there. Processes have equal weights, and saw different samples: what is learned from
-        samples has to be summed over them here. In `loss` and `before_step` processes cannot wait for each other.
+        samples has to be summed over them here, where all of them come once a step. In `loss` and `before_step` a
+        process must not wait for another, which may have fewer parts, or runs out of memory and tries again.
         """
 
     def state(self) -> dict[str, Tensor]:
