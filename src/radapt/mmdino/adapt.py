@@ -21,6 +21,7 @@ from radapt.mmdino.answers import LinearAnswer, Wish, case_vectors, subsets_of
 from radapt.mmdino.learner import Labels, Learner
 from radapt.mmdino.options import Options
 from radapt.mmdino.questions import shares
+from radapt.mmdino.reading import Reader
 from radapt.mmdino.regression import fit_logistic
 from radapt.mmdino.slices import SliceFeed
 from radapt.mmdino.task import AdaptTask
@@ -40,6 +41,7 @@ class Adapted:
     """
 
     network: MultiModalViT
+    reader: Reader
     card: WeightCard
     modalities: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -85,7 +87,7 @@ class Adapted:
         wishes = [Wish(int(row), wanted) for row in rows[able]]
         if wishes:
             vectors = case_vectors(
-                self.network, feed, wishes, slices=self.options.slices, size=self.options.global_size
+                self.network, self.reader, feed, wishes, slices=self.options.slices, size=self.options.global_size
             )
             found[able] = self.answer.probabilities(vectors)
         return found
@@ -125,16 +127,16 @@ def adapt(
         options = replace(options, supervision="none", consistency=0.0, prototypes=options.prototypes or 1024)
     seen = cohort.splits == "train"
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
-    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus)
+    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked)
     rows, known = np.flatnonzero(seen), _known(targets)
     if not options.self_supervised:
         rows = rows[known[rows]]
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
     feed.prepare(rows, progress)
-    learner = Learner.of(fresh, modalities, options, labels, seed)
-    share = float(known[rows].mean())
-    task = AdaptTask(learner, feed, rows, targets, options, labels, share or 1.0)
+    masked = float(np.mean([cohort.cases[row].mask is not None for row in rows]))
+    learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if masked else 0, seed)
+    task = AdaptTask(learner, feed, rows, targets, options, labels, float(known[rows].mean()) or 1.0, masked)
     trained = train(
         task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
         progress=progress, label=f"adapting to {cohort.name}",
@@ -143,8 +145,8 @@ def adapt(
     final.eval()
     answer, chosen = _deployed(final, feed, targets, known, labels, options, seed)
     return Adapted(
-        final.encoder, fresh.card, modalities, cohort.outputs, recipe, options, feed.channels, answer, trained, chosen,
-        tuple(notes) + tuple(trained.notes),
+        final.encoder, final.reader, fresh.card, modalities, cohort.outputs, recipe, options, feed.channels, answer,
+        trained, chosen, tuple(notes) + tuple(trained.notes),
     )  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def _deployed(
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
     wishes, weights = _wishes(feed, rows, options.deployed_on, rng)
-    vectors = case_vectors(final.encoder, feed, wishes, slices=options.slices, size=options.global_size)
+    vectors = case_vectors(final.encoder, final.reader, feed, wishes, slices=options.slices, size=options.global_size)
     place = np.asarray([wish.row for wish in wishes])
     held_out = feed.cohort.splits[place] == "val"
     return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior)

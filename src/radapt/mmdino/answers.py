@@ -1,7 +1,7 @@
 """Answering for a patient: slices of a case through the encoder, and one linear classifier on what they have in mean.
 
-A case is a bag of slices. Its vector is the mean of their CLS tokens, so that a linear classifier of the vector answers
-with the mean of the slices' logits, whatever it was fitted on.
+A case is a bag of slices. Its vector is the mean of theirs, so that a linear classifier of the vector answers with the
+mean of the slices' logits, whatever it was fitted on. Slices weigh alike, or as a reader finds (see `reading`).
 """
 
 import itertools
@@ -17,6 +17,7 @@ from radapt.backbones.multimodal import MultiModalViT
 from radapt.backbones.multimodal_crops import Crops
 from radapt.mmdino.crops import whole
 from radapt.mmdino.questions import Kind
+from radapt.mmdino.reading import Reader
 from radapt.mmdino.slices import SliceFeed
 
 SEQUENCES = 32
@@ -32,23 +33,26 @@ class Wish(NamedTuple):
 
 @torch.no_grad()
 def case_vectors(
-    network: MultiModalViT, feed: SliceFeed, wishes: Sequence[Wish], *, slices: int, size: int
+    network: MultiModalViT, reader: Reader, feed: SliceFeed, wishes: Sequence[Wish], *, slices: int, size: int
 ) -> np.ndarray:
-    """float32 (n, D): the mean CLS token over at most `slices` slices of each wish, at `size` pixels.
+    """float32 (n, W): the mean of what `reader` makes of at most `slices` slices of each wish, at `size` pixels.
 
     A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it shall
     have, and for images that cannot be read.
     """
     device = network.mask_token.device
-    was_training, found = network.training, np.empty((len(wishes), network.width), np.float32)
+    was_training, found = network.training, np.empty((len(wishes), reader.width), np.float32)
     network.eval()
     for group in _groups(range(len(wishes)), max(1, SEQUENCES // slices)):
         bags = [feed.bag(wishes[at].row, slices, wishes[at].modalities) for at in group]
-        crops = [whole(bag.planes.to(device), bag.boxes, size) for bag in bags]
-        cls = network(Crops(torch.cat(crops), torch.cat([bag.present for bag in bags]))).cls  # (slices of all, D)
-        parts = cls.float().split([len(bag.planes) for bag in bags])
-        for at, part in zip(group, parts, strict=True):
-            found[at] = part.mean(0).cpu().numpy()
+        planes = torch.cat([whole(bag.planes.to(device), bag.boxes, size) for bag in bags])
+        present = torch.cat([bag.present for bag in bags])
+        none = torch.zeros(*present.shape, *network.grid(size, size), dtype=torch.bool)
+        read = reader(network(Crops(planes, present, None, none if reader.weight is None else None)))
+        counts = [len(bag.planes) for bag in bags]
+        parts = zip(read.vectors.double().split(counts), read.weights.double().split(counts), strict=True)
+        for at, (vectors, weights) in zip(group, parts, strict=True):
+            found[at] = (weights @ vectors / weights.sum()).cpu().numpy()
     network.train(was_training)
     return found
 
@@ -67,7 +71,7 @@ def subsets_of(names: Sequence[str], most: int, rng: np.random.Generator) -> lis
 
 @dataclass(frozen=True, eq=False)
 class LinearAnswer:
-    """Probabilities from vectors of cases: logits = vectors · weightᵀ + bias, a softmax of classes, findings each alone.
+    """Probabilities from vectors: logits = vectors · weightᵀ + bias, a softmax of classes, a sigmoid per finding.
 
     `prior` (outputs,) is the answer for who has no image at all: the frequencies of training.
     """

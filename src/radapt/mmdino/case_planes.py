@@ -76,6 +76,25 @@ class CasePlanes:
                 return Look(*self._shown(seen, axes), lesions, _enough(lesions.area, axes))
         return Look(*self._shown(seen, axes))
 
+    def marks(self, case: Case, reference: str, values: Sequence[int]) -> np.ndarray:
+        """uint8 (n, H, W): the mask of a case on the grid of an image of it, k for the k-th of `values`, 0 elsewhere.
+
+        Raises DataError naming the case, and ValueError for a case without a mask.
+        """
+        if case.mask is None:
+            raise ValueError(f"Case {case.case} has no mask.")
+        mask = case.mask
+        with naming(case.case):
+            grid = self.matched.grid(case.images[reference])
+
+            def draw() -> np.ndarray:
+                marked = named_values(self.cache.read(mask), values, mask)
+                placed = self.recipe.place(grid).masks(resampled(marked, grid, nearest=True))
+                return np.where(placed > 0, np.searchsorted(values, placed) + 1, 0).astype(np.uint8)
+
+            key = self._key("marks", mask, grid, [int(value) for value in values])
+            return self.cache.array("masks", key, draw, lambda kept: kept.dtype == np.uint8 and kept.ndim == 3)
+
     def _shown(self, seen: Extents, axes: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         whole = np.asarray([0, 0, *self.recipe.size], seen.boxes.dtype)
         boxes = np.where(seen.area[:, None] > 0, seen.boxes, whole)
@@ -102,9 +121,13 @@ class CasePlanes:
         return self._kept("lesions", mask, grid, measure)
 
     def _kept(self, what: str, location: Location, grid: Volume, measure: Any) -> Extents:
+        return Extents.from_table(
+            self.cache.array("extents", self._key(what, location, grid), measure, _is_table)
+        )
+
+    def _key(self, what: str, location: Location, grid: Volume, *more: Any) -> str:
         where = {"shape": [int(size) for size in grid.array.shape[:3]], "affine": grid.affine.tolist()}
-        key = digest([what, VERSION, self.recipe.digest, self.cache.bytes_digest(location), where])
-        return Extents.from_table(self.cache.array("extents", key, measure, _is_table))
+        return digest([what, VERSION, self.recipe.digest, self.cache.bytes_digest(location), where, *more])
 
     def _open(self, image: Location, reference: Location, case: str) -> np.ndarray:
         if (file := self._files.get((image, reference))) is not None:

@@ -137,6 +137,11 @@ class MultiCrop:
             self._taken(floats, draws.small, self.local_size, self.local_scale[1]),
         )
 
+    def placed(self, maps: Tensor, draws: CropDraws) -> Tensor:
+        """The large crops of maps float (B, L, H, W), such as what a mask marks: (G·B, L, s, s), 0 outside."""
+        points = _points(maps, self.global_size, self.global_scale[1])
+        return _sampled(maps[:, :, None], draws.large, self.global_size, points)[:, :, 0]
+
     def _views(self, own: np.ndarray, boxes: np.ndarray, count: int, scale: tuple[float, float]) -> Views:
         seeds = np.concatenate([mixed(own, np.int64(number)) for number in range(count)] or [own[:0]])
         place = mixed(seeds, _SEEDS["place"])

@@ -10,6 +10,7 @@ from radapt.backbones.multimodal import MultiModalViT
 from radapt.mmdino.heads import ClassifierHead, ProjectionHead
 from radapt.mmdino.options import Options
 from radapt.mmdino.questions import Kind
+from radapt.mmdino.reading import Reader
 from radapt.training.seeds import derived
 
 
@@ -26,10 +27,11 @@ class Learner(nn.Module):
     """Encoder and heads, of which the options leave out those that nothing is learned from.
 
     `head` projects CLS tokens onto prototypes and `patch_head` hidden patches: the same one where they are shared.
-    `classifier` reads CLS tokens. With prototypes as classes (published) there is none: the head's logits are.
+    `reader` makes the vectors that `classifier` reads (see `radapt.mmdino.reading`). With prototypes as classes
+    (published) there is no classifier: the head's logits are those of the classes.
     """
 
-    def __init__(self, encoder: MultiModalViT, options: Options, labels: Labels | None, seed: int) -> None:
+    def __init__(self, encoder: MultiModalViT, options: Options, labels: Labels | None, marks: int, seed: int) -> None:
         super().__init__()
         self.encoder = encoder
         width = encoder.width
@@ -46,14 +48,24 @@ class Learner(nn.Module):
         self.patch_head = None
         if options.ibot:
             self.patch_head = self.head if options.shared_head else projection("patch head")
+        self.reader = Reader(width, marks if options.marks else 0)
         separate = options.supervision == "classifier" and labels is not None
-        self.classifier = ClassifierHead(width, labels.outputs) if separate and labels else None
+        self.classifier = ClassifierHead(self.reader.width, labels.outputs) if separate and labels else None
 
     @classmethod
     def of(
-        cls, backbone: Backbone, modalities: tuple[str, ...], options: Options, labels: Labels | None, seed: int
+        cls,
+        backbone: Backbone,
+        modalities: tuple[str, ...],
+        options: Options,
+        labels: Labels | None,
+        marks: int,
+        seed: int,
     ) -> "Learner":
-        """Around a backbone's own module, which is changed: every weight or LoRA adapters of it are trained."""
+        """Around a backbone's own module, which is changed: every weight or LoRA adapters of it are trained.
+
+        `marks` is how many kinds of things the masks of the cohort mark, 0 without masks.
+        """
         encoder = MultiModalViT.of(
             backbone, modalities, positions=options.positions, modality_embedding=options.modality_embedding,
             seed=derived(seed, "modalities"),
@@ -67,21 +79,10 @@ class Learner(nn.Module):
                 adapt(encoder.vit, "lora", rank=options.rank)
         encoder.drop_path, encoder.hidden_blocks = options.drop_path, options.hidden_blocks
         encoder.mask_token.requires_grad_(bool(options.ibot))
-        return cls(encoder, options, labels, seed).to(backbone.device)
+        return cls(encoder, options, labels, marks, seed).to(backbone.device)
 
     @property
     def last_layers(self) -> list[nn.Module]:
         """The prototypes, which wait at first."""
         heads = {id(head): head for head in (self.head, self.patch_head) if head is not None}
         return [head.last for head in heads.values()]
-
-    def answers(self, cls: Tensor, temperature: float) -> Tensor:
-        """Logits of the classes or findings (…, outputs) from CLS tokens (…, D), without the cohort's frequencies.
-
-        Only for a learner with labels.
-        """
-        if self.classifier is not None:
-            return self.classifier(cls)
-        if self.head is None:
-            raise ValueError("This learner has nothing that answers with classes.")
-        return self.head(cls) / temperature

@@ -75,6 +75,11 @@ class Options:
     supervised_crops: Literal["global", "all"] = "global"
     """Published: `all`, also small crops that hold no tumour."""
     label_smoothing: Share = 0.1  # published
+    marks: Weight = 1.0
+    """Weight of telling for each patch what the mask of a training case marks in it, where cases have masks; what is
+    learned so weighs patches and slices in the answer for a patient. Published: 0, masks only choose slices."""
+    marked: Share = 0.75
+    """Chance that a plane is drawn among those that the mask marks, where a case has one, with focus `auto`."""
     consistency: Weight = 1.0
     """Weight of agreeing with the teacher's classes for the whole case on crops that lack sequences or patches
     (FixMatch, Sohn et al. 2020, with the modalities as the augmentation). Published: 0."""
@@ -142,12 +147,12 @@ class Options:
 _PUBLISHED: dict[str, Any] = {
     "hidden_blocks": None, "focus": "mask", "masked_modalities": "one", "modality_dropout": 0.0, "prototypes": None,
     "centring": "centre", "supervision": "prototypes", "supervised": 0.5, "supervised_crops": "all",
-    "consistency": 0.0, "deployed": "logistic", "deployed_on": "complete",
+    "consistency": 0.0, "marks": 0.0, "deployed": "logistic", "deployed_on": "complete",
 }  # fmt: skip
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
     "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none", "block_share": 0.0,
-    "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
+    "modality_dropout": 0.0, "local_crops": 0, "marks": 0.0, "answers_by": "student", "deployed": "head",
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
 
@@ -171,7 +176,7 @@ def options_of(preset: str = "default", **changed: Any) -> Options:
     """The options of a preset with some changed. Raises UsageError for unknown names and values out of range."""
     if preset not in _CHOICES:
         raise UsageError(f"Unknown preset {preset!r}. {suggest(preset, PRESETS)}")
-    known = [each.name for each in fields(Options)]  # type: ignore[arg-type]
+    known = [each.name for each in fields(Options)]
     for name in changed:
         if name not in known:
             raise UsageError(f"An adaptation has no option {name!r}. {suggest(name, known)}")

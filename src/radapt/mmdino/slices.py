@@ -135,6 +135,27 @@ class SliceFeed:
         lesion = np.asarray([self._lesion(look, plane) for look, plane in zip(looks, planes, strict=True)])
         return _as_sample(found, self.present[rows], boxes, lesion, planes)
 
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The values that masks of the cohort have, one for each kind of mark; (1,) where they have no names."""
+        if all(case.mask is None for case in self.cohort):
+            return ()
+        return tuple(sorted(self.cohort.mask_labels)) or (1,)
+
+    def marked_planes(self, rows: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What masks mark on `planes` (b,) of the cases at `rows` (b,): uint8 (b, H, W) and whether there is a mask.
+
+        0 where nothing is marked, k for the k-th of `marks`. bool (b,) says which cases have a mask; others have zeros.
+        Raises DataError naming a case whose mask cannot be read.
+        """
+        found, known = np.zeros((len(rows), *self.recipe.size), np.uint8), np.zeros(len(rows), bool)
+        for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
+            case = self.cohort.cases[int(row)]
+            if case.mask is not None:
+                found[at] = self._planes.marks(case, self._names(int(row))[0], self.marks)[plane]
+                known[at] = True
+        return found, known
+
     def bag(self, row: int, count: int | None = None, modalities: Collection[str] | None = None) -> Sample:
         """The slices of a case to predict from: `count` evenly spaced of those that show the patient, or all.
 

@@ -19,6 +19,7 @@ from radapt.mmdino.options import Options
 from radapt.mmdino.pseudo_labels import PseudoLabels, consistency_loss
 from radapt.mmdino.questions import adjusted
 from radapt.mmdino.rates import adaptation_groups
+from radapt.mmdino.reading import mark_loss, mark_targets
 from radapt.mmdino.schedules import momentum, teacher_temperature
 from radapt.mmdino.slices import SliceFeed
 from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
@@ -39,6 +40,8 @@ class Batch:
     present: np.ndarray  # (b, M) bool
     hidden: np.ndarray  # (G·b, M, h, w) bool: patches the student must not see
     kept: np.ndarray  # (S·b, M) bool: modalities of the small crops
+    marks: Tensor | None  # (b, H, W) uint8: what the mask marks, 0 nothing
+    masked: Tensor | None  # (b,) bool: whether there is a mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,8 @@ class AdaptTask(Task):
     """Adapting a learner to the cases at `rows` of a feed: one random plane of each, in every epoch.
 
     `targets` are the labels of the cohort as it gives them, (N,) or (N, F), with those blanked that may not be seen.
+    `labelled_share` and `masked_share` are the shares of `rows` with a label and with a mask.
+
     A sample is a case. DINO, iBOT, KoLeo, the labels there are and agreement with the teacher's classes are added up
     with the weights of the options; a part of weight 0 is not computed.
     """
@@ -95,9 +100,11 @@ class AdaptTask(Task):
         options: Options,
         labels: Labels | None,
         labelled_share: float,
+        masked_share: float,
     ) -> None:
         self.feed, self.rows, self.targets, self.options = feed, rows, targets, options
         self.labels, self.labelled_share = labels, labelled_share
+        self.masked_share = masked_share if options.marks else 0.0
         self.size = len(rows)
         self.crops = MultiCrop(
             kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
@@ -123,24 +130,23 @@ class AdaptTask(Task):
             small = np.concatenate([mixed(seeds, _SMALL + np.int64(k)) for k in range(options.local_crops)])
             kept = kept_modalities(small, kept, options.modality_dropout)
         known = None if self.labels is None else _as_tensor(self.targets[rows])
-        return Batch(sample.planes, known, self.crops.draw(seeds, sample.boxes), present, hidden, kept)
+        marks = masked = None
+        if self.masked_share:
+            marks, masked = map(torch.from_numpy, self.feed.marked_planes(rows, sample.plane.numpy()))
+        draws = self.crops.draw(seeds, sample.boxes)
+        return Batch(sample.planes, known, draws, present, hidden, kept, marks, masked)
 
     def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
         options, student = self.options, self.module.student
         views = self._views(batch)
         taught = self._taught(views, batch)
-        large = Crops(views.large, views.present, views.hidden, views.hidden)
-        seen = (
-            [large]
-            if not options.local_crops
-            else [large, Crops(views.small, views.kept, None, self._no_patches(len(views.small)))]
-        )
-        found = student.encoder.encode(seen)
+        found = student.encoder.encode(self._seen(views))
         count = len(batch.present)
         cls = torch.cat([each.cls for each in found]).unflatten(0, (-1, count))  # (G + S, b, D)
         parts: dict[str, Tensor] = {}
         if options.dino and student.head is not None and taught is not None:
-            # The student does not see all of a crop that the teacher sees, so a crop and itself are a pair as well.
+            # The student does not see all of a crop that the teacher sees, but is not asked about the same crop: that
+            # is what iBOT is for.
             parts["dino"] = options.dino * dino_loss(student.head(cls), taught.crops, options.student_temperature)
         if options.ibot and student.patch_head is not None and taught is not None:
             tokens, places = found[0].of_hidden()
@@ -150,8 +156,12 @@ class AdaptTask(Task):
             )
         if options.koleo:
             parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
+        read = student.reader(found[0])
+        if batch.marks is not None and batch.masked is not None and read.marks is not None:
+            parts["marks"] = options.marks * self._marked(batch, found[0], read.marks)
         if self.labels is not None and batch.labels is not None:
-            parts |= self._supervised(cls, batch.labels, taught)
+            vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
+            parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)
         for name, part in parts.items():
             self._parts.setdefault(name, []).append(part.detach())
         return torch.stack(list(parts.values())).sum()
@@ -196,10 +206,20 @@ class AdaptTask(Task):
         prototypes = head.last.logit_scale.numel()
         return Sinkhorn(prototypes) if self.options.centring == "sinkhorn" else Centre(prototypes)
 
-    def _no_patches(self, crops: int) -> Tensor:
-        """Nothing but the CLS token of small crops is of use."""
+    @property
+    def _answers_all(self) -> bool:
+        """Whether small crops answer with classes, too."""
+        return self.options.supervised_crops == "all" and self.options.supervision == "classifier"
+
+    def _seen(self, views: _Views) -> list[Crops]:
+        """What the student is shown; of which patches it shall tell, as few as there is a use for."""
+        reads = self.module.student.reader.weight is not None
+        large = Crops(views.large, views.present, views.hidden, None if reads else views.hidden)
+        if not self.options.local_crops:
+            return [large]
         encoder, size = self.module.student.encoder, self.options.local_size
-        return torch.zeros(crops, len(encoder.modalities), *encoder.grid(size, size), dtype=torch.bool)
+        none = torch.zeros(*views.kept.shape, *encoder.grid(size, size), dtype=torch.bool)
+        return [large, Crops(views.small, views.kept, None, None if reads and self._answers_all else none)]
 
     def _views(self, batch: Batch) -> _Views:
         large, small = self.crops.apply(batch.planes, batch.draws)
@@ -213,41 +233,54 @@ class AdaptTask(Task):
         if not module.memories:
             return None
         teacher = cast(Learner, module.teacher.network)
-        found = teacher.encoder(Crops(views.large, views.present, None, views.hidden))
-        count = len(batch.present)
+        reads = teacher.reader.weight is not None and module.pseudo is not None
+        found = teacher.encoder(Crops(views.large, views.present, None, None if reads else views.hidden))
         crops = patches = found.cls[:0]
         if module.centre is not None and teacher.head is not None:
-            logits = teacher.head(found.cls.unflatten(0, (-1, count)))  # (G, b, K)
+            logits = teacher.head(found.cls.unflatten(0, (-1, len(batch.present))))  # (G, b, K)
             crops = module.centre.probabilities(logits, self._temperature)
             module.centre.collect(logits)
         if module.patch_centre is not None and teacher.patch_head is not None:
-            logits = teacher.patch_head(found.tokens)  # (n, K)
+            tokens = found.tokens
+            if reads:  # all patches, of which those that the student cannot see are asked for
+                tokens = tokens[views.hidden.flatten().to(tokens.device)[found.index]]
+            logits = teacher.patch_head(tokens)  # (n, K)
             patches = module.patch_centre.probabilities(logits, self._temperature)
             module.patch_centre.collect(logits)
         return _Taught(crops, patches, self._answers(teacher, found, batch))
 
     def _answers(self, teacher: Learner, found: Encoded, batch: Batch) -> tuple[Tensor, Tensor] | None:
         pseudo, labels = self.module.pseudo, self.labels
-        if pseudo is None or labels is None:
+        if pseudo is None or labels is None or teacher.classifier is None:
             return None
-        logits = teacher.answers(found.cls, self.options.student_temperature).unflatten(0, (-1, len(batch.present)))
+        logits = teacher.classifier(teacher.reader(found).vectors).unflatten(0, (-1, len(batch.present)))
         logits = adjusted(logits.mean(0), labels.shares, labels.kind)  # (G, b, outputs) -> (b, outputs)
         answers: tuple[Tensor, Tensor] = pseudo(logits)
         pseudo.collect(logits)
         return answers
 
-    def _supervised(self, cls: Tensor, known: Tensor, taught: _Taught | None) -> dict[str, Tensor]:
-        """The losses on labels and on the teacher's classes, of CLS tokens (G + S, b, D)."""
+    def _marked(self, batch: Batch, found: Encoded, logits: Tensor) -> Tensor:
+        """The loss on what masks mark, of logits (T, L) of the large crops."""
+        kinds = torch.arange(1, logits.shape[1] + 1, device=logits.device).view(1, -1, 1, 1)
+        maps = (batch.marks[:, None] == kinds).float()  # type: ignore[index]  # (b, H, W) -> (b, L, H, W)
+        targets = mark_targets(self.crops.placed(maps, batch.draws), found)
+        known = batch.masked.repeat(self.options.global_crops)  # type: ignore[union-attr]
+        return mark_loss(logits.float(), targets, found, known, self.masked_share)
+
+    def _supervised(self, vectors: Tensor, cls: Tensor, known: Tensor, taught: _Taught | None) -> dict[str, Tensor]:
+        """The losses on labels and on the teacher's classes, of vectors (G or G + S, b, W) and CLS tokens alike."""
         options, labels, student = self.options, self.labels, self.module.student
-        if labels is None:
+        if labels is None or options.supervision == "none":
             return {}
-        cls = cls if options.supervised_crops == "all" else cls[: options.global_crops]
-        if options.supervision == "prototypes" and student.head is not None:
+        if student.classifier is None:
+            cls = cls if options.supervised_crops == "all" else cls[: options.global_crops]
             weights = share_weights(labels.shares) if labels.kind == "classes" else None
-            loss = prototype_loss(student.head(cls), known, temperature=options.student_temperature, weights=weights,
-                                  smoothing=options.label_smoothing)  # fmt: skip
+            loss = prototype_loss(
+                cast(ProjectionHead, student.head)(cls), known, weights=weights,
+                temperature=options.student_temperature, smoothing=options.label_smoothing,
+            )  # fmt: skip
             return {"supervised": options.supervised * loss}
-        logits = adjusted(student.answers(cls, options.student_temperature), labels.shares, labels.kind)
+        logits = adjusted(student.classifier(vectors), labels.shares, labels.kind)
         loss = supervised_loss(logits, known, smoothing=options.label_smoothing, share=self.labelled_share)
         parts = {"supervised": options.supervised * loss}
         if taught is not None and taught.answers is not None:

@@ -1,0 +1,71 @@
+"""What a classifier reads of a slice: its CLS token and, where masks have taught what a lesion is, the tokens of that.
+
+Slices without lesion say little about a patient, and most of a slice with one says little either. From the masks of
+training cases a linear layer learns to tell for each patch what a mask would mark in it. What it finds then stands in
+for the mask in patients who have none: it weighs the patches of a slice and the slices of a case, as gated attention
+does (Ilse et al. 2018), but taught by masks.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, linear
+
+from radapt.backbones.multimodal_crops import Encoded, mean_by
+
+_LEAST = 1e-4  # of marked patches: what a slice weighs at least, so that the mean over slices is defined
+
+
+class Read(NamedTuple):
+    """Of B slices: `vectors` (B, W), what each weighs in the mean over a case (B,), and logits of marks (T, L)."""
+
+    vectors: Tensor
+    weights: Tensor
+    marks: Tensor | None
+
+
+class Reader(nn.Module):
+    """Vectors (B, W) of encoded slices. Without `marks` they are the CLS tokens, and all slices weigh alike.
+
+    With L `marks`, W = 2 D: beside the CLS token stands the mean of the patch tokens, each weighed by the chance that
+    anything is marked in it, and a slice weighs as much as is marked of it. These weights pass no gradient: only masks
+    teach what to look at. Always in float32.
+    """
+
+    def __init__(self, width: int, marks: int) -> None:
+        super().__init__()
+        self.width = width * (2 if marks else 1)
+        self.weight = nn.Parameter(torch.zeros(marks, width)) if marks else None
+        self.bias = nn.Parameter(torch.full((marks,), -3.0)) if marks else None  # 5 %: most of a slice is not marked
+
+    def forward(self, found: Encoded) -> Read:
+        cls = found.cls
+        if self.weight is None or self.bias is None:
+            return Read(cls, cls.new_ones(len(cls)), None)
+        with torch.autocast(cls.device.type, enabled=False):
+            tokens = found.tokens.float()
+            logits = linear(tokens, self.weight.float(), self.bias.float())  # (T, L)
+            chance = 1 - torch.sigmoid(-logits.detach()).prod(dim=1)  # (T,)
+            share = mean_by(chance[:, None], found.case, len(cls))  # (B, 1)
+            lesion = mean_by(chance[:, None] * tokens, found.case, len(cls)) / share.clamp(min=_LEAST)
+            return Read(torch.cat([cls.float(), lesion], dim=1), share[:, 0].clamp(min=_LEAST), logits)
+
+
+def mark_targets(maps: Tensor, found: Encoded) -> Tensor:
+    """(T, L): the share of each patch that is marked, from maps (B, L, s, s) of the same crops."""
+    _, _, rows, columns = found.shape
+    shares = nn.functional.adaptive_avg_pool2d(maps, (rows, columns))  # (B, L, h, w)
+    flat = shares.permute(0, 2, 3, 1).flatten(0, 2)  # (B·h·w, L)
+    return flat.index_select(0, found.case * rows * columns + found.index % (rows * columns))
+
+
+def mark_loss(logits: Tensor, targets: Tensor, found: Encoded, known: Tensor, share: float) -> Tensor:
+    """Cross-entropy of marks (T, L) towards the marked shares of patches, in the mean over the patches of a crop; ().
+
+    `known` (B,) says whose mask there is; the others count as zero, and `share` is that of masked cases in training, so
+    that the loss is that of masked ones in the mean over many batches (as in `supervision`).
+    """
+    each = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1, keepdim=True)  # (T, 1)
+    crops = mean_by(each, found.case, len(known))[:, 0]
+    return (crops * known).mean() / share
