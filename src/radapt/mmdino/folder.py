@@ -1,34 +1,137 @@
-"""An adapted encoder as a folder that any protocol takes for a backbone."""
+"""An adaptation as a folder: the backbone that everything in radapt takes, and the classifier that answers beside it.
+
+backbone.json, backbone.safetensors    the encoder (see `radapt.backbones.adapted`)
+classifier.safetensors                 what marks and classes are told by; without labels and masks not there
+"""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from radapt.backbones.adapted import save_adapted
-from radapt.backbones.card import WeightCard
-from radapt.backbones.multimodal import MultiModalViT
+import numpy as np
+from torch import Tensor
+
+from radapt.backbones.adapted import load_adapted, read_adapted, save_adapted
+from radapt.backbones.weights import digest_of
+from radapt.durable import atomic_path
+from radapt.errors import UsageError
+from radapt.images import Recipe
+from radapt.mmdino.adapt import Adapted
+from radapt.mmdino.answers import LinearAnswer
+from radapt.mmdino.options import Options
+from radapt.mmdino.reading import Reader
 from radapt.networks.adapters_merge import merged_state
+from radapt.training import Trained
+from radapt.versions import __version__
+
+CLASSIFIER = "classifier.safetensors"
+_KEY = "adaptation"
 
 
-def save_backbone(
-    folder: Path,
-    network: MultiModalViT,
-    card: WeightCard,
-    *,
-    cohort: str,
-    size: int,
-    facts: Mapping[str, Any] | None = None,
-) -> None:
-    """Write `network` into `folder` so that `radapt.load_backbone(folder)` gives it back; adapters are merged.
+def save_adaptation(folder: Path, adapted: Adapted) -> None:
+    """Write `adapted` to `folder`, which is made if need be; other files in it are left alone.
 
-    `card` is that of the backbone it was adapted from. What was learned on, `cohort`, is added to the data sets it
-    has seen, so that a later test on them can be told from one that is new; `size` is the side of the crops in pixels.
-    `facts` are JSON-like, for the record.
+    LoRA adapters are merged. What says that all is there, backbone.json, is written last.
     """
-    seen = tuple(dict.fromkeys([*card.pretraining, cohort]))
-    family = card.family if card.family.endswith(", adapted") else f"{card.family}, adapted"
-    state = merged_state(network)
-    count = sum(tensor.numel() for tensor in state.values())
-    changed = replace(card, family=family, pretraining=seen, native_size=size, parameters=count)
-    save_adapted(folder, network, changed, facts, state)
+    tensors = _tensors(adapted)
+    if tensors:
+        from safetensors.torch import save_file
+
+        with atomic_path(folder / CLASSIFIER) as part:
+            save_file(tensors, part)
+    facts = {
+        "recipe": asdict(adapted.recipe),
+        "recipe_digest": adapted.recipe.digest,
+        "radapt": __version__,
+        "outputs": list(adapted.outputs),
+        "options": adapted.options.plain(),
+        "channels": adapted.channels,
+        "kind": adapted.answer.kind if adapted.answer else None,
+        "classifier": digest_of(folder / CLASSIFIER) if tensors else None,
+        "chosen": dict(adapted.chosen),
+        "notes": list(adapted.notes),
+        "trained": asdict(adapted.trained),
+    }
+    card = replace(adapted.card, native_size=adapted.options.global_size)
+    save_adapted(folder, adapted.network, card, {_KEY: _plain(facts)}, merged_state(adapted.network))
+
+
+def load_adaptation(folder: str | Path) -> Adapted:
+    """What `save_adaptation` wrote, in float32 on the CPU, ready to predict.
+
+    Raises UsageError if the folder holds none, is damaged or half written, or was made with a recipe whose images this
+    version makes otherwise.
+    """
+    known = read_adapted(folder)
+    facts = known.facts.get(_KEY)
+    if not isinstance(facts, Mapping):
+        raise UsageError(f"{folder} holds a backbone without a classifier of its own; fit a protocol on it.")
+    recipe = Recipe(**{name: _tuples(value) for name, value in facts["recipe"].items()})
+    if recipe.digest != facts["recipe_digest"]:
+        raise UsageError(
+            f"The model in {folder} was trained on images that radapt {facts['radapt']} made, and this version makes "
+            "others. Predict with that version, or adapt again."
+        )
+    network = load_adapted(known)
+    state = _classifier(known.folder, facts["classifier"])
+    marks = len(state["marks.weight"]) if "marks.weight" in state else 0
+    reader = Reader(network.width, marks)
+    reader.load_state_dict({name.removeprefix("marks."): each for name, each in state.items() if name[:6] == "marks."})
+    answer = None
+    if facts["kind"] is not None:
+        numbers: dict[str, np.ndarray] = {name: state[f"answer.{name}"].numpy() for name in ("weight", "bias", "prior")}
+        answer = LinearAnswer(facts["kind"], **numbers)
+    return Adapted(
+        network=network,
+        reader=reader.eval(),
+        card=known.card,
+        modalities=known.modalities,
+        outputs=tuple(facts["outputs"]),
+        recipe=recipe,
+        options=Options(**facts["options"]),
+        channels=facts["channels"],
+        answer=answer,
+        trained=Trained(**{each.name: facts["trained"][each.name] for each in fields(Trained)}),
+        chosen=facts["chosen"],
+        notes=tuple(facts["notes"]),
+    )
+
+
+def _tensors(adapted: Adapted) -> dict[str, Tensor]:
+    """By name, contiguous and on the CPU."""
+    state = {f"marks.{name}": each for name, each in adapted.reader.state_dict().items()}
+    if adapted.answer is not None:
+        state |= {f"answer.{name}": each for name, each in adapted.answer.tensors().items()}
+    return {name: each.detach().cpu().contiguous() for name, each in state.items()}
+
+
+def _classifier(folder: Path, expected: str | None) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if expected is None:
+        return {}
+    path = folder / CLASSIFIER
+    try:
+        if digest_of(path) != expected:
+            raise UsageError(f"{path} is not the classifier of this backbone: it is damaged or of another adaptation.")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path} cannot be read: {error}. Copy the whole folder again, or adapt again.") from error
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and tuples as JSON has them; NaN, which JSON lacks, as null."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON has them, as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
