@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from radapt.reports.numbers import defined, metric_of, shown
+from radapt.reports.numbers import Metric, defined, metric_of, shown
 from radapt.reports.standings import Standing
 
 _LEAST_SPAN = 0.2
@@ -31,8 +31,12 @@ def axis_for(metric: str, standings: Iterable[Standing]) -> Axis | None:
 
     Give the standings of all test sets of a cohort, so that its tables can be compared by eye.
     """
-    facts = metric_of(metric)
-    numbers = [n for s in standings for n in (s.value, s.ci_low, s.ci_high) if defined(n) and math.isfinite(n)]
+    return axis_of(metric_of(metric), (n for s in standings for n in (s.value, s.ci_low, s.ci_high)))
+
+
+def axis_of(facts: Metric, values: Iterable[float]) -> Axis | None:
+    """An axis that holds all `values` that are defined, rounded outwards; None if none is."""
+    numbers = [value for value in values if defined(value) and math.isfinite(value)]
     if not numbers:
         return None
     low, high = min(numbers), max(numbers)

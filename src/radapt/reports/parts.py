@@ -15,6 +15,7 @@ from radapt.reports.numbers import defined
 from radapt.reports.run_folder import Run
 from radapt.reports.segmented import Segmented, segmented, strips
 from radapt.reports.standings import Board, Standing
+from radapt.reports.subset_views import SubsetView, subset_views
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Part:
     curves: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict)
     cases: Mapping[str, tuple[Segmented, ...]] = field(default_factory=dict)
     learning: tuple[CurveSet, ...] = ()
+    subsets: tuple[SubsetView, ...] = ()
     costs: tuple[Cost, ...] = ()
     charts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,6 +112,7 @@ def part(run: Run, id_: str, title: str, boards: Sequence[Board], known: Sequenc
         curves={split: models for split, models in curves.items() if models},
         cases={split: models for split, models in cases.items() if models},
         learning=learning,
+        subsets=() if segments else subset_views(known),
         costs=spent,
         charts={
             "id": id_,

@@ -71,6 +71,25 @@ class Cell:
         return read_parquet(file) if self.state == "done" and file.is_file() else None
 
     @cached_property
+    def subsets(self) -> pd.DataFrame | None:
+        """Its scores on every subset of sequences, None where it has none."""
+        return self._table("subsets.parquet", {"split", "site", "subset", "metric", "value", "n_without"})
+
+    @cached_property
+    def shapley(self) -> pd.DataFrame | None:
+        """What each sequence brings and what its absence costs, None where nothing says so."""
+        return self._table("shapley.parquet", {"quantity", "split", "site", "modality", "metric", "value"})
+
+    def _table(self, name: str, columns: set[str]) -> pd.DataFrame | None:
+        file = self.folder / name
+        if self.state != "done" or not file.is_file():
+            return None
+        table = read_parquet(file)
+        if not columns <= set(table):
+            raise DataError(f"{file} has no column {', '.join(sorted(columns - set(table)))}. {_MEND}")
+        return table
+
+    @cached_property
     def overlays(self) -> "tuple[Overlay, ...]":
         """Outlines of truth and prediction on some of its test cases, worst first."""
         file = self.folder / "overlays" / "overlays.json"

@@ -59,9 +59,10 @@
     chooser.addEventListener("change", () => chooseMetric(chooser.value));
   }
   all("[data-choices]").forEach((group) => {
-    const select = group.querySelector("select");
+    const select = group.querySelector("select"); // its own comes before those of groups inside it
     select.addEventListener("change", () => {
-      all("[data-choice]", group).forEach((one) => { one.hidden = one.dataset.choice !== select.value; });
+      const own = all("[data-choice]", group).filter((one) => one.parentElement.closest("[data-choices]") === group);
+      own.forEach((one) => { one.hidden = one.dataset.choice !== select.value; });
     });
   });
 

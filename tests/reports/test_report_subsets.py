@@ -1,0 +1,174 @@
+"""Subsets of sequences in the page: true to the tables, averaged over seeds, absent where a run has none."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radapt.cohorts.cohort import Case, Cohort
+from radapt.errors import DataError
+from radapt.locations import Location
+from radapt.protocols.subsets import SubsetResult, judge_subsets
+from radapt.reports.numbers import shown
+from radapt.reports.subset_views import _dots
+from report_page import HOSTILE, Page, page_of
+
+SEQUENCES = ("t1", "t2", "flair")
+OUTPUTS = ("benign", "malignant")
+
+
+@cache
+def subset_tables(seed: int = 0, sequences: tuple[str, ...] = SEQUENCES, strength: float = 1.0) -> SubsetResult:
+    """What a classifier to which every later sequence says more scores on 60 patients, some of another hospital."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 60)
+    cases = tuple(
+        Case(f"c{i}", f"p{i}", "test" if i < 40 else "external",
+             {name: Location(Path(name)) for name in sequences if rng.random() < 0.8},
+             site="north" if i % 2 else "south", label=int(label))
+        for i, label in enumerate(truth)
+    )  # fmt: skip
+    cohort = Cohort("toy", "mri", cases, sequences, classes=OUTPUTS)
+    noise = np.random.default_rng(seed).normal(size=(len(sequences), 60))
+
+    def predict(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+        logit = np.zeros(len(rows))
+        for name in names:
+            at = sequences.index(name)
+            logit += strength * (at + 1) / 2 * (2 * truth[rows] - 1) + noise[at, rows]
+        p = 1 / (1 + np.exp(-logit))
+        return np.stack([1 - p, p], axis=1)
+
+    return judge_subsets(predict, cohort, sequences, np.random.default_rng(0), 40, np.array([0.6, 0.4]))
+
+
+def with_subsets(run, toy, *, seeds: tuple[int, ...] = (0, 1), label: str = "mmdino", **more: object) -> list[str]:
+    ids = []
+    for seed in seeds:
+        ids.append(run.cell(toy, "dinov2-s", label, seed=seed))
+        subset_tables(seed, **more).write(run.path / "cells" / ids[-1])  # type: ignore[arg-type]
+    return ids
+
+
+def rows_of(page: Page) -> list[str]:
+    return [" ".join("".join(texts).split()) for _, _, texts in page.rows]
+
+
+@pytest.fixture
+def toy(toy_cohort):
+    return toy_cohort(modalities=SEQUENCES, outputs=OUTPUTS)
+
+
+def test_a_run_without_tables_says_nothing_of_subsets(finished) -> None:
+    assert "Every subset of sequences" not in page_of(finished.path).text
+
+
+def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
+    with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy)
+    page = page_of(toy_run.finish())
+    assert len(page.ids) == len(set(page.ids))
+    tables = [subset_tables(seed).scores for seed in (0, 1)]
+    rows = [row for row in rows_of(page) if row.startswith("●with")]
+    assert len(rows) == 8 * 6  # every subset, for four numbers and the sensitivity of two classes
+    for names, dots in ((SEQUENCES, "●with" * 3), (("t2",), "●without●with●without"), ((), "●without" * 3)):
+        own = [table[table["subset"] == " + ".join(names)] for table in tables]
+        own = [table.query("metric == 'mcc' and site.isna()") for table in own]
+        row = next(row for row in rows if row.startswith(dots))
+        for split in ("test", "external"):
+            values = [float(table.loc[table["split"] == split, "value"].iloc[0]) for table in own]
+            low = np.mean([table.loc[table["split"] == split, "ci_low"].iloc[0] for table in own])
+            assert shown(float(np.mean(values))) in row
+            assert shown(float(low), 2) in row
+            assert f"seeds {shown(min(values), 2)}" in row
+    bare = tables[0].query("subset == 't1' and metric == 'mcc' and site.isna() and split == 'test'")["n_without"].item()
+    assert f"{bare} cases without" in next(row for row in rows if row.startswith("●with●without●without"))
+    assert "means over 2 cells" in page.text
+    assert "north of test" in page.text
+
+
+def test_shares_and_costs_are_those_of_the_table(toy_run, toy) -> None:
+    with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,))
+    page = page_of(toy_run.finish())
+    result, rows = subset_tables(0), rows_of(page)
+    for quantity, last in (("shapley", "all together"), ("absence", "one missing, on average")):
+        table = getattr(result, quantity).query("metric == 'mcc' and split == 'test' and site.isna()")
+        for name in (*SEQUENCES, None):
+            own = table[table["modality"].isna() if name is None else table["modality"] == name].iloc[0]
+            found = [row for row in rows if row.startswith(name or last) and shown(own["value"]) in row]
+            assert any(shown(own["ci_low"], 2) in row and shown(own["ci_high"], 2) in row for row in found)
+            assert name is None or any(f"{own['n_with']} with it" in row for row in found)
+    best = result.shapley.query("metric == 'mcc' and split == 'test' and site.isna() and modality == 'flair'")
+    assert f"and flair brings most: {shown(best['value'].item())}." in page.text
+    bars = [a["style"] for tag, a in page.elements if tag == "i" and a.get("class", "").startswith("fill")]
+    ends = np.array([[float(end) for end in re.findall(r"([\d.]+)%", style)] for style in bars])
+    assert ((ends >= 0) & (ends <= 100) & (ends[:, :1] <= ends)).all()
+
+
+def test_contestants_are_compared_best_first_by_number_of_sequences(toy_run, toy) -> None:
+    run = toy_run.cohort(toy).backbone("dinov2-s")
+    with_subsets(run, toy, label="mmdino", strength=1.5)
+    with_subsets(run, toy, label="mmdino (preset=supervised)", strength=0.4)
+    page = page_of(run.finish())
+    rows = [row for row in rows_of(page) if row.startswith("dinov2-s · mmdino") and "2 seeds" in row]
+    first, second = rows[:2]
+    assert ("supervised" in first, "supervised" in second) == (False, True)
+    tables = [subset_tables(seed, strength=1.5).scores for seed in (0, 1)]
+    means = [
+        table.query("metric == 'mcc' and split == 'test' and site.isna() and n_sequences == 2")["value"].mean()
+        for table in tables
+    ]
+    assert shown(float(np.mean(means))) in first
+    assert "One missing costs" in page.text
+    options = [a for tag, a in page.elements if tag == "select"]
+    assert "Number judged on every subset of sequences" in [a.get("aria-label") for a in options]
+
+
+def test_an_undefined_number_is_a_dash_and_one_seed_without_it_leaves_no_mean(toy_run, toy) -> None:
+    ids = with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy)
+    folder = toy_run.path / "cells" / ids[1]
+    for name in ("subsets.parquet", "shapley.parquet"):
+        table = pd.read_parquet(folder / name)
+        table.loc[table["metric"] == "mcc", ["value", "ci_low", "ci_high"]] = np.nan
+        table.to_parquet(folder / name)
+    page = page_of(toy_run.finish())
+    row = next(row for row in rows_of(page) if row.startswith("●with●with●with"))
+    assert row.count("——") == 6  # two test sets and their four sites: neither value nor interval
+    assert "MCC is" not in page.text
+    assert "Balanced accuracy is" in page.text
+
+
+def test_of_many_sequences_the_largest_and_smallest_subsets_are_drawn(toy_run, toy) -> None:
+    names = tuple(f"s{i}" for i in range(7))
+    with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,), sequences=names)
+    rows = [row for row in rows_of(page_of(toy_run.finish())) if row.startswith("●with")]
+    assert len(rows) == 6 * (1 + 7 + 7 + 1)
+
+
+def test_names_are_text(toy_run, toy) -> None:
+    names = (HOSTILE, "t2")
+    with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, sequences=names, seeds=(0,))
+    page = page_of(toy_run.finish())
+    assert HOSTILE in "".join(page.texts)
+    assert not [a for tag, a in page.elements if tag == "img" and a.get("src") == "x"]
+
+
+@pytest.mark.parametrize("name", ["subsets.parquet", "shapley.parquet"])
+def test_a_damaged_table_is_named(toy_run, toy, name: str) -> None:
+    (id_,) = with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,))
+    file = toy_run.path / "cells" / id_ / name
+    toy_run.finish()
+    pd.read_parquet(file).drop(columns="site").to_parquet(file)
+    with pytest.raises(DataError, match=f"{name} has no column site"):
+        page_of(toy_run.path)
+    file.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=f"{name} cannot be read"):
+        page_of(toy_run.path)
+
+
+def test_dots_are_joined_from_the_first_to_the_last() -> None:
+    assert _dots((True, False, True, False)) == ("has goes", "lacks comes goes", "has comes", "lacks")
+    assert _dots((False, True, False)) == ("lacks", "has", "lacks")
+    assert _dots((False, False)) == ("lacks", "lacks")
