@@ -125,7 +125,7 @@ class MultiModalViT(nn.Module):
         # N sequences of all crops, T patch tokens, R prefix tokens, D dimensions
         parts = [_Part.of(crops, self) for crops in many]
         places = Places.joined([part.places for part in parts])
-        joins = self._joins() if places.hidden.any() else self.depth
+        joins = self._joins() if any(crops.hidden is not None for crops in many) else self.depth
         depth = Depth(places.sequences, self.drop_path if self.training else 0.0)
         x, layout = self._entering(parts, places)
         summaries: dict[int, Summary] = {}
@@ -209,7 +209,7 @@ class MultiModalViT(nn.Module):
 
     def _summary(self, x: Tensor, layout: Layout) -> Summary:
         """CLS and mean of the patch tokens of one block's output (rows, D)."""
-        x = self.vit.norm(x).float()
+        x = self.vit.norm(x.clone()).float()  # later blocks work in place
         patches = x.index_select(0, indices(layout.patches, x.device))
         return Summary(x.index_select(0, indices(layout.prefix[:, 0], x.device)),
                        mean_by(patches, indices(layout.places.owner, x.device), layout.places.sequences))  # fmt: skip

@@ -41,7 +41,10 @@ def attention(attn: Any, x: Tensor, groups: Groups, rows: Tensor | None = None) 
     outputs = []
     # One split: its backward is one concatenation, where slices would each be padded to T and summed.
     for (count, length), part in zip(groups, qkv.split([n * length for n, length in groups]), strict=True):
-        q, k, v = part.view(count, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # 3 × (n, heads, L, A/heads)
+        # Unbound before it is permuted, so that the gradients of the three are put together where they lie.
+        q, k, v = (
+            each.transpose(1, 2) for each in part.view(count, length, 3, heads, -1).unbind(2)
+        )  # (n, heads, L, d)
         dropout = attn.attn_drop.p if attn.attn_drop.training else 0.0
         seen = torch.nn.functional.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, dropout_p=dropout)
         outputs.append(seen.transpose(1, 2).reshape(count * length, -1))  # (n·L, A)
@@ -92,4 +95,5 @@ def _feed_forward(block: Any, x: Tensor, owner: np.ndarray, depth: Depth) -> Ten
 
 
 def _added(x: Tensor, rows: Tensor, y: Tensor, scale: float) -> Tensor:
-    return x.index_add(0, rows, y.to(x.dtype), alpha=scale)
+    """x with scale · y at its rows. In place: only rows chosen from x were kept for the backward pass, not x."""
+    return x.index_add_(0, rows, y.to(x.dtype), alpha=scale)
