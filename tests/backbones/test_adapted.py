@@ -205,7 +205,8 @@ def test_names_that_do_not_go_together_are_refused(folder: Path, tmp_path: Path)
     for wrong, said in (
         ({"name": "dinov2-s", "weights": folder}, "adapted backbone of its own"),
         ({"name": "mine", "weights": folder, "as_": "dinov2-s"}, "adapted backbone of its own"),
-        ({"name": str(folder), "weights": "random"}, "holds its own weights"),
+        ({"name": str(folder), "weights": "random"}, "leave out the weights random"),
+        ({"name": str(folder), "as_": "dinov2-s"}, "leave out the architecture dinov2-s"),
         ({"name": str(tmp_path)}, "has no backbone.json"),
         ({"name": str(tmp_path / "nothing")}, "Unknown backbone"),
     ):

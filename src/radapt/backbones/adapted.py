@@ -108,15 +108,18 @@ def adapted_folder(name: str, weights: str | Path | None, known: Collection[str]
             )
         return folder
     folder = Path(name).expanduser()
-    if is_known or as_ is not None or not folder.is_dir():
+    if is_known or not folder.is_dir():
         return None
     if not is_adapted(folder):
+        if weights is not None or as_ is not None:
+            return None  # a name of one's own, which happens to be that of a folder
         raise UsageError(
             f"Folder {name} holds no adapted backbone: it has no {FACTS}. Name the folder that `radapt adapt` wrote, "
             f"hf:{name} for one in the hub's layout, or a backbone of the catalog."
         )
-    if weights is not None:
-        raise UsageError(f"{name} is an adapted backbone and holds its own weights; leave out the weights {weights!s}.")
+    if weights is not None or as_ is not None:
+        given = f"the architecture {as_}" if weights is None else f"the weights {weights}"
+        raise UsageError(f"{name} is an adapted backbone and says itself what it is; leave out {given}.")
     return folder
 
 

@@ -67,14 +67,17 @@ class BackboneEntry(StrictModel):
 
 
 class ProtocolEntry(StrictModel):
-    """A protocol of the grid with its options."""
+    """A protocol of the grid with its options; `title` is what tables call it."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    title: str | None = Field(default=None, min_length=1)
 
     @property
     def label(self) -> str:
-        """The name with the options given, as tables show it where the name alone is not unique."""
+        """The title, else the name with the options given, as tables show it where the name alone is not unique."""
+        if self.title is not None:
+            return self.title
         shown = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.name} ({shown})" if shown else self.name
 
@@ -91,13 +94,21 @@ def _named(value: Any) -> Any:
 
 
 def _one_key(value: Any) -> Any:
-    """`knn` or `{knn: {…}}`, as the study file writes protocols."""
+    """`knn`, `{knn: {…}}` or `{knn: {…}, title: …}`, as the study file writes protocols."""
     if isinstance(value, str):
         return {"name": value}
-    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
-        ((name, options),) = value.items()
-        return {"name": name, "options": options or {}}
+    if isinstance(value, dict) and "name" not in value:
+        titled = {key: value[key] for key in value if key == "title"}
+        others = [key for key in value if key not in titled]
+        if len(others) == 1:
+            return {"name": others[0], "options": value[others[0]] or {}, **titled}
     return value
+
+
+def _as_written(entry: ProtocolEntry) -> Any:
+    """The other way round."""
+    titled = {} if entry.title is None else {"title": entry.title}
+    return {entry.name: entry.options, **titled} if entry.options or titled else entry.name
 
 
 def _unique(entries: list[Any]) -> list[Any]:
@@ -162,7 +173,7 @@ class Study(StrictModel):
         """The study as YAML with every default spelled out; reading it back gives the same study."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         del plain["image" if self.images else "images"]
-        plain["protocols"] = [{entry.name: entry.options} if entry.options else entry.name for entry in self.protocols]
+        plain["protocols"] = [_as_written(entry) for entry in self.protocols]
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
@@ -187,7 +198,7 @@ def read_study(path: Path) -> Study:
 
 def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
     if entry.weights is None:
-        return entry if entry.as_ else _named_folder(entry, base)
+        return _named_folder(entry, base)
     if entry.weights.split(":")[0] in ("random", "hub"):
         return entry
     what, weights = f"weights {entry.weights!r} of backbone {entry.name!r}", base / Path(entry.weights).expanduser()
@@ -204,7 +215,7 @@ def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
 
     if entry.name in CATALOG:
         return entry
-    folder = adapted_folder(str(base / Path(entry.name).expanduser()), None, (), None)
+    folder = adapted_folder(str(base / Path(entry.name).expanduser()), None, (), entry.as_)
     if folder is None:
         return entry
     return entry.model_copy(update={"name": folder.resolve().name, "weights": str(folder)})
