@@ -20,7 +20,8 @@ SINKHORN_ITERATIONS = 3
 """As in SwAV and DINOv2."""
 
 SINKHORN_MEMORY = 1024
-"""Samples of earlier steps that Sinkhorn–Knopp looks at: as many as we have prototypes. SwAV keeps 3840 for its 3000."""
+"""Samples of earlier steps that Sinkhorn–Knopp looks at: as many as our default has prototypes. SwAV keeps 3840 for
+3000."""
 
 
 class Centring(nn.Module, abc.ABC):
@@ -119,8 +120,9 @@ class Sinkhorn(Centring):
     @torch.no_grad()
     def collect(self, logits: Tensor) -> None:
         if len(self.recent):
-            # Of more than fit only the last are kept, each time: iBOT's hidden patches are many.
-            self._rows.append(logits.float().flatten(0, -2)[-len(self.recent) :].clone())
+            rows = logits.float().flatten(0, -2)
+            # Of more than fit, as iBOT's hidden patches are, some of every image rather than all of the last ones.
+            self._rows.append(rows[:: max(-(-len(rows) // len(self.recent)), 1)].clone())
 
     @torch.no_grad()
     def move(self) -> None:

@@ -25,8 +25,8 @@ MEMORY = 512
 """Cases over which running means are taken; what the teacher answered before, it may no longer."""
 
 STRONGEST = 10.0
-"""How much alignment may change the odds of an answer: a class that nobody is thought to have shall not be filled with
-whoever is least unlike it."""
+"""How much alignment may weigh an answer: a class that nobody is thought to have shall not be filled with whoever is
+least unlike it."""
 
 _STARTED = 32  # cases the running means start with, which were answered as the cohort is composed
 _DEVIATIONS = 2.0  # SoftMatch: the confidence weight falls as a Gaussian of half the spread
@@ -42,10 +42,11 @@ class PseudoLabels(nn.Module):
       most likely answer alone, after alignment: the pseudo-label of FixMatch.
     - *Alignment* towards the cohort: each answer times its share in the cohort over the running mean of what was
       answered, to the power `alignment`, scaled to 1 (ReMixMatch). Without it a teacher that leans to one class teaches
-      the student to. It comes after sharpening, not before as there, so that the targets have the cohort's frequencies
-      and a classifier that knows nothing yet teaches exactly these. No answer is made more than `STRONGEST` times
-      likelier or less likely. 0 switches it off. `shares` (outputs,) are those of `questions.shares`: 25 patients know
-      the frequencies of three classes better than a young classifier.
+      the student to. It moves the frequencies of the targets towards the cohort's, and does not force them there: what
+      the teacher is sure of stays. It comes after sharpening, not before as there, because then a classifier that knows
+      nothing yet teaches the frequencies themselves, not sharpened ones. No answer is weighed by more than `STRONGEST`
+      or less than its inverse. 0 switches it off. `shares` (outputs,) are those of `questions.shares`: 25 patients
+      know the frequencies of three classes better than a young classifier.
     - *Confidence*, the largest probability of the target: `all` counts every case alike. `threshold` counts those with
       at least `threshold` (FixMatch). `adaptive`: at least the running mean confidence, times the running frequency of
       the answer over that of the most frequent one (FreeMatch, Wang et al. 2023, which replaces the curriculum of
@@ -54,9 +55,9 @@ class PseudoLabels(nn.Module):
       that none passes teaches nothing, and one that all pass teaches mistakes.
 
     Running means are buffers and have to go into checkpoints: over the last `MEMORY` cases or so, of all processes
-    where torch.distributed runs. A step is `start`, any number of calls and `collect`, and `move`: targets depend on the
-    steps before, not on the cases beside. Logits are those for patients like the cohort's: `questions.adjusted`, if
-    training is.
+    where torch.distributed runs. A step is `start`, any number of calls and `collect`, and `move`: targets depend on
+    the steps before, not on the cases beside. Logits are those for patients like the cohort's: `questions.adjusted`,
+    if training is.
 
     Raises UsageError for shares that are not between 0 and 1, an unknown confidence and numbers out of range.
     """

@@ -61,9 +61,13 @@ def shares(labels: np.ndarray, outputs: int, *, pseudo_count: float = 1.0) -> np
     training cases. Each answer is counted `pseudo_count` times more than it was seen (1: Laplace's rule of
     succession), so that no share is 0: a class nobody has yet may still come. Without any label, equal shares.
 
-    Raises UsageError for labels out of range or of another shape.
+    Raises UsageError for labels out of range or of another shape, and a pseudo-count that is not positive.
     """
     given = np.asarray(labels)
+    if not pseudo_count > 0:
+        raise UsageError(
+            f"The pseudo-count must be positive, not {pseudo_count!r}: a share of 0 could not be adjusted by."
+        )
     if given.ndim == 2 and given.shape[1] == outputs:
         positive, known = (given == 1).sum(0), np.isfinite(given).sum(0)
         return (positive + pseudo_count) / (known + 2 * pseudo_count)
