@@ -2,6 +2,7 @@
 
 import typer
 
+from radapt.cli.adapt import adapt
 from radapt.cli.backbones import backbones
 from radapt.cli.check import check
 from radapt.cli.demo import demo
@@ -35,5 +36,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for verb in (demo, scan, check, backbones, embed, run, report):
+for verb in (demo, scan, check, backbones, embed, adapt, run, report):
     app.command()(verb)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from radapt.metrics import score_repeats
 from radapt.protocols.judge import Result
 from radapt.protocols.protocol import Aim, Cost, Fitted, Protocol, Reads
 from radapt.protocols.registry import make
+
+if TYPE_CHECKING:
+    from radapt.backbones import WeightCard
 
 Choose = Literal["val", "default"]
 _Sizes = AfterValidator(lambda given: tuple(sorted(set(given))))
@@ -42,6 +45,13 @@ class AtDefaults(Protocol[Any]):
     @property
     def uses_backbone(self) -> bool:  # type: ignore[override]
         return self.base.uses_backbone
+
+    @property
+    def uses_masks(self) -> bool:  # type: ignore[override]
+        return self.base.uses_masks
+
+    def suits(self, card: "WeightCard") -> bool:
+        return self.base.suits(card)
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
         return self.base.passes(slices, cases, images)

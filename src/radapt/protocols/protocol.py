@@ -2,12 +2,13 @@
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from radapt.backbones import WeightCard
     from radapt.images import Volume
 
 P = TypeVar("P")
@@ -91,13 +92,29 @@ class Protocol(abc.ABC, Generic[P]):
 
     `aim` says what it answers: a class or findings per case, or a label map. `reads` says what it is fitted on:
     features of a frozen backbone (`Problem`), or images (`ImageProblem`). A protocol that does not use a backbone
-    trains a network of its own from scratch.
+    trains a network of its own from scratch. `uses_masks` says that masks of training cases, where there are any,
+    decide its numbers, though labels are what it answers.
     """
 
     name: ClassVar[str]
     aim: ClassVar[Aim] = "classification"
     reads: ClassVar[Reads] = "features"
     uses_backbone: ClassVar[bool] = True
+    uses_masks: ClassVar[bool] = False
+
+    @classmethod
+    def known_options(cls) -> tuple[str, ...]:
+        """The names of its options."""
+        return tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, **options: Any) -> "Protocol[P]":
+        """The protocol with these of its `known_options` set."""
+        return cls(**options)
+
+    def suits(self, card: "WeightCard") -> bool:
+        """Whether it can be fitted on an encoder of this kind, as far as its card tells."""
+        return True
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
         """How often, at most, training sends each of its slices forward through the backbone on average.

@@ -1,7 +1,6 @@
 """The protocols by name, with strict options."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +22,7 @@ _HOMES = {
     "lora": "finetune:Lora",
     "dora": "finetune:Dora",
     "ia3": "finetune:Ia3",
+    "mmdino": "mmdino:MmDino",
     "scratch": "scratch:Scratch",
     "segment": "segmentation.segment:Segment",
     "unet": "segmentation.unet:UNetProtocol",
@@ -57,12 +57,12 @@ def make(name: str, /, **options: Any) -> Protocol:
     if name not in PROTOCOLS:
         raise UsageError(f"Unknown protocol {name!r}. {suggest(name, PROTOCOLS)}")
     kind = PROTOCOLS[name]
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = kind.known_options()
     for option in options:
         if option not in known:
             raise UsageError(f"Protocol {name!r} has no option {option!r}. {suggest(option, known)}")
     try:
-        return kind(**options)
+        return kind.of(**options)
     except ValidationError as error:
         raise UsageError(f"Protocol {name!r}: {_first_problem(error)}") from error
 

@@ -78,7 +78,7 @@ def cell_of(study: Study, prepared: Prepared, encoder: Encoder | None, job: Job,
     protocol, draw = job.protocol, job.draw
     lazy = encoder.found.lazy if encoder else None
     decisive = {
-        "cohort_digest": prepared.digest if protocol.aim == "classification" else prepared.mask_digest,
+        "cohort_digest": prepared.mask_digest if looks_at_masks(protocol, prepared.cohort) else prepared.digest,
         "recipe": prepared.recipe.digest,
         "architecture": encoder.entry.architecture if encoder else None,
         "weights": lazy.identity if lazy else None,
@@ -96,7 +96,8 @@ def cell_of(study: Study, prepared: Prepared, encoder: Encoder | None, job: Job,
         "radapt": __version__,
     }
     names = [entry.name for entry in study.protocols]
-    label = job.entry.name if names.count(job.entry.name) == 1 else job.entry.label
+    is_plain = names.count(job.entry.name) == 1 and job.entry.title is None
+    label = job.entry.name if is_plain else job.entry.label
     shown = {
         "cohort": prepared.cohort.name,
         "backbone": encoder.entry.name if encoder else NO_BACKBONE,
@@ -115,6 +116,11 @@ def applies(protocol: "Protocol", cohort: Cohort) -> bool:
     if protocol.aim == "segmentation":
         return any(case.mask is not None for case in cohort)
     return cohort.task not in ("unlabelled", "segmentation")
+
+
+def looks_at_masks(protocol: "Protocol", cohort: Cohort) -> bool:
+    """Whether masks decide the protocol's numbers on the cohort."""
+    return protocol.aim == "segmentation" or (protocol.uses_masks and any(case.mask is not None for case in cohort))
 
 
 def jobs_of(entry: ProtocolEntry, cohort: Cohort, seed: int) -> Iterator[Job]:

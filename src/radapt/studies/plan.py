@@ -10,7 +10,7 @@ from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
-from radapt.studies.cells import Cell, Encoder, Prepared, applies, cell_of, jobs_of
+from radapt.studies.cells import Cell, Encoder, Prepared, applies, cell_of, jobs_of, looks_at_masks
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, Image, Study
 
@@ -80,6 +80,8 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
             continue
         prepared += ready
         notes += _not_applying(ready[0].cohort, protocols)
+    unsuited = _unsuited(encoders, study, protocols)
+    notes += [f"{study.protocols[at].label} does not suit {name}" for at in unsuited for name in unsuited[at]]
     _refuse_equal_names(prepared)
     cells = [
         cell_of(study, one, encoder, job, seed, device)
@@ -87,6 +89,7 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         for one in prepared
         for entry, protocol in protocols.items()
         if applies(protocol, one.cohort) and protocol.uses_backbone == (encoder is not None)
+        if encoder is None or encoder.entry.name not in unsuited[entry]
         for seed in study.seeds
         for job in jobs_of(study.protocols[entry], one.cohort, seed)
     ]
@@ -118,6 +121,26 @@ def _not_applying(cohort: Cohort, protocols: dict[int, "Protocol"]) -> list[str]
     return [f"{name} does not apply to {cohort.name}: it has no {wanted[aim]}" for name, aim in lacking.items()]
 
 
+def _unsuited(encoders: list[Encoder], study: Study, protocols: dict[int, "Protocol"]) -> dict[int, list[str]]:
+    """The names of the backbones that a protocol, by its place in the study, cannot be fitted on.
+
+    Raises UsageError for a protocol that suits none.
+    """
+    kinds = {protocol.name: protocol for protocol in protocols.values() if protocol.uses_backbone}
+    lacking = {
+        name: [encoder.entry.name for encoder in encoders if not protocol.suits(encoder.found.card)]
+        for name, protocol in kinds.items()
+    }
+    for entry, protocol in protocols.items():
+        if encoders and len(lacking.get(protocol.name, ())) == len(encoders):
+            raise UsageError(
+                f"Protocol {study.protocols[entry].label!r} suits none of the backbones of the study "
+                f"({', '.join(encoder.entry.name for encoder in encoders)}). Add a plain vision transformer, such as "
+                "dinov2-s."
+            )
+    return {entry: lacking.get(protocol.name, []) for entry, protocol in protocols.items()}
+
+
 def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download: bool) -> Encoder:
     from radapt.backbones import find_backbone
 
@@ -136,7 +159,8 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
 def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[Prepared]:
     """The cohort once for each way to make images."""
     cohort = load_cohort(path)
-    aims = {protocol.aim for protocol in protocols.values() if applies(protocol, cohort)}
+    applying = [protocol for protocol in protocols.values() if applies(protocol, cohort)]
+    aims = {protocol.aim for protocol in applying}
     if not aims:
         lacking = "; ".join(_not_applying(cohort, protocols))
         raise DataError(
@@ -144,7 +168,8 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
             "'label' (or 'label:<finding>' for several findings), or 'mask', or choose other protocols."
         )
     labels = cohort_digest(cohort, digests) if "classification" in aims else ""
-    masks = cohort_digest(cohort, digests, masks=True) if "segmentation" in aims else ""
+    looking = any(looks_at_masks(protocol, cohort) for protocol in applying)
+    masks = cohort_digest(cohort, digests, masks=True) if looking else ""
     return [Prepared(cohort, image, _recipe(cohort, image), labels, masks) for image in study.ways]
 
 

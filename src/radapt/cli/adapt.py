@@ -1,0 +1,134 @@
+"""radapt adapt: a backbone that answers from any subset of a patient's sequences, with a classifier."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from radapt.cli.embed import Axis, NumberFormat
+
+
+class Preset(StrEnum):
+    """Named sets of options."""
+
+    default = "default"
+    mm_dinov2 = "mm-dinov2"
+    supervised = "supervised"
+    concatenation = "concatenation"
+    small_gpu = "small-gpu"
+    cpu = "cpu"
+
+
+def adapt(
+    cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml."),
+    backbone: str = typer.Option(
+        ..., help="A plain vision transformer: a name from `radapt backbones`, timm:<name>, hf:<repository>, a folder."
+    ),
+    out: Path = typer.Option(..., help="The folder to write: a backbone for every other command, and a classifier."),
+    preset: Preset = typer.Option(
+        Preset.default,
+        help="default: radapt's own; mm-dinov2: as published; supervised: labels alone; concatenation: the published "
+        "baseline; small-gpu, cpu: the default with small batches.",
+    ),
+    set_: list[str] = typer.Option([], "--set", metavar="NAME=VALUE", help="An option that differs from the preset."),
+    weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
+    seed: int = typer.Option(0, min=0, help="Decides every draw."),
+    size: int = typer.Option(224, min=1, help="Side of the slices that crops are taken from, in pixels."),
+    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in; triplanar: all three."),
+    every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
+    count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
+    cache: Path = typer.Option(None, help="Slices; default $RADAPT_CACHE, else the user's cache folder."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
+    devices: int = typer.Option(1, min=1, help="Processes on this machine that share the training."),
+    precision: NumberFormat = typer.Option(NumberFormat.auto, help="Of matrix products; auto: the faster."),
+    resamples: int = typer.Option(2000, min=100, help="Bootstrap resamples behind each interval."),
+    offline: bool = typer.Option(False, "--offline", help="Never use the network."),
+) -> None:
+    """Adapt BACKBONE to the sequences of COHORT, labelled cases and unlabelled ones, and judge it on every subset.
+
+    A killed adaptation goes on with the same command; a finished one is left as it is. Without labels it is the
+    backbone alone. Use it as --backbone OUT, as `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
+    """
+    from radapt.backbones import auto_dtype, find_backbone
+    from radapt.cachedir import cache_folder
+    from radapt.cohorts import load_cohort
+    from radapt.devices import check_count, pick_device
+    from radapt.images import Recipe
+    from radapt.progress import progress
+    from radapt.protocols.adaptation import Request, adapt_into
+    from radapt.protocols.images import Machine
+    from radapt.protocols.mmdino import MmDino
+    from radapt.reports import write_adapt_report
+
+    protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options()))
+    table, chosen = load_cohort(cohort), pick_device(device)
+    check_count(chosen, devices)
+    number = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
+    found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)
+    protocol.check_suits(found.card)
+    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
+    request = Request(table, found, protocol, recipe, seed, resamples)
+    machine = Machine(chosen, "bfloat16" if number == "bfloat16" else "float32", None, progress, devices)
+    ended = adapt_into(out, request, machine, cache_folder(cache))
+    if ended.already:
+        typer.echo(f"{out} is finished; nothing was done.")
+    for line in (*(f"Note: {note}" for note in ended.notes), *headline(out)):
+        typer.echo(line)
+    typer.echo(f"Backbone: {out}")
+    report = out / "report.html"
+    typer.echo(f"Report: {report if ended.already and report.is_file() else write_adapt_report(out)}")
+
+
+def settings(given: Iterable[str], known: Iterable[str]) -> dict[str, Any]:
+    """`NAME=VALUE` words as options, values as YAML reads them. Raises UsageError for other words."""
+    import yaml
+
+    from radapt.errors import UsageError, suggest
+
+    found: dict[str, Any] = {}
+    names = [name for name in known if name != "preset"]
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise UsageError(f"--set {word}: expected NAME=VALUE, such as --set epochs=50.")
+        if name not in names:
+            raise UsageError(f"--set {word}: an adaptation has no option {name!r}. {suggest(name, names)}")
+        if name in found:
+            raise UsageError(f"--set gives {name!r} twice; give it once.")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {word}: the value is not understood; lists look like [0.2, 0.5].") from error
+    return found
+
+
+def headline(folder: Path) -> list[str]:
+    """MCC on each test set with all sequences and with one missing, and what each sequence brings."""
+    import pandas as pd
+
+    if not (folder / "subsets.parquet").is_file():
+        return []
+    scores, shares = (pd.read_parquet(folder / name) for name in ("subsets.parquet", "shapley.parquet"))
+    shares = shares[(shares["metric"] == "mcc") & shares["site"].isna()]
+    whole = scores[(scores["metric"] == "mcc") & scores["site"].isna()]
+    whole = whole[whole["n_sequences"] == whole["n_sequences"].max()]
+    lines = ["MCC with 95 % interval by patient; 0 is guessing:"]
+    for row in whole.itertuples():
+        lines.append(
+            f"  {row.split:10} {_number(row.value, row.ci_low, row.ci_high)} with all {row.n_sequences} sequences, "
+            f"{row.n_patients} patients"
+        )
+        own = shares[shares["split"] == row.split]
+        lost = own[(own["quantity"] == "absence") & own["modality"].isna()].iloc[0]
+        lines.append(f"  {'':10} {_number(lost.value, lost.ci_low, lost.ci_high)} lost where one of them is missing")
+        brings = own[(own["quantity"] == "shapley") & own["modality"].notna()].sort_values("value", ascending=False)
+        lines.append(
+            f"  {'':10} each brings: " + ", ".join(f"{one.modality} {one.value:.2f}" for one in brings.itertuples())
+        )
+    return lines
+
+
+def _number(value: float, low: float, high: float) -> str:
+    return "undefined" if value != value else f"{value:.2f} [{low:.2f}, {high:.2f}]"
