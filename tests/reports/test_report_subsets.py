@@ -1,48 +1,18 @@
 """Subsets of sequences in the page: true to the tables, averaged over seeds, absent where a run has none."""
 
 import re
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError
-from radapt.locations import Location
-from radapt.protocols.subsets import SubsetResult, judge_subsets
+from radapt.metrics.shapley import members
+from radapt.reports.bars import axis_of
 from radapt.reports.numbers import shown
-from radapt.reports.subset_views import _dots
+from radapt.reports.subset_views import DIFFERENCE, _dots, _is_drawn, _thinned
 from report_page import HOSTILE, Page, page_of
-
-SEQUENCES = ("t1", "t2", "flair")
-OUTPUTS = ("benign", "malignant")
-
-
-@cache
-def subset_tables(seed: int = 0, sequences: tuple[str, ...] = SEQUENCES, strength: float = 1.0) -> SubsetResult:
-    """What a classifier to which every later sequence says more scores on 60 patients, some of another hospital."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 2, 60)
-    cases = tuple(
-        Case(f"c{i}", f"p{i}", "test" if i < 40 else "external",
-             {name: Location(Path(name)) for name in sequences if rng.random() < 0.8},
-             site="north" if i % 2 else "south", label=int(label))
-        for i, label in enumerate(truth)
-    )  # fmt: skip
-    cohort = Cohort("toy", "mri", cases, sequences, classes=OUTPUTS)
-    noise = np.random.default_rng(seed).normal(size=(len(sequences), 60))
-
-    def predict(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        logit = np.zeros(len(rows))
-        for name in names:
-            at = sequences.index(name)
-            logit += strength * (at + 1) / 2 * (2 * truth[rows] - 1) + noise[at, rows]
-        p = 1 / (1 + np.exp(-logit))
-        return np.stack([1 - p, p], axis=1)
-
-    return judge_subsets(predict, cohort, sequences, np.random.default_rng(0), 40, np.array([0.6, 0.4]))
+from toy_subsets import OUTPUTS, SEQUENCES, subset_tables
 
 
 def with_subsets(run, toy, *, seeds: tuple[int, ...] = (0, 1), label: str = "mmdino", **more: object) -> list[str]:
@@ -140,11 +110,16 @@ def test_an_undefined_number_is_a_dash_and_one_seed_without_it_leaves_no_mean(to
     assert "Balanced accuracy is" in page.text
 
 
-def test_of_many_sequences_the_largest_and_smallest_subsets_are_drawn(toy_run, toy) -> None:
-    names = tuple(f"s{i}" for i in range(7))
-    with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,), sequences=names)
-    rows = [row for row in rows_of(page_of(toy_run.finish())) if row.startswith("●with")]
-    assert len(rows) == 6 * (1 + 7 + 7 + 1)
+def test_of_many_sequences_the_largest_and_smallest_subsets_are_drawn() -> None:
+    for count, drawn in ((6, 64), (7, 1 + 7 + 7 + 1)):
+        assert sum(_is_drawn(tuple(has)) for has in members(count).tolist()) == drawn
+
+
+def test_marks_of_a_crowded_axis_are_thinned_around_zero() -> None:
+    axis = _thinned(axis_of(DIFFERENCE, [-0.22, 0.78]))
+    assert axis is not None
+    assert "0.0" in [label for _, label in axis.ticks]
+    assert len(axis.ticks) <= 4
 
 
 def test_names_are_text(toy_run, toy) -> None:

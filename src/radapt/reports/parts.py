@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from radapt.reports.adaptations import Adaptation, adaptations
 from radapt.reports.bars import Axis, axis_for
 from radapt.reports.charts import forest, reliabilities, rocs
 from radapt.reports.contestants import Contestant
@@ -12,7 +13,7 @@ from radapt.reports.curves import Judged, decisions, judged
 from radapt.reports.headline import Headline, headline
 from radapt.reports.learning import CurveSet, curve_charts, curve_sets
 from radapt.reports.numbers import defined
-from radapt.reports.run_folder import Run
+from radapt.reports.run_folder import Cell, Run
 from radapt.reports.segmented import Segmented, segmented, strips
 from radapt.reports.standings import Board, Standing
 from radapt.reports.subset_views import SubsetView, subset_views
@@ -62,6 +63,7 @@ class Part:
     cases: Mapping[str, tuple[Segmented, ...]] = field(default_factory=dict)
     learning: tuple[CurveSet, ...] = ()
     subsets: tuple[SubsetView, ...] = ()
+    adaptations: tuple[tuple[Contestant, Cell, Adaptation], ...] = ()
     costs: tuple[Cost, ...] = ()
     charts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -113,6 +115,7 @@ def part(run: Run, id_: str, title: str, boards: Sequence[Board], known: Sequenc
         cases={split: models for split, models in cases.items() if models},
         learning=learning,
         subsets=() if segments else subset_views(known),
+        adaptations=adaptations(known),
         costs=spent,
         charts={
             "id": id_,

@@ -53,9 +53,9 @@ def render(run: Run) -> str:
         "backbones": sorted({one.backbone for one in known}),
         "parts": [part.charts for one in chapters for part in one.parts],
     }
-    scripts = (_plotly(), _asset("report.js"))
+    scripts = (_plotly(), asset("report.js"))
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             run=run,
@@ -67,9 +67,9 @@ def render(run: Run) -> str:
             seconds=sum(float((cell.done or {}).get("seconds") or 0) for cell in run.cells),
             waiting=run.count("waiting") + run.unnamed,
             data=data,
-            style=Markup(_asset("report.css")),
+            style=Markup(asset("report.css")),
             scripts=[Markup(script) for script in scripts],  # ours and plotly's, no word of the run in them
-            hashes=" ".join(f"'sha256-{_hash(script)}'" for script in scripts),
+            hashes=" ".join(f"'sha256-{script_hash(script)}'" for script in scripts),
         )
     )
 
@@ -85,15 +85,16 @@ def _metrics(found: tuple[Board, ...]) -> list[str]:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset),
+def environment() -> Environment:
+    """What every page of the report is made with."""
+    made = Environment(
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "shown": numbers.shown,
         "counted": numbers.counted,
         "lasting": numbers.lasting,
@@ -103,14 +104,14 @@ def _environment() -> Environment:
         "chosen_pairs": chosen_pairs,
         "as_json": lambda value: json.dumps(value, ensure_ascii=False, default=str),
     }
-    environment.globals |= {
+    made.globals |= {
         "interval": numbers.interval,
         "defined": numbers.defined,
         "shown": numbers.shown,
         "metric_of": numbers.metric_of,
         "random_weights_of": has_random_weights,
     }
-    return environment
+    return made
 
 
 def breakable(name: str) -> Markup:
@@ -158,7 +159,8 @@ def _embedded(file: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the page: a template, a style or a script."""
     return (resources.files("radapt.reports") / "page" / name).read_text(encoding="utf-8")
 
 
@@ -170,5 +172,6 @@ def _plotly() -> str:
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("</script", "<\\/script")
 
 
-def _hash(script: str) -> str:
+def script_hash(script: str) -> str:
+    """What a content security policy names an inlined script by."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

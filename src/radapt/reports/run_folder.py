@@ -19,6 +19,7 @@ from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
 
 State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
+ADAPTATION = "adapt.json"
 FROM_SCRATCH = "from scratch"
 """Where others have a backbone: networks that brought no weights with them."""
 
@@ -79,6 +80,12 @@ class Cell:
     def shapley(self) -> pd.DataFrame | None:
         """What each sequence brings and what its absence costs, None where nothing says so."""
         return self._table("shapley.parquet", {"quantity", "split", "site", "modality", "metric", "value"})
+
+    @cached_property
+    def adaptation(self) -> Facts | None:
+        """How its backbone was adapted to several sequences, None where it was not."""
+        file = self.folder / ADAPTATION
+        return _json(file) if self.state == "done" and file.is_file() else None
 
     def _table(self, name: str, columns: set[str]) -> pd.DataFrame | None:
         file = self.folder / name

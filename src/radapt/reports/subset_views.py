@@ -1,7 +1,7 @@
 """The tables of subsets of sequences, laid out: who is compared, the heat map, the bars of shares and costs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from radapt.reports.bars import Axis, axis_of
 from radapt.reports.contestants import Contestant
@@ -14,6 +14,7 @@ MOST_CONTESTANTS, MOST_CLASSES = 8, 6
 MOST_SEQUENCES = 6
 """Of more sequences only the subsets of all, of all but one, of one and of none are drawn."""
 DIFFERENCE = Metric("difference", "Difference", "", low=float("-inf"), high=None, chance=0.0)
+_MOST_TICKS = 4
 _DEEPEST = 45.0  # percent of the accent colour behind the best number: text stays readable on it, light and dark
 
 
@@ -173,7 +174,15 @@ def _shares(tables: Tables, quantity: str, metric: str) -> Shares:
     )
     drawn = [one for sequence, row in rows if sequence or quantity == "absence" for one in row]
     ends = [0.0] + [number for one in drawn for number in (one.value, one.ci_low, one.ci_high)]
-    return Shares(quantity, rows, axis_of(DIFFERENCE, ends))
+    return Shares(quantity, rows, _thinned(axis_of(DIFFERENCE, ends)))
+
+
+def _thinned(axis: Axis | None) -> Axis | None:
+    """Every other mark, 0 among them, where there are more than the narrow columns have room for."""
+    if axis is None or len(axis.ticks) <= _MOST_TICKS:
+        return axis
+    zero = min(range(len(axis.ticks)), key=lambda index: abs(axis.ticks[index][0] - axis.place(0.0)))
+    return replace(axis, ticks=axis.ticks[zero % 2 :: 2])
 
 
 def _sentence(tables: Tables, place: Place, metric: Metric, name: str) -> str:

@@ -1,0 +1,38 @@
+"""What a made-up classifier scores on every subset of its sequences, for tests."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from radapt.cohorts.cohort import Case, Cohort
+from radapt.locations import Location
+from radapt.protocols.subsets import SubsetResult, judge_subsets
+
+SEQUENCES = ("t1", "t2", "flair")
+OUTPUTS = ("benign", "malignant")
+
+
+@cache
+def subset_tables(seed: int = 0, sequences: tuple[str, ...] = SEQUENCES, strength: float = 1.0) -> SubsetResult:
+    """What a classifier to which every later sequence says more scores on 60 patients, some of another hospital."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 60)
+    cases = tuple(
+        Case(f"c{i}", f"p{i}", "test" if i < 40 else "external",
+             {name: Location(Path(name)) for name in sequences if rng.random() < 0.8},
+             site="north" if i % 2 else "south", label=int(label))
+        for i, label in enumerate(truth)
+    )  # fmt: skip
+    cohort = Cohort("toy", "mri", cases, sequences, classes=OUTPUTS)
+    noise = np.random.default_rng(seed).normal(size=(len(sequences), 60))
+
+    def predict(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+        logit = np.zeros(len(rows))
+        for name in names:
+            at = sequences.index(name)
+            logit += strength * (at + 1) / 2 * (2 * truth[rows] - 1) + noise[at, rows]
+        p = 1 / (1 + np.exp(-logit))
+        return np.stack([1 - p, p], axis=1)
+
+    return judge_subsets(predict, cohort, sequences, np.random.default_rng(0), 40, np.array([0.6, 0.4]))
