@@ -82,6 +82,11 @@ def test_koleo_of_equal_images_is_finite_and_leaves_them_alone() -> None:
     assert not cls.grad.any()
 
 
+def test_koleo_of_opposite_images() -> None:
+    """Nobody is his own neighbour, even where the only other one is as far away as can be: -log 2."""
+    assert koleo(torch.tensor([[3.0, 4.0], [-3.0, -4.0]])).item() == pytest.approx(-0.693147, rel=1e-5)
+
+
 def test_koleo_pushes_neighbours_apart() -> None:
     """Three directions on a circle: the two that are near each other move away."""
     angles = torch.tensor([0.0, 0.2, 2.5], requires_grad=True)
