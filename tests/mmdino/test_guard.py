@@ -165,7 +165,7 @@ def test_random_walks_of_healthy_size_never_trip() -> None:
         guard, size, sharp, apart = Guard(), 1.0, 3.0, 2.0
         for look in range(10):
             size, sharp, apart = (value * math.exp(rng.normal(0, 0.3)) for value in (size, sharp, apart))
-            given = size * features(seed=run * 10 + look) + max(apart, 1.0) * torch.eye(16)[labels] + 1.0
+            given = min(size, 1.0) * features(seed=run * 10 + look) + max(apart, 1.0) * torch.eye(16)[labels] + 1.0
             health, _ = guard.judge(10 * look, 100, given, answers(sharp=max(sharp, 0.8)), labels, torch.arange(48))
             assert health.stop is None, (run, look, health)
 

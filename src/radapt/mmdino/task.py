@@ -23,11 +23,17 @@ from radapt.mmdino.reading import mark_loss, mark_targets
 from radapt.mmdino.schedules import momentum, teacher_temperature
 from radapt.mmdino.slices import SliceFeed
 from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
+from radapt.mmdino.tally import Tally
 from radapt.mmdino.teacher import Teacher
-from radapt.training import Group, Task
+from radapt.mmdino.watch import Watch
+from radapt.training import Group, Health, Task
 from radapt.training.seeds import mixed
 
 _SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # apart from what the feed and the crops draw from the same seeds
+
+
+PARTS = ("dino", "ibot", "koleo", "marks", "supervised", "consistency")
+"""Of the loss, times their weights, as records name them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +122,10 @@ class AdaptTask(Task):
         self.module = _Module(learner, self._centring(learner.head, options.dino),
                               self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
         self._temperature = options.teacher_temperature[0]
-        self._parts: dict[str, list[Tensor]] = {}
+        self._parts = Tally(PARTS)
+        self.watch = Watch(feed, rows, targets, options)
+        steps = options.steps or options.epochs * -(-self.size // options.batch)
+        self.check_every = self.watch.every(steps)
 
     def load(self, indices: np.ndarray, seeds: np.ndarray) -> Batch:
         rows, options = self.rows[indices], self.options
@@ -162,8 +171,7 @@ class AdaptTask(Task):
         if self.labels is not None and batch.labels is not None:
             vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
             parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)
-        for name, part in parts.items():
-            self._parts.setdefault(name, []).append(part.detach())
+        self._parts.add(parts, count)
         return torch.stack(list(parts.values())).sum()
 
     def score(self) -> float:
@@ -184,21 +192,26 @@ class AdaptTask(Task):
         self._temperature = teacher_temperature(
             step, total, *self.options.teacher_temperature, share=self.options.teacher_warmup
         )
-        for memory in self.module.memories:
+        for memory in (*self.module.memories, self._parts):
             memory.start()
 
     def after_step(self, step: int, total: int) -> None:
         self.module.teacher.update(self.module.student, momentum(step, total, self.options.momentum))
-        for memory in self.module.memories:
+        for memory in (*self.module.memories, self._parts):
             memory.move()
 
+    def check(self, step: int, total: int) -> Health:
+        module, options = self.module, self.options
+        temperature = teacher_temperature(step, total, *options.teacher_temperature, share=options.teacher_warmup)
+        teacher = cast(Learner, module.teacher.network)
+        return self.watch.health(module.student, teacher, module.centre, temperature, step, total)
+
     def state(self) -> dict[str, Tensor]:
-        return {f"teacher.{name}": each for name, each in self.module.teacher.state().items()}
+        teacher = {f"teacher.{name}": each for name, each in self.module.teacher.state().items()}
+        return teacher | self.watch.state() | {"parts": self._parts.sums}
 
     def records(self) -> dict[str, float]:
-        found = {name: float(torch.stack(values).mean()) for name, values in self._parts.items() if values}
-        self._parts = {name: [] for name in self._parts}
-        return found
+        return self._parts.means(self.module.student.encoder.mask_token.device)
 
     def _centring(self, head: ProjectionHead | None, weight: float) -> Centring | None:
         if head is None or not weight:
