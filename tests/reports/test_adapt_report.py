@@ -15,7 +15,7 @@ from toy_subsets import subset_tables
 HISTORY = [
     {"epoch": e, "step": 10 * e, "loss": 3.0 / e, "lr": 1e-4, "score": math.nan, "dino": 2.0 / e} for e in range(1, 5)
 ]
-CHECKS = [{"step": s, "good": s < 30, "effective_rank": 40.0 - s, "teacher_entropy": 0.5} for s in (0, 20, 40)]
+CHECKS = [{"step": s, "good": s < 30, "rank": 40.0 - s, "teacher_entropy": 0.5} for s in (0, 20, 40)]
 
 
 def facts(**changes: object) -> dict[str, object]:
@@ -55,7 +55,7 @@ def test_the_page_answers_shows_subsets_training_and_what_it_was_made_of(tmp_pat
     titles = [a["aria-label"] for tag, a in page.elements if tag == "svg"]
     assert [title.split(":")[0] for title in titles] == [
         "Loss", "Learning rate", "DINO", "Effective rank of features",
-        "Entropy of the teacher, share of the most possible",
+        "Indecision of the teacher",
     ]  # fmt: skip
     assert len(page.ids) == len(set(page.ids))
     assert "weights were random" not in page.text

@@ -90,7 +90,9 @@ class MmDino(Protocol[ImageProblem]):
         )  # fmt: skip
         if machine.folder is not None:
             save_adaptation(machine.folder, adapted)
-            facts = adaptation_facts(adapted, cohort, preset=self.preset, backbone=backbone.name)
+            facts = adaptation_facts(
+                adapted, cohort, preset=self.preset, backbone=backbone.name, weights=backbone.identity
+            )
             write_json(machine.folder / FACTS, facts)
         model = AdaptedModel.of(adapted, problem.cohort, problem.slices)
         return Fitted(model, model, self._chosen(adapted), cost_of(adapted))

@@ -20,17 +20,19 @@ _OF_TRAINING = (
 
 
 def adaptation_facts(
-    adapted: "Adapted", cohort: Cohort, *, preset: str, backbone: str, seed: int | None = None
+    adapted: "Adapted", cohort: Cohort, *, preset: str, backbone: str, weights: str, seed: int | None = None
 ) -> dict[str, Any]:
     """What `adapt.json` says of an adaptation to the training cases of `cohort`."""
     facts: dict[str, Any] = {
         "cohort": cohort.name,
         "backbone": backbone,
+        "weights": weights,
         "preset": preset,
         "options": adapted.options.plain(),
         "recipe": adapted.recipe.describe(),
         "modalities": list(adapted.modalities),
         "outputs": list(adapted.outputs),
+        "chosen": dict(adapted.chosen),
         "notes": list(adapted.notes),
         "counts": _counts(adapted, cohort),
         "source": dict(cohort.source),

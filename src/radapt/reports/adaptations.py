@@ -20,12 +20,14 @@ _TITLES = {
     "dino": "DINO",
     "ibot": "iBOT",
     "koleo": "KoLeo",
-    "supervised": "Classes",
+    "marks": "Masks",
+    "supervised": "Labels",
     "consistency": "Consistency",
-    "effective_rank": "Effective rank of features",
-    "teacher_entropy": "Entropy of the teacher, share of the most possible",
+    "rank": "Effective rank of features",
     "spread": "Spread of features",
-    "knn_accuracy": "kNN accuracy on labelled training cases",
+    "information": "What the teacher tells of an image",
+    "teacher_entropy": "Indecision of the teacher",
+    "knn": "kNN accuracy on labelled training cases",
 }
 _NOT_DRAWN = ("epoch", "step", "good")
 
