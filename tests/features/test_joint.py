@@ -195,10 +195,17 @@ def test_grey_beside_colour_is_repeated(backbone: Backbone, tmp_path: Path) -> N
 
 
 def test_unknown_modalities_are_refused_before_anything_is_read(cohort: Cohort, folder: Path, tmp_path: Path) -> None:
-    other = dataclasses.replace(cohort, modalities=("flair", "t1", "t2w"))
+    first = dataclasses.replace(cohort.cases[0], images={"t2w": cohort.cases[0].images["t2"]})
+    other = dataclasses.replace(cohort, cases=(first, *cohort.cases), modalities=(*cohort.modalities, "t2w"))
     with pytest.raises(UsageError, match=r"ours was not adapted to 't2w'\. Did you mean 't2'"):
         run(other, find_backbone(str(folder)).lazy, tmp_path / "none")
     assert not (tmp_path / "none" / "features").exists()
+
+
+def test_a_column_without_images_needs_not_be_known(cohort: Cohort, folder: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(cohort, modalities=(*cohort.modalities, "t2w"))
+    features = run(other, find_backbone(str(folder), dtype="float32").lazy, tmp_path)
+    assert features.joint == cohort.modalities
 
 
 def test_cases_that_cannot_be_seen_are_named_and_the_others_stored(

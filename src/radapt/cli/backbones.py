@@ -10,7 +10,7 @@ def backbones(
 ) -> None:
     """List the encoders: size, pretraining, licence, where the weights come from, whether they are here.
 
-    Besides these, any `timm:<model>` and `hf:<repository or folder>` will do.
+    Besides these, any `timm:<model>`, `hf:<repository or folder>` and folder of `radapt adapt` will do.
     """
     from radapt.backbones.catalog import CATALOG
 
@@ -60,5 +60,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         console.width = 160
     console.print(table)
     console.print(
-        f"\nAlso timm:<model> and hf:<repository or folder>. Downloads are kept in {hub_cache()}", highlight=False
+        "\nAlso timm:<model>, hf:<repository or folder>, and folders of `radapt adapt`. "
+        f"Downloads are kept in {hub_cache()}",
+        highlight=False,
     )

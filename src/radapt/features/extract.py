@@ -96,7 +96,7 @@ def extract(
     dtype = str(backbone.dtype).removeprefix("torch.")
     known = tuple(getattr(backbone, "modalities", ()))
     if known:
-        check_modalities(cohort.modalities, known, backbone.name)
+        check_modalities(_had(cohort), known, backbone.name)
     config = Config(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
     work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)
@@ -207,7 +207,7 @@ class _Work:
         return Features(
             cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
             self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
-            cohort.modalities if self.known else (),
+            _had(cohort) if self.known else (),
         )  # fmt: skip
 
 
@@ -216,6 +216,11 @@ def _store(image: Image, rows: np.ndarray, writer: ShardWriter, failed: Callable
         writer.add(image.key, rows)
     else:
         failed(image, DataError(f"{image.location}: the backbone gave features that are not finite; try float32."))
+
+
+def _had(cohort: Cohort) -> tuple[str, ...]:
+    """The modalities that some case has."""
+    return tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[:, place].any())
 
 
 def _unique(grid: Grid) -> list[Image]:

@@ -145,9 +145,14 @@ def adapt(
     final.eval()
     answer, chosen = _deployed(final, feed, targets, known, labels, options, seed)
     return Adapted(
-        final.encoder, final.reader, fresh.card, modalities, cohort.outputs, recipe, options, feed.channels, answer,
-        trained, chosen, tuple(notes) + tuple(trained.notes),
+        final.encoder, final.reader, _seen(fresh.card, cohort), modalities, cohort.outputs, recipe, options,
+        feed.channels, answer, trained, chosen, tuple(notes) + tuple(trained.notes),
     )  # fmt: skip
+
+
+def _seen(card: WeightCard, cohort: Cohort) -> WeightCard:
+    """The card of weights that have seen the cohort too, so that a later test on it is known not to be new to them."""
+    return replace(card, pretraining=tuple(dict.fromkeys((*card.pretraining, cohort.name))))
 
 
 def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None, list[str]]:
