@@ -135,6 +135,18 @@ def test_a_teacher_is_not_judged_while_its_temperature_rises() -> None:
     assert [health.stop for health in found] == [None] * 3
 
 
+def test_a_new_head_that_says_little_and_then_nothing_is_lost() -> None:
+    """Information 0.02 at the start, as little as a new head may have, and none after the warm-up."""
+    little, silent = (healthy() | {"probabilities": answers(sharp=sharp)} for sharp in (0.4, 0.01))
+    found = judged(Guard(), little, silent, silent, first=0)
+    assert 0.01 < found[0].numbers["information"] < 0.03
+    assert [health.stop is None for health in found] == [True] * 3
+    found = judged(Guard(), little, little, silent, silent, first=0)
+    assert [health.stop is None for health in found] == [True, True, True, False]
+    weaker = healthy() | {"probabilities": answers(sharp=0.2)}
+    assert all(health.stop is None for health in judged(Guard(), little, weaker, weaker, weaker, first=0))
+
+
 def test_a_teacher_that_never_told_images_apart_is_mentioned_at_the_end() -> None:
     alike = healthy() | {"probabilities": torch.full((48, 12), 1 / 12)}
     found = judged(Guard(), *[alike] * 9)
@@ -165,7 +177,7 @@ def test_random_walks_of_healthy_size_never_trip() -> None:
         guard, size, sharp, apart = Guard(), 1.0, 3.0, 2.0
         for look in range(10):
             size, sharp, apart = (value * math.exp(rng.normal(0, 0.3)) for value in (size, sharp, apart))
-            given = min(size, 1.0) * features(seed=run * 10 + look) + max(apart, 1.0) * torch.eye(16)[labels] + 1.0
+            given = min(size, 1.0) * features(seed=run * 10 + look) + max(apart, 2.0) * torch.eye(16)[labels] + 1.0
             health, _ = guard.judge(10 * look, 100, given, answers(sharp=max(sharp, 0.8)), labels, torch.arange(48))
             assert health.stop is None, (run, look, health)
 

@@ -27,6 +27,7 @@ class Limits:
     share: float = 0.1
     """Of the best spread, rank beyond 1 and information, below which it is lost. Good states have twice as much."""
     informed: float = 0.05  # information that a teacher must once have had for its loss to mean anything
+    silent: float = 0.001  # information below which a teacher says nothing, however little it said at the start
     knn_share: float = 0.25  # of what the best accuracy was above chance
     knn_errors: float = 4.0  # standard errors that the accuracy must have fallen by, too
     patience: int = 2  # looks in a row that find something lost before training stops
@@ -153,15 +154,24 @@ class Guard:
         # Classes draw their cases together, so that a rank of classes − 1 is what labels ask for, as long as they show.
         elif found["rank"] - 1 < share * (best["rank"] - 1) and not found["knn"] >= best["knn"] - 0.05:
             lost.append(Lost("rank", f"features differ in few directions (rank {_change(found, best, 'rank')})"))
-        informed = answers and best["information"] >= self.limits.informed
-        if informed and found["information"] < share * best["information"]:
+        once = self._informed(found["information"], share) if answers else None
+        if once is not None:
             kind = "all" if found["teacher_entropy"] > 0.5 else "one"
             how = "with all prototypes alike" if kind == "all" else "with the same prototypes"
-            told = _change(found, best, "information")
-            lost.append(Lost(kind, f"the teacher answers every image {how} (information {told})"))
+            told = f"information {found['information']:.2g} after {once:.2g}"
+            lost.append(Lost(kind, f"the teacher answers every image {how} ({told})"))
         if labels_lost:
             lost.append(Lost("labels", f"neighbours no longer share labels (accuracy {_change(found, best, 'knn')})"))
         return lost
+
+    def _informed(self, now: float, share: float) -> float | None:
+        """The information that was lost, None if it was not: that of a good teacher, or the little a new head has."""
+        place = NUMBERS.index("information")
+        best, start = float(self.best[place]), float(self.start[place])
+        if best >= self.limits.informed and now < share * best:
+            return best
+        silent = now < share / self.limits.share * self.limits.silent
+        return start if silent and now < share * start else None
 
     def _labels_lost(self, now: float, best: float, labels: Tensor | None) -> bool:
         """Whether the accuracy fell most of the way to chance, and by more than chance alone would make it."""

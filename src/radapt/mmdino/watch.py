@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from radapt.backbones.multimodal_crops import Crops
-from radapt.mmdino.centring import Centring
+from radapt.mmdino.centring import Centring, Sinkhorn, sinkhorn
 from radapt.mmdino.crops import whole
 from radapt.mmdino.guard import Guard, advice
 from radapt.mmdino.learner import Learner
@@ -57,7 +57,7 @@ class Watch:
         learned from them.
         """
         features, logits = self._look(student, teacher if centre is not None else None)
-        answers = None if centre is None else centre.probabilities(logits, temperature).cpu()
+        answers = None if centre is None else _answers(centre, logits, temperature).cpu()
         health, kinds = self.guard.judge(step, total, features.cpu(), answers, self.labels, self.patients)
         if health.stop is None:
             return health
@@ -79,6 +79,11 @@ class Watch:
             if teacher is not None and teacher.head is not None:
                 logits.append(teacher.head(teacher.encoder(crops).cls))
         return torch.cat(features), torch.cat(logits) if logits else torch.empty(0)
+
+
+def _answers(centre: Centring, logits: Tensor, temperature: float) -> Tensor:
+    """As the centring answers, but Sinkhorn–Knopp without its memory: looks compare only if all are of as many."""
+    return sinkhorn(logits, temperature) if isinstance(centre, Sinkhorn) else centre.probabilities(logits, temperature)
 
 
 def changes(options: Options) -> dict[str, Sequence[str]]:
