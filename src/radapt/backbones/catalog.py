@@ -267,6 +267,24 @@ _CARDS = (
         reference="arXiv 2507.05201",
         options=(("img_size", 448), ("act_layer", "gelu_tanh")),
     ),
+    WeightCard(
+        name="vit-nano",
+        family="ViT",
+        architecture="vit",
+        repo="",  # to be trained from scratch
+        licence="apache-2.0",
+        pretraining=(),
+        width=96,
+        depth=4,
+        parameters=472_416,
+        patch=8,
+        native_size=64,
+        mean=HALF,
+        std=HALF,
+        position_recipe="timm",
+        reference="arXiv 2010.11929",
+        options=(("img_size", 64), ("patch_size", 8), ("embed_dim", 96), ("depth", 4), ("num_heads", 3), ("eps", 1e-6)),
+    ),
 )
 
 CATALOG: dict[str, WeightCard] = {card.name: card for card in _CARDS}

@@ -63,14 +63,20 @@ def draw_patients(
 
 
 def restrict(cohort: Cohort, draw: Draw) -> Cohort:
-    """The cohort with label, findings and mask of every training case outside the draw taken away.
+    """The cohort with label and findings of every training case outside the draw taken away.
 
-    The cases stay, unlabelled; val and test sets are untouched.
+    The cases stay, unlabelled; val and test sets are untouched. Masks stay, too: a draw is of labels, and those who
+    learn from unlabelled patients with masks shall be able to.
     """
     kept = set(draw.patients)
     pairs = zip(cohort.cases, cohort.unlabelled, strict=True)
-    cases = (case if case.split != "train" or case.patient in kept else blank for case, blank in pairs)
-    return replace(cohort, cases=tuple(cases))
+    return replace(
+        cohort,
+        cases=tuple(
+            case if case.split != "train" or case.patient in kept else replace(blank, mask=case.mask)
+            for case, blank in pairs
+        ),
+    )
 
 
 def _members(cohort: Cohort) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

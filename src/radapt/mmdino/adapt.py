@@ -17,7 +17,7 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError, suggest
 from radapt.images import Recipe, SliceCache
-from radapt.mmdino.answers import LinearAnswer, Wish, case_vectors, subsets_of
+from radapt.mmdino.answers import LinearAnswer, Looking, Wish, subsets_of
 from radapt.mmdino.learner import Labels, Learner
 from radapt.mmdino.options import Options
 from radapt.mmdino.questions import shares
@@ -53,6 +53,11 @@ class Adapted:
     chosen: Mapping[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def looking(self) -> Looking:
+        """How it looks at cases."""
+        return _looking(self.network, self.reader, self.options)
+
     def feed(self, cohort: Cohort, cache: SliceCache, rows: Sequence[int] | np.ndarray | None = None) -> SliceFeed:
         """The slices of a cohort as this encoder takes them.
 
@@ -86,10 +91,7 @@ class Adapted:
         found = np.tile(self.answer.prior, (len(rows), 1))
         wishes = [Wish(int(row), wanted) for row in rows[able]]
         if wishes:
-            vectors = case_vectors(
-                self.network, self.reader, feed, wishes, slices=self.options.slices, size=self.options.global_size
-            )
-            found[able] = self.answer.probabilities(vectors)
+            found[able] = self.answer.probabilities(self.looking.vectors(feed, wishes))
         return found
 
     def _known(self, names: Collection[str]) -> tuple[str, ...]:
@@ -195,7 +197,7 @@ def _deployed(
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
     wishes, weights = _wishes(feed, rows, options.deployed_on, rng)
-    vectors = case_vectors(final.encoder, final.reader, feed, wishes, slices=options.slices, size=options.global_size)
+    vectors = _looking(final.encoder, final.reader, options).vectors(feed, wishes)
     place = np.asarray([wish.row for wish in wishes])
     held_out = feed.cohort.splits[place] == "val"
     return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior)
@@ -212,6 +214,10 @@ def _wishes(feed: SliceFeed, rows: np.ndarray, on: str, rng: np.random.Generator
         wishes += [Wish(int(row), one) for one in subsets]
         weights += [1 / len(subsets)] * len(subsets)
     return wishes, np.asarray(weights)
+
+
+def _looking(network: MultiModalViT, reader: Reader, options: Options) -> Looking:
+    return Looking(network, reader, options.slices, options.global_size, options.closer)
 
 
 def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -> LinearAnswer:

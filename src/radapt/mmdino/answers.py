@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from radapt.backbones.multimodal import MultiModalViT
-from radapt.backbones.multimodal_crops import Crops
-from radapt.mmdino.crops import whole
+from radapt.backbones.multimodal_crops import Crops, Encoded
+from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.questions import Kind
-from radapt.mmdino.reading import Reader
-from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.reading import Read, Reader, boxes_around, found_map
+from radapt.mmdino.slices import Sample, SliceFeed, around
 
 SEQUENCES = 32
 """Slices that are encoded at once: on a CPU 8 to 16 images fill it best, and slices of a few modalities are small."""
@@ -31,30 +31,60 @@ class Wish(NamedTuple):
     modalities: tuple[str, ...] | None = None
 
 
-@torch.no_grad()
-def case_vectors(
-    network: MultiModalViT, reader: Reader, feed: SliceFeed, wishes: Sequence[Wish], *, slices: int, size: int
-) -> np.ndarray:
-    """float32 (n, W): the mean of what `reader` makes of at most `slices` slices of each wish, at `size` pixels.
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """How cases are looked at: at most `slices` slices of each, at `size` pixels, and `closer` of them once more."""
 
-    A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it shall
-    have, and for images that cannot be read.
-    """
-    device = network.mask_token.device
-    was_training, found = network.training, np.empty((len(wishes), reader.width), np.float32)
-    network.eval()
-    for group in _groups(range(len(wishes)), max(1, SEQUENCES // slices)):
-        bags = [feed.bag(wishes[at].row, slices, wishes[at].modalities) for at in group]
-        planes = torch.cat([whole(bag.planes.to(device), bag.boxes, size) for bag in bags])
-        present = torch.cat([bag.present for bag in bags])
-        none = torch.zeros(*present.shape, *network.grid(size, size), dtype=torch.bool)
-        read = reader(network(Crops(planes, present, None, none if reader.weight is None else None)))
+    network: MultiModalViT
+    reader: Reader
+    slices: int
+    size: int
+    closer: int
+
+    @torch.no_grad()
+    def vectors(self, feed: SliceFeed, wishes: Sequence[Wish]) -> np.ndarray:
+        """float32 (n, W): what the reader makes of each wish, in the mean over its slices.
+
+        A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it
+        shall have, and for images that cannot be read.
+        """
+        was_training, found = self.network.training, np.empty((len(wishes), self.reader.width), np.float32)
+        self.network.eval()
+        for group in _groups(range(len(wishes)), max(1, SEQUENCES // self.slices)):
+            bags = [feed.bag(wishes[at].row, self.slices, wishes[at].modalities) for at in group]
+            found[group] = self._of(bags).cpu().numpy()
+        self.network.train(was_training)
+        return found
+
+    def _of(self, bags: list[Sample]) -> Tensor:
+        """(n, W) of the bags of n cases."""
+        planes, present, boxes = (
+            torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
+        )
         counts = [len(bag.planes) for bag in bags]
-        parts = zip(read.vectors.double().split(counts), read.weights.double().split(counts), strict=True)
-        for at, (vectors, weights) in zip(group, parts, strict=True):
-            found[at] = (weights @ vectors / weights.sum()).cpu().numpy()
-    network.train(was_training)
-    return found
+        encoded, read = self._look(planes, present, boxes)
+        if read.marks is None or not self.closer:
+            return _means(read.vectors, read.weights, counts)
+        best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
+        first = np.cumsum([0, *counts[:-1]])
+        chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
+        near = boxes_around(found_map(encoded, read.marks)[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
+        again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in near.numpy()])
+        at = chosen.cpu()
+        _, closer = self._look(planes[at], present[at], torch.from_numpy(again).float())
+        return _means(closer.vectors, read.weights[chosen], [len(part) for part in best])
+
+    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> tuple[Encoded, Read]:
+        crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)
+        none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
+        encoded = self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
+        return encoded, self.reader(encoded)
+
+
+def _means(vectors: Tensor, weights: Tensor, counts: list[int]) -> Tensor:
+    """(n, W): weighted means over `counts` vectors each. Double, so that the order of slices costs no digits."""
+    parts = zip(vectors.double().split(counts), weights.double().split(counts), strict=True)
+    return torch.stack([weight @ vector / weight.sum() for vector, weight in parts])
 
 
 def subsets_of(names: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[str, ...]]:

@@ -169,12 +169,19 @@ def whole(planes: Tensor, boxes: Tensor, size: int) -> Tensor:
 
     A square around the box, so that nothing is stretched, sampled as crops are.
     """
-    given = boxes.double().cpu().numpy()
-    side = np.repeat((given[:, 2:] - given[:, :2]).max(axis=1, keepdims=True), 2, axis=1)
+    given = squares(boxes.double().cpu()).numpy()
+    side = given[:, 2:] - given[:, :2]
     turns = np.broadcast_to(np.eye(2), (len(given), 2, 2))
     views = Views(np.zeros(len(given), np.uint64), (given[:, :2] + given[:, 2:]) / 2, side, turns)
     floats = planes.float() / 255 if not planes.is_floating_point() else planes.float()
     return _sampled(floats, views, size, _points(floats, size, 1.0))
+
+
+def squares(boxes: Tensor) -> Tensor:
+    """The square around each of `boxes` (B, 4), with the same middle and its longer side."""
+    half = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return torch.cat([middle - half, middle + half], dim=1)
 
 
 def _sides(box: np.ndarray, scale: tuple[float, float], share: np.ndarray, shape: np.ndarray) -> np.ndarray:

@@ -42,9 +42,9 @@ class Options:
     global_scale: Scale = (0.5, 1.0)
     local_scale: Scale = (0.2, 0.5)
     focus: Literal["auto", "mask", "foreground"] = "auto"
-    """What crops are taken around. `mask` (published): the mask, where a case has one, so that training looks at
-    tumours and prediction, which has no mask, does not. `auto`: planes that the mask marks come first, and crops are
-    taken of the foreground, in training as in prediction."""
+    """What crops are taken around. `mask` (published): the mask, where a case has one; prediction, which has none, then
+    sees what training did not. `auto`: planes that the mask marks come first, and crops are taken around it or of all
+    that shows the patient, so that both looks of a prediction are learned (see `closer`)."""
 
     # What is hidden from the student.
     masked_modalities: Literal["drawn", "one", "none"] = "drawn"
@@ -109,6 +109,9 @@ class Options:
     # The classifier that is deployed.
     slices: Count = 16
     """Planes of a case that answer for it, evenly spaced through the foreground. Published: that with most tumour."""
+    closer: Annotated[int, Field(ge=0)] = 4
+    """Of these planes, so many are looked at again, closer: those in which most was found of what masks mark, around
+    where it was found. 0, or no mask in training: one look at all that shows the patient."""
     deployed: Literal["head", "logistic"] = "logistic"
     """`head`: the classifier that was trained along. `logistic`: a logistic regression on the teacher's CLS tokens, as
     published."""
@@ -152,7 +155,7 @@ _PUBLISHED: dict[str, Any] = {
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
     "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none", "block_share": 0.0,
-    "modality_dropout": 0.0, "local_crops": 0, "marks": 0.0, "answers_by": "student", "deployed": "head",
+    "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
 

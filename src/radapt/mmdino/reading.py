@@ -52,6 +52,39 @@ class Reader(nn.Module):
             return Read(torch.cat([cls.float(), lesion], dim=1), share[:, 0].clamp(min=_LEAST), logits)
 
 
+def found_map(found: Encoded, logits: Tensor) -> Tensor:
+    """(B, h, w): the chance that anything is marked in each patch, in the mean over the modalities that a case has."""
+    batch, _, rows, columns = found.shape
+    chance = 1 - torch.sigmoid(-logits).prod(dim=1)  # (T,)
+    place = found.case * rows * columns + found.index % (rows * columns)
+    total, count = (torch.zeros(batch * rows * columns, device=logits.device) for _ in range(2))
+    total.index_add_(0, place, chance.float())
+    count.index_add_(0, place, torch.ones_like(chance, dtype=torch.float32))
+    return (total / count.clamp(min=1)).view(batch, rows, columns)
+
+
+def boxes_around(maps: Tensor, seen: Tensor) -> Tensor:
+    """(B, 4) boxes y0, x0, y1, x1 around what `maps` (B, h, w) found in the squares `seen` (B, 4) that they cover.
+
+    The middle and the spread of the patches above half of the highest chance; a uniform rectangle with that spread is
+    √12 of its standard deviations wide. A map with the same chance everywhere gives the whole square.
+    """
+    _, rows, columns = maps.shape
+    high = (maps - 0.5 * maps.amax((1, 2), keepdim=True)).clamp(min=0)
+    sides = []
+    for axis, size in ((1, rows), (2, columns)):
+        line = high.sum(3 - axis)  # (B, size)
+        line = line / line.sum(1, keepdim=True).clamp(min=torch.finfo(line.dtype).tiny)
+        at = (torch.arange(size, device=maps.device) + 0.5) / size
+        middle = line @ at
+        variance = (line * (at - middle[:, None]).square()).sum(1) + (1 / size) ** 2 / 12  # and that within a patch
+        sides.append((middle, (12 * variance).sqrt().clamp(max=1)))
+    (y, height), (x, width) = sides
+    shares = torch.stack([y - height / 2, x - width / 2, y + height / 2, x + width / 2], dim=1)
+    start, extent = seen[:, :2].repeat(1, 2), (seen[:, 2:] - seen[:, :2]).repeat(1, 2)
+    return start + shares * extent
+
+
 def mark_targets(maps: Tensor, found: Encoded) -> Tensor:
     """(T, L): the share of each patch that is marked, from maps (B, L, s, s) of the same crops."""
     _, _, rows, columns = found.shape

@@ -24,11 +24,15 @@ FOCUSES = ("auto", "mask", "foreground")
 MARGIN = 0.25
 """Added on each side of the box around a mask, in shares of its sides: crops show a tumour with its surroundings."""
 
+CLOSE = 0.6
+"""With focus `auto`, share of the planes drawn for their mask whose crops are taken around it; the others show where
+in the patient it lies."""
+
 LEAST = 0.25
 """The box around a mask has at least this share of the plane's sides, so that a speck is not blown up to a picture."""
 
 _DRAWS = np.int64(derived("radapt.mmdino.slices"))
-_AXIS, _PLANE, _MASK = 0, 1, 2
+_AXIS, _PLANE, _MASK, _CLOSE = 0, 1, 2, 3
 _LOOKS = 8192  # cases whose boxes stay in memory, some kilobytes each
 _NAMED = 5
 
@@ -54,8 +58,9 @@ class SliceFeed:
 
     `focus` says which slices `sample` draws and what crops of them are taken from. foreground: any plane that shows
     the patient, its foreground box; masks are not looked at. mask: a plane that the mask marks, and a box around the
-    mask, where a case has a mask with anything in it. auto: with the chance `marked` a plane that the mask marks, but
-    the foreground box, so that training sees what prediction will. Cases without a mask give foreground.
+    mask, where a case has a mask with anything in it. auto: with the chance `marked` a plane that the mask marks, and
+    of these `CLOSE` with the box around the mask, all others with the foreground box: prediction, which has no mask,
+    first looks at all that shows the patient, and then closer. Cases without a mask give foreground.
 
     Raises UsageError for options out of range, and DataError naming cases that have none of `modalities`.
     """
@@ -131,7 +136,8 @@ class SliceFeed:
         found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
         for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
             self._fill(found[at : at + 1], int(row), plane[None], self._names(int(row)))
-        boxes = np.stack([self._box(look, plane) for look, plane in zip(looks, planes, strict=True)])
+        close = uniform(own, _CLOSE) < {"mask": 1.0, "auto": CLOSE * wanted, "foreground": 0.0}[self.focus]
+        boxes = np.stack([self._box(*each) for each in zip(looks, planes, close.tolist(), strict=True)])
         lesion = np.asarray([self._lesion(look, plane) for look, plane in zip(looks, planes, strict=True)])
         return _as_sample(found, self.present[rows], boxes, lesion, planes)
 
@@ -218,11 +224,11 @@ class SliceFeed:
                 found = np.rint(found.mean(axis=1, keepdims=True)).astype(np.uint8)
             out[:, self.modalities.index(name)] = found
 
-    def _box(self, look: Look, plane: int) -> np.ndarray:
+    def _box(self, look: Look, plane: int, close: bool) -> np.ndarray:
         """(4,) edges of what crops of a plane are taken from."""
-        if self.focus != "mask" or look.lesions is None or not look.lesions.area[plane]:
+        if not close or look.lesions is None or not look.lesions.area[plane]:
             return look.boxes[plane]
-        return _around(look.lesions.boxes[plane], self.recipe.size)
+        return around(look.lesions.boxes[plane], self.recipe.size)
 
     def _lesion(self, look: Look, plane: int) -> float:
         return np.nan if look.lesions is None else look.lesions.area[plane] / np.prod(self.recipe.size)
@@ -251,7 +257,7 @@ def _even(planes: np.ndarray, count: int) -> np.ndarray:
     return planes[((np.arange(count) + 0.5) * len(planes) / count).astype(np.int64)]
 
 
-def _around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(4,) a box with its margin and its least size, moved into the plane where it reaches beyond."""
     low, high, whole = box[:2].astype(float), box[2:].astype(float), np.asarray(size, float)
     side = np.minimum(np.maximum((high - low) * (1 + 2 * MARGIN), LEAST * whole), whole)
