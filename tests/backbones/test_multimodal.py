@@ -330,6 +330,19 @@ def test_a_copy_and_the_plain_state_make_the_same_network(network):
     close(net(crops()), copy.deepcopy(net)(crops()), 0)
 
 
+@pytest.mark.parametrize("blocks", [None, 1])
+def test_every_step_reaches_the_same_parameters(network, blocks):
+    """Processes that learn together wait for a gradient of each: also where by chance nothing was hidden."""
+    net, given = network(), crops()
+    net.hidden_blocks = blocks
+    nothing = torch.zeros(4, 3, 3, 4, dtype=torch.bool)
+    found = net(Crops(given.images, given.present, nothing))
+    close(found, net(given))
+    found.cls.sum().backward()
+    assert net.mask_token.grad is not None
+    assert not net.mask_token.grad.any()
+
+
 GOOD = crops(2)
 BAD_CROPS = {
     "no modality": (Crops(GOOD.images, torch.tensor([[True, True, True], [False] * 3])), DataError, "rows 1.*flair"),

@@ -52,8 +52,9 @@ def attention(attn: Any, x: Tensor, groups: Groups, rows: Tensor | None = None) 
     if rows is not None:
         x, y = x.index_select(0, rows), y.index_select(0, rows)
     y = attn.norm(y)
-    if attn.gate is not None:
-        y = y * attn.gate(x).sigmoid()
+    gate = getattr(attn, "gate", None)  # not every version of timm has one
+    if gate is not None:
+        y = y * gate(x).sigmoid()
     return attn.proj_drop(attn.proj(y))
 
 
