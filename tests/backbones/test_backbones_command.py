@@ -19,7 +19,7 @@ def test_json_says_the_same(capsys):
     backbones(as_json=True)
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(CATALOG)
-    assert not any(row["here"] for row in rows)
+    assert {row["name"] for row in rows if row["here"]} == {"vit-nano"}  # it has only random weights
     assert next(row for row in rows if row["name"] == "medsiglip")["gated"]
 
 

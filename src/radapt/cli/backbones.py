@@ -38,6 +38,10 @@ def _row(name: str) -> dict[str, Any]:
     }
 
 
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:,.0f} M" if parameters >= 10**6 else f"{parameters / 1e6:.1f} M"
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -51,9 +55,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
     table.add_column("here", no_wrap=True)
     table.add_column("pretraining; licence; where the weights come from")
     for row in rows:
-        numbers = (f"{row['parameters'] / 1e6:,.0f} M", str(row["width"]), str(row["patch"]), str(row["native_size"]))
-        origin = row["repo"] + (" (gated)" if row["gated"] else "")
-        words = f"{', '.join(row['pretraining'])}; {row['licence']}; {origin}"
+        numbers = (f_millions(row["parameters"]), str(row["width"]), str(row["patch"]), str(row["native_size"]))
+        origin = row["repo"] + (" (gated)" if row["gated"] else "") or "random weights"
+        words = f"{', '.join(row['pretraining']) or 'to be trained from scratch'}; {row['licence']}; {origin}"
         table.add_row(row["name"], *numbers, "yes" if row["here"] else "no", words)
     console = Console()
     if not console.is_terminal:
