@@ -35,10 +35,10 @@ class WeightSource:
 def resolve(
     card: WeightCard, weights: str | Path | None = None, *, seed: int = 0, offline: bool = False
 ) -> WeightSource:
-    """The source that `weights` means for `card`: None is the hub (random for what has no repository), `random` or `random:SEED`, else a file or folder.
+    """The source that `weights` means for `card`: None is the hub, `random` or `random:SEED`, else a file or folder.
 
-    Cheap: no network (so `offline` makes no difference yet), no tensors; a local file is read once for its digest.
-    UsageError if a named file is not there.
+    For a card without a repository, None is random. Cheap: no network (so `offline` makes no difference yet), no
+    tensors; a local file is read once for its digest. UsageError if a named file is not there.
     """
     del offline
     text = ("hub" if card.repo else "random") if weights is None else str(weights)

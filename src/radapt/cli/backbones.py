@@ -55,7 +55,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     table.add_column("here", no_wrap=True)
     table.add_column("pretraining; licence; where the weights come from")
     for row in rows:
-        numbers = (f_millions(row["parameters"]), str(row["width"]), str(row["patch"]), str(row["native_size"]))
+        numbers = (_millions(row["parameters"]), str(row["width"]), str(row["patch"]), str(row["native_size"]))
         origin = row["repo"] + (" (gated)" if row["gated"] else "") or "random weights"
         words = f"{', '.join(row['pretraining']) or 'to be trained from scratch'}; {row['licence']}; {origin}"
         table.add_row(row["name"], *numbers, "yes" if row["here"] else "no", words)
