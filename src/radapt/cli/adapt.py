@@ -65,12 +65,12 @@ def adapt(
     protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options()))
     table, chosen = load_cohort(cohort), pick_device(device)
     check_count(chosen, devices)
-    number = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
+    dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
     found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)
     protocol.check_suits(found.card)
     recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
     request = Request(table, found, protocol, recipe, seed, resamples)
-    machine = Machine(chosen, "bfloat16" if number == "bfloat16" else "float32", None, progress, devices)
+    machine = Machine(chosen, "bfloat16" if dtype == "bfloat16" else "float32", None, progress, devices)
     ended = adapt_into(out, request, machine, cache_folder(cache))
     if ended.already:
         typer.echo(f"{out} is finished; nothing was done.")
@@ -117,12 +117,12 @@ def headline(folder: Path) -> list[str]:
     lines = ["MCC with 95 % interval by patient; 0 is guessing:"]
     for row in whole.itertuples():
         lines.append(
-            f"  {row.split:10} {_number(row.value, row.ci_low, row.ci_high)} with all {row.n_sequences} sequences, "
+            f"  {row.split:10} {number(row.value, row.ci_low, row.ci_high)} with all {row.n_sequences} sequences, "
             f"{row.n_patients} patients"
         )
         own = shares[shares["split"] == row.split]
         lost = own[(own["quantity"] == "absence") & own["modality"].isna()].iloc[0]
-        lines.append(f"  {'':10} {_number(lost.value, lost.ci_low, lost.ci_high)} lost where one of them is missing")
+        lines.append(f"  {'':10} {number(lost.value, lost.ci_low, lost.ci_high)} lost where one of them is missing")
         brings = own[(own["quantity"] == "shapley") & own["modality"].notna()].sort_values("value", ascending=False)
         lines.append(
             f"  {'':10} each brings: " + ", ".join(f"{one.modality} {one.value:.2f}" for one in brings.itertuples())
@@ -130,5 +130,8 @@ def headline(folder: Path) -> list[str]:
     return lines
 
 
-def _number(value: float, low: float, high: float) -> str:
-    return "undefined" if value != value else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+def number(value: float, low: float, high: float) -> str:
+    """A number with its interval; a NaN is undefined."""
+    if value != value:
+        return "undefined"
+    return f"{value:.2f}" if low != low else f"{value:.2f} [{low:.2f}, {high:.2f}]"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from radapt.cli.adapt import number
 from radapt.cli.demo_study import ADAPTED, STEPS, SUPERVISED, study_text
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _external(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _number(row: "pd.Series") -> str:
-    return f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    return number(row["value"], row["ci_low"], row["ci_high"])
 
 
 @contextmanager

@@ -94,9 +94,8 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         judged = _judged(request, adapted, SliceCache(cache))
         facts = adaptation_facts(
             adapted, request.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
-            weights=request.found.lazy.identity, seed=request.seed,
+            weights=request.found.source.identity, machine=machine, seed=request.seed,
         )  # fmt: skip
-        facts |= {"precision": machine.precision, "device": machine.device}
         facts["notes"] = [*facts["notes"], *unjudged(request.cohort, adapted)]
         if judged is not None:
             write_parquet(folder / "predictions.parquet", judged.predictions)

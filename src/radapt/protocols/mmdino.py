@@ -91,8 +91,9 @@ class MmDino(Protocol[ImageProblem]):
         if machine.folder is not None:
             save_adaptation(machine.folder, adapted)
             facts = adaptation_facts(
-                adapted, cohort, preset=self.preset, backbone=backbone.name, weights=backbone.identity
-            )
+                adapted, cohort, preset=self.preset, backbone=backbone.name, weights=backbone.source.identity,
+                machine=machine,
+            )  # fmt: skip
             write_json(machine.folder / FACTS, facts)
         model = AdaptedModel.of(adapted, problem.cohort, problem.slices)
         return Fitted(model, model, self._chosen(adapted), cost_of(adapted))

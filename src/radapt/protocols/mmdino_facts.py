@@ -6,6 +6,7 @@ import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.protocols.choosing import labelled
+from radapt.protocols.images import Machine
 from radapt.versions import versions
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ _OF_TRAINING = (
 
 
 def adaptation_facts(
-    adapted: "Adapted", cohort: Cohort, *, preset: str, backbone: str, weights: str, seed: int | None = None
+    adapted: "Adapted",
+    cohort: Cohort,
+    *,
+    preset: str,
+    backbone: str,
+    weights: str,
+    machine: Machine,
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """What `adapt.json` says of an adaptation to the training cases of `cohort`."""
+    """What `adapt.json` says of an adaptation to the training cases of `cohort`; `weights` says which it began from."""
     facts: dict[str, Any] = {
         "cohort": cohort.name,
         "backbone": backbone,
@@ -32,6 +40,8 @@ def adaptation_facts(
         "recipe": adapted.recipe.describe(),
         "modalities": list(adapted.modalities),
         "outputs": list(adapted.outputs),
+        "precision": machine.precision,
+        "device": machine.device,
         "chosen": dict(adapted.chosen),
         "notes": list(adapted.notes),
         "counts": _counts(adapted, cohort),

@@ -100,7 +100,9 @@ def _one_key(value: Any) -> Any:
     if isinstance(value, dict) and "name" not in value:
         titled = {key: value[key] for key in value if key == "title"}
         others = [key for key in value if key not in titled]
-        if len(others) == 1:
+        if len(others) > 1:
+            raise ValueError(f"one protocol was expected, beside it at most 'title'; {', '.join(others)} stand here")
+        if others:
             return {"name": others[0], "options": value[others[0]] or {}, **titled}
     return value
 

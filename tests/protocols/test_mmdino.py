@@ -1,0 +1,147 @@
+"""The protocol `mmdino`: options, what it may see, what it leaves, and as a learning curve."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radapt.backbones import CATALOG, load_backbone
+from radapt.backbones.backbone import Backbone
+from radapt.cohorts import load_cohort
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import DataError, UsageError
+from radapt.mmdino.options import Options, options_of
+from radapt.protocols import FewShot, Machine, Result, make, train
+from radapt.protocols.mmdino import MmDino, known_only
+from toy_adaptation import QUICK
+from toy_study import write_cohort
+
+
+@pytest.fixture(scope="module")
+def vit() -> Backbone:
+    return load_backbone("timm:test_vit", "random")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return load_cohort(write_cohort(tmp_path_factory.mktemp("mmdino") / "discs", patients=24))
+
+
+def fitted(cohort: Cohort, vit: Backbone, protocol: Any = "mmdino", folder: Path | None = None, **more: Any) -> Result:
+    assert cohort.path is not None
+    options = QUICK | more if isinstance(protocol, str) else {}
+    machine = Machine(folder=folder)
+    return train(
+        cohort, protocol, vit, size=32, cache=cohort.path.parent / "cache", machine=machine, resamples=100, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def result(cohort: Cohort, vit: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    folder = tmp_path_factory.mktemp("cell")
+    return fitted(cohort, vit, folder=folder), folder
+
+
+def test_it_is_judged_as_a_whole_and_on_every_subset(result: tuple[Result, Path], cohort: Cohort) -> None:
+    found, _ = result
+    assert set(found.predictions["split"]) == {"val", "test", "elsewhere"}
+    np.testing.assert_allclose(found.predictions[["p_healthy", "p_ill"]].sum(axis=1), 1)
+    assert found.subsets is not None
+    assert set(found.subsets.scores["subset"]) == {"", "a", "b", "a + b"}
+    whole = found.subsets.scores.query("subset == 'a + b' and metric == 'accuracy' and site.isna()").set_index("split")
+    own = found.scores.query("metric == 'accuracy'").set_index("split")
+    assert whole.loc["test", "value"] == own.loc["test", "value"]
+
+
+def test_its_folder_is_a_backbone_and_says_how_it_was_made(result: tuple[Result, Path]) -> None:
+    _, folder = result
+    assert load_backbone(str(folder)).modalities == ("a", "b")
+    facts = json.loads((folder / "adapt.json").read_text())
+    assert (facts["preset"], facts["options"]["steps"], facts["modalities"]) == ("default", 2, ["a", "b"])
+    assert not (folder / "checkpoints").exists()
+
+
+def test_the_cost_is_that_of_what_answers(result: tuple[Result, Path]) -> None:
+    """Everything is trained, and the teacher is not counted beside the student."""
+    cost = result[0].cost
+    assert cost is not None
+    assert cost.trained == cost.parameters
+
+
+def test_labels_of_test_sets_are_not_looked_at(result: tuple[Result, Path], cohort: Cohort, vit: Backbone) -> None:
+    turned = tuple(
+        case if case.split in ("train", "val") or case.label is None else replace(case, label=1 - case.label)
+        for case in cohort
+    )
+    other = fitted(replace(cohort, cases=turned), vit)
+    answers = [f"p_{name}" for name in cohort.outputs]
+    pd.testing.assert_frame_equal(other.predictions[answers], result[0].predictions[answers])
+
+
+def test_a_learning_curve_hides_labels_and_keeps_the_cases(cohort: Cohort, vit: Backbone) -> None:
+    curve = FewShot(fractions=(0.5,), shots=(), repeats=1, protocol="mmdino", options=QUICK)
+    found = fitted(cohort, vit, curve)
+    assert set(found.predictions["fraction"]) == {0.5}
+    assert found.chosen["draws"][0]["preset"] == "default"
+
+
+def test_with_the_defaults_val_is_not_looked_at(cohort: Cohort, vit: Backbone) -> None:
+    curve = FewShot(fractions=(1.0,), shots=(), repeats=1, protocol="mmdino", options=QUICK, choose="default")
+    assert fitted(cohort, vit, curve).chosen["draws"][0]["classifier"]["held_out"] == 0
+
+
+def test_a_sequence_that_no_training_case_has_is_left_out(cohort: Cohort, vit: Backbone) -> None:
+    kept = tuple(replace(case, images={"a": case.images["a"]}) if case.split == "train" else case for case in cohort)
+    found = fitted(replace(cohort, cases=kept), vit)
+    assert found.chosen["modalities"] == ["a"]
+    assert found.subsets is not None
+    assert set(found.subsets.scores["subset"]) == {"", "a"}
+
+
+def test_known_only_keeps_a_cohort_that_is_known(cohort: Cohort) -> None:
+    assert known_only(cohort, ("b", "a", "c")) is cohort
+    less = known_only(cohort, ("b",))
+    assert less.modalities == ("b",)
+    assert all(set(case.images) <= {"b"} for case in less)
+
+
+def test_options_are_a_preset_and_what_differs() -> None:
+    assert make("mmdino") == MmDino("default", Options())
+    assert make("mmdino", preset="mm-dinov2", steps=5) == MmDino("mm-dinov2", options_of("mm-dinov2", steps=5))
+    freed = make("mmdino", preset="mm-dinov2", prototypes="none", clip="none", supervision="prototypes")
+    assert isinstance(freed, MmDino)
+    assert (freed.options.prototypes, freed.options.clip, freed.options.supervision) == (None, None, "prototypes")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"preset": "mm-dino"}, "Did you mean 'mm-dinov2'"),
+        ({"stepps": 5}, "Did you mean 'steps'"),
+        ({"steps": 0}, "option 'steps' cannot be 0"),
+        ({"prototypes": "none"}, "prototypes can be none only with"),
+        ({"global_scale": [0.9, 0.1]}, "smaller number first"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make("mmdino", **options)
+    with pytest.raises(UsageError, match=said):
+        FewShot(protocol="mmdino", options=options)
+
+
+@pytest.mark.parametrize(
+    ("name", "suits"), [("dinov2-s", True), ("mae-l", True), ("resnet50", False), ("sam-l", False)]
+)
+def test_it_suits_plain_vision_transformers(name: str, suits: bool) -> None:
+    assert make("mmdino").suits(CATALOG[name]) == suits
+
+
+def test_a_case_without_any_known_sequence_is_named(cohort: Cohort, vit: Backbone) -> None:
+    lacking = tuple(replace(case, images={} if case.case == "c1" else dict(case.images)) for case in cohort)
+    with pytest.raises(DataError, match="case c1"):
+        fitted(replace(cohort, cases=lacking), vit)
