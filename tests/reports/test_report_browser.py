@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from radapt.reports import write_report
+from radapt.durable import write_json
+from radapt.reports import write_adapt_report, write_report
+from toy_subsets import SEQUENCES, subset_tables
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FOUND = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -253,3 +255,45 @@ def test_nothing_sticks_out_at_any_width(browser: Browser, report: Path, width: 
 def test_an_empty_report_draws_too(browser: Browser, toy_run) -> None:
     browser.open(write_report(toy_run.path))
     assert browser.complaints() == []
+
+
+def choose(browser: Browser, label: str, value: int) -> None:
+    """Choose in the visible drop-down of that label."""
+    found = f"[...document.querySelectorAll('select[aria-label=\"{label}\"]')].find((s) => s.offsetParent)"
+    browser.ask(f"(() => {{ const s = {found}; s.value = '{value}'; s.dispatchEvent(new Event('change')); }})()")
+
+
+def captions(browser: Browser) -> list[str]:
+    shown = "[...document.querySelectorAll('.subsets table')].filter((table) => table.offsetParent)"
+    return browser.ask(f"{shown}.map((table) => table.caption.innerText)")
+
+
+def test_choosing_a_number_and_a_contestant_of_subsets(browser: Browser, toy_run, toy_cohort) -> None:
+    toy = toy_cohort(modalities=SEQUENCES)
+    toy_run.cohort(toy).backbone("dinov2-s")
+    for label, strength in (("ours", 1.5), ("theirs", 0.5)):
+        id_ = toy_run.cell(toy, "dinov2-s", label)
+        subset_tables(0, SEQUENCES, strength).write(toy_run.path / "cells" / id_)
+    browser.open(write_report(toy_run.finish()))
+    assert captions(browser)[2].startswith("MCC of dinov2-s · ours on every subset")
+    choose(browser, "Contestant whose subsets are shown", 1)
+    assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
+    assert len(captions(browser)) == 5  # two comparisons, the heat map, shares and costs
+    choose(browser, "Number judged on every subset of sequences", 1)
+    assert captions(browser)[2].startswith("Balanced accuracy of dinov2-s · ours")
+    choose(browser, "Number judged on every subset of sequences", 0)
+    assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
+    assert browser.complaints() == []
+
+
+def test_the_page_of_an_adaptation_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    history = [{"step": step, "loss": 1 / step} for step in (1, 2, 3)]
+    write_json(tmp_path / "adapt.json", {"cohort": HOSTILE, "trained": {"history": history}})
+    subset_tables().write(tmp_path)
+    page = write_adapt_report(tmp_path)
+    browser.open(page, 390)
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+    choose(browser, "Number judged on every subset of sequences", 2)
+    assert captions(browser)[0].startswith("AUROC of")
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [page.as_uri()]
