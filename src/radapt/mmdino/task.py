@@ -20,7 +20,7 @@ from radapt.mmdino.pseudo_labels import PseudoLabels, consistency_loss
 from radapt.mmdino.questions import adjusted
 from radapt.mmdino.rates import adaptation_groups
 from radapt.mmdino.reading import mark_loss, mark_targets
-from radapt.mmdino.schedules import momentum, teacher_temperature
+from radapt.mmdino.schedules import linear, momentum, teacher_temperature
 from radapt.mmdino.slices import SliceFeed
 from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
 from radapt.mmdino.tally import Tally
@@ -31,6 +31,10 @@ from radapt.training.seeds import mixed
 
 _SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # apart from what the feed and the crops draw from the same seeds
 
+
+CONSISTENCY_RAMP = 0.2
+"""Share of the steps in which the weight of agreeing with the teacher's classes rises from 0: at first it knows none
+(as in Laine and Aila 2017)."""
 
 PARTS = ("dino", "ibot", "koleo", "marks", "supervised", "consistency")
 """Of the loss, times their weights, as records name them."""
@@ -121,7 +125,7 @@ class AdaptTask(Task):
         pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
         self.module = _Module(learner, self._centring(learner.head, options.dino),
                               self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
-        self._temperature = options.teacher_temperature[0]
+        self._temperature, self._trust = options.teacher_temperature[0], 0.0
         self._parts = Tally(PARTS)
         self.watch = Watch(feed, rows, targets, options)
         steps = options.steps or options.epochs * -(-self.size // options.batch)
@@ -189,6 +193,7 @@ class AdaptTask(Task):
         )  # fmt: skip
 
     def before_step(self, step: int, total: int) -> None:
+        self._trust = linear(step, total, 0.0, self.options.consistency, share=CONSISTENCY_RAMP)
         self._temperature = teacher_temperature(
             step, total, *self.options.teacher_temperature, share=self.options.teacher_warmup
         )
@@ -268,7 +273,7 @@ class AdaptTask(Task):
             return None
         logits = teacher.classifier(teacher.reader(found).vectors).unflatten(0, (-1, len(batch.present)))
         logits = adjusted(logits.mean(0), labels.shares, labels.kind)  # (G, b, outputs) -> (b, outputs)
-        answers: tuple[Tensor, Tensor] = pseudo(logits)
+        answers: tuple[Tensor, Tensor] = pseudo(logits, batch.labels)
         pseudo.collect(logits)
         return answers
 
@@ -297,7 +302,7 @@ class AdaptTask(Task):
         loss = supervised_loss(logits, known, smoothing=options.label_smoothing, share=self.labelled_share)
         parts = {"supervised": options.supervised * loss}
         if taught is not None and taught.answers is not None:
-            parts["consistency"] = options.consistency * consistency_loss(logits, *taught.answers, labels.kind)
+            parts["consistency"] = self._trust * consistency_loss(logits, *taught.answers, labels.kind)
         return parts
 
 
