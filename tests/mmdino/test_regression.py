@@ -1,0 +1,64 @@
+"""The deployed classifier: held to scikit-learn, and to what there is to learn about each class and finding."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from radapt.mmdino.regression import STRENGTHS, fit_logistic
+
+N, D = 60, 5
+
+
+def vectors(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(3, [1, 2, 0.5, 1, 4], (N, D))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_it_is_scikit_learn_on_standardised_vectors(classes: int) -> None:
+    x = vectors()
+    y = np.digitize(x[:, 0] + x[:, 1], np.quantile(x[:, 0] + x[:, 1], np.arange(1, classes) / classes))
+    held_out = np.arange(N) % 3 == 0
+    answer, chosen = fit_logistic(x, y, np.ones(N), held_out, "classes", np.full(classes, 1 / classes))
+    scaled = (x - x[~held_out].mean(0)) / x[~held_out].std(0)
+    model = LogisticRegression(C=chosen["strength"], max_iter=2000).fit(scaled[~held_out], y[~held_out])
+    np.testing.assert_allclose(answer.probabilities(x), model.predict_proba(scaled), atol=1e-3)
+    losses = []
+    for strength in STRENGTHS:
+        other = LogisticRegression(C=strength, max_iter=2000).fit(scaled[~held_out], y[~held_out])
+        losses.append(-np.log(other.predict_proba(scaled[held_out])[np.arange(20), y[held_out]]).mean())
+    assert chosen["strength"] == STRENGTHS[int(np.argmin(losses))]
+
+
+def test_a_class_that_training_lacks_is_next_to_impossible() -> None:
+    x, y = vectors(), np.arange(N) % 2
+    answer, _ = fit_logistic(x, y, np.ones(N), np.zeros(N, bool), "classes", np.asarray([0.4, 0.4, 0.2]))
+    assert answer.probabilities(x)[:, 2].max() < 0.01
+
+
+def test_one_labelled_class_gives_the_prior() -> None:
+    prior = np.asarray([0.7, 0.2, 0.1])
+    answer, _ = fit_logistic(vectors(), np.ones(N, int), np.ones(N), np.zeros(N, bool), "classes", prior)
+    np.testing.assert_allclose(answer.probabilities(vectors(1)), np.tile(prior, (N, 1)))
+
+
+def test_findings_are_answered_one_by_one_from_those_that_are_known() -> None:
+    x, rng = vectors(), np.random.default_rng(1)
+    y = np.column_stack([(x[:, 0] > 3).astype(float), np.ones(N), rng.integers(0, 2, N).astype(float)])
+    y[rng.random((N, 3)) < 0.3] = np.nan
+    answer, _ = fit_logistic(x, y, np.ones(N), np.arange(N) < 15, "findings", np.asarray([0.5, 0.9, 0.5]))
+    found = answer.probabilities(x)
+    assert found[x[:, 0] > 4, 0].min() > found[x[:, 0] < 2, 0].max()
+    np.testing.assert_allclose(found[:, 1], 0.9)
+
+
+def test_weights_count_as_repeated_rows() -> None:
+    x, y = vectors(), np.arange(N) % 3
+    held_out = np.zeros(2 * N, bool)
+    twice = np.where(np.arange(N) < 20, 2.0, 1.0)
+    again = np.concatenate([np.arange(N), np.arange(20)])
+    prior = np.full(3, 1 / 3)
+    # The vectors are scaled by unweighted statistics, so that those are made the same first.
+    x = (x - x.mean(0)) / x.std(0)
+    weighted, _ = fit_logistic(x, y, twice, held_out[:N], "classes", prior)
+    model = LogisticRegression(C=1.0, max_iter=2000).fit(x[again], y[again])
+    np.testing.assert_allclose(weighted.probabilities(x), model.predict_proba(x), atol=1e-3)
