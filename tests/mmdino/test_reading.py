@@ -49,7 +49,9 @@ def test_tokens_weigh_as_the_chance_that_anything_is_marked() -> None:
     for one in range(2):
         mine = case == one
         expected = (chance[mine, None] * x[mine]).sum(0) / chance[mine].sum()
-        np.testing.assert_allclose(read.vectors[one, WIDTH:].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(read.vectors[one, WIDTH : 2 * WIDTH].numpy(), expected, rtol=1e-4, atol=1e-5)
+        shares = np.log((1 / (1 + np.exp(-logits)))[mine].mean(0))
+        np.testing.assert_allclose(read.vectors[one, 2 * WIDTH :].numpy(), shares, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(float(read.weights[one]), chance[mine].mean(), rtol=1e-4)
     assert torch.equal(read.vectors[:, :WIDTH], found.cls)
 

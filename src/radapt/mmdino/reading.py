@@ -28,14 +28,15 @@ class Read(NamedTuple):
 class Reader(nn.Module):
     """Vectors (B, W) of encoded slices. Without `marks` they are the CLS tokens, and all slices weigh alike.
 
-    With L `marks`, W = 2 D: beside the CLS token stands the mean of the patch tokens, each weighed by the chance that
-    anything is marked in it, and a slice weighs as much as is marked of it. These weights pass no gradient: only masks
-    teach what to look at. Always in float32.
+    With L `marks`, W = 2 D + L: beside the CLS token stand the mean of the patch tokens, each weighed by the chance that
+    anything is marked in it, and for each mark the logarithm of the share of the slice that has it; and a slice weighs
+    as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to look at.
+    Always in float32.
     """
 
     def __init__(self, width: int, marks: int) -> None:
         super().__init__()
-        self.width = width * (2 if marks else 1)
+        self.width = 2 * width + marks if marks else width
         self.weight = nn.Parameter(torch.zeros(marks, width)) if marks else None
         self.bias = nn.Parameter(torch.full((marks,), -3.0)) if marks else None  # 5 %: most of a slice is not marked
 
@@ -46,10 +47,12 @@ class Reader(nn.Module):
         with torch.autocast(cls.device.type, enabled=False):
             tokens = found.tokens.float()
             logits = linear(tokens, self.weight.float(), self.bias.float())  # (T, L)
-            chance = 1 - torch.sigmoid(-logits.detach()).prod(dim=1)  # (T,)
-            share = mean_by(chance[:, None], found.case, len(cls))  # (B, 1)
-            lesion = mean_by(chance[:, None] * tokens, found.case, len(cls)) / share.clamp(min=_LEAST)
-            return Read(torch.cat([cls.float(), lesion], dim=1), share[:, 0].clamp(min=_LEAST), logits)
+            none = torch.sigmoid(-logits.detach())  # (T, L)
+            chance = 1 - none.prod(dim=1, keepdim=True)  # (T, 1)
+            share = mean_by(chance, found.case, len(cls)).clamp(min=_LEAST)  # (B, 1)
+            lesion = mean_by(chance * tokens, found.case, len(cls)) / share  # (B, D)
+            each = mean_by(1 - none, found.case, len(cls)).clamp(min=_LEAST).log()  # (B, L)
+            return Read(torch.cat([cls.float(), lesion, each], dim=1), share[:, 0], logits)
 
 
 def found_map(found: Encoded, logits: Tensor) -> Tensor:
