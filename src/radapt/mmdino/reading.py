@@ -28,9 +28,9 @@ class Read(NamedTuple):
 class Reader(nn.Module):
     """Vectors (B, W) of encoded slices. Without `marks` they are the CLS tokens, and all slices weigh alike.
 
-    With L `marks`, W = 2 D + L: beside the CLS token stand the mean of the patch tokens, each weighed by the chance that
-    anything is marked in it, and for each mark the logarithm of the share of the slice that has it; and a slice weighs
-    as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to look at.
+    With L `marks`, W = 2 D + L: beside the CLS token stand the mean of the patch tokens, each weighed by the chance
+    that anything is marked in it, and for each mark the logarithm of the share of the slice that has it; and a slice
+    weighs as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to look at.
     Always in float32.
     """
 
