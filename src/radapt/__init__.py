@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from radapt.backbones import load_backbone
     from radapt.cohorts import load_cohort
     from radapt.features import extract
+    from radapt.mmdino.adapt import adapt
     from radapt.protocols import evaluate, train
 
-__all__ = ["__version__", "evaluate", "extract", "load_backbone", "load_cohort", "train"]
+__all__ = ["__version__", "adapt", "evaluate", "extract", "load_backbone", "load_cohort", "train"]
 
 _HOMES = {
     "load_cohort": "cohorts",
@@ -19,6 +20,7 @@ _HOMES = {
     "extract": "features",
     "evaluate": "protocols",
     "train": "protocols",
+    "adapt": "mmdino.adapt",
 }
 
 

@@ -160,13 +160,15 @@ def test_a_cohort_without_labels_gives_a_backbone_alone(
     bare = without(cohort, "bare")
     pd.read_csv(bare.parent / "cases.csv").drop(columns="label").to_csv(bare.parent / "cases.csv", index=False)
     bare.write_text("name: bare\nkind: other\ncases: cases.csv\n")
-    assert call(*words(bare, tmp_path / "out")) == 0
+    assert call(*words(bare, tmp_path / "out", deployed="head")) == 0
     said = capsys.readouterr().out
     assert "No training case has a label" in said
     assert "nothing was judged" in said
     assert radapt.load_backbone(str(tmp_path / "out")).modalities == ("a", "b")
     assert not (tmp_path / "out" / "predictions.parquet").exists()
     assert (tmp_path / "out" / "report.html").is_file()
+    assert call(*words(bare, tmp_path / "labels-alone", "--preset", "supervised")) == 1
+    assert "no labelled training case" in capsys.readouterr().err
 
 
 def test_a_cohort_without_a_test_set_is_adapted_to_and_not_judged(

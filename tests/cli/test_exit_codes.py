@@ -103,7 +103,7 @@ def test_debug_shows_the_traceback_and_its_absence_hides_it(tmp_path: Path) -> N
     assert plain.returncode == 2
 
 
-@pytest.mark.parametrize("verb", ["demo", "scan", "check", "backbones", "embed", "run", "report"])
+@pytest.mark.parametrize("verb", ["demo", "scan", "check", "backbones", "embed", "adapt", "run", "report"])
 def test_every_verb_of_the_contract_is_there(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(verb, "--help") == 0
     assert f"radapt {verb}" in capsys.readouterr().out

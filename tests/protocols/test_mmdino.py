@@ -1,6 +1,7 @@
 """The protocol `mmdino`: options, what it may see, what it leaves, and as a learning curve."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,22 @@ def test_options_are_a_preset_and_what_differs() -> None:
     freed = make("mmdino", preset="mm-dinov2", prototypes="none", clip="none", supervision="prototypes")
     assert isinstance(freed, MmDino)
     assert (freed.options.prototypes, freed.options.clip, freed.options.supervision) == (None, None, "prototypes")
+
+
+def test_every_difference_to_the_published_method_is_in_the_docs() -> None:
+    """Option, published value and default, each as the table has it."""
+    ours, published = options_of("default").plain(), options_of("mm-dinov2").plain()
+    differing = {
+        name: tuple("null" if value is None else str(value) for value in (published[name], ours[name]))
+        for name in ours
+        if ours[name] != published[name]
+    }
+    table = (
+        (Path(__file__).parents[2] / "docs" / "adaptation.md").read_text(encoding="utf-8").split("not the published")[1]
+    )
+    rows = [line.split(" | ") for line in table.split("## ")[0].splitlines() if line.startswith("| `")]
+    said = {row[0].strip("| `"): tuple(re.split("[:,]", cell)[0].strip("`") for cell in row[1:3]) for row in rows}
+    assert said == differing
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,23 @@
 
 from pathlib import Path
 
-CNN, VIT = "timm:resnet18", "timm:test_vit"
+CNN, VIT = "timm:resnet18", "vit-nano"
 """The encoders, both small enough for a laptop. Only a plain vision transformer can be adapted to several sequences."""
 
 LABELS = 0.25
 """The share of the labels that both adaptations learn from."""
 
-STEPS = 300
+STEPS = 120
 """Steps of training of each adaptation."""
 
 ADAPTED, SUPERVISED = "adapted", "supervised only"
 """What tables call the two."""
 
-OPTIONS: dict[str, dict[str, object]] = {
-    ADAPTED: {"preset": "cpu", "batch": 16, "lr": 0.002, "frozen": 0.0},
-    SUPERVISED: {"preset": "supervised", "batch": 16, "lr": 0.002, "frozen": 0.0},
-}
-"""An encoder without any pretraining needs a higher learning rate, and nothing in it is worth being spared at first."""
+PRESETS = {ADAPTED: "cpu", SUPERVISED: "supervised"}
+
+OPTIONS: dict[str, object] = {"batch": 16, "global_size": 64, "local_size": 32, "slices": 8, "lr": 0.01, "frozen": 0.0}
+"""Of both. An encoder without any pretraining needs a higher learning rate, and nothing in it is worth being spared at
+first."""
 
 _STUDY = """\
 # The study behind `radapt demo`. Change it and say: radapt run {out}/study.yaml --out {out}/run --cache {out}/cache
@@ -52,16 +52,16 @@ _ADAPTATION = """\
     shots: []
     repeats: 1
     protocol: mmdino
-    options: {{{options}}}"""
+    options: {{preset: {preset}, {options}}}"""
 
 
 def study_text(out: Path, size: int, slices: int, steps: int) -> str:
     """The study file for a demo in the folder `out`."""
     adaptations = [
         _ADAPTATION.format(
-            title=title, labels=LABELS,
-            options=", ".join(f"{name}: {value}" for name, value in {**options, "steps": steps}.items()),
+            title=title, labels=LABELS, preset=preset,
+            options=", ".join(f"{name}: {value}" for name, value in {**OPTIONS, "steps": steps}.items()),
         )
-        for title, options in OPTIONS.items()
+        for title, preset in PRESETS.items()
     ]  # fmt: skip
     return _STUDY.format(out=out, size=size, slices=slices, cnn=CNN, vit=VIT, adaptations="\n".join(adaptations))

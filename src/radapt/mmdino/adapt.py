@@ -126,7 +126,8 @@ def adapt(
     fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)
     targets, labels, notes = _labels(cohort, options)
     if labels is None and options.supervision != "none":
-        options = replace(options, supervision="none", consistency=0.0, prototypes=options.prototypes or 1024)
+        prototypes = options.prototypes or 1024
+        options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, deployed="logistic")
     seen = cohort.splits == "train"
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
     feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked)
