@@ -30,8 +30,8 @@ class Reader(nn.Module):
 
     With L `marks`, W = 2 D + L: beside the CLS token stand the mean of the patch tokens, each weighed by the chance
     that anything is marked in it, and for each mark the logarithm of the share of the slice that has it; and a slice
-    weighs as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to look at.
-    Always in float32.
+    weighs as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to
+    look at. Always in float32.
     """
 
     def __init__(self, width: int, marks: int) -> None:
