@@ -83,6 +83,7 @@ def test_killed_anywhere_teacher_and_student_end_as_if_undisturbed(tmp_path: Pat
     task.before_loss = before_loss
     with pytest.raises(Killed):
         kept(task, tmp_path / "training.pt")
+    again.module.teacher[0].weight.data += 1  # whatever changes comes from the checkpoint
     result = kept(again, tmp_path / "training.pt")
     assert (result.notes, again.losses) == ([], 20 - count)
     assert same(everything(again), everything(undisturbed))
@@ -151,6 +152,16 @@ def test_records_stand_in_the_history() -> None:
     history = train(task, regime(epochs=2), seed=3).history
     assert [list(entry) for entry in history] == [["epoch", "step", "loss", "score", "lr", "answer"]] * 2
     assert history[0]["answer"] != history[1]["answer"]
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_what_is_kept_for_a_version_of_the_weights_is_known_to_be_old(optimiser: str) -> None:
+    """As the interpolated position embeddings of encoders are, which are asked for again when a network is scored."""
+    task = ToyTask()
+    versions: list[int] = []
+    task.after_step = lambda step, total: versions.append(task.module[3].weight._version)  # type: ignore[method-assign]
+    train(task, regime(epochs=1, optimiser=optimiser), seed=3)
+    assert len(set(versions)) == 5
 
 
 class Late(ToyTask):

@@ -27,6 +27,7 @@ class Limits:
     share: float = 0.1
     """Of the best spread, rank beyond 1 and information, below which it is lost. Good states have twice as much."""
     informed: float = 0.05  # information that a teacher must once have had for its loss to mean anything
+    telling: float = 0.01  # information that a teacher should have had once, if only for a moment
     silent: float = 0.001  # information below which a teacher says nothing, however little it said at the start
     knn_share: float = 0.25  # of what the best accuracy was above chance
     knn_errors: float = 4.0  # standard errors that the accuracy must have fallen by, too
@@ -186,7 +187,7 @@ class Guard:
     def _warnings(self, found: dict[str, float], step: int, total: int) -> tuple[str, ...]:
         """A teacher that never told images apart harms little, but nothing is learned from it either."""
         best = float(self.best[NUMBERS.index("information")].nan_to_num(math.nan))
-        if step < total or not best < self.limits.informed:
+        if step < total or not best < self.limits.telling:
             return ()
         return (
             f"The teacher never told images apart (information {best:.2g} at best), so little was learned from "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from radapt.errors import DataError, UsageError
 from radapt.training.ahead import Ahead, Part, cut, with_next
@@ -136,6 +137,9 @@ class Course:
             if not math.isfinite(norm):
                 raise self._not_finite("gradient", norm, batch)
         self.optimiser.step()
+        # Fused optimisers change weights behind autograd's back, and what is derived from weights and kept, such as
+        # position embeddings at another size, would be taken for still true.
+        increment_version(self.parameters)
         self.task.after_step(self.state.step, self.total)
         self.state.step += 1
         self.state.seen += len(batch.indices)
