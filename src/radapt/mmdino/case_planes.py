@@ -1,6 +1,6 @@
 """The images of one case on the planes of its reference, and what is known of each plane before it is looked at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -48,7 +48,7 @@ class CasePlanes:
     def __init__(self, cache: SliceCache, recipe: Recipe) -> None:
         self.cache, self.recipe = cache, recipe
         self.matched = MatchedCache(cache, recipe)
-        self._files: dict[tuple[Location, Location], Path] = {}
+        self._files: dict[tuple[Any, ...], Path] = {}
         self._opened = lru_cache(_OPEN)(self._open)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,21 +79,27 @@ class CasePlanes:
     def marks(self, case: Case, reference: str, values: Sequence[int]) -> np.ndarray:
         """uint8 (n, H, W): the mask of a case on the grid of an image of it, k for the k-th of `values`, 0 elsewhere.
 
-        Raises DataError naming the case, and ValueError for a case without a mask.
+        Without `values`, 1 wherever the mask marks anything. Raises DataError naming the case, and ValueError for a
+        case without a mask.
         """
         if case.mask is None:
             raise ValueError(f"Case {case.case} has no mask.")
-        mask = case.mask
-        with naming(case.case):
-            grid = self.matched.grid(case.images[reference])
+        mask, image = case.mask, case.images[reference]
+
+        def kept() -> np.ndarray:
+            grid = self.matched.grid(image)
 
             def draw() -> np.ndarray:
-                marked = named_values(self.cache.read(mask), values, mask)
-                placed = self.recipe.place(grid).masks(resampled(marked, grid, nearest=True))
-                return np.where(placed > 0, np.searchsorted(values, placed) + 1, 0).astype(np.uint8)
+                placed = self._placed(mask, grid, values)
+                return np.where(placed > 0, np.searchsorted(values, placed) + 1 if len(values) else 1, 0).astype(
+                    np.uint8
+                )
 
             key = self._key("marks", mask, grid, [int(value) for value in values])
             return self.cache.array("masks", key, draw, lambda kept: kept.dtype == np.uint8 and kept.ndim == 3)
+
+        with naming(case.case):
+            return self._again((mask, image, *values), kept)
 
     def _shown(self, seen: Extents, axes: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         whole = np.asarray([0, 0, *self.recipe.size], seen.boxes.dtype)
@@ -113,31 +119,36 @@ class CasePlanes:
         return self._kept("foreground", case.images[name], grid, measure)
 
     def _lesions(self, mask: Location, grid: Volume) -> Extents:
-        def measure() -> np.ndarray:
-            marked = named_values(self.cache.read(mask), (), mask)
-            whole = Volume((marked.array > 0).astype(np.uint8), marked.affine)
-            return extents(self.recipe.place(grid).masks(resampled(whole, grid, nearest=True)) > 0).table
+        return self._kept("lesions", mask, grid, lambda: extents(self._placed(mask, grid, ()) > 0).table)
 
-        return self._kept("lesions", mask, grid, measure)
+    def _placed(self, mask: Location, grid: Volume, values: Sequence[int]) -> np.ndarray:
+        """(n, H, W) a mask on the planes of a grid, nearest voxel. Without `values` any whole number is a label."""
+        marked = named_values(self.cache.read(mask), values, mask)
+        try:
+            return self.recipe.place(grid).masks(resampled(marked, grid, nearest=True))
+        except DataError as error:
+            raise DataError(f"Mask {mask} does not fit the images: {error}") from error
 
-    def _kept(self, what: str, location: Location, grid: Volume, measure: Any) -> Extents:
-        return Extents.from_table(
-            self.cache.array("extents", self._key(what, location, grid), measure, _is_table)
-        )
+    def _kept(self, what: str, location: Location, grid: Volume, measure: Callable[[], np.ndarray]) -> Extents:
+        return Extents.from_table(self.cache.array("extents", self._key(what, location, grid), measure, _is_table))
 
     def _key(self, what: str, location: Location, grid: Volume, *more: Any) -> str:
         where = {"shape": [int(size) for size in grid.array.shape[:3]], "affine": grid.affine.tolist()}
         return digest([what, VERSION, self.recipe.digest, self.cache.bytes_digest(location), where, *more])
 
     def _open(self, image: Location, reference: Location, case: str) -> np.ndarray:
-        if (file := self._files.get((image, reference))) is not None:
+        with naming(case):
+            return self._again((image, reference), lambda: self.matched.planes(image, self.matched.grid(reference)))
+
+    def _again(self, key: tuple[Any, ...], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `make` gives, opened where it was found before: that needs no digest and no geometry."""
+        if (file := self._files.get(key)) is not None:
             with suppress(OSError, ValueError, EOFError):  # the cache was cleared: made again below
                 return mapped(file)
-        with naming(case):
-            planes = self.matched.planes(image, self.matched.grid(reference))
-        if isinstance(planes, np.memmap) and planes.filename is not None:
-            self._files[image, reference] = Path(planes.filename)
-        return planes
+        made = make()
+        if isinstance(made, np.memmap) and made.filename is not None:
+            self._files[key] = Path(made.filename)
+        return made
 
 
 @contextmanager

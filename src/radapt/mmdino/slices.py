@@ -143,7 +143,7 @@ class SliceFeed:
 
     @property
     def marks(self) -> tuple[int, ...]:
-        """The values that masks of the cohort have, one for each kind of mark; (1,) where they have no names."""
+        """The values that masks of the cohort have, one for each kind of mark; (1,), for any, where none has a name."""
         if all(case.mask is None for case in self.cohort):
             return ()
         return tuple(sorted(self.cohort.mask_labels)) or (1,)
@@ -158,7 +158,7 @@ class SliceFeed:
         for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
             case = self.cohort.cases[int(row)]
             if case.mask is not None:
-                found[at] = self._planes.marks(case, self._names(int(row))[0], self.marks)[plane]
+                found[at] = self._planes.marks(case, self._names(int(row))[0], sorted(self.cohort.mask_labels))[plane]
                 known[at] = True
         return found, known
 
