@@ -129,8 +129,9 @@ class MultiCrop:
         (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major. What lies outside a plane is black. Absent modalities stay
         black, as any channel that is constant stays as it is.
         """
-        if planes.ndim != 5:
-            raise UsageError(f"Crops of planes {tuple(planes.shape)}: expected (B, M, C, H, W).")
+        count = len(draws.large.seeds) // self.globals
+        if planes.ndim != 5 or len(planes) != count:
+            raise UsageError(f"Crops of planes {tuple(planes.shape)}: expected (B, M, C, H, W) of {count} samples.")
         floats = planes.float() / 255 if not planes.is_floating_point() else planes.float()
         return (
             self._taken(floats, draws.large, self.global_size, self.global_scale[1]),
