@@ -46,6 +46,10 @@ class Options:
     sees what training did not. `auto`: planes that the mask marks come first, and crops are taken around it or of all
     that shows the patient, so that both looks of a prediction are learned (see `closer`)."""
 
+    colours: Literal["scanners", "default", "none"] = "scanners"
+    """How grey values of crops are changed, each sequence on its own: as between `scanners`, as other trainings of
+    radapt do (`default`), or not at all. Short trainings of small networks learn more with `default`."""
+
     # What is hidden from the student.
     masked_modalities: Literal["drawn", "one", "none"] = "drawn"
     """Whole sequences hidden in the student's large crops. Published: exactly `one`. `drawn`: any number that leaves
@@ -75,9 +79,10 @@ class Options:
     supervised_crops: Literal["global", "all"] = "global"
     """Published: `all`, also small crops that hold no tumour."""
     label_smoothing: Share = 0.1  # published
-    marks: Weight = 1.0
+    marks: Weight = 10.0
     """Weight of telling for each patch what the mask of a training case marks in it, where cases have masks; what is
-    learned so weighs patches and slices in the answer for a patient. Published: 0, masks only choose slices."""
+    learned so weighs patches and slices in the answer for a patient. As few patches are marked, its cross-entropy is
+    about a tenth of that of classes, whose noise would drown it. Published: 0, masks only choose slices."""
     marked: Share = 0.75
     """Chance that a plane is drawn among those that the mask marks, where a case has one, with focus `auto`."""
     consistency: Weight = 0.5
@@ -86,7 +91,9 @@ class Options:
     in simulations whose features did not cluster by class."""
 
     # Teacher and schedules.
-    momentum: Share = 0.992  # to 1 at the end; published
+    momentum: Share = 0.992
+    """Of the teacher's moving average, to 1 at the end; published, with 8400 steps. Trainings of less than 1250 steps
+    start lower, so that the teacher forgets where it started (see `task.FORGETTING`)."""
     teacher_temperature: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.04, 0.07)  # published
     student_temperature: Annotated[float, Field(gt=0)] = 0.1  # DINO
     teacher_warmup: Share = 0.15  # 30 of 200 epochs; published

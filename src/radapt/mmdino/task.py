@@ -32,6 +32,10 @@ from radapt.training.seeds import mixed
 _SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # apart from what the feed and the crops draw from the same seeds
 
 
+FORGETTING = 10.0
+"""How many memories of the teacher a training lasts at least: with a momentum of m it remembers 1 / (1 − m) steps, and
+as m rises to 1 along a cosine, exp(−FORGETTING / 2) of its start is left at the end, less than 1 %."""
+
 CONSISTENCY_RAMP = 0.2
 """Share of the steps in which the weight of agreeing with the teacher's classes rises from 0: at first it knows none
 (as in Laine and Aila 2017)."""
@@ -119,7 +123,7 @@ class AdaptTask(Task):
         self.crops = MultiCrop(
             kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
             globals=options.global_crops, local_size=options.local_size, local_scale=options.local_scale,
-            locals=options.local_crops,
+            locals=options.local_crops, strength=options.colours,
         )  # fmt: skip
         self.masking = Masking(options.block_share, options.block_ratio, options.masked_modalities)
         pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
@@ -201,7 +205,8 @@ class AdaptTask(Task):
             memory.start()
 
     def after_step(self, step: int, total: int) -> None:
-        self.module.teacher.update(self.module.student, momentum(step, total, self.options.momentum))
+        start = min(self.options.momentum, max(0.0, 1 - FORGETTING / total))
+        self.module.teacher.update(self.module.student, momentum(step, total, start))
         for memory in (*self.module.memories, self._parts):
             memory.move()
 
