@@ -135,3 +135,40 @@ def test_numbers_that_only_masks_outside_train_hold_are_said_where_none_are_decl
     assert "holds 7, the masks of train hold 1" in problem.message
     write_volume(folder / "0-mask.nii.gz", mask)  # train: now it can be learned
     assert check(folder).problems == ()
+
+
+def add_sequence(folder: Path, name: str, sizes: dict[int, tuple[int, int, int]], affine: np.ndarray) -> None:
+    """A second sequence of some cases, by their number."""
+    rng = np.random.default_rng(1)
+    table = pd.read_csv(folder / "cases.csv", dtype=str, keep_default_na=False).rename(columns={"image": "image:t1"})
+    table[f"image:{name}"] = ""
+    for index, size in sizes.items():
+        nib.save(nib.Nifti1Image(rng.random(size).astype(np.float32), affine), folder / f"{index}-{name}.nii.gz")
+        table.loc[index, f"image:{name}"] = f"{index}-{name}.nii.gz"
+    table.to_csv(folder / "cases.csv", index=False)
+
+
+def test_sequences_on_different_grids_are_said_to_be_resampled(folder: Path) -> None:
+    add_sequence(folder, "t2", {0: (9, 10, 11), 3: (9, 10, 5)}, np.eye(4))
+    (problem,) = check(folder).problems
+    assert (problem.severity, problem.code, problem.case) == ("warning", "grids_differ", "c3")
+    assert "t2 has another grid than t1: size 9 × 10 × 5, t1 has 9 × 10 × 11" in problem.message
+    assert "resampled to the first" in problem.fix
+
+
+def test_many_cases_on_different_grids_are_one_line(folder: Path) -> None:
+    add_sequence(folder, "t2", dict.fromkeys(range(12), (9, 10, 5)), np.eye(4))
+    (problem,) = check(folder).problems
+    assert problem.case == "c0"
+    assert "The same with 11 other cases: c1, " in problem.message
+    assert problem.message.endswith("c10 and 1 more.")
+
+
+def test_sequences_that_do_not_overlap_are_named(folder: Path) -> None:
+    away = np.eye(4)
+    away[:3, 3] = 500
+    add_sequence(folder, "t2", {4: (9, 10, 11)}, away)
+    (problem,) = check(folder).problems
+    assert (problem.severity, problem.code, problem.case) == ("warning", "grids_apart", "c4")
+    assert "t2 and t1 cannot be looked at together" in problem.message
+    assert "do not overlap" in problem.message

@@ -104,6 +104,16 @@ def test_planes_drawn_show_the_patient_and_every_one_of_them_is_drawn(cohort: Co
     assert sample.boxes[0].tolist() == [8, 8, 24, 24]
 
 
+def test_the_tip_of_a_head_is_not_drawn(tmp_path: Path) -> None:
+    """Areas of 256, 26, 25 and 0 pixels: a tenth of the largest is enough."""
+    volume = np.zeros((32, 32, 4), np.uint8)
+    volume[8:24, 8:24, 0] = volume[8:21, 8:10, 1] = volume[8:13, 8:13, 2] = 200
+    case = Case("c", "p", "train", {"t1": saved(tmp_path / "tip.nii.gz", volume)})
+    feed = feed_of(Cohort("tip", "other", (case,), ("t1",)), SliceCache(tmp_path / "cache"))
+    assert feed.bag(0).plane.tolist() == [0, 1]
+    assert set(feed.sample(np.zeros(50, int), SEEDS[:50]).plane.tolist()) == {0, 1}
+
+
 def test_every_axis_is_drawn_as_often(cohort: Cohort, cache: SliceCache) -> None:
     """16 axial planes, 32 coronal and 32 sagittal ones; half of each show the head."""
     sample = feed_of(cohort, cache, "triplanar", focus="foreground").sample(np.ones(400, int), SEEDS)

@@ -5,7 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from radapt.progress import ProgressMaker, silent
 if TYPE_CHECKING:
     from radapt.images import Remark, Volume
 
+_NAMED = 10
 _AHEAD = 4  # cases a worker may be ahead of the report, which keeps memory flat
 
 
@@ -76,7 +77,7 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
             if read.labels is not None:
                 labels.append((case, read.labels))
             advance(1)
-    found += _leaks(pixels)
+    found = _folded(found, "grids_differ") + _leaks(pixels)
     if not cohort.mask_labels:
         found += _unlearnable(labels)
     return Findings(cohort.name, len(cohort), _worst_first(found))
@@ -107,7 +108,7 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _Read]]:
 
 
 def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
-    from radapt.images import image_problems, read
+    from radapt.images import grids_problem, image_problems, read
 
     problems: list[Problem] = []
     digests: list[str] = []
@@ -123,6 +124,8 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
         problems += [_problem(case, remark, f"{modality}: {remark.message}", str(location)) for remark in remarks]
         if "constant_image" not in {remark.code for remark in remarks}:
             digests.append(_pixel_digest(volume.array))
+    if volumes and (remark := grids_problem(volumes)):
+        problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:
         return _Read(problems, digests)
     said, labels = _read_mask(case, case.mask, cohort, volumes, cache)
@@ -144,6 +147,18 @@ def _read_mask(
     usable = not any(remark.code == "mask_values" for remark in remarks)
     labels = np.unique(np.rint(distinct(mask.array))) if usable else None
     return [_problem(case, remark, remark.message, str(place)) for remark in remarks], labels
+
+
+def _folded(problems: list[Problem], code: str) -> list[Problem]:
+    """One problem for all of a code, which in a cohort most cases may have: how many, the first, and who else."""
+    same = [problem for problem in problems if problem.code == code]
+    if len(same) < 2:
+        return problems
+    first, *others = same
+    names = ", ".join(str(problem.case) for problem in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    message = f"{first.message} The same with {len(others)} other cases: {names}{more}."
+    return [problem for problem in problems if problem.code != code] + [replace(first, message=message)]
 
 
 def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[Problem]:
@@ -181,7 +196,7 @@ def _pixel_digest(array: np.ndarray) -> str:
 
 
 def _problem(case: Case, remark: "Remark", message: str, file: str) -> Problem:
-    return Problem(remark.severity, remark.code, message, case.case, case.row, file, remark.fix)
+    return Problem(remark.severity, remark.code, message, case.case, case.row, file or None, remark.fix)
 
 
 def _unreadable(case: Case, code: str, error: DataError, file: str) -> Problem:

@@ -9,7 +9,7 @@ from radapt.images.matched import MaskFacts, MatchedCache
 from radapt.images.placement import Placement
 from radapt.images.readers import read
 from radapt.images.recipe import Recipe
-from radapt.images.resample import resampled
+from radapt.images.resample import grids_problem, resampled
 from radapt.images.slices import SliceCache
 from radapt.images.volume import Volume
 from radapt.images.writers import ending_for, write_labels
@@ -24,6 +24,7 @@ __all__ = [
     "SliceCache",
     "Volume",
     "ending_for",
+    "grids_problem",
     "image_problems",
     "mask_labels_problem",
     "mask_problems",

@@ -1,9 +1,11 @@
 """A volume in the grid of another, through the patient's millimetres."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.checks import same_grid
+from radapt.images.checks import Remark, same_grid
 from radapt.images.volume import IMAGE_AFFINE, Volume
 
 
@@ -18,23 +20,57 @@ def resampled(volume: Volume, like: Volume, nearest: bool = False) -> Volume:
     Raises DataError if the two do not overlap, and for pictures without geometry of different sizes, of which nobody
     knows how they lie.
     """
-    difference = same_grid(like, volume)
-    if difference is None:
+    if same_grid(like, volume) is None:
         return Volume(volume.stored_like(like).array, like.affine, volume.modality, volume.window)
-    if np.array_equal(volume.affine, IMAGE_AFFINE) and np.array_equal(like.affine, IMAGE_AFFINE):
-        raise DataError(
-            f"Images of one case without geometry do not fit each other: one has {difference}. Resize them to the same "
-            "pixels, or save them as NIfTI with their voxel size and position."
-        )
-    matrix = np.linalg.inv(volume.affine) @ like.affine  # voxel of `like` → voxel of `volume`
-    inside = _inside(matrix, like.array.shape[:3], volume.array.shape[:3])
-    if not inside.any():
-        raise DataError("Images of one case do not overlap in the patient. Check the geometry in their headers.")
+    matrix, inside = _overlap(volume, like)
     outside = np.zeros((), volume.array.dtype) if nearest else volume.array.min()
     channels = np.moveaxis(volume.array, 3, 0) if volume.is_colour else volume.array[None]
     planes = [np.where(inside, _interpolated(channel, matrix, like, nearest), outside) for channel in channels]
     array = np.stack(planes, axis=-1) if volume.is_colour else planes[0]
     return Volume(array.astype(volume.array.dtype), like.affine, volume.modality, volume.window)
+
+
+def grids_problem(volumes: Sequence[Volume]) -> Remark | None:
+    """A remark on images of one case, named by their modality, that do not all have the voxels of the first.
+
+    Nothing is wrong with that, but whoever looks at them together looks at resampled ones; and images that cannot be
+    resampled (see `resampled`) cannot be looked at together at all.
+    """
+    differences = {number: said for number, each in enumerate(volumes) if (said := same_grid(volumes[0], each))}
+    for number in differences:
+        try:
+            _overlap(volumes[number], volumes[0])
+        except DataError as error:
+            names = f"{volumes[number].modality} and {volumes[0].modality}"
+            fix = "Sequences that are looked at one by one can be used."
+            return Remark("warning", "grids_apart", f"{names} cannot be looked at together. {error}", fix)
+    if not differences:
+        return None
+    first, *others = differences
+    reference = str(volumes[0].modality)
+    said = differences[first].replace("the image", reference)
+    message = f"{volumes[first].modality} has another grid than {reference}: {said}."
+    if others:
+        message += f" Others that differ from {reference}: {', '.join(str(volumes[at].modality) for at in others)}."
+    fix = "Nothing to do: where sequences are looked at together, they are resampled to the first."
+    return Remark("warning", "grids_differ", message, fix)
+
+
+def _overlap(volume: Volume, like: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """The (4, 4) way from voxels of `like` to those of `volume`, and (X, Y, Z) bool where the latter are.
+
+    Raises DataError if there are none, or nobody knows where they are.
+    """
+    if np.array_equal(volume.affine, IMAGE_AFFINE) and np.array_equal(like.affine, IMAGE_AFFINE):
+        raise DataError(
+            f"Images of one case without geometry do not fit each other: one has {same_grid(like, volume)}. Resize "
+            "them to the same pixels, or save them as NIfTI with their voxel size and position."
+        )
+    matrix = np.linalg.inv(volume.affine) @ like.affine
+    inside = _inside(matrix, like.array.shape[:3], volume.array.shape[:3])
+    if not inside.any():
+        raise DataError("Images of one case do not overlap in the patient. Check the geometry in their headers.")
+    return matrix, inside
 
 
 def _interpolated(array: np.ndarray, matrix: np.ndarray, like: Volume, nearest: bool) -> np.ndarray:

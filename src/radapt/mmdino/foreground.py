@@ -39,7 +39,7 @@ class Extents:
         return np.concatenate([self.area[:, None], self.boxes], axis=1).astype(np.int32)
 
     def __or__(self, other: "Extents") -> "Extents":
-        """The box around both; the area is the larger one, at least what both together have."""
+        """The box around both; the area is the larger one, which both together have at least."""
         boxes = np.where(other.area[:, None] == 0, self.boxes, other.boxes)
         both = (self.area > 0) & (other.area > 0)
         low, high = np.minimum(self.boxes, other.boxes)[:, :2], np.maximum(self.boxes, other.boxes)[:, 2:]
