@@ -43,8 +43,8 @@ _SCANNERS: dict[str, Any] = {
     "resolution": Range(0.2, 0.5, 1.0),
 }
 SHADING = Range(0.3, 0.1, 0.4)
-"""A receive coil's bias: brightness varies slowly over the crop, by up to ±10 to 40 %. MRI only. BrainWeb (Cocosco et al.
-1997) simulates ±10 and ±20 % over a whole head."""
+"""A receive coil's bias: brightness varies slowly over the crop, by up to ±10 to 40 %. MRI only. BrainWeb (Cocosco et
+al. 1997) simulates ±10 and ±20 % over a whole head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +126,8 @@ class MultiCrop:
     def apply(self, planes: Tensor, draws: CropDraws) -> tuple[Tensor, Tensor]:
         """Large and small crops, float32 in [0, 1], of planes (B, M, C, H, W) uint8, or float in [0, 1].
 
-        (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major, on the device of the planes. What lies outside a plane is black. Absent modalities stay
-        black, as any channel that is constant stays as it is.
+        (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major, on the device of the planes. What lies outside a plane is
+        black. Absent modalities stay black, as any channel that is constant stays as it is.
         """
         count = len(draws.large.seeds) // self.globals
         if planes.ndim != 5 or len(planes) != count:
