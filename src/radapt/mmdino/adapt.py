@@ -131,15 +131,15 @@ def adapt(
     seen = cohort.splits == "train"
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
     feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked)
-    rows, known = np.flatnonzero(seen), _known(targets)
-    if not options.self_supervised:
-        rows = rows[known[rows]]
+    known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
+    useful = known | (options.unlabelled & ((marked & bool(options.marks)) | options.self_supervised))
+    rows = np.flatnonzero(seen & useful)
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
     feed.prepare(rows, progress)
-    masked = float(np.mean([cohort.cases[row].mask is not None for row in rows]))
-    learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if masked else 0, seed)
-    task = AdaptTask(learner, feed, rows, targets, options, labels, float(known[rows].mean()) or 1.0, masked)
+    learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
+    parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
+    task = AdaptTask(learner, feed, rows, targets, options, labels, *parts)
     trained = train(
         task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
         progress=progress, label=f"adapting to {cohort.name}",

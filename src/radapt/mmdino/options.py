@@ -60,6 +60,7 @@ class Options:
     """Chance that a small crop lacks a sequence, of which one always stays. Published: 0."""
 
     # What is learned from.
+    unlabelled: bool = True  # training cases without label, too
     dino: Weight = 1.0  # Caron et al. 2021; published weight
     ibot: Weight = 1.0  # Zhou et al. 2022; published weight
     koleo: Weight = 0.1  # Sablayrolles et al. 2019; published weight
@@ -147,8 +148,8 @@ class Options:
 
     @property
     def self_supervised(self) -> bool:
-        """Whether unlabelled cases are of any use."""
-        return bool(self.dino or self.ibot or self.consistency)
+        """Whether cases without label and mask are of any use."""
+        return self.unlabelled and bool(self.dino or self.ibot or self.consistency)
 
     def plain(self) -> dict[str, Any]:
         """Its fields as JSON has them."""
@@ -162,7 +163,8 @@ _PUBLISHED: dict[str, Any] = {
 }  # fmt: skip
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
-    "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none", "block_share": 0.0,
+    "unlabelled": False, "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none",
+    "block_share": 0.0,
     "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
