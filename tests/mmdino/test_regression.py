@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from radapt.mmdino.answers import LinearAnswer
 from radapt.mmdino.regression import STRENGTHS, fit_logistic
 
 N, D = 60, 5
@@ -62,3 +63,19 @@ def test_weights_count_as_repeated_rows() -> None:
     weighted, _ = fit_logistic(x, y, twice, held_out[:N], "classes", prior)
     model = LogisticRegression(C=1.0, max_iter=2000).fit(x[again], y[again])
     np.testing.assert_allclose(weighted.probabilities(x), model.predict_proba(x), atol=1e-3)
+
+
+def test_blocks_are_penalised_alike_however_many_columns_they_have() -> None:
+    """A column that tells the class stands out from fifty of noise if it is a block of its own."""
+    rng = np.random.default_rng(0)
+    told, noise = rng.normal(size=(N, 1)), rng.normal(size=(N, 50))
+    y = (told[:, 0] > 0).astype(int)
+    x, prior = np.concatenate([told, noise], axis=1), np.full(2, 0.5)
+    none = np.zeros(N, bool)
+    plain, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior)
+    blocked, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior, (1, 50))
+
+    def share(answer: LinearAnswer) -> float:
+        return float(answer.weight[1, 0] ** 2 / (answer.weight[1] ** 2).sum())
+
+    assert share(blocked) > 0.9 > share(plain)

@@ -201,7 +201,7 @@ def _deployed(
     vectors = _looking(final.encoder, final.reader, options).vectors(feed, wishes)
     place = np.asarray([wish.row for wish in wishes])
     held_out = feed.cohort.splits[place] == "val"
-    return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior)
+    return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior, final.reader.blocks)
 
 
 def _wishes(feed: SliceFeed, rows: np.ndarray, on: str, rng: np.random.Generator) -> tuple[list[Wish], np.ndarray]:
@@ -227,6 +227,7 @@ def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -
         raise UsageError("Prototypes as classes are no linear classifier; use deployed: logistic.")
     weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
+    weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient
     return LinearAnswer(labels.kind, weight, bias, prior).shifted(odds)
 
 

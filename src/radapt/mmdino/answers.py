@@ -43,12 +43,13 @@ class Looking:
 
     @torch.no_grad()
     def vectors(self, feed: SliceFeed, wishes: Sequence[Wish]) -> np.ndarray:
-        """float32 (n, W): what the reader makes of each wish, in the mean over its slices.
+        """float32 (n, W + L): what the reader makes of each wish, in the mean over its slices, and with L marks the
+        logarithms of how much was marked of all slices at the first look.
 
         A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it
         shall have, and for images that cannot be read.
         """
-        was_training, found = self.network.training, np.empty((len(wishes), self.reader.width), np.float32)
+        was_training, found = self.network.training, np.empty((len(wishes), sum(self.reader.blocks)), np.float32)
         self.network.eval()
         for group in _groups(range(len(wishes)), max(1, SEQUENCES // self.slices)):
             bags = [feed.bag(wishes[at].row, self.slices, wishes[at].modalities) for at in group]
@@ -57,22 +58,27 @@ class Looking:
         return found
 
     def _of(self, bags: list[Sample]) -> Tensor:
-        """(n, W) of the bags of n cases."""
+        """(n, W + L) of the bags of n cases."""
         planes, present, boxes = (
             torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
         )
         counts = [len(bag.planes) for bag in bags]
         encoded, read = self._look(planes, present, boxes)
-        if read.marks is None or not self.closer:
+        if read.marks is None:
             return _means(read.vectors, read.weights, counts)
+        shares = read.vectors[:, -self.reader.marks :].exp()  # (slices, L)
+        volumes = _means(shares, torch.ones_like(read.weights), counts).log()
+        if not self.closer:
+            return torch.cat([_means(read.vectors, read.weights, counts), volumes], dim=1)
         best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
         first = np.cumsum([0, *counts[:-1]])
         chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
-        near = boxes_around(found_map(encoded, read.marks)[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
-        again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in near.numpy()])
+        found = boxes_around(found_map(encoded, read.marks)[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
+        again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in found.numpy()])
         at = chosen.cpu()
         _, closer = self._look(planes[at], present[at], torch.from_numpy(again).float())
-        return _means(closer.vectors, read.weights[chosen], [len(part) for part in best])
+        near = _means(closer.vectors, read.weights[chosen], [len(part) for part in best])
+        return torch.cat([near, volumes], dim=1)
 
     def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> tuple[Encoded, Read]:
         crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)

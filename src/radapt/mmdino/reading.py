@@ -36,9 +36,16 @@ class Reader(nn.Module):
 
     def __init__(self, width: int, marks: int) -> None:
         super().__init__()
+        self.marks = marks
         self.width = 2 * width + marks if marks else width
         self.weight = nn.Parameter(torch.zeros(marks, width)) if marks else None
         self.bias = nn.Parameter(torch.full((marks,), -3.0)) if marks else None  # 5 %: most of a slice is not marked
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Columns of each part of the vector of a case: CLS, marked tokens, marks of the slices looked at, of all."""
+        width = (self.width - self.marks) // 2 if self.marks else self.width
+        return (width, width, self.marks, self.marks) if self.marks else (width,)
 
     def forward(self, found: Encoded) -> Read:
         cls = found.cls
