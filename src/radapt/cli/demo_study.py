@@ -8,17 +8,28 @@ CNN, VIT = "timm:resnet18", "vit-nano"
 LABELS = 0.25
 """The share of the labels that both adaptations learn from."""
 
-STEPS = 120
+STEPS = 250
 """Steps of training of each adaptation."""
 
 ADAPTED, SUPERVISED = "adapted", "supervised only"
 """What tables call the two."""
 
-PRESETS = {ADAPTED: "cpu", SUPERVISED: "supervised"}
+OPTIONS: dict[str, object] = {
+    "batch": 16, "global_size": 64, "local_size": 32, "slices": 8, "closer": 3, "lr": 0.012, "warmup": 0.03,
+    "frozen": 0.0, "layer_decay": 1.0, "patch_lr": 1.0, "drop_path": 0.0, "weight_decay_end": 0.04,
+    "colours": "default", "supervised": 0.2,
+}  # fmt: skip
+"""Of both. An encoder without any pretraining needs a higher learning rate, in all of its layers and from the start:
+nothing in it is worth being spared. In so few steps it does not overfit, so that it is hardly regularised."""
 
-OPTIONS: dict[str, object] = {"batch": 16, "global_size": 64, "local_size": 32, "slices": 8, "lr": 0.01, "frozen": 0.0}
-"""Of both. An encoder without any pretraining needs a higher learning rate, and nothing in it is worth being spared at
-first."""
+PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+    ADAPTED: (
+        "cpu", {"local_crops": 2, "hidden_blocks": 2, "dino": 0.1, "ibot": 0.1, "koleo": 0.01, "consistency": 0.1},
+    ),
+    SUPERVISED: ("supervised", {}),
+}  # fmt: skip
+"""Preset and options of each. From scratch, self-distillation takes thousands of steps to be of use, and at full weight
+it would drown what labels and masks say in the first hundreds."""
 
 _STUDY = """\
 # The study behind `radapt demo`. Change it and say: radapt run {out}/study.yaml --out {out}/run --cache {out}/cache
@@ -60,8 +71,8 @@ def study_text(out: Path, size: int, slices: int, steps: int) -> str:
     adaptations = [
         _ADAPTATION.format(
             title=title, labels=LABELS, preset=preset,
-            options=", ".join(f"{name}: {value}" for name, value in {**OPTIONS, "steps": steps}.items()),
+            options=", ".join(f"{name}: {value}" for name, value in {**OPTIONS, **more, "steps": steps}.items()),
         )
-        for title, preset in PRESETS.items()
+        for title, (preset, more) in PRESETS.items()
     ]  # fmt: skip
     return _STUDY.format(out=out, size=size, slices=slices, cnn=CNN, vit=VIT, adaptations="\n".join(adaptations))
