@@ -6,12 +6,13 @@ each is told apart by a learned embedding, and absent ones have no tokens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from radapt.backbones.card import WeightCard
 from radapt.backbones.multimodal_blocks import Depth, ending, whole
 from radapt.backbones.multimodal_crops import Crops, Encoded, Summary, checked, mean_by
 from radapt.backbones.multimodal_packing import Layout, Places, indices
@@ -19,10 +20,17 @@ from radapt.backbones.multimodal_patches import embedded, patches_of
 from radapt.backbones.position import RECIPES, PositionCache
 from radapt.errors import UsageError, suggest
 
-if TYPE_CHECKING:
-    from radapt.backbones.backbone import Backbone
-
 __all__ = ["Crops", "Encoded", "MultiModalViT", "Summary"]
+
+
+class Plain(Protocol):
+    """What a `Backbone` says of itself that an encoder is made of."""
+
+    card: WeightCard
+    module: nn.Module
+
+    @property
+    def device(self) -> torch.device: ...
 
 
 class MultiModalViT(nn.Module):
@@ -72,7 +80,7 @@ class MultiModalViT(nn.Module):
         self._positions = PositionCache(RECIPES[position_recipe])
 
     @classmethod
-    def of(cls, backbone: "Backbone", modalities: Sequence[str], **options: Any) -> "MultiModalViT":
+    def of(cls, backbone: Plain, modalities: Sequence[str], **options: Any) -> "MultiModalViT":
         """Around the module of a backbone, which it does not copy; `options` as in the constructor."""
         card = backbone.card
         settings: dict[str, Any] = {"mean": card.mean, "std": card.std, "position_recipe": card.position_recipe}

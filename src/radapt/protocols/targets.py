@@ -4,6 +4,7 @@ Two classes become one logit, more become a softmax over the classes that traini
 positive and a negative case becomes a logit of its own whose unknown cases weigh nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,7 +62,7 @@ class Targets:
         full[..., self.learned] = probabilities
         return full
 
-    def notes(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
+    def notes(self, outputs: Sequence[str]) -> tuple[str, ...]:
         """What a reader should know: outputs there was nothing to learn about."""
         absent = np.setdiff1d(np.arange(len(outputs)), self.learned)
         return tuple(
