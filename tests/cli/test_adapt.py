@@ -12,6 +12,7 @@ import pytest
 import radapt
 from radapt.cli import main
 from radapt.cli.adapt import Preset
+from radapt.errors import UsageError
 from radapt.mmdino.folder import load_adaptation
 from radapt.mmdino.options import PRESETS
 from radapt.mmdino.task import AdaptTask
@@ -106,6 +107,8 @@ def test_the_folder_is_a_backbone_and_a_classifier(folder: Path, cohort: Path) -
     written = pd.read_parquet(folder / "predictions.parquet").set_index("case")
     said = written.loc[[table.cases[row].case for row in rows], [f"p_{name}" for name in table.outputs]].to_numpy()
     np.testing.assert_allclose(answers, said, atol=1e-6)
+    with pytest.raises(UsageError, match="is one name"):
+        load_adaptation(folder).predict(table, SliceCache(cohort.parent.parent / "cache"), rows, "a")
 
 
 def test_going_on_ends_with_the_same_numbers(folder: Path, cohort: Path, tmp_path: Path) -> None:
@@ -141,6 +144,23 @@ def test_another_request_is_refused(
     assert call(*words(cohort, folder, "--backbone", "timm:test_vit", "--weights", "random", *more)) == 2
     assert said in capsys.readouterr().err
     assert stamps(folder) == before
+
+
+def test_images_that_are_mended_are_taken_by_the_same_command(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the first request nothing came, so that it binds nobody. A sequence no training case has is named."""
+    splits = pd.read_csv(cohort.parent / "cases.csv")["split"].tolist()
+    lacking = {"image:b": [f"images/{at}-b.npy" if split != "train" else "" for at, split in enumerate(splits)]}
+    mended = without(cohort, "mended", **lacking)
+    image = mended.parent / "images" / f"{splits.index('train')}-a.npy"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
+    assert call(*words(mended, tmp_path / "out")) == 1
+    assert image.name in capsys.readouterr().err
+    image.write_bytes(whole)
+    assert call(*words(mended, tmp_path / "out")) == 0
+    assert "No training case has b: left out" in capsys.readouterr().out
 
 
 def test_a_folder_with_something_else_is_left_alone(

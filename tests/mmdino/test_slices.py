@@ -250,6 +250,13 @@ def test_marks_without_declared_labels_are_one_mark(cohort: Cohort, cache: Slice
     assert feed_of(replace(cohort, cases=cohort.unlabelled), cache).marks == ()
 
 
+def test_a_number_that_has_no_name_is_found_before_it_is_drawn(cohort: Cohort, cache: SliceCache) -> None:
+    feed = feed_of(replace(cohort, mask_labels={1: "core"}), cache)
+    feed.prepare()
+    with pytest.raises(DataError, match=r"Case c0: .*the mask holds 2, mask_labels has 1"):
+        feed.prepare(marks=True)
+
+
 def test_a_mask_on_another_grid_than_the_reference_is_brought_onto_it(cohort: Cohort, cache: SliceCache) -> None:
     """Case 3 seen from its coarser t2: a quarter of the pixels, each with four times the area."""
     one = cohort.select(np.asarray([3]))

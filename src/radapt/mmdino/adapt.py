@@ -95,6 +95,8 @@ class Adapted:
         return found
 
     def _known(self, names: Collection[str]) -> tuple[str, ...]:
+        if isinstance(names, str):
+            raise UsageError(f"modalities = {names!r} is one name; expected a list of names, such as [{names!r}].")
         self.network.columns(list(names))
         return tuple(name for name in self.modalities if name in names)
 
@@ -130,13 +132,14 @@ def adapt(
         options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, deployed="logistic")
     seen = cohort.splits == "train"
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
+    notes += _left_out(cohort, modalities)
     feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked)
     known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     useful = known | (options.unlabelled & ((marked & bool(options.marks)) | options.self_supervised))
     rows = np.flatnonzero(seen & useful)
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
-    feed.prepare(rows, progress)
+    feed.prepare(rows, progress, marks=bool(options.marks))
     learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
     task = AdaptTask(learner, feed, rows, targets, options, labels, *parts)
@@ -170,6 +173,12 @@ def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None
     frequency = shares(train, len(cohort.outputs))
     kind: Any = "classes" if targets.ndim == 1 else "findings"
     return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), []
+
+
+def _left_out(cohort: Cohort, modalities: tuple[str, ...]) -> list[str]:
+    """A note on sequences that other cases have, and that nothing can be learned about."""
+    lost = [name for name in cohort.modalities if name not in modalities]
+    return [f"No training case has {', '.join(lost)}: left out, and not looked at in any case."] if lost else []
 
 
 def _known(targets: np.ndarray) -> np.ndarray:

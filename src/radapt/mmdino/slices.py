@@ -106,19 +106,26 @@ class SliceFeed:
         )
         return 3 if any(count == 3 for count in each) else 1
 
-    def prepare(self, rows: np.ndarray | None = None, progress: ProgressMaker = silent) -> None:
+    def prepare(self, rows: np.ndarray | None = None, progress: ProgressMaker = silent, *, marks: bool = False) -> None:
         """Decode and measure the cases at `rows` (all by default) that the cache does not know yet.
 
-        Nobody has to call it; it is faster than waiting for each case, and shows how far it is. Raises DataError
-        naming the first case that cannot be read.
+        Nobody has to call it; it is faster than waiting for each case, and shows how far it is. With `marks` also what
+        `marked_planes` reads, so that a mask with a number that has no name ends a training before it begins. Raises
+        DataError naming the first case that cannot be read.
         """
         rows = np.arange(len(self.cohort)) if rows is None else rows
         masked = self.focus != "foreground"
+
+        def ready(row: int) -> None:
+            self._looks(row, self._names(row), masked)
+            if marks and self.cohort.cases[row].mask is not None:
+                self._marks(row)
+
         with (
             progress(len(rows), "Preparing slices", "cases") as advance,
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         ):
-            for _ in pool.map(lambda row: self._looks(int(row), self._names(int(row)), masked), rows):
+            for _ in pool.map(ready, map(int, rows)):
                 advance(1)
 
     def sample(self, rows: np.ndarray, seeds: np.ndarray) -> Sample:
@@ -158,7 +165,7 @@ class SliceFeed:
         for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
             case = self.cohort.cases[int(row)]
             if case.mask is not None:
-                found[at] = self._planes.marks(case, self._names(int(row))[0], sorted(self.cohort.mask_labels))[plane]
+                found[at] = self._marks(int(row))[plane]
                 known[at] = True
         return found, known
 
@@ -211,6 +218,10 @@ class SliceFeed:
                 f"Case {self.cohort.cases[row].case} has {', '.join(has)}, but none of {', '.join(among or ())}."
             )
         return names
+
+    def _marks(self, row: int) -> np.ndarray:
+        """uint8 (n, H, W) of a case with a mask."""
+        return self._planes.marks(self.cohort.cases[row], self._names(row)[0], sorted(self.cohort.mask_labels))
 
     def _look(self, row: int, names: tuple[str, ...], masked: bool) -> Look:
         return self._planes.look(self.cohort.cases[row], names, masked)

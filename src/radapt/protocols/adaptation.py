@@ -191,9 +191,13 @@ def _refuse_other(folder: Path) -> None:
 
 
 def _open(folder: Path, asked: dict[str, Any]) -> None:
-    """Write down what is asked for, or see that it is what was asked for before."""
+    """Write down what is asked for, or see that it is what was asked for before.
+
+    What was asked for binds nobody while nothing came of it: an image that could not be read is mended, and the same
+    command is given again.
+    """
     path = folder / REQUEST
-    if not path.is_file():
+    if not path.is_file() or not any(_come_of_it(folder)):
         write_json(path, asked)
         return
     before = _read(path)
@@ -202,6 +206,11 @@ def _open(folder: Path, asked: dict[str, Any]) -> None:
         raise UsageError(
             f"{folder} is of another adaptation: {'; '.join(changed)}. Ask for the same again, or give another --out."
         )
+
+
+def _come_of_it(folder: Path) -> Iterator[Path]:
+    """The files of a folder that an adaptation has left there, be it a checkpoint."""
+    return (each for each in folder.rglob("*") if each.is_file() and each.name not in (REQUEST, ".lock"))
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
