@@ -1,5 +1,7 @@
 """What a classifier reads of a slice, where masks have taught what to look at, and the box of the second look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,20 @@ def test_boxes_turn_with_the_map(turn: tuple[int, ...]) -> None:
         expected = (60 - high, 60 - low) if axis + 1 in turn else (low, high)
         torch.testing.assert_close(turned[:, axis], expected[0], atol=1e-3, rtol=0)
         torch.testing.assert_close(turned[:, axis + 2], expected[1], atol=1e-3, rtol=0)
+
+
+def test_what_is_hidden_is_not_read_and_not_asked_for() -> None:
+    """Other values of hidden tokens change nothing, and neither do their targets."""
+    found = encoded(np.ones((2, 2), bool))
+    hidden = torch.arange(len(found.tokens)) % 4 == 1
+    one = replace(found, hidden=hidden)
+    other = replace(one, tokens=torch.where(hidden[:, None], found.tokens + 1.0, found.tokens))
+    reader = taught(2, bias=-1.0)
+    for before, after in zip(reader(one)[:2], reader(other)[:2], strict=True):
+        torch.testing.assert_close(before, after)
+    targets = torch.rand(len(found.tokens), 2, generator=torch.Generator().manual_seed(4))
+    turned = torch.where(hidden[:, None], 1 - targets, targets)
+    known = torch.ones(2, dtype=torch.bool)
+    logits = reader(one).marks
+    assert logits is not None
+    assert mark_loss(logits, targets, one, known, 1.0) == mark_loss(logits, turned, one, known, 1.0)

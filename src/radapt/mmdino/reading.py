@@ -54,11 +54,13 @@ class Reader(nn.Module):
         with torch.autocast(cls.device.type, enabled=False):
             tokens = found.tokens.float()
             logits = linear(tokens, self.weight.float(), self.bias.float())  # (T, L)
+            seen = (~found.hidden).float()[:, None]  # (T, 1): what is hidden shows nothing
+            count = mean_by(seen, found.case, len(cls)).clamp(min=_LEAST)  # (B, 1)
             none = torch.sigmoid(-logits.detach())  # (T, L)
-            chance = 1 - none.prod(dim=1, keepdim=True)  # (T, 1)
-            share = mean_by(chance, found.case, len(cls)).clamp(min=_LEAST)  # (B, 1)
-            lesion = mean_by(chance * tokens, found.case, len(cls)) / share  # (B, D)
-            each = mean_by(1 - none, found.case, len(cls)).clamp(min=_LEAST).log()  # (B, L)
+            chance = (1 - none.prod(dim=1, keepdim=True)) * seen  # (T, 1)
+            share = (mean_by(chance, found.case, len(cls)) / count).clamp(min=_LEAST)  # (B, 1)
+            lesion = mean_by(chance * tokens, found.case, len(cls)) / (share * count)  # (B, D)
+            each = (mean_by((1 - none) * seen, found.case, len(cls)) / count).clamp(min=_LEAST).log()  # (B, L)
             return Read(torch.cat([cls.float(), lesion, each], dim=1), share[:, 0], logits)
 
 
@@ -104,11 +106,13 @@ def mark_targets(maps: Tensor, found: Encoded) -> Tensor:
 
 
 def mark_loss(logits: Tensor, targets: Tensor, found: Encoded, known: Tensor, share: float) -> Tensor:
-    """Cross-entropy of marks (T, L) towards the marked shares of patches, in the mean over the patches of a crop; ().
+    """Cross-entropy of marks (T, L) towards the marked shares of patches: the mean over visible patches of a crop; ().
 
+    Nobody can tell what is marked in a patch that is hidden, in a sequence that shows what no other does.
     `known` (B,) says whose mask there is; the others count as zero, and `share` is that of masked cases in training, so
     that the loss is that of masked ones in the mean over many batches (as in `supervision`).
     """
     each = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1, keepdim=True)  # (T, 1)
-    crops = mean_by(each, found.case, len(known))[:, 0]
-    return (crops * known).mean() / share
+    seen = (~found.hidden).float()[:, None]  # (T, 1)
+    crops = mean_by(each * seen, found.case, len(known)) / mean_by(seen, found.case, len(known)).clamp(min=_LEAST)
+    return (crops[:, 0] * known).mean() / share
