@@ -8,7 +8,7 @@ CNN, VIT = "timm:resnet18", "vit-nano"
 LABELS = 0.25
 """The share of the labels that both adaptations learn from."""
 
-STEPS = 250
+STEPS = 120
 """Steps of training of each adaptation."""
 
 ADAPTED, SUPERVISED = "adapted", "supervised only"
