@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from radapt.errors import UsageError
-from radapt.mmdino.supervision import batch_weights, prototype_loss, share_weights, supervised_loss
+from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
+
+
+def batch_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """As MM-DINOv2 takes them from a batch: log(labelled / cases of the class), with 1e-6 added to each count."""
+    counts = torch.bincount(labels[labels >= 0], minlength=classes).double()
+    return (counts.sum() / (counts + 1e-6)).log().nan_to_num(0.0, neginf=0.0).float()
+
 
 LABELS = torch.tensor([2, -1, 0, 0, -1, 1, 2, -1])
 FINDINGS = torch.tensor([[1, 0, np.nan], [np.nan] * 3, [0, 1, 1], [1, 1, 0]], dtype=torch.float32)

@@ -195,7 +195,7 @@ def _stored(folder: Path) -> dict[str, Any]:
         if stored["format"] != FORMAT:
             raise UsageError(f"{path} has format {stored['format']}; this version of radapt reads format {FORMAT}.")
         names = {each.name for each in fields(WeightCard)}
-        card = WeightCard(**{name: _tuples(value) for name, value in stored["card"].items() if name in names})
+        card = WeightCard(**{name: tuples(value) for name, value in stored["card"].items() if name in names})
         shaped = {"modalities": list, "options": dict, "weights": str, "facts": dict}
         if wrong := [name for name, kind in shaped.items() if not isinstance(stored[name], kind)]:
             raise ValueError(f"{', '.join(wrong)} of another kind")
@@ -204,7 +204,7 @@ def _stored(folder: Path) -> dict[str, Any]:
             f"{folder} holds no adapted backbone that can be read ({path.name}: {error}). Copy the whole folder again, "
             "or adapt again."
         ) from error
-    return {**stored, "card": card, "options": {name: _tuples(value) for name, value in stored["options"].items()}}
+    return {**stored, "card": card, "options": {name: tuples(value) for name, value in stored["options"].items()}}
 
 
 def _fit_positions(vit: Any, state: "Mapping[str, torch.Tensor]") -> None:
@@ -234,6 +234,6 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
     """Lists, as JSON has them, as tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(tuples, value)) if isinstance(value, list) else value

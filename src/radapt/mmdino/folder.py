@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from radapt.backbones.adapted import load_adapted, read_adapted, save_adapted
+from radapt.backbones.adapted import load_adapted, read_adapted, save_adapted, tuples
 from radapt.backbones.weights import digest_of
 from radapt.durable import atomic_path
 from radapt.errors import UsageError
@@ -67,7 +67,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
     facts = known.facts.get(_KEY)
     if not isinstance(facts, Mapping):
         raise UsageError(f"{folder} holds a backbone without a classifier of its own; fit a protocol on it.")
-    recipe = Recipe(**{name: _tuples(value) for name, value in facts["recipe"].items()})
+    recipe = Recipe(**{name: tuples(value) for name, value in facts["recipe"].items()})
     if recipe.digest != facts["recipe_digest"]:
         raise UsageError(
             f"The model in {folder} was trained on images that radapt {facts['radapt']} made, and this version makes "
@@ -130,8 +130,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _tuples(value: Any) -> Any:
-    """Lists, as JSON has them, as tuples."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -12,8 +12,6 @@ LABEL_SMOOTHING = 0.1
 PROTOTYPE_TEMPERATURE = 0.1
 """MM-DINOv2: that of its student."""
 
-_ABSENT = 1e-6  # what MM-DINOv2 adds to the count of each class in a batch
-
 
 def supervised_loss(
     logits: Tensor,
@@ -34,7 +32,7 @@ def supervised_loss(
     that of the labelled cases in the mean over many batches, and still a plain sum over cases, which does not depend
     on how batches are cut. With 1, cases without label count as zero: the loss times the labelled share of the batch.
 
-    `weights` (c,) multiply the loss of each class, as published; see `batch_weights` for what is wrong with that. They
+    `weights` (c,) multiply the loss of each class, as published. They
     multiply the part of the target that smoothing gives to other classes too. `smoothing` takes that much of each
     target and spreads it over all answers.
 
@@ -71,22 +69,12 @@ def prototype_loss(
 
     `logits` (S, B, K) are the student's for all its crops, before any temperature. MM-DINOv2 multiplies the mean over
     labelled cases by the labelled share of the batch and by 0.5. The share is in what this returns (cases without
-    label count as zero), the 0.5 is not. `weights` are published as `batch_weights`; `share_weights` are the same
-    formula on the cohort. All else as in `supervised_loss`.
+    label count as zero), the 0.5 is not. Published `weights` are those of the batch, where a
+    class that is absent outweighs all others; `share_weights` are the same formula on the cohort. All else as in
+    `supervised_loss`.
     """
     check_temperature(temperature)
     return supervised_loss(logits.float() / temperature, labels, weights=weights, smoothing=smoothing)
-
-
-def batch_weights(labels: Tensor, classes: int) -> Tensor:
-    """Class weights (c,) as MM-DINOv2 takes them from a batch: log(labelled / cases of the class), 0 without labels.
-
-    For comparison with the published method. A class that is absent from a batch gets a weight of some 17, by the
-    10⁻⁶ that is added to its count: with 22, 6 and 0 labelled cases the answer with the lowest loss for a case of the
-    first class gives the absent one 67 %. Where a batch has one class, the weight of that class is 0.
-    """
-    counts = truths(labels, classes)[0][labels >= 0].sum((0, 1))
-    return (counts.sum() / (counts + _ABSENT)).log().nan_to_num(0.0, neginf=0.0)
 
 
 def share_weights(shares: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from radapt.backbones.adapted import tuples
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.errors import UsageError
@@ -68,8 +69,3 @@ def recipe_of(stored: Mapping[str, Any]) -> Recipe:
     """A recipe as JSON keeps it."""
     known = {field.name for field in fields(Recipe)}
     return Recipe(**{name: tuples(value) for name, value in stored.items() if name in known})
-
-
-def tuples(value: Any) -> Any:
-    """Lists, as JSON has them, as tuples."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
