@@ -146,18 +146,20 @@ def test_another_request_is_refused(
     assert stamps(folder) == before
 
 
+@pytest.mark.parametrize("where", ["train", "test"])
 def test_images_that_are_mended_are_taken_by_the_same_command(
-    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
     """Of the first request nothing came, so that it binds nobody. A sequence no training case has is named."""
     splits = pd.read_csv(cohort.parent / "cases.csv")["split"].tolist()
     lacking = {"image:b": [f"images/{at}-b.npy" if split != "train" else "" for at, split in enumerate(splits)]}
-    mended = without(cohort, "mended", **lacking)
-    image = mended.parent / "images" / f"{splits.index('train')}-a.npy"
+    mended = without(cohort, f"mended-{where}", **lacking)
+    image = mended.parent / "images" / f"{splits.index(where)}-a.npy"
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
     assert call(*words(mended, tmp_path / "out")) == 1
     assert image.name in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "request.json"}
     image.write_bytes(whole)
     assert call(*words(mended, tmp_path / "out")) == 0
     assert "No training case has b: left out" in capsys.readouterr().out

@@ -118,9 +118,11 @@ def adapt(
     """Adapt a backbone to the sequences of a cohort, by its training cases, most of which may have no label.
 
     Cases of split `train` are learned from, labelled or not; the labels of `val` choose the strength of the deployed
-    classifier; nothing of any other split is looked at. The backbone given is not changed.
+    classifier; nothing is learned from any other split. The images of all cases are read before training begins, so
+    that a damaged one is named at once and not when it is to be answered for. The backbone given is not changed.
 
-    Raises UsageError for a backbone that is no plain ViT, DataError where there is too little to learn from.
+    Raises UsageError for a backbone that is no plain ViT, DataError where there is too little to learn from or an image
+    cannot be read.
     """
     options = options or Options()
     recipe = recipe or Recipe.for_kind(cohort.kind, size=224)
@@ -139,7 +141,8 @@ def adapt(
     rows = np.flatnonzero(seen & useful)
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
-    feed.prepare(rows, progress, marks=bool(options.marks))
+    others = np.setdiff1d(np.arange(len(cohort)), rows)
+    feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
     learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
     task = AdaptTask(learner, feed, rows, targets, options, labels, *parts)

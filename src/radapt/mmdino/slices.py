@@ -106,26 +106,38 @@ class SliceFeed:
         )
         return 3 if any(count == 3 for count in each) else 1
 
-    def prepare(self, rows: np.ndarray | None = None, progress: ProgressMaker = silent, *, marks: bool = False) -> None:
+    def prepare(
+        self,
+        rows: np.ndarray | None = None,
+        progress: ProgressMaker = silent,
+        *,
+        marks: bool = False,
+        answered: np.ndarray | None = None,
+    ) -> None:
         """Decode and measure the cases at `rows` (all by default) that the cache does not know yet.
 
-        Nobody has to call it; it is faster than waiting for each case, and shows how far it is. With `marks` also what
-        `marked_planes` reads, so that a mask with a number that has no name ends a training before it begins. Raises
-        DataError naming the first case that cannot be read.
+        Nobody has to call it; it is faster than waiting for each case, shows how far it is, and finds what is damaged
+        before a training begins. With `marks` also what `marked_planes` reads, such as a mask with a number that has
+        no name. Of cases at `answered`, in addition, what a bag needs: no mask is looked at. Raises DataError naming
+        the first case that cannot be read.
         """
         rows = np.arange(len(self.cohort)) if rows is None else rows
         masked = self.focus != "foreground"
 
-        def ready(row: int) -> None:
+        def learned(row: int) -> None:
             self._looks(row, self._names(row), masked)
             if marks and self.cohort.cases[row].mask is not None:
                 self._marks(row)
 
+        def seen(row: int) -> None:
+            self._looks(row, self._names(row), False)
+
+        jobs = [(learned, row) for row in rows] + [(seen, row) for row in (() if answered is None else answered)]
         with (
-            progress(len(rows), "Preparing slices", "cases") as advance,
+            progress(len(jobs), "Preparing slices", "cases") as advance,
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         ):
-            for _ in pool.map(ready, map(int, rows)):
+            for _ in pool.map(lambda job: job[0](int(job[1])), jobs):
                 advance(1)
 
     def sample(self, rows: np.ndarray, seeds: np.ndarray) -> Sample:
