@@ -127,6 +127,28 @@ def test_an_unknown_sequence_is_named_with_those_that_are_known(
         adapted.predict(renamed, cache, [0])
 
 
+def test_a_sequence_that_was_left_out_is_known_and_not_looked_at(
+    adapted: Adapted, cohort: Cohort, vit: Backbone, cache: SliceCache, tmp_path: Path
+) -> None:
+    """Training cases have a alone: b is not looked at, be it there or not, and another name is an error as ever."""
+    lacking = tuple(replace(c, images={"a": c.images["a"]}) if c.split == "train" else c for c in cohort)
+    one = replace(cohort, cases=lacking)
+    made = adapted_to(one, vit, cache)
+    assert (made.modalities, made.left_out) == (("a",), ("b",))
+    save_adaptation(tmp_path, made)
+    again = load_adaptation(tmp_path)
+    rows = np.flatnonzero(cohort.presence.all(axis=1) & (cohort.splits != "train"))
+    alone = replace(cohort, cases=tuple(replace(c, images={"a": c.images["a"]}) for c in cohort))
+    np.testing.assert_array_equal(again.predict(one, cache, rows), made.predict(alone, cache, rows))
+    only_b = tuple(replace(c, images={"b": c.images["b"]}) if "b" in c.images else c for c in cohort)
+    prior = made.answer.prior if made.answer else None
+    np.testing.assert_array_equal(again.predict(replace(cohort, cases=only_b), cache, rows), [prior] * len(rows))
+    with pytest.raises(UsageError, match="does not know the modality 'b'"):
+        again.predict(one, cache, rows, ["b"])
+    with pytest.raises(UsageError, match=r"'flair'.*Known: a\."):
+        again.predict(replace(one, modalities=("a", "flair")), cache, rows)
+
+
 def test_a_case_without_any_known_sequence_is_named(adapted: Adapted, cohort: Cohort, cache: SliceCache) -> None:
     empty = replace(cohort, cases=(replace(cohort.cases[0], images={}), *cohort.cases[1:]))
     with pytest.raises(DataError, match=cohort.cases[0].case):

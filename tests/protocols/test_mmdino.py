@@ -13,11 +13,11 @@ import pytest
 from radapt.backbones import CATALOG, load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.cohorts import load_cohort
-from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.mmdino.options import Options, options_of
 from radapt.protocols import FewShot, Machine, Result, make, train
-from radapt.protocols.mmdino import MmDino, known_only
+from radapt.protocols.mmdino import MmDino
 from toy_adaptation import QUICK
 from toy_study import write_cohort
 
@@ -103,11 +103,24 @@ def test_a_sequence_that_no_training_case_has_is_left_out(cohort: Cohort, vit: B
     assert set(found.subsets.scores["subset"]) == {"", "a"}
 
 
-def test_known_only_keeps_a_cohort_that_is_known(cohort: Cohort) -> None:
-    assert known_only(cohort, ("b", "a", "c")) is cohort
-    less = known_only(cohort, ("b",))
-    assert less.modalities == ("b",)
-    assert all(set(case.images) <= {"b"} for case in less)
+def test_cases_that_have_nothing_else_are_answered_with_the_prior_and_counted(cohort: Cohort, vit: Backbone) -> None:
+    """No training case has b; one case of val, one of the test set and one elsewhere have nothing but b."""
+    splits = ("val", "test", "elsewhere")
+    first = [next(case.case for case in cohort if case.split == split and len(case.images) == 2) for split in splits]
+
+    def shown(case: Case) -> Case:
+        name = "b" if case.case in first else "a"
+        return replace(case, images={name: case.images[name]})
+
+    found = fitted(replace(cohort, cases=tuple(map(shown, cohort))), vit)
+    answers = found.predictions.set_index("case")[["p_healthy", "p_ill"]]
+    np.testing.assert_array_equal(answers.loc[first], [[0.5, 0.5]] * 3)
+    assert (answers.drop(first)["p_ill"] != 0.5).all()
+    said = "3 cases of other splits have nothing else, and are answered with the frequencies"
+    assert any(said in note for note in found.chosen["notes"])
+    assert found.subsets is not None
+    rows = found.subsets.scores.query("metric == 'mcc' and site.isna()").set_index(["split", "subset"])["n_without"]
+    assert rows.loc[("test", "a")] == rows.loc[("elsewhere", "a")] == 1
 
 
 def test_options_are_a_preset_and_what_differs() -> None:

@@ -15,7 +15,7 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.backbones.multimodal import MultiModalViT
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.answers import LinearAnswer, Looking, Wish, subsets_of
 from radapt.mmdino.learner import Labels, Learner
@@ -37,7 +37,8 @@ class Adapted:
     """An adapted encoder with the classifier that is deployed with it, and how both came about.
 
     `network` holds the teacher's (or the student's) weights, in eval mode. `answer` is None for a cohort without
-    labels. `outputs` are the classes or findings.
+    labels. `outputs` are the classes or findings. `left_out` are sequences that no training case had, and others did:
+    they are known, and not looked at.
     """
 
     network: MultiModalViT
@@ -52,24 +53,28 @@ class Adapted:
     trained: Trained
     chosen: Mapping[str, Any]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def looking(self) -> Looking:
         """How it looks at cases."""
         return _looking(self.network, self.reader, self.options)
 
-    def feed(self, cohort: Cohort, cache: SliceCache, rows: Sequence[int] | np.ndarray | None = None) -> SliceFeed:
-        """The slices of a cohort as this encoder takes them.
+    def feed(self, cohort: Cohort, cache: SliceCache) -> SliceFeed:
+        """The slices of a cohort as this encoder takes them; `able` says which cases have any.
 
-        Raises DataError for sequences of the cases at `rows` that the encoder does not know, by name.
+        Raises UsageError for a sequence that the encoder does not know, by name, DataError for a case without any.
         """
-        unknown = [name for name in cohort.modalities if name not in self.modalities]
+        unknown = [name for name in cohort.modalities if name not in (*self.modalities, *self.left_out)]
         if unknown:
             raise UsageError(
                 f"Cohort {cohort.name!r} has the sequence {unknown[0]!r}, which the model does not know. "
                 f"{suggest(unknown[0], self.modalities)} Rename its column, or leave it out."
             )
-        return SliceFeed(cohort, cache, self.recipe, self.modalities, focus="foreground", channels=self.channels)
+        return SliceFeed(
+            cohort, cache, self.recipe, self.modalities, focus="foreground", channels=self.channels,
+            left_out=self.left_out,
+        )  # fmt: skip
 
     def predict(
         self,
@@ -80,8 +85,8 @@ class Adapted:
     ) -> np.ndarray:
         """Probabilities float64 (n, outputs) of cases of any cohort; with `modalities`, as if they had no others.
 
-        A case that has none of `modalities` is answered with the frequencies of training. Raises UsageError where
-        there is no classifier or a sequence is unknown, DataError if an image cannot be read.
+        A case that has none of these, or nothing but what was `left_out`, is answered with the frequencies of training.
+        Raises UsageError where there is no classifier or a sequence is unknown, DataError if an image cannot be read.
         """
         if self.answer is None:
             raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
@@ -134,14 +139,15 @@ def adapt(
         options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, deployed="logistic")
     seen = cohort.splits == "train"
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
-    notes += _left_out(cohort, modalities)
-    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked)
+    left_out = tuple(name for name in cohort.modalities if name not in modalities)
+    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked, left_out=left_out)
+    notes += _said_of(left_out, feed, labels)
     known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     useful = known | (options.unlabelled & ((marked & bool(options.marks)) | options.self_supervised))
     rows = np.flatnonzero(seen & useful)
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
-    others = np.setdiff1d(np.arange(len(cohort)), rows)
+    others = np.setdiff1d(np.flatnonzero(feed.able), rows)
     feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
     learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
@@ -152,10 +158,10 @@ def adapt(
     )  # fmt: skip
     final: Any = task.module.teacher.network if options.answers_by == "teacher" else task.module.student
     final.eval()
-    answer, chosen = _deployed(final, feed, targets, known, labels, options, seed)
+    answer, chosen = _deployed(final, feed, targets, known & feed.able, labels, options, seed)
     return Adapted(
         final.encoder, final.reader, _seen(fresh.card, cohort), modalities, cohort.outputs, recipe, options,
-        feed.channels, answer, trained, chosen, tuple(notes) + tuple(trained.notes),
+        feed.channels, answer, trained, chosen, tuple(notes) + tuple(trained.notes), left_out,
     )  # fmt: skip
 
 
@@ -178,10 +184,16 @@ def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None
     return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), []
 
 
-def _left_out(cohort: Cohort, modalities: tuple[str, ...]) -> list[str]:
-    """A note on sequences that other cases have, and that nothing can be learned about."""
-    lost = [name for name in cohort.modalities if name not in modalities]
-    return [f"No training case has {', '.join(lost)}: left out, and not looked at in any case."] if lost else []
+def _said_of(left_out: tuple[str, ...], feed: SliceFeed, labels: Labels | None) -> list[str]:
+    """A note on sequences that nothing can be learned about, and on cases that have nothing else."""
+    if not left_out:
+        return []
+    note = f"No training case has {', '.join(left_out)}: left out, and not looked at in any case."
+    if lacking := int((~feed.able).sum()):
+        fate = "answered with the frequencies of training" if labels else "left out, too"
+        verbs = ("has", "is") if lacking == 1 else ("have", "are")
+        note += f" {counted(lacking, 'case')} of other splits {verbs[0]} nothing else, and {verbs[1]} {fate}."
+    return [note]
 
 
 def _known(targets: np.ndarray) -> np.ndarray:

@@ -51,6 +51,7 @@ def save_adaptation(folder: Path, adapted: Adapted) -> None:
         "classifier": digest_of(folder / CLASSIFIER) if tensors else None,
         "chosen": dict(adapted.chosen),
         "notes": list(adapted.notes),
+        "left_out": list(adapted.left_out),
         "trained": asdict(adapted.trained),
     }
     card = replace(adapted.card, native_size=adapted.options.global_size)
@@ -95,6 +96,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
         trained=Trained(**{each.name: facts["trained"][each.name] for each in fields(Trained)}),
         chosen=facts["chosen"],
         notes=tuple(facts["notes"]),
+        left_out=tuple(facts.get("left_out", ())),  # not there in folders of radapt 0.3.0 and before
     )
 
 

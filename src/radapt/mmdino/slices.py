@@ -62,7 +62,10 @@ class SliceFeed:
     of these `CLOSE` with the box around the mask, all others with the foreground box: prediction, which has no mask,
     first looks at all that shows the patient, and then closer. Cases without a mask give foreground.
 
-    Raises UsageError for options out of range, and DataError naming cases that have none of `modalities`.
+    `left_out` are sequences that are known and not looked at. A case that has nothing else may be there, but there are
+    no slices of it: ask `present` first.
+
+    Raises UsageError for options out of range, and DataError naming other cases that have none of `modalities`.
     """
 
     def __init__(
@@ -75,8 +78,9 @@ class SliceFeed:
         focus: Focus = "auto",
         marked: float = 0.5,
         channels: int | None = None,
+        left_out: Collection[str] = (),
     ) -> None:
-        self.cohort, self.recipe, self.modalities = cohort, recipe, tuple(modalities)
+        self.cohort, self.recipe, self.modalities, self.left_out = cohort, recipe, tuple(modalities), tuple(left_out)
         self.focus, self.marked, self._channels = focus, marked, channels
         self._check()
         self.present = np.asarray([[name in case.images for name in self.modalities] for case in cohort], dtype=bool)
@@ -93,17 +97,18 @@ class SliceFeed:
         self.__dict__.update(state)
         self._looks = lru_cache(_LOOKS)(self._look)
 
+    @property
+    def able(self) -> np.ndarray:
+        """(N,) bool: cases with any of `modalities`."""
+        return np.asarray(self.present.any(axis=1))
+
     @cached_property
     def channels(self) -> int:
         """C, the same for every slice: 1 or 3."""
         if self._channels is not None:
             return self._channels
-        first = (self._names(row) for row in range(len(self.cohort)))
-        each = (
-            self._planes.planes(case, name, names[0]).shape[1]
-            for case, names in zip(self.cohort, first, strict=True)
-            for name in names
-        )
+        able = [(self.cohort.cases[row], self._names(row)) for row in np.flatnonzero(self.able).tolist()]
+        each = (self._planes.planes(case, name, names[0]).shape[1] for case, names in able for name in names)
         return 3 if any(count == 3 for count in each) else 1
 
     def prepare(
@@ -114,14 +119,14 @@ class SliceFeed:
         marks: bool = False,
         answered: np.ndarray | None = None,
     ) -> None:
-        """Decode and measure the cases at `rows` (all by default) that the cache does not know yet.
+        """Decode and measure the cases at `rows` (default: all with slices) that the cache does not know yet.
 
         Nobody has to call it; it is faster than waiting for each case, shows how far it is, and finds what is damaged
         before a training begins. With `marks` also what `marked_planes` reads, such as a mask with a number that has
         no name. Of cases at `answered`, in addition, what a bag needs: no mask is looked at. Raises DataError naming
         the first case that cannot be read.
         """
-        rows = np.arange(len(self.cohort)) if rows is None else rows
+        rows = np.flatnonzero(self.able) if rows is None else rows
         masked = self.focus != "foreground"
 
         def learned(row: int) -> None:
@@ -209,7 +214,8 @@ class SliceFeed:
             raise UsageError(f"channels = {self._channels}: expected 1 or 3.")
 
     def _check_cases(self) -> None:
-        lacking = [self.cohort.cases[row] for row in np.flatnonzero(~self.present.any(axis=1))]
+        lacking = [self.cohort.cases[row] for row in np.flatnonzero(~self.able)]
+        lacking = [case for case in lacking if not set(self.left_out) & set(case.images)]
         if lacking:
             told = "; ".join(f"case {case.case} has {', '.join(case.images) or 'none'}" for case in lacking[:_NAMED])
             more = f"; and {len(lacking) - _NAMED} more cases" if len(lacking) > _NAMED else ""

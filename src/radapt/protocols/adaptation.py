@@ -28,7 +28,7 @@ from radapt.images import Recipe, SliceCache
 from radapt.protocols.choosing import TASKS, blank_test_labels, labelled
 from radapt.protocols.images import Machine
 from radapt.protocols.judge import Result, judge
-from radapt.protocols.mmdino import AdaptedModel, MmDino, cost_of, known_only
+from radapt.protocols.mmdino import AdaptedModel, MmDino, cost_of
 from radapt.protocols.mmdino_facts import FACTS, adaptation_facts
 from radapt.protocols.protocol import Fitted, Model
 from radapt.versions import __version__
@@ -135,7 +135,6 @@ def _judged(request: Request, adapted: "Adapted", cache: SliceCache) -> Result |
     model: Model = AdaptedModel.of(adapted, cohort, cache)
     if not _tested(cohort):
         model = _Whole(model)
-    cohort = known_only(cohort, adapted.modalities)
     chosen: Mapping[str, Any] = {"preset": request.protocol.preset}
     fitted = Fitted(model, model, chosen, cost_of(adapted))
     return judge(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)

@@ -2,7 +2,6 @@
 answers from any of them (see `radapt.mmdino`)."""
 
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,7 +115,7 @@ class MmDino(Protocol[ImageProblem]):
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel(SubsetModel):
-    """An adapted encoder's classifier on one cohort, of which it sees the sequences it knows."""
+    """An adapted encoder's classifier on the cohort it was adapted to, of which it sees the sequences it knows."""
 
     adapted: "Adapted"
     cohort: Cohort
@@ -129,7 +128,7 @@ class AdaptedModel(SubsetModel):
         """Raises UsageError if it was adapted without labels."""
         if adapted.answer is None:
             raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
-        return cls(adapted, known_only(cohort, adapted.modalities), cache, adapted.modalities, adapted.answer.prior)
+        return cls(adapted, cohort, cache, adapted.modalities, adapted.answer.prior)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.adapted.predict(self.cohort, self.cache, rows)
@@ -143,18 +142,6 @@ def cost_of(adapted: "Adapted") -> Cost:
     trained = adapted.trained
     live = max(trained.parameters - trained.trained_parameters, trained.trained_parameters)
     return Cost(trained.trained_parameters, live, trained.peak_memory_mb, trained.seconds)
-
-
-def known_only(cohort: Cohort, modalities: tuple[str, ...]) -> Cohort:
-    """The cohort without sequences that no training case had."""
-    if set(cohort.modalities) <= set(modalities):
-        return cohort
-
-    def left(images: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: place for name, place in images.items() if name in modalities}
-
-    cases = tuple(replace(case, images=left(case.images)) for case in cohort)
-    return replace(cohort, cases=cases, modalities=tuple(name for name in cohort.modalities if name in modalities))
 
 
 def _without_val(cohort: Cohort) -> Cohort:
