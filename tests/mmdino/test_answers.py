@@ -16,7 +16,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
-from radapt.mmdino.answers import Wish, subsets_of
+from radapt.mmdino.answers import Wish, checked_rows, subsets_of
 from radapt.mmdino.folder import CLASSIFIER, load_adaptation, save_adaptation
 from radapt.mmdino.options import Options, options_of
 from toy_adaptation import QUICK
@@ -153,6 +153,27 @@ def test_a_case_without_any_known_sequence_is_named(adapted: Adapted, cohort: Co
     empty = replace(cohort, cases=(replace(cohort.cases[0], images={}), *cohort.cases[1:]))
     with pytest.raises(DataError, match=cohort.cases[0].case):
         adapted.predict(empty, cache, [0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([0, -1], "no case -1 among"), ([24, 99, 24], "no case 24, 99, 24 among .* 24 cases.* 0 to 23"),
+        ([0.0, 1.0], r"float64 of shape \(2,\); expected a list of whole numbers"),
+        (np.ones(24, bool), "numpy.flatnonzero makes them of a mask"), ([[0, 1]], r"shape \(1, 2\)"),
+        (3, r"shape \(\)"), (["c0"], "whole numbers"), ([None], "whole numbers"),
+    ],
+)  # fmt: skip
+def test_rows_that_are_none_are_refused(rows: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        checked_rows(rows, 24)  # type: ignore[arg-type]
+
+
+def test_rows_may_be_any_whole_numbers_or_none_at_all(adapted: Adapted, cohort: Cohort, cache: SliceCache) -> None:
+    assert checked_rows(np.asarray([2, 2, 0], np.uint8), 3).tolist() == [2, 2, 0]
+    assert adapted.predict(cohort, cache, []).shape == (0, 2)
+    with pytest.raises(UsageError, match="no case -1"):
+        adapted.predict(cohort, cache, [-1])
 
 
 def test_a_folder_answers_as_what_was_saved(

@@ -17,7 +17,7 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
-from radapt.mmdino.answers import LinearAnswer, Looking, Wish, subsets_of
+from radapt.mmdino.answers import LinearAnswer, Looking, Wish, checked_rows, subsets_of
 from radapt.mmdino.learner import Labels, Learner
 from radapt.mmdino.options import Options
 from radapt.mmdino.questions import shares
@@ -86,11 +86,12 @@ class Adapted:
         """Probabilities float64 (n, outputs) of cases of any cohort; with `modalities`, as if they had no others.
 
         A case that has none of these, or nothing but what was `left_out`, is answered with the frequencies of training.
-        Raises UsageError where there is no classifier or a sequence is unknown, DataError if an image cannot be read.
+        Raises UsageError where there is no classifier, a sequence is unknown, or `rows` are no numbers of cases; and
+        DataError if an image cannot be read.
         """
         if self.answer is None:
             raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
-        feed, rows = self.feed(cohort, cache), np.asarray(rows, dtype=np.int64)
+        feed, rows = self.feed(cohort, cache), checked_rows(rows, len(cohort))
         wanted = None if modalities is None else self._known(modalities)
         able = feed.present[rows][:, [wanted is None or name in wanted for name in self.modalities]].any(axis=1)
         found = np.tile(self.answer.prior, (len(rows), 1))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from radapt.backbones.multimodal import MultiModalViT
 from radapt.backbones.multimodal_crops import Crops, Encoded
+from radapt.errors import UsageError, counted
 from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.questions import Kind
 from radapt.mmdino.reading import Read, Reader, boxes_around, found_map
@@ -85,6 +86,27 @@ class Looking:
         none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
         encoded = self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
         return encoded, self.reader(encoded)
+
+
+def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:
+    """int64 (n,): numbers of cases of a cohort of `cases`, in any order, some perhaps repeated.
+
+    Raises UsageError for anything else: numbers out of range, negative ones, floats, and masks of booleans.
+    """
+    given = np.asarray(rows)
+    if not given.size and given.ndim == 1:
+        return np.empty(0, np.int64)
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+        kind = f"{given.dtype} of shape {given.shape}"
+        fix = " numpy.flatnonzero makes them of a mask." if given.dtype == bool else ""
+        raise UsageError(f"rows are {kind}; expected a list of whole numbers of cases, such as [0, 3].{fix}")
+    wrong = given[(given < 0) | (given >= cases)]
+    if len(wrong):
+        raise UsageError(
+            f"There is no case {', '.join(map(str, wrong[:5].tolist()))} among the rows of the cohort, which has "
+            f"{counted(cases, 'case')}. They are counted from 0{f' to {cases - 1}' if cases else ''}."
+        )
+    return given.astype(np.int64)
 
 
 def _means(vectors: Tensor, weights: Tensor, counts: list[int]) -> Tensor:
