@@ -212,6 +212,8 @@ def test_a_cohort_without_a_test_set_is_adapted_to_and_not_judged(
         (("--set", "steps=5"), "gives 'steps' twice"),
         (("--set", "dino=[1"), "not understood"),
         (("--set", "dino=-1"), "option 'dino' cannot be -1"),
+        (("--set", "closer=none"), "option 'closer' cannot be 'none'"),
+        (("--set", "rank=None"), "option 'rank' cannot be 'None'"),
         (("--set", "clip=much"), "option 'clip' cannot be 'much'"),
         (("--backbone", "timm:test_resnet", "--weights", "random"), "plain vision transformer"),
         (("--backbone", "dinov2-z"), "dinov2-s"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from radapt.cohorts.cohort import Cohort
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.images import Recipe
 from radapt.locations import Location
 from radapt.mmdino import adapt as adapting
@@ -65,3 +65,10 @@ def test_masks_of_other_splits_are_not_read(cohort: Cohort, tmp_path: Path) -> N
     mask = Location(tmp_path / "mask.npy")
     cases = tuple(case if case.split == "train" else replace(case, mask=mask) for case in cohort)
     assert run(replace(cohort, cases=cases), tmp_path).answer is not None
+
+
+@pytest.mark.usefixtures("_untrained")
+@pytest.mark.parametrize("name", ["global_size", "local_size"])
+def test_crops_smaller_than_a_patch_are_refused(cohort: Cohort, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"{name} is 13, smaller than one patch of the backbone, 14 × 14"):
+        run(cohort, tmp_path, **{name: 13})

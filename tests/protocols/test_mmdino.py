@@ -171,6 +171,26 @@ def test_it_suits_plain_vision_transformers(name: str, suits: bool) -> None:
     assert make("mmdino").suits(CATALOG[name]) == suits
 
 
+@pytest.mark.parametrize("word", ["none", "None", None])
+def test_no_value_is_written_as_one_likes(word: str | None) -> None:
+    made = make("mmdino", steps=word, clip=word)
+    assert isinstance(made, MmDino)
+    assert (made.options.steps, made.options.clip) == (None, None)
+    with pytest.raises(UsageError, match="option 'slices' cannot be"):
+        make("mmdino", slices=word)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"global_size": 1}, "global_size is 1"), ({"local_size": 13}, "local_s")]
+)
+def test_crops_hold_a_patch(options: dict[str, Any], said: str) -> None:
+    card = CATALOG["dinov2-s"]
+    with pytest.raises(UsageError, match=rf"{said}.* 14 × 14 pixels. Set it to 14 or a multiple"):
+        make("mmdino", **options).suits(card)
+    assert make("mmdino", local_crops=0, local_size=13).suits(card)
+    assert not make("mmdino", **options).suits(CATALOG["resnet50"])
+
+
 def test_a_case_without_any_known_sequence_is_named(cohort: Cohort, vit: Backbone) -> None:
     lacking = tuple(replace(case, images={} if case.case == "c1" else dict(case.images)) for case in cohort)
     with pytest.raises(DataError, match="case c1"):

@@ -134,6 +134,7 @@ def adapt(
     recipe = recipe or Recipe.for_kind(cohort.kind, size=224)
     slices = SliceCache(cache_folder(cache))
     fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)
+    check_crops(options, fresh.card.patch)
     targets, labels, notes = _labels(cohort, options)
     if labels is None and options.supervision != "none":
         prototypes = options.prototypes or 1024
@@ -254,6 +255,17 @@ def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
     weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient
     return LinearAnswer(labels.kind, weight, bias, prior).shifted(odds)
+
+
+def check_crops(options: Options, patch: int) -> None:
+    """Raises UsageError for crops smaller than one patch of the backbone, `patch` pixels a side."""
+    sizes = {"global_size": options.global_size, "local_size": options.local_size if options.local_crops else patch}
+    for name, size in sizes.items():
+        if size < patch:
+            raise UsageError(
+                f"{name} is {size}, smaller than one patch of the backbone, {patch} × {patch} pixels. Set it to "
+                f"{patch} or a multiple of that, such as {4 * patch}."
+            )
 
 
 def _copied(backbone: Backbone) -> Backbone:

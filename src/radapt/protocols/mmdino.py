@@ -45,9 +45,9 @@ class MmDino(Protocol[ImageProblem]):
 
     @classmethod
     def of(cls, preset: str = "default", **changed: Any) -> "MmDino":
-        """Raises UsageError for an unknown preset or a value out of range. The word `none` stands for no value where an
-        option may have none."""
-        empty = {name for name, value in changed.items() if value == "none" and name in _may_be_none()}
+        """Raises UsageError for an unknown preset or a value out of range. The word `none` or `None` stands for no
+        value where an option may have none."""
+        empty = {name for name, value in changed.items() if _is_none(value) and name in _may_be_none()}
         return cls(preset, options_of(preset, **changed | dict.fromkeys(empty)))
 
     def passes(self, slices: int, cases: int, images: int) -> None:
@@ -55,15 +55,23 @@ class MmDino(Protocol[ImageProblem]):
         return
 
     def suits(self, card: "WeightCard") -> bool:
-        """Plain vision transformers only."""
+        """Plain vision transformers only. Raises UsageError for crops smaller than a patch of one."""
         try:
-            self.check_suits(card)
+            self._check_kind(card)
         except UsageError:
             return False
+        self.check_suits(card)
         return True
 
     def check_suits(self, card: "WeightCard") -> None:
-        """Raises UsageError for an encoder that cannot be adapted. Looked up on shapes alone."""
+        """Raises UsageError for an encoder that cannot be adapted, or not with these crops. Looked up on shapes
+        alone."""
+        from radapt.mmdino.adapt import check_crops
+
+        self._check_kind(card)
+        check_crops(self.options, card.patch)
+
+    def _check_kind(self, card: "WeightCard") -> None:
         from radapt.backbones.build import build
         from radapt.backbones.multimodal import MultiModalViT
 
@@ -148,6 +156,10 @@ def _without_val(cohort: Cohort) -> Cohort:
     """The cohort with val's labels taken away: nothing is chosen on them."""
     pairs = zip(cohort, cohort.unlabelled, strict=True)
     return replace(cohort, cases=tuple(blank if case.split == "val" else case for case, blank in pairs))
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() == "none"
 
 
 def _may_be_none() -> set[str]:
