@@ -111,6 +111,16 @@ def test_the_folder_is_a_backbone_and_a_classifier(folder: Path, cohort: Path) -
         load_adaptation(folder).predict(table, SliceCache(cohort.parent.parent / "cache"), rows, "a")
 
 
+def test_an_adapted_folder_is_adapted_again(
+    folder: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*words(cohort, tmp_path / "again", "--backbone", folder)) == 0
+    assert f"{folder.name} was adapted to a, b before, and goes on from there." in capsys.readouterr().out
+    assert json.loads((tmp_path / "again" / "adapt.json").read_text())["weights"].startswith("adapted:")
+    assert call(*words(cohort, folder, "--backbone", folder)) == 2
+    assert "the backbone was another one" in capsys.readouterr().err
+
+
 def test_going_on_ends_with_the_same_numbers(folder: Path, cohort: Path, tmp_path: Path) -> None:
     assert call(*words(cohort, tmp_path / "whole")) == 0
     for name in ("predictions", "subsets", "shapley"):

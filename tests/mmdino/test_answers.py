@@ -209,6 +209,33 @@ def test_lora_answers_alike_once_it_is_merged(cohort: Cohort, vit: Backbone, cac
     np.testing.assert_allclose(found, made.predict(cohort, cache, rows), atol=1e-5)
 
 
+def test_an_adapted_backbone_goes_on_by_the_names_of_sequences(
+    adapted: Adapted, cohort: Cohort, cache: SliceCache, tmp_path: Path
+) -> None:
+    """Adapted to a and b, then next to nothing to b and c: b is as it was, c is new."""
+    save_adaptation(tmp_path / "first", adapted)
+    first = load_backbone(str(tmp_path / "first"))
+    names = {"a": "c", "b": "b"}
+    cases = tuple(replace(c, images={names[name]: place for name, place in c.images.items()}) for c in cohort)
+    other = replace(cohort, modalities=("b", "c"), cases=cases)
+    still = options_of(**SMALL | {"lr": 1e-12, "weight_decay": 0.0, "weight_decay_end": 0.0})
+    made = adapted_to(other, first, cache, still)
+    before, after = adapted.network.state_dict(), made.network.state_dict()
+    assert made.modalities == ("b", "c")
+    assert before["mask_token"].any()
+    for name in before:
+        if name != "modality_embedding":
+            torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-5)
+    embedding = after["modality_embedding"]
+    torch.testing.assert_close(embedding[0], before["modality_embedding"][1], rtol=0, atol=1e-5)
+    assert (embedding[1] - before["modality_embedding"][0]).abs().max() > 1e-2
+    said = (
+        "first was adapted to a, b before, and goes on from there; new to it: c; given up, as no training case has it:"
+    )
+    assert f"{said} a." in made.notes
+    assert torch.equal(first.network.state_dict()["mask_token"], before["mask_token"])  # type: ignore[union-attr]
+
+
 def test_the_same_seed_gives_the_same_bits(adapted: Adapted, cohort: Cohort, vit: Backbone, cache: SliceCache) -> None:
     again = adapted_to(cohort, vit, cache)
     for name, tensor in adapted.network.state_dict().items():

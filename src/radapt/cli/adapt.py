@@ -24,7 +24,9 @@ class Preset(StrEnum):
 def adapt(
     cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml."),
     backbone: str = typer.Option(
-        ..., help="A plain vision transformer: a name from `radapt backbones`, timm:<name>, hf:<repository>, a folder."
+        ...,
+        help="A plain vision transformer: a name from `radapt backbones`, timm:<name>, hf:<repository>; or the folder "
+        "of an adaptation, which goes on.",
     ),
     out: Path = typer.Option(..., help="The folder to write: a backbone for every other command, and a classifier."),
     preset: Preset = typer.Option(

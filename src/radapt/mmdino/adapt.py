@@ -127,6 +127,8 @@ def adapt(
     classifier; nothing is learned from any other split. The images of all cases are read before training begins, so
     that a damaged one is named at once and not when it is to be answered for. The backbone given is not changed.
 
+    One that was adapted before goes on from what it knows of sequences of the same names.
+
     Raises UsageError for a backbone that is no plain ViT, DataError where there is too little to learn from or an image
     cannot be read.
     """
@@ -152,6 +154,7 @@ def adapt(
     others = np.setdiff1d(np.flatnonzero(feed.able), rows)
     feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
     learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
+    notes += _going_on(learner.encoder, fresh)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
     task = AdaptTask(learner, feed, rows, targets, options, labels, *parts)
     trained = train(
@@ -255,6 +258,25 @@ def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
     weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient
     return LinearAnswer(labels.kind, weight, bias, prior).shifted(odds)
+
+
+def _going_on(encoder: MultiModalViT, backbone: Backbone) -> list[str]:
+    """Take over what a backbone that was adapted before has learned of sequences of the same names and of hidden
+    patches; what a reader should know about it."""
+    before = backbone.network
+    if before is None:
+        return []
+    same = [name for name in encoder.modalities if name in before.modalities]
+    with torch.no_grad():
+        encoder.mask_token.copy_(before.mask_token)
+        if encoder.modality_embedding is not None and before.modality_embedding is not None:
+            places = list(encoder.columns(same)), list(before.columns(same))
+            encoder.modality_embedding[places[0]] = before.modality_embedding[places[1]].to(encoder.modality_embedding)
+    note = f"{backbone.name} was adapted to {', '.join(before.modalities)} before, and goes on from there"
+    new = [name for name in encoder.modalities if name not in same]
+    gone = [name for name in before.modalities if name not in same]
+    note += f"; new to it: {', '.join(new)}" if new else ""
+    return [note + (f"; given up, as no training case has it: {', '.join(gone)}." if gone else ".")]
 
 
 def check_crops(options: Options, patch: int) -> None:
