@@ -194,13 +194,27 @@ def test_a_cohort_without_labels_gives_a_backbone_alone(
     bare.write_text("name: bare\nkind: other\ncases: cases.csv\n")
     assert call(*words(bare, tmp_path / "out", deployed="head")) == 0
     said = capsys.readouterr().out
-    assert "No training case has a label" in said
-    assert "nothing was judged" in said
+    assert "There is no labelled training case: the backbone is adapted without" in said
+    assert "Without a classifier nothing was judged" in said
     assert radapt.load_backbone(str(tmp_path / "out")).modalities == ("a", "b")
     assert not (tmp_path / "out" / "predictions.parquet").exists()
     assert (tmp_path / "out" / "report.html").is_file()
     assert call(*words(bare, tmp_path / "labels-alone", "--preset", "supervised")) == 1
     assert "no labelled training case" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", ["healthy", ""])
+def test_labels_that_teach_nothing_are_refused_at_once(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str
+) -> None:
+    """One class in train, or labels in val and test sets alone."""
+    table = pd.read_csv(cohort.parent / "cases.csv")
+    labels = table["label"].where(table["split"] != "train", label)
+    assert call(*words(without(cohort, f"taught-{label}", label=labels), tmp_path / "out")) == 1
+    said = capsys.readouterr().err
+    assert f"holds {'only cases of the class ' + repr(label) if label else 'no labelled case'}" in said
+    assert "give labelled patients of each the split 'train', or leave labels out to use the images alone" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cohort_without_a_test_set_is_adapted_to_and_not_judged(

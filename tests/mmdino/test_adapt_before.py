@@ -9,7 +9,7 @@ import pytest
 
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
-from radapt.images import Recipe
+from radapt.images import Recipe, SliceCache
 from radapt.locations import Location
 from radapt.mmdino import adapt as adapting
 from radapt.mmdino.adapt import Adapted, adapt
@@ -72,3 +72,39 @@ def test_masks_of_other_splits_are_not_read(cohort: Cohort, tmp_path: Path) -> N
 def test_crops_smaller_than_a_patch_are_refused(cohort: Cohort, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=rf"{name} is 13, smaller than one patch of the backbone, 14 × 14"):
         run(cohort, tmp_path, **{name: 13})
+
+
+def labelled_as(cohort: Cohort, **labels: int | None) -> Cohort:
+    """With one label for all cases of a split; others as they are."""
+    return replace(cohort, cases=tuple(replace(case, label=labels.get(case.split, case.label)) for case in cohort))
+
+
+@pytest.mark.usefixtures("_untrained")
+def test_labels_alone_need_two_classes_in_train(cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"8 labelled training cases, but no two that labels tell apart, and only .*Give"
+    ):
+        run(labelled_as(cohort, train=1), tmp_path, "supervised")
+    with pytest.raises(DataError, match=r"no labelled training case, and only labels are learned from. Give labelled"):
+        run(labelled_as(cohort, train=None), tmp_path, "supervised")
+    with pytest.raises(DataError, match=r"no training case to adapt to. Give patients the split 'train'"):
+        run(cohort.select(cohort.splits != "train"), tmp_path)
+
+
+def test_one_class_in_train_is_said_and_answered_with_the_frequencies(cohort: Cohort, tmp_path: Path) -> None:
+    one = labelled_as(cohort, train=1)
+    made = run(one, tmp_path)
+    assert any("every patient is answered with the frequencies of training. Give labelled" in n for n in made.notes)
+    np.testing.assert_allclose(made.predict(one, SliceCache(tmp_path), [8, 9, 13]), [[0.1, 0.9]] * 3)
+
+
+@pytest.mark.parametrize("classes", [("k0", "k1"), ("k0",)])
+def test_without_two_classes_or_labels_in_train_there_is_no_classifier(
+    cohort: Cohort, tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    """Labels stand in val and test sets alone, or the cohort has one class in all."""
+    bare = labelled_as(cohort, train=None)
+    one = labelled_as(cohort, train=0, val=0, test=0, elsewhere=0)
+    made = run(replace(bare if len(classes) == 2 else one, classes=classes), tmp_path)
+    assert made.answer is None
+    assert any("adapted without, and has no classifier. Give labelled" in note for note in made.notes)

@@ -78,11 +78,16 @@ def _no_test(cohort: Cohort, file: str) -> list[Problem]:
     return [_problem("warning", "no-test", "No case is in a test set, so nothing can be judged.", file, fix)]
 
 
+_ELSE = "or leave labels out to use the images alone."
+_TRAIN_NEEDS = f"Train needs two classes or more: give labelled patients of each the split 'train', {_ELSE}"
+_TRAIN_NEEDS_BOTH = f"Train needs both for a finding or more: give such patients the split 'train', {_ELSE}"
+
+
 def _one_class(word: str, count: Counter[str], classes: tuple[str, ...], absent: list[str], file: str) -> list[Problem]:
     severity: Severity = "error" if word == "train" else "warning"
     if len(count) < 2:
         what = f"only cases of the class {next(iter(count))!r}" if count else "no labelled case"
-        fix = "Train needs two classes or more." if word == "train" else "Numbers that need two classes will be NaN."
+        fix = _TRAIN_NEEDS if word == "train" else "Numbers that need two classes will be NaN."
         return [_problem(severity, "one-class", f"Split {word!r} holds {what}.", file, fix)]
     missing = [name for name in classes if not count[name] and name not in absent]
     if missing:
@@ -102,7 +107,7 @@ def _findings(cohort: Cohort, file: str) -> list[Problem]:
         ]
         if word == "train" and len(lacking) == len(cohort.findings):
             message = f"Split {word!r} holds no finding that is both present and absent."
-            problems.append(_problem("error", "one-class", message, file, "Train needs both for a finding or more."))
+            problems.append(_problem("error", "one-class", message, file, _TRAIN_NEEDS_BOTH))
         elif lacking:
             message = f"Split {word!r} does not hold both cases with and without {_names(lacking)}."
             fix = "Numbers that need both will be NaN there."

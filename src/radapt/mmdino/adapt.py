@@ -142,6 +142,8 @@ def adapt(
         prototypes = options.prototypes or 1024
         options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, deployed="logistic")
     seen = cohort.splits == "train"
+    if not seen.any():
+        raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to. Give patients the split 'train'.")
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
     left_out = tuple(name for name in cohort.modalities if name not in modalities)
     feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked, left_out=left_out)
@@ -180,13 +182,28 @@ def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None
     targets = np.array(cohort.labels, dtype=np.float64 if cohort.labels.ndim == 2 else np.int64)
     targets[~np.isin(cohort.splits, ("train", "val"))] = -1 if targets.ndim == 1 else np.nan
     train = targets[cohort.splits == "train"]
-    if not len(cohort.outputs) or not _known(train).any():
-        if not options.self_supervised:
-            raise DataError(f"Cohort {cohort.name!r} has no labelled training case, and only labels are learned from.")
-        return targets, None, ["No training case has a label: the backbone is adapted without, and has no classifier."]
+    count, apart = int(_known(train).sum()), _told_apart(train)
+    found = "no labelled training case"
+    if count:
+        found = f"{counted(count, 'labelled training case')}, but no two that labels tell apart"
+    if not (apart or options.self_supervised):
+        raise DataError(f"Cohort {cohort.name!r} has {found}, and only labels are learned from. {_FIX}")
+    if not count or (targets.ndim == 1 and len(cohort.outputs) == 1):
+        return targets, None, [f"There is {found}: the backbone is adapted without, and has no classifier. {_FIX}"]
     frequency = shares(train, len(cohort.outputs))
     kind: Any = "classes" if targets.ndim == 1 else "findings"
-    return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), []
+    notes = [] if apart else [f"There is {found}: every patient is answered with the frequencies of training. {_FIX}"]
+    return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), notes
+
+
+_FIX = "Give labelled cases of two classes or more, or with and without a finding, the split 'train'."
+
+
+def _told_apart(train: np.ndarray) -> bool:
+    """Whether training has two classes, or cases with and without a finding."""
+    if train.ndim == 1:
+        return len(set(train[train >= 0].tolist())) > 1
+    return bool(((train == 1).any(axis=0) & (train == 0).any(axis=0)).any())
 
 
 def _said_of(left_out: tuple[str, ...], feed: SliceFeed, labels: Labels | None) -> list[str]:

@@ -111,7 +111,7 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
 def unjudged(cohort: Cohort, adapted: "Adapted") -> list[str]:
     """Why there is nothing to judge by, if so."""
     if adapted.answer is None:
-        return ["There is no classifier, so nothing was judged; fit a protocol on the backbone."]
+        return ["Without a classifier nothing was judged; fit a protocol on the backbone."]
     if not _tested(cohort):
         return ["No case outside train and val has a label, so there is nothing to judge on: no subsets were scored."]
     return []
