@@ -1,13 +1,16 @@
 """Subsets of sequences in the page: true to the tables, averaged over seeds, absent where a run has none."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from radapt.cli.adapt import headline
 from radapt.errors import DataError
 from radapt.metrics.shapley import members
+from radapt.reports.adapt_report import write_adapt_report
 from radapt.reports.bars import axis_of
 from radapt.reports.numbers import shown
 from radapt.reports.subset_views import DIFFERENCE, _dots, _is_drawn, _thinned
@@ -120,6 +123,17 @@ def test_marks_of_a_crowded_axis_are_thinned_around_zero() -> None:
     assert axis is not None
     assert "0.0" in [label for _, label in axis.ticks]
     assert len(axis.ticks) <= 4
+
+
+def test_one_sequence_is_not_all_sequences(tmp_path: Path) -> None:
+    subset_tables(sequences=("t1",)).write(tmp_path)
+    (tmp_path / "adapt.json").write_text("{}")
+    page = write_adapt_report(tmp_path).read_text(encoding="utf-8")
+    assert "with its one sequence." in page
+    assert "all 1 " not in page
+    said = headline(tmp_path)
+    assert len(said) == 3
+    assert all(line.endswith(" patients") and "with its one sequence, " in line for line in said[1:])
 
 
 def test_names_are_text(toy_run, toy) -> None:

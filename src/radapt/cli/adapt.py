@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from radapt.cli.embed import Axis, NumberFormat
+from radapt.errors import counted
 
 
 class Preset(StrEnum):
@@ -119,9 +120,11 @@ def headline(folder: Path) -> list[str]:
     lines = ["MCC with 95 % interval by patient; 0 is guessing:"]
     for row in whole.itertuples():
         lines.append(
-            f"  {row.split:10} {number(row.value, row.ci_low, row.ci_high)} with all {row.n_sequences} sequences, "
-            f"{row.n_patients} patients"
+            f"  {row.split:10} {number(row.value, row.ci_low, row.ci_high)} with {every(row.n_sequences)}, "
+            f"{counted(row.n_patients, 'patient')}"
         )
+        if row.n_sequences == 1:
+            continue
         own = shares[shares["split"] == row.split]
         lost = own[(own["quantity"] == "absence") & own["modality"].isna()].iloc[0]
         lines.append(f"  {'':10} {number(lost.value, lost.ci_low, lost.ci_high)} lost where one of them is missing")
@@ -130,6 +133,11 @@ def headline(folder: Path) -> list[str]:
             f"  {'':10} each brings: " + ", ".join(f"{one.modality} {one.value:.2f}" for one in brings.itertuples())
         )
     return lines
+
+
+def every(sequences: int) -> str:
+    """All of them, in words."""
+    return "its one sequence" if sequences == 1 else f"all {sequences} sequences"
 
 
 def number(value: float, low: float, high: float) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from radapt.cli.adapt import number
 from radapt.cli.demo_study import ADAPTED, STEPS, SUPERVISED, study_text
+from radapt.errors import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,8 +114,8 @@ def _headline(run: Path) -> str:
     shown = results[(results["metric"] == "auroc") & (results["split"] != "val") & results["repeat"].isna()]
     lines = [
         f"  {row.backbone:15} {row.protocol:10} {row.split:10} {row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}], "
-        f"{row.n_patients} patients"
-        for row in shown.itertuples()
+        f"{counted(count, 'patient')}"
+        for row, count in zip(shown.itertuples(), shown["n_patients"].tolist(), strict=True)
     ]
     return "\n".join(["AUROC with 95 % interval; 0.5 is chance, 'external' is the other hospital:", *lines])
 
@@ -135,8 +136,8 @@ def _adaptations(run: Path) -> str:
             whole = _external(scores)[lambda table: table["n_sequences"] == table["n_sequences"].max()].iloc[0]
             lost = _external(shares)[lambda table: (table["quantity"] == "absence") & table["modality"].isna()].iloc[0]
             lines.append(
-                f"  {title:16} {_number(whole)}, {whole['n_patients']} patients; one more sequence missing costs "
-                f"{_number(lost)}"
+                f"  {title:16} {_number(whole)}, {counted(whole['n_patients'], 'patient')}; one more sequence "
+                f"missing costs {_number(lost)}"
             )
     return "\n".join(lines) if len(lines) > 1 else ""
 

@@ -7,7 +7,7 @@ import numpy as np
 from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
 from radapt.cohorts.config import Fractions
 from radapt.cohorts.splits import draw_splits
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, counted
 
 TASKS = ("binary", "multiclass", "multilabel")
 
@@ -80,14 +80,15 @@ def check_learnable(cohort: Cohort) -> None:
     classes = cohort.outputs
     if len(train) < len(classes):
         raise DataError(
-            f"Cohort {name!r} has {len(train)} labelled cases in split 'train', fewer than its {len(classes)} "
-            f"classes ({', '.join(classes)}). Label more training cases, or name fewer classes."
+            f"Cohort {name!r} has {counted(len(train), 'labelled case')} in split 'train', fewer than its "
+            f"{len(classes)} classes ({', '.join(classes)}). Label more training cases, or name fewer classes."
         )
     present = np.unique(cohort.labels[train])
     if len(present) < 2:
         raise DataError(
-            f"Cohort {name!r} has only class {classes[present[0]]!r} in split 'train' ({len(train)} labelled cases), "
-            "so nothing can be told apart. Give 'train' labelled cases of at least two classes."
+            f"Cohort {name!r} has only class {classes[present[0]]!r} in split 'train' "
+            f"({counted(len(train), 'labelled case')}), so nothing can be told apart. Give 'train' "
+            "labelled cases of at least two classes."
         )
 
 

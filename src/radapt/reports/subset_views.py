@@ -190,7 +190,8 @@ def _sentence(tables: Tables, place: Place, metric: Metric, name: str) -> str:
     if not defined(whole.value):
         return ""
     count = len(tables.sequences)
-    said = f"On {place.split}, {metric.title} is {shown(whole.value)} with all {count} sequences"
+    every = f"all {count} sequences" if count > 1 else "its one sequence"
+    said = f"On {place.split}, {metric.title} is {shown(whole.value)} with {every}"
     cost = tables.share("absence", place, "", name)
     if defined(cost.value) and count > 1:
         said += f"; one of them missing costs {shown(cost.value)} ({interval(cost.ci_low, cost.ci_high)}) on average"
