@@ -37,7 +37,7 @@ def randomise(module: nn.Module, seed: int) -> None:
     Weights are uniform with variance 2 / fan-in in CNNs and 1 / fan-in elsewhere, embeddings uniform with standard
     deviation 0.02, norms the identity, layer scales 1: at their usual start of 1e-5 an untrained encoder would give
     nearly the same CLS token for every image. The norm that ends a ResNet's block is 0.25, or fifty blocks would
-    double the variance fifty times.
+    double the variance fifty times. Plain vision transformers start as `_start` says.
     """
     rng = np.random.default_rng(seed)
     norms = {id(p) for part in module.modules() if _is_norm(part) for p in part.parameters(recurse=False)}
@@ -50,6 +50,39 @@ def randomise(module: nn.Module, seed: int) -> None:
             last = getattr(block, "bn3", getattr(block, "bn2", None))
             if hasattr(block, "zero_init_last") and last is not None:
                 last.weight.fill_(0.25)
+        for part in module.modules():
+            _start(part)
+
+
+def _start(part: nn.Module) -> None:
+    """Give a part of a plain vision transformer a start that it learns faster from.
+
+    Attention looks at tokens that are alike, and takes off what they have in common, as trained attention does
+    (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828; here by shared random projections, whose
+    products are near the identity, in place of a decomposition for every head). Positions are sines and cosines of both
+    coordinates, as in MAE and MoCo v3, so that near is alike; at half the height, or small encoders would see little
+    else.
+    """
+    qkv, proj = getattr(part, "qkv", None), getattr(part, "proj", None)
+    if isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and qkv.weight.shape[0] == 3 * proj.in_features:
+        query, key, value = qkv.weight.chunk(3)
+        if value.shape == proj.weight.T.shape:
+            key.add_(query).mul_(math.sqrt(0.5))
+            proj.weight.sub_(value.T).mul_(0.5)
+            value.mul_(math.sqrt(0.5))
+    positions, patches = getattr(part, "pos_embed", None), getattr(part, "patch_embed", None)
+    if isinstance(positions, nn.Parameter) and positions.ndim == 3 and positions.shape[2] % 4 == 0:
+        grid = getattr(patches, "grid_size", None)
+        if grid is not None and math.prod(grid) <= positions.shape[1]:
+            positions[:, positions.shape[1] - math.prod(grid) :] = 0.5 * _waves(grid, positions.shape[2])
+
+
+def _waves(grid: tuple[int, int], width: int) -> torch.Tensor:
+    """(h · w, D): sines and cosines of the row and of the column, at D / 4 wavelengths from 2π to 20000π patches."""
+    rates = 10_000 ** (-torch.arange(width // 4) / (width // 4))
+    row, column = torch.meshgrid(*(torch.arange(side).float() for side in grid), indexing="ij")
+    angles = [each.flatten()[:, None] * rates for each in (row, column)]
+    return torch.cat([f(each) for each in angles for f in (torch.sin, torch.cos)], dim=1)
 
 
 def _fill(tensor: torch.Tensor, name: str, rng: np.random.Generator, gain: float, *, is_norm: bool) -> None:
