@@ -44,6 +44,7 @@ SIDES = ("plain", "subset", "published", "default")
 MODALITIES = ("t1", "t1c", "t2", "flair")
 BATCH, SIZE_PX, TOTAL = 8, 240, 1000
 LABELS = Labels("classes", 3, torch.tensor([0.2, 0.6, 0.2]))
+RATES = (0.05,)  # of the crops, what masks mark
 
 
 class Feed:
@@ -150,11 +151,11 @@ class Subset(Plain):
 def task_of(side: str, missing: bool) -> AdaptTask:
     options = options_of("default" if side == "default" else "mm-dinov2", batch=BATCH)
     backbone = load_backbone("dinov2-s", "random")
-    learner = Learner.of(backbone, MODALITIES, options, LABELS, marks=1, seed=0)
+    learner = Learner.of(backbone, MODALITIES, options, LABELS, RATES, seed=0)
     targets = np.where(np.arange(BATCH) % 2, -1, np.arange(BATCH) % 3)
     kind = {"plain": Plain, "subset": Subset}.get(side, AdaptTask)
     feed: Any = Feed(missing)
-    return kind(learner, feed, np.arange(BATCH), targets, options, LABELS, 0.5, 1.0)
+    return kind(learner, feed, np.arange(BATCH), targets, options, LABELS, 0.5, 1.0, RATES)
 
 
 def train(given: argparse.Namespace) -> dict[str, Any]:

@@ -155,10 +155,11 @@ def adapt(
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
     others = np.setdiff1d(np.flatnonzero(feed.able), rows)
     feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
-    learner = Learner.of(fresh, modalities, options, labels, len(feed.marks) if marked[rows].any() else 0, seed)
+    rates = tuple(feed.mark_rates(rows, seed).tolist()) if options.marks and marked[rows].any() else ()
+    learner = Learner.of(fresh, modalities, options, labels, rates, seed)
     notes += _going_on(learner.encoder, fresh)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
-    task = AdaptTask(learner, feed, rows, targets, options, labels, *parts)
+    task = AdaptTask(learner, feed, rows, targets, options, labels, *parts, rates)
     trained = train(
         task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
         progress=progress, label=f"adapting to {cohort.name}",

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from radapt.backbones.multimodal import MultiModalViT
-from radapt.backbones.multimodal_crops import Crops, Encoded
+from radapt.backbones.multimodal_crops import Crops
 from radapt.errors import UsageError, counted
 from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.questions import Kind
-from radapt.mmdino.reading import Read, Reader, boxes_around, found_map
+from radapt.mmdino.reading import Read, Reader, boxes_around
 from radapt.mmdino.slices import Sample, SliceFeed, around
 
 SEQUENCES = 32
@@ -64,28 +64,29 @@ class Looking:
             torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
         )
         counts = [len(bag.planes) for bag in bags]
-        encoded, read = self._look(planes, present, boxes)
+        read = self._look(planes, present, boxes)
         if read.marks is None:
             return _means(read.vectors, read.weights, counts)
-        shares = read.vectors[:, -self.reader.marks :].exp()  # (slices, L)
-        volumes = _means(shares, torch.ones_like(read.weights), counts).log()
+        volumes = _means(read.marks.shares, torch.ones_like(read.weights), counts).log()
         if not self.closer:
             return torch.cat([_means(read.vectors, read.weights, counts), volumes], dim=1)
         best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
         first = np.cumsum([0, *counts[:-1]])
         chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
-        found = boxes_around(found_map(encoded, read.marks)[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
+        found = boxes_around(read.marks.anything[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
         again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in found.numpy()])
         at = chosen.cpu()
-        _, closer = self._look(planes[at], present[at], torch.from_numpy(again).float())
+        closer = self._look(planes[at], present[at], torch.from_numpy(again).float())
         near = _means(closer.vectors, read.weights[chosen], [len(part) for part in best])
         return torch.cat([near, volumes], dim=1)
 
-    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> tuple[Encoded, Read]:
+    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> Read:
         crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)
         none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
-        encoded = self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
-        return encoded, self.reader(encoded)
+        read: Read = self.reader(
+            self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
+        )
+        return read
 
 
 def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:

@@ -77,7 +77,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
     network = load_adapted(known)
     state = _classifier(known.folder, facts["classifier"])
     marks = len(state["marks.weight"]) if "marks.weight" in state else 0
-    reader = Reader(network.width, marks)
+    reader = Reader(network.width, [0.5] * marks)
     reader.load_state_dict({name.removeprefix("marks."): each for name, each in state.items() if name[:6] == "marks."})
     answer = None
     if facts["kind"] is not None:

@@ -1,5 +1,6 @@
 """What learns: an encoder of any subset of modalities, with the heads that stand on it while it is adapted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,9 @@ class Learner(nn.Module):
     (published) there is no classifier: the head's logits are those of the classes.
     """
 
-    def __init__(self, encoder: MultiModalViT, options: Options, labels: Labels | None, marks: int, seed: int) -> None:
+    def __init__(
+        self, encoder: MultiModalViT, options: Options, labels: Labels | None, rates: Sequence[float], seed: int
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         width = encoder.width
@@ -48,7 +51,7 @@ class Learner(nn.Module):
         self.patch_head = None
         if options.ibot:
             self.patch_head = self.head if options.shared_head else projection("patch head")
-        self.reader = Reader(width, marks if options.marks else 0)
+        self.reader = Reader(width, rates if options.marks else ())
         separate = options.supervision == "classifier" and labels is not None
         self.classifier = ClassifierHead(self.reader.width, labels.outputs) if separate and labels else None
 
@@ -59,12 +62,12 @@ class Learner(nn.Module):
         modalities: tuple[str, ...],
         options: Options,
         labels: Labels | None,
-        marks: int,
+        rates: Sequence[float],
         seed: int,
     ) -> "Learner":
         """Around a backbone's own module, which is changed: every weight or LoRA adapters of it are trained.
 
-        `marks` is how many kinds of things the masks of the cohort mark, 0 without masks.
+        `rates` are the shares of training crops that each kind of mark covers, none without masks.
         """
         encoder = MultiModalViT.of(
             backbone, modalities, positions=options.positions, modality_embedding=options.modality_embedding,
@@ -79,7 +82,7 @@ class Learner(nn.Module):
                 adapt(encoder.vit, "lora", rank=options.rank)
         encoder.drop_path, encoder.hidden_blocks = options.drop_path, options.hidden_blocks
         encoder.mask_token.requires_grad_(bool(options.ibot))
-        return cls(encoder, options, labels, marks, seed).to(backbone.device)
+        return cls(encoder, options, labels, rates, seed).to(backbone.device)
 
     @property
     def last_layers(self) -> list[nn.Module]:

@@ -80,10 +80,10 @@ class Options:
     supervised_crops: Literal["global", "all"] = "global"
     """Published: `all`, also small crops that hold no tumour."""
     label_smoothing: Share = 0.1  # published
-    marks: Weight = 10.0
+    marks: Weight = 5.0
     """Weight of telling for each patch what the mask of a training case marks in it, where cases have masks; what is
-    learned so weighs patches and slices in the answer for a patient. As few patches are marked, its cross-entropy is
-    about a tenth of that of classes, whose noise would drown it. Published: 0, masks only choose slices."""
+    learned so weighs patches and slices in the answer for a patient. It has a loss of 1 to start with, as that of
+    classes has, whose noise would drown it. Published: 0, masks only choose slices."""
     marked: Share = 0.75
     """Chance that a plane is drawn among those that the mask marks, where a case has one, with focus `auto`."""
     consistency: Weight = 0.5

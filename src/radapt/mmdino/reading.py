@@ -6,40 +6,68 @@ for the mask in patients who have none: it weighs the patches of a slice and the
 does (Ilse et al. 2018), but taught by masks.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, linear
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, linear
 
 from radapt.backbones.multimodal_crops import Encoded, mean_by
 
 _LEAST = 1e-4  # of marked patches: what a slice weighs at least, so that the mean over slices is defined
 
+RAREST = 1e-3
+"""A mark that covers less of the training crops than this share counts as if it covered so much, or a speck that a
+single patient has would decide what is learned."""
+
+
+class Marks(NamedTuple):
+    """What is found in the patches of B slices: `logits` (B, L, h, w) of the L marks, and `seen` bool (B, h, w), the
+    places of which any sequence was visible. At others the logits say nothing."""
+
+    logits: Tensor
+    seen: Tensor
+
+    @property
+    def anything(self) -> Tensor:
+        """(B, h, w): the chance that anything is marked in a patch; 0 where nothing was seen. Without gradient."""
+        return (1 - torch.sigmoid(-self.logits.detach()).prod(dim=1)) * self.seen
+
+    @property
+    def shares(self) -> Tensor:
+        """(B, L): the share of what was seen of a slice that has each mark, at least 1e-4. Without gradient."""
+        chance = torch.sigmoid(self.logits.detach()) * self.seen[:, None]
+        return (chance.sum((2, 3)) / self.seen.sum((1, 2)).clamp(min=1)[:, None]).clamp(min=_LEAST)
+
 
 class Read(NamedTuple):
-    """Of B slices: `vectors` (B, W), what each weighs in the mean over a case (B,), and logits of marks (T, L)."""
+    """Of B slices: `vectors` (B, W), what each weighs in the mean over a case (B,), and what marks were found."""
 
     vectors: Tensor
     weights: Tensor
-    marks: Tensor | None
+    marks: Marks | None
 
 
 class Reader(nn.Module):
-    """Vectors (B, W) of encoded slices. Without `marks` they are the CLS tokens, and all slices weigh alike.
+    """Vectors (B, W) of encoded slices. Without marks they are the CLS tokens, and all slices weigh alike.
 
-    With L `marks`, W = 2 D + L: beside the CLS token stand the mean of the patch tokens, each weighed by the chance
-    that anything is marked in it, and for each mark the logarithm of the share of the slice that has it; and a slice
-    weighs as much as is marked of it. None of these passes a gradient to what finds marks: only masks teach what to
-    look at. Always in float32.
+    With L marks, of which training crops show the shares `rates`, W = 2 D + L: beside the CLS token stand the mean of
+    the patch tokens, each weighed by the chance that anything is marked at its place, and for each mark the logarithm
+    of the share of the slice that has it; and a slice weighs as much as is marked of it. None of these passes a
+    gradient to what finds marks: only masks teach what to look at. Always in float32.
+
+    What is marked at a place is told by all sequences that show it, together: one that shows nothing of a mark is
+    outvoted by the one that does. Their evidence is added up and divided by the root of their number, so that its
+    spread does not depend on how many sequences a patient has.
     """
 
-    def __init__(self, width: int, marks: int) -> None:
+    def __init__(self, width: int, rates: Sequence[float] = ()) -> None:
         super().__init__()
-        self.marks = marks
-        self.width = 2 * width + marks if marks else width
-        self.weight = nn.Parameter(torch.zeros(marks, width)) if marks else None
-        self.bias = nn.Parameter(torch.full((marks,), -3.0)) if marks else None  # 5 %: most of a slice is not marked
+        self.marks = len(rates)
+        self.width = 2 * width + self.marks if self.marks else width
+        self.weight = nn.Parameter(torch.zeros(self.marks, width)) if self.marks else None
+        self.bias = nn.Parameter(torch.logit(torch.tensor(rates), eps=RAREST)) if self.marks else None
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -53,26 +81,28 @@ class Reader(nn.Module):
             return Read(cls, cls.new_ones(len(cls)), None)
         with torch.autocast(cls.device.type, enabled=False):
             tokens = found.tokens.float()
-            logits = linear(tokens, self.weight.float(), self.bias.float())  # (T, L)
-            seen = (~found.hidden).float()[:, None]  # (T, 1): what is hidden shows nothing
-            count = mean_by(seen, found.case, len(cls)).clamp(min=_LEAST)  # (B, 1)
-            none = torch.sigmoid(-logits.detach())  # (T, L)
-            chance = (1 - none.prod(dim=1, keepdim=True)) * seen  # (T, 1)
-            share = (mean_by(chance, found.case, len(cls)) / count).clamp(min=_LEAST)  # (B, 1)
-            lesion = mean_by(chance * tokens, found.case, len(cls)) / (share * count)  # (B, D)
-            each = (mean_by((1 - none) * seen, found.case, len(cls)) / count).clamp(min=_LEAST).log()  # (B, L)
-            return Read(torch.cat([cls.float(), lesion, each], dim=1), share[:, 0], logits)
+            places, visible = _places(found), (~found.hidden).float()  # (T,)
+            marks = self._found(tokens, places, visible, found.shape)
+            chance = marks.anything  # (B, h, w)
+            each = (chance.flatten().index_select(0, places) * visible)[:, None]  # (T, 1)
+            count = mean_by(each, found.case, len(cls)).clamp(min=_LEAST**2)  # (B, 1)
+            lesion = mean_by(each * tokens, found.case, len(cls)) / count  # (B, D)
+            weights = (chance.sum((1, 2)) / marks.seen.sum((1, 2)).clamp(min=1)).clamp(min=_LEAST)
+            return Read(torch.cat([cls.float(), lesion, marks.shares.log()], dim=1), weights, marks)
+
+    def _found(self, tokens: Tensor, places: Tensor, visible: Tensor, shape: tuple[int, int, int, int]) -> Marks:
+        batch, _, rows, columns = shape
+        evidence = linear(tokens, self.weight.float()) * visible[:, None]  # type: ignore[union-attr]  # (T, L)
+        total = evidence.new_zeros(batch * rows * columns, self.marks).index_add(0, places, evidence)
+        count = evidence.new_zeros(batch * rows * columns).index_add(0, places, visible)
+        logits = total / count.clamp(min=1).sqrt()[:, None] + self.bias.float()  # type: ignore[union-attr]
+        return Marks(logits.view(batch, rows, columns, -1).permute(0, 3, 1, 2), count.view(batch, rows, columns) > 0)
 
 
-def found_map(found: Encoded, logits: Tensor) -> Tensor:
-    """(B, h, w): the chance that anything is marked in each patch, in the mean over the modalities that a case has."""
-    batch, _, rows, columns = found.shape
-    chance = 1 - torch.sigmoid(-logits).prod(dim=1)  # (T,)
-    place = found.case * rows * columns + found.index % (rows * columns)
-    total, count = (torch.zeros(batch * rows * columns, device=logits.device) for _ in range(2))
-    total.index_add_(0, place, chance.float())
-    count.index_add_(0, place, torch.ones_like(chance, dtype=torch.float32))
-    return (total / count.clamp(min=1)).view(batch, rows, columns)
+def _places(found: Encoded) -> Tensor:
+    """int64 (T,): b · h · w + r · w + c, where each token lies, whatever its sequence."""
+    _, _, rows, columns = found.shape
+    return found.case * rows * columns + found.index % (rows * columns)
 
 
 def boxes_around(maps: Tensor, seen: Tensor) -> Tensor:
@@ -97,22 +127,27 @@ def boxes_around(maps: Tensor, seen: Tensor) -> Tensor:
     return start + shares * extent
 
 
-def mark_targets(maps: Tensor, found: Encoded) -> Tensor:
-    """(T, L): the share of each patch that is marked, from maps (B, L, s, s) of the same crops."""
-    _, _, rows, columns = found.shape
-    shares = nn.functional.adaptive_avg_pool2d(maps, (rows, columns))  # (B, L, h, w)
-    flat = shares.permute(0, 2, 3, 1).flatten(0, 2)  # (B·h·w, L)
-    return flat.index_select(0, found.case * rows * columns + found.index % (rows * columns))
+def mark_targets(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, L, h, w): the share of each patch of a `grid` (h, w) that is marked, from maps (B, L, s, s) of the crops."""
+    return adaptive_avg_pool2d(maps, grid)
 
 
-def mark_loss(logits: Tensor, targets: Tensor, found: Encoded, known: Tensor, share: float) -> Tensor:
-    """Cross-entropy of marks (T, L) towards the marked shares of patches: the mean over visible patches of a crop; ().
+def mark_loss(marks: Marks, targets: Tensor, known: Tensor, rates: Tensor, share: float) -> Tensor:
+    """Cross-entropy of marks towards the marked shares of patches (B, L, h, w): the mean over what was seen; ().
 
-    Nobody can tell what is marked in a patch that is hidden, in a sequence that shows what no other does.
-    `known` (B,) says whose mask there is; the others count as zero, and `share` is that of masked cases in training, so
-    that the loss is that of masked ones in the mean over many batches (as in `supervision`).
+    Each mark counts in units of the entropy of its rate, of `rates` (L,): who knows no more than how much of a crop is
+    marked has a loss of 1 for each, and a rare mark is learned as a common one is. Nobody can tell what is marked at a
+    place that no sequence shows. `known` (B,) says whose mask there is; the others count as zero, and `share` is
+    that of masked cases in training, so that the loss is that of masked ones in the mean over many batches (as in
+    `supervision`).
     """
-    each = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1, keepdim=True)  # (T, 1)
-    seen = (~found.hidden).float()[:, None]  # (T, 1)
-    crops = mean_by(each * seen, found.case, len(known)) / mean_by(seen, found.case, len(known)).clamp(min=_LEAST)
-    return (crops[:, 0] * known).mean() / share
+    each = binary_cross_entropy_with_logits(marks.logits, targets, reduction="none")  # (B, L, h, w)
+    scaled = (each / entropy(rates)[:, None, None]).mean(1) * marks.seen  # (B, h, w)
+    crops = scaled.sum((1, 2)) / marks.seen.sum((1, 2)).clamp(min=1)  # (B,)
+    return (crops * known).mean() / share
+
+
+def entropy(rates: Tensor) -> Tensor:
+    """Of marks that cover `rates` of what is seen, in nats; as if none were rarer than `RAREST` or its complement."""
+    p = rates.clamp(RAREST, 1 - RAREST)
+    return -(p * p.log() + (1 - p) * (1 - p).log())

@@ -56,8 +56,9 @@ def fit_logistic(
 
 
 def _scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns that vary by less than a ten-thousandth of their mean keep their scale: that may be rounding."""
     mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    return mean, np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
+    return mean, np.where(deviation > 1e-4 * np.abs(mean), deviation, 1.0)
 
 
 def _fitted(

@@ -35,6 +35,7 @@ _DRAWS = np.int64(derived("radapt.mmdino.slices"))
 _AXIS, _PLANE, _MASK, _CLOSE = 0, 1, 2, 3
 _LOOKS = 8192  # cases whose boxes stay in memory, some kilobytes each
 _NAMED = 5
+_RATED, _RATED_AT_ONCE = 512, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +186,24 @@ class SliceFeed:
                 found[at] = self._marks(int(row))[plane]
                 known[at] = True
         return found, known
+
+    def mark_rates(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """(L,): the share of what crops are taken from that has each of `marks`, in the mean over the masked of `rows`.
+
+        Of at most `_RATED` of them, drawn; 0 where none has a mask.
+        """
+        masked = np.asarray([row for row in rows if self.cohort.cases[int(row)].mask is not None], np.int64)
+        rng = np.random.default_rng(derived(seed, "mark rates"))
+        masked = masked if len(masked) <= _RATED else np.sort(rng.choice(masked, _RATED, replace=False))
+        total = np.zeros(len(self.marks))
+        for start in range(0, len(masked), _RATED_AT_ONCE):
+            some = masked[start : start + _RATED_AT_ONCE]
+            sample = self.sample(some, rng.integers(2**63, size=len(some)).astype(np.uint64))
+            planes, _ = self.marked_planes(some, sample.plane.numpy())
+            for plane, (top, left, bottom, right) in zip(planes, sample.boxes.round().int().tolist(), strict=True):
+                shown = plane[top:bottom, left:right]
+                total += np.bincount(shown.ravel(), minlength=len(total) + 1)[1:] / max(shown.size, 1)
+        return total / max(len(masked), 1)
 
     def bag(self, row: int, count: int | None = None, modalities: Collection[str] | None = None) -> Sample:
         """The slices of a case to predict from: `count` evenly spaced of those that show the patient, or all.

@@ -1,6 +1,7 @@
 """One step of the adaptation: what a batch is, and what is learned from it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,7 +20,7 @@ from radapt.mmdino.options import Options
 from radapt.mmdino.pseudo_labels import PseudoLabels, consistency_loss
 from radapt.mmdino.questions import adjusted
 from radapt.mmdino.rates import adaptation_groups
-from radapt.mmdino.reading import mark_loss, mark_targets
+from radapt.mmdino.reading import Marks, mark_loss, mark_targets
 from radapt.mmdino.schedules import linear, momentum, teacher_temperature
 from radapt.mmdino.slices import SliceFeed
 from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
@@ -97,7 +98,8 @@ class AdaptTask(Task):
     """Adapting a learner to the cases at `rows` of a feed: one random plane of each, in every epoch.
 
     `targets` are the labels of the cohort as it gives them, (N,) or (N, F), with those blanked that may not be seen.
-    `labelled_share` and `masked_share` are the shares of `rows` with a label and with a mask.
+    `labelled_share` and `masked_share` are the shares of `rows` with a label and with a mask, `rates` the shares of
+    crops that each kind of mark covers.
 
     A sample is a case. DINO, iBOT, KoLeo, the labels there are and agreement with the teacher's classes are added up
     with the weights of the options; a part of weight 0 is not computed.
@@ -115,10 +117,12 @@ class AdaptTask(Task):
         labels: Labels | None,
         labelled_share: float,
         masked_share: float,
+        rates: Sequence[float] = (),
     ) -> None:
         self.feed, self.rows, self.targets, self.options = feed, rows, targets, options
         self.labels, self.labelled_share = labels, labelled_share
         self.masked_share = masked_share if options.marks else 0.0
+        self.rates = torch.tensor(rates)
         self.size = len(rows)
         self.crops = MultiCrop(
             kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
@@ -175,7 +179,7 @@ class AdaptTask(Task):
             parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
         read = student.reader(found[0])
         if batch.marks is not None and batch.masked is not None and read.marks is not None:
-            parts["marks"] = options.marks * self._marked(batch, found[0], read.marks)
+            parts["marks"] = options.marks * self._marked(batch, read.marks)
         if self.labels is not None and batch.labels is not None:
             vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
             parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)
@@ -282,13 +286,14 @@ class AdaptTask(Task):
         pseudo.collect(logits)
         return answers
 
-    def _marked(self, batch: Batch, found: Encoded, logits: Tensor) -> Tensor:
-        """The loss on what masks mark, of logits (T, L) of the large crops."""
-        kinds = torch.arange(1, logits.shape[1] + 1, device=logits.device).view(1, -1, 1, 1)
+    def _marked(self, batch: Batch, found: Marks) -> Tensor:
+        """The loss on what masks mark in the large crops."""
+        device = found.logits.device
+        kinds = torch.arange(1, len(self.rates) + 1, device=device).view(1, -1, 1, 1)
         maps = (batch.marks[:, None] == kinds).float()  # type: ignore[index]  # (b, H, W) -> (b, L, H, W)
-        targets = mark_targets(self.crops.placed(maps, batch.draws), found)
+        targets = mark_targets(self.crops.placed(maps, batch.draws), (found.seen.shape[1], found.seen.shape[2]))
         known = batch.masked.repeat(self.options.global_crops)  # type: ignore[union-attr]
-        return mark_loss(logits.float(), targets, found, known, self.masked_share)
+        return mark_loss(found, targets, known, self.rates.to(device), self.masked_share)
 
     def _supervised(self, vectors: Tensor, cls: Tensor, known: Tensor, taught: _Taught | None) -> dict[str, Tensor]:
         """The losses on labels and on the teacher's classes, of vectors (G or G + S, b, W) and CLS tokens alike."""
