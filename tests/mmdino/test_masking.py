@@ -91,6 +91,18 @@ def test_a_share_of_crops_has_blocks_and_something_stays_visible() -> None:
     assert (PRESENT[:, :, None, None] & ~hidden).any((1, 2, 3)).all()
 
 
+def test_a_share_of_crops_has_modalities_hidden_apart_from_blocks() -> None:
+    grid = (7, 7)
+    every, some = (Masking(blocks=0.0, modalities="one", whole=share).draw(SEEDS, PRESENT, grid) for share in (1, 0.5))
+    several = PRESENT.sum(1) > 1
+    assert every[several].any((1, 2, 3)).all()
+    chosen = some[several].any((1, 2, 3))
+    assert chosen.mean() == pytest.approx(0.5, abs=0.04)
+    np.testing.assert_array_equal(some[several][chosen], every[several][chosen])
+    blocks = Masking(modalities="none").draw(SEEDS, PRESENT, grid)[several].any((1, 2, 3))
+    assert np.corrcoef(blocks, chosen)[0, 1] == pytest.approx(0, abs=0.08)
+
+
 def test_what_a_crop_hides_depends_on_its_seed_alone() -> None:
     masking = Masking()
     every = masking.draw(SEEDS[:60], PRESENT[:60], (7, 7))
@@ -103,7 +115,14 @@ def test_what_a_crop_hides_depends_on_its_seed_alone() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"blocks": 1.5}, {"ratio": (0.5, 0.1)}, {"ratio": (0.1, 1.0)}, {"ratio": (-0.1, 0.5)}, {"modalities": "drwan"}],
+    [
+        {"blocks": 1.5},
+        {"ratio": (0.5, 0.1)},
+        {"ratio": (0.1, 1.0)},
+        {"ratio": (-0.1, 0.5)},
+        {"modalities": "drwan"},
+        {"whole": 2},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
     with pytest.raises(UsageError, match=r"expected|drawn"):

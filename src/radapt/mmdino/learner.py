@@ -80,7 +80,9 @@ class Learner(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derived(seed, "lora"))
                 adapt(encoder.vit, "lora", rank=options.rank)
-        encoder.drop_path, encoder.hidden_blocks = options.drop_path, options.hidden_blocks
+        encoder.drop_path = options.drop_path
+        # Where nobody asks what is hidden, it is as if it were absent.
+        encoder.hidden_blocks = options.hidden_blocks if options.ibot else 0
         encoder.mask_token.requires_grad_(bool(options.ibot))
         return cls(encoder, options, labels, rates, seed).to(backbone.device)
 

@@ -85,20 +85,23 @@ def kept_modalities(seeds: np.ndarray, present: np.ndarray, chance: float) -> np
 
 @dataclass(frozen=True)
 class Masking:
-    """What is hidden in the student's large crops: blocks in a share of them, and whole modalities.
+    """What is hidden in the student's large crops: blocks in a share of them, and whole modalities in another.
 
     `blocks` is the share of crops with blocks, `ratio` the shares of patches they hide, drawn from the middles of
     `LEVELS` equal parts of this range. Both default to what DINOv2 and MM-DINOv2 do. `modalities` see
-    `hidden_modalities`.
+    `hidden_modalities`; they are hidden in a share of `whole` crops, drawn apart from that of blocks.
     """
 
     blocks: float = 0.5
     ratio: tuple[float, float] = (0.1, 0.5)
     modalities: How = "drawn"
+    whole: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.blocks <= 1:
             raise UsageError(f"Blocks in a share of {self.blocks} of the crops: expected 0 to 1.")
+        if not 0 <= self.whole <= 1:
+            raise UsageError(f"Modalities hidden in a share of {self.whole} of the crops: expected 0 to 1.")
         if not 0 <= self.ratio[0] <= self.ratio[1] < 1:
             raise UsageError(f"Blocks that hide {self.ratio} of the patches: expected rising shares from 0, below 1.")
         if self.modalities not in HOW:
@@ -114,7 +117,8 @@ class Masking:
         """
         own = mixed(np.asarray(seeds, np.uint64), _SEEDS["crops"])
         blocks = block_masks(seeds, grid, self._counts(own, grid))
-        whole = hidden_modalities(seeds, present, self.modalities)
+        chosen = np.asarray(uniform(own, 2) < self.whole)
+        whole = hidden_modalities(seeds, present, self.modalities) & chosen[:, None]
         return (blocks[:, None] | whole[:, :, None, None]) & present[:, :, None, None]
 
     def _counts(self, own: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -54,6 +54,9 @@ class Options:
     masked_modalities: Literal["drawn", "one", "none"] = "drawn"
     """Whole sequences hidden in the student's large crops. Published: exactly `one`. `drawn`: any number that leaves
     one, since patients lack any number of them."""
+    modality_share: Share = 0.5
+    """Of the large crops may have sequences hidden. Published: 1. In those that keep all, what only one sequence shows
+    can be learned, too."""
     block_share: Share = 0.5  # of the large crops have patches hidden in blocks, of every sequence alike; published
     block_ratio: tuple[Share, Share] = (0.1, 0.5)  # share of patches hidden in these; published
     modality_dropout: Share = 0.5
@@ -157,15 +160,15 @@ class Options:
 
 
 _PUBLISHED: dict[str, Any] = {
-    "hidden_blocks": None, "focus": "mask", "masked_modalities": "one", "modality_dropout": 0.0, "prototypes": None,
-    "centring": "centre", "supervision": "prototypes", "supervised": 0.5, "supervised_crops": "all",
+    "hidden_blocks": None, "focus": "mask", "masked_modalities": "one", "modality_share": 1.0, "modality_dropout": 0.0,
+    "prototypes": None, "centring": "centre", "supervision": "prototypes", "supervised": 0.5, "supervised_crops": "all",
     "consistency": 0.0, "marks": 0.0, "deployed": "logistic", "deployed_on": "complete",
 }  # fmt: skip
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
     "unlabelled": False, "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none",
     "block_share": 0.0,
-    "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
+    "marks": 0.0, "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
 
@@ -181,8 +184,9 @@ _CHOICES: dict[str, dict[str, Any]] = {
 
 PRESETS: tuple[str, ...] = tuple(_CHOICES)
 """`default`: ours. `mm-dinov2`: as published, but for the class weights of a batch, which are the cohort's.
-`supervised`: labels alone, on the same tokens. `concatenation`: the first row of the published ablation, sequences side
-by side as one wide image, without labels in training. `small-gpu` and `cpu`: ours with small batches."""
+`supervised`: labels alone, on the same tokens, masks only choosing slices as they do in the published method; with
+`marks` above 0 the masks of labelled cases teach, too. `concatenation`: the first row of the published ablation,
+sequences side by side as one wide image, without labels in training. `small-gpu` and `cpu`: ours with small batches."""
 
 
 def options_of(preset: str = "default", **changed: Any) -> Options:

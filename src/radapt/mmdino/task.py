@@ -129,7 +129,9 @@ class AdaptTask(Task):
             globals=options.global_crops, local_size=options.local_size, local_scale=options.local_scale,
             locals=options.local_crops, strength=options.colours,
         )  # fmt: skip
-        self.masking = Masking(options.block_share, options.block_ratio, options.masked_modalities)
+        self.masking = Masking(
+            options.block_share, options.block_ratio, options.masked_modalities, options.modality_share
+        )
         pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
         self.module = _Module(learner, self._centring(learner.head, options.dino),
                               self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
