@@ -73,9 +73,27 @@ def test_blocks_are_penalised_alike_however_many_columns_they_have() -> None:
     x, prior = np.concatenate([told, noise], axis=1), np.full(2, 0.5)
     none = np.zeros(N, bool)
     plain, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior)
-    blocked, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior, (1, 50))
+    blocked, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior, {"told": 1, "noise": 50})
 
     def share(answer: LinearAnswer) -> float:
         return float(answer.weight[1, 0] ** 2 / (answer.weight[1] ** 2).sum())
 
     assert share(blocked) > 0.9 > share(plain)
+
+
+def test_what_is_held_out_chooses_what_is_read() -> None:
+    """Few labels and a wide token without meaning: the marks alone are read, and nothing else decides."""
+    rng = np.random.default_rng(0)
+    marks, token = rng.normal(size=(N, 2)), rng.normal(size=(N, 80))
+    y, prior = (marks[:, 0] > 0).astype(int), np.full(2, 0.5)
+    blocks = {"CLS": 80, "amounts of marks": 2}
+    x, held_out = np.concatenate([token, marks], axis=1), np.arange(N) % 3 == 0
+    answer, chosen = fit_logistic(x, y, np.ones(N), held_out, "classes", prior, blocks)
+    assert chosen["read"] == ["amounts of marks"]
+    assert not answer.weight[:, :80].any()
+    other = np.concatenate([rng.normal(size=(N, 80)), marks], axis=1)
+    np.testing.assert_allclose(answer.probabilities(other), answer.probabilities(x))
+    told = (token[:, 0] > 0).astype(int)
+    wide = np.concatenate([np.repeat(token[:, :1], 80, axis=1), marks], axis=1)
+    assert fit_logistic(wide, told, np.ones(N), held_out, "classes", prior, blocks)[1]["read"] == ["CLS"]
+    assert fit_logistic(x, y, np.ones(N), np.zeros(N, bool), "classes", prior, blocks)[1]["read"] == list(blocks)

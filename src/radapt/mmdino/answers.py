@@ -45,12 +45,15 @@ class Looking:
     @torch.no_grad()
     def vectors(self, feed: SliceFeed, wishes: Sequence[Wish]) -> np.ndarray:
         """float32 (n, W + L): what the reader makes of each wish, in the mean over its slices, and with L marks the
-        logarithms of how much was marked of all slices at the first look.
+        logarithms of how much of a plane was marked where it was looked at most closely.
 
         A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it
         shall have, and for images that cannot be read.
         """
-        was_training, found = self.network.training, np.empty((len(wishes), sum(self.reader.blocks)), np.float32)
+        was_training, found = (
+            self.network.training,
+            np.empty((len(wishes), sum(self.reader.blocks.values())), np.float32),
+        )
         self.network.eval()
         for group in _groups(range(len(wishes)), max(1, SEQUENCES // self.slices)):
             bags = [feed.bag(wishes[at].row, self.slices, wishes[at].modalities) for at in group]
@@ -64,29 +67,34 @@ class Looking:
             torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
         )
         counts = [len(bag.planes) for bag in bags]
-        read = self._look(planes, present, boxes)
+        read, amounts = self._look(planes, present, boxes)
         if read.marks is None:
             return _means(read.vectors, read.weights, counts)
-        volumes = _means(read.marks.shares, torch.ones_like(read.weights), counts).log()
         if not self.closer:
-            return torch.cat([_means(read.vectors, read.weights, counts), volumes], dim=1)
+            return torch.cat([_means(read.vectors, read.weights, counts), _logs(amounts, counts)], dim=1)
         best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
         first = np.cumsum([0, *counts[:-1]])
         chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
         found = boxes_around(read.marks.anything[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
         again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in found.numpy()])
         at = chosen.cpu()
-        closer = self._look(planes[at], present[at], torch.from_numpy(again).float())
-        near = _means(closer.vectors, read.weights[chosen], [len(part) for part in best])
-        return torch.cat([near, volumes], dim=1)
+        closer, amounts = self._look(planes[at], present[at], torch.from_numpy(again).float())
+        sizes = [len(part) for part in best]
+        near = _means(closer.vectors, read.weights[chosen], sizes)
+        return torch.cat([near, _logs(amounts, sizes)], dim=1)
 
-    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> Read:
+    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> tuple[Read, Tensor]:
+        """What is read in the squares around `boxes`, and the share of each plane that has each mark (slices, L)."""
         crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)
         none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
         read: Read = self.reader(
             self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
         )
-        return read
+        if read.marks is None:
+            return read, read.weights[:, None]
+        given = squares(boxes.to(read.vectors.device).float())
+        area = (given[:, 2:] - given[:, :2]).prod(1, keepdim=True) / (planes.shape[-2] * planes.shape[-1])
+        return read, read.marks.shares * area
 
 
 def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:
@@ -108,6 +116,11 @@ def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:
             f"{counted(cases, 'case')}. They are counted from 0{f' to {cases - 1}' if cases else ''}."
         )
     return given.astype(np.int64)
+
+
+def _logs(amounts: Tensor, counts: list[int]) -> Tensor:
+    """(n, L): the logarithms of the mean amounts of `counts` slices each."""
+    return _means(amounts, torch.ones_like(amounts[:, 0]), counts).log()
 
 
 def _means(vectors: Tensor, weights: Tensor, counts: list[int]) -> Tensor:

@@ -70,10 +70,12 @@ class Reader(nn.Module):
         self.bias = nn.Parameter(torch.logit(torch.tensor(rates), eps=RAREST)) if self.marks else None
 
     @property
-    def blocks(self) -> tuple[int, ...]:
-        """Columns of each part of the vector of a case: CLS, marked tokens, marks of the slices looked at, of all."""
-        width = (self.width - self.marks) // 2 if self.marks else self.width
-        return (width, width, self.marks, self.marks) if self.marks else (width,)
+    def blocks(self) -> dict[str, int]:
+        """Columns of each part of the vector of a case, in order."""
+        if not self.marks:
+            return {"CLS": self.width}
+        width = (self.width - self.marks) // 2
+        return {"CLS": width, "marked tokens": width, "shares of marks": self.marks, "amounts of marks": self.marks}
 
     def forward(self, found: Encoded) -> Read:
         cls = found.cls

@@ -1,7 +1,7 @@
 """The classifier that is deployed, fitted to vectors of cases: logistic regression, its strength chosen on val."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def fit_logistic(
     held_out: np.ndarray,
     kind: Kind,
     prior: np.ndarray,
-    blocks: Sequence[int] = (),
+    blocks: Mapping[str, int] | None = None,
 ) -> tuple[LinearAnswer, dict[str, Any]]:
     """Fit on the rows that are not `held_out` (n,) bool, choose by the log loss of those that are, and fit no more.
 
@@ -29,13 +29,50 @@ def fit_logistic(
     (outputs,). A class or finding that training has one answer of only gets that answer by its prior. Without anything
     held out the strength 1, scikit-learn's default, is taken. Returns what was chosen, too.
 
-    `blocks` are how many columns of a vector belong together, in order. The penalty then weighs blocks alike and not
-    columns: a few numbers that say how much was marked are not drowned by hundreds of a token.
+    `blocks` are how many columns of a vector belong together, by name and in order. The penalty then weighs blocks
+    alike and not columns: a few numbers that say how much was marked are not drowned by hundreds of a token. With
+    several, what is held out also chooses what is read: all, the first block (the CLS token, as published), or all but
+    tokens, which few labels may not suffice for. Where the loss is the same, the first of these is taken.
     """
+    blocks = blocks or {"CLS": vectors.shape[1]}
     mean, deviation = _scale(vectors[~held_out])
-    if blocks:  # columns of a block have a variance of W / (blocks · size), so that all together keep that of W columns
-        deviation = deviation * np.repeat(np.sqrt(np.multiply(blocks, len(blocks)) / sum(blocks)), blocks)
     x = (vectors - mean) / deviation
+    found = [
+        _path(x * _share(blocks, names), targets, weights, held_out, kind, prior)
+        for names in (_readings(blocks) if held_out.any() else [tuple(blocks)])
+    ]
+    losses = np.asarray([loss for _, loss in found])  # (readings, strengths)
+    usual = int(np.argmin(np.abs(np.log(STRENGTHS))))
+    reading, best = np.unravel_index(int(np.argmin(losses)), losses.shape) if held_out.any() else (0, usual)
+    names = _readings(blocks)[reading]
+    weight, bias = found[reading][0][best]
+    weight = weight * _share(blocks, names) / deviation
+    chosen = {
+        "strength": float(STRENGTHS[best]), "held_out": int(held_out.sum()), "log_loss": float(losses[reading, best]),
+        "read": list(names),
+    }  # fmt: skip
+    return LinearAnswer(kind, weight, bias - weight @ mean, prior), chosen
+
+
+def _readings(blocks: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """What may be read of a vector."""
+    names = tuple(blocks)
+    marks = tuple(name for name in names if name.endswith("of marks"))
+    return [names, names[:1], marks] if marks else [names]
+
+
+def _share(blocks: Mapping[str, int], names: Collection[str]) -> np.ndarray:
+    """(D,): what each column is multiplied by: 0 if it is not read, and so that all that are read keep together the
+    variance of their number, and blocks have equal parts of it."""
+    columns = sum(blocks[name] for name in names)
+    each = {name: np.sqrt(columns / (len(names) * blocks[name])) if name in names else 0.0 for name in blocks}
+    return np.repeat([each[name] for name in blocks], list(blocks.values()))
+
+
+def _path(
+    x: np.ndarray, targets: np.ndarray, weights: np.ndarray, held_out: np.ndarray, kind: Kind, prior: np.ndarray
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Weight (outputs, D) and bias (outputs,) at each strength, and their losses on what is held out."""
     columns = [targets] if kind == "classes" else list(targets.T)
     losses = np.zeros(len(STRENGTHS))
     fitted: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in STRENGTHS]
@@ -48,11 +85,7 @@ def fit_logistic(
                                    prior if kind == "classes" else prior[number : number + 1])  # fmt: skip
             losses[place] += _log_loss(x[val] @ weight.T + bias, column[val].astype(int), weights[val])
             fitted[place].append((weight, bias))
-    best = int(np.argmin(losses)) if held_out.any() else int(np.argmin(np.abs(np.log(STRENGTHS))))
-    weight = np.concatenate([each for each, _ in fitted[best]]) / deviation
-    bias = np.concatenate([each for _, each in fitted[best]]) - weight @ mean
-    chosen = {"strength": float(STRENGTHS[best]), "held_out": int(held_out.sum()), "log_loss": float(losses[best])}
-    return LinearAnswer(kind, weight, bias, prior), chosen
+    return [(np.concatenate([w for w, _ in each]), np.concatenate([b for _, b in each])) for each in fitted], losses
 
 
 def _scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
