@@ -87,8 +87,9 @@ class Options:
     """Weight of telling for each patch what the mask of a training case marks in it, where cases have masks; what is
     learned so weighs patches and slices in the answer for a patient. It has a loss of 1 to start with, as that of
     classes has, whose noise would drown it. Published: 0, masks only choose slices."""
-    marked: Share = 0.75
-    """Chance that a plane is drawn among those that the mask marks, where a case has one, with focus `auto`."""
+    marked: Share = 0.5
+    """Chance that a plane is drawn among those that the mask marks, where a case has one, with focus `auto`. The others
+    teach what planes without a lesion look like, which are most of those that answer for a patient."""
     consistency: Weight = 0.5
     """Weight of agreeing with the teacher's classes for the whole case on crops that lack sequences or patches
     (FixMatch, Sohn et al. 2020, with the modalities as the augmentation). Published: 0. With a weight of 1 it harmed

@@ -31,8 +31,8 @@ def fit_logistic(
 
     `blocks` are how many columns of a vector belong together, by name and in order. The penalty then weighs blocks
     alike and not columns: a few numbers that say how much was marked are not drowned by hundreds of a token. With
-    several, what is held out also chooses what is read: all, the first block (the CLS token, as published), or all but
-    tokens, which few labels may not suffice for. Where the loss is the same, the first of these is taken.
+    several, what is held out also chooses what is read: all, the first block (the CLS token, as published), or the
+    amounts alone, as few labels may not suffice for more. Where the loss is the same, the first of these is taken.
     """
     blocks = blocks or {"CLS": vectors.shape[1]}
     mean, deviation = _scale(vectors[~held_out])
@@ -57,8 +57,8 @@ def fit_logistic(
 def _readings(blocks: Mapping[str, int]) -> list[tuple[str, ...]]:
     """What may be read of a vector."""
     names = tuple(blocks)
-    marks = tuple(name for name in names if name.endswith("of marks"))
-    return [names, names[:1], marks] if marks else [names]
+    amounts = tuple(name for name in names if name.startswith("amounts"))
+    return [names, names[:1], amounts] if amounts else [names]
 
 
 def _share(blocks: Mapping[str, int], names: Collection[str]) -> np.ndarray:
