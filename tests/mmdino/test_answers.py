@@ -200,6 +200,15 @@ def test_a_damaged_classifier_is_refused(adapted: Adapted, tmp_path: Path, damag
         load_adaptation(tmp_path)
 
 
+def test_a_folder_of_a_version_that_looked_otherwise_is_refused(adapted: Adapted, tmp_path: Path) -> None:
+    save_adaptation(tmp_path, adapted)
+    stored = json.loads((tmp_path / "backbone.json").read_text())
+    stored["facts"]["adaptation"]["looks"] -= 1
+    (tmp_path / "backbone.json").write_text(json.dumps(stored))
+    with pytest.raises(UsageError, match=r"looked at patients otherwise.*adapt again"):
+        load_adaptation(tmp_path)
+
+
 def test_lora_answers_alike_once_it_is_merged(cohort: Cohort, vit: Backbone, cache: SliceCache, tmp_path: Path) -> None:
     made = adapted_to(cohort, vit, cache, options_of(**SMALL | {"trained": "lora", "rank": 2}))
     assert made.trained.trained_parameters < 0.5 * made.trained.parameters

@@ -8,28 +8,28 @@ CNN, VIT = "timm:resnet18", "vit-nano"
 LABELS = 0.25
 """The share of the labels that both adaptations learn from."""
 
-STEPS = 120
+STEPS = 300
 """Steps of training of each adaptation."""
 
 ADAPTED, SUPERVISED = "adapted", "supervised only"
 """What tables call the two."""
 
 OPTIONS: dict[str, object] = {
-    "batch": 16, "global_size": 64, "local_size": 32, "slices": 8, "closer": 3, "lr": 0.012, "warmup": 0.03,
-    "frozen": 0.0, "layer_decay": 1.0, "patch_lr": 1.0, "drop_path": 0.0, "weight_decay_end": 0.04,
-    "colours": "default", "supervised": 0.2,
+    "batch": 8, "global_size": 64, "local_size": 32, "slices": 16, "lr": 0.008, "warmup": 0.03, "frozen": 0.0,
+    "layer_decay": 1.0, "patch_lr": 1.0, "drop_path": 0.0, "weight_decay_end": 0.04,
 }  # fmt: skip
 """Of both. An encoder without any pretraining needs a higher learning rate, in all of its layers and from the start:
 nothing in it is worth being spared. In so few steps it does not overfit, so that it is hardly regularised."""
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     ADAPTED: (
-        "cpu", {"local_crops": 2, "hidden_blocks": 2, "dino": 0.1, "ibot": 0.1, "koleo": 0.01, "consistency": 0.1},
+        "cpu",
+        {"local_crops": 2, "dino": 0.1, "ibot": 0.0, "koleo": 0.01, "consistency": 0.1, "supervised": 0.2},
     ),
     SUPERVISED: ("supervised", {}),
 }  # fmt: skip
 """Preset and options of each. From scratch, self-distillation takes thousands of steps to be of use, and at full weight
-it would drown what labels and masks say in the first hundreds."""
+it would drown what masks say in the first hundreds, as would the labels of a few patients."""
 
 _STUDY = """\
 # The study behind `radapt demo`. Change it and say: radapt run {out}/study.yaml --out {out}/run --cache {out}/cache

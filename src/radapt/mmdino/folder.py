@@ -28,6 +28,9 @@ from radapt.versions import __version__
 CLASSIFIER = "classifier.safetensors"
 _KEY = "adaptation"
 
+_LOOKS = 2
+"""Raise it when the same weights and images give other vectors, which a classifier fitted before would misread."""
+
 
 def save_adaptation(folder: Path, adapted: Adapted) -> None:
     """Write `adapted` to `folder`, which is made if need be; other files in it are left alone.
@@ -43,6 +46,7 @@ def save_adaptation(folder: Path, adapted: Adapted) -> None:
     facts = {
         "recipe": asdict(adapted.recipe),
         "recipe_digest": adapted.recipe.digest,
+        "looks": _LOOKS,
         "radapt": __version__,
         "outputs": list(adapted.outputs),
         "options": adapted.options.plain(),
@@ -61,13 +65,18 @@ def save_adaptation(folder: Path, adapted: Adapted) -> None:
 def load_adaptation(folder: str | Path) -> Adapted:
     """What `save_adaptation` wrote, in float32 on the CPU, ready to predict.
 
-    Raises UsageError if the folder holds none, is damaged or half written, or was made with a recipe whose images this
-    version makes otherwise.
+    Raises UsageError if the folder holds none, is damaged or half written, or was made by a version that made other
+    images, or looked at them otherwise.
     """
     known = read_adapted(folder)
     facts = known.facts.get(_KEY)
     if not isinstance(facts, Mapping):
         raise UsageError(f"{folder} holds a backbone without a classifier of its own; fit a protocol on it.")
+    if facts.get("looks") != _LOOKS:
+        raise UsageError(
+            f"The model in {folder} was made by radapt {facts['radapt']}, which looked at patients otherwise than "
+            f"{__version__} does. Predict with that version, or adapt again."
+        )
     recipe = Recipe(**{name: tuples(value) for name, value in facts["recipe"].items()})
     if recipe.digest != facts["recipe_digest"]:
         raise UsageError(
@@ -96,7 +105,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
         trained=Trained(**{each.name: facts["trained"][each.name] for each in fields(Trained)}),
         chosen=facts["chosen"],
         notes=tuple(facts["notes"]),
-        left_out=tuple(facts.get("left_out", ())),  # not there in folders of radapt 0.3.0 and before
+        left_out=tuple(facts["left_out"]),
     )
 
 
