@@ -242,6 +242,17 @@ def test_marks_tell_labels_apart_on_the_grid_of_the_reference(cohort: Cohort, ca
     assert [int(plane.max()) for plane in marks] == [1, 2, 0, 2]
 
 
+def test_rates_are_the_shares_of_what_crops_are_taken_from(cohort: Cohort, cache: SliceCache) -> None:
+    """Of 8 planes with a foreground of 16 × 16 pixels, two have 16 of the first mark and one 8 of the second."""
+    feed = feed_of(cohort, cache, focus="foreground")
+    rates = feed.mark_rates(np.zeros(500, int), seed=0)
+    np.testing.assert_allclose(rates, [2 / 8 * 16 / 256, 1 / 8 * 8 / 256], rtol=0.25)
+    np.testing.assert_array_equal(rates, feed.mark_rates(np.zeros(500, int), seed=0))
+    np.testing.assert_array_equal(feed.mark_rates(np.asarray([1, 2]), seed=0), 0)  # without a mask
+    closer = feed_of(cohort, cache, focus="mask").mark_rates(np.zeros(100, int), seed=0)
+    assert (closer > 2 * rates).all()
+
+
 def test_marks_without_declared_labels_are_one_mark(cohort: Cohort, cache: SliceCache) -> None:
     feed = feed_of(replace(cohort, mask_labels={}), cache)
     assert feed.marks == (1,)
