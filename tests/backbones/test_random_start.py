@@ -1,4 +1,4 @@
-"""Where a plain vision transformer without weights starts from."""
+"""Where a vision transformer that is there to be trained starts from."""
 
 import numpy as np
 import pytest
@@ -60,3 +60,9 @@ def test_signals_neither_fade_nor_grow(nano: Backbone) -> None:
     assert torch.isfinite(tokens).all()
     apart = torch.cdist(tokens[:, 0], tokens[:, 0])[~torch.eye(4, dtype=torch.bool)]
     assert apart.min() > 0.1
+
+
+def test_what_stands_for_a_pretrained_encoder_is_plainly_random() -> None:
+    attention = load_backbone("timm:test_vit", "random:3").module.blocks[0].attn
+    query, key, _ = attention.qkv.weight.detach().chunk(3)
+    assert abs(torch.cosine_similarity(query.flatten(), key.flatten(), dim=0)) < 0.1

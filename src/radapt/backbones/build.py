@@ -37,7 +37,7 @@ def randomise(module: nn.Module, seed: int) -> None:
     Weights are uniform with variance 2 / fan-in in CNNs and 1 / fan-in elsewhere, embeddings uniform with standard
     deviation 0.02, norms the identity, layer scales 1: at their usual start of 1e-5 an untrained encoder would give
     nearly the same CLS token for every image. The norm that ends a ResNet's block is 0.25, or fifty blocks would
-    double the variance fifty times. Plain vision transformers start as `_start` says.
+    double the variance fifty times.
     """
     rng = np.random.default_rng(seed)
     norms = {id(p) for part in module.modules() if _is_norm(part) for p in part.parameters(recurse=False)}
@@ -50,19 +50,23 @@ def randomise(module: nn.Module, seed: int) -> None:
             last = getattr(block, "bn3", getattr(block, "bn2", None))
             if hasattr(block, "zero_init_last") and last is not None:
                 last.weight.fill_(0.25)
-        for part in module.modules():
-            _start(part)
 
 
-def _start(part: nn.Module) -> None:
-    """Give a part of a plain vision transformer a start that it learns faster from.
+def to_train(module: nn.Module) -> None:
+    """Give a randomised plain vision transformer a start that it learns sooner from: others are left as they are.
 
     Attention looks at tokens that are alike, and takes off what they have in common, as trained attention does
     (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828; here by shared random projections, whose
     products are near the identity, in place of a decomposition for every head). Positions are sines and cosines of both
     coordinates, as in MAE and MoCo v3, so that near is alike; at half the height, or small encoders would see little
-    else.
+    else. For encoders that are there to be trained: those that stand for a pretrained one stay plainly random.
     """
+    with torch.no_grad():
+        for part in module.modules():
+            _begin(part)
+
+
+def _begin(part: nn.Module) -> None:
     qkv, proj = getattr(part, "qkv", None), getattr(part, "proj", None)
     if isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and qkv.weight.shape[0] == 3 * proj.in_features:
         query, key, value = qkv.weight.chunk(3)

@@ -62,13 +62,15 @@ def _assemble(
     import torch
 
     from radapt.backbones.backbone import Backbone
-    from radapt.backbones.build import build, materialise, randomise
+    from radapt.backbones.build import build, materialise, randomise, to_train
     from radapt.backbones.encoders import encoder_of
 
     notes: tuple[str, ...] = ()
     if source.path is None:
         module = materialise(build(known), known)
         randomise(module, source.seed)
+        if not known.repo:
+            to_train(module)
     else:
         module, notes = _from_file(name, known, source.path)
     module = module.to(device=device, dtype=getattr(torch, dtype))
