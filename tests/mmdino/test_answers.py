@@ -113,6 +113,18 @@ def test_a_second_look_is_closer(adapted: Adapted, cohort: Cohort, cache: SliceC
     assert not np.allclose(twice, once.looking.vectors(adapted.feed(cohort, cache), wishes))
 
 
+def test_amounts_are_shares_of_whole_planes(adapted: Adapted, cohort: Cohort, cache: SliceCache) -> None:
+    """Whatever part of a plane is looked at, here the square around the patient."""
+    looking, feed = replace(adapted.looking, closer=0), adapted.feed(cohort, cache)
+    bag = feed.bag(0, looking.slices)
+    marks = looking._look(bag.planes, bag.present, bag.boxes).marks
+    assert marks is not None
+    area = (bag.boxes[:, 2:] - bag.boxes[:, :2]).amax(1).square() / (bag.planes.shape[-2] * bag.planes.shape[-1])
+    expected = (marks.shares * area[:, None]).mean(0).log().numpy()
+    found = looking.vectors(feed, [Wish(0)])[0, -len(expected) :]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_an_unknown_sequence_is_named_with_those_that_are_known(
     adapted: Adapted, cohort: Cohort, cache: SliceCache
 ) -> None:

@@ -67,34 +67,36 @@ class Looking:
             torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
         )
         counts = [len(bag.planes) for bag in bags]
-        read, amounts = self._look(planes, present, boxes)
+        read = self._look(planes, present, boxes)
         if read.marks is None:
             return _means(read.vectors, read.weights, counts)
         if not self.closer:
+            amounts = self._amounts(read, planes, boxes)
             return torch.cat([_means(read.vectors, read.weights, counts), _logs(amounts, counts)], dim=1)
         best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
         first = np.cumsum([0, *counts[:-1]])
         chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
         found = boxes_around(read.marks.anything[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
         again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in found.numpy()])
-        at = chosen.cpu()
-        closer, amounts = self._look(planes[at], present[at], torch.from_numpy(again).float())
-        sizes = [len(part) for part in best]
+        at, close = chosen.cpu(), torch.from_numpy(again).float()
+        closer, sizes = self._look(planes[at], present[at], close), [len(part) for part in best]
         near = _means(closer.vectors, read.weights[chosen], sizes)
-        return torch.cat([near, _logs(amounts, sizes)], dim=1)
+        return torch.cat([near, _logs(self._amounts(closer, planes, close), sizes)], dim=1)
 
-    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> tuple[Read, Tensor]:
-        """What is read in the squares around `boxes`, and the share of each plane that has each mark (slices, L)."""
+    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> Read:
+        """What is read in the squares around `boxes`."""
         crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)
         none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
         read: Read = self.reader(
             self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
         )
-        if read.marks is None:
-            return read, read.weights[:, None]
+        return read
+
+    def _amounts(self, read: Read, planes: Tensor, boxes: Tensor) -> Tensor:
+        """(slices, L): the share of a whole plane that has each mark, from what was read around `boxes`."""
         given = squares(boxes.to(read.vectors.device).float())
         area = (given[:, 2:] - given[:, :2]).prod(1, keepdim=True) / (planes.shape[-2] * planes.shape[-1])
-        return read, read.marks.shares * area
+        return read.vectors[:, -self.reader.marks :].exp() * area
 
 
 def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:
