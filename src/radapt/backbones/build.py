@@ -67,6 +67,7 @@ def to_train(module: nn.Module) -> None:
 
 
 def _begin(part: nn.Module) -> None:
+    """What `to_train` does to an attention, and to a table of positions; nothing to any other part."""
     qkv, proj = getattr(part, "qkv", None), getattr(part, "proj", None)
     if isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and qkv.weight.shape[0] == 3 * proj.in_features:
         query, key, value = qkv.weight.chunk(3)

@@ -168,8 +168,8 @@ _PUBLISHED: dict[str, Any] = {
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
     "unlabelled": False, "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none",
-    "block_share": 0.0,
-    "marks": 0.0, "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student", "deployed": "head",
+    "block_share": 0.0, "marks": 0.0, "modality_dropout": 0.0, "local_crops": 0, "answers_by": "student",
+    "deployed": "head",
 }  # fmt: skip
 _SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
 

@@ -32,9 +32,8 @@ def supervised_loss(
     that of the labelled cases in the mean over many batches, and still a plain sum over cases, which does not depend
     on how batches are cut. With 1, cases without label count as zero: the loss times the labelled share of the batch.
 
-    `weights` (c,) multiply the loss of each class, as published. They
-    multiply the part of the target that smoothing gives to other classes too. `smoothing` takes that much of each
-    target and spreads it over all answers.
+    `weights` (c,) multiply the loss of each class, as published, and the part of the target that smoothing gives to
+    other classes too. `smoothing` takes that much of each target and spreads it over all answers.
 
     No label in the batch: exactly 0, with zero gradients. One labelled class: finite, and pulled to no further than
     smoothing allows. Raises UsageError for labels and shapes that do not fit and numbers out of range.
@@ -69,9 +68,8 @@ def prototype_loss(
 
     `logits` (S, B, K) are the student's for all its crops, before any temperature. MM-DINOv2 multiplies the mean over
     labelled cases by the labelled share of the batch and by 0.5. The share is in what this returns (cases without
-    label count as zero), the 0.5 is not. Published `weights` are those of the batch, where a
-    class that is absent outweighs all others; `share_weights` are the same formula on the cohort. All else as in
-    `supervised_loss`.
+    label count as zero), the 0.5 is not. Published `weights` are those of the batch, where a class that is absent
+    outweighs all others; `share_weights` are the same formula on the cohort. All else as in `supervised_loss`.
     """
     check_temperature(temperature)
     return supervised_loss(logits.float() / temperature, labels, weights=weights, smoothing=smoothing)
