@@ -20,14 +20,14 @@ from torch import nn
 
 from radapt import load_backbone
 from radapt.backbones.backbone import Backbone
-from radapt.features.batches import Image
+from radapt.features.batches import SliceSource
 from radapt.features.token_store import TokenLayout, TokenSource, TokenStore, slice_keys
 from radapt.locations import Location
-from radapt.networks.decoders import DECODERS, decoder_layers
-from radapt.protocols.segmentation.segment import Segment
-from radapt.protocols.segmentation.segment_network import SegmentationNetwork
-from radapt.training import Regime, Task, train
-from radapt.training.losses import dice_ce
+from radapt.networks.decoders.registry import DECODERS, decoder_layers
+from radapt.segmentation.encoder_decoder.network import SegmentationNetwork
+from radapt.segmentation.encoder_decoder.protocol import Segment
+from radapt.training import Task, TrainConfig, train
+from radapt.training.segmentation_loss import dice_ce
 
 BATCH = Segment().batch
 
@@ -85,7 +85,7 @@ def seconds(work: Callable[[], object]) -> float:
 def epoch(task: Decoding, epochs: int) -> np.ndarray:
     """Seconds, and seconds of processor time, of the quickest epoch but the first: what else a machine does can only
     make one slower."""
-    train(task, Regime(epochs=epochs, batch=BATCH, lr=1e-3), seed=0)
+    train(task, TrainConfig(epochs=epochs, batch=BATCH, lr=1e-3), seed=0)
     return np.diff(np.asarray(task.ends), axis=0).min(axis=0)
 
 
@@ -93,7 +93,7 @@ def stored(folder: Path, backbone: Backbone, layers: tuple[int, ...], planes: np
     """Tokens of all slices, and the seconds it took to store them."""
     layout = TokenLayout.of(backbone, layers, (planes.shape[3], planes.shape[4]))
     store = TokenStore(folder, TokenSource(backbone.name, backbone.identity, layout))
-    image = Image("", "simulated", "image", Location(Path("none")))
+    image = SliceSource("", "simulated", "image", Location(Path("none")))
     took = seconds(lambda: store.fill(backbone, [(image, planes[:, 0], slice_keys(planes[:, 0]))], lambda count: None))
     return store, took
 

@@ -21,7 +21,7 @@ from radapt.cohorts import Case, Cohort
 from radapt.images import Recipe, SliceCache
 from radapt.locations import Location
 from radapt.mmdino.crops import MultiCrop
-from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.slices import SliceLoader
 
 SEQUENCES = ("t1", "t1c", "t2", "flair")
 BATCH = 8
@@ -65,7 +65,7 @@ def main() -> None:
         cases = tuple(write_case(folder, number, tuple(options.shape)) for number in range(options.cases))
         cohort = Cohort("bench", "mri", cases, SEQUENCES, mask_labels={1: "tumour"})
         recipe = Recipe.for_kind("mri", size=options.size, axis="triplanar")
-        feed = SliceFeed(cohort, SliceCache(folder / "cache"), recipe, SEQUENCES, channels=1)
+        feed = SliceLoader(cohort, SliceCache(folder / "cache"), recipe, SEQUENCES, channels=1)
         start = time.perf_counter()
         feed.prepare()
         first = 1000 * (time.perf_counter() - start) / options.cases

@@ -32,22 +32,22 @@ from torch import Tensor, nn
 
 from radapt import load_backbone
 from radapt.backbones.position import RECIPES, interpolate_positions
-from radapt.mmdino.learner import Labels, Learner
 from radapt.mmdino.losses import dino_loss, ibot_loss, koleo
 from radapt.mmdino.options import options_of
 from radapt.mmdino.slices import Sample
+from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.supervision import prototype_loss, share_weights
-from radapt.mmdino.task import AdaptTask, Batch
+from radapt.mmdino.task import AdaptTask, SampleBatch
 from radapt.training.seeds import sample_seeds
 
 SIDES = ("plain", "subset", "published", "default")
 MODALITIES = ("t1", "t1c", "t2", "flair")
 BATCH, SIZE_PX, TOTAL = 8, 240, 1000
-LABELS = Labels("classes", 3, torch.tensor([0.2, 0.6, 0.2]))
+LABELS = SampleLabels("classes", 3, torch.tensor([0.2, 0.6, 0.2]))
 RATES = (0.05,)  # of the crops, what masks mark
 
 
-class Feed:
+class CaseLoader:
     """Simulated slices with masks, of which a quarter of the sequences is missing, or none."""
 
     cohort = SimpleNamespace(kind="mri", patients=np.arange(BATCH).astype(str))
@@ -80,7 +80,7 @@ class Plain(AdaptTask):
 
     subset = False
 
-    def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
+    def loss(self, batch: SampleBatch, seeds: np.ndarray) -> Tensor:
         options, student, count = self.options, self.module.student, len(batch.present)
         views = self._views(batch)
         with torch.no_grad():
@@ -108,7 +108,9 @@ class Plain(AdaptTask):
             + options.supervised * prototype_loss(seen, known, temperature=heat, weights=weights, smoothing=smoothing)
         )
 
-    def encode(self, learner: Learner, images: Tensor, present: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, learner: StudentModel, images: Tensor, present: Tensor, hidden: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """(B, M, 1, H, W) -> CLS (B, D) and patches (B, M·h·w, D)."""
         net, vit, cases = learner.encoder, learner.encoder.vit, len(images)
         grey = images.flatten(0, 1).repeat(1, 3, 1, 1)
@@ -151,10 +153,10 @@ class Subset(Plain):
 def task_of(side: str, missing: bool) -> AdaptTask:
     options = options_of("default" if side == "default" else "mm-dinov2", batch=BATCH)
     backbone = load_backbone("dinov2-s", "random")
-    learner = Learner.of(backbone, MODALITIES, options, LABELS, RATES, seed=0)
+    learner = StudentModel.of(backbone, MODALITIES, options, LABELS, RATES, seed=0)
     targets = np.where(np.arange(BATCH) % 2, -1, np.arange(BATCH) % 3)
     kind = {"plain": Plain, "subset": Subset}.get(side, AdaptTask)
-    feed: Any = Feed(missing)
+    feed: Any = CaseLoader(missing)
     return kind(learner, feed, np.arange(BATCH), targets, options, LABELS, 0.5, 1.0, RATES)
 
 

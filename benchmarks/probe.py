@@ -36,8 +36,8 @@ def simulated(rng: np.random.Generator, cases: int, columns: int, classes: int) 
 
 
 @dataclass(frozen=True)
-class ArraySource:
-    """Rows of an array in memory, as a `radapt.protocols.source.Source`."""
+class ArrayMatrix:
+    """Rows of an array in memory, as a `radapt.protocols.feature_matrix.Source`."""
 
     values: np.ndarray
 
@@ -59,12 +59,12 @@ def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> N
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from radapt.protocols.logistic import c_values
-    from radapt.protocols.logistic_grid import fit_logistic
+    from radapt.probes.logistic import c_values
+    from radapt.probes.logistic_grid import fit_logistic
     from radapt.protocols.targets import Targets
 
     values, labels = simulated(rng, cases + 500, WIDTH, classes)
-    source, rows, asked = ArraySource(values), np.arange(cases), np.arange(cases, cases + 500)
+    source, rows, asked = ArrayMatrix(values), np.arange(cases), np.arange(cases, cases + 500)
     grid = c_values(name)  # type: ignore[arg-type]
 
     def ours() -> np.ndarray:
@@ -83,13 +83,13 @@ def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> N
 def knn(rng: np.random.Generator, cases: int) -> None:
     from sklearn.neighbors import NearestNeighbors
 
-    from radapt.protocols.neighbours import Gallery
+    from radapt.probes.neighbours import Gallery
 
     values, _ = simulated(rng, cases + 2000, WIDTH, 2)
     rows, asked = np.arange(cases), np.arange(cases, cases + 2000)
 
     def ours() -> np.ndarray:
-        gallery = Gallery.of(ArraySource(values), rows, np.arange(len(values)))
+        gallery = Gallery.of(ArrayMatrix(values), rows, np.arange(len(values)))
         return np.concatenate([index.numpy() for _, _, index in gallery.nearest(asked, 200)])
 
     def theirs() -> np.ndarray:

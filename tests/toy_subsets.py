@@ -7,7 +7,7 @@ import numpy as np
 
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.locations import Location
-from radapt.protocols.subsets import SubsetResult, judge_subsets
+from radapt.protocols.subsets import SubsetResult, score_subsets
 
 SEQUENCES = ("t1", "t2", "flair")
 OUTPUTS = ("benign", "malignant")
@@ -35,4 +35,4 @@ def subset_tables(seed: int = 0, sequences: tuple[str, ...] = SEQUENCES, strengt
         p = 1 / (1 + np.exp(-logit))
         return np.stack([1 - p, p], axis=1)
 
-    return judge_subsets(predict, cohort, sequences, np.random.default_rng(0), 40, np.array([0.6, 0.4]))
+    return score_subsets(predict, cohort, sequences, np.random.default_rng(0), 40, np.array([0.6, 0.4]))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radapt.training import Regime, Task
+from radapt.training import Task, TrainConfig
 
 FEATURES = 6
 
@@ -49,8 +49,8 @@ class ToyTask(Task):
         return f"case-{index}"
 
 
-def regime(**options: Any) -> Regime:
-    return Regime(**{"epochs": 4, "batch": 5, "lr": 0.05, **options})
+def regime(**options: Any) -> TrainConfig:
+    return TrainConfig(**{"epochs": 4, "batch": 5, "lr": 0.05, **options})
 
 
 def weights(task: Task) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import radapt
 from radapt.backbones import find_backbone, load_backbone
 from radapt.backbones.adapted import check_modalities, load_adapted, read_adapted, save_adapted
 from radapt.backbones.backbone import Backbone
-from radapt.backbones.multimodal import Crops, MultiModalViT
+from radapt.backbones.multimodal_vit.vit import Crops, MultiModalViT
 from radapt.digests import digest_file
 from radapt.errors import UsageError
 

@@ -7,10 +7,10 @@ import torch
 
 from radapt.backbones import load_backbone
 from radapt.backbones.adapted import save_adapted
-from radapt.backbones.multimodal import Crops, MultiModalViT
+from radapt.backbones.multimodal_vit.vit import Crops, MultiModalViT
 from radapt.errors import UsageError
 from radapt.networks import adapt
-from radapt.networks.adapters_merge import merged_state
+from radapt.networks.adapters.merge import merged_state
 
 NAMES = ("t1", "t2")
 

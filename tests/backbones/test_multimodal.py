@@ -8,7 +8,7 @@ import torch
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.card import WeightCard
 from radapt.backbones.encoders import encoder_of
-from radapt.backbones.multimodal import Crops, Encoded, MultiModalViT
+from radapt.backbones.multimodal_vit.vit import Crops, Encoded, MultiModalViT
 from radapt.backbones.position import RECIPES, interpolate_positions
 from radapt.backbones.weights import WeightSource
 from radapt.errors import DataError, UsageError

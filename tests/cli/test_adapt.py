@@ -58,7 +58,7 @@ def folder(cohort: Path) -> Path:
     """A finished adaptation, made by a first call that ended before it judged, and a second one."""
     out = cohort.parent.parent / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("radapt.protocols.adaptation.judge", _interrupted)
+        patch.setattr("radapt.mmdino.adapt_run.judge", _interrupted)
         assert call(*words(cohort, out)) == 130
     assert (out / "checkpoints" / "training.pt").is_file()
     assert not (out / "done.json").exists()

@@ -7,7 +7,7 @@ from pydicom.uid import generate_uid
 
 from layout_builders import build_dicom, write_dicom
 from radapt.cohorts import load_cohort, scan, write_cohort
-from radapt.cohorts.layouts.dicom_headers import series_digest
+from radapt.cohorts.layouts.dicom.headers import series_digest
 from radapt.cohorts.layouts.registry import matching
 from radapt.errors import DataError
 
@@ -27,7 +27,7 @@ def test_dicom_groups_by_uid_and_keeps_nobody(tmp_path: Path) -> None:
 
 
 def test_dicom_series_are_named_as_the_reader_names_them() -> None:
-    frames = pytest.importorskip("radapt.images.dicom_frames")
+    frames = pytest.importorskip("radapt.images.dicom.frames")
     assert frames.series_key("1.2.3") == f"series-{series_digest('1.2.3')}"
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from radapt.errors import DataError
-from radapt.features.batches import Image, pack, prefetch, read_ahead
+from radapt.features.batches import SliceSource, pack, prefetch, read_ahead
 from radapt.locations import Location
 
 
-def image(number: int) -> Image:
-    return Image(f"key{number}", f"c{number}", "t1", Location(Path(f"{number}.npy")))
+def image(number: int) -> SliceSource:
+    return SliceSource(f"key{number}", f"c{number}", "t1", Location(Path(f"{number}.npy")))
 
 
 def planes(number: int, count: int, channels: int = 1) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_nothing_gives_no_batch() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_reading_ahead_keeps_order_and_leaves_out_what_fails(workers: int) -> None:
-    def read(one: Image) -> np.ndarray:
+    def read(one: SliceSource) -> np.ndarray:
         number = int(one.key[3:])
         time.sleep(0.001 * (number % 3))
         if number == 4:
@@ -62,7 +62,7 @@ def test_reading_ahead_keeps_order_and_leaves_out_what_fails(workers: int) -> No
 def test_reading_ahead_is_bounded() -> None:
     started: list[str] = []
 
-    def read(one: Image) -> np.ndarray:
+    def read(one: SliceSource) -> np.ndarray:
         started.append(one.key)
         return planes(0, 1)
 

@@ -14,15 +14,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from radapt.backbones import find_backbone, load_backbone
 from radapt.backbones.adapted import save_adapted
 from radapt.backbones.backbone import Backbone
-from radapt.backbones.multimodal import Crops, MultiModalViT
+from radapt.backbones.multimodal_vit.vit import Crops, MultiModalViT
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Features, extract, write_embedding
-from radapt.features.batches import Image, Part
+from radapt.features.batches import ModalityPart, SliceSource
 from radapt.features.config import Config
 from radapt.features.joint import pack_alike
 from radapt.images import Recipe, SliceCache
-from radapt.images.matched import MatchedCache
+from radapt.images.aligned import AlignedSliceCache
 from radapt.locations import Location
 
 NAMES = ("t1", "t2", "flair")  # the encoder's order
@@ -72,7 +72,7 @@ def everything(features: Features) -> list[np.ndarray]:
 
 def expected_rows(case: Case, backbone: Backbone, cache: Path) -> np.ndarray:
     """The case alone, in one batch of all its slices."""
-    matched = MatchedCache(SliceCache(cache), RECIPE)
+    matched = AlignedSliceCache(SliceCache(cache), RECIPE)
     first = next(name for name in NAMES if name in case.images)
     like = matched.grid(case.images[first])
     planes = {name: matched.planes(place, like) for name, place in case.images.items()}
@@ -107,7 +107,7 @@ def test_other_grids_are_resampled_to_the_first_of_the_models_modalities(
     cohort: Cohort, backbone: Backbone, tmp_path: Path
 ) -> None:
     """In another order of the model's modalities another image is the reference."""
-    matched = MatchedCache(SliceCache(tmp_path), RECIPE)
+    matched = AlignedSliceCache(SliceCache(tmp_path), RECIPE)
     case = cohort.cases[0]
     coarse, fine = matched.grid(case.images["t1"]), matched.grid(case.images["flair"])
     assert coarse.array.shape != fine.array.shape
@@ -161,9 +161,9 @@ def test_stores_of_single_images_keep_their_names() -> None:
 
 
 def test_batches_of_a_kind_have_one_shape(cohort: Cohort) -> None:
-    def image(case: str, columns: tuple[int, ...]) -> Image:
+    def image(case: str, columns: tuple[int, ...]) -> SliceSource:
         here = Location(Path(case))
-        return Image(case, case, "joint", here, tuple(Part(column, here) for column in columns))
+        return SliceSource(case, case, "joint", here, tuple(ModalityPart(column, here) for column in columns))
 
     planes = np.ones((3, 3, 1, 4, 4), np.uint8)
     read = [(image("a", (0,)), planes), (image("b", (2,)), planes), (image("c", (0, 2)), planes)]

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from radapt.errors import DataError, UsageError
-from radapt.features.batches import Image
+from radapt.features.batches import SliceSource
 from radapt.features.token_store import TokenLayout, TokenSource, TokenStore, slice_keys
 from radapt.locations import Location
 
 LAYERS = (-3, -1)
 
 
-def image(number: int, slices: int, size: tuple[int, int] = (24, 40)) -> tuple[Image, np.ndarray, list[str]]:
+def image(number: int, slices: int, size: tuple[int, int] = (24, 40)) -> tuple[SliceSource, np.ndarray, list[str]]:
     planes = np.random.default_rng(number).integers(0, 256, (slices, 1, *size), dtype=np.uint8)
-    return Image("", f"c{number}", "t1", Location(Path("x"))), planes, slice_keys(planes)
+    return SliceSource("", f"c{number}", "t1", Location(Path("x"))), planes, slice_keys(planes)
 
 
 def opened(cache: Path, backbone: Any, **changes: Any) -> TokenStore:

@@ -9,12 +9,19 @@ import radapt
 
 SOURCE = Path(radapt.__file__).parent
 GROUND = {"cohorts", "images", "backbones", "metrics", "phantom", "training", "networks"}
+BELOW_PROTOCOLS = (GROUND - {"phantom"}) | {"cases", "features"}
+LEARNING = BELOW_PROTOCOLS | {"protocols", "models"}
 MAY_IMPORT = {
     **{room: set() for room in GROUND},
-    "features": GROUND - {"phantom", "metrics", "training", "networks"},
-    "mmdino": (GROUND - {"phantom", "metrics"}) | {"features"},
-    "protocols": (GROUND - {"phantom"}) | {"features", "mmdino"},
-    "studies": {"protocols", "features", "cohorts", "images", "backbones"},
+    "cases": {"cohorts", "images", "training"},
+    "features": {"cases", "cohorts", "images", "backbones"},
+    "protocols": BELOW_PROTOCOLS | {"segmentation"},
+    "models": BELOW_PROTOCOLS | {"protocols"},
+    "probes": LEARNING,
+    "classification": LEARNING,
+    "segmentation": LEARNING | {"classification"},
+    "mmdino": LEARNING,
+    "studies": {"protocols", "segmentation", "features", "cohorts", "images", "backbones"},
     "doctor": {"cohorts", "images"},
     "reports": {"studies", "metrics"},
 }

@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from radapt.errors import DataError
 from radapt.metrics import auroc, multiplicities, percentile_interval, score, units_of
 from radapt.metrics.bootstrap import replicates
-from radapt.metrics.checks import checked
 from radapt.metrics.panel import MultiLabel, SingleLabel
+from radapt.metrics.validation import checked
 
 
 def _binary(rng: np.random.Generator, cases: int, lift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

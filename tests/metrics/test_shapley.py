@@ -7,8 +7,8 @@ import pytest
 
 from radapt.errors import DataError, UsageError
 from radapt.metrics import percentile_interval, score
+from radapt.metrics.paired_scores import score_together
 from radapt.metrics.shapley import members, shapley_values
-from radapt.metrics.together import score_together
 
 RNG = np.random.default_rng(3)
 

@@ -13,9 +13,9 @@ from radapt.cohorts.cohort import Cohort
 from radapt.images import Recipe
 from radapt.mmdino import adapt as adapting
 from radapt.mmdino.adapt import Adapted, adapt
+from radapt.mmdino.collapse_monitor import CollapseMonitor, changes
 from radapt.mmdino.options import options_of
 from radapt.mmdino.task import AdaptTask
-from radapt.mmdino.watch import Watch, changes
 from radapt.training import Health
 from toy_adaptation import QUICK
 from toy_encoders import toy_backbone
@@ -113,8 +113,8 @@ def test_a_verdict_stops_it_and_says_what_to_change(
             return Health(), ()
         return Health(good=False, stop="The adaptation collapsed: features became alike."), ("features",)
 
-    monkeypatch.setattr("radapt.mmdino.guard.Guard.judge", judge)
-    monkeypatch.setattr(Watch, "every", lambda watch, total: 2)
+    monkeypatch.setattr("radapt.mmdino.collapse_rules.CollapseRules.judge", judge)
+    monkeypatch.setattr(CollapseMonitor, "every", lambda watch, total: 2)
     result = run(cohort, cache=tmp_path)
     assert (result.trained.steps, result.trained.good_step) == (4, 2)
     assert "with the state of step 2. The adaptation collapsed: features became alike. Try lr=0.003, or batch=8" in str(

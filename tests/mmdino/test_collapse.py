@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from radapt.mmdino.centring import Centre, Centring, Sinkhorn
-from radapt.mmdino.guard import Guard
+from radapt.mmdino.collapse_rules import CollapseRules
 from radapt.mmdino.heads import ProjectionHead
 from radapt.mmdino.losses import dino_loss
 from radapt.mmdino.schedules import momentum
 from radapt.mmdino.teacher import Teacher
-from radapt.training import Health, Regime, Task, Trained, train
+from radapt.training import Health, Task, TrainConfig, TrainResult, train
 from radapt.training.seeds import uniform
 
 CLUSTERS, WIDTH = 6, 16
@@ -41,7 +41,7 @@ class Vectors(Task):
             each.data = torch.randn(each.shape, generator=rng) / 4
         student = nn.Sequential(encoder, ProjectionHead(24, 32, hidden=48, bottleneck=16, seed=0))
         self.module = nn.ModuleList([student, Teacher(student), centre])
-        self.temperature, self.start, self.guard = temperature, start, Guard()
+        self.temperature, self.start, self.guard = temperature, start, CollapseRules()
         self.looks: dict[int, dict[str, Tensor]] = {}
 
     def load(self, indices: np.ndarray, seeds: np.ndarray) -> Tensor:
@@ -80,9 +80,9 @@ class Vectors(Task):
         return float("nan")
 
 
-def run(task: Task, path: Path | None = None, **options: Any) -> Trained:
+def run(task: Task, path: Path | None = None, **options: Any) -> TrainResult:
     made = {"epochs": 30, "batch": 16, "lr": 2e-3, "weight_decay": 0.0, "clip": 3.0, "score_every": 1000, **options}
-    return train(task, Regime(**made), seed=0, checkpoint=path, interval_s=0.0)
+    return train(task, TrainConfig(**made), seed=0, checkpoint=path, interval_s=0.0)
 
 
 def uncentred() -> Vectors:

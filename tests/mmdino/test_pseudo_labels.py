@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from radapt.errors import UsageError
+from radapt.mmdino.label_encoding import Kind, adjusted
 from radapt.mmdino.pseudo_labels import MEMORY, Confidence, PseudoLabels, consistency_loss
-from radapt.mmdino.questions import Kind, adjusted
 
 SHARES = torch.tensor([0.6, 0.3, 0.1])
 OFF: dict[str, Any] = {"temperature": 1.0, "alignment": 0.0, "confidence": "all"}

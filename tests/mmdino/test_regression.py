@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from radapt.mmdino.answers import LinearAnswer
+from radapt.mmdino.inference import LinearClassifier
 from radapt.mmdino.regression import STRENGTHS, fit_logistic
 
 N, D = 60, 5
@@ -75,7 +75,7 @@ def test_blocks_are_penalised_alike_however_many_columns_they_have() -> None:
     plain, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior)
     blocked, _ = fit_logistic(x, y, np.ones(N), none, "classes", prior, {"told": 1, "noise": 50})
 
-    def share(answer: LinearAnswer) -> float:
+    def share(answer: LinearClassifier) -> float:
         return float(answer.weight[1, 0] ** 2 / (answer.weight[1] ** 2).sum())
 
     assert share(blocked) > 0.9 > share(plain)

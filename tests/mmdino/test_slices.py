@@ -11,10 +11,10 @@ import torch
 
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
-from radapt.images import Recipe, SliceCache, matched
-from radapt.images import slices as images_slices
+from radapt.images import Recipe, SliceCache, aligned
+from radapt.images import slice_cache as images_slices
 from radapt.locations import Location
-from radapt.mmdino.slices import LEAST, SliceFeed, around
+from radapt.mmdino.slices import LEAST, SliceLoader, around
 
 SIZE = 32
 NAMES = ("t1", "t2", "flair")
@@ -61,9 +61,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
     return SliceCache(tmp_path_factory.mktemp("cache"))
 
 
-def feed_of(cohort: Cohort, cache: SliceCache, axis: str = "axial", **options: object) -> SliceFeed:
+def feed_of(cohort: Cohort, cache: SliceCache, axis: str = "axial", **options: object) -> SliceLoader:
     names = options.pop("modalities", NAMES)
-    return SliceFeed(cohort, cache, Recipe.for_kind("other", size=SIZE, axis=axis), names, **options)  # type: ignore[arg-type]
+    return SliceLoader(cohort, cache, Recipe.for_kind("other", size=SIZE, axis=axis), names, **options)  # type: ignore[arg-type]
 
 
 def test_a_slice_has_every_sequence_that_is_there(cohort: Cohort, cache: SliceCache) -> None:
@@ -216,7 +216,7 @@ def test_nothing_is_decoded_or_measured_twice(cohort: Cohort, tmp_path: Path, mo
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(images_slices, "read", refuse)
-    monkeypatch.setattr(matched, "resampled", refuse)
+    monkeypatch.setattr(aligned, "resampled", refuse)
     again = feed_of(cohort, SliceCache(folder), "triplanar")
     np.testing.assert_array_equal(again.sample(np.arange(4), SEEDS[:4]).planes, expected.planes)
     again.marked_planes(np.arange(4), expected.plane.numpy())
@@ -299,7 +299,7 @@ def test_films_are_one_plane_and_the_whole_of_it(tmp_path: Path) -> None:
     np.save(tmp_path / "film.npy", film)
     cases = (Case("c", "p", "train", {"xray": Location(tmp_path / "film.npy")}),)
     cohort = Cohort("films", "xray", cases, ("xray",))
-    feed = SliceFeed(cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("xray", size=SIZE), ("xray",))
+    feed = SliceLoader(cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("xray", size=SIZE), ("xray",))
     sample = feed.sample(np.zeros(5, int), SEEDS[:5])
     assert sample.plane.tolist() == [0] * 5
     assert sample.boxes.tolist() == [[0, 0, SIZE, SIZE]] * 5
@@ -311,7 +311,7 @@ def test_three_windows_are_three_channels(tmp_path: Path) -> None:
     volume[8:24, 8:24] = 40
     cases = (Case("c", "p", "train", {"ct": saved(tmp_path / "ct.nii.gz", volume)}),)
     recipe = Recipe.for_kind("ct", size=SIZE)
-    feed = SliceFeed(Cohort("ct", "ct", cases, ("ct",)), SliceCache(tmp_path / "cache"), recipe, ("ct",))
+    feed = SliceLoader(Cohort("ct", "ct", cases, ("ct",)), SliceCache(tmp_path / "cache"), recipe, ("ct",))
     assert feed.channels == 3
     assert feed.bag(0).planes.shape == (4, 1, 3, SIZE, SIZE)
     assert feed.bag(0).boxes.tolist() == [[8, 8, 24, 24]] * 4
@@ -325,10 +325,10 @@ def test_grey_beside_colour_is_repeated_and_colour_made_grey_on_request(tmp_path
     images = {"photo": Location(tmp_path / "colour.npy"), "scan": Location(tmp_path / "grey.npy")}
     cohort = Cohort("both", "other", (Case("c", "p", "train", images),), ("photo", "scan"))
     cache, recipe = SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=SIZE)
-    both = SliceFeed(cohort, cache, recipe, ("photo", "scan")).bag(0).planes[0].numpy()
+    both = SliceLoader(cohort, cache, recipe, ("photo", "scan")).bag(0).planes[0].numpy()
     np.testing.assert_array_equal(both[0], np.moveaxis(colour[0], -1, 0))
     np.testing.assert_array_equal(both[1], np.repeat(grey, 3, axis=0))
-    one = SliceFeed(cohort, cache, recipe, ("photo", "scan"), channels=1).bag(0).planes[0].numpy()
+    one = SliceLoader(cohort, cache, recipe, ("photo", "scan"), channels=1).bag(0).planes[0].numpy()
     np.testing.assert_array_equal(one[0, 0], np.rint(colour[0].mean(-1)))
 
 
@@ -342,7 +342,7 @@ def test_pictures_of_different_sizes_are_named_by_case(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", np.full((side, side), 9, np.uint8))
     images = {name: Location(tmp_path / f"{name}.npy") for name in "ab"}
     cohort = Cohort("odd", "other", (Case("c7", "p", "train", images),), ("a", "b"))
-    feed = SliceFeed(cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=SIZE), ("a", "b"))
+    feed = SliceLoader(cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=SIZE), ("a", "b"))
     with pytest.raises(DataError, match=r"Case c7: .*without geometry"):
         feed.bag(0)
 

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from radapt.errors import UsageError
-from radapt.networks.decoders import DECODERS, decoder_layers, make_decoder
-from radapt.networks.decoders_base import Decoder
-from radapt.networks.decoders_fusion import Fusion, SegmentationHead
-from radapt.networks.decoders_parts import group_norm, pyramid_factors, resized
+from radapt.networks.decoders.base import Decoder
+from radapt.networks.decoders.fusion import Fusion, SegmentationHead
+from radapt.networks.decoders.parts import group_norm, pyramid_factors, resized
+from radapt.networks.decoders.registry import DECODERS, decoder_layers, make_decoder
 
 NAMES = sorted(DECODERS)
 VIT = [(5, 6, 12)] * 5

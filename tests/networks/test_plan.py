@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from radapt.errors import UsageError
-from radapt.networks.plan import (
+from radapt.networks.unet.plan import (
     Budget,
     Channel,
     Fingerprint,

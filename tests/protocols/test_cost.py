@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from radapt.protocols import Problem, evaluate, make
-from radapt.protocols.linear_models import LinearModel
+from radapt.probes.linear_models import LinearModel
+from radapt.protocols import FeatureProblem, evaluate, make
 
 
 @pytest.mark.parametrize("name", ["logistic", "linear"])
 @pytest.mark.parametrize("refit", [True, False])
 def test_trained_numbers_are_those_of_the_live_head(name: str, refit: bool, every_task: Any) -> None:
-    fitted = make(name).fit(Problem.of(every_task, refit=refit), np.random.default_rng(0))
+    fitted = make(name).fit(FeatureProblem.of(every_task, refit=refit), np.random.default_rng(0))
     assert fitted.cost is not None
     assert isinstance(fitted.final, LinearModel)
     weights, bias = fitted.final.models.weights[:, 0], fitted.final.models.bias[0]
@@ -44,6 +44,6 @@ def test_a_learning_curve_costs_what_its_draws_cost_together(binary: Any) -> Non
 
 
 def test_the_default_without_val_says_what_it_trained(binary: Any) -> None:
-    fitted = make("logistic").fit(replace(Problem.of(binary), choose=False), np.random.default_rng(0))
+    fitted = make("logistic").fit(replace(FeatureProblem.of(binary), choose=False), np.random.default_rng(0))
     assert fitted.cost is not None
     assert fitted.cost.trained == 6 + 1

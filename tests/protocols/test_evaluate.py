@@ -9,7 +9,7 @@ import pytest
 
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
-from radapt.protocols import PROTOCOLS, FewShot, Problem, Protocol, evaluate, make
+from radapt.protocols import PROTOCOLS, FeatureProblem, FewShot, Protocol, evaluate, make
 from radapt.protocols.selection import score_candidates
 
 # A learning curve gives many results; test_fewshot.py tests it with each of these.
@@ -44,7 +44,7 @@ def test_test_labels_change_no_prediction(name: str, every_task: Any) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_problem_holds_no_test_label(name: str, every_task: Any) -> None:
-    problem = Problem.of(every_task)
+    problem = FeatureProblem.of(every_task)
     tested = ~np.isin(problem.splits, ["train", "val"])
     assert tested.any()
     for labels in (problem.labels, problem.cohort.labels, problem.features.cohort.labels):
@@ -96,7 +96,7 @@ def test_val_is_answered_by_a_model_that_has_not_learned_it(name: str, features_
     rng = np.random.default_rng(1)
     splits = np.repeat(["train", "val", "test"], [60, 60, 60])
     features = features_of(rng.integers(0, 2, 180), splits, width=60, signal=0.0)
-    fitted = quick(name).fit(Problem.of(features), np.random.default_rng(0))
+    fitted = quick(name).fit(FeatureProblem.of(features), np.random.default_rng(0))
     val = np.flatnonzero(splits == "val")
     blind = (fitted.before_refit.predict(val).argmax(1) == features.cohort.labels[val]).mean()
     assert blind < 0.75
@@ -110,7 +110,7 @@ def test_without_val_patients_are_drawn_whole(name: str, features_of: Any) -> No
     patients = rng.integers(0, 25, 100)
     splits = np.where(patients < 20, "train", "test")
     features = features_of(rng.integers(0, 3, 100), splits, patients=patients)
-    problem = Problem.of(features)
+    problem = FeatureProblem.of(features)
     train, val = problem.choosing(np.random.default_rng(0))
     assert len(train)
     assert len(val)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from radapt.backbones import load_backbone
-from radapt.cohorts.draws import restrict
+from radapt.cohorts.label_draws import restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols import PROTOCOLS, FewShot, Machine, Problem, evaluate, learning_curve, make, train
+from radapt.protocols import PROTOCOLS, FeatureProblem, FewShot, Machine, evaluate, learning_curve, make, train
 from toy_images import discs, image_cohort
 
 BASES = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
@@ -67,7 +67,7 @@ def test_val_is_never_learned_from(base: str, choose: str, multiclass: Any) -> N
     chosen = evaluate(multiclass, protocol, resamples=0).chosen["draws"][0]
     assert chosen["cases"]["train"] == chosen["cases"].get("refit", 8) == 8
     assert (chosen["cases"]["val"] > 0) == (choose == "val")
-    fitted = protocol.fit(Problem.of(limited, refit=False), np.random.default_rng(0))
+    fitted = protocol.fit(FeatureProblem.of(limited, refit=False), np.random.default_rng(0))
     rows = np.flatnonzero(multiclass.cohort.splits == "test")
     np.testing.assert_array_equal(fitted.final.predict(rows), fitted.before_refit.predict(rows))
 

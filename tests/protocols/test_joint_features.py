@@ -7,7 +7,7 @@ import pytest
 
 from radapt.backbones import load_backbone
 from radapt.backbones.adapted import save_adapted
-from radapt.backbones.multimodal import MultiModalViT
+from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cohorts import load_cohort
 from radapt.features import Features, extract
 from radapt.features.pooling import Pooling

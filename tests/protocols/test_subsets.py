@@ -11,10 +11,10 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
 from radapt.metrics import auroc, mcc
-from radapt.protocols.judge import judge
 from radapt.protocols.protocol import Fitted, Model, SubsetModel
-from radapt.protocols.subset_answers import Answers
-from radapt.protocols.subsets import SHARED, judge_subsets, subset_name
+from radapt.protocols.scoring import judge
+from radapt.protocols.subset_inference import Answers
+from radapt.protocols.subsets import SHARED, score_subsets, subset_name
 
 NAMES = ("t1", "t2", "flair")
 
@@ -72,7 +72,7 @@ def setting(cases: int = 60, missing: float = 0.3, **more: object) -> tuple[Coho
 
 
 def judged(cohort: Cohort, predict: object, prior: np.ndarray, names: tuple[str, ...] = NAMES, resamples: int = 40):
-    return judge_subsets(predict, cohort, names, np.random.default_rng(0), resamples, prior)  # type: ignore[arg-type]
+    return score_subsets(predict, cohort, names, np.random.default_rng(0), resamples, prior)  # type: ignore[arg-type]
 
 
 def test_each_distinct_question_is_asked_once() -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from radapt.metrics import score_repeats
+from radapt.reports.leaderboard import Row
 from radapt.reports.learning import summed
 from radapt.reports.report import write_report
-from radapt.reports.standings import Row
 from report_page import HOSTILE, page_of
 
 COST = {"trained": 12_000, "parameters": 1_200_000, "peak_memory_mb": 1536.5, "seconds": 90.0}

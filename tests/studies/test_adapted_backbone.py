@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from radapt.backbones import load_backbone
 from radapt.backbones.adapted import save_adapted
-from radapt.backbones.multimodal import MultiModalViT
+from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cli.app import app
 from radapt.errors import UsageError
 from radapt.studies import Outcome, Settings, read_study, run_study

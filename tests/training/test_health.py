@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from radapt.errors import UsageError
-from radapt.training import Health, Trained, train
+from radapt.training import Health, TrainResult, train
 from toy_task import ToyTask, records, regime, same, weights
 
 
@@ -46,7 +46,7 @@ class Judged(ToyTask):
         return float(len(self.asked)) if self.scores else math.nan
 
 
-def run(task: ToyTask, path: Path | None = None) -> Trained:
+def run(task: ToyTask, path: Path | None = None) -> TrainResult:
     return train(task, regime(), seed=3, checkpoint=path, interval_s=0.0)
 
 

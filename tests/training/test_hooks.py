@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError
-from radapt.training import Group, Regime, train
+from radapt.training import Group, TrainConfig, train
 from toy_task import ToyTask, records, regime, same, weights
 
 
@@ -59,7 +59,7 @@ def everything(task: Followed) -> dict[str, Tensor]:
     return {**weights(task), "centre": task.centre.clone()}
 
 
-def kept(task: ToyTask, path: Path, made: Regime | None = None) -> Any:
+def kept(task: ToyTask, path: Path, made: TrainConfig | None = None) -> Any:
     return train(task, made or regime(), seed=3, checkpoint=path, interval_s=0.0)
 
 
@@ -242,10 +242,10 @@ def test_weight_decay_follows_its_schedule() -> None:
 
 def test_the_end_of_the_learning_rate_is_that_of_the_schedule() -> None:
     for schedule in ("cosine", "poly"):
-        made = Regime(epochs=1, batch=1, lr=1.0, warmup=0.0, schedule=schedule, lr_end=0.2)
+        made = TrainConfig(epochs=1, batch=1, lr=1.0, warmup=0.0, schedule=schedule, lr_end=0.2)
         assert made.lr_factor(0, 10) == 1
         assert made.lr_factor(10, 10) == pytest.approx(0.2)
-        plain = Regime(epochs=1, batch=1, lr=1.0, warmup=0.0, schedule=schedule)
+        plain = TrainConfig(epochs=1, batch=1, lr=1.0, warmup=0.0, schedule=schedule)
         assert made.lr_factor(4, 10) == pytest.approx(0.2 + 0.8 * plain.lr_factor(4, 10))
 
 

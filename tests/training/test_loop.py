@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from radapt.errors import DataError, UsageError
-from radapt.training import Group, Regime, Task, Trained, train
+from radapt.training import Group, Task, TrainConfig, TrainResult, train
 from toy_task import ToyTask, records, regime, same, weights
 
 
-def trained(task: ToyTask, made: Regime, **options: Any) -> Trained:
+def trained(task: ToyTask, made: TrainConfig, **options: Any) -> TrainResult:
     return train(task, made, **{"seed": 3, **options})
 
 
@@ -318,7 +318,7 @@ def test_batches_keep_their_shape_of_dict_tuple_list_and_dataclass() -> None:
     from dataclasses import dataclass
     from typing import NamedTuple
 
-    from radapt.training.ahead import mapped
+    from radapt.training.prefetch import mapped
 
     @dataclass(frozen=True)
     class Holder:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from radapt.training import Regime, Trained, train
+from radapt.training import TrainConfig, TrainResult, train
 from radapt.training.state import State, trained_tensors
 from toy_task import ToyTask, records, regime, same, weights
 
@@ -24,12 +24,12 @@ def killed_at(count: int) -> Any:
     return before_loss
 
 
-def kept(task: ToyTask, made: Regime, path: Path, **options: Any) -> Trained:
+def kept(task: ToyTask, made: TrainConfig, path: Path, **options: Any) -> TrainResult:
     """Trained with a checkpoint after every step."""
     return train(task, made, **{"seed": 3, "checkpoint": path, "interval_s": 0.0, **options})
 
 
-def killed(path: Path, made: Regime, count: int) -> None:
+def killed(path: Path, made: TrainConfig, count: int) -> None:
     task = ToyTask()
     task.before_loss = killed_at(count)
     with pytest.raises(Killed):
@@ -166,7 +166,9 @@ def other_frozen() -> ToyTask:
     ],
     ids=["seed", "regime", "samples", "trained parts", "frozen weights"],
 )
-def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path, task: ToyTask, made: Regime, seed: int) -> None:
+def test_a_checkpoint_of_another_training_is_not_used(
+    tmp_path: Path, task: ToyTask, made: TrainConfig, seed: int
+) -> None:
     killed(tmp_path / "training.pt", regime(), 7)
     result = kept(task, made, tmp_path / "training.pt", seed=seed)
     assert result.notes == ["training.pt is of another training and was not used; started afresh."]

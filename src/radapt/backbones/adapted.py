@@ -22,7 +22,7 @@ from radapt.versions import __version__
 if TYPE_CHECKING:
     import torch
 
-    from radapt.backbones.multimodal import MultiModalViT
+    from radapt.backbones.multimodal_vit.vit import MultiModalViT
 
 FACTS, WEIGHTS = "backbone.json", "backbone.safetensors"
 FORMAT = 1
@@ -150,7 +150,7 @@ def load_adapted(adapted: AdaptedBackbone | str | Path) -> "MultiModalViT":
     """
     from radapt.backbones.build import build, materialise
     from radapt.backbones.files import read_state
-    from radapt.backbones.multimodal import MultiModalViT
+    from radapt.backbones.multimodal_vit.vit import MultiModalViT
 
     known = adapted if isinstance(adapted, AdaptedBackbone) else read_adapted(adapted)
     state, _ = read_state(known.folder / WEIGHTS)

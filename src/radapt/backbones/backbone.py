@@ -14,7 +14,7 @@ from radapt.backbones.weights import WeightSource, identity_of
 from radapt.errors import UsageError
 
 if TYPE_CHECKING:
-    from radapt.backbones.multimodal import Crops, Encoded, MultiModalViT
+    from radapt.backbones.multimodal_vit.vit import Crops, Encoded, MultiModalViT
 
 
 @final

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PositionRecipe:
     """Bicubic interpolation of the grid of position embeddings, always in float32.
 
     `offset`: the grid is scaled by (n + offset) / base instead of to the size n, as DINO and DINOv2 without
@@ -24,14 +24,14 @@ class Recipe:
 
 
 RECIPES = {
-    "dinov2": Recipe(antialias=False, offset=0.1),  # DINO, and DINOv2 without registers
-    "dinov2-registers": Recipe(antialias=True),
-    "timm": Recipe(antialias=True),  # timm's resample_abs_pos_embed
-    "bicubic": Recipe(antialias=False),  # MSN's code; transformers' ViTs
+    "dinov2": PositionRecipe(antialias=False, offset=0.1),  # DINO, and DINOv2 without registers
+    "dinov2-registers": PositionRecipe(antialias=True),
+    "timm": PositionRecipe(antialias=True),  # timm's resample_abs_pos_embed
+    "bicubic": PositionRecipe(antialias=False),  # MSN's code; transformers' ViTs
 }
 
 
-def interpolate_positions(grid: torch.Tensor, size: tuple[int, int], recipe: Recipe) -> torch.Tensor:
+def interpolate_positions(grid: torch.Tensor, size: tuple[int, int], recipe: PositionRecipe) -> torch.Tensor:
     """Position embeddings (1, M·M, D) of a square base grid, at `size` = (h, w): (1, h·w, D) in the dtype of `grid`."""
     base = math.isqrt(grid.shape[1])
     if size == (base, base):
@@ -51,7 +51,7 @@ class PositionCache:
     embedding is being trained nothing is kept, so that gradients flow.
     """
 
-    def __init__(self, recipe: Recipe, keep: int = 8) -> None:
+    def __init__(self, recipe: PositionRecipe, keep: int = 8) -> None:
         self._recipe = recipe
         self._keep = keep
         self._kept: dict[tuple[object, ...], torch.Tensor] = {}

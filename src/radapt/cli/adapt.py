@@ -59,10 +59,10 @@ def adapt(
     from radapt.cohorts import load_cohort
     from radapt.devices import check_count, pick_device
     from radapt.images import Recipe
+    from radapt.mmdino.adapt_run import Request, adapt_into
+    from radapt.mmdino.protocol import MmDino
     from radapt.progress import progress
-    from radapt.protocols.adaptation import Request, adapt_into
-    from radapt.protocols.images import Machine
-    from radapt.protocols.mmdino import MmDino
+    from radapt.protocols.image_problem import Machine
     from radapt.reports import write_adapt_report
 
     protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options()))

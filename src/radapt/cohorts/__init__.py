@@ -4,8 +4,8 @@ from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind, Task
 from radapt.cohorts.config import Fractions
 from radapt.cohorts.describe import case_table, cohort_digest
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.draws import Draw, draw_patients, restrict
-from radapt.cohorts.problem import Problem
+from radapt.cohorts.label_draws import Draw, draw_patients, restrict
+from radapt.cohorts.problem import CohortIssue
 from radapt.cohorts.save import write_cohort
 from radapt.cohorts.scan import scan
 from radapt.cohorts.table import load_cohort, read_cohort
@@ -15,10 +15,10 @@ __all__ = [
     "Case",
     "Cohort",
     "CohortDraft",
+    "CohortIssue",
     "Draw",
     "Fractions",
     "Kind",
-    "Problem",
     "ScanOptions",
     "Task",
     "case_table",

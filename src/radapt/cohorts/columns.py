@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from radapt.cohorts.problem import Problem
+from radapt.cohorts.problem import CohortIssue
 from radapt.errors import suggest
 
 RESERVED = ("case", "patient", "site", "split", "image", "mask", "label")
@@ -20,15 +20,15 @@ class Columns:
     has: frozenset[str]
 
 
-def sort_columns(names: list[str], file: str) -> tuple[Columns, list[Problem]]:
+def sort_columns(names: list[str], file: str) -> tuple[Columns, list[CohortIssue]]:
     """Tell reserved columns from metadata; say everything that is wrong with the names."""
     images: dict[str, str] = {}
     findings: dict[str, str] = {}
     metadata: list[str] = []
-    problems: list[Problem] = []
+    problems: list[CohortIssue] = []
 
     def wrong(code: str, message: str, fix: str) -> None:
-        problems.append(Problem("error", code, message, row=1, file=file, fix=fix))
+        problems.append(CohortIssue("error", code, message, row=1, file=file, fix=fix))
 
     for name in names:
         prefix, colon, rest = (part.strip() for part in name.partition(":"))

@@ -13,7 +13,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class CohortIssue:
     """What is wrong (`message`), where (`file`, `row` with the header as row 1, `case`) and the nearest
     `fix`.
 
@@ -42,7 +42,7 @@ class Problem:
         return " ".join(part for part in (f"{place}:" if place else "", self.message, self.fix) if part)
 
 
-def raise_errors(problems: Sequence[Problem], subject: str) -> None:
+def raise_errors(problems: Sequence[CohortIssue], subject: str) -> None:
     """Raise one DataError that lists every error among `problems`, at most `SHOWN` of them in words."""
     errors = [problem for problem in problems if problem.severity == "error"]
     if not errors:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from radapt.cohorts.columns import Columns, patient_like
+from radapt.cohorts.file_index import FileIndex
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
-from radapt.cohorts.places import Places
-from radapt.cohorts.problem import Problem, Severity
+from radapt.cohorts.problem import CohortIssue, Severity
 from radapt.cohorts.sheet import Sheet
 from radapt.errors import DataError
 from radapt.locations import Location
@@ -25,9 +25,9 @@ class Rows:
     def __init__(self, sheet: Sheet, columns: Columns, named: tuple[str, ...]) -> None:
         self.sheet, self.columns, self.named = sheet, columns, named
         self.lines = sheet.rows
-        self.problems: list[Problem] = []
+        self.problems: list[CohortIssue] = []
         self._names = self._plain("case")
-        self._places = Places(sheet.path.parent)
+        self._places = FileIndex(sheet.path.parent)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -121,7 +121,7 @@ class Rows:
         """Note a problem of the row at position `at`, or of the whole table."""
         name = None if at is None else self._names[at] or None
         line = None if at is None else self.lines[at]
-        self.problems.append(Problem(severity, code, message, name, line, self.sheet.path.name, fix))
+        self.problems.append(CohortIssue(severity, code, message, name, line, self.sheet.path.name, fix))
 
     def _plain(self, column: str) -> list[str]:
         return [text.strip() for text in self.sheet.columns.get(column, [""] * len(self))]

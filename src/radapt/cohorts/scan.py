@@ -9,13 +9,13 @@ import pandas as pd
 
 from radapt.cachedir import cache_folder
 from radapt.cohorts.archives import is_archive, nothing_left, unpack
-from radapt.cohorts.checks import misspelt_split, one_split_per_patient
+from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
 from radapt.cohorts.layouts.files import only_folder, stem_of
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
-from radapt.cohorts.problem import Problem, raise_errors
+from radapt.cohorts.problem import CohortIssue, raise_errors
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -202,14 +202,14 @@ def _check(draft: CohortDraft) -> None:
     file, lines = draft.told_by.name if draft.told_by else None, draft.lines
     twice = np.flatnonzero(table["case"].duplicated() | (table["case"] == ""))
     said = "Its case is empty or there twice."
-    problems = [Problem("error", "duplicate-case", said, cases[at], lines[at], file) for at in twice]
+    problems = [CohortIssue("error", "duplicate-case", said, cases[at], lines[at], file) for at in twice]
     raise_errors(problems, f"The table of {draft.name}")
     problems = one_split_per_patient(patients, words, cases, lines, file or draft.name)
     fix = " Give --redraw to set the splits aside and draw new ones by patient." if problems else ""
     raise_errors(problems, f"The splits of {draft.name} cannot be kept.{fix} It")
     labels, findings = _labels(draft)
     problems = [
-        Problem("error", "bad-label", message, cases[at], lines[at], file, fix)
+        CohortIssue("error", "bad-label", message, cases[at], lines[at], file, fix)
         for found in (labels, *findings.values())
         if found
         for at, (message, fix) in found.wrong.items()

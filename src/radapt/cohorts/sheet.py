@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radapt.cohorts.problem import Problem
+from radapt.cohorts.problem import CohortIssue
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # of an index that pandas wrote, and of one it read back and wrote
@@ -30,20 +30,20 @@ class Sheet:
         return len(self.rows)
 
 
-def read_sheet(path: Path) -> tuple[Sheet | None, list[Problem]]:
+def read_sheet(path: Path) -> tuple[Sheet | None, list[CohortIssue]]:
     """Read a table. Problems of form (encoding, empty file, number of fields, names) come back, not raised."""
-    problems: list[Problem] = []
+    problems: list[CohortIssue] = []
     sheet = _read_parquet(path, problems) if path.suffix.lower() == ".parquet" else _read_text(path, problems)
     if sheet is not None and not len(sheet) and not problems:
         problems.append(_error(path, "empty-table", "The table has a header but no rows.", fix="Add one row per case."))
     return sheet, problems
 
 
-def _error(path: Path, code: str, message: str, *, row: int | None = None, fix: str = "") -> Problem:
-    return Problem("error", code, message, row=row, file=path.name, fix=fix)
+def _error(path: Path, code: str, message: str, *, row: int | None = None, fix: str = "") -> CohortIssue:
+    return CohortIssue("error", code, message, row=row, file=path.name, fix=fix)
 
 
-def _read_text(path: Path, problems: list[Problem]) -> Sheet | None:
+def _read_text(path: Path, problems: list[CohortIssue]) -> Sheet | None:
     text = _decode(path, problems)
     if text is None:
         return None
@@ -68,7 +68,7 @@ def _read_text(path: Path, problems: list[Problem]) -> Sheet | None:
     return _assemble(path, delimiter, records, lines, problems)
 
 
-def _decode(path: Path, problems: list[Problem]) -> str | None:
+def _decode(path: Path, problems: list[CohortIssue]) -> str | None:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -84,7 +84,7 @@ def _decode(path: Path, problems: list[Problem]) -> str | None:
 
 
 def _assemble(
-    path: Path, delimiter: str, records: list[list[str]], lines: list[int], problems: list[Problem]
+    path: Path, delimiter: str, records: list[list[str]], lines: list[int], problems: list[CohortIssue]
 ) -> Sheet | None:
     records = _without_blank_columns(records)
     header = [name.strip() for name in records[0]]
@@ -136,7 +136,7 @@ def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
 
 
 def _names_are_sound(
-    path: Path, header: list[str], problems: list[Problem], index: frozenset[int] = frozenset()
+    path: Path, header: list[str], problems: list[CohortIssue], index: frozenset[int] = frozenset()
 ) -> bool:
     before = len(problems)
     for place, name in enumerate(header, start=1):
@@ -152,7 +152,7 @@ def _names_are_sound(
     return len(problems) == before
 
 
-def _read_parquet(path: Path, problems: list[Problem]) -> Sheet | None:
+def _read_parquet(path: Path, problems: list[CohortIssue]) -> Sheet | None:
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises a dozen kinds, OSError among them, for a file that is not parquet

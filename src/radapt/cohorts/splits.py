@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.cohorts.config import Fractions
-from radapt.cohorts.problem import Problem
+from radapt.cohorts.problem import CohortIssue
 from radapt.durable import write_text
 
 _HEADER = ["case", "patient", "split", "seed"]
@@ -104,7 +104,7 @@ def recorded_path(cohort_yaml: Path) -> Path:
     return cohort_yaml.with_name(f"{cohort_yaml.stem}.splits.csv")
 
 
-def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[Problem]]:
+def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[CohortIssue]]:
     """The words of an earlier draw by patient; empty if there was none or it was made from another seed."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -117,13 +117,13 @@ def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[Problem]]
         return {}, [_unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")]
     if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
         message = f"The splits in it were drawn from another seed than {seed}; they are drawn anew."
-        return {}, [Problem("warning", "splits-redrawn", message, file=path.name)]
+        return {}, [CohortIssue("warning", "splits-redrawn", message, file=path.name)]
     words: dict[str, str] = {}
     for line, row in enumerate(rows[1:], start=2):
         if row and words.setdefault(row[1], row[2]) != row[2]:
             message = f"Patient {row[1]!r} is in {words[row[1]]!r} and in {row[2]!r}."
             fix = "Give all cases of a patient one split, or delete the file."
-            return {}, [Problem("error", "patient-split", message, row[0], line, path.name, fix)]
+            return {}, [CohortIssue("error", "patient-split", message, row[0], line, path.name, fix)]
     return {patient: word for patient, word in words.items() if word}, []
 
 
@@ -140,5 +140,7 @@ def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int)
         return
 
 
-def _unusable(path: Path, what: str) -> Problem:
-    return Problem("error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it.")
+def _unusable(path: Path, what: str) -> CohortIssue:
+    return CohortIssue(
+        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it."
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from radapt.cohorts import checks
+from radapt.cohorts import consistency as checks
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.columns import sort_columns
 from radapt.cohorts.config import CohortFile, read_config
-from radapt.cohorts.problem import Problem, raise_errors
+from radapt.cohorts.problem import CohortIssue, raise_errors
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.sheet import read_sheet
 from radapt.cohorts.splits import draw_splits, read_recorded, recorded_path, write_recorded
@@ -35,7 +35,7 @@ def load_cohort(path: Path | str) -> Cohort:
     return reading.cohort
 
 
-def read_cohort(path: Path | str) -> tuple[Cohort | None, list[Problem]]:
+def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
     """Read a cohort.yaml and its table without raising for the table's problems, and without writing
     anything.
 
@@ -54,16 +54,16 @@ class _Reading:
     """
 
     cohort: Cohort | None
-    problems: list[Problem]
+    problems: list[CohortIssue]
     drawn: tuple[tuple[str, str, str], ...] = ()
 
 
 def _read(config: CohortFile) -> _Reading:
-    problems: list[Problem] = []
+    problems: list[CohortIssue] = []
     if config.kind is None:
         message = "The kind of the images is not given; 'other' is used."
         fix = "Add 'kind: xray', ct, mri or other."
-        problems.append(Problem("warning", "no-kind", message, file=config.path.name, fix=fix))
+        problems.append(CohortIssue("warning", "no-kind", message, file=config.path.name, fix=fix))
     sheet, more = read_sheet(config.cases)
     problems += more
     if sheet is None:
@@ -80,7 +80,7 @@ def _read(config: CohortFile) -> _Reading:
     return _Reading(cohort, problems, tuple((rows.ids[at], rows.patients[at], words[at]) for at in drawn))
 
 
-def _splits(config: CohortFile, rows: Rows) -> tuple[list[str], int | None, list[Problem]]:
+def _splits(config: CohortFile, rows: Rows) -> tuple[list[str], int | None, list[CohortIssue]]:
     """The split word of every row and, if any was drawn, the seed."""
     given = rows.given_splits
     for at, word in enumerate(given):

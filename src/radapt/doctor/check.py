@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radapt.cohorts import Case, Cohort, Problem, read_cohort
+from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
 from radapt.errors import DataError, counted
 from radapt.locations import Location
 from radapt.progress import ProgressMaker, silent
@@ -29,14 +29,14 @@ class Findings:
 
     cohort: str
     n_cases: int
-    problems: tuple[Problem, ...]
+    problems: tuple[CohortIssue, ...]
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
+    def errors(self) -> tuple[CohortIssue, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     @property
-    def warnings(self) -> tuple[Problem, ...]:
+    def warnings(self) -> tuple[CohortIssue, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     def text(self) -> str:
@@ -83,7 +83,7 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
     return Findings(cohort.name, len(cohort), _worst_first(found))
 
 
-def _worst_first(problems: list[Problem]) -> tuple[Problem, ...]:
+def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
     return tuple(sorted(problems, key=lambda problem: (problem.severity != "error", problem.row or 0)))
 
 
@@ -91,7 +91,7 @@ def _worst_first(problems: list[Problem]) -> tuple[Problem, ...]:
 class _Read:
     """What one case has: problems, digests of its pixels, and the numbers in its mask, None without a good one."""
 
-    problems: list[Problem]
+    problems: list[CohortIssue]
     digests: list[str]
     labels: np.ndarray | None = None
 
@@ -110,7 +110,7 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _Read]]:
 def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
     from radapt.images import grids_problem, image_problems, read
 
-    problems: list[Problem] = []
+    problems: list[CohortIssue] = []
     digests: list[str] = []
     volumes: list[Volume] = []
     for modality, location in case.images.items():
@@ -134,10 +134,10 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
 
 def _read_mask(
     case: Case, place: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path
-) -> tuple[list[Problem], np.ndarray | None]:
+) -> tuple[list[CohortIssue], np.ndarray | None]:
     """The problems of a mask, and the numbers it holds if its values are no problem."""
     from radapt.images import mask_problems, read
-    from radapt.images.checks import distinct
+    from radapt.images.plausibility import distinct
 
     try:
         mask = read(place, array_cache=cache / "arrays")
@@ -149,7 +149,7 @@ def _read_mask(
     return [_problem(case, remark, remark.message, str(place)) for remark in remarks], labels
 
 
-def _folded(problems: list[Problem], code: str) -> list[Problem]:
+def _folded(problems: list[CohortIssue], code: str) -> list[CohortIssue]:
     """One problem for all of a code, which in a cohort most cases may have: how many, the first, and who else."""
     same = [problem for problem in problems if problem.code == code]
     if len(same) < 2:
@@ -161,7 +161,7 @@ def _folded(problems: list[Problem], code: str) -> list[Problem]:
     return [problem for problem in problems if problem.code != code] + [replace(first, message=message)]
 
 
-def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[Problem]:
+def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[CohortIssue]:
     """Where no labels are declared, the numbers that masks hold and none of train does: they cannot be segmented.
 
     Warnings, since nothing is wrong with the masks, and other protocols do not look at them.
@@ -174,7 +174,7 @@ def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[Problem]:
     return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in said]
 
 
-def _leaks(pixels: dict[str, list[Case]]) -> list[Problem]:
+def _leaks(pixels: dict[str, list[Case]]) -> list[CohortIssue]:
     """Equal pixels under two patients: the same image twice, worst where the two are in different splits."""
     problems = []
     for cases in pixels.values():
@@ -186,7 +186,7 @@ def _leaks(pixels: dict[str, list[Case]]) -> list[Problem]:
             where = f" and the two are in {first.split} and {other.split}" if across else ""
             message = f"has the same pixels as case {first.case!r} of patient {first.patient!r}{where}."
             fix = "Give both the same patient, or remove one."
-            problems.append(Problem("warning", "duplicate_image", message, other.case, other.row, fix=fix))
+            problems.append(CohortIssue("warning", "duplicate_image", message, other.case, other.row, fix=fix))
     return problems
 
 
@@ -195,9 +195,9 @@ def _pixel_digest(array: np.ndarray) -> str:
     return hashlib.blake2b(data.view(np.uint8).data, digest_size=16, key=str(data.shape).encode()).hexdigest()
 
 
-def _problem(case: Case, remark: "Remark", message: str, file: str) -> Problem:
-    return Problem(remark.severity, remark.code, message, case.case, case.row, file or None, remark.fix)
+def _problem(case: Case, remark: "Remark", message: str, file: str) -> CohortIssue:
+    return CohortIssue(remark.severity, remark.code, message, case.case, case.row, file or None, remark.fix)
 
 
-def _unreadable(case: Case, code: str, error: DataError, file: str) -> Problem:
-    return Problem("error", code, str(error), case.case, case.row, file)
+def _unreadable(case: Case, code: str, error: DataError, file: str) -> CohortIssue:
+    return CohortIssue("error", code, str(error), case.case, case.row, file)

@@ -18,27 +18,27 @@ T = TypeVar("T")
 _JOIN_S = 5.0  # a thread deep in one long read is not waited for longer than this
 
 
-class Part(NamedTuple):
+class ModalityPart(NamedTuple):
     """One of several images that are encoded together: its column in the encoder's modalities, and where it lies."""
 
     column: int
     location: Location
 
 
-class Image(NamedTuple):
+class SliceSource(NamedTuple):
     """One modality of one case, or several `parts` seen together, and the key its features are stored under."""
 
     key: str
     case: str
     modality: str
     location: Location
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ModalityPart, ...] = ()
 
 
 class Span(NamedTuple):
     """Rows start ≤ row < stop of a batch are slices of `image`, which has `total` of them."""
 
-    image: Image
+    image: SliceSource
     start: int
     stop: int
     total: int
@@ -55,19 +55,19 @@ class Batch(NamedTuple):
     present: np.ndarray | None = None
 
 
-Planes = Callable[[Image], np.ndarray]
-Failed = Callable[[Image, DataError], None]
+Planes = Callable[[SliceSource], np.ndarray]
+Failed = Callable[[SliceSource, DataError], None]
 
 
 def read_ahead(
-    images: Iterable[Image], planes: Planes, failed: Failed, workers: int = 1
-) -> Iterator[tuple[Image, np.ndarray]]:
+    images: Iterable[SliceSource], planes: Planes, failed: Failed, workers: int = 1
+) -> Iterator[tuple[SliceSource, np.ndarray]]:
     """Each image with its planes uint8 (n, C, H, W), in order, a few of them read ahead by `workers` threads.
 
     An image that cannot be read is given to `failed` and left out.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="radapt-read") as pool:
-        coming: deque[tuple[Image, Future[np.ndarray]]] = deque()
+        coming: deque[tuple[SliceSource, Future[np.ndarray]]] = deque()
         rest = iter(images)
         try:
             while True:
@@ -87,7 +87,7 @@ def read_ahead(
                 future.cancel()
 
 
-def pack(read: Iterable[tuple[Image, np.ndarray]], size: int) -> Iterator[Batch]:
+def pack(read: Iterable[tuple[SliceSource, np.ndarray]], size: int) -> Iterator[Batch]:
     """Batches of exactly `size` slices, across the borders of images; the last one is filled up with zeros.
 
     Every batch having one shape is what makes a slice's numbers the same whatever else is in its batch.
@@ -162,7 +162,7 @@ def _generator(items: Iterable[T]) -> Generator[T, None, None]:
     yield from items
 
 
-def _checked(planes: np.ndarray, image: Image) -> np.ndarray:
+def _checked(planes: np.ndarray, image: SliceSource) -> np.ndarray:
     if planes.ndim != (5 if image.parts else 4) or planes.dtype != np.uint8 or not len(planes):
         found = f"{planes.dtype} {planes.shape}"
         raise DataError(f"{image.location} gave planes {found}; expected at least one uint8 (C, H, W).")

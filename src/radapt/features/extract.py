@@ -16,13 +16,13 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
-from radapt.features.batches import Image, pack, prefetch, read_ahead
+from radapt.features.batches import SliceSource, pack, prefetch, read_ahead
 from radapt.features.config import Config, read_segments, write_config
 from radapt.features.encode import default_batch, encode
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_planes, pack_alike, together
 from radapt.features.store import FeatureStore, ShardWriter
-from radapt.images.matched import MatchedCache
+from radapt.images.aligned import AlignedSliceCache
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LAYERS = (-4, -3, -2, -1)
 
 _LISTED = 20  # failures named one by one in a message
 
-Grid = list[list[Image | None]]
+Grid = list[list[SliceSource | None]]
 
 
 class Failure(NamedTuple):
@@ -130,20 +130,20 @@ class _Work:
                 advance(1)
         return grid, failures
 
-    def _single(self, case: Case, cohort: Cohort, failures: list[Failure]) -> list[Image | None]:
+    def _single(self, case: Case, cohort: Cohort, failures: list[Failure]) -> list[SliceSource | None]:
         """Each modality of the cohort by itself."""
-        row: list[Image | None] = [None] * len(cohort.modalities)
+        row: list[SliceSource | None] = [None] * len(cohort.modalities)
         for place, name in enumerate(cohort.modalities):
             if (location := case.images.get(name)) is None:
                 continue
             try:
                 key = self.slices.key(location, self.recipe, name)
-                row[place] = Image(key, case.case, name, location)
+                row[place] = SliceSource(key, case.case, name, location)
             except DataError as error:
                 failures.append(Failure(case.case, name, str(error)))
         return row
 
-    def _joint(self, case: Case, failures: list[Failure]) -> Image | None:
+    def _joint(self, case: Case, failures: list[Failure]) -> SliceSource | None:
         """All modalities of a case together; having none is a failure."""
         try:
             if (image := together(case, self.known, self.slices, self.recipe)) is not None:
@@ -154,7 +154,7 @@ class _Work:
         failures.append(Failure(case.case, JOINT, reason))
         return None
 
-    def compute(self, images: list[Image], name: str) -> list[Failure]:
+    def compute(self, images: list[SliceSource], name: str) -> list[Failure]:
         """Put into the store what it lacks; the images that failed."""
         segments = read_segments(self.folder)
         if segments is None:
@@ -173,11 +173,11 @@ class _Work:
         return self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
 
     def _encode(
-        self, backbone: "Backbone", images: list[Image], writer: ShardWriter, advance: Advance
+        self, backbone: "Backbone", images: list[SliceSource], writer: ShardWriter, advance: Advance
     ) -> list[Failure]:
         failures: list[Failure] = []
 
-        def failed(image: Image, error: DataError) -> None:
+        def failed(image: SliceSource, error: DataError) -> None:
             failures.append(Failure(image.case, image.modality, str(error)))
 
         device = torch.device(backbone.device)
@@ -194,9 +194,9 @@ class _Work:
                         advance(1)
         return failures
 
-    def _planes(self, image: Image) -> np.ndarray:
+    def _planes(self, image: SliceSource) -> np.ndarray:
         if self.known:
-            return joint_planes(image, MatchedCache(self.slices, self.recipe), len(self.known))
+            return joint_planes(image, AlignedSliceCache(self.slices, self.recipe), len(self.known))
         return self.slices.planes(image.location, self.recipe, image.modality)
 
     def features(self, cohort: Cohort, grid: Grid) -> Features:
@@ -211,7 +211,9 @@ class _Work:
         )  # fmt: skip
 
 
-def _store(image: Image, rows: np.ndarray, writer: ShardWriter, failed: Callable[[Image, DataError], None]) -> None:
+def _store(
+    image: SliceSource, rows: np.ndarray, writer: ShardWriter, failed: Callable[[SliceSource, DataError], None]
+) -> None:
     if np.isfinite(rows).all():
         writer.add(image.key, rows)
     else:
@@ -223,9 +225,9 @@ def _had(cohort: Cohort) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[:, place].any())
 
 
-def _unique(grid: Grid) -> list[Image]:
+def _unique(grid: Grid) -> list[SliceSource]:
     """Each key once, in the order of the cases."""
-    first: dict[str, Image] = {}
+    first: dict[str, SliceSource] = {}
     for image in (image for row in grid for image in row if image):
         first.setdefault(image.key, image)
     return list(first.values())

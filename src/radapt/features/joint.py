@@ -9,11 +9,11 @@ import torch
 
 from radapt.cohorts.cohort import Case
 from radapt.digests import digest
-from radapt.features.batches import Batch, Image, Part, pack
-from radapt.images.matched import VERSION as MATCHED_VERSION
-from radapt.images.matched import MatchedCache
+from radapt.features.batches import Batch, ModalityPart, SliceSource, pack
+from radapt.images.aligned import VERSION as MATCHED_VERSION
+from radapt.images.aligned import AlignedSliceCache
 from radapt.images.recipe import Recipe
-from radapt.images.slices import SliceCache
+from radapt.images.slice_cache import SliceCache
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -22,7 +22,7 @@ JOINT = "joint"
 """The name of the one modality that features of several seen together have."""
 
 
-def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Recipe) -> Image | None:
+def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Recipe) -> SliceSource | None:
     """The images of a case that go into the encoder together, in its order `known`; None if the case has none.
 
     Raises DataError if one of them is not there.
@@ -31,11 +31,11 @@ def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Rec
     if not named:
         return None
     keys = [[name, slices.key(location, recipe, name)] for _, name, location in named]
-    parts = tuple(Part(column, location) for column, _, location in named)
-    return Image(digest([JOINT, MATCHED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
+    parts = tuple(ModalityPart(column, location) for column, _, location in named)
+    return SliceSource(digest([JOINT, MATCHED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
 
 
-def joint_planes(image: Image, matched: MatchedCache, columns: int) -> np.ndarray:
+def joint_planes(image: SliceSource, matched: AlignedSliceCache, columns: int) -> np.ndarray:
     """uint8 (n, M, C, H, W) planes of a case, black where it lacks a modality; M is `columns`.
 
     All lie in the grid of the first part, to which others are resampled. Grey beside colour is repeated over the
@@ -51,7 +51,7 @@ def joint_planes(image: Image, matched: MatchedCache, columns: int) -> np.ndarra
     return stacked
 
 
-def pack_alike(read: Iterable[tuple[Image, np.ndarray]], size: int) -> Iterator[Batch]:
+def pack_alike(read: Iterable[tuple[SliceSource, np.ndarray]], size: int) -> Iterator[Batch]:
     """Batches of slices that have equally many modalities, about as much work each as `size` slices of one.
 
     Slices of one batch then make equally many tokens, those that fill up the last one too. So every batch of a kind
@@ -77,7 +77,7 @@ def joint_rows(
     backbone: "Backbone", pixels: torch.Tensor, present: torch.Tensor, layers: tuple[int, ...]
 ) -> torch.Tensor:
     """float32 (B, D) of pixels uint8 (B, M, C, H, W) and present (B, M): CLS of every layer, then patch means."""
-    from radapt.backbones.multimodal import Crops
+    from radapt.backbones.multimodal_vit.vit import Crops
 
     found = backbone.joint(Crops(pixels, present), layers).layers
     return torch.cat([*(layer.cls for layer in found), *(layer.mean for layer in found)], dim=1)

@@ -22,7 +22,7 @@ from torch import Tensor
 from radapt.digests import digest
 from radapt.durable import write_json
 from radapt.errors import DataError
-from radapt.features.batches import Image, pack, prefetch
+from radapt.features.batches import SliceSource, pack, prefetch
 from radapt.features.encode import default_batch, encode
 from radapt.features.store import FLOAT16, FeatureStore, ShardWriter
 from radapt.progress import Advance
@@ -152,7 +152,7 @@ class TokenStore:
     def fill(
         self,
         backbone: "Backbone",
-        images: Iterable[tuple[Image, np.ndarray, Sequence[str]]],
+        images: Iterable[tuple[SliceSource, np.ndarray, Sequence[str]]],
         advance: Advance,
         batch: int | None = None,
     ) -> int:
@@ -166,7 +166,7 @@ class TokenStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         words = {"backbone": self.source.backbone, "radapt": __version__}
         write_json(self.folder / "config.json", {**words, **self.source.facts})
-        waiting: deque[tuple[Image, str]] = deque()
+        waiting: deque[tuple[SliceSource, str]] = deque()
         size = batch or default_batch(torch.device(backbone.device))
         done, failed = 0, dict[str, None]()
         with self._rows.writer() as writer, closing(prefetch(pack(self._missing(images, waiting), size))) as batches:
@@ -184,8 +184,8 @@ class TokenStore:
         return done
 
     def _missing(
-        self, images: Iterable[tuple[Image, np.ndarray, Sequence[str]]], waiting: "deque[tuple[Image, str]]"
-    ) -> Iterator[tuple[Image, np.ndarray]]:
+        self, images: Iterable[tuple[SliceSource, np.ndarray, Sequence[str]]], waiting: "deque[tuple[SliceSource, str]]"
+    ) -> Iterator[tuple[SliceSource, np.ndarray]]:
         """The slices to be encoded, each once; their keys are put in line in `waiting`."""
         seen: set[str] = set()
         for image, planes, keys in images:
@@ -204,7 +204,7 @@ class TokenStore:
         return torch.cat([layer.patches.flatten(1).half() for layer in tokens.layers], dim=1)
 
 
-def _store(writer: ShardWriter, waiting: list[tuple[Image, str]], rows: np.ndarray) -> Iterator[str]:
+def _store(writer: ShardWriter, waiting: list[tuple[SliceSource, str]], rows: np.ndarray) -> Iterator[str]:
     """Store the rows that are finite; names of images with one that is not."""
     finite = np.isfinite(rows).all(axis=1)
     for (image, key), row, fine in zip(waiting, rows, finite, strict=False):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.checks import Remark, mask_value_problems, read_as_one, same_grid, whole_numbers
+from radapt.images.plausibility import Remark, mask_value_problems, read_as_one, same_grid, whole_numbers
 from radapt.images.readers import read
 from radapt.images.volume import Volume
 from radapt.locations import Location

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.checks import same_grid
 from radapt.images.framing import Framing
+from radapt.images.plausibility import same_grid
 from radapt.images.volume import Axis, Volume
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SLAB_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class PlaneStack:
     """Planes along one axis: which of `total` planes of `shape` (h, w) are `kept` (n,), and how each is framed."""
 
     axis: Axis
@@ -47,7 +47,7 @@ class Placement:
     """
 
     grid: Volume
-    stacks: tuple[Stack, ...]
+    stacks: tuple[PlaneStack, ...]
 
     def __len__(self) -> int:
         """N."""
@@ -103,7 +103,7 @@ class Placement:
         return total
 
 
-def _scores(stack: Stack, scores: np.ndarray, low: int, high: int) -> "Tensor":
+def _scores(stack: PlaneStack, scores: np.ndarray, low: int, high: int) -> "Tensor":
     """(z, K, Y, X) scores of one stack. Display order runs against RAS along rows and columns (`Volume.planes`)."""
     import torch
 

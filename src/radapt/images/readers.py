@@ -7,7 +7,7 @@ from pathlib import Path
 
 from radapt.errors import DataError
 from radapt.images.arrays import read_array
-from radapt.images.dicom import read_dicom
+from radapt.images.dicom.reader import read_dicom
 from radapt.images.nifti import read_nifti
 from radapt.images.raster import read_raster
 from radapt.images.reading import check_voxels, reading

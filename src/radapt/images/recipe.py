@@ -17,7 +17,7 @@ from radapt.images.intensity import (
     percentile_limits,
     range_limits,
 )
-from radapt.images.placement import Placement, Stack
+from radapt.images.placement import Placement, PlaneStack
 from radapt.images.volume import AXES, Volume, check_axis
 
 VERSION = 1
@@ -140,7 +140,7 @@ class Recipe:
         """Where the planes that `apply` makes of `volume` lie in it. Looks at shape and affine only."""
         return Placement(volume.grid, self._stacks(volume))
 
-    def _planes(self, volume: Volume, stack: Stack, channels: tuple[Limits | None, ...]) -> np.ndarray:
+    def _planes(self, volume: Volume, stack: PlaneStack, channels: tuple[Limits | None, ...]) -> np.ndarray:
         """The kept planes of one axis, (n, C, H, W)."""
         if not self.neighbours:
             return self._framed(volume, stack, stack.kept, channels)
@@ -149,7 +149,7 @@ class Recipe:
         return self._framed(volume, stack, needed, channels)[:, 0][place.reshape(around.shape)]
 
     def _framed(
-        self, volume: Volume, stack: Stack, kept: np.ndarray, channels: tuple[Limits | None, ...]
+        self, volume: Volume, stack: PlaneStack, kept: np.ndarray, channels: tuple[Limits | None, ...]
     ) -> np.ndarray:
         planes = volume.planes(stack.axis)
         if len(kept) < len(planes):
@@ -158,14 +158,14 @@ class Recipe:
         batches = [planes[start : start + step] for start in range(0, len(planes), step)]
         return np.concatenate([stack.framing.apply(_levels(batch, channels, volume)) for batch in batches])
 
-    def _stacks(self, volume: Volume) -> tuple[Stack, ...]:
+    def _stacks(self, volume: Volume) -> tuple[PlaneStack, ...]:
         axes = ("axial", "coronal", "sagittal") if self.axis == TRIPLANAR else (self.axis,)
         return tuple(self._stack(volume, axis) for axis in ((volume.flat_axis,) if volume.flat_axis else axes))
 
-    def _stack(self, volume: Volume, axis: str) -> Stack:
+    def _stack(self, volume: Volume, axis: str) -> PlaneStack:
         total, *shape = volume.planes(axis).shape[:3]
         framing = Framing.fit((shape[0], shape[1]), volume.plane_spacing_mm(axis), self.size)
-        return Stack(check_axis(axis), self._kept(total), total, (shape[0], shape[1]), framing)
+        return PlaneStack(check_axis(axis), self._kept(total), total, (shape[0], shape[1]), framing)
 
     def _kept(self, total: int) -> np.ndarray:
         indices = np.arange((total - 1) % self.every // 2, total, self.every)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.checks import Remark, same_grid
+from radapt.images.plausibility import Remark, same_grid
 from radapt.images.volume import IMAGE_AFFINE, Volume
 
 

@@ -12,13 +12,13 @@ from radapt.metrics.bootstrap import multiplicities, percentile_interval, units_
 from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
 from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
 from radapt.metrics.curves import roc_curve
+from radapt.metrics.paired_scores import score_together
 from radapt.metrics.ranking import auroc, average_precision
 from radapt.metrics.repeats import compare_repeats, score_repeats
 from radapt.metrics.score import score
 from radapt.metrics.segmentation import case_numbers
 from radapt.metrics.segmentation_summary import summarise
 from radapt.metrics.shapley import shapley_values
-from radapt.metrics.together import score_together
 
 __all__ = [
     "accuracy",

@@ -11,8 +11,8 @@ import numpy as np
 from radapt.metrics import confusion
 from radapt.metrics.bootstrap import Numbers
 from radapt.metrics.calibration import BINS, bin_of, brier_scores, confidence, log_losses
-from radapt.metrics.checks import Predictions
 from radapt.metrics.ranking import Ranking
+from radapt.metrics.validation import Predictions
 from radapt.metrics.weighted import Tally, ratio
 
 OVERALL = (

@@ -21,8 +21,8 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, LEVEL, Numbers, multiplicities, replicates
-from radapt.metrics.checks import Predictions, checked
 from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, order_of, panel_of, row_of
+from radapt.metrics.validation import Predictions, checked
 
 REPEAT_COLUMNS = (*COLUMNS, "n_repeats", "sd")
 

@@ -7,8 +7,8 @@ import pandas as pd
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, percentile_interval, replicates
-from radapt.metrics.checks import Predictions, checked
 from radapt.metrics.panel import OVERALL, MultiLabel, SingleLabel
+from radapt.metrics.validation import Predictions, checked
 
 RESAMPLES = 2000
 COLUMNS = ("metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined")

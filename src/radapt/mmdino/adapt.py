@@ -12,21 +12,21 @@ import torch
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.card import WeightCard
 from radapt.backbones.lazy import LazyBackbone
-from radapt.backbones.multimodal import MultiModalViT
+from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
-from radapt.mmdino.answers import LinearAnswer, Looking, Wish, checked_rows, subsets_of
-from radapt.mmdino.learner import Labels, Learner
+from radapt.mmdino.inference import CaseEncoder, CaseQuery, LinearClassifier, checked_rows, subsets_of
+from radapt.mmdino.label_encoding import shares
+from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
-from radapt.mmdino.questions import shares
-from radapt.mmdino.reading import Reader
 from radapt.mmdino.regression import fit_logistic
-from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.slices import SliceLoader
+from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.task import AdaptTask
 from radapt.progress import ProgressMaker, silent
-from radapt.training import Regime, Trained, train
+from radapt.training import TrainConfig, TrainResult, train
 
 SUBSETS = 31
 """Subsets of a training case's sequences that the deployed classifier learns from, at most: all of five sequences."""
@@ -42,25 +42,25 @@ class Adapted:
     """
 
     network: MultiModalViT
-    reader: Reader
+    reader: LesionAttention
     card: WeightCard
     modalities: tuple[str, ...]
     outputs: tuple[str, ...]
     recipe: Recipe
     options: Options
     channels: int
-    answer: LinearAnswer | None
-    trained: Trained
+    answer: LinearClassifier | None
+    trained: TrainResult
     chosen: Mapping[str, Any]
     notes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
     @property
-    def looking(self) -> Looking:
+    def looking(self) -> CaseEncoder:
         """How it looks at cases."""
         return _looking(self.network, self.reader, self.options)
 
-    def feed(self, cohort: Cohort, cache: SliceCache) -> SliceFeed:
+    def feed(self, cohort: Cohort, cache: SliceCache) -> SliceLoader:
         """The slices of a cohort as this encoder takes them; `able` says which cases have any.
 
         Raises UsageError for a sequence that the encoder does not know, by name, DataError for a case without any.
@@ -71,7 +71,7 @@ class Adapted:
                 f"Cohort {cohort.name!r} has the sequence {unknown[0]!r}, which the model does not know. "
                 f"{suggest(unknown[0], self.modalities)} Rename its column, or leave it out."
             )
-        return SliceFeed(
+        return SliceLoader(
             cohort, cache, self.recipe, self.modalities, focus="foreground", channels=self.channels,
             left_out=self.left_out,
         )  # fmt: skip
@@ -95,7 +95,7 @@ class Adapted:
         wanted = None if modalities is None else self._known(modalities)
         able = feed.present[rows][:, [wanted is None or name in wanted for name in self.modalities]].any(axis=1)
         found = np.tile(self.answer.prior, (len(rows), 1))
-        wishes = [Wish(int(row), wanted) for row in rows[able]]
+        wishes = [CaseQuery(int(row), wanted) for row in rows[able]]
         if wishes:
             found[able] = self.answer.probabilities(self.looking.vectors(feed, wishes))
         return found
@@ -146,7 +146,9 @@ def adapt(
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to. Give patients the split 'train'.")
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
     left_out = tuple(name for name in cohort.modalities if name not in modalities)
-    feed = SliceFeed(cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked, left_out=left_out)
+    feed = SliceLoader(
+        cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked, left_out=left_out
+    )
     notes += _said_of(left_out, feed, labels)
     known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     useful = known | (options.unlabelled & ((marked & bool(options.marks)) | options.self_supervised))
@@ -156,7 +158,7 @@ def adapt(
     others = np.setdiff1d(np.flatnonzero(feed.able), rows)
     feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
     rates = tuple(feed.mark_rates(rows, seed).tolist()) if options.marks and marked[rows].any() else ()
-    learner = Learner.of(fresh, modalities, options, labels, rates, seed)
+    learner = StudentModel.of(fresh, modalities, options, labels, rates, seed)
     notes += _going_on(learner.encoder, fresh)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
     task = AdaptTask(learner, feed, rows, targets, options, labels, *parts, rates)
@@ -178,7 +180,7 @@ def _seen(card: WeightCard, cohort: Cohort) -> WeightCard:
     return replace(card, pretraining=tuple(dict.fromkeys((*card.pretraining, cohort.name))))
 
 
-def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None, list[str]]:
+def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, SampleLabels | None, list[str]]:
     """The labels of train and val, all others blank; what there is to learn about them; what a reader should know."""
     targets = np.array(cohort.labels, dtype=np.float64 if cohort.labels.ndim == 2 else np.int64)
     targets[~np.isin(cohort.splits, ("train", "val"))] = -1 if targets.ndim == 1 else np.nan
@@ -194,7 +196,7 @@ def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, Labels | None
     frequency = shares(train, len(cohort.outputs))
     kind: Any = "classes" if targets.ndim == 1 else "findings"
     notes = [] if apart else [f"There is {found}: every patient is answered with the frequencies of training. {_FIX}"]
-    return targets, Labels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), notes
+    return targets, SampleLabels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), notes
 
 
 _FIX = "Give labelled cases of two classes or more, or with and without a finding, the split 'train'."
@@ -207,7 +209,7 @@ def _told_apart(train: np.ndarray) -> bool:
     return bool(((train == 1).any(axis=0) & (train == 0).any(axis=0)).any())
 
 
-def _said_of(left_out: tuple[str, ...], feed: SliceFeed, labels: Labels | None) -> list[str]:
+def _said_of(left_out: tuple[str, ...], feed: SliceLoader, labels: SampleLabels | None) -> list[str]:
     """A note on sequences that nothing can be learned about, and on cases that have nothing else."""
     if not left_out:
         return []
@@ -224,9 +226,9 @@ def _known(targets: np.ndarray) -> np.ndarray:
     return targets >= 0 if targets.ndim == 1 else np.isfinite(targets).any(axis=1)
 
 
-def _regime(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> Regime:
+def _regime(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
     epochs = options.epochs if options.steps is None else options.steps
-    return Regime(
+    return TrainConfig(
         epochs=epochs, steps=options.steps, batch=options.batch, lr=options.lr * (options.batch / 1024) ** 0.5,
         weight_decay=options.weight_decay, weight_decay_end=options.weight_decay_end, warmup=options.warmup,
         clip=options.clip, accumulate=options.accumulate, precision=precision, score_every=1_000_000,
@@ -234,9 +236,9 @@ def _regime(options: Options, cases: int, precision: Literal["float32", "bfloat1
 
 
 def _deployed(
-    final: Learner, feed: SliceFeed, targets: np.ndarray, known: np.ndarray, labels: Labels | None, options: Options,
-    seed: int,
-) -> tuple[LinearAnswer | None, dict[str, Any]]:  # fmt: skip
+    final: StudentModel, feed: SliceLoader, targets: np.ndarray, known: np.ndarray, labels: SampleLabels | None,
+    options: Options, seed: int,
+) -> tuple[LinearClassifier | None, dict[str, Any]]:  # fmt: skip
     if labels is None:
         return None, {}
     prior = labels.shares.double().numpy()
@@ -251,31 +253,33 @@ def _deployed(
     return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior, final.reader.blocks)
 
 
-def _wishes(feed: SliceFeed, rows: np.ndarray, on: str, rng: np.random.Generator) -> tuple[list[Wish], np.ndarray]:
+def _wishes(
+    feed: SliceLoader, rows: np.ndarray, on: str, rng: np.random.Generator
+) -> tuple[list[CaseQuery], np.ndarray]:
     """The cases with every subset of their modalities, those of a case together weighing 1; or as they are."""
     if on == "complete":
-        return [Wish(int(row)) for row in rows], np.ones(len(rows))
+        return [CaseQuery(int(row)) for row in rows], np.ones(len(rows))
     wishes, weights = [], []
     for row in rows:
         names = [name for name, there in zip(feed.modalities, feed.present[row], strict=True) if there]
         subsets = subsets_of(names, SUBSETS, rng)
-        wishes += [Wish(int(row), one) for one in subsets]
+        wishes += [CaseQuery(int(row), one) for one in subsets]
         weights += [1 / len(subsets)] * len(subsets)
     return wishes, np.asarray(weights)
 
 
-def _looking(network: MultiModalViT, reader: Reader, options: Options) -> Looking:
-    return Looking(network, reader, options.slices, options.global_size, options.closer)
+def _looking(network: MultiModalViT, reader: LesionAttention, options: Options) -> CaseEncoder:
+    return CaseEncoder(network, reader, options.slices, options.global_size, options.closer)
 
 
-def _head(final: Learner, labels: Labels, prior: np.ndarray, options: Options) -> LinearAnswer:
+def _head(final: StudentModel, labels: SampleLabels, prior: np.ndarray, options: Options) -> LinearClassifier:
     """The trained classifier as it answers for patients like the cohort's."""
     if final.classifier is None:
         raise UsageError("Prototypes as classes are no linear classifier; use deployed: logistic.")
     weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
     weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient
-    return LinearAnswer(labels.kind, weight, bias, prior).shifted(odds)
+    return LinearClassifier(labels.kind, weight, bias, prior).shifted(odds)
 
 
 def _going_on(encoder: MultiModalViT, backbone: Backbone) -> list[str]:

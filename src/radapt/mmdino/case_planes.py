@@ -12,7 +12,7 @@ import numpy as np
 from radapt.cohorts.cohort import Case
 from radapt.digests import digest
 from radapt.errors import DataError
-from radapt.images import MatchedCache, Recipe, SliceCache, Volume, resampled
+from radapt.images import AlignedSliceCache, Recipe, SliceCache, Volume, resampled
 from radapt.images.arrays import mapped
 from radapt.images.masks import named_values
 from radapt.locations import Location
@@ -47,7 +47,7 @@ class CasePlanes:
 
     def __init__(self, cache: SliceCache, recipe: Recipe) -> None:
         self.cache, self.recipe = cache, recipe
-        self.matched = MatchedCache(cache, recipe)
+        self.matched = AlignedSliceCache(cache, recipe)
         self._files: dict[tuple[Any, ...], Path] = {}
         self._opened = lru_cache(_OPEN)(self._open)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError
-from radapt.mmdino.across import Sums, gathered
+from radapt.mmdino.distributed import Sums, gathered
 
 CENTRE_MOMENTUM = 0.9
 """As in DINO, which found 0.9 to 0.999 to work alike."""

@@ -18,11 +18,11 @@ from radapt.durable import atomic_path
 from radapt.errors import UsageError
 from radapt.images import Recipe
 from radapt.mmdino.adapt import Adapted
-from radapt.mmdino.answers import LinearAnswer
+from radapt.mmdino.inference import LinearClassifier
+from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
-from radapt.mmdino.reading import Reader
-from radapt.networks.adapters_merge import merged_state
-from radapt.training import Trained
+from radapt.networks.adapters.merge import merged_state
+from radapt.training import TrainResult
 from radapt.versions import __version__
 
 CLASSIFIER = "classifier.safetensors"
@@ -86,12 +86,12 @@ def load_adaptation(folder: str | Path) -> Adapted:
     network = load_adapted(known)
     state = _classifier(known.folder, facts["classifier"])
     marks = len(state["marks.weight"]) if "marks.weight" in state else 0
-    reader = Reader(network.width, [0.5] * marks)
+    reader = LesionAttention(network.width, [0.5] * marks)
     reader.load_state_dict({name.removeprefix("marks."): each for name, each in state.items() if name[:6] == "marks."})
     answer = None
     if facts["kind"] is not None:
         numbers: dict[str, np.ndarray] = {name: state[f"answer.{name}"].numpy() for name in ("weight", "bias", "prior")}
-        answer = LinearAnswer(facts["kind"], **numbers)
+        answer = LinearClassifier(facts["kind"], **numbers)
     return Adapted(
         network=network,
         reader=reader.eval(),
@@ -102,7 +102,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
         options=Options(**facts["options"]),
         channels=facts["channels"],
         answer=answer,
-        trained=Trained(**{each.name: facts["trained"][each.name] for each in fields(Trained)}),
+        trained=TrainResult(**{each.name: facts["trained"][each.name] for each in fields(TrainResult)}),
         chosen=facts["chosen"],
         notes=tuple(facts["notes"]),
         left_out=tuple(facts["left_out"]),

@@ -1,7 +1,7 @@
 """Learning from cases without label: what the teacher answers for the whole case, the student should answer for a part.
 
 The parts are crops, hidden patches and, above all, subsets of the case's sequences. Shapes as in
-`radapt.mmdino.questions`: B cases, Q questions, A answers.
+`radapt.mmdino.label_encoding`: B cases, Q questions, A answers.
 """
 
 from typing import Literal, get_args
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError, suggest
-from radapt.mmdino.across import Sums
-from radapt.mmdino.questions import Kind, check_kind, log_chances, truths
+from radapt.mmdino.distributed import Sums
+from radapt.mmdino.label_encoding import Kind, check_kind, log_chances, truths
 
 Confidence = Literal["all", "threshold", "adaptive", "soft"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from radapt.mmdino.answers import LinearAnswer
-from radapt.mmdino.questions import Kind
+from radapt.mmdino.inference import LinearClassifier
+from radapt.mmdino.label_encoding import Kind
 
 STRENGTHS = np.logspace(-6, 2, 17)
 """Inverse strengths of the penalty to choose among, on standardised vectors. The published grid has 45 from 1e-6 to
@@ -22,7 +22,7 @@ def fit_logistic(
     kind: Kind,
     prior: np.ndarray,
     blocks: Mapping[str, int] | None = None,
-) -> tuple[LinearAnswer, dict[str, Any]]:
+) -> tuple[LinearClassifier, dict[str, Any]]:
     """Fit on the rows that are not `held_out` (n,) bool, choose by the log loss of those that are, and fit no more.
 
     `vectors` (n, D); `targets` (n,) class indices, or (n, F) findings with NaN; `weights` (n,) of each row; `prior`
@@ -51,7 +51,7 @@ def fit_logistic(
         "strength": float(STRENGTHS[best]), "held_out": int(held_out.sum()), "log_loss": float(losses[reading, best]),
         "read": list(names),
     }  # fmt: skip
-    return LinearAnswer(kind, weight, bias - weight @ mean, prior), chosen
+    return LinearClassifier(kind, weight, bias - weight @ mean, prior), chosen
 
 
 def _readings(blocks: Mapping[str, int]) -> list[tuple[str, ...]]:

@@ -49,7 +49,7 @@ class Sample:
     plane: Tensor  # (b,) int64: number of the plane among those of the recipe
 
 
-class SliceFeed:
+class SliceLoader:
     """Slices of the cases of a cohort, M `modalities` in the order of the model, of which a case may lack some.
 
     All images of a case lie on the grid of its reference, the first of `modalities` that it has; others are resampled

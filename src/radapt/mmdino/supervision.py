@@ -4,7 +4,7 @@ from torch import Tensor
 
 from radapt.errors import UsageError
 from radapt.mmdino.centring import check_temperature
-from radapt.mmdino.questions import log_chances, truths
+from radapt.mmdino.label_encoding import log_chances, truths
 
 LABEL_SMOOTHING = 0.1
 """MM-DINOv2 (after Szegedy et al. 2016)."""

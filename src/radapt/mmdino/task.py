@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radapt.backbones.multimodal_crops import Crops, Encoded
+from radapt.backbones.multimodal_vit.crops import Crops, Encoded
 from radapt.mmdino.centring import Centre, Centring, Sinkhorn
+from radapt.mmdino.collapse_monitor import CollapseMonitor
 from radapt.mmdino.crops import CropDraws, MultiCrop
 from radapt.mmdino.heads import ProjectionHead
-from radapt.mmdino.learner import Labels, Learner
+from radapt.mmdino.label_encoding import adjusted
+from radapt.mmdino.lesion_attention import Marks, mark_loss, mark_targets
+from radapt.mmdino.loss_meter import LossMeter
 from radapt.mmdino.losses import dino_loss, ibot_loss, koleo
 from radapt.mmdino.masking import Masking, kept_modalities
 from radapt.mmdino.options import Options
+from radapt.mmdino.param_groups import adaptation_groups
 from radapt.mmdino.pseudo_labels import PseudoLabels, consistency_loss
-from radapt.mmdino.questions import adjusted
-from radapt.mmdino.rates import adaptation_groups
-from radapt.mmdino.reading import Marks, mark_loss, mark_targets
 from radapt.mmdino.schedules import linear, momentum, teacher_temperature
-from radapt.mmdino.slices import SliceFeed
+from radapt.mmdino.slices import SliceLoader
+from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.supervision import prototype_loss, share_weights, supervised_loss
-from radapt.mmdino.tally import Tally
 from radapt.mmdino.teacher import Teacher
-from radapt.mmdino.watch import Watch
 from radapt.training import Group, Health, Task
 from radapt.training.seeds import mixed
 
@@ -46,7 +46,7 @@ PARTS = ("dino", "ibot", "koleo", "marks", "supervised", "consistency")
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class SampleBatch:
     """b samples with all that was drawn for them; crops are crop-major, crop k of sample s at k · b + s."""
 
     planes: Tensor  # (b, M, C, H, W) uint8
@@ -71,7 +71,7 @@ class _Views:
 
 
 @dataclass(frozen=True, eq=False)
-class _Taught:
+class _TeacherTargets:
     """What the teacher says of the large crops: targets, without gradients."""
 
     crops: Tensor  # (G, b, K): prototypes of the CLS tokens
@@ -82,7 +82,7 @@ class _Taught:
 class _Module(nn.Module):
     """All that changes: the student, its teacher, and what they remember."""
 
-    def __init__(self, student: Learner, centre: Centring | None, patch_centre: Centring | None,
+    def __init__(self, student: StudentModel, centre: Centring | None, patch_centre: Centring | None,
                  pseudo: PseudoLabels | None) -> None:  # fmt: skip
         super().__init__()
         self.student, self.teacher = student, Teacher(student)
@@ -109,12 +109,12 @@ class AdaptTask(Task):
 
     def __init__(
         self,
-        learner: Learner,
-        feed: SliceFeed,
+        learner: StudentModel,
+        feed: SliceLoader,
         rows: np.ndarray,
         targets: np.ndarray,
         options: Options,
-        labels: Labels | None,
+        labels: SampleLabels | None,
         labelled_share: float,
         masked_share: float,
         rates: Sequence[float] = (),
@@ -136,12 +136,12 @@ class AdaptTask(Task):
         self.module = _Module(learner, self._centring(learner.head, options.dino),
                               self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
         self._temperature, self._trust = options.teacher_temperature[0], 0.0
-        self._parts = Tally(PARTS)
-        self.watch = Watch(feed, rows, targets, options)
+        self._parts = LossMeter(PARTS)
+        self.watch = CollapseMonitor(feed, rows, targets, options)
         steps = options.steps or options.epochs * -(-self.size // options.batch)
         self.check_every = self.watch.every(steps)
 
-    def load(self, indices: np.ndarray, seeds: np.ndarray) -> Batch:
+    def load(self, indices: np.ndarray, seeds: np.ndarray) -> SampleBatch:
         rows, options = self.rows[indices], self.options
         sample = self.feed.sample(rows, seeds)
         present = sample.present.numpy()
@@ -157,9 +157,9 @@ class AdaptTask(Task):
         if self.masked_share:
             marks, masked = map(torch.from_numpy, self.feed.marked_planes(rows, sample.plane.numpy()))
         draws = self.crops.draw(seeds, sample.boxes)
-        return Batch(sample.planes, known, draws, present, hidden, kept, marks, masked)
+        return SampleBatch(sample.planes, known, draws, present, hidden, kept, marks, masked)
 
-    def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
+    def loss(self, batch: SampleBatch, seeds: np.ndarray) -> Tensor:
         options, student = self.options, self.module.student
         views = self._views(batch)
         taught = self._taught(views, batch)
@@ -219,7 +219,7 @@ class AdaptTask(Task):
     def check(self, step: int, total: int) -> Health:
         module, options = self.module, self.options
         temperature = teacher_temperature(step, total, *options.teacher_temperature, share=options.teacher_warmup)
-        teacher = cast(Learner, module.teacher.network)
+        teacher = cast(StudentModel, module.teacher.network)
         return self.watch.health(module.student, teacher, module.centre, temperature, step, total)
 
     def state(self) -> dict[str, Tensor]:
@@ -250,18 +250,18 @@ class AdaptTask(Task):
         none = torch.zeros(*views.kept.shape, *encoder.grid(size, size), dtype=torch.bool)
         return [large, Crops(views.small, views.kept, None, None if reads and self._answers_all else none)]
 
-    def _views(self, batch: Batch) -> _Views:
+    def _views(self, batch: SampleBatch) -> _Views:
         large, small = self.crops.apply(batch.planes, batch.draws)
         present = np.tile(batch.present, (self.options.global_crops, 1))
         return _Views(large, small, *map(torch.from_numpy, (present, batch.hidden, batch.kept)))
 
     @torch.no_grad()
-    def _taught(self, views: _Views, batch: Batch) -> _Taught | None:
+    def _taught(self, views: _Views, batch: SampleBatch) -> _TeacherTargets | None:
         """The teacher sees all patches of all modalities there are."""
         module = self.module
         if not module.memories:
             return None
-        teacher = cast(Learner, module.teacher.network)
+        teacher = cast(StudentModel, module.teacher.network)
         reads = teacher.reader.weight is not None and module.pseudo is not None
         found = teacher.encoder(Crops(views.large, views.present, None, None if reads else views.hidden))
         crops = patches = found.cls[:0]
@@ -276,9 +276,9 @@ class AdaptTask(Task):
             logits = teacher.patch_head(tokens)  # (n, K)
             patches = module.patch_centre.probabilities(logits, self._temperature)
             module.patch_centre.collect(logits)
-        return _Taught(crops, patches, self._answers(teacher, found, batch))
+        return _TeacherTargets(crops, patches, self._answers(teacher, found, batch))
 
-    def _answers(self, teacher: Learner, found: Encoded, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    def _answers(self, teacher: StudentModel, found: Encoded, batch: SampleBatch) -> tuple[Tensor, Tensor] | None:
         pseudo, labels = self.module.pseudo, self.labels
         if pseudo is None or labels is None or teacher.classifier is None:
             return None
@@ -288,7 +288,7 @@ class AdaptTask(Task):
         pseudo.collect(logits)
         return answers
 
-    def _marked(self, batch: Batch, found: Marks) -> Tensor:
+    def _marked(self, batch: SampleBatch, found: Marks) -> Tensor:
         """The loss on what masks mark in the large crops."""
         device = found.logits.device
         kinds = torch.arange(1, len(self.rates) + 1, device=device).view(1, -1, 1, 1)
@@ -297,7 +297,9 @@ class AdaptTask(Task):
         known = batch.masked.repeat(self.options.global_crops)  # type: ignore[union-attr]
         return mark_loss(found, targets, known, self.rates.to(device), self.masked_share)
 
-    def _supervised(self, vectors: Tensor, cls: Tensor, known: Tensor, taught: _Taught | None) -> dict[str, Tensor]:
+    def _supervised(
+        self, vectors: Tensor, cls: Tensor, known: Tensor, taught: _TeacherTargets | None
+    ) -> dict[str, Tensor]:
         """The losses on labels and on the teacher's classes, of vectors (G or G + S, b, W) and CLS tokens alike."""
         options, labels, student = self.options, self.labels, self.module.student
         if labels is None or options.supervision == "none":

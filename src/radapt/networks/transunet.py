@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError, suggest
-from radapt.networks.decoders_parts import ConvBlock, resized
+from radapt.networks.decoders.parts import ConvBlock, resized
 
 Size = Literal["tiny", "small", "base"]
 

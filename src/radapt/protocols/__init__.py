@@ -3,31 +3,31 @@ val, and test labels are never seen."""
 
 from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve
-from radapt.protocols.images import ImageProblem, Machine
-from radapt.protocols.judge import Result
-from radapt.protocols.problem import Problem
+from radapt.protocols.image_problem import ImageProblem, Machine
+from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Cost, Fitted, Model, Protocol, Segmenter, SubsetModel
 from radapt.protocols.registry import PROTOCOLS, make
-from radapt.protocols.subsets import SubsetResult, judge_subsets
+from radapt.protocols.scoring import Result
+from radapt.protocols.subsets import SubsetResult, score_subsets
 from radapt.protocols.train import train
 
 __all__ = [
     "PROTOCOLS",
     "Cost",
+    "FeatureProblem",
     "FewShot",
     "Fitted",
     "ImageProblem",
     "Machine",
     "Model",
-    "Problem",
     "Protocol",
     "Result",
     "Segmenter",
     "SubsetModel",
     "SubsetResult",
     "evaluate",
-    "judge_subsets",
     "learning_curve",
     "make",
+    "score_subsets",
     "train",
 ]

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
-from radapt.cohorts.draws import Draw
+from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Features, Pooling
-from radapt.protocols.fewshot import FewShot, judge_draws
-from radapt.protocols.judge import Result, check_tests, judge
-from radapt.protocols.problem import Problem
+from radapt.protocols.fewshot import FewShot, score_draws
+from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
+from radapt.protocols.scoring import Result, check_tests, judge
 
 
 def evaluate(
@@ -54,8 +54,8 @@ def evaluate(
                 limited, ready.base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices
             )
 
-        return judge_draws(ready, features.cohort, seed, one)
-    problem = Problem.of(features, pooling, refit=refit, devices=devices)
+        return score_draws(ready, features.cohort, seed, one)
+    problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices)
     check_tests(features.cohort)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     fitted = ready.fit(problem, fitting)

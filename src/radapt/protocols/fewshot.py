@@ -10,12 +10,12 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.cohorts.cohort import Cohort
-from radapt.cohorts.draws import Draw, draw_patients, restrict
+from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols.judge import Result
 from radapt.protocols.protocol import Aim, Cost, Fitted, Protocol, Reads
 from radapt.protocols.registry import make
+from radapt.protocols.scoring import Result
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
@@ -66,8 +66,8 @@ class FewShot(Protocol[Any]):
 
     Sizes: `shots` patients per class (of 1 to 16 as in the radiology study, arXiv 2312.02366), or `fractions` of the
     labelled training patients. Draws are nested, by patient, and depend on seed and repeat alone (see
-    `radapt.cohorts.draws`); the labels outside a draw are taken away. Ten `repeats`, because a single draw of a few
-    patients says little: the spread of the draws is often wider than the interval of the test patients.
+    `radapt.cohorts.label_draws`); the labels outside a draw are taken away. Ten `repeats`, because a single draw of a
+    few patients says little: the spread of the draws is often wider than the interval of the test patients.
 
     `protocol` defaults to the logistic regression: solved to convergence, it has no learning rate or number of epochs
     that a few cases would not fill, and no chance of its own, so that the spread is that of the draws.
@@ -121,7 +121,7 @@ class FewShot(Protocol[Any]):
         return self.base.fit(problem, rng)
 
 
-def judge_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Draw, Cohort], Result]) -> Result:
+def score_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Draw, Cohort], Result]) -> Result:
     """The results of `one` (draw, restricted cohort) over all draws as a single result.
 
     Predictions and scores start with columns shots (Int64), fraction (float64) and repeat (int64), one of the first

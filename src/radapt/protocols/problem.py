@@ -7,18 +7,18 @@ import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Design, Features, Pooling, select
-from radapt.protocols.choosing import blank_test_labels, check_learnable, labelled, train_and_val
-from radapt.protocols.source import DesignSource
+from radapt.protocols.feature_matrix import DesignMatrix
+from radapt.protocols.holdout import blank_test_labels, check_learnable, labelled, train_and_val
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class FeatureProblem:
     """Features with the labels of train and val; those of every other split are blank, by construction.
 
-    Make one with `Problem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on val is
-    fitted again with the cohort's val; a learning curve forbids it, or val would be mixed into its few cases. Without
-    `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults. `devices` is how many
-    processes share the training of a network (see `radapt.training.train`).
+    Make one with `FeatureProblem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on
+    val is fitted again with the cohort's val; a learning curve forbids it, or val would be mixed into its few cases.
+    Without `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults. `devices` is
+    how many processes share the training of a network (see `radapt.training.train`).
     """
 
     features: Features
@@ -30,7 +30,7 @@ class Problem:
     @classmethod
     def of(
         cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True, devices: int = 1
-    ) -> "Problem":
+    ) -> "FeatureProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
         Raises UsageError if the cohort has no labels of its own, DataError if train has too few of them.
@@ -86,14 +86,14 @@ class Problem:
 
     def source(
         self, rows: np.ndarray, blocks: int = 1, patch_mean: bool = False, *, unit_length: bool = False
-    ) -> DesignSource:
+    ) -> DesignMatrix:
         """Vectors of cases: the CLS of the last `blocks` stored layers, with the last patch mean if asked.
 
         Slices and modalities are pooled; missing modalities are filled with what the training `rows` say. With
         `unit_length` no modality outweighs another by the size of its numbers (see `Design`).
         """
         design = self._design(rows, select(self.features.segments, blocks, patch_mean), unit_length)
-        return DesignSource(design, self.pooled, self.features.presence)
+        return DesignMatrix(design, self.pooled, self.features.presence)
 
     def notes(self, rows: np.ndarray, *, unit_length: bool = False) -> tuple[str, ...]:
         """What a reader should know about missing modalities among the training `rows`."""

@@ -10,25 +10,25 @@ from radapt.errors import UsageError, suggest
 from radapt.protocols.protocol import Protocol
 
 _HOMES = {
-    "knn": "knn:Knn",
-    "fewshot": "fewshot:FewShot",
-    "linear": "linear:Linear",
-    "logistic": "logistic:Logistic",
-    "mil": "mil:Mil",
-    "finetune": "finetune:Finetune",
-    "partial": "finetune:Partial",
-    "bitfit": "finetune:Bitfit",
-    "norm": "finetune:Norm",
-    "lora": "finetune:Lora",
-    "dora": "finetune:Dora",
-    "ia3": "finetune:Ia3",
-    "mmdino": "mmdino:MmDino",
-    "scratch": "scratch:Scratch",
-    "segment": "segmentation.segment:Segment",
-    "unet": "segmentation.unet:UNetProtocol",
-    "transunet": "segmentation.transunet:TransUNetProtocol",
+    "knn": "probes.knn:Knn",
+    "fewshot": "protocols.fewshot:FewShot",
+    "linear": "probes.linear:Linear",
+    "logistic": "probes.logistic:Logistic",
+    "mil": "classification.mil:Mil",
+    "finetune": "classification.finetune:Finetune",
+    "partial": "classification.finetune:Partial",
+    "bitfit": "classification.finetune:Bitfit",
+    "norm": "classification.finetune:Norm",
+    "lora": "classification.finetune:Lora",
+    "dora": "classification.finetune:Dora",
+    "ia3": "classification.finetune:Ia3",
+    "mmdino": "mmdino.protocol:MmDino",
+    "scratch": "classification.scratch:Scratch",
+    "segment": "segmentation.encoder_decoder.protocol:Segment",
+    "unet": "segmentation.unet.protocol:UNetProtocol",
+    "transunet": "segmentation.transunet.protocol:TransUNetProtocol",
 }
-"""Where each protocol stands, below `radapt.protocols`. It is imported when it is asked for: some make others."""
+"""Where each protocol stands, below `radapt`. It is imported when it is asked for: some make others."""
 
 
 class _Protocols(Mapping[str, type[Protocol]]):
@@ -36,7 +36,7 @@ class _Protocols(Mapping[str, type[Protocol]]):
 
     def __getitem__(self, name: str) -> type[Protocol]:
         module, _, kind = _HOMES[name].partition(":")
-        found: type[Protocol] = getattr(import_module(f"radapt.protocols.{module}"), kind)
+        found: type[Protocol] = getattr(import_module(f"radapt.{module}"), kind)
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from radapt.metrics import auroc
 from radapt.metrics.calibration import LEAST_PROBABILITY
-from radapt.protocols.problem import Problem
+from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Cost, Fitted, Model
 
 CRITERION = "macro AUROC on val, ties by log-loss"
@@ -54,7 +54,9 @@ class Family(abc.ABC):
         """The candidate taken where there is nothing to choose on."""
 
     @abc.abstractmethod
-    def fit(self, problem: Problem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None) -> Models:
+    def fit(
+        self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
+    ) -> Models:
         """Fit every candidate, or the `only` one, on the cases at `rows`."""
 
 
@@ -72,7 +74,7 @@ class ValScores:
         return int(np.lexsort((np.nan_to_num(self.log_loss, nan=np.inf), -area))[0])
 
 
-def fit_chosen(problem: Problem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
+def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
     """Fit all candidates on train, choose on val, refit the winner on train and val if the problem allows it.
 
     Val that was drawn inside train is always refitted with: it is training data. Where there is no case to choose on,
@@ -138,7 +140,9 @@ def _asked(classes: int) -> Sequence[int]:
     return (1,) if classes == 2 else range(classes)
 
 
-def _fit_default(problem: Problem, family: Family, train: np.ndarray, rng: np.random.Generator, start: float) -> Fitted:
+def _fit_default(
+    problem: FeatureProblem, family: Family, train: np.ndarray, rng: np.random.Generator, start: float
+) -> Fitted:
     models = family.fit(problem, train, rng, only=family.default)
     notes = [*models.notes(), *problem.notes(train, unit_length=family.unit_length)]
     why = "no case to choose on: train has too few patients to draw val from, so the default was taken"

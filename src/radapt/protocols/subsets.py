@@ -17,12 +17,12 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.durable import write_parquet
 from radapt.errors import DataError, UsageError
+from radapt.metrics.paired_scores import Together, score_together
 from radapt.metrics.score import COLUMNS
 from radapt.metrics.shapley import members, shapley_values
-from radapt.metrics.together import Together, score_together
 from radapt.progress import ProgressMaker, silent
-from radapt.protocols.choosing import TASKS, labelled
-from radapt.protocols.subset_answers import Answers, Predict, check_modalities
+from radapt.protocols.holdout import TASKS, labelled
+from radapt.protocols.subset_inference import Answers, Predict, check_modalities
 
 SUBSETS_FILE, SHAPLEY_FILE = "subsets.parquet", "shapley.parquet"
 SHARED = ("mcc", "balanced_accuracy", "auroc", "f1")
@@ -49,7 +49,7 @@ class SubsetResult:
         write_parquet(folder / SHAPLEY_FILE, pd.concat([self.shapley, self.absence], ignore_index=True))
 
 
-def judge_subsets(
+def score_subsets(
     predict: Predict,
     cohort: Cohort,
     modalities: Sequence[str],

@@ -13,15 +13,15 @@ from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
-from radapt.cohorts.draws import Draw
+from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe
-from radapt.protocols.fewshot import FewShot, judge_draws
-from radapt.protocols.images import ImageProblem, Machine
-from radapt.protocols.judge import Result, check_tests, judge
+from radapt.protocols.fewshot import FewShot, score_draws
+from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
+from radapt.protocols.scoring import Result, check_tests, judge
 
 
 def train(
@@ -70,14 +70,14 @@ def train(
                 resamples=resamples,
             )  # fmt: skip
 
-        return judge_draws(ready, cohort, seed, one)
+        return score_draws(ready, cohort, seed, one)
     problem = ImageProblem.of(cohort, ready.aim, recipe, cache_folder(cache), lazy, pooling, machine)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     if ready.aim == "segmentation":
-        from radapt.protocols.segmentation import check_mask_tests, judge_segmentation
+        from radapt.segmentation import check_mask_tests, score_segmentation
 
         check_mask_tests(cohort, problem)
-        result = judge_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
+        result = score_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
     else:
         check_tests(cohort)
         result = judge(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples)

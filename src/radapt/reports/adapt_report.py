@@ -10,7 +10,7 @@ from radapt.durable import write_text
 from radapt.errors import UsageError
 from radapt.reports import cohort_facts
 from radapt.reports.adaptations import Adaptation, adaptation_of
-from radapt.reports.contestants import Contestant
+from radapt.reports.methods import Method
 from radapt.reports.numbers import counted
 from radapt.reports.report import FILE, asset, environment, script_hash
 from radapt.reports.run_folder import ADAPTATION, Cell, Facts
@@ -65,7 +65,7 @@ def _page(folder: Path) -> AdaptPage:
     backbone = str(facts.get("backbone") or "?")
     name = str(facts.get("cohort") or folder.resolve().name)
     preset = f"adapted ({facts['preset']})" if facts.get("preset") else "adapted"
-    contestant = Contestant(folder.name, name, backbone, preset, None, (cell,))
+    contestant = Method(folder.name, name, backbone, preset, None, (cell,))
     return AdaptPage(
         name,
         backbone,

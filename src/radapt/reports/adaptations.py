@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from radapt.reports.contestants import Contestant
+from radapt.reports.methods import Method
 from radapt.reports.numbers import MINUS
 from radapt.reports.run_folder import Cell, Facts
 
@@ -81,7 +81,7 @@ def adaptation_of(facts: Facts) -> Adaptation:
     )
 
 
-def adaptations(known: Sequence[Contestant]) -> tuple[tuple[Contestant, Cell, Adaptation], ...]:
+def adaptations(known: Sequence[Method]) -> tuple[tuple[Method, Cell, Adaptation], ...]:
     """Of each contestant the first cell that was adapted."""
     found = []
     for one in known:

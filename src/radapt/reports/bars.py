@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from radapt.reports.leaderboard import LeaderboardRow
 from radapt.reports.numbers import Metric, defined, metric_of, shown
-from radapt.reports.standings import Standing
 
 _LEAST_SPAN = 0.2
 _STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -26,7 +26,7 @@ class Axis:
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 2)
 
 
-def axis_for(metric: str, standings: Iterable[Standing]) -> Axis | None:
+def axis_for(metric: str, standings: Iterable[LeaderboardRow]) -> Axis | None:
     """An axis that holds every value and interval, rounded outwards; None if nothing is defined.
 
     Give the standings of all test sets of a cohort, so that its tables can be compared by eye.

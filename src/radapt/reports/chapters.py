@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from radapt.reports import cohort_facts
 from radapt.reports.cohort_facts import Grid
-from radapt.reports.contestants import Contestant
+from radapt.reports.leaderboard import AIMS, Leaderboard
+from radapt.reports.methods import Method
 from radapt.reports.parts import BoardView, Part, part
 from radapt.reports.run_folder import Cell, Facts, Picture, Run
-from radapt.reports.standings import AIMS, Board
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Chapter:
         return cohort_facts.is_synthetic(self.facts)
 
 
-def chapter(run: Run, name: str, index: int, boards: list[Board], known: Iterable[Contestant]) -> Chapter:
+def chapter(run: Run, name: str, index: int, boards: list[Leaderboard], known: Iterable[Method]) -> Chapter:
     """The chapter of the cohort `name`."""
     facts = run.cohorts.get(name) or {}
     own = [one for one in known if one.cohort == name]
@@ -70,7 +70,7 @@ def chapter(run: Run, name: str, index: int, boards: list[Board], known: Iterabl
     )
 
 
-def _parts(run: Run, id_: str, boards: list[Board], known: list[Contestant]) -> tuple[Part, ...]:
+def _parts(run: Run, id_: str, boards: list[Leaderboard], known: list[Method]) -> tuple[Part, ...]:
     aims = [aim for aim in AIMS if any(board.aim == aim for board in boards)]
     found = []
     for aim in aims:

@@ -3,20 +3,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from radapt.reports.contestants import Contestant
 from radapt.reports.curves import Judged, reliability, roc_lines
+from radapt.reports.leaderboard import Leaderboard, Row
+from radapt.reports.methods import Method
 from radapt.reports.numbers import defined, metric_of
-from radapt.reports.standings import Board, Row
 
 
-def forest(boards: Iterable[Board]) -> dict[str, Any]:
+def forest(boards: Iterable[Leaderboard]) -> dict[str, Any]:
     """Every cell of a cohort with its interval: {metrics, rows, sets: [{split, points}]}.
 
     A point is [row, metric, value, low, high, what differs]; the rows are the contestants, the best of the
     first test set first.
     """
     boards = [board for board in boards if not board.choosing]
-    order: dict[str, Contestant] = {}
+    order: dict[str, Method] = {}
     for board in boards:
         for standing in board.metrics.get(board.primary or "", ()):
             order.setdefault(standing.contestant.key, standing.contestant)
@@ -28,7 +28,7 @@ def forest(boards: Iterable[Board]) -> dict[str, Any]:
     }
 
 
-def _points(board: Board, place: Mapping[str, int]) -> list[list[Any]]:
+def _points(board: Leaderboard, place: Mapping[str, int]) -> list[list[Any]]:
     return [
         [place[standing.contestant.key], metric, *map(_number, (row.value, row.ci_low, row.ci_high)), _tag(row)]
         for metric, standings in board.metrics.items()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from radapt.reports.leaderboard import split_order
 from radapt.reports.run_folder import Facts, Run, read_parquet
-from radapt.reports.standings import split_order
 
 MOST_PATTERNS = 12
 MOST_SITES = 30

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from radapt.reports.contestants import Contestant
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
+from radapt.reports.methods import Method
 from radapt.reports.numbers import DASH, defined, lasting
 from radapt.reports.run_folder import Run
-from radapt.reports.standings import Board, Standing
 
 COLUMNS = ("trained_parameters", "trained_share", "peak_memory_mb", "minutes")
 
@@ -21,12 +21,12 @@ class Cost:
     `trained_share` is of the whole model, a frozen encoder included. `standing` is its number on the first test set.
     """
 
-    contestant: Contestant
+    contestant: Method
     trained_parameters: float
     trained_share: float
     peak_memory_mb: float
     minutes: float
-    standing: Standing | None
+    standing: LeaderboardRow | None
 
     @property
     def trained(self) -> str:
@@ -55,7 +55,7 @@ class Cost:
         return lasting(60 * self.minutes)
 
 
-def costs(run: Run, known: Iterable[Contestant], tests: Sequence[Board]) -> tuple[Cost, ...]:
+def costs(run: Run, known: Iterable[Method], tests: Sequence[Leaderboard]) -> tuple[Cost, ...]:
     """One row per contestant with anything to say, in the order of the first test set; empty if nobody has.
 
     Contestants of learning curves are left out: what they cost depends on the size of a draw.
@@ -73,7 +73,7 @@ def costs(run: Run, known: Iterable[Contestant], tests: Sequence[Board]) -> tupl
     return tuple(sorted(found, key=lambda cost: place.get(cost.contestant.key, len(place))))
 
 
-def cost_chart(found: Sequence[Cost], tests: Sequence[Board]) -> list[dict[str, Any]]:
+def cost_chart(found: Sequence[Cost], tests: Sequence[Leaderboard]) -> list[dict[str, Any]]:
     """Per test set the models whose trained share is known: what the page's script draws.
 
     A model of no trained parameter is left to the table: it has no place on an axis of powers of ten.
@@ -88,7 +88,7 @@ def cost_chart(found: Sequence[Cost], tests: Sequence[Board]) -> list[dict[str, 
     return sets
 
 
-def _model(cost: Cost, board: Board) -> dict[str, Any]:
+def _model(cost: Cost, board: Leaderboard) -> dict[str, Any]:
     numbers = {}
     for metric, standings in board.metrics.items():
         for standing in standings:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from radapt.metrics import confusion_matrix, reliability_bins, roc_curve
-from radapt.reports.contestants import Contestant
+from radapt.reports.leaderboard import Leaderboard
+from radapt.reports.methods import Method
 from radapt.reports.run_folder import Cell, Run
-from radapt.reports.standings import Board
 
 MOST_CONTESTANTS = 8
 """Contestants with curves per test set: the best ones; more lines could not be told apart."""
@@ -32,7 +32,7 @@ _ROC_POINTS = 120
 class Judged:
     """A cell's predictions on one split, as arrays: only cases with a known truth."""
 
-    contestant: Contestant
+    contestant: Method
     cell: Cell
     outputs: tuple[str, ...]
     truth: np.ndarray  # (N,) class index, or (N, F) with NaN unknown
@@ -60,7 +60,7 @@ class Judged:
         return confusion_matrix(self.truth, called, len(self.outputs)).astype(int)
 
 
-def judged(run: Run, board: Board) -> tuple[Judged, ...]:
+def judged(run: Run, board: Leaderboard) -> tuple[Judged, ...]:
     """The predictions of the board's best contestants, best first by its leading metric."""
     metric = board.primary
     outputs = tuple(str(name) for name in (run.cohorts.get(board.cohort) or {}).get("outputs") or ())
@@ -74,7 +74,7 @@ def judged(run: Run, board: Board) -> tuple[Judged, ...]:
     return tuple(found)
 
 
-def _judged(contestant: Contestant, split: str, outputs: tuple[str, ...]) -> Judged | None:
+def _judged(contestant: Method, split: str, outputs: tuple[str, ...]) -> Judged | None:
     for cell in contestant.cells:
         table = cell.predictions
         if table is None or "split" not in table:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from radapt.reports.contestants import Contestant
+from radapt.reports.methods import Method
 from radapt.reports.run_folder import Facts
 
 TASKS = ("binary", "multiclass", "multilabel")
@@ -23,7 +23,7 @@ class Draws:
     ordered: bool
 
 
-def draws_of(one: Contestant, split: str, facts: Facts) -> Draws | None:
+def draws_of(one: Method, split: str, facts: Facts) -> Draws | None:
     """None where a draw's predictions are missing, are of other cases, or are no classification."""
     task, outputs = str(facts.get("task")), tuple(str(name) for name in facts.get("outputs") or ())
     done = [cell for cell in one.cells if cell.state == "done"]

@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.numbers import counted, defined, interval, metric_of, shown
-from radapt.reports.standings import Board, Standing
 
 
 @dataclass(frozen=True)
 class Headline:
     """`sentence` answers the question; `caution` says what keeps it from being more than that, or is empty."""
 
-    board: Board
+    board: Leaderboard
     sentence: str
     caution: str = ""
     metric: str | None = None
-    best: Standing | None = None
+    best: LeaderboardRow | None = None
 
 
-def headline(board: Board) -> Headline:
+def headline(board: Leaderboard) -> Headline:
     """Who is best on this test set by its leading metric, how sure that is, and who is not clearly worse."""
     metric = board.primary
     standings = board.metrics.get(metric, ()) if metric else ()
@@ -40,14 +40,14 @@ def headline(board: Board) -> Headline:
     return Headline(board, sentence, _caution(board, metric, best), metric, best)
 
 
-def overlaps(one: Standing, other: Standing) -> bool:
+def overlaps(one: LeaderboardRow, other: LeaderboardRow) -> bool:
     """Whether the intervals share a point. False if either has none."""
     if not (one.has_interval and other.has_interval):
         return False
     return one.ci_low <= other.ci_high and other.ci_low <= one.ci_high
 
 
-def _beside(best: Standing, others: list[Standing]) -> str:
+def _beside(best: LeaderboardRow, others: list[LeaderboardRow]) -> str:
     if not others:
         return ""
     following = others[0]
@@ -66,7 +66,7 @@ def _beside(best: Standing, others: list[Standing]) -> str:
     return f"; the interval overlaps with {near} of the {len(others)} others"
 
 
-def _caution(board: Board, metric: str, best: Standing) -> str:
+def _caution(board: Leaderboard, metric: str, best: LeaderboardRow) -> str:
     said = []
     chance = metric_of(metric).chance
     if chance is not None and best.has_interval and best.ci_low <= chance <= best.ci_high:
@@ -83,5 +83,5 @@ def _caution(board: Board, metric: str, best: Standing) -> str:
     return " ".join(said)
 
 
-def _patients(standing: Standing) -> int:
+def _patients(standing: LeaderboardRow) -> int:
     return max(row.n_patients for row in standing.rows)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from radapt.metrics import score_repeats
-from radapt.reports.contestants import Contestant
 from radapt.reports.draws import Draws, draws_of
+from radapt.reports.leaderboard import CHOOSING, Row, Rows, rows_of, split_order
+from radapt.reports.methods import Method
 from radapt.reports.numbers import defined, interval, metric_of, shown
 from radapt.reports.run_folder import Run
-from radapt.reports.standings import CHOOSING, Row, Rows, rows_of, split_order
 
 WORK = 250_000_000
 """Cases × outputs × draws × resamples that may be scored for one cohort: about ten seconds of one core."""
@@ -33,7 +33,7 @@ Number = tuple[float, float, float]
 class Point:
     """One size: every number with its interval, and the rows of its draws."""
 
-    contestant: Contestant
+    contestant: Method
     rows: Mapping[str, Sequence[Row]]
     numbers: Mapping[str, Number]
     resampled: bool
@@ -106,7 +106,7 @@ class CurveSet:
         return f"at {best.contestant.size}, {best.contestant.sizeless} {leads} {shown(value)} ({interval(low, high)})"
 
 
-def curve_sets(run: Run, known: Iterable[Contestant], primary: str | None) -> tuple[CurveSet, ...]:
+def curve_sets(run: Run, known: Iterable[Method], primary: str | None) -> tuple[CurveSet, ...]:
     """The learning curves of contestants of one cohort and aim, one set per test set and kind of size."""
     known = list(known)
     few = [one for one in known if one.few and one.count("done")]
@@ -150,7 +150,7 @@ def _curve_chart(curve: Curve) -> dict[str, Any]:
     }
 
 
-def _curves(points: list[Point], whole: list[Contestant], split: str, rows: Rows) -> tuple[Curve, ...]:
+def _curves(points: list[Point], whole: list[Method], split: str, rows: Rows) -> tuple[Curve, ...]:
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.contestant.curve, []).append(point)
@@ -163,7 +163,7 @@ def _curves(points: list[Point], whole: list[Contestant], split: str, rows: Rows
     return tuple(sorted(found, key=lambda curve: curve.name))
 
 
-def _point(one: Contestant, split: str, rows: Rows, draws: Draws | None, resamples: int) -> Point | None:
+def _point(one: Method, split: str, rows: Rows, draws: Draws | None, resamples: int) -> Point | None:
     own = _rows(one, split, rows)
     if not own:
         return None
@@ -180,7 +180,7 @@ def _point(one: Contestant, split: str, rows: Rows, draws: Draws | None, resampl
     return Point(one, own, numbers, exact)
 
 
-def _rows(one: Contestant, split: str, rows: Rows) -> dict[str, list[Row]]:
+def _rows(one: Method, split: str, rows: Rows) -> dict[str, list[Row]]:
     """The rows of every whole-cohort metric, one per done cell."""
     ids = [cell.id for cell in one.cells]
     metrics = sorted({metric for place, metric, cell in rows if place == split and cell in set(ids)})
@@ -213,7 +213,7 @@ def _means(rows: Sequence[Row]) -> Number:
     return value, low, high
 
 
-def _resamples(few: Sequence[Contestant], draws: Sequence[Draws]) -> int:
+def _resamples(few: Sequence[Method], draws: Sequence[Draws]) -> int:
     """How often to resample, 0 where it would take too long."""
     asked = min(int(one.cells[0].facts.get("resamples") or MOST_RESAMPLES) for one in few)
     work = sum(one.probabilities.size for one in draws)

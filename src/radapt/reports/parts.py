@@ -7,15 +7,15 @@ from typing import Any
 from radapt.reports.adaptations import Adaptation, adaptations
 from radapt.reports.bars import Axis, axis_for
 from radapt.reports.charts import forest, reliabilities, rocs
-from radapt.reports.contestants import Contestant
 from radapt.reports.costs import Cost, cost_chart, costs
 from radapt.reports.curves import Judged, decisions, judged
 from radapt.reports.headline import Headline, headline
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.learning import CurveSet, curve_charts, curve_sets
+from radapt.reports.methods import Method
 from radapt.reports.numbers import defined
 from radapt.reports.run_folder import Cell, Run
 from radapt.reports.segmented import Segmented, segmented, strips
-from radapt.reports.standings import Board, Standing
 from radapt.reports.subset_views import SubsetView, subset_views
 
 
@@ -24,7 +24,7 @@ class MetricTable:
     """The leaderboard of one metric: rows best first, bars on one axis."""
 
     metric: str
-    rows: tuple[Standing, ...]
+    rows: tuple[LeaderboardRow, ...]
     axis: Axis | None
     leading: bool
 
@@ -35,7 +35,7 @@ class ClassTable:
 
     family: str
     classes: tuple[str, ...]
-    rows: tuple[tuple[Contestant, tuple[Standing, ...]], ...]
+    rows: tuple[tuple[Method, tuple[LeaderboardRow, ...]], ...]
     leading: bool
 
 
@@ -43,7 +43,7 @@ class ClassTable:
 class BoardView:
     """A test set: its leaderboards and its tables of classes."""
 
-    board: Board
+    board: Leaderboard
     tables: tuple[MetricTable, ...]
     class_tables: tuple[ClassTable, ...]
     headline: Headline
@@ -63,7 +63,7 @@ class Part:
     cases: Mapping[str, tuple[Segmented, ...]] = field(default_factory=dict)
     learning: tuple[CurveSet, ...] = ()
     subsets: tuple[SubsetView, ...] = ()
-    adaptations: tuple[tuple[Contestant, Cell, Adaptation], ...] = ()
+    adaptations: tuple[tuple[Method, Cell, Adaptation], ...] = ()
     costs: tuple[Cost, ...] = ()
     charts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ class Part:
         return [(split, models) for split, models in found if models]
 
 
-def part(run: Run, id_: str, title: str, boards: Sequence[Board], known: Sequence[Contestant]) -> Part:
+def part(run: Run, id_: str, title: str, boards: Sequence[Leaderboard], known: Sequence[Method]) -> Part:
     """The part of one aim: its `boards`, one at least, and the contestants `known` of that aim and cohort."""
     tests = [board for board in boards if not board.choosing]
     primary = next((board.primary for board in tests if board.primary), None)
@@ -130,19 +130,19 @@ def part(run: Run, id_: str, title: str, boards: Sequence[Board], known: Sequenc
     )
 
 
-def _view(board: Board, axes: Mapping[str, Axis | None]) -> BoardView:
+def _view(board: Leaderboard, axes: Mapping[str, Axis | None]) -> BoardView:
     tables = tuple(_table(board, metric, axes[metric]) for metric in board.metrics)
     classes = tuple(_class_table(board, family) for family in board.by_class)
     return BoardView(board, tables, classes, headline(board))
 
 
-def _table(board: Board, metric: str, axis: Axis | None) -> MetricTable:
+def _table(board: Leaderboard, metric: str, axis: Axis | None) -> MetricTable:
     rows = board.metrics[metric]
     drawn = any(defined(standing.value) for standing in rows)
     return MetricTable(metric, rows, axis if drawn else None, metric == board.primary)
 
 
-def _class_table(board: Board, family: str) -> ClassTable:
+def _class_table(board: Leaderboard, family: str) -> ClassTable:
     classes = board.by_class[family]
     leaders = board.metrics.get(family) or next(iter(classes.values()))
     of_class = [{standing.contestant.key: standing for standing in found} for found in classes.values()]

@@ -16,9 +16,9 @@ from radapt.durable import write_text
 from radapt.reports import numbers
 from radapt.reports.chapters import chapter
 from radapt.reports.charts import metric_facts
-from radapt.reports.contestants import contestants
+from radapt.reports.leaderboard import Leaderboard, boards
+from radapt.reports.methods import contestants
 from radapt.reports.run_folder import Run, read_run
-from radapt.reports.standings import Board, boards
 from radapt.versions import __version__
 
 FILE = "report.html"
@@ -80,7 +80,7 @@ def has_random_weights(facts: Any) -> bool:
     return kind == "random" or str(facts.get("identity", "")).startswith("random")
 
 
-def _metrics(found: tuple[Board, ...]) -> list[str]:
+def _metrics(found: tuple[Leaderboard, ...]) -> list[str]:
     return numbers.ordered({name for board in found for name in board.metrics})
 
 

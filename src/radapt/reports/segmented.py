@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radapt.reports.contestants import Contestant
 from radapt.reports.curves import MOST_CONTESTANTS
+from radapt.reports.leaderboard import Leaderboard, Row
+from radapt.reports.methods import Method
 from radapt.reports.numbers import defined
 from radapt.reports.run_folder import Cell
-from radapt.reports.standings import Board, Row
 
 OUTCOMES = ("both", "missed", "false_alarm")
 """Those that have a Dice, in the order the page's script knows them by."""
@@ -54,9 +54,9 @@ class Structure:
 class Segmented:
     """One cell's numbers per case and structure on one test set: `table` is its part of `predictions.parquet`."""
 
-    contestant: Contestant
+    contestant: Method
     cell: Cell
-    board: Board
+    board: Leaderboard
     labels: tuple[str, ...]
     table: pd.DataFrame
 
@@ -84,7 +84,7 @@ class Segmented:
         return next((row for row in rows if row.cell == self.cell.id), None)
 
 
-def segmented(board: Board) -> tuple[Segmented, ...]:
+def segmented(board: Leaderboard) -> tuple[Segmented, ...]:
     """The cases of the board's best contestants, best first by its leading metric."""
     found: list[Segmented] = []
     for standing in board.metrics.get(board.primary or "", ()):
@@ -96,7 +96,7 @@ def segmented(board: Board) -> tuple[Segmented, ...]:
     return tuple(found)
 
 
-def _segmented(contestant: Contestant, board: Board) -> Segmented | None:
+def _segmented(contestant: Method, board: Leaderboard) -> Segmented | None:
     for cell in contestant.cells:
         table = cell.predictions
         if table is None or not set(table) >= _NEEDED:

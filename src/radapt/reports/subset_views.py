@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from radapt.reports.bars import Axis, axis_of
-from radapt.reports.contestants import Contestant
+from radapt.reports.leaderboard import LeaderboardRow
+from radapt.reports.methods import Method
 from radapt.reports.numbers import Metric, defined, interval, metric_of, shown
-from radapt.reports.standings import Standing
 from radapt.reports.subsets import SHARED, Has, Place, Tables, tables_of
 
 MOST_CONTESTANTS, MOST_CLASSES = 8, 6
@@ -22,7 +22,7 @@ _DEEPEST = 45.0  # percent of the accent colour behind the best number: text sta
 class HeatCell:
     """A number in the heat map: `level` says how deep its colour is, `without` how many cases had none of it."""
 
-    standing: Standing
+    standing: LeaderboardRow
     level: float
     without: int
 
@@ -41,7 +41,7 @@ class Shares:
     """What each sequence brings, or what its absence costs: a row per sequence, their sum or mean last."""
 
     quantity: str
-    rows: tuple[tuple[str, tuple[Standing, ...]], ...]
+    rows: tuple[tuple[str, tuple[LeaderboardRow, ...]], ...]
     axis: Axis | None
 
 
@@ -62,7 +62,7 @@ class Comparison:
 
     place: Place
     sizes: tuple[int, ...]
-    rows: tuple[tuple[Contestant, Standing, tuple[float, ...], Standing], ...]
+    rows: tuple[tuple[Method, LeaderboardRow, tuple[float, ...], LeaderboardRow], ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SubsetView:
     details: tuple[Detail, ...]
 
 
-def subset_views(known: Iterable[Contestant]) -> tuple[SubsetView, ...]:
+def subset_views(known: Iterable[Method]) -> tuple[SubsetView, ...]:
     """A view for each number that is shared out, then one for the sensitivity of each class; empty without tables."""
     found = [tables for one in known if (tables := tables_of(one)) is not None]
     names = {metric for tables in found for _, _, metric in tables.scores}

@@ -11,9 +11,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from radapt.reports.contestants import Contestant
+from radapt.reports.leaderboard import COUNTS, LeaderboardRow, Row, split_order
+from radapt.reports.methods import Method
 from radapt.reports.run_folder import Cell
-from radapt.reports.standings import COUNTS, Row, Standing, split_order
 
 SHARED = ("mcc", "balanced_accuracy", "auroc", "f1")
 """The numbers that are shared out among the sequences, the first one leading."""
@@ -43,7 +43,7 @@ class Tables:
     or mean) and metric; each with one row per cell. `without` is the same in every cell.
     """
 
-    contestant: Contestant
+    contestant: Method
     sequences: tuple[str, ...]
     places: tuple[Place, ...]
     subsets: tuple[Has, ...]
@@ -51,11 +51,11 @@ class Tables:
     shares: Mapping[tuple[str, Place, str, str], tuple[Row, ...]]
     without: Mapping[tuple[Place, Has], int]
 
-    def score(self, place: Place, has: Has, metric: str) -> Standing:
-        return Standing(self.contestant, self.scores.get((place, has, metric), ()))
+    def score(self, place: Place, has: Has, metric: str) -> LeaderboardRow:
+        return LeaderboardRow(self.contestant, self.scores.get((place, has, metric), ()))
 
-    def share(self, quantity: str, place: Place, sequence: str, metric: str) -> Standing:
-        return Standing(self.contestant, self.shares.get((quantity, place, sequence, metric), ()))
+    def share(self, quantity: str, place: Place, sequence: str, metric: str) -> LeaderboardRow:
+        return LeaderboardRow(self.contestant, self.shares.get((quantity, place, sequence, metric), ()))
 
     @property
     def everything(self) -> Has:
@@ -71,7 +71,7 @@ class Tables:
         return max((len(rows) for rows in self.scores.values()), default=0)
 
 
-def tables_of(contestant: Contestant) -> Tables | None:
+def tables_of(contestant: Method) -> Tables | None:
     """The tables of a contestant, None if none of its cells has any."""
     cells = [cell for cell in contestant.cells if cell.subsets is not None and cell.shapley is not None]
     if not cells or cells[0].subsets is None:

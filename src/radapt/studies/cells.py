@@ -11,7 +11,7 @@ from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import Found
-    from radapt.cohorts.draws import Draw
+    from radapt.cohorts.label_draws import Draw
     from radapt.images import Recipe
     from radapt.protocols import Protocol
 

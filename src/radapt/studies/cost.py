@@ -63,8 +63,8 @@ def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
 
 def _training(cell: Cell, slices: int, once: float) -> float | None:
     """Seconds of learning, of which `once` go by for one pass over all `slices` of the cohort."""
-    from radapt.cohorts.draws import restrict
-    from radapt.protocols.choosing import labelled, masked
+    from radapt.cohorts.label_draws import restrict
+    from radapt.protocols.holdout import labelled, masked
 
     if cell.encoder is None:
         return None

@@ -29,7 +29,7 @@ def write_overlays(cell: Path, cohort: Cohort, recipe: "Recipe", predictions: pd
     """
     from PIL import Image
 
-    from radapt.protocols.segmentation import file_stems
+    from radapt.segmentation import file_stems
 
     chosen = _chosen(predictions, cohort)
     if not chosen:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def judge_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan) -> "Result":
     """Fit and score a protocol that reads features."""
-    from radapt.cohorts.draws import restrict
+    from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling
     from radapt.protocols import evaluate
 
@@ -30,7 +30,7 @@ def judge_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan)
 
 def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
     """Train and score a protocol that reads images; its model stays in the cell's folder."""
-    from radapt.cohorts.draws import restrict
+    from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling
     from radapt.protocols import Machine, train
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from radapt.errors import UsageError, suggest
-from radapt.training.draws import Draws, Range
+from radapt.training.augmentation_draws import Draws, Range
 from radapt.training.geometry import moved
 from radapt.training.intensity import recoloured
 from radapt.training.seeds import uniform

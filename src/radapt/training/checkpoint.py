@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from radapt.digests import digest
 from radapt.durable import atomic_path
-from radapt.training.regime import Regime
+from radapt.training.config import TrainConfig
 from radapt.training.state import State, changing, check, restore, unchanging
 from radapt.training.task import Task
 
@@ -29,7 +29,7 @@ class Checkpoint:
     training starts from the beginning. Frozen weights are not stored, only compared by their norms.
     """
 
-    def __init__(self, path: Path | None, interval_s: float, task: Task, regime: Regime, *, seed: int) -> None:
+    def __init__(self, path: Path | None, interval_s: float, task: Task, regime: TrainConfig, *, seed: int) -> None:
         self._path, self._interval_s, self._task = path, interval_s, task
         if path is None:
             return

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from radapt.training.draws import Draws
+from radapt.training.augmentation_draws import Draws
 
 
 def moved(

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.training.draws import Draws
+from radapt.training.augmentation_draws import Draws
 from radapt.training.seeds import mixed
 
 _REACH = 3.0  # standard deviations at which a blur ends

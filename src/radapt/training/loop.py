@@ -9,14 +9,14 @@ from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
 from radapt.progress import ProgressMaker, silent
 from radapt.training.checkpoint import Checkpoint
-from radapt.training.course import Course
+from radapt.training.config import TrainConfig
 from radapt.training.groups import count_parameters
 from radapt.training.memory import PeakMemory
 from radapt.training.processes import on_several
-from radapt.training.regime import Regime
+from radapt.training.result import TrainResult
 from radapt.training.state import restore
 from radapt.training.task import Task
-from radapt.training.trained import Trained
+from radapt.training.training_run import TrainingRun
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def train(
     task: Task,
-    regime: Regime,
+    regime: TrainConfig,
     *,
     seed: int,
     device: str = "cpu",
@@ -33,7 +33,7 @@ def train(
     interval_s: float = 300.0,
     progress: ProgressMaker = silent,
     label: str = "training",
-) -> Trained:
+) -> TrainResult:
     """Train the module of a task, and leave it with the weights that were best on val, on the device, in eval mode.
 
     Equal seeds give equal weights on one kind of machine. Order, the seeds of samples and torch's own random numbers
@@ -77,18 +77,18 @@ def train(
 def _work(
     fabric: "Fabric",
     task: Task,
-    regime: Regime,
+    regime: TrainConfig,
     seed: int,
     checkpoint: Path | None,
     interval_s: float,
     progress: ProgressMaker,
     label: str,
-) -> tuple[Trained, Task]:
+) -> tuple[TrainResult, Task]:
     """What each process does."""
     cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
     with PeakMemory(fabric.device) as memory, torch.random.fork_rng(devices=cuda):
         task.module.to(fabric.device)
-        course = Course(fabric, task, regime, seed, memory)
+        course = TrainingRun(fabric, task, regime, seed, memory)
         first = fabric.global_rank == 0
         file = Checkpoint(checkpoint, interval_s, task, regime, seed=seed)
         course.state = file.read(course.optimiser, course.state)

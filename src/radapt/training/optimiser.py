@@ -8,13 +8,13 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from radapt.errors import UsageError
-from radapt.training.regime import Regime
+from radapt.training.config import TrainConfig
 from radapt.training.task import Task
 
 _EPSILON = 1e-9  # a share of the steps is rounded up, but not because of the last bit of a product
 
 
-def make_optimiser(task: Task, regime: Regime) -> Optimizer:
+def make_optimiser(task: Task, regime: TrainConfig) -> Optimizer:
     """With what sets each group apart beside it. Raises UsageError if everything is frozen at the beginning."""
     given = task.groups()
     if given and all(group.frozen > 0 for group in given):
@@ -35,7 +35,7 @@ def make_optimiser(task: Task, regime: Regime) -> Optimizer:
     return SGD(groups, momentum=regime.momentum, nesterov=regime.momentum > 0, fused=True)
 
 
-def set_rates(optimiser: Optimizer, regime: Regime, step: int, total: int) -> None:
+def set_rates(optimiser: Optimizer, regime: TrainConfig, step: int, total: int) -> None:
     """The learning rates and the weight decay of a step, from 0 to total − 1."""
     factor, decay = regime.lr_factor(step, total), regime.weight_decay_at(step, total)
     for group in optimiser.param_groups:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image_folders, left_out
-from radapt.cohorts.layouts.dicom_headers import is_dicom, looks_like_series, read_header
-from radapt.cohorts.layouts.dicom_series import located_series, read_headers
+from radapt.cohorts.layouts.dicom.headers import is_dicom, looks_like_series, read_header
+from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.files import DICOM, images_in, is_image, stem, unique
 from radapt.errors import DataError, counted
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from zipfile import is_zipfile
 
-from radapt.cohorts.layouts import bids, dicom, folders, medmnist, msd, nih, nnunet, table
+from radapt.cohorts.layouts import bids, folders, medmnist, msd, nih, nnunet, table
+from radapt.cohorts.layouts.dicom import layout as dicom
 from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, UsageError, counted, suggest

@@ -1,0 +1,119 @@
+"""How cases reach a network that is trained on them, and how it answers: slice by slice."""
+
+import abc
+import contextlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radapt.classification.bags import READERS, Bag, CaseImages, draw_bag, place_in_image
+from radapt.errors import DataError, UsageError
+from radapt.features.batches import SliceSource, pack, prefetch, read_ahead
+from radapt.features.encode import default_batch
+from radapt.networks.case_classifier import CaseClassifier
+from radapt.training.seeds import mixed
+
+if TYPE_CHECKING:
+    from radapt.training import Augmentation
+
+
+Cases = TypeVar("Cases", contravariant=True)
+
+
+class CaseLoader(abc.ABC, Generic[Cases]):
+    """Reads cases for a network: some of each case, altered, to learn from; all of it, as it is, to answer.
+
+    `Cases` are what they are read from: their images, or features that are stored.
+    """
+
+    network: nn.Module
+
+    @abc.abstractmethod
+    def load(self, images: Cases, rows: np.ndarray, seeds: np.ndarray) -> Any:
+        """The cases at `rows` (b,) as CPU tensors; what is drawn follows from `seeds` uint64 (b,)."""
+
+    @abc.abstractmethod
+    def logits(self, batch: Any, seeds: np.ndarray) -> Tensor:
+        """(b, outputs) from what `load` gave, on the network's device, altered as `seeds` say."""
+
+    @abc.abstractmethod
+    def answers(self, images: Cases, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Logits float64 (n, outputs) of whole cases, each independent of the others. The network is in eval mode."""
+
+
+@dataclass(frozen=True, eq=False)
+class BagLoader(CaseLoader[CaseImages]):
+    """For a network over slices. At training at most `most` slices of an image, moved and relit as one."""
+
+    network: CaseClassifier
+    augmentation: "Augmentation"
+    most: int | None
+
+    def load(self, images: CaseImages, rows: np.ndarray, seeds: np.ndarray) -> Bag:
+        return draw_bag(images, rows, seeds, self.most)
+
+    def logits(self, batch: Bag, seeds: np.ndarray) -> Tensor:
+        # The slices of an image share its seed, and so their augmentation: a case should differ, not its mean slice.
+        case, kind = batch.origin.T
+        pixels, _ = self.augmentation.apply(batch.pixels, self.augmentation.draw(mixed(seeds[case], kind)))
+        return self.network(pixels, batch.image, batch.position, batch.case, batch.modality, len(seeds))
+
+    @torch.no_grad()
+    def answers(self, images: CaseImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), self.network.head.out_features))
+        with contextlib.closing(_encoded(self.network, images, images.listed(rows))) as coming:
+            for place, row in enumerate(rows):
+                kinds = images.present(int(row))
+                found[place] = self._answer([next(coming) for _ in kinds], kinds).double().cpu().numpy()
+        return found
+
+    def _answer(self, vectors: list[Tensor], kinds: list[int]) -> Tensor:
+        """(outputs,) of one case, from the vectors (n, D) of each of its images."""
+        network, device = self.network, self.network.missing.device
+        counts = [len(each) for each in vectors]
+        image = torch.from_numpy(np.repeat(np.arange(len(kinds)), counts)).to(device)
+        places = [torch.from_numpy(place_in_image(np.arange(count), count)) for count in counts]
+        position = torch.cat([torch.zeros(0), *places]).to(device)
+        modality = torch.tensor(kinds, dtype=torch.int64, device=device)
+        slices = torch.cat(vectors) if vectors else torch.zeros(0, 0, device=device)
+        return network.answer(slices, image, position, torch.zeros_like(modality), modality, 1)[0]
+
+
+def _encoded(network: CaseClassifier, images: CaseImages, listed: list[SliceSource]) -> Generator[Tensor, None, None]:
+    """The vectors (n, D) of every image's slices, in order, encoded in batches of one size across all borders."""
+    device = network.missing.device
+
+    def planes(image: SliceSource) -> np.ndarray:
+        row, _, name = image.key.partition("/")
+        return images.planes(int(row), images.modalities.index(name))
+
+    def failed(image: SliceSource, error: DataError) -> None:
+        raise error
+
+    parts: list[Tensor] = []
+    read = read_ahead(listed, planes, failed, READERS)
+    with contextlib.closing(prefetch(pack(read, default_batch(device)))) as batches:
+        for batch in batches:
+            vectors = _vectors(network, torch.from_numpy(batch.pixels).to(device))
+            for span in batch.spans:
+                parts.append(vectors[span.start : span.stop])
+                if sum(map(len, parts)) == span.total:
+                    yield torch.cat(parts)
+                    parts = []
+
+
+def _vectors(network: CaseClassifier, pixels: Tensor) -> Tensor:
+    """(S, C, H, W) -> (S, D); in halves where the device's memory is too small."""
+    try:
+        return network.encode(pixels)
+    except torch.OutOfMemoryError as error:
+        if len(pixels) == 1:
+            raise UsageError(
+                f"Not even one slice fits in the memory of {pixels.device}; use smaller images or another backbone."
+            ) from error
+    half = len(pixels) // 2
+    return torch.cat([_vectors(network, pixels[:half]), _vectors(network, pixels[half:])])

@@ -1,0 +1,146 @@
+"""Multiple-instance learning on stored features: which slices of a case matter is learned, the encoder is not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+from torch import nn
+
+from radapt.classification.candidates import CandidateStore, Training, train_candidates
+from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
+from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
+from radapt.classification.supervised import Rates
+from radapt.classification.task import LabelledCases, TrainableModel, probabilities
+from radapt.features import select
+from radapt.networks.aggregators import AGGREGATORS, make_aggregator
+from radapt.networks.case_classifier import CaseClassifier
+from radapt.progress import silent
+from radapt.protocols.problem import FeatureProblem
+from radapt.protocols.protocol import Fitted, Model, Protocol
+from radapt.protocols.targets import ClassWeight, Targets
+from radapt.training import TrainConfig
+
+Slices = Literal["mean", "max", "topk", "attention", "transformer"]
+
+RATES = (1e-3, 2e-4, 5e-3)
+"""2e-4 is what CLAM and TransMIL train with (Lu et al. 2021; Shao et al. 2021), over far longer; the two larger ones
+cost little on stored features. All ways of pooling get the same grid, so that none is favoured."""
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class Mil(Protocol[FeatureProblem]):
+    """Slices pooled to images and cases by `slices`, under a linear head; trained together on stored slice features.
+
+    Slices are the CLS of the last stored layer, with `patch_mean` beside its mean patch, standardised per modality by
+    the slices of training. `slices`: mean, max, topk (the mean of the `k` largest), gated attention or a small
+    transformer (see `networks.aggregators`, where the defaults of `k`, `hidden`, `inner`, `layers`, `heads` and
+    `dropout` stand: None). How modalities are joined is the study's pooling; a missing one is never silently zero
+    (see `CaseClassifier`). A study that lists this protocol once per way of pooling compares them on the same features.
+
+    The head starts from the shares of the classes (as in Lin et al. 2017, section 4.1). AdamW with warm-up and cosine
+    follows for each learning rate of `lr`; `epochs` end it, `patience` epochs without a better val end it earlier
+    (None: never). `batch` counts cases. The best rate on val answers; nothing is trained again with val. Where there is
+    no val, the first rate is trained to the end. `slices_per_case` slices of each image are learned from in a step
+    (None: all); answers use all. `class_weight` `balanced` gives every class the same total weight.
+    """
+
+    name: ClassVar[str] = "mil"
+
+    slices: Slices = "attention"
+    k: Annotated[int, Field(ge=1)] | None = None
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    inner: Annotated[int, Field(ge=2)] | None = None
+    layers: Annotated[int, Field(ge=1)] | None = None
+    heads: Annotated[int, Field(ge=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    patch_mean: bool = False
+    lr: Rates = RATES
+    epochs: Annotated[int, Field(ge=1)] = 50  # stopped early as a rule; as MAE fine-tunes ViT-L
+    patience: Annotated[int, Field(ge=1)] | None = 10
+    batch: Annotated[int, Field(ge=1)] = 16
+    weight_decay: Annotated[float, Field(ge=0, lt=10)] = 0.05  # as for the protocols that train on images
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    slices_per_case: Annotated[int, Field(ge=1)] | None = None
+    class_weight: ClassWeight = "none"
+
+    def __post_init__(self) -> None:
+        known = AGGREGATORS[self.slices].options
+        for option in self._given:
+            if option not in known:
+                raise ValueError(f"{option} has no use with slices: {self.slices}")
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Options of the aggregator that differ from its defaults."""
+        names = ("k", "hidden", "inner", "layers", "heads", "dropout")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
+        """Raises DataError if training diverges."""
+        drawing, seeding = rng.spawn(2)
+        cases = _labelled(problem, drawing, self)
+        seed = int(seeding.integers(2**62))
+        scale = SliceScale.fit(cases.images, cases.train)
+        training = Training(
+            cases, self._maker(problem, cases, scale, seed), self._regime(chooses=len(cases.val) > 0),
+            0.0, seed, "cpu", silent, self.name, problem.devices,
+        )  # fmt: skip
+        winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], CandidateStore(None, ""))
+        model = SliceModel(cases.images, cases.targets, winner.trainee)
+        chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
+        notes = notes_of(
+            problem.outputs, problem.features, cases, *modalities_of(problem.features, cases.train),
+            problem.pooling.modalities, winner,
+        )  # fmt: skip
+        return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
+
+    def _regime(self, *, chooses: bool) -> Callable[[float], TrainConfig]:
+        patience = self.patience if chooses else None
+        return lambda lr: TrainConfig(
+            epochs=self.epochs, batch=self.batch, lr=lr, weight_decay=self.weight_decay, warmup=self.warmup,
+            clip=self.clip, patience=patience,
+        )  # fmt: skip
+
+    def _maker(
+        self, problem: FeatureProblem, cases: LabelledCases[StoredSlices], scale: SliceScale, seed: int
+    ) -> Callable[[], TrainableModel]:
+        stored = cases.images
+        _, partial = modalities_of(problem.features, cases.train)
+
+        def make() -> TrainableModel:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                aggregator = make_aggregator(self.slices, stored.width, **self._given)
+                network = CaseClassifier(
+                    nn.Identity(), nn.Identity(), aggregator, stored.width, aggregator.width_out,
+                    cases.targets.values.shape[1], problem.pooling.modalities, partial,
+                )  # fmt: skip
+            with torch.no_grad():
+                network.head.bias.copy_(torch.from_numpy(cases.targets.prior_logits))
+            return TrainableModel(StoredSliceLoader(network, scale, self.slices_per_case))
+
+        return make
+
+
+@dataclass(frozen=True, eq=False)
+class SliceModel(Model):
+    """A trained network over the stored slices of one cohort."""
+
+    stored: StoredSlices
+    targets: Targets
+    trainee: TrainableModel
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return probabilities(self.targets, self.trainee.feed.answers(self.stored, rows))
+
+
+def _labelled(problem: FeatureProblem, rng: np.random.Generator, options: Mil) -> LabelledCases[StoredSlices]:
+    train, val, targets = learnable(problem.cohort, *problem.choosing(rng), options.class_weight)
+    kept, _ = modalities_of(problem.features, train)
+    stored = StoredSlices(problem.features, kept, select(problem.features.segments, 1, options.patch_mean))
+    return LabelledCases(stored, train, targets, val, problem.labels[val])

@@ -1,0 +1,65 @@
+"""Whether the files a table names are there, asked of whole folders at a time so that 100,000 rows stay
+quick.
+"""
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from radapt.cohorts.problem import SHOWN
+from radapt.locations import Location
+
+_CORRECT = "Correct the path, or leave it empty if it is missing."
+_SEARCHED = 5000
+
+
+class FileIndex:
+    """Parses locations relative to `base` and knows which exist."""
+
+    def __init__(self, base: Path) -> None:
+        # Without links in it, `base/..` is what it looks like, and paths in messages can be short.
+        self._base = base.resolve()
+        self._folders: dict[str, Path] = {}
+        self._hints = 0
+        self._listings: dict[str, frozenset[str]] = {}
+
+    def parse(self, text: str) -> Location:
+        """Raises DataError for a text that is not a location."""
+        name, separator, _ = text.partition("::")
+        head, tail = os.path.split(name)
+        if head not in self._folders:
+            self._folders[head] = Path(os.path.normpath(self._base / head))
+        path = self._folders[head] / tail
+        return replace(Location.parse(text), path=path) if separator else Location(path)
+
+    def exists(self, location: Location) -> bool:
+        folder, name = os.path.split(location.path)
+        # A listing misses what the file system folds (letter case), so a miss is asked again.
+        return name in self._names(folder) or location.path.exists()
+
+    def hint(self, location: Location) -> str:
+        """What to do about a file that is not there."""
+        path = location.path
+        folder = path.parent
+        if "\\" in path.name:
+            return "Use '/' between folders."
+        if not folder.is_dir():
+            return f"The folder {folder} does not exist."
+        if len(self._names(str(folder))) > _SEARCHED or self._hints >= SHOWN:
+            return _CORRECT  # looking for near names among thousands, for thousands of rows, would take hours
+        self._hints += 1
+        near = difflib.get_close_matches(path.name, self._names(str(folder)), n=1, cutoff=0.8)
+        return f"Did you mean {near[0]!r}?" if near else _CORRECT
+
+    def _names(self, folder: str) -> frozenset[str]:
+        if folder not in self._listings:
+            try:
+                with os.scandir(folder) as entries:
+                    names = frozenset(
+                        entry.name for entry in entries if not entry.is_symlink() or Path(entry.path).exists()
+                    )
+            except OSError:
+                names = frozenset()
+            self._listings[folder] = names
+        return self._listings[folder]

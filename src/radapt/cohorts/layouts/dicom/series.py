@@ -1,0 +1,99 @@
+"""DICOM files → the series that are volumes of their own, and where the reader finds each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header, series_digest
+from radapt.cohorts.layouts.files import DICOM, is_image
+from radapt.cohorts.problem import CohortIssue, raise_errors
+from radapt.errors import DataError, counted
+from radapt.progress import ProgressMaker
+
+_NOT_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "PR", "SR", "KO", "REG")
+
+Series = list[Header]
+
+
+def read_headers(paths: Sequence[Path], root: Path, notes: list[str], progress: ProgressMaker) -> list[Header]:
+    """The headers of the images among `paths`. Raises DataError naming every file that is broken."""
+    left_out: Counter[str] = Counter()
+    headers = []
+    broken: list[CohortIssue] = []
+    with progress(len(paths), f"Reading headers of {root.name}", "files") as advance:
+        for path in paths:
+            try:
+                header = _read(path, left_out)
+            except DataError as error:
+                broken.append(CohortIssue("error", "unreadable", str(error), fix="Fetch it again, or take it away."))
+                header = None
+            if header:
+                headers.append(header)
+            advance(1)
+    raise_errors(broken, f"The DICOM tree {root}")
+    for what, count in sorted(left_out.items()):
+        if count:
+            notes.append(f"{counted(count, 'DICOM file')} left out ({what}).")
+    return headers
+
+
+def _read(path: Path, left_out: Counter[str]) -> Header | None:
+    if path.name.upper() == "DICOMDIR":
+        return None
+    if not is_dicom(path):
+        left_out["no DICOM preamble"] += is_image(path.name, DICOM)
+        return None
+    header = read_header(path)
+    if header is None or header.modality in _NOT_IMAGES:
+        left_out[header.modality if header else "no image"] += 1
+        return None
+    return header
+
+
+def located_series(headers: Sequence[Header], root: Path, notes: list[str]) -> list[tuple[str, Series]]:
+    """(location, files) of every series that can be read on its own; a note tells of each that cannot.
+
+    A location is a file, a folder that holds one series only, or `folder::series-<digest>`.
+    """
+    in_folder = Counter(header.path.parent for header in headers)
+    same_uid = Counter((header.path.parent, header.series) for header in headers)
+    found = []
+    for series in _series(headers, root, notes):
+        folder, uid = series[0].path.parent, series[0].series
+        if len(series) == 1:
+            found.append((str(series[0].path), series))
+        elif in_folder[folder] == len(series):
+            found.append((str(folder), series))
+        elif same_uid[folder, uid] == len(series):
+            found.append((f"{folder}::series-{uid or series_digest('')}", series))
+        else:
+            what = "is another patient's too" if uid else "is empty, as another patient's"
+            where = f"{counted(len(series), 'file')} in {folder.relative_to(root)} left out"
+            notes.append(f"{where}: their SeriesInstanceUID {what}. Give every patient a folder.")
+    return found
+
+
+def _series(headers: Sequence[Header], root: Path, notes: list[str]) -> list[Series]:
+    """Files grouped by series, in a folder where its UID is empty, and by patient; radiographs one by one.
+
+    Second copies in other folders are dropped.
+    """
+    groups: dict[tuple[str, str, str], Series] = defaultdict(list)
+    for header in headers:
+        series = header.series or str(header.path.parent)
+        groups[series, header.patient, header.instance if header.is_radiograph else ""].append(header)
+    kept = []
+    for group in groups.values():
+        parts: dict[Path, Series] = defaultdict(list)
+        for header in group:
+            parts[header.path.parent].append(header)
+        first, *others = parts.values()
+        instances = {header.instance for header in first}
+        if any({header.instance for header in part} != instances for part in others):
+            places = ", ".join(sorted(str(folder.relative_to(root)) for folder in parts))
+            notes.append(f"A series that is spread over several folders is left out ({places}); put it into one.")
+            continue
+        if others:
+            notes.append(f"A second copy of the series in {next(iter(parts)).relative_to(root)} is left out.")
+        kept.append(first)
+    return kept

@@ -1,0 +1,111 @@
+"""Images and masks of one case on the same planes, kept in the slice cache."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radapt.digests import digest
+from radapt.images.masks import checked_mask, named_values
+from radapt.images.plausibility import same_grid
+from radapt.images.recipe import VERSION as RECIPE_VERSION
+from radapt.images.recipe import Recipe
+from radapt.images.resample import resampled
+from radapt.images.slice_cache import SliceCache, fits_recipe
+from radapt.images.volume import Volume
+from radapt.locations import Location
+
+VERSION = 1
+"""Raise it when the same bytes give other planes of masks, or of images in another's grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFacts:
+    """The grid of a mask as stored, and how many voxels have each value but 0."""
+
+    grid: Volume
+    voxels: Mapping[int, int]
+
+
+class AlignedSliceCache:
+    """The planes of a recipe for all images of a case and its mask, in one grid. Decoded once, kept by content.
+
+    A grid is a volume without voxels (`Volume.grid`).
+    """
+
+    def __init__(self, slices: SliceCache, recipe: Recipe) -> None:
+        self.slices, self.recipe = slices, recipe
+
+    def grid(self, location: Location) -> Volume:
+        """Where the voxels of an image lie, as stored. Raises DataError if it cannot be read."""
+
+        def look() -> dict[str, Any]:
+            volume = self.slices.read(location)
+            self.slices.keep(location, self.recipe, volume)  # its planes are wanted next
+            return _grid_facts(volume)
+
+        return _grid_of(self.slices.facts("grids", self._key("grid", location), look))
+
+    def mask_facts(self, location: Location) -> MaskFacts:
+        """What a mask holds. Raises DataError if it cannot be read or holds other than whole numbers."""
+
+        def look() -> dict[str, Any]:
+            mask = named_values(self.slices.read(location), (), location)
+            values, voxels = np.unique(mask.array[mask.array > 0], return_counts=True)
+            counts = {str(value): int(count) for value, count in zip(values, voxels, strict=True)}
+            return {**_grid_facts(mask), "voxels": counts}
+
+        facts = self.slices.facts("masks", self._key("mask", location), look)
+        return MaskFacts(_grid_of(facts), {int(value): int(count) for value, count in facts["voxels"].items()})
+
+    def planes(self, location: Location, like: Volume) -> np.ndarray:
+        """uint8 (n, C, H, W) planes of an image in the grid `like`, resampled if its own grid is another.
+
+        Raises DataError as `resampled` does.
+        """
+        own = self.grid(location)
+        if same_grid(like, own) is None and _shown_alike(like, own):
+            return self.slices.planes(location, self.recipe)
+        key = self._key("planes", location, like)
+        return self.slices.array(
+            "matched", key, lambda: self.recipe.apply(resampled(self.slices.read(location), like)), self._fits
+        )
+
+    def mask_planes(self, location: Location, like: Volume, values: Sequence[int]) -> np.ndarray:
+        """uint8 (n, H, W) planes of a mask: 0 for background, k for the k-th of `values`, at most 255.
+
+        Raises DataError as `read_mask` does.
+        """
+
+        def draw() -> np.ndarray:
+            mask = checked_mask(self.slices.read(location), like, values, location)
+            planes = self.recipe.place(like).masks(mask)
+            return np.where(planes > 0, np.searchsorted(values, planes) + 1, 0).astype(np.uint8)
+
+        def fits(kept: np.ndarray) -> bool:
+            return kept.dtype == np.uint8 and kept.ndim == 3 and kept.shape[1:] == self.recipe.size
+
+        key = self._key("mask planes", location, like, [int(value) for value in values])
+        return self.slices.array("masks", key, draw, fits)
+
+    def _fits(self, kept: np.ndarray) -> bool:
+        return fits_recipe(kept, self.recipe)
+
+    def _key(self, what: str, location: Location, like: Volume | None = None, more: Any = None) -> str:
+        facts = [what, VERSION, RECIPE_VERSION, self.slices.bytes_digest(location), more]
+        return digest(facts if like is None else [*facts, _grid_facts(like), self.recipe.digest])
+
+
+def _grid_facts(volume: Volume) -> dict[str, Any]:
+    return {"shape": [int(size) for size in volume.array.shape[:3]], "affine": volume.affine.tolist()}
+
+
+def _grid_of(facts: Mapping[str, Any]) -> Volume:
+    return Volume.blank(facts["shape"], np.asarray(facts["affine"]))
+
+
+def _shown_alike(first: Volume, second: Volume) -> bool:
+    """Whether both count the same directions as right, front and head, which rounding may decide at 45°."""
+    turned = first.to_ras().affine[:3, :3] - second.to_ras().affine[:3, :3]
+    return bool(np.abs(turned).max() < 0.1 * min(first.spacing_mm))

@@ -1,0 +1,237 @@
+"""A folder that `radapt adapt` fills: the adapted backbone, its classifier, and what that is worth.
+
+request.json            what was asked for; a folder goes on with nothing else
+checkpoints/            while it is trained
+backbone.json, backbone.safetensors, classifier.safetensors     (see `radapt.mmdino.folder`)
+predictions.parquet, scores.parquet, subsets.parquet, shapley.parquet
+adapt.json              how it came about, for the report
+done.json               last: without it the folder is not finished
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.describe import cohort_digest
+from radapt.digests import ByteDigests
+from radapt.durable import write_json, write_parquet
+from radapt.errors import UsageError
+from radapt.images import Recipe, SliceCache
+from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
+from radapt.mmdino.protocol import AdaptedModel, MmDino, cost_of
+from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
+from radapt.protocols.image_problem import Machine
+from radapt.protocols.protocol import Fitted, Model
+from radapt.protocols.scoring import Result, judge
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    from radapt.backbones import Found
+    from radapt.mmdino.adapt import Adapted
+
+REQUEST, DONE = "request.json", "done.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An adaptation that is asked for: of which encoder, to which cohort, how."""
+
+    cohort: Cohort
+    found: "Found"
+    protocol: MmDino
+    recipe: Recipe
+    seed: int = 0
+    resamples: int = 2000
+
+    def facts(self, cache: Path, precision: str) -> dict[str, Any]:
+        """Everything that decides its numbers, as JSON has it."""
+        lazy = self.found.lazy
+        asked = {
+            "radapt": __version__,
+            "cohort": cohort_digest(self.cohort, ByteDigests(cache), masks=True),
+            "backbone": [self.found.card.architecture, lazy.identity],
+            "options": self.protocol.options.plain(),
+            "images": [self.recipe.describe(), self.recipe.digest],
+            "precision": precision,
+            "seed": self.seed,
+            "resamples": self.resamples,
+        }
+        return dict(json.loads(json.dumps(asked)))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an adaptation stands: `already` finished when it was asked for, and `notes` on what a reader should know."""
+
+    folder: Path
+    already: bool
+    notes: tuple[str, ...]
+
+
+def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) -> Ended:
+    """Fill `folder` as `request` says. Killed anywhere, the same call goes on and ends with the same numbers; a folder
+    that is finished stays as it is. `machine.folder` is not looked at.
+
+    A cohort without labels gives a backbone alone; one without a labelled case outside train and val is answered for,
+    but not judged. Raises UsageError for a folder that holds anything else, and while another process fills it.
+    """
+    from radapt.mmdino.folder import save_adaptation
+
+    with _held(folder):
+        _open(folder, request.facts(cache, machine.precision))
+        if (folder / DONE).is_file():
+            return Ended(folder, True, _notes(folder))
+        adapted = _adapted(folder, request, machine, cache)
+        save_adaptation(folder, adapted)
+        judged = _judged(request, adapted, SliceCache(cache))
+        facts = adaptation_facts(
+            adapted, request.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
+            weights=request.found.source.identity, machine=machine, seed=request.seed,
+        )  # fmt: skip
+        facts["notes"] = [*facts["notes"], *unjudged(request.cohort, adapted)]
+        if judged is not None:
+            write_parquet(folder / "predictions.parquet", judged.predictions)
+            write_parquet(folder / "scores.parquet", judged.scores)
+            if judged.subsets is not None:
+                judged.subsets.write(folder)
+        write_json(folder / FACTS, facts)
+        write_json(folder / DONE, {"radapt": __version__, "seconds": adapted.trained.seconds})
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return Ended(folder, False, tuple(facts["notes"]))
+
+
+def unjudged(cohort: Cohort, adapted: "Adapted") -> list[str]:
+    """Why there is nothing to judge by, if so."""
+    if adapted.answer is None:
+        return ["Without a classifier nothing was judged; fit a protocol on the backbone."]
+    if not _tested(cohort):
+        return ["No case outside train and val has a label, so there is nothing to judge on: no subsets were scored."]
+    return []
+
+
+def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> "Adapted":
+    from radapt.mmdino.adapt import adapt
+
+    return adapt(
+        blank_test_labels(request.cohort), request.found.lazy, request.protocol.options, recipe=request.recipe,
+        seed=request.seed, device=machine.device, devices=machine.devices, precision=machine.precision,
+        checkpoint=folder / "checkpoints" / "training.pt", cache=cache, progress=machine.progress,
+    )  # fmt: skip
+
+
+def _judged(request: Request, adapted: "Adapted", cache: SliceCache) -> Result | None:
+    """Answers for all cases outside train, with scores; those of subsets where there is a test set to judge on."""
+    cohort = request.cohort
+    if adapted.answer is None or not (cohort.splits != "train").any():
+        return None
+    model: Model = AdaptedModel.of(adapted, cohort, cache)
+    if not _tested(cohort):
+        model = _Whole(model)
+    chosen: Mapping[str, Any] = {"preset": request.protocol.preset}
+    fitted = Fitted(model, model, chosen, cost_of(adapted))
+    return judge(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole(Model):
+    """A model that is asked about cases as they are only."""
+
+    model: Model
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self.model.predict(rows)
+
+
+def _tested(cohort: Cohort) -> bool:
+    if cohort.task not in TASKS:
+        return False
+    return bool((labelled(cohort.labels) & ~np.isin(cohort.splits, ("train", "val"))).any())
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder for one process; the lock goes with it, even if it is killed."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; an adaptation needs a folder. Give another one with --out.")
+    fresh = not folder.exists()
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        if not fresh:
+            _refuse_other(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"Another process is adapting into {folder}. Wait for it, or give another --out.") from error
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+    try:
+        for part in folder.rglob(".*.part"):  # what a killed process left half-written
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _refuse_other(folder: Path) -> None:
+    mine = [each.name for each in sorted(folder.iterdir()) if not each.name.startswith(".")]
+    if mine and REQUEST not in mine:
+        raise UsageError(
+            f"{folder} holds something else ({', '.join(mine[:3])}{' …' if len(mine) > 3 else ''}), which is left "
+            "alone. Give a new folder with --out."
+        )
+
+
+def _open(folder: Path, asked: dict[str, Any]) -> None:
+    """Write down what is asked for, or see that it is what was asked for before.
+
+    What was asked for binds nobody while nothing came of it: an image that could not be read is mended, and the same
+    command is given again.
+    """
+    path = folder / REQUEST
+    if not path.is_file() or not any(_come_of_it(folder)):
+        write_json(path, asked)
+        return
+    before = _read(path)
+    changed = [said for name in asked if (said := _difference(name, before.get(name), asked[name]))]
+    if changed:
+        raise UsageError(
+            f"{folder} is of another adaptation: {'; '.join(changed)}. Ask for the same again, or give another --out."
+        )
+
+
+def _come_of_it(folder: Path) -> Iterator[Path]:
+    """The files of a folder that an adaptation has left there, be it a checkpoint."""
+    return (each for each in folder.rglob("*") if each.is_file() and each.name not in (REQUEST, ".lock"))
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What differs, in a few words; '' for nothing."""
+    if before == now:
+        return ""
+    if name == "options" and isinstance(before, dict):
+        parts = [f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in now if before.get(key) != now[key]]
+        return "; ".join(parts)
+    if name == "images":
+        return f"images were made otherwise ({before[0] if before else before}; now {now[0]})"
+    if name in ("cohort", "backbone"):
+        return f"the {name} was another one"
+    return f"{name} was {before!r} and is {now!r}"
+
+
+def _notes(folder: Path) -> tuple[str, ...]:
+    return tuple(map(str, _read(folder / FACTS).get("notes") or ()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}). Give another folder with --out.") from error

@@ -1,0 +1,168 @@
+"""`mmdino`: a backbone adapted to all sequences of a cohort at once, labelled cases or not, and the one classifier that
+answers from any of them (see `radapt.mmdino`)."""
+
+import typing
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.describe import cohort_digest
+from radapt.digests import ByteDigests, digest
+from radapt.durable import write_json
+from radapt.errors import UsageError
+from radapt.images import SliceCache
+from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
+from radapt.mmdino.options import Options, options_of
+from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.protocol import Cost, Fitted, Protocol, Reads, SubsetModel
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    from radapt.backbones import WeightCard
+    from radapt.mmdino.adapt import Adapted
+
+
+@dataclass(frozen=True)
+class MmDino(Protocol[ImageProblem]):
+    """An adaptation by `radapt.mmdino.adapt`, judged on every subset of the sequences.
+
+    Its options are `preset`, one of `radapt.mmdino.options.PRESETS`, and whatever fields of `Options` are to differ
+    from that. Unlabelled cases of train are learned from, too; val chooses the strength of the classifier.
+    """
+
+    name: ClassVar[str] = "mmdino"
+    reads: ClassVar[Reads] = "images"
+    uses_masks: ClassVar[bool] = True
+
+    preset: str
+    options: Options
+
+    @classmethod
+    def known_options(cls) -> tuple[str, ...]:
+        return ("preset", *(each.name for each in fields(Options)))
+
+    @classmethod
+    def of(cls, preset: str = "default", **changed: Any) -> "MmDino":
+        """Raises UsageError for an unknown preset or a value out of range. The word `none` or `None` stands for no
+        value where an option may have none."""
+        empty = {name for name, value in changed.items() if _is_none(value) and name in _may_be_none()}
+        return cls(preset, options_of(preset, **changed | dict.fromkeys(empty)))
+
+    def passes(self, slices: int, cases: int, images: int) -> None:
+        """Steps are counted in crops of random slices, and unlabelled cases are learned from: it cannot be foreseen."""
+        return
+
+    def suits(self, card: "WeightCard") -> bool:
+        """Plain vision transformers only. Raises UsageError for crops smaller than a patch of one."""
+        try:
+            self._check_kind(card)
+        except UsageError:
+            return False
+        self.check_suits(card)
+        return True
+
+    def check_suits(self, card: "WeightCard") -> None:
+        """Raises UsageError for an encoder that cannot be adapted, or not with these crops. Looked up on shapes
+        alone."""
+        from radapt.mmdino.adapt import check_crops
+
+        self._check_kind(card)
+        check_crops(self.options, card.patch)
+
+    def _check_kind(self, card: "WeightCard") -> None:
+        from radapt.backbones.build import build
+        from radapt.backbones.multimodal_vit.vit import MultiModalViT
+
+        MultiModalViT(
+            build(card), modalities=("any",), mean=card.mean, std=card.std, position_recipe=card.position_recipe
+        )
+
+    def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
+        """Raises DataError if images cannot be read or training diverges, UsageError for a backbone that is no plain
+        vision transformer."""
+        from radapt.mmdino.adapt import adapt
+        from radapt.mmdino.folder import save_adaptation
+
+        cohort = problem.cohort if problem.choose else _without_val(problem.cohort)
+        machine, seed = problem.machine, int(rng.integers(2**62))
+        backbone = problem.backbone()
+        key = self._key(problem, cohort, backbone.identity, seed)
+        adapted = adapt(
+            cohort, backbone, self.options, recipe=problem.recipe, seed=seed, device=machine.device,
+            devices=machine.devices, precision=machine.precision,
+            checkpoint=machine.checkpoints and machine.checkpoints / f"{key}.pt", cache=problem.slices.folder,
+            progress=machine.progress,
+        )  # fmt: skip
+        if machine.folder is not None:
+            save_adaptation(machine.folder, adapted)
+            facts = adaptation_facts(
+                adapted, cohort, preset=self.preset, backbone=backbone.name, weights=backbone.source.identity,
+                machine=machine,
+            )  # fmt: skip
+            write_json(machine.folder / FACTS, facts)
+        model = AdaptedModel.of(adapted, problem.cohort, problem.slices)
+        return Fitted(model, model, self._chosen(adapted), cost_of(adapted))
+
+    def _key(self, problem: ImageProblem, cohort: Cohort, identity: str, seed: int) -> str:
+        """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
+        seen = cohort_digest(cohort, ByteDigests(problem.slices.folder), masks=True)
+        facts = [seen, identity, self.options.plain(), problem.recipe.digest, problem.machine.precision, seed]
+        return digest([__version__, *facts])
+
+    def _chosen(self, adapted: "Adapted") -> dict[str, Any]:
+        return {
+            "preset": self.preset,
+            "modalities": list(adapted.modalities),
+            "classifier": dict(adapted.chosen),
+            "steps": adapted.trained.steps,
+            "notes": list(adapted.notes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedModel(SubsetModel):
+    """An adapted encoder's classifier on the cohort it was adapted to, of which it sees the sequences it knows."""
+
+    adapted: "Adapted"
+    cohort: Cohort
+    cache: SliceCache
+    modalities: tuple[str, ...]
+    prior: np.ndarray
+
+    @classmethod
+    def of(cls, adapted: "Adapted", cohort: Cohort, cache: SliceCache) -> "AdaptedModel":
+        """Raises UsageError if it was adapted without labels."""
+        if adapted.answer is None:
+            raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
+        return cls(adapted, cohort, cache, adapted.modalities, adapted.answer.prior)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self.adapted.predict(self.cohort, self.cache, rows)
+
+    def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
+        return self.adapted.predict(self.cohort, self.cache, rows, modalities)
+
+
+def cost_of(adapted: "Adapted") -> Cost:
+    """Of the student, with its heads: the teacher is a copy of what is trained, and not part of what answers."""
+    trained = adapted.trained
+    live = max(trained.parameters - trained.trained_parameters, trained.trained_parameters)
+    return Cost(trained.trained_parameters, live, trained.peak_memory_mb, trained.seconds)
+
+
+def _without_val(cohort: Cohort) -> Cohort:
+    """The cohort with val's labels taken away: nothing is chosen on them."""
+    pairs = zip(cohort, cohort.unlabelled, strict=True)
+    return replace(cohort, cases=tuple(blank if case.split == "val" else case for case, blank in pairs))
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() == "none"
+
+
+def _may_be_none() -> set[str]:
+    """Options that may have no value."""
+    kinds = typing.get_type_hints(Options, include_extras=False)
+    return {name for name, kind in kinds.items() if type(None) in typing.get_args(kind)}

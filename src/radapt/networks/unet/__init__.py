@@ -1,0 +1,1 @@
+"""The U-Net from scratch: planned from a fingerprint of the training images, then built."""

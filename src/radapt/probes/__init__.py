@@ -1,0 +1,1 @@
+"""Probes: k nearest neighbours, linear heads and logistic regression on stored features."""

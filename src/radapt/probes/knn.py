@@ -1,0 +1,106 @@
+"""k nearest neighbours by cosine similarity of the last layer's CLS; k chosen on val."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from radapt.probes.knn_classifiers import FindingTables, class_votes
+from radapt.probes.neighbours import Gallery
+from radapt.protocols.problem import FeatureProblem
+from radapt.protocols.protocol import Fitted, Model, Protocol
+from radapt.protocols.selection import Family, Models, fit_chosen
+from radapt.protocols.targets import Targets
+
+DEFAULT_K = (5, 10, 20, 50, 100, 200)
+"""The range of the radiology study (arXiv 2312.02366); 20 is DINO's own choice."""
+
+_PREFERRED = 20
+
+
+@dataclass(frozen=True)
+class KnnFamily(Family):
+    """One candidate per k."""
+
+    unit_length: ClassVar[bool] = True
+    ks: tuple[int, ...]
+    temperature: float
+
+    @property
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        return [{"kind": "knn", "k": k} for k in self.ks]
+
+    @property
+    def default(self) -> int:
+        return int(np.argmin(np.abs(np.asarray(self.ks) - _PREFERRED)))
+
+    def fit(
+        self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
+    ) -> "KnnModels":
+        gallery = Gallery.of(problem.source(rows, unit_length=self.unit_length), rows, problem.patients)
+        ks = tuple(min(k, len(rows)) for k in (self.ks if only is None else (self.ks[only],)))
+        labels = problem.labels[rows]
+        targets = Targets.of(labels, len(problem.outputs))
+        tables = FindingTables.fit(gallery, labels, ks) if labels.ndim == 2 else None
+        return KnnModels(gallery, labels, targets, tables, ks, self.temperature, problem.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class KnnModels(Models):
+    gallery: Gallery
+    labels: np.ndarray
+    targets: Targets
+    tables: FindingTables | None
+    ks: tuple[int, ...]
+    temperature: float
+    outputs: tuple[str, ...]
+
+    def predict_all(self, rows: np.ndarray) -> np.ndarray:
+        if self.tables is None:
+            return class_votes(self.gallery, self.labels, len(self.outputs), rows, self.ks, self.temperature)
+        found = self.tables.predict(rows)
+        return self.targets.answer(found[..., self.targets.learned])
+
+    def pick(self, candidate: int) -> Model:
+        return KnnModel(self, candidate)
+
+    def trained(self, candidate: int) -> int:
+        """None: neighbours are looked up, and the tables of ML-kNN count them."""
+        return 0
+
+    def notes(self) -> tuple[str, ...]:
+        return self.targets.notes(self.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class KnnModel(Model):
+    """One k of several that were searched together."""
+
+    models: KnnModels
+    candidate: int
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self.models.predict_all(rows)[self.candidate]
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class Knn(Protocol):
+    """Cosine nearest neighbours on the last CLS, after pooling; k chosen on val from `k`.
+
+    The CLS of each modality has unit length before modalities are joined, so none outweighs another by its size.
+    Classes: DINO's vote weighted by exp(similarity / `temperature`). Findings: ML-kNN. A k above the number of
+    training cases means all of them.
+    """
+
+    name: ClassVar[str] = "knn"
+
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = DEFAULT_K
+    temperature: Annotated[float, Field(gt=0)] = 0.07
+
+    def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
+        cases = len(problem.rows("train"))
+        ks = tuple(sorted({min(k, cases) for k in self.k}))
+        return fit_chosen(problem, [KnnFamily(ks, self.temperature)], rng)

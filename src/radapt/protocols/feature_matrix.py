@@ -1,0 +1,111 @@
+"""Rows of features as a protocol reads them: gathered a block at a time, standardised by training's statistics."""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radapt.features import Design
+
+BLOCK_VALUES = 1 << 20
+"""Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
+
+CONSTANT = 1e-6
+"""Spread, relative to its mean, below which a column is constant: float32 cannot tell it from none."""
+
+_RELEASE_BYTES = 16 << 20
+_AROUND_BYTES = 1 << 16  # what the system maps around a page that is looked at
+
+
+class FeatureMatrix(Protocol):
+    """Something that gives feature rows of cases: float32 (n, K), without NaN."""
+
+    @property
+    def columns(self) -> int: ...
+
+    def gather(self, rows: np.ndarray) -> np.ndarray: ...
+
+
+class DesignMatrix(FeatureMatrix):
+    """Vectors of cases, from pooled features (N, M, D) through a design that was fitted on training cases.
+
+    Rows of a mapped file stay in this process's memory once looked at. They are let go again and again, so that
+    memory does not grow with the cohort; the system keeps the file's pages and hands them out again in no time.
+    """
+
+    def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray) -> None:
+        self.design = design
+        self._pooled, self._presence = pooled, presence
+        self._file = file_behind(pooled)
+        self._release()
+
+    @property
+    def columns(self) -> int:
+        return self.design.width
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        values = self.design.transform(self._pooled, self._presence, rows)
+        self._read += len(rows) * max(self._pooled[0].nbytes, _AROUND_BYTES)
+        if self._read > _RELEASE_BYTES:
+            self._release()
+        return values
+
+    def _release(self) -> None:
+        self._read = 0
+        if self._file is not None:
+            self._file.madvise(mmap.MADV_DONTNEED)
+
+
+def blocks(source: FeatureMatrix, rows: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    """Go through `rows` a block at a time: where the block lies among them, and its float32 values (n, K).
+
+    The values lie in torch's own memory, because numpy's alignment varies and the last bit of a product with it.
+    """
+    step = max(1, BLOCK_VALUES // source.columns)
+    for start in range(0, len(rows), step):
+        place = slice(start, min(start + step, len(rows)))
+        yield place, aligned(source.gather(rows[place]))
+
+
+def aligned(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).clone()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation (population) of each column over training; a constant column has deviation 1."""
+
+    mean: Tensor  # (K,) float64
+    deviation: Tensor  # (K,) float64
+
+    @classmethod
+    def fit(cls, source: FeatureMatrix, rows: np.ndarray) -> "Scale":
+        # Two passes: the difference of two large sums would lose a small spread around a large mean.
+        mean = torch.zeros(source.columns, dtype=torch.float64)
+        for _, values in blocks(source, rows):
+            mean += values.double().sum(0)
+        mean /= max(1, len(rows))
+        square = torch.zeros_like(mean)
+        for _, values in blocks(source, rows):
+            square += (values.double() - mean).square().sum(0)
+        deviation = (square / max(1, len(rows))).sqrt()
+        varies = deviation > CONSTANT * mean.abs()
+        return cls(mean, torch.where(varies & (deviation > 0), deviation, 1.0))
+
+    def apply(self, values: Tensor) -> Tensor:
+        """(n, K) float64"""
+        return (values.double() - self.mean) / self.deviation
+
+
+def file_behind(array: np.ndarray) -> mmap.mmap | None:
+    """The read-only file map an array is a view of; None for any other memory, which must not be let go."""
+    if array.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None

@@ -1,0 +1,113 @@
+"""What a protocol that trains on images may see: everything but the labels and masks of test sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError
+from radapt.features import Pooling
+from radapt.images import Recipe, SliceCache
+from radapt.progress import ProgressMaker, silent
+from radapt.protocols.holdout import blank_test_labels, check_learnable, check_masks, labelled, masked, train_and_val
+from radapt.protocols.protocol import Aim
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone, LazyBackbone
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where training runs. `folder` takes checkpoints, with which a killed training goes on, and the trained model;
+    None keeps neither. `precision` is that of matrix products; weights and losses stay float32.
+
+    `devices` is how many processes on this machine share every training: GPUs, or on a CPU gloo. Numbers agree to
+    rounding, but for dropout, and for batch normalisation and the mean that stands in for a modality which no training
+    case lacks: these are measured in the first process. `progress` then has to be picklable, and a script needs its
+    `if __name__ == "__main__":`.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    folder: Path | None = None
+    progress: ProgressMaker = silent
+    devices: int = 1
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder of checkpoints. They stay until the model is judged (see `train`), for a kill may come later than
+        the last step."""
+        return None if self.folder is None else self.folder / "checkpoints"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageProblem:
+    """Images with the labels and masks of train and val; those of every other split are blank, by construction.
+
+    Make one with `ImageProblem.of`. `fresh` gives a newly loaded backbone in float32 on the machine's device, free
+    to be trained; it is None for a protocol that trains a network of its own. Without `choose` nothing is chosen: no
+    case is there to choose on, and protocols take their defaults.
+    """
+
+    cohort: Cohort
+    aim: Aim
+    recipe: Recipe
+    slices: SliceCache
+    fresh: "Callable[[], Backbone] | None" = None
+    pooling: Pooling = field(default_factory=Pooling)
+    machine: Machine = field(default_factory=Machine)
+    choose: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        cohort: Cohort,
+        aim: Aim,
+        recipe: Recipe,
+        cache: Path,
+        backbone: "LazyBackbone | None" = None,
+        pooling: Pooling | None = None,
+        machine: Machine | None = None,
+    ) -> "ImageProblem":
+        """Blank what must not be seen, and check that there is something to learn.
+
+        Raises UsageError if the cohort has no labels (or masks) at all, DataError if train has too few of them.
+        """
+        blank = blank_test_labels(cohort)
+        (check_learnable if aim == "classification" else check_masks)(blank)
+        fresh = None if backbone is None else lambda: backbone.load_as("float32")
+        return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling or Pooling(), machine or Machine())
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: cases with a label, or with a mask, that may be seen."""
+        return labelled(self.cohort.labels) if self.aim == "classification" else masked(self.cohort)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the cases of a split that have a label, or a mask."""
+        return np.flatnonzero((self.cohort.splits == split) & self.usable)
+
+    def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the cases to learn from and of those to choose on (see `train_and_val`)."""
+        if not self.choose:
+            return self.rows("train"), np.empty(0, dtype=np.int64)
+        labels = self.cohort.labels if self.aim == "classification" else np.full(len(self.cohort), -1)
+        return train_and_val(labels, self.usable, self.cohort, rng)
+
+    def planes(self, row: int, modality: str) -> np.ndarray:
+        """Planes uint8 (n, C, H, W) of one image, mapped from the slice cache.
+
+        Raises DataError if the case lacks the modality or it cannot be read.
+        """
+        return self.slices.planes(self.cohort.cases[row].images[modality], self.recipe, modality)
+
+    def backbone(self) -> "Backbone":
+        """A newly loaded backbone. Raises UsageError where the problem has none."""
+        if self.fresh is None:
+            raise UsageError("This protocol adapts a backbone, and none was given.")
+        return self.fresh()

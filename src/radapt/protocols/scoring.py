@@ -1,0 +1,105 @@
+"""From a fitted protocol to predictions for every case that was not trained on, and scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import DataError
+from radapt.metrics import score
+from radapt.protocols.holdout import labelled
+from radapt.protocols.protocol import Cost, Fitted, Model, SubsetModel
+from radapt.protocols.subsets import SubsetResult, score_subsets
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation found.
+
+    `predictions`: a row per case of val and of each test set, unlabelled ones too: case, patient, site, split,
+    `truth` (class name) and `p_<class>`, or `truth_<finding>` (1, 0, empty) and `p_<finding>`. Val is answered by the
+    chosen candidate before it was refitted with val.
+    `scores`: `split` and the columns of `radapt.metrics.score`. Those of val were chosen on, and are optimistic.
+    `chosen`: what was chosen, among what, and why.
+    `subsets`: for a model that answers from any subset of its sequences, what each of them is worth.
+    """
+
+    predictions: pd.DataFrame
+    scores: pd.DataFrame
+    chosen: Mapping[str, Any]
+    cost: Cost | None = None
+    subsets: SubsetResult | None = None
+
+
+def judge(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:
+    """Predict val and every test set of the cohort, whose labels must not be blank, and score the protocol `name`."""
+    splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
+    found = [_judge_split(cohort, fitted, split, rng, resamples) for split in splits]
+    predictions = pd.concat([table for table, _ in found], ignore_index=True)
+    scores = pd.concat([table for _, table in found], ignore_index=True)
+    subsets = _subsets(cohort, fitted.final, rng.spawn(1)[0], resamples)
+    return Result(predictions, scores, {"protocol": name, **fitted.chosen}, fitted.cost, subsets)
+
+
+def _subsets(cohort: Cohort, model: Model, rng: np.random.Generator, resamples: int) -> SubsetResult | None:
+    if not isinstance(model, SubsetModel):
+        return None
+    return score_subsets(model.predict_from, cohort, model.modalities, rng, resamples, model.prior)
+
+
+def _judge_split(
+    cohort: Cohort, fitted: Fitted[Model], split: str, rng: np.random.Generator, resamples: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = np.flatnonzero(cohort.splits == split)
+    model = fitted.before_refit if split == "val" else fitted.final
+    probabilities = model.predict(rows)
+    scores = score(
+        cohort.labels[rows],
+        probabilities,
+        cohort.patients[rows],
+        task=cohort.task,
+        outputs=cohort.outputs,
+        ordered=cohort.ordered,
+        rng=rng.spawn(1)[0],
+        resamples=resamples,
+    )
+    scores.insert(0, "split", split)
+    return predictions_table(cohort, rows, probabilities), scores
+
+
+def predictions_table(cohort: Cohort, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Probabilities (n, outputs) of the cases at `rows` as the contract's table."""
+    cases = [cohort.cases[row] for row in rows]
+    table: dict[str, Any] = {
+        "case": [case.case for case in cases],
+        "patient": [case.patient for case in cases],
+        "site": pd.Series([case.site for case in cases], dtype=object),
+        "split": [case.split for case in cases],
+    }
+    if cohort.findings:
+        for number, finding in enumerate(cohort.findings):
+            table[f"truth_{finding}"] = cohort.labels[rows, number].astype(np.float64)
+    else:
+        names = [None if case.label is None else cohort.classes[case.label] for case in cases]
+        table["truth"] = pd.Series(names, dtype=object)
+    for number, output in enumerate(cohort.outputs):
+        table[f"p_{output}"] = probabilities[:, number]
+    return pd.DataFrame(table)
+
+
+def check_tests(cohort: Cohort) -> None:
+    """Raises DataError if no test set has a labelled case."""
+    if not cohort.test_sets:
+        raise DataError(
+            f"Cohort {cohort.name!r} has no test set, so there is nothing to judge on. Give some patients the split "
+            "'test', or leave the split column empty and radapt draws one."
+        )
+    tested = ~np.isin(cohort.splits, ("train", "val"))
+    if not labelled(cohort.labels[tested]).any():
+        raise DataError(
+            f"Cohort {cohort.name!r} has no labelled case in its test sets ({', '.join(cohort.test_sets)}), so "
+            "there is nothing to judge by. Label some of their cases, or give labelled patients the split 'test'."
+        )

@@ -1,0 +1,41 @@
+"""What segmentation protocols choose by on val."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from radapt.errors import DataError
+from radapt.images import Volume
+from radapt.segmentation.data import SegmentationData
+
+CRITERION = "mean Dice"
+
+
+def mean_dice(data: SegmentationData, rows: Sequence[int] | np.ndarray, segment: Callable[[int], Volume]) -> float:
+    """The mean over labels of the mean Dice over the cases at `rows`, in the grid of each case.
+
+    A label absent from both truth and prediction of a case is left out of that label's mean; a label without any case
+    is left out of the mean over labels; NaN if nothing is left.
+    """
+    overlaps = np.asarray([case_dice(data.truth(row).array, segment(row).array, list(data.labels)) for row in rows])
+    overlaps = overlaps.reshape(-1, len(data.labels))
+    known = np.isfinite(overlaps)
+    sums, counts = np.where(known, overlaps, 0).sum(axis=0), known.sum(axis=0)
+    means = sums[counts > 0] / counts[counts > 0]
+    return float(means.mean()) if len(means) else float("nan")
+
+
+def case_dice(truth: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """(K,) Dice of each of the rising `values` in two label maps of one shape; NaN where neither holds it.
+
+    Raises DataError for shapes that differ.
+    """
+    if truth.shape != predicted.shape:
+        raise DataError(f"The label map has the shape {predicted.shape}, the mask {truth.shape}.")
+    highest = max(values) + 1
+    same, drawn, found = (
+        np.bincount(voxels.ravel(), minlength=highest)[list(values)]
+        for voxels in (truth[truth == predicted], truth, predicted)
+    )
+    total = drawn + found
+    return np.where(total > 0, 2 * same / np.maximum(total, 1), np.nan)

@@ -1,0 +1,1 @@
+"""`segment`: the patch tokens of an encoder, frozen or adapted, under a decoder."""

@@ -1,0 +1,89 @@
+"""An encoder with a segmentation head on it: planes of several modalities in, logits out."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from radapt.networks import adapt
+from radapt.networks.decoders.fusion import Fusion, SegmentationHead
+from radapt.networks.decoders.registry import decoder_layers, make_decoder
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+Encoder = Literal["frozen", "norm", "bitfit", "lora", "partial", "finetune"]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a network is made of: the decoder by name with its options, how the encoder is adapted, and sizes.
+
+    `modalities` share the encoder, `outputs` are classes with the background, `size` is that of the planes in pixels.
+    """
+
+    decoder: str
+    encoder: Encoder
+    modalities: int
+    outputs: int
+    size: Size
+    decoder_options: dict[str, Any] = field(default_factory=dict)
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+
+
+class SegmentationNetwork(nn.Module):
+    """The module of `backbone`, adapted in place, as `encoder`, and a `head` (fusion and decoder), drawn from `seed`.
+
+    Planes are uint8 (B, M, C, H, W), or float in [0, 1]; a modality that a plane lacks is not encoded at all. A frozen
+    encoder is run without gradients and stays in evaluation mode.
+    """
+
+    def __init__(self, backbone: "Backbone", parts: Parts, seed: int) -> None:
+        super().__init__()
+        method = "full" if parts.encoder == "finetune" else parts.encoder
+        adapt(backbone.module, method, seed=seed, **parts.encoder_options)
+        self.backbone, self.parts = backbone, parts
+        self.encoder = backbone.module
+        self.layers = decoder_layers(parts.decoder, backbone.depth)
+        self.trains_encoder = any(parameter.requires_grad for parameter in self.encoder.parameters())
+        self.head = make_head(backbone, parts, seed).to(backbone.device)
+
+    def maps(self, planes: Tensor, present: Tensor) -> list[Tensor]:
+        """(B, M, C, H, W) with `present` (B, M) bool -> maps (B, M, h, w, D_i), zeros where a modality is missing."""
+        there = present.flatten()
+        whole = bool(there.all())
+        images = planes.flatten(0, 1)
+        with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
+            tokens = self.backbone.tokens(images if whole else images[there], layers=self.layers)
+        found = [layer.patches for layer in tokens.layers]
+        if not whole:
+            found = [m.new_zeros(len(images), *m.shape[1:]).index_put((there.nonzero()[:, 0],), m) for m in found]
+        return [m.unflatten(0, present.shape) for m in found]
+
+    def forward(self, planes: Tensor, present: Tensor) -> Tensor:
+        """Logits (B, outputs, H, W) float32."""
+        size = (planes.shape[3], planes.shape[4])
+        logits: Tensor = self.head(self.maps(planes, present), present, size)
+        return logits
+
+
+def make_head(backbone: "Backbone", parts: Parts, seed: int) -> SegmentationHead:
+    """The part that is always trained, its first weights decided by `seed` alone."""
+    layers = decoder_layers(parts.decoder, backbone.depth)
+    options = dict(parts.decoder_options)
+    if parts.decoder in ("upernet", "dpt"):
+        options["flat"] = _same_size(backbone, layers, parts.size)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        fusion = Fusion(backbone.widths(layers), parts.modalities)
+        return SegmentationHead(fusion, make_decoder(parts.decoder, fusion.widths, parts.outputs, **options))
+
+
+def _same_size(backbone: "Backbone", layers: tuple[int, ...], size: Size) -> bool:
+    """Whether all layers have maps of one size: blocks of a ViT, not stages of a CNN."""
+    from radapt.features.token_store import TokenLayout
+
+    shapes = TokenLayout.of(backbone, layers, size).shapes
+    return len(shapes) > 1 and len({shape[:2] for shape in shapes}) == 1

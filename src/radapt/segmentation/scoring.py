@@ -1,0 +1,179 @@
+"""From a fitted segmentation model to numbers per case and label, and their means with intervals by patient."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radapt.cohorts.cohort import Case, Cohort
+from radapt.digests import digest
+from radapt.errors import DataError, counted
+from radapt.images import AlignedSliceCache, Volume, ending_for, read_mask, resampled, same_grid, write_labels
+from radapt.metrics.segmentation import NUMBERS, case_numbers
+from radapt.metrics.segmentation_summary import summarise
+from radapt.protocols.holdout import masked
+from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.protocol import Fitted, Segmenter
+from radapt.protocols.scoring import Result
+from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
+
+MASKS = "masks"
+"""The folder of the machine's folder that label maps are written to."""
+
+UNLABELLED = "unlabelled"
+
+LONGEST_STEM = 100
+"""Characters of a case id that its file name keeps: with digest and endings below the 255 of file systems."""
+
+_LISTED = 20
+
+
+def score_segmentation(
+    cohort: Cohort,
+    name: str,
+    fitted: Fitted[Segmenter],
+    rng: np.random.Generator,
+    resamples: int,
+    problem: ImageProblem,
+) -> Result:
+    """Segment val and every test set of the cohort, whose masks must not be blank, and score the protocol `name`.
+
+    `predictions`: a row per case and label: case, patient, site, split and the columns of `case_numbers`, measured in
+    the grid the mask is stored in. A case without a mask has NaN and the outcome 'unlabelled'. Where the machine has a
+    folder, every label map is written there as `masks/<case>.nii.gz`, in the grid of the case's reference image; that
+    of a picture as `masks/<case>.png`. One case is held in memory at a time.
+
+    Raises DataError for masks that cannot be used (see `survey_masks`), and label maps that are none.
+    """
+    cache = AlignedSliceCache(problem.slices, problem.recipe)
+    look = survey_masks(cohort, cache)
+    work = _Judging(cohort, look, cache, problem.machine.folder)
+    splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
+    tables, scores = [], []
+    for split in splits:
+        rows = np.flatnonzero(cohort.splits == split)
+        model = fitted.before_refit if split == "val" else fitted.final
+        with problem.machine.progress(len(rows), f"Segmenting {split} of {cohort.name}", "cases") as advance:
+            parts = []
+            for row in rows:
+                parts.append(work.case(int(row), model))
+                advance(1)
+        tables.append(pd.concat(parts, ignore_index=True))
+        found = summarise(tables[-1], labels=list(look.labels.values()), rng=rng.spawn(1)[0], resamples=resamples)
+        found.insert(0, "split", split)
+        scores.append(found)
+    chosen = {"protocol": name, **fitted.chosen}
+    return Result(pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True), chosen, fitted.cost)
+
+
+def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> None:
+    """Raises DataError if no test set has a case with a mask; with a `problem`, also if any mask cannot be used, or a
+    case of val or a test set cannot be answered: an image that cannot be read, or only modalities that are not learned.
+
+    Better said now than after hours of training.
+    """
+    tested = ~np.isin(cohort.splits, ("train", "val"))
+    if not (masked(cohort) & tested).any():
+        raise DataError(
+            f"Cohort {cohort.name!r} has no case with a mask in a test set, so there is nothing to judge by. Give "
+            "some masked patients the split 'test', or leave the split column empty and radapt draws one."
+        )
+    if problem is not None:
+        cache = AlignedSliceCache(problem.slices, problem.recipe)
+        survey_masks(cohort, cache, problem.machine.progress)
+        _check_answerable(cohort, cache, problem)
+
+
+def _check_answerable(cohort: Cohort, cache: AlignedSliceCache, problem: ImageProblem) -> None:
+    """Raises DataError that lists the cases of val and test sets that no model trained on train can answer."""
+    learned = {name for row in problem.rows("train") for name in cohort.cases[row].images}
+    asked = [case for case in cohort if case.split != "train"]
+    reasons: dict[str, str] = {}
+    with problem.machine.progress(len(asked), f"Looking at the images of {cohort.name}", "cases") as advance:
+        for case in asked:
+            if reason := _unanswerable(case, learned, cache):
+                reasons[case.case] = reason
+            advance(1)
+    if not reasons:
+        return
+    lines = [f"  case {case}: {reason}" for case, reason in list(reasons.items())[:_LISTED]]
+    if len(reasons) > _LISTED:
+        lines.append(f"  and {len(reasons) - _LISTED} more")
+    head = f"{len(reasons)} of {counted(len(asked), 'case')} of {cohort.name} to be segmented cannot be"
+    raise DataError("\n".join([f"{head}. Correct these, or leave their rows out of the table:", *lines]))
+
+
+def _unanswerable(case: Case, learned: Collection[str], cache: AlignedSliceCache) -> str | None:
+    """Why, in words; None if it can be answered."""
+    if not set(case.images) & set(learned):
+        has = ", ".join(case.images) or "no image"
+        return f"it has {has}; training cases with a mask have {', '.join(sorted(learned))}."
+    try:
+        for location in case.images.values():
+            cache.grid(location)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+class _Judging:
+    """Segments, writes and measures one case after the other."""
+
+    def __init__(self, cohort: Cohort, look: MaskSurvey, cache: AlignedSliceCache, folder: Path | None) -> None:
+        self.cohort, self.look, self.cache = cohort, look, cache
+        self.folder = None if folder is None else folder / MASKS
+        self.stems = file_stems([case.case for case in cohort])
+
+    def case(self, row: int, model: Segmenter) -> pd.DataFrame:
+        """The rows of one case."""
+        case = self.cohort.cases[row]
+        predicted = model.segment(row)
+        if self.folder is not None:
+            ending = ending_for(_image_of(case, predicted, self.cache), predicted)
+            write_labels(self.folder / f"{self.stems[row]}{ending}", predicted)
+        numbers = self._unlabelled() if case.mask is None else self._measured(row, case, predicted)
+        for place, (column, value) in enumerate(_facts(case).items()):
+            numbers.insert(place, column, pd.Series([value] * len(numbers), dtype=object))
+        return numbers
+
+    def _measured(self, row: int, case: Case, predicted: Volume) -> pd.DataFrame:
+        # The mask is judged where it was drawn, also if the model answered on another image of the case.
+        grid = self.cache.grid(case.images[self.look.reference(case, row)])
+        if same_grid(grid, predicted) is None:
+            grid = predicted
+        if case.mask is None:
+            raise DataError(f"Case {case.case} has no mask.")
+        truth = read_mask(case.mask, grid, self.look.labels, array_cache=self.cache.slices.folder / "arrays")
+        array = resampled(predicted, grid, nearest=True).array
+        return case_numbers(truth.array, array, self.look.labels, grid.spacing_mm)
+
+    def _unlabelled(self) -> pd.DataFrame:
+        labels = list(self.look.labels.values())
+        table = pd.DataFrame({"label": labels, **dict.fromkeys(NUMBERS, np.nan), "outcome": UNLABELLED})
+        return table.astype(dict.fromkeys(NUMBERS, np.float64))
+
+
+def _facts(case: Case) -> Mapping[str, Any]:
+    return {"case": case.case, "patient": case.patient, "site": case.site, "split": case.split}
+
+
+def _image_of(case: Case, predicted: Volume, cache: AlignedSliceCache) -> Path:
+    """The file of the image whose grid the label map has."""
+    for location in case.images.values():
+        if same_grid(cache.grid(location), predicted) is None:
+            return location.path
+    raise DataError(f"The label map of case {case.case} lies in the grid of none of its images.")
+
+
+def file_stems(cases: list[str]) -> list[str]:
+    """A file name for each case, equal to it where that is a safe name; else with a digest, so that all differ."""
+    stems = [re.sub(r"[^A-Za-z0-9._-]+", "-", case).strip(".")[:LONGEST_STEM] for case in cases]
+    uses = Counter(stem.lower() for stem in stems)
+    return [
+        stem if stem == case and uses[stem.lower()] == 1 else f"{stem}-{digest(case)[:8]}"
+        for stem, case in zip(stems, cases, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""Slices of cases: which are seen how often in training, and how good answers are per case."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radapt.errors import DataError
+from radapt.segmentation.data import EVERY, SegmentationData, Which
+
+
+@dataclass(frozen=True, eq=False)
+class ModalityView:
+    """The planes of cases in those modalities that are learned from: m of the cohort's, at the indices `kept`."""
+
+    data: SegmentationData
+    kept: tuple[int, ...]
+
+    @classmethod
+    def of(cls, data: SegmentationData, names: Sequence[str]) -> "ModalityView":
+        """Modalities by name."""
+        return cls(data, tuple(data.modalities.index(name) for name in names if name in data.modalities))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.data.modalities[index] for index in self.kept)
+
+    def case(self, row: int) -> str:
+        return self.data.cohort.cases[row].case
+
+    def present(self, row: int) -> np.ndarray:
+        """(m,) bool: which modalities a case has. Raises DataError if it has none."""
+        images = self.data.cohort.cases[row].images
+        found = np.asarray([name in images for name in self.names])
+        if not found.any():
+            raise DataError(
+                f"Case {self.case(row)} has {', '.join(images)}, of which no training case had one: this model reads "
+                f"{', '.join(self.names)}. Leave the case out, or label cases with its modality."
+            )
+        return found
+
+    def planes(self, row: int, which: Which = EVERY) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 (n, m, C, H, W), present (m,)), as `SegmentationData.planes`."""
+        present = self.present(row)
+        planes, _ = self.data.planes(row, which)
+        return planes if len(self.kept) == planes.shape[1] else planes[:, list(self.kept)], present
+
+
+@dataclass(frozen=True, eq=False)
+class SliceIndex:
+    """The S slices of some cases: `row` (S,), `plane` (S,), and how many `pixels` each class has (S, K + 1)."""
+
+    row: np.ndarray
+    plane: np.ndarray
+    pixels: np.ndarray
+
+    @classmethod
+    def of(cls, data: SegmentationData, rows: np.ndarray) -> "SliceIndex":
+        """All slices of at least one case."""
+        pixels = [data.pixels(int(row)) for row in rows]
+        counts = [len(each) for each in pixels]
+        planes = np.concatenate([np.arange(count) for count in counts])
+        return cls(np.repeat(np.asarray(rows, np.int64), counts), planes, np.concatenate(pixels))
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def having(self) -> list[np.ndarray]:
+        """Indices of the slices that have each label, for the labels that any slice has."""
+        found = [np.flatnonzero(column) for column in self.pixels[:, 1:].T]
+        return [slices for slices in found if len(slices)]
+
+    def order(self, foreground: float, rng: np.random.Generator) -> np.ndarray:
+        """Indices (S,) of one epoch: a permutation, of which a share `foreground` is replaced by slices with a label.
+
+        Those are drawn label by label: first a label, evenly among those there are, then one of its slices. So rare
+        labels are seen as often as common ones, as nnU-Net does with a third of its patches. Where every slice has
+        every label nothing is replaced.
+        """
+        order = rng.permutation(len(self))
+        having = self.having
+        if all(len(slices) == len(self) for slices in having):
+            return order
+        chosen = np.flatnonzero(rng.random(len(order)) < foreground)
+        sizes = np.asarray([len(slices) for slices in having])
+        label = rng.integers(len(having), size=len(chosen))
+        nth = (rng.random(len(chosen)) * sizes[label]).astype(np.int64)
+        order[chosen] = np.concatenate(having)[np.cumsum(sizes)[label] - sizes[label] + nth]
+        return order
+
+
+@dataclass(eq=False)
+class CanvasDice:
+    """Dice per case and label from slices as they come, on the planes' canvas: the number that epochs are compared by.
+
+    Each case is judged on its own, over all its slices, as the judge does; pixels of patients are never pooled.
+    """
+
+    classes: int
+    counts: dict[int, np.ndarray] = field(default_factory=dict)
+    """By row: how many pixels have truth i and answer j."""
+
+    def add(self, row: int, truth: Tensor, answer: Tensor) -> None:
+        """Slices int64 (b, H, W) of the case at `row`."""
+        pairs = (truth * self.classes + answer).flatten()
+        found = torch.bincount(pairs, minlength=self.classes**2).cpu().numpy().reshape(self.classes, self.classes)
+        self.counts[row] = self.counts.get(row, 0) + found
+
+    @property
+    def cases(self) -> np.ndarray:
+        """(cases, K): NaN where a label is in neither truth nor answer."""
+        tables = np.stack(list(self.counts.values())).astype(np.float64)
+        both = np.diagonal(tables, axis1=1, axis2=2)[:, 1:]
+        either = (tables.sum(1) + tables.sum(2))[:, 1:]
+        return np.divide(2 * both, either, out=np.full(both.shape, np.nan), where=either > 0)
+
+    @property
+    def mean(self) -> float:
+        """Mean over labels of the mean over cases; a label that is nowhere is left out, NaN if all are."""
+        if not self.counts:
+            return float("nan")
+        cases = self.cases
+        known = np.isfinite(cases)
+        labels = np.where(known, cases, 0).sum(0)[known.any(0)] / known.sum(0)[known.any(0)]
+        return float(labels.mean()) if len(labels) else float("nan")
+
+
+def parts_of(count: int, size: int) -> Iterator[slice]:
+    """Pieces of 0…count of at most `size`."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

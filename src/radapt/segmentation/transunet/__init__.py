@@ -1,0 +1,1 @@
+"""`transunet`: TransUNet from scratch, slice by slice."""

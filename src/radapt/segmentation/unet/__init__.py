@@ -1,0 +1,1 @@
+"""`unet`: a U-Net from scratch, planned by the rules of nnU-Net and trained on patches."""

@@ -1,0 +1,148 @@
+"""A trained U-Net with its plan: from the stored images of any patient to a label map in that patient's grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from radapt.errors import DataError
+from radapt.images import Volume
+from radapt.models.whole import load_whole, read_whole, save_whole
+from radapt.networks import UNetPlan, build_unet
+from radapt.protocols.protocol import Segmenter
+from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.unet.grids import GridCrop, highest
+from radapt.segmentation.unet.volumes import gridded, presence, stacked
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+METHOD = "unet"
+
+OVERLAP = 0.5
+"""Windows overlap by half a patch (Isensee et al. 2021)."""
+
+SIGMA = 0.125
+"""Predictions are weighted by a Gaussian of this share of the patch, most at its centre (nnU-Net)."""
+
+PLANES_BYTES = 256 << 20
+"""Planes go through the network in stacks whose scores take about this much memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeModel:
+    """A network, its plan and what its classes mean: class k is the k-th of `labels` {value: name}, 0 background.
+
+    `colours` is 1 or 3 for each of `modalities`. `mirrors` are the axes (of the patch) over whose flips predictions
+    are averaged.
+    """
+
+    network: "nn.Module"
+    plan: UNetPlan
+    labels: Mapping[int, str]
+    modalities: tuple[str, ...]
+    colours: tuple[int, ...]
+    mirrors: tuple[int, ...] = ()
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def segment(self, volumes: Mapping[str, Volume], grid: Volume) -> Volume:
+        """The label map of a patient, values of `labels`, on `grid`, in which all `volumes` lie.
+
+        Modalities the model does not know are ignored. Raises DataError if none that it knows is there, or the
+        scores are not finite.
+        """
+        given = [volumes.get(name) for name in self.modalities]
+        if all(one is None for one in given):
+            known, found = ", ".join(self.modalities), ", ".join(volumes) or "no image"
+            raise DataError(f"This model reads {known}; the case has {found}.")
+        turned = grid.to_ras()
+        images = stacked(given, self.colours, turned.array.shape)
+        seen, frame = gridded(images, presence(given, self.colours), turned.spacing_mm, self.plan)
+        return self.draw(self.scores(seen), frame, grid)
+
+    def draw(self, scores: "Tensor", frame: GridCrop, grid: Volume) -> Volume:
+        """The label map on `grid` of scores (K + 1, x, y, z) over a frame: interpolated, then the highest wins."""
+        values = np.array([0, *self.labels], dtype=np.uint8 if max(self.labels) < 256 else np.int32)
+        labels = np.zeros(grid.array.shape[:3], dtype=values.dtype)
+        place = Volume(labels, grid.affine).to_ras().array  # a view: what is written there is in the stored grid
+        classes = highest(lambda low, high: scores[:, low:high].float(), frame.size, frame.extent, len(values))
+        place[frame.inside] = values[classes]
+        return Volume(labels, grid.affine)
+
+    def scores(self, images: np.ndarray) -> "Tensor":
+        """Probabilities float16 (K + 1, x, y, z) of images (n, C, *S) as `gridded` gives them, on the CPU."""
+        import torch
+
+        classes = len(self.labels) + 1
+        step = max(1, PLANES_BYTES // (4 * classes * images[0, 0].size)) if self.plan.dims == 2 else 1
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(images), step):
+                given = np.ascontiguousarray(images[start : start + step], dtype=np.float32)
+                logits = self._windows(torch.from_numpy(given)).float()
+                if not bool(torch.isfinite(logits).all()):
+                    raise DataError("The model gave scores that are not finite; train it again, with float32.")
+                parts.append(torch.softmax(logits, dim=1).half())
+        found = torch.cat(parts)
+        return found[0] if self.plan.dims == 3 else found.movedim(0, self.plan.axis + 1)
+
+    def _windows(self, images: "Tensor") -> "Tensor":
+        """Logits float32 (n, K + 1, *S), of overlapping windows and their mirror images, weighted and averaged."""
+        import torch
+        from monai.inferers import sliding_window_inference
+
+        device = next(self.network.parameters()).device
+        flips = [axes for count in range(len(self.mirrors) + 1) for axes in combinations(self.mirrors, count)]
+
+        def look(windows: "Tensor") -> "Tensor":
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+                total = self.network(windows).float()
+                for axes in flips[1:]:
+                    places = [axis + 2 for axis in axes]
+                    total = total + self.network(windows.flip(places)).float().flip(places)
+            return total / len(flips)
+
+        return sliding_window_inference(
+            images, roi_size=self.plan.patch, sw_batch_size=self.plan.batch, predictor=look, overlap=OVERLAP,
+            mode="gaussian", sigma_scale=SIGMA, sw_device=device, device="cpu",
+        )  # fmt: skip
+
+    def save(self, folder: Path, options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+        """Write `model.safetensors` and then `model.json`."""
+        facts = {
+            "options": options,
+            "chosen": chosen,
+            "plan": self.plan.facts(),
+            "labels": {str(value): name for value, name in self.labels.items()},
+            "modalities": self.modalities,
+            "colours": self.colours,
+            "mirrors": self.mirrors,
+            "precision": self.precision,
+        }
+        save_whole(folder, self.network, METHOD, facts)
+
+
+def load_volume_model(folder: Path, device: str = "cpu") -> VolumeModel:
+    """The model that was written to `folder`. Raises UsageError if nothing readable, or another model, is there."""
+    facts = read_whole(folder, METHOD, ("plan", "modalities", "colours", "mirrors", "precision"))
+    plan, labels = UNetPlan.of(facts["plan"]), facts["labels"]
+    modalities, colours, mirrors = (tuple(facts[name]) for name in ("modalities", "colours", "mirrors"))
+    network = build_unet(plan, sum(colours), len(labels) + 1)
+    load_whole(folder, network, device)
+    return VolumeModel(network, plan, labels, modalities, colours, mirrors, facts["precision"])
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSegmenter(Segmenter):
+    """A model that answers for the cases of one cohort, from their stored images."""
+
+    model: VolumeModel
+    data: SegmentationData
+
+    def segment(self, row: int) -> Volume:
+        """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
+        volumes = zip(self.data.modalities, self.data.volumes(row), strict=True)
+        return self.model.segment({name: one for name, one in volumes if one is not None}, self.data.grid(row))

@@ -1,0 +1,127 @@
+"""Cases on a network's grid, made once and memory-mapped: what patches are cut from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from radapt.digests import digest
+from radapt.durable import atomic_path
+from radapt.networks import UNetPlan
+from radapt.progress import ProgressMaker, silent
+from radapt.segmentation.unet.fingerprint import Cases
+from radapt.segmentation.unet.grids import GridCrop, resized_labels
+from radapt.segmentation.unet.volumes import gridded, presence, split_labels, stacked
+
+VERSION = 1
+"""Raise it when the same case and plan would give other numbers."""
+
+PLACES = 10_000
+"""Voxels of each label that patches may be centred on, evenly spread; as many as nnU-Net keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One case: `images` float16 (n, C, *S), `labels` uint8 (n, *S), `present` (C,) bool, and `places` int64 (m, 2):
+    the class and the index (of the flattened labels) of voxels inside labels, by class. `frame` says where in the
+    patient all this lies."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    present: np.ndarray
+    places: np.ndarray
+    frame: GridCrop
+
+
+class PreparedCases:
+    """Train and val cases by one plan, under `volumes/` of the cache.
+
+    An entry is named by the digests of images, mask and all of the plan that decides its numbers; it is a folder,
+    written beside its place and renamed. Half precision holds standardised greys to three digits.
+    """
+
+    def __init__(self, cases: Cases, plan: UNetPlan, modalities: Sequence[int], colours: Sequence[int]) -> None:
+        self.cases, self.plan = cases, plan
+        self.modalities, self.colours = tuple(modalities), tuple(colours)
+        self._entries: dict[int, Path] = {}
+
+    def ready(self, rows: Sequence[int] | np.ndarray, progress: ProgressMaker = silent) -> list[str]:
+        """Make what is not there yet; the names of all entries."""
+        with progress(len(rows), "preparing volumes", "cases") as advance:
+            for row in rows:
+                if _opened(self._entry(int(row))) is None:
+                    self._make(int(row))
+                advance(1)
+        return [self._entry(int(row)).name for row in rows]
+
+    def open(self, row: int) -> Prepared:
+        """The case at `row`, mapped from the cache, and made if it is not there or damaged."""
+        found = _opened(self._entry(row))
+        if found is None:
+            self._make(row)
+            found = _opened(self._entry(row))
+        if found is None:
+            raise OSError(f"{self._entry(row)} was written but cannot be read back")
+        return found
+
+    def images(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """(C, X, Y, Z) float32 of the modalities in use, along R, A, S, and which channels are there (C,)."""
+        every = self.cases.data.volumes(row)
+        volumes = [every[index] for index in self.modalities]
+        shape = self.cases.data.grid(row).to_ras().array.shape
+        return stacked(volumes, self.colours, shape), presence(volumes, self.colours)
+
+    def _entry(self, row: int) -> Path:
+        if row not in self._entries:
+            facts = self.plan.facts()
+            decides = {name: facts[name] for name in ("dims", "spacing_mm", "longest", "scalings", "crop")}
+            decides |= {"axis": self.plan.axis if self.plan.dims == 2 else None}
+            name = digest([VERSION, self.cases.identity(row), self.modalities, self.colours, decides])
+            self._entries[row] = self.cases.folder / name[:2] / name
+        return self._entries[row]
+
+    def _make(self, row: int) -> None:
+        data, plan = self.cases.data, self.plan
+        images, present = self.images(row)
+        spacing = data.grid(row).to_ras().spacing_mm
+        found, frame = gridded(images, present, spacing, plan)
+        classes = resized_labels(self.cases.classes(row)[frame.inside], frame.size, data.classes)
+        labels = np.ascontiguousarray(split_labels(classes, plan))
+        with atomic_path(self._entry(row), folder=True) as folder:
+            np.save(folder / "images.npy", np.ascontiguousarray(found, dtype=np.float16))
+            np.save(folder / "labels.npy", labels)
+            np.save(folder / "present.npy", present)
+            np.save(folder / "places.npy", places_of(labels, data.classes))
+            np.save(folder / "frame.npy", np.array([frame.shape, frame.low, frame.high, frame.size]))
+
+
+def places_of(labels: np.ndarray, classes: int) -> np.ndarray:
+    """int64 (m, 2): class and flat index of at most `PLACES` voxels of each label, evenly spread, by class."""
+    inside = np.flatnonzero(labels)
+    found = labels.ravel()[inside]
+    order = np.argsort(found, kind="stable")
+    counts = np.bincount(found, minlength=classes)[1:]
+    starts = np.cumsum(counts) - counts
+    taken = np.minimum(counts, PLACES)
+    label = np.repeat(np.arange(len(counts)), taken)
+    within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
+    chosen = order[starts[label] + within * counts[label] // np.maximum(taken[label], 1)]
+    return np.stack([found[chosen].astype(np.int64), inside[chosen]], axis=1)
+
+
+def _opened(entry: Path) -> Prepared | None:
+    """The entry, or None if it is absent, cut off, or its parts do not belong together."""
+    try:
+        images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(entry / "labels.npy", mmap_mode="r", allow_pickle=False)
+        present = np.load(entry / "present.npy", allow_pickle=False)
+        places = np.load(entry / "places.npy", allow_pickle=False)
+        frame = np.load(entry / "frame.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = images.dtype == np.float16 and labels.dtype == np.uint8 and images.ndim == labels.ndim + 1
+    fits = fits and images.shape[:1] + images.shape[2:] == labels.shape and present.shape == images.shape[1:2]
+    if not fits or frame.shape != (4, 3):
+        return None
+    return Prepared(images, labels, present, places, GridCrop(*map(tuple, frame.tolist())))

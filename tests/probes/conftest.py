@@ -1,0 +1,3 @@
+from toy_features import binary, every_task, features_of, multiclass, multilabel
+
+__all__ = ["binary", "every_task", "features_of", "multiclass", "multilabel"]

@@ -1,0 +1,558 @@
+"""`segment` on discs one can draw: learned, stored, resumed, saved, modalities missing, data hardly there."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from radapt import load_backbone
+from radapt.backbones.backbone import Backbone
+from radapt.backbones.card import WeightCard
+from radapt.backbones.catalog import CATALOG
+from radapt.cohorts.cohort import Case, Cohort
+from radapt.errors import DataError, UsageError
+from radapt.images import Recipe
+from radapt.locations import Location
+from radapt.protocols.image_problem import ImageProblem, Machine
+from radapt.protocols.protocol import Fitted
+from radapt.protocols.registry import make
+from radapt.protocols.train import train
+from radapt.segmentation.criterion import mean_dice
+from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.encoder_decoder.fit import Fitting
+from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter, load_segment_model
+from radapt.segmentation.encoder_decoder.protocol import Segment
+from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
+from radapt.segmentation.sides import has_sides
+from radapt.segmentation.slice_index import CanvasDice, SliceIndex
+
+AFFINE = np.diag([-1.0, 1.0, 3.0, 1.0])
+GREY = {1: 130, 2: 235}
+QUICK: dict[str, Any] = {"lr": 3e-3, "epochs": 2, "batch": 8}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny_card(depth: int = 4) -> WeightCard:
+    options = {"depth": depth, "embed_dim": 48, "eps": 1e-6, "img_size": 64, "init_values": 1.0, "num_heads": 2}
+    return WeightCard(
+        name="tiny", family="DINOv2", architecture="vit", repo="nobody/tiny", licence="none", pretraining=(), width=48,
+        depth=depth, parameters=0, patch=8, native_size=64, position_recipe="dinov2",
+        options=tuple(sorted({**options, "patch_size": 8}.items())),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Backbone]:
+    """A ViT of random weights with patches of 8 px."""
+
+    def make_one(depth: int = 4) -> Backbone:
+        monkeypatch.setitem(CATALOG, "tiny", tiny_card(depth))
+        return load_backbone("tiny", weights="random")
+
+    return make_one
+
+
+def disc(shape: tuple[int, ...], centre: np.ndarray, radius: float) -> np.ndarray:
+    rows, columns = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
+
+
+def discs(
+    folder: Path,
+    number: int,
+    split: str,
+    *,
+    labels: tuple[int, ...] = (1, 2),
+    shape: tuple[int, int, int] = (48, 56, 2),
+    modalities: tuple[str, ...] = ("image",),
+    masked: bool = True,
+) -> Case:
+    """Two bright discs on noise, the same in every plane; the second modality shows only the second."""
+    rng = np.random.default_rng(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(shape, np.uint8)
+    for label in (1, 2):
+        found = disc(shape, rng.uniform((12, 12), (36, 44)), rng.uniform(7, 10))
+        if label in labels:
+            mask[found] = label
+    images = {}
+    for place, name in enumerate(modalities):
+        image = rng.integers(0, 60, shape).astype(np.uint8)
+        for label in (1, 2)[place:]:
+            image[mask == label] = GREY[label]
+        images[name] = save(folder / f"{name}{number}.nii.gz", image)
+    location = save(folder / f"mask{number}.nii.gz", mask) if masked else None
+    return Case(f"c{number}", f"p{number}", split, images, mask=location)
+
+
+def save(path: Path, array: np.ndarray) -> Location:
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+    return Location(path)
+
+
+def cohort_of(cases: list[Case], kind: str = "other") -> Cohort:
+    modalities = tuple(dict.fromkeys(name for case in cases for name in case.images))
+    return Cohort("discs", kind, tuple(cases), modalities, mask_labels={1: "grey", 2: "white"})  # type: ignore[arg-type]
+
+
+def small(folder: Path, train: int = 4, val: int = 2, test: int = 1, **options: Any) -> Cohort:
+    splits = ["train"] * train + ["val"] * val + ["test"] * test
+    return cohort_of([discs(folder, number, split, **options) for number, split in enumerate(splits)])
+
+
+def fit(
+    cohort: Cohort,
+    folder: Path,
+    backbone: Backbone,
+    *,
+    size: int | tuple[int, int] = 64,
+    machine: Machine | None = None,
+    seed: int = 0,
+    cache: str = "cache",
+    recipe: dict[str, Any] | None = None,
+    **options: Any,
+) -> tuple[Fitted, SegmentationData]:
+    from radapt.protocols.train import _copied
+
+    made = Recipe.for_kind(cohort.kind, size=size, **(recipe or {}))
+    problem = ImageProblem.of(
+        cohort, "segmentation", made, folder / cache, _copied(backbone), machine=machine or Machine()
+    )
+    return make("segment", **{**QUICK, **options}).fit(problem, np.random.default_rng(seed)), SegmentationData(problem)
+
+
+def drawn(fitted: Fitted, rows: list[int]) -> list[np.ndarray]:
+    return [fitted.final.segment(row).array for row in rows]
+
+
+@pytest.mark.parametrize("decoder", ["conv", "unet"])
+def test_discs_are_found_by_a_random_encoder(tmp_path: Path, tiny: Callable[..., Backbone], decoder: str) -> None:
+    cohort = small(tmp_path / "images", train=12, val=2, test=3, shape=(48, 56, 1))
+    result = train(
+        cohort, "segment", tiny(), size=64, cache=tmp_path / "cache", resamples=20, decoder=decoder, lr=1e-2, epochs=40,
+        batch=4, score_every=5,
+    )  # fmt: skip
+    scores = result.scores.set_index(["split", "metric"])["value"]
+    assert scores["test", "dice"] > 0.8
+    assert min(scores["test", "dice:grey"], scores["test", "dice:white"]) > 0.7
+    assert result.chosen["protocol"] == "segment"
+    assert result.chosen["winner"]["val_dice"] == pytest.approx(scores["val", "dice"], abs=1e-6)
+    assert result.chosen["tokens"]["stored"]
+
+
+def test_label_maps_lie_in_the_patients_grid_and_are_one_volume(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort = small(tmp_path / "images", shape=(48, 56, 5))
+    fitted, data = fit(cohort, tmp_path, tiny(), epochs=20, recipe={"every": 2})
+    for row in range(7):
+        found = fitted.final.segment(row)
+        assert found.array.shape == (48, 56, 5)
+        np.testing.assert_allclose(found.affine, AFFINE)
+        assert set(np.unique(found.array)) <= {0, 1, 2}
+    assert mean_dice(data, data.rows("val"), fitted.final.segment) == fitted.chosen["winner"]["val_dice"]
+    between = fitted.final.segment(4).array
+    assert (between[..., 2] == between[..., 1]).mean() > 0.95  # the discs go through all planes, kept or not
+
+
+def test_one_seed_one_result(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    before = torch.random.get_rng_state()
+    first, _ = fit(cohort, tmp_path, backbone, lr=[1e-3, 1e-2])
+    again, _ = fit(cohort, tmp_path, backbone, lr=[1e-3, 1e-2], cache="other")
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(np.array_equal(a, b) for a, b in zip(drawn(first, [0, 6]), drawn(again, [0, 6]), strict=True))
+    plain = [f.chosen["candidates"] for f in (first, again)]
+    assert plain[0] == plain[1]
+    assert [c["lr"] for c in first.chosen["candidates"]] == [1e-3, 1e-2]
+    assert first.chosen["winner"]["val_dice"] == max(c["val_dice"] for c in first.chosen["candidates"])
+
+
+def test_a_rate_at_which_training_diverges_is_left_out(
+    tmp_path: Path, tiny: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    rates: list[float] = []
+    whole = SliceTask.judged
+
+    def judged(self: SliceTask, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        return whole(self, logits, masks) * (np.nan if rates[-1] > 1 else 1.0)
+
+    network = Fitting._task
+
+    def task(self: Fitting, network_: Any, rate: float, tokens: Any) -> SliceTask:
+        rates.append(rate)
+        return network(self, network_, rate, tokens)
+
+    monkeypatch.setattr(SliceTask, "judged", judged)
+    monkeypatch.setattr(Fitting, "_task", task)
+    alone, _ = fit(cohort, tmp_path, backbone, lr=3e-3)
+    fitted, _ = fit(cohort, tmp_path, backbone, lr=[7.0, 3e-3, 8.0])
+    assert np.array_equal(*(drawn(each, [6])[0] for each in (alone, fitted)))
+    assert fitted.chosen["winner"] == alone.chosen["winner"]
+    assert {each["lr"]: "diverged" in each for each in fitted.chosen["candidates"]} == {
+        3e-3: False,
+        7.0: True,
+        8.0: True,
+    }
+    assert sum("was left out, as training diverged: The loss became nan" in n for n in fitted.chosen["notes"]) == 2
+    with pytest.raises(DataError, match=r"every learning rate \(7, 8\).*c\d \(slice"):
+        fit(cohort, tmp_path, backbone, lr=[7.0, 8.0])
+
+
+def test_stored_tokens_train_as_the_encoder_would(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort, backbone = small(tmp_path / "images", modalities=("a", "b")), tiny()
+    stored, _ = fit(cohort, tmp_path, backbone)
+    flying, _ = fit(cohort, tmp_path, backbone, token_budget_gb=0)
+    assert stored.chosen["tokens"]["stored"]
+    assert not flying.chosen["tokens"]["stored"]
+    assert any("token_budget_gb = 0" in note for note in flying.chosen["notes"])
+    losses = [[epoch["loss"] for epoch in each.chosen["history"]] for each in (stored, flying)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    same = [np.mean(a == b) for a, b in zip(drawn(stored, [0, 5]), drawn(flying, [0, 5]), strict=True)]
+    assert min(same) > 0.98
+    assert stored.cost is not None
+    assert flying.cost is not None
+    assert stored.cost.trained == flying.cost.trained
+    assert stored.cost.parameters == flying.cost.parameters
+
+
+def test_the_cost_of_storing_is_known_and_told(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    first, _ = fit(cohort, tmp_path, backbone)
+    told = first.chosen["tokens"]
+    numbers = 6 * 2 * 4 * 8 * 8 * 48
+    assert told["slices"] == told["encoded_now"] == 12
+    assert told["gb"] == pytest.approx(2 * numbers / 1e9, abs=1e-6)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.f16")) == 2 * numbers
+    again, _ = fit(cohort, tmp_path, backbone)
+    assert again.chosen["tokens"]["encoded_now"] == 0
+    assert again.chosen["tokens"]["slices_read"] == told["slices_read"] == 2 * 8 + 3 * 4
+    assert {"seconds_saved", "seconds_storing", "encoder_seconds_per_slice"} <= told.keys()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options"),
+    [
+        ("frozen", {"augment": "default"}),
+        ("norm", {}),
+        ("bitfit", {"decoder": "upernet", "width": 16}),
+        ("lora", {"rank": 2, "dropout": 0.0}),
+        ("partial", {"blocks": 2, "decoder": "dpt", "width": 16}),
+        ("finetune", {"decoder": "linear", "layer_decay": 0.5}),
+    ],
+)
+def test_every_way_trains_what_it_says_and_is_saved(
+    tmp_path: Path, tiny: Callable[..., Backbone], encoder: str, options: dict[str, Any]
+) -> None:
+    cohort, backbone = small(tmp_path / "images", train=2, val=1), tiny()
+    machine = Machine(folder=tmp_path / "run")
+    fitted, data = fit(cohort, tmp_path, backbone, machine=machine, encoder=encoder, lr=[1e-3, 1e-4], **options)
+    model: SegmentModel = fitted.final.model
+    trained = {name for name, each in model.network.encoder.named_parameters() if each.requires_grad}
+    every = {name for name, _ in model.network.encoder.named_parameters()}
+    expected = {
+        "frozen": lambda name: False,
+        "norm": lambda name: "norm" in name,
+        "bitfit": lambda name: name.endswith("bias"),
+        "lora": lambda name: "lora_" in name,
+        "partial": lambda name: name.startswith(("blocks.2", "blocks.3", "norm")),
+        "finetune": lambda name: True,
+    }[encoder]
+    assert trained == {name for name in every if expected(name)}
+    assert fitted.cost is not None
+    counted = sum(each.numel() for each in model.network.parameters() if each.requires_grad)
+    assert fitted.cost.trained == counted == fitted.chosen["trained"]
+    assert not fitted.chosen["tokens"]["stored"]
+    loaded = SliceSegmenter(load_segment_model(tmp_path / "run", backbone), data)
+    for row in (2, 3):
+        assert np.array_equal(loaded.segment(row).array, fitted.final.segment(row).array)
+
+
+def test_a_killed_fit_goes_on_behind_what_was_done(
+    tmp_path: Path, tiny: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    options: dict[str, Any] = {"lr": [1e-3, 3e-3, 1e-2], "machine": Machine(folder=tmp_path / "run")}
+    whole, _ = fit(cohort, tmp_path, backbone, lr=options["lr"])
+    from radapt.segmentation.encoder_decoder import fit as segment_fit
+
+    calls: list[int] = []
+
+    def dying(*given: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train_loop(*given, **more)
+
+    train_loop = segment_fit.train
+    monkeypatch.setattr(segment_fit, "train", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(cohort, tmp_path, backbone, **options)
+    assert len(list((tmp_path / "run" / "checkpoints").rglob("*.pt"))) == 2
+    monkeypatch.setattr(segment_fit, "train", train_loop)
+    seen: list[Any] = []
+    from radapt.segmentation.encoder_decoder.tasks import TokenTask
+
+    monkeypatch.setattr(TokenTask, "train_mode", lambda task: (seen.append(task), task.module.train())[0])
+    resumed, _ = fit(cohort, tmp_path, backbone, **options)
+    assert len({id(task) for task in seen}) == 1  # only the third rate was still to be trained
+    assert [c["val_dice"] for c in resumed.chosen["candidates"]] == [c["val_dice"] for c in whole.chosen["candidates"]]
+    assert all(np.array_equal(a, b) for a, b in zip(drawn(whole, [5, 6]), drawn(resumed, [5, 6]), strict=True))
+
+
+def test_a_saved_model_says_what_it_is_and_refuses_another_encoder(
+    tmp_path: Path, tiny: Callable[..., Backbone]
+) -> None:
+    cohort, backbone = small(tmp_path / "images"), tiny()
+    fitted, data = fit(cohort, tmp_path, backbone, machine=Machine(folder=tmp_path / "run"))
+    facts = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert facts["labels"] == {"1": "grey", "2": "white"}
+    assert facts["options"]["decoder"] == "conv"
+    assert facts["backbone"] == backbone.identity
+    size = (tmp_path / "run" / "model.safetensors").stat().st_size
+    assert size < 5 * fitted.chosen["trained"]  # the frozen encoder is not in it
+    loaded = load_segment_model(tmp_path / "run", backbone)
+    assert loaded.recipe == data.problem.recipe
+    assert np.array_equal(SliceSegmenter(loaded, data).segment(6).array, drawn(fitted, [6])[0])
+    with pytest.raises(UsageError, match="other weights"):
+        load_segment_model(tmp_path / "run", load_backbone("tiny", weights="random:1"))
+    (tmp_path / "run" / "model.json").write_text("{")
+    with pytest.raises(UsageError, match="no trained model"):
+        load_segment_model(tmp_path / "run", backbone)
+
+
+def test_modalities_may_be_missing_anywhere(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    """One case of train lacks b, one of test lacks a, and no case of train has c."""
+    both = ("a", "b")
+    cases = [discs(tmp_path / "i", n, s, modalities=both) for n, s in enumerate(["train"] * 4 + ["val"] * 2)]
+    cases += [discs(tmp_path / "i", 6, "test", modalities=("a", "b", "c")), discs(tmp_path / "i", 7, "test")]
+    cases[0] = replace(cases[0], images={"a": cases[0].images["a"]})
+    cases[6] = replace(cases[6], images={name: cases[6].images[name] for name in ("b", "c")})
+    cases[7] = replace(cases[7], images={"c": cases[7].images["image"]})
+    for budget in (1, 0):
+        fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), token_budget_gb=budget)
+        notes = " ".join(fitted.chosen["notes"])
+        assert "b is missing in 1 training cases; a learned vector" in notes
+        assert "No training case has c; left out." in notes
+        assert fitted.final.model.modalities == ("a", "b")
+        assert fitted.final.segment(6).array.shape == (48, 56, 2)
+        with pytest.raises(DataError, match="Case c7 has c, of which no training case had one"):
+            fitted.final.segment(7)
+
+
+def test_modalities_are_dropped_by_seed_and_never_all() -> None:
+    goal = Goal(None, None, np.empty(0), modality_dropout=0.7)  # type: ignore[arg-type]
+    seeds = np.arange(4000, dtype=np.uint64)
+    present = torch.ones(4000, 3, dtype=torch.bool)
+    present[:100, 0] = False
+    kept = goal.kept(present, seeds)
+    assert kept.any(1).all()
+    assert not (kept & ~present).any()
+    assert kept[100:].float().mean().item() == pytest.approx(0.3 + 0.7**3, abs=0.03)
+    assert torch.equal(kept[50:60], goal.kept(present[50:60], seeds[50:60]))
+    alone = torch.ones(5, 1, dtype=torch.bool)
+    assert goal.kept(alone, seeds[:5]).all()
+
+
+@pytest.mark.parametrize("encoder", ["frozen", "bitfit"])
+def test_a_batch_of_empty_masks_and_pictures_are_learned_from(
+    tmp_path: Path, tiny: Callable[..., Backbone], encoder: str
+) -> None:
+    labels = [(), (), (1, 2), (), (1,), ()]
+    splits = ["train"] * 4 + ["val", "test"]
+    cases = [
+        discs(tmp_path / "images", number, split, labels=found, shape=(48, 56, 1))
+        for number, (found, split) in enumerate(zip(labels, splits, strict=True))
+    ]
+    fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), batch=1, foreground=0.0, encoder=encoder)
+    assert all(np.isfinite(epoch["loss"]) for epoch in fitted.chosen["history"])
+    assert fitted.final.segment(5).array.shape == (48, 56, 1)
+
+
+def test_masks_that_are_all_empty_are_refused(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cases = [discs(tmp_path / "i", number, split, labels=()) for number, split in enumerate(["train", "train", "val"])]
+    with pytest.raises(DataError, match="all 2 training masks are empty"):
+        fit(cohort_of(cases), tmp_path, tiny())
+
+
+def test_a_label_that_training_lacks_is_told(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cases = [discs(tmp_path / "i", number, "train", labels=(1,)) for number in range(3)]
+    cases += [discs(tmp_path / "i", 3, "val"), discs(tmp_path / "i", 4, "test")]
+    fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), class_weight="balanced", epochs=10)
+    assert any("'white'" in note and "cannot be" in note for note in fitted.chosen["notes"])
+    assert not (fitted.final.segment(4).array == 2).any()
+
+
+def test_an_encoder_with_few_layers_is_read_whole(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort = small(tmp_path / "images", train=2, val=1)
+    fitted, _ = fit(cohort, tmp_path, tiny(depth=2), decoder="unet")
+    assert any("tiny has 2 layers; decoder unet reads 5" in note for note in fitted.chosen["notes"])
+    assert fitted.chosen["tokens"]["layers"] == [-2, -1]
+
+
+def test_sizes_may_be_odd(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort = small(tmp_path / "images", train=2, val=1, shape=(31, 47, 1))
+    for decoder in ("conv", "dpt"):
+        fitted, _ = fit(cohort, tmp_path, tiny(), size=(37, 53), decoder=decoder)
+        assert fitted.final.segment(3).array.shape == (31, 47, 1)
+
+
+def test_without_val_the_first_rate_is_trained_to_the_end(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort = small(tmp_path / "images", train=1, val=0)
+    fitted, _ = fit(cohort, tmp_path, tiny(), lr=[1e-3, 1e-2], epochs=3, patience=1)
+    assert fitted.chosen["val"] == "none"
+    assert fitted.chosen["winner"]["lr"] == 1e-3
+    assert fitted.chosen["winner"]["epochs"] == 3
+    assert any("No case to choose on" in note for note in fitted.chosen["notes"])
+
+
+def test_loss_that_is_not_finite_names_the_slices(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    with pytest.raises(DataError, match=r"c\d \(slice \d\)"):
+        fit(small(tmp_path / "images"), tmp_path, tiny(), lr=9.0, clip=None, epochs=60, encoder="finetune", warmup=0.0)
+
+
+def test_an_encoder_that_is_a_cnn(tmp_path: Path) -> None:
+    backbone = load_backbone("timm:resnet10t.c3_in1k", weights="random")
+    cohort = small(tmp_path / "images", train=2, val=1)
+    for options in ({"decoder": "unet"}, {"decoder": "upernet", "width": 16, "encoder": "finetune"}):
+        fitted, _ = fit(cohort, tmp_path, backbone, **options)
+        assert fitted.final.segment(3).array.shape == (48, 56, 2)
+
+
+def test_slices_with_rare_labels_are_seen_more_often() -> None:
+    pixels = np.zeros((100, 3), np.int64)
+    pixels[:, 0] = 50
+    pixels[:40, 1] = 5
+    pixels[7, 2] = 1
+    slices = SliceIndex(np.zeros(100, np.int64), np.arange(100), pixels)
+    rng = np.random.default_rng(0)
+    assert sorted(slices.order(0.0, rng)) == list(range(100))
+    seen = np.bincount(np.concatenate([slices.order(0.33, rng) for _ in range(400)]), minlength=100) / 400
+    assert seen.sum() == pytest.approx(100)
+    assert seen[7] == pytest.approx(0.67 + 16.5 + 16.5 / 40, rel=0.1)
+    assert seen[:40].mean() > seen[50:].mean()
+    assert seen[50:].mean() == pytest.approx(0.67, rel=0.05)
+    pixels[:, 1:] = 1
+    assert sorted(slices.order(1.0, rng)) == list(range(100))
+
+
+def test_canvas_dice_is_per_case_and_never_pooled() -> None:
+    """A large organ found in one patient and a small one missed in another: half, not nearly one."""
+    dice = CanvasDice(3)
+    large, small_one = torch.zeros(2, 8, 8, dtype=torch.int64), torch.zeros(1, 8, 8, dtype=torch.int64)
+    large[:, :6] = 1
+    small_one[0, 0, 0] = 1
+    dice.add(0, large[:1], large[:1])
+    dice.add(0, large[1:], large[1:])
+    dice.add(1, small_one, torch.zeros_like(small_one))
+    np.testing.assert_array_equal(dice.cases, [[1, np.nan], [0, np.nan]])
+    assert dice.mean == 0.5
+    assert np.isnan(CanvasDice(3).mean)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rank": 4}, "rank belongs to encoder: lora"),
+        ({"encoder": "lora", "blocks": 2}, "blocks belongs to encoder: partial"),
+        ({"encoder": "lora", "layer_decay": 0.5}, "layer_decay belongs to partial and finetune"),
+        ({"decoder": "linear", "width": 16}, "width has no use with decoder: linear"),
+        ({"decoder": "dpt", "stride": 2}, "stride has no use"),
+        ({"decoder_lr": 1e-3}, "lr is the decoder's"),
+        ({"decoder": "fpn"}, "option 'decoder' cannot be 'fpn'"),
+        ({"lr": []}, "option 'lr'"),
+        ({"foreground": 1.5}, "option 'foreground'"),
+        ({"token_budget_gb": -1}, "option 'token_budget_gb'"),
+        ({"decoder_": "conv"}, "Did you mean 'decoder'"),
+        ({"mirror": "all"}, "mirror is part of augmentation"),
+        ({"encoder": "lora", "token_budget_gb": 3}, "tokens are never stored"),
+        ({"augment": "default", "token_budget_gb": 0}, "tokens are never stored"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make("segment", **options)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["left_lung", "heart"], True), (["Kidney R"], True), (["bright", "cleft"], False), ([], False)],
+)
+def test_labels_with_a_side_are_told_by_their_names(names: list[str], expected: bool) -> None:
+    assert has_sides(names) is expected
+
+
+def test_how_often_the_encoder_runs_is_foreseen() -> None:
+    many = (16_000, 100, 200)  # slices, cases, images: 8000 planes of two modalities
+    assert Segment().passes(*many) == 1
+    assert Segment(token_budget_gb=0, lr=1e-3, epochs=10, steps=None).passes(*many) == 10
+    assert Segment(encoder="lora", lr=(1e-3, 1e-4), epochs=10, steps=None).passes(*many) == 60
+    assert Segment(augment="default", lr=(1e-3,), epochs=10).passes(*many) == 2000 * 16 / 8000
+    assert Segment(encoder="lora", lr=1e-3).passes(160, 10, 10) == 300  # 2000 steps of 16 are 200 epochs: 100 end it
+
+
+@pytest.mark.parametrize(
+    ("mirror", "kind", "axis", "names", "expected"),
+    [
+        ("auto", "mri", "axial", ("grey", "white"), (0.0, 0.5)),
+        ("auto", "mri", "coronal", ("grey", "white"), (0.0, 0.5)),
+        ("auto", "mri", "sagittal", ("grey", "white"), (0.0, 0.0)),
+        ("auto", "mri", "triplanar", ("grey", "white"), (0.0, 0.0)),
+        ("auto", "mri", "axial", ("left lung", "white"), (0.0, 0.0)),
+        ("auto", "xray", "axial", ("grey", "white"), (0.0, 0.0)),
+        ("left-right", "xray", "axial", ("grey", "white"), (0.0, 0.5)),
+        ("none", "mri", "axial", ("grey", "white"), (0.0, 0.0)),
+        ("all", "mri", "sagittal", ("left lung", "white"), (0.5, 0.5)),
+    ],
+)
+def test_flips_in_training_keep_sides_apart(
+    tmp_path: Path, mirror: Any, kind: str, axis: str, names: tuple[str, str], expected: tuple[float, float]
+) -> None:
+    cohort = replace(small(tmp_path / "images", train=1, val=1), kind=kind, mask_labels={1: names[0], 2: names[1]})
+    recipe = Recipe.for_kind(kind, size=32, axis=axis)
+    problem = ImageProblem.of(cohort, "segmentation", recipe, tmp_path / "cache")
+    protocol = Segment(augment="default", mirror=mirror)
+    fitting = Fitting(protocol, problem, np.random.default_rng(0), seed=0)
+    assert fitting.augmentation is not None
+    assert fitting.augmentation.flips == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "machine"),
+    [
+        ({"axis": "triplanar"}, Machine()),
+        ({"neighbours": 1}, Machine()),
+        ({}, Machine(precision="bfloat16")),
+        ({"every": 2, "count": 1}, Machine()),
+    ],
+    ids=["three axes", "neighbours", "bfloat16", "one plane of five"],
+)
+def test_planes_of_every_recipe_and_precision(
+    tmp_path: Path, tiny: Callable[..., Backbone], recipe: dict[str, Any], machine: Machine
+) -> None:
+    cohort = small(tmp_path / "images", train=2, val=1, shape=(24, 32, 5))
+    for budget in (1, 0):
+        fitted, _ = fit(cohort, tmp_path, tiny(), size=32, recipe=recipe, machine=machine, token_budget_gb=budget)
+        assert fitted.final.segment(3).array.shape == (24, 32, 5)
+        assert all(np.isfinite(epoch["loss"]) for epoch in fitted.chosen["history"])
+
+
+def test_a_full_disk_means_on_the_fly(
+    tmp_path: Path, tiny: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radapt.segmentation.encoder_decoder.stored_tokens.TokenPlan.free_gb", 1e-9)
+    fitted, _ = fit(small(tmp_path / "images", train=2, val=1), tmp_path, tiny())
+    assert not fitted.chosen["tokens"]["stored"]
+    assert any("the disk of the cache has" in note for note in fitted.chosen["notes"])

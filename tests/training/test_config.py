@@ -1,0 +1,67 @@
+"""Schedules against their formulas, and regimes that must be refused."""
+
+import math
+
+import pytest
+
+from radapt.errors import UsageError
+from radapt.training import TrainConfig
+from toy_task import regime
+
+
+def factors(**options: object) -> list[float]:
+    made = TrainConfig(**{"epochs": 1, "batch": 1, "lr": 1.0, "warmup": 0.0, **options})  # type: ignore[arg-type]
+    return [made.lr_factor(step, 10) for step in range(10)]
+
+
+def test_cosine_poly_and_constant_follow_their_formulas() -> None:
+    assert factors(schedule="cosine") == pytest.approx([(1 + math.cos(math.pi * step / 10)) / 2 for step in range(10)])
+    assert factors(schedule="poly") == pytest.approx([(1 - step / 10) ** 0.9 for step in range(10)])
+    assert factors(schedule="constant") == [1.0] * 10
+
+
+def test_warm_up_rises_evenly_to_where_the_schedule_begins() -> None:
+    found = factors(schedule="cosine", warmup=0.3)
+    assert found[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert found[4:] == pytest.approx([(1 + math.cos(math.pi * step / 7)) / 2 for step in range(1, 7)])
+
+
+def test_cosine_is_that_of_torch() -> None:
+    import torch
+
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 10)
+    for expected in factors(schedule="cosine"):
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(expected)
+        optimiser.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "steps", "expected"), [(23, 5, None, 20), (5, 5, None, 4), (4, 5, None, 4), (23, 5, 7, 7)]
+)
+def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, steps: int, expected: int) -> None:
+    assert regime(batch=batch, steps=steps).total_steps(samples) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epochs": 0}, "epochs = 0: expected a whole number of at least 1"),
+        ({"batch": 0}, "batch = 0"),
+        ({"steps": 0}, "steps = 0"),
+        ({"patience": 0}, "patience = 0"),
+        ({"lr": 0.0}, "lr = 0.0: expected a positive number"),
+        ({"lr": math.nan}, "lr = nan"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"clip": 0.0}, "clip"),
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+        ({"optimiser": "adam"}, "Did you mean 'adamw'"),
+        ({"precision": "float16"}, "Did you mean 'bfloat16'"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_what_is_expected(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        regime(**options)
