@@ -30,7 +30,7 @@ from radapt.durable import write_text
 from radapt.phantom import write_bids
 from radapt.studies import Settings, read_study, run_study
 
-MASKED = {"marks": 5.0, "supervised": PRESETS[ADAPTED][1]["supervised"]}
+MASKED = {"lesion_loss_weight": 5.0, "supervised": PRESETS[ADAPTED][1]["supervised"]}
 ROWS: dict[str, tuple[str, dict[str, object]]] = {
     SUPERVISED: PRESETS[SUPERVISED],
     "concatenation": ("concatenation", {"local_crops": 2, "prototypes": 256, "head_hidden": 512}),

@@ -5,7 +5,7 @@ and nothing else; `--debug` adds the traceback.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class RadaptError(Exception):
@@ -35,12 +35,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def suggest(given: str, known: Iterable[str]) -> str:
+def suggest(given: str, known: Iterable[str], renamed: Mapping[str, str] | None = None) -> str:
     """The end of an error message about an unknown name: the nearest known one, then all of them.
+
+    A name that was `renamed` (old name → new name) is answered with its new name alone.
 
     >>> suggest("dinov2s", ["dinov2-s", "resnet50"])
     "Did you mean 'dinov2-s'? Known: dinov2-s, resnet50."
     """
+    if renamed and given in renamed:
+        return f"It is called {renamed[given]!r} now."
     names = [str(name) for name in known]
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(str(given).casefold(), list(folded), n=1, cutoff=0.6)

@@ -192,7 +192,7 @@ def test_a_cohort_without_labels_gives_a_backbone_alone(
     bare = without(cohort, "bare")
     pd.read_csv(bare.parent / "cases.csv").drop(columns="label").to_csv(bare.parent / "cases.csv", index=False)
     bare.write_text("name: bare\nkind: other\ncases: cases.csv\n")
-    assert call(*words(bare, tmp_path / "out", deployed="head")) == 0
+    assert call(*words(bare, tmp_path / "out", classifier="head")) == 0
     said = capsys.readouterr().out
     assert "There is no labelled training case: the backbone is adapted without" in said
     assert "Without a classifier nothing was judged" in said
@@ -236,7 +236,7 @@ def test_a_cohort_without_a_test_set_is_adapted_to_and_not_judged(
         (("--set", "steps=5"), "gives 'steps' twice"),
         (("--set", "dino=[1"), "not understood"),
         (("--set", "dino=-1"), "option 'dino' cannot be -1"),
-        (("--set", "closer=none"), "option 'closer' cannot be 'none'"),
+        (("--set", "zoom_slices=none"), "option 'zoom_slices' cannot be 'none'"),
         (("--set", "rank=None"), "option 'rank' cannot be 'None'"),
         (("--set", "clip=much"), "option 'clip' cannot be 'much'"),
         (("--backbone", "timm:test_resnet", "--weights", "random"), "plain vision transformer"),

@@ -22,7 +22,7 @@ from radapt.mmdino.options import Options, options_of
 from toy_adaptation import QUICK
 from toy_study import write_cohort
 
-SMALL = QUICK | {"slices": 3, "closer": 2}
+SMALL = QUICK | {"slices": 3, "zoom_slices": 2}
 
 
 def with_masks(folder: Path) -> Path:
@@ -107,7 +107,7 @@ def test_answers_never_look_at_masks(adapted: Adapted, cohort: Cohort, cache: Sl
 def test_a_second_look_is_closer(adapted: Adapted, cohort: Cohort, cache: SliceCache) -> None:
     """Where a reader finds marks in one corner only, another corner does not change the answer of the second look."""
     assert adapted.reader.weight is not None
-    once = replace(adapted, options=replace(adapted.options, closer=0))
+    once = replace(adapted, options=replace(adapted.options, zoom_slices=0))
     wishes = [CaseQuery(0), CaseQuery(1)]
     twice = adapted.looking.vectors(adapted.feed(cohort, cache), wishes)
     assert not np.allclose(twice, once.looking.vectors(adapted.feed(cohort, cache), wishes))

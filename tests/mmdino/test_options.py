@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from radapt.cli.adapt import settings
 from radapt.errors import UsageError
-from radapt.mmdino.options import PRESETS, Options, options_of
+from radapt.mmdino.options import PRESETS, RENAMED, Options, options_of
+from radapt.mmdino.protocol import MmDino
+from radapt.protocols.registry import make
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -22,7 +25,7 @@ def test_the_published_preset_has_the_published_figures() -> None:
     assert published.hidden_blocks is None
     assert published.prototypes is None
     assert not published.consistency
-    assert not published.marks
+    assert not published.lesion_loss_weight
 
 
 def test_supervised_learns_from_labels_alone() -> None:
@@ -39,9 +42,9 @@ def test_supervised_learns_from_labels_alone() -> None:
         ({"masked_modalities": "two"}, "'masked_modalities'"),
         ({"prototypes": None}, "only with supervision: prototypes"),
         ({"supervision": "prototypes"}, "set prototypes to none"),
-        ({"supervision": "none", "consistency": 0.0, "deployed": "head"}, "needs a head"),
+        ({"supervision": "none", "consistency": 0.0, "classifier": "head"}, "needs a trained head"),
         ({"supervision": "none"}, "consistency"),
-        ({"supervision": "none", "consistency": 0.0, "dino": 0.0, "ibot": 0.0}, "nothing is learned"),
+        ({"supervision": "none", "consistency": 0.0, "dino": 0.0, "ibot": 0.0}, "nothing to learn"),
         ({"dinno": 1.0}, "Did you mean 'dino'"),
     ],
 )
@@ -53,3 +56,15 @@ def test_what_cannot_be_is_refused_by_name(changed: dict[str, object], said: str
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean 'mm-dinov2'"):
         options_of("mmdinov2")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_option_of_earlier_versions_is_answered_with_its_new_name(old: str, new: str) -> None:
+    said = rf"no option '{old}'. It is called '{new}' now"
+    assert hasattr(options_of(), new)
+    with pytest.raises(UsageError, match=said):
+        options_of(**{old: 1})
+    with pytest.raises(UsageError, match=said):
+        make("mmdino", **{old: 1})
+    with pytest.raises(UsageError, match=said):
+        settings([f"{old}=1"], MmDino.known_options(), MmDino.renamed_options)

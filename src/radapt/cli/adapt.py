@@ -1,6 +1,6 @@
 """radapt adapt: a backbone that answers from any subset of a patient's sequences, with a classifier."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def adapt(
     from radapt.protocols.image_problem import Machine
     from radapt.reports import write_adapt_report
 
-    protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options()))
+    protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options(), MmDino.renamed_options))
     table, chosen = load_cohort(cohort), pick_device(device)
     check_count(chosen, devices)
     dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
@@ -84,8 +84,11 @@ def adapt(
     typer.echo(f"Report: {report if ended.already and report.is_file() else write_adapt_report(out)}")
 
 
-def settings(given: Iterable[str], known: Iterable[str]) -> dict[str, Any]:
-    """`NAME=VALUE` words as options, values as YAML reads them. Raises UsageError for other words."""
+def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """`NAME=VALUE` words as options, values as YAML reads them; `renamed` maps old names of options to new ones.
+
+    Raises UsageError for other words and unknown names.
+    """
     import yaml
 
     from radapt.errors import UsageError, suggest
@@ -97,7 +100,7 @@ def settings(given: Iterable[str], known: Iterable[str]) -> dict[str, Any]:
         if not equals or not value:
             raise UsageError(f"--set {word}: expected NAME=VALUE, such as --set epochs=50.")
         if name not in names:
-            raise UsageError(f"--set {word}: an adaptation has no option {name!r}. {suggest(name, names)}")
+            raise UsageError(f"--set {word}: an adaptation has no option {name!r}. {suggest(name, names, renamed)}")
         if name in found:
             raise UsageError(f"--set gives {name!r} twice; give it once.")
         try:

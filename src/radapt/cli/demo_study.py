@@ -16,7 +16,7 @@ ADAPTED, SUPERVISED = "adapted", "supervised only"
 
 OPTIONS: dict[str, object] = {
     "batch": 8, "global_size": 64, "local_size": 32, "slices": 16, "lr": 0.008, "warmup": 0.03, "frozen": 0.0,
-    "layer_decay": 1.0, "patch_lr": 1.0, "drop_path": 0.0, "weight_decay_end": 0.04,
+    "layer_decay": 1.0, "patch_lr_scale": 1.0, "drop_path": 0.0, "weight_decay_end": 0.04,
 }  # fmt: skip
 """Of both. An encoder without any pretraining needs a higher learning rate, in all of its layers and from the start:
 nothing in it is worth being spared. In so few steps it does not overfit, so that it is hardly regularised."""

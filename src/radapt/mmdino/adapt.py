@@ -140,24 +140,24 @@ def adapt(
     targets, labels, notes = _labels(cohort, options)
     if labels is None and options.supervision != "none":
         prototypes = options.prototypes or 1024
-        options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, deployed="logistic")
+        options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, classifier="logistic")
     seen = cohort.splits == "train"
     if not seen.any():
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to. Give patients the split 'train'.")
     modalities = tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[seen, place].any())
     left_out = tuple(name for name in cohort.modalities if name not in modalities)
     feed = SliceLoader(
-        cohort, slices, recipe, modalities, focus=options.focus, marked=options.marked, left_out=left_out
+        cohort, slices, recipe, modalities, focus=options.focus, marked=options.lesion_slice_share, left_out=left_out
     )
     notes += _said_of(left_out, feed, labels)
     known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
-    useful = known | (options.unlabelled & ((marked & bool(options.marks)) | options.self_supervised))
+    useful = known | (options.unlabelled & ((marked & bool(options.lesion_loss_weight)) | options.self_supervised))
     rows = np.flatnonzero(seen & useful)
     if not len(rows):
         raise DataError(f"Cohort {cohort.name!r} has no training case to adapt to.")
     others = np.setdiff1d(np.flatnonzero(feed.able), rows)
-    feed.prepare(rows, progress, marks=bool(options.marks), answered=others)
-    rates = tuple(feed.mark_rates(rows, seed).tolist()) if options.marks and marked[rows].any() else ()
+    feed.prepare(rows, progress, marks=bool(options.lesion_loss_weight), answered=others)
+    rates = tuple(feed.mark_rates(rows, seed).tolist()) if options.lesion_loss_weight and marked[rows].any() else ()
     learner = StudentModel.of(fresh, modalities, options, labels, rates, seed)
     notes += _going_on(learner.encoder, fresh)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
@@ -166,7 +166,7 @@ def adapt(
         task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
         progress=progress, label=f"adapting to {cohort.name}",
     )  # fmt: skip
-    final: Any = task.module.teacher.network if options.answers_by == "teacher" else task.module.student
+    final: Any = task.module.teacher.network if options.deployed_network == "teacher" else task.module.student
     final.eval()
     answer, chosen = _deployed(final, feed, targets, known & feed.able, labels, options, seed)
     return Adapted(
@@ -242,11 +242,11 @@ def _deployed(
     if labels is None:
         return None, {}
     prior = labels.shares.double().numpy()
-    if options.deployed == "head":
+    if options.classifier == "head":
         return _head(final, labels, prior, options), {}
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
-    wishes, weights = _wishes(feed, rows, options.deployed_on, rng)
+    wishes, weights = _wishes(feed, rows, options.classifier_cases, rng)
     vectors = _looking(final.encoder, final.reader, options).vectors(feed, wishes)
     place = np.asarray([wish.row for wish in wishes])
     held_out = feed.cohort.splits[place] == "val"
@@ -269,13 +269,13 @@ def _wishes(
 
 
 def _looking(network: MultiModalViT, reader: LesionAttention, options: Options) -> CaseEncoder:
-    return CaseEncoder(network, reader, options.slices, options.global_size, options.closer)
+    return CaseEncoder(network, reader, options.slices, options.global_size, options.zoom_slices)
 
 
 def _head(final: StudentModel, labels: SampleLabels, prior: np.ndarray, options: Options) -> LinearClassifier:
     """The trained classifier as it answers for patients like the cohort's."""
     if final.classifier is None:
-        raise UsageError("Prototypes as classes are no linear classifier; use deployed: logistic.")
+        raise UsageError("Prototypes as classes are no linear classifier; use classifier: logistic.")
     weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
     weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient

@@ -2,6 +2,7 @@
 answers from any of them (see `radapt.mmdino`)."""
 
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from radapt.durable import write_json
 from radapt.errors import UsageError
 from radapt.images import SliceCache
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
-from radapt.mmdino.options import Options, options_of
+from radapt.mmdino.options import RENAMED, Options, options_of
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Cost, Fitted, Protocol, Reads, SubsetModel
 from radapt.versions import __version__
@@ -35,6 +36,7 @@ class MmDino(Protocol[ImageProblem]):
     name: ClassVar[str] = "mmdino"
     reads: ClassVar[Reads] = "images"
     uses_masks: ClassVar[bool] = True
+    renamed_options: ClassVar[Mapping[str, str]] = RENAMED
 
     preset: str
     options: Options

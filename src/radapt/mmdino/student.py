@@ -51,7 +51,7 @@ class StudentModel(nn.Module):
         self.patch_head = None
         if options.ibot:
             self.patch_head = self.head if options.shared_head else projection("patch head")
-        self.reader = LesionAttention(width, rates if options.marks else ())
+        self.reader = LesionAttention(width, rates if options.lesion_loss_weight else ())
         separate = options.supervision == "classifier" and labels is not None
         self.classifier = ClassifierHead(self.reader.width, labels.outputs) if separate and labels else None
 

@@ -121,16 +121,16 @@ class AdaptTask(Task):
     ) -> None:
         self.feed, self.rows, self.targets, self.options = feed, rows, targets, options
         self.labels, self.labelled_share = labels, labelled_share
-        self.masked_share = masked_share if options.marks else 0.0
+        self.masked_share = masked_share if options.lesion_loss_weight else 0.0
         self.rates = torch.tensor(rates)
         self.size = len(rows)
         self.crops = MultiCrop(
             kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
             globals=options.global_crops, local_size=options.local_size, local_scale=options.local_scale,
-            locals=options.local_crops, strength=options.colours,
+            locals=options.local_crops, strength=options.intensity_augmentation,
         )  # fmt: skip
         self.masking = Masking(
-            options.block_share, options.block_ratio, options.masked_modalities, options.modality_share
+            options.block_mask_share, options.block_mask_ratio, options.masked_modalities, options.modality_mask_share
         )
         pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
         self.module = _Module(learner, self._centring(learner.head, options.dino),
@@ -181,7 +181,7 @@ class AdaptTask(Task):
             parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
         read = student.reader(found[0])
         if batch.marks is not None and batch.masked is not None and read.marks is not None:
-            parts["marks"] = options.marks * self._marked(batch, read.marks)
+            parts["marks"] = options.lesion_loss_weight * self._marked(batch, read.marks)
         if self.labels is not None and batch.labels is not None:
             vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
             parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)
@@ -199,7 +199,7 @@ class AdaptTask(Task):
         student, options = self.module.student, self.options
         return adaptation_groups(
             self.module, student.encoder.vit, last=student.last_layers, layer_decay=options.layer_decay,
-            patch_scale=options.patch_lr, frozen=options.frozen,
+            patch_scale=options.patch_lr_scale, frozen=options.frozen,
         )  # fmt: skip
 
     def before_step(self, step: int, total: int) -> None:

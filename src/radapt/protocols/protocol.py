@@ -101,6 +101,8 @@ class Protocol(abc.ABC, Generic[P]):
     reads: ClassVar[Reads] = "features"
     uses_backbone: ClassVar[bool] = True
     uses_masks: ClassVar[bool] = False
+    renamed_options: ClassVar[Mapping[str, str]] = {}
+    """Names of options in earlier versions and their names today, for error messages."""
 
     @classmethod
     def known_options(cls) -> tuple[str, ...]:

@@ -60,7 +60,9 @@ def make(name: str, /, **options: Any) -> Protocol:
     known = kind.known_options()
     for option in options:
         if option not in known:
-            raise UsageError(f"Protocol {name!r} has no option {option!r}. {suggest(option, known)}")
+            raise UsageError(
+                f"Protocol {name!r} has no option {option!r}. {suggest(option, known, kind.renamed_options)}"
+            )
     try:
         return kind.of(**options)
     except ValidationError as error:
