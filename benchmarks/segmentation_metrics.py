@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from radapt.metrics import case_numbers
-from radapt.metrics.label_maps import prepared, structures
+from radapt.metrics.label_maps import label_pairs, prepared
 from radapt.metrics.surfaces import Border, hd95, surface_dice, surface_distances
 
 SHAPE = (240, 240, 155)
@@ -52,12 +52,14 @@ def best_seconds(work: Callable[[], object], repeats: int) -> float:
 def surfaces_only(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """HD95 and surface Dice (2, labels), as `case_numbers` computes them."""
     truth, predicted, spacing = prepared(truth, predicted, SPACING)
-    found = []
-    for structure in structures(truth, predicted, list(LABELS)):
-        borders = [Border.of(structure.masks(box)[side], box) for side, box in enumerate(structure.boxes) if box]
-        there, back = surface_distances(borders[0], borders[1], spacing)
-        found.append((hd95(there, back), surface_dice(there, back, TOLERANCE_MM)))
-    return np.array(found).T
+    scores = []
+    for pair in label_pairs(truth, predicted, list(LABELS)):
+        borders = [Border.of(pair.masks(box)[side], box) for side, box in enumerate(pair.boxes) if box]
+        pred_to_truth_mm, truth_to_pred_mm = surface_distances(borders[0], borders[1], spacing)
+        scores.append(
+            (hd95(pred_to_truth_mm, truth_to_pred_mm), surface_dice(pred_to_truth_mm, truth_to_pred_mm, TOLERANCE_MM))
+        )
+    return np.array(scores).T
 
 
 def monai_surfaces(truth: np.ndarray, predicted: np.ndarray) -> Callable[[], np.ndarray]:

@@ -1,4 +1,4 @@
-"""The resampling itself: the unit, the draw, independence of chunking, and whether the intervals tell the truth."""
+"""The bootstrap: the unit, the draw, independence of chunking, and the coverage of the intervals."""
 
 import tracemalloc
 

@@ -151,14 +151,14 @@ def test_probability_one_falls_into_the_last_bin() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: metrics.auroc(np.array([0, 1]), np.array([0.1])), "one length"),
+        (lambda: metrics.auroc(np.array([0, 1]), np.array([0.1])), "equal length"),
         (lambda: metrics.auroc(np.array([0, 2]), np.array([0.1, 0.2])), "0 or 1"),
         (lambda: metrics.auroc(np.array([0.0, np.nan]), np.array([0.1, 0.2])), "0 or 1"),
         (lambda: metrics.auroc(np.array([0, 1]), np.array([0.1, np.nan])), "NaN for 1 of 2"),
         (lambda: metrics.auroc(np.array([0, 1]), np.array([0.1, 0.2]), np.ones(3)), "do not fit 2 cases"),
         (lambda: metrics.auroc(np.array([0, 1]), np.array([0.1, 0.2]), np.array([1, -1])), "not negative"),
         (lambda: metrics.mcc(np.array([0, -1]), np.array([0, 1])), "leave out unlabelled"),
-        (lambda: metrics.mcc(np.array([0, 1, 1]), np.array([0, 1])), "one length"),
+        (lambda: metrics.mcc(np.array([0, 1, 1]), np.array([0, 1])), "equal length"),
         (lambda: metrics.confusion_matrix(np.array([0, 3]), np.array([0, 1]), 3), r"0 … 2"),
         (lambda: metrics.brier(np.array([0, 1]), np.array([0.1, 1.2])), r"\[0, 1\]"),
         (lambda: metrics.ece(np.array([0, 1]), np.array([0.1, np.nan])), "NaN"),

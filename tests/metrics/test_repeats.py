@@ -1,4 +1,4 @@
-"""Means over repeats: closed cases, pairing, and whether intervals cover the truth over patients and draws."""
+"""Means over repeats: closed-form cases, pairing, and the coverage of intervals over patients and draws."""
 
 from typing import Any
 

@@ -206,7 +206,7 @@ def test_ties_go_to_the_first_class_and_a_finding_needs_more_than_one_half() -> 
     assert findings.loc["specificity:a", "value"] == 1
 
 
-def test_single_precision_is_welcome() -> None:
+def test_single_precision_is_accepted() -> None:
     truth, p = _toy(3)
     one, other = _table(truth, p), _table(truth, p.astype(np.float32))
     np.testing.assert_allclose(one["value"], other["value"], atol=1e-6)
@@ -221,7 +221,7 @@ FINDINGS = {"task": "multilabel"}
     [
         ([0, 1, 0], P, {}, r"shape \(4, 2\); expected \(3, 2\)"),
         ([0, 1, 0, 1], P, {"outputs": ["a", "b", "c"], "task": "multiclass"}, r"expected \(4, 3\)"),
-        ([0, 1, 0, 1], P, {"outputs": ["a", "a"]}, "names that differ"),
+        ([0, 1, 0, 1], P, {"outputs": ["a", "a"]}, "a different name"),
         ([0, 1, 0, 1], P, {"task": "binray"}, "Did you mean 'binary'"),
         ([0, 1, 0, 1], np.full((4, 3), 1 / 3), {"task": "binary"}, "2 outputs"),
         ([0, 1, 0, 2], P, {}, "Truth of case 3 .* is 2; expected 0 … 1"),

@@ -46,9 +46,11 @@ def test_a_square_and_the_same_square_one_column_wider() -> None:
     # Borders: the truth's 8 pixels around its middle; the prediction's 10 around its two middles. From the truth all
     # but its pixel (2, 3) lie on the prediction's border, and that pixel is 1 mm from (1, 3). From the prediction the
     # three pixels of column 4 are 3 mm from column 3.
-    there, back = [0] * 7 + [3] * 3, [0] * 7 + [1]
-    assert row["assd_mm"] == pytest.approx((sum(there) + sum(back)) / 18)
-    assert row["hd95_mm"] == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
+    pred_to_truth_mm, truth_to_pred_mm = [0] * 7 + [3] * 3, [0] * 7 + [1]
+    assert row["assd_mm"] == pytest.approx((sum(pred_to_truth_mm) + sum(truth_to_pred_mm)) / 18)
+    assert row["hd95_mm"] == pytest.approx(
+        max(np.percentile(pred_to_truth_mm, 95), np.percentile(truth_to_pred_mm, 95))
+    )
     assert row["nsd"] == pytest.approx((7 + 8) / 18)
 
 
@@ -64,7 +66,7 @@ def test_volumes_in_ml_and_their_signed_error() -> None:
 def test_lesions_touch_at_corners_and_are_found_by_one_voxel() -> None:
     truth = _picture(
         "11.......",
-        "..1...1..",  # the first lesion goes on across a corner; the second is never touched
+        "..1...1..",  # the first lesion continues across a corner; the second is never touched
         ".........",
         "1...11111",
     )
@@ -72,13 +74,13 @@ def test_lesions_touch_at_corners_and_are_found_by_one_voxel() -> None:
         "1........",
         ".........",
         "....1....",  # a corner away from nothing of the truth but adjacent to it: adjacency is no overlap
-        "......1.1",  # two drawings find one lesion
+        "......1.1",  # two predicted components find one lesion
     )
     row = _one(truth, predicted, (1, 1))
     assert row[["lesions_truth", "lesions_found", "lesions_predicted", "lesions_false"]].tolist() == [4, 2, 4, 1]
 
 
-def test_lesions_in_3d_hang_together_by_a_corner() -> None:
+def test_lesions_in_3d_are_connected_by_a_corner() -> None:
     truth = np.zeros((3, 3, 3), np.uint8)
     truth[0, 0, 0] = truth[1, 1, 1] = truth[2, 2, 2] = 1
     assert _one(truth, truth, (1, 1, 1))["lesions_truth"] == 1
@@ -159,19 +161,22 @@ def test_both_searches_find_the_nearest_border(kind: str, monkeypatch: pytest.Mo
     predicted = np.roll(truth, 1 if kind == "near" else 8, axis=0)
     if kind == "noise":
         predicted = (rng.random(truth.shape) < 0.3).astype(np.uint8)
-    found = []
+    tables = []
     for cost in (0.0, np.inf):  # always the distance transform, always the tree
         monkeypatch.setattr(surfaces_module, "VOXEL_COST", cost)
-        found.append(case_numbers(truth, predicted, {1: "a"}, (1.0, 0.8, 2.3)))
-    pd.testing.assert_frame_equal(*found, check_exact=True)
+        tables.append(case_numbers(truth, predicted, {1: "a"}, (1.0, 0.8, 2.3)))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
     borders = [
         mask & (distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] <= 1) for mask in (truth > 0, predicted > 0)
     ]
-    there = distance_transform_edt(~borders[0], sampling=(1.0, 0.8, 2.3))[borders[1]]
-    back = distance_transform_edt(~borders[1], sampling=(1.0, 0.8, 2.3))[borders[0]]
-    row = found[0].iloc[0]
-    assert row["hd95_mm"] == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-12)
-    assert row["assd_mm"] == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-12)
+    pred_to_truth_mm = distance_transform_edt(~borders[0], sampling=(1.0, 0.8, 2.3))[borders[1]]
+    truth_to_pred_mm = distance_transform_edt(~borders[1], sampling=(1.0, 0.8, 2.3))[borders[0]]
+    row = tables[0].iloc[0]
+    assert row["hd95_mm"] == pytest.approx(
+        max(np.percentile(pred_to_truth_mm, 95), np.percentile(truth_to_pred_mm, 95)), rel=1e-12
+    )
+    distances_mm = np.concatenate([pred_to_truth_mm, truth_to_pred_mm])
+    assert row["assd_mm"] == pytest.approx(distances_mm.mean(), rel=1e-12)
 
 
 MAP = np.array([[0, 1], [5, 0]], dtype=np.uint8)

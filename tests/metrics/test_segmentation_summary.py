@@ -156,13 +156,13 @@ def test_a_missed_structure_never_raises_the_score() -> None:
 @pytest.mark.parametrize(
     ("change", "labels", "message"),
     [
-        (lambda t: t.drop(columns="patient"), ["a", "b"], r"lack the column\(s\) patient"),
+        (lambda t: t.drop(columns="patient"), ["a", "b"], r"lacks the column\(s\) patient"),
         (lambda t: t.drop(columns=["dice", "outcome"]), ["a", "b"], "dice, outcome"),
         (lambda t: t.iloc[:0], ["a", "b"], "no cases"),
         (lambda t: pd.concat([t, t.iloc[:1]]), ["a", "b"], "Case '1' and label 'a'.*one row for every case and label"),
         (lambda t: t.iloc[1:], ["a", "b"], "Case '1' and label 'a'"),
         (lambda t: t, ["a"], "label 'b'"),
-        (lambda t: t, ["a", "a"], "names that differ"),
+        (lambda t: t, ["a", "a"], "a different name"),
         (lambda t: t, [], "at least one"),
         (lambda t: t.replace({"outcome": {"both": "bth"}}), ["a", "b"], "'bth' is unknown. Did you mean 'both'"),
         (lambda t: t.replace({"patient": {"q": None}}), ["a", "b"], "has no patient"),

@@ -7,7 +7,7 @@ import pytest
 
 from radapt.errors import DataError, UsageError
 from radapt.metrics import percentile_interval, score
-from radapt.metrics.paired_scores import score_together
+from radapt.metrics.paired_scores import score_paired
 from radapt.metrics.shapley import members, shapley_values
 
 RNG = np.random.default_rng(3)
@@ -97,23 +97,23 @@ def _answers(sets: int, cases: int = 40) -> tuple[np.ndarray, np.ndarray, np.nda
 def test_each_table_is_that_of_score_on_the_same_patients() -> None:
     truth, probabilities, patients = _answers(3)
     given = {"task": "multiclass", "outputs": list("abc"), "resamples": 60}
-    together = score_together(truth, probabilities, patients, rng=np.random.default_rng(5), keep=("mcc",), **given)
+    paired = score_paired(truth, probabilities, patients, rng=np.random.default_rng(5), keep=("mcc",), **given)
     seed = int(np.random.default_rng(5).integers(2**63))
-    for answers, table in zip(probabilities, together.tables, strict=True):
+    for answers, table in zip(probabilities, paired.tables, strict=True):
         expected = score(truth, answers, patients, rng=np.random.default_rng(seed), **given)
         assert table.equals(expected)
-    row = together.tables[1].set_index("metric").loc["mcc"]
-    assert together.values["mcc"][1] == row["value"]
-    assert percentile_interval(together.drawn["mcc"][1]) == (row["ci_low"], row["ci_high"])
+    row = paired.tables[1].set_index("metric").loc["mcc"]
+    assert paired.values["mcc"][1] == row["value"]
+    assert percentile_interval(paired.drawn["mcc"][1]) == (row["ci_low"], row["ci_high"])
 
 
 def test_equal_answers_differ_by_nothing_in_every_replicate() -> None:
     truth, probabilities, patients = _answers(2)
     same = np.stack([probabilities[0], probabilities[0]])
-    together = score_together(
+    paired = score_paired(
         truth, same, patients, task="multiclass", outputs="abc", rng=RNG, resamples=50, keep=("mcc", "auroc")
     )
-    values, ends = together.combined("mcc", lambda sets: sets[:1] - sets[1:])
+    values, ends = paired.combined("mcc", lambda sets: sets[:1] - sets[1:])
     assert values.tolist() == [0]
     assert ends == [(0.0, 0.0)]
 
@@ -121,12 +121,12 @@ def test_equal_answers_differ_by_nothing_in_every_replicate() -> None:
 def test_one_patient_or_one_class_gives_no_interval() -> None:
     truth, probabilities, _ = _answers(2)
     options = {"task": "multiclass", "outputs": "abc", "rng": RNG, "resamples": 50, "keep": ("mcc",)}
-    alone = score_together(truth, probabilities, ["same"] * len(truth), **options)
+    alone = score_paired(truth, probabilities, ["same"] * len(truth), **options)
     assert np.isnan(alone.combined("mcc", lambda sets: sets)[1]).all()
-    one_class = score_together(np.zeros_like(truth), probabilities, np.arange(len(truth)), **options)
+    one_class = score_paired(np.zeros_like(truth), probabilities, np.arange(len(truth)), **options)
     values, ends = one_class.combined("mcc", lambda sets: sets)
     assert np.isnan(values).all()
     assert np.isnan(ends).all()
     assert one_class.patients["mcc"] == 0
-    with pytest.raises(DataError, match="no answers to score"):
-        score_together(truth, [], truth, **options)
+    with pytest.raises(DataError, match="no predictions to score"):
+        score_paired(truth, [], truth, **options)

@@ -1,18 +1,16 @@
-"""Numbers and their intervals. Plain arrays in, plain numbers out: this room knows nothing of images or
-models.
+"""Metrics with confidence intervals. Arrays in, numbers out; this package knows neither images nor models.
 
-`score` gives the whole table of a classification with 95 % bootstrap intervals by patient; `case_numbers` measures
-one segmented case, and `summarise` makes the table of a segmentation from many. The point metrics
-are plain functions of truth and predictions with optional case weights, one set or many at once. An undefined
-number is NaN and counted; whether it is undefined depends on the truth alone. `docs/statistics.md` says it on
-one page.
+`score` gives every classification metric with 95 % bootstrap intervals by patient. `case_numbers` measures one
+segmented case, and `summarise` makes a table from many cases. The point metrics are functions of the ground truth and
+the predictions with optional case weights, one set of weights or many at once. An undefined metric is NaN and counted;
+whether it is undefined depends on the ground truth alone. `docs/statistics.md` gives the definitions.
 """
 
 from radapt.metrics.bootstrap import multiplicities, percentile_interval, units_of
 from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
 from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
 from radapt.metrics.curves import roc_curve
-from radapt.metrics.paired_scores import score_together
+from radapt.metrics.paired_scores import score_paired
 from radapt.metrics.ranking import auroc, average_precision
 from radapt.metrics.repeats import compare_repeats, score_repeats
 from radapt.metrics.score import score
@@ -39,8 +37,8 @@ __all__ = [
     "reliability_bins",
     "roc_curve",
     "score",
+    "score_paired",
     "score_repeats",
-    "score_together",
     "shapley_values",
     "summarise",
     "units_of",

@@ -1,7 +1,6 @@
-"""Intervals by resampling patients (Efron and Tibshirani 1993, percentile method).
+"""Bootstrap confidence intervals by patient (percentile method, Efron and Tibshirani 1993).
 
-The patient is the independent unit: all cases of a drawn patient enter together, as often as the patient was
-drawn.
+The patient is the independent unit: all cases of a drawn patient enter together, as often as the patient is drawn.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,14 +12,13 @@ from radapt.errors import DataError
 
 LEVEL = 0.95
 CHUNK = 2**21
-"""Cases × replicates held at once, 16 MiB an array, whatever the number of resamples."""
+"""Cases × replicates held in memory at once, 16 MiB an array, whatever the number of resamples."""
 
 Numbers = dict[str, np.ndarray]
 
 
 def units_of(patients: np.ndarray) -> tuple[np.ndarray, int]:
-    """(N,) index of the independent unit of every case, and how many units there are. The unit is the
-    patient.
+    """(N,) index of the patient of every case, and the number of patients: the patient is the independent unit.
 
     Raises DataError if a patient is missing.
     """
@@ -32,11 +30,9 @@ def units_of(patients: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def multiplicities(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:
-    """(R, U) how often each unit is drawn in each replicate: U draws with replacement, so every row sums to
-    U.
+    """(R, U) how often each unit is drawn in each replicate: U draws with replacement, so every row sums to U.
 
-    Rows are multinomial with equal chances. Two calls for R1 and R2 rows give the rows of one call for R1 +
-    R2.
+    Rows are multinomial with equal probabilities. Two calls for R1 and R2 rows give the rows of one call for R1 + R2.
     """
     drawn = rng.integers(units, size=(resamples, units))
     drawn += units * np.arange(resamples)[:, None]
@@ -46,19 +42,19 @@ def multiplicities(rng: np.random.Generator, units: int, resamples: int) -> np.n
 def replicates(
     numbers: Callable[[np.ndarray], Numbers], units: int, rng: np.random.Generator, resamples: int, chunk: int
 ) -> Numbers:
-    """Every number under `resamples` bootstrap replicates, each (R,); empty without resamples.
+    """Every metric in `resamples` bootstrap replicates, each (R,); empty without resamples.
 
-    `numbers` maps weights (U, R) of the units to numbers (R,). `chunk` replicates are worked on at once; it decides
-    the memory, never the result.
+    `numbers` maps weights (U, R) of the units to metrics (R,). `chunk` replicates are computed at once; it sets the
+    memory and never the result.
     """
-    parts = [numbers(_columns(rng, units, size)) for size in _sizes(resamples, chunk)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    chunks = [numbers(_columns(rng, units, size)) for size in _sizes(resamples, chunk)]
+    return {name: np.concatenate([values[name] for values in chunks]) for name in chunks[0]} if chunks else {}
 
 
 def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of replicates (R,).
 
-    Replicates in which the number is undefined (NaN) are left out; (NaN, NaN) if fewer than half are defined.
+    Replicates in which the metric is undefined (NaN) are left out; (NaN, NaN) if fewer than half are defined.
     """
     defined = values[~np.isnan(values)]
     if not len(defined) or 2 * len(defined) < len(values):
@@ -68,7 +64,7 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def _sizes(resamples: int, chunk: int) -> Iterator[int]:
-    # Never a lone column unless there is only one: numpy would sum it pairwise and not row by row as all others.
+    # Never a single column unless only one is asked for: NumPy sums a single column in another order than several.
     while resamples > 0:
         size = min(max(chunk, 2), resamples)
         size += resamples - size == 1
@@ -77,5 +73,5 @@ def _sizes(resamples: int, chunk: int) -> Iterator[int]:
 
 
 def _columns(rng: np.random.Generator, units: int, resamples: int) -> np.ndarray:
-    # Replicates last and adjacent in memory: the sparse sums then run along them.
+    # Replicates are contiguous in memory, because the sparse product runs along them.
     return np.ascontiguousarray(multiplicities(rng, units, resamples).T, dtype=np.float64)

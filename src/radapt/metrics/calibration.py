@@ -1,7 +1,7 @@
-"""Metrics of the probabilities themselves: log-loss, Brier score, expected calibration error.
+"""Metrics of the probabilities: log-loss, Brier score, expected calibration error.
 
-`probabilities` is (N, C), one column per class, or (N,), the probability of a yes/no event whose truth is 0
-or 1. All three are defined as soon as there is one case, and NaN without any.
+`probabilities` is (N, C), one column per class, or (N,), the probability of a binary event whose truth is 0 or 1. All
+three are defined for one case or more, and NaN without cases.
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from radapt.metrics.weighted import Tally, as_columns, ratio
 BINS = 15
 """Equal-width confidence bins, as in Guo et al. 2017."""
 LEAST_PROBABILITY = float(np.finfo(np.float32).eps)
-"""Log-loss takes no probability below this (1.2e-7), the spacing of single precision near 1: a saturated
-softmax that is wrong costs 15.9 nats, not infinity."""
+"""Log-loss clips probabilities to this (1.2e-7), the spacing of single precision near 1: a saturated softmax that is
+wrong costs 15.9 nats, not infinity."""
 
 
 def log_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(N,) negative log of the probability given to the truth, in nats, each between about 0 and 15.9."""
+    """(N,) negative log of the predicted probability of the truth, in nats, from about 0 to 15.9."""
     return -np.log(np.clip(_of_truth(truth, probabilities), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
 
 
 def brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """(N,) squared distance between probabilities and truth.
 
-    A yes/no event and two classes: (p - y)², in [0, 1]. Three and more classes: the sum over classes (Brier
-    1950), in [0, 2].
+    A binary event and two classes: (p - y)², in [0, 1]. Three and more classes: the sum over classes (Brier 1950), in
+    [0, 2].
     """
     if probabilities.ndim == 1:
         return (probabilities - truth) ** 2
@@ -36,10 +36,10 @@ def brier_scores(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def confidence(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) stated probability and (N,) whether it came true, 0 or 1: what calibration compares.
+    """(N,) confidence and (N,) whether it came true, 0 or 1: the two quantities that calibration compares.
 
-    Classes: the probability of the predicted class (the highest, the first of equals), and whether it was
-    right. A yes/no event: its probability, and whether it happened.
+    Classes: the probability of the predicted class (the highest; ties go to the first), and whether the prediction is
+    correct. A binary event: its probability, and whether it happened.
     """
     if probabilities.ndim == 1:
         return probabilities, truth.astype(np.float64)
@@ -48,15 +48,14 @@ def confidence(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray
 
 
 def bin_of(stated: np.ndarray) -> np.ndarray:
-    """(N,) the equal-width bin of each probability: the lower edge belongs to the bin, and 1 to the last one."""
+    """(N,) the equal-width bin of each probability: a bin includes its lower edge, the last one also 1."""
     return np.minimum((stated * BINS).astype(np.int64), BINS - 1)
 
 
 def log_loss(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Mean negative log-likelihood in nats, probabilities clipped to [1.2e-7, 1 - 1.2e-7].
 
-    `truth` (N,) class indices, or 0 and 1 for (N,) probabilities; `weights` (..., N) gives a result of shape
-    (...).
+    `truth` is (N,) class indices, or 0 and 1 for (N,) probabilities; `weights` (..., N) gives a result of shape (...).
     """
     truth, probabilities = _checked(truth, probabilities)
     return _mean(log_losses(truth, probabilities), weights)
@@ -69,10 +68,10 @@ def brier(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | No
 
 
 def ece(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Expected calibration error in [0, 1] over 15 equal-width bins; arguments as `log_loss`.
+    """Expected calibration error (ECE) in [0, 1] over 15 equal-width bins; arguments as `log_loss`.
 
-    The mean, over cases, of |mean stated probability - share that came true| in the case's bin; top-label for
-    classes (Guo et al. 2017), of the event's probability for a yes/no event.
+    The mean over cases of |mean confidence - accuracy| in the case's bin: top-label for classes (Guo et al. 2017), the
+    event's probability and frequency for a binary event.
     """
     truth, probabilities = _checked(truth, probabilities)
     columns, shape = as_columns(weights, len(truth))
@@ -82,10 +81,9 @@ def ece(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None
 
 
 def reliability_bins(truth: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """The bins behind `ece`: columns low, high, stated (mean probability), observed (share that came true),
-    cases.
+    """The reliability diagram behind `ece`: columns low, high, stated (mean confidence), observed (accuracy), cases.
 
-    15 rows; `stated` and `observed` are NaN where no case fell.
+    15 rows; `stated` and `observed` are NaN in bins without cases.
     """
     truth, probabilities = _checked(truth, probabilities)
     stated, came_true = confidence(truth, probabilities)
@@ -117,9 +115,11 @@ def _mean(amounts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 def _checked(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     truth, probabilities = np.asarray(truth), np.asarray(probabilities, dtype=np.float64)
     if truth.ndim != 1 or probabilities.ndim not in (1, 2) or len(truth) != len(probabilities):
-        raise DataError(f"Truth {truth.shape} and probabilities {probabilities.shape} must be (N,) and (N,) or (N, C).")
+        raise DataError(
+            f"Truth has shape {truth.shape} and probabilities {probabilities.shape}; expected (N,) and (N,) or (N, C)."
+        )
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise DataError("Probabilities must lie in [0, 1] and not be NaN.")
+        raise DataError("Probabilities must lie in [0, 1] and not be NaN; pass a softmax or sigmoid, not logits.")
     classes = 2 if probabilities.ndim == 1 else probabilities.shape[1]
     if not np.isin(truth, np.arange(classes)).all():
         raise DataError(f"Truth must lie in 0 … {classes - 1}; leave out the cases whose truth is unknown.")

@@ -1,8 +1,8 @@
-"""Metrics of decisions: everything that follows from the confusion matrix.
+"""Metrics of decisions, all from the confusion matrix.
 
-A class is defined where the truth holds members and non-members of it (of weight above 0). Whether a number
-is defined depends on the truth alone, never on the predictions: a model that collapses to one class gets MCC
-0 and keeps its place in the table, it is not dropped from it.
+A class is defined if the truth holds members and non-members of it (of weight above 0). Whether a metric is defined
+depends on the truth alone, never on the predictions: a model that predicts a single class gets MCC 0 and stays in the
+table.
 """
 
 import numpy as np
@@ -16,12 +16,13 @@ def confusion_matrix(
 ) -> np.ndarray:
     """(..., C, C) weight of the cases by true class (row) and predicted class (column).
 
-    `truth`, `predicted` (N,) class indices in 0 … C-1; `weights` (..., N). Raises DataError for other
-    indices.
+    `truth` and `predicted` are (N,) class indices in 0 … C-1; `weights` (..., N). Raises DataError for other indices.
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.ndim != 1 or truth.shape != predicted.shape:
-        raise DataError(f"Truth {truth.shape} and predictions {predicted.shape} must be two vectors of one length.")
+        raise DataError(
+            f"Truth has shape {truth.shape} and predictions {predicted.shape}; expected two vectors of equal length."
+        )
     both = np.concatenate([truth, predicted])
     if not np.isin(both, np.arange(classes)).all():
         raise DataError(f"Class indices must lie in 0 … {classes - 1}; leave out unlabelled cases.")
@@ -38,20 +39,19 @@ def defined_classes(matrix: np.ndarray) -> np.ndarray:
 
 
 def sensitivities(matrix: np.ndarray) -> np.ndarray:
-    """(..., C) share of each class's members that were called so (recall); NaN without members."""
+    """(..., C) sensitivity (recall) of each class; NaN without members."""
     return ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
 
 
 def specificities(matrix: np.ndarray) -> np.ndarray:
-    """(..., C) share of each class's non-members that were not called so; NaN without non-members."""
-    members, called, hits = matrix.sum(axis=-1), matrix.sum(axis=-2), np.diagonal(matrix, axis1=-2, axis2=-1)
-    others = members.sum(axis=-1, keepdims=True) - members
-    return ratio(others - (called - hits), others)
+    """(..., C) specificity of each class; NaN without non-members."""
+    members, predicted, hits = matrix.sum(axis=-1), matrix.sum(axis=-2), np.diagonal(matrix, axis1=-2, axis2=-1)
+    non_members = members.sum(axis=-1, keepdims=True) - members
+    return ratio(non_members - (predicted - hits), non_members)
 
 
 def f1s(matrix: np.ndarray) -> np.ndarray:
-    """(..., C) F1 = 2 TP / (2 TP + FP + FN) of each class against the rest; NaN where the class is not
-    defined."""
+    """(..., C) F1 = 2 TP / (2 TP + FP + FN) of each class against the rest; NaN if the class is not defined."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     score = ratio(2 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2))
     return np.where(defined_classes(matrix), score, np.nan)
@@ -73,48 +73,48 @@ def f1_of(matrix: np.ndarray) -> np.ndarray:
 
 
 def mcc_of(matrix: np.ndarray) -> np.ndarray:
-    """(...,) Matthews correlation, for several classes as R_K (Gorodkin 2004), in [-1, 1], 0 is chance.
+    """(...,) Matthews correlation coefficient (MCC), R_K for several classes (Gorodkin 2004), in [-1, 1], chance is 0.
 
     NaN with one class in the truth. 0 if all predictions are one class: they carry no information.
     """
-    truth, called, total = matrix.sum(axis=-1), matrix.sum(axis=-2), matrix.sum(axis=(-2, -1))
-    covariance = np.trace(matrix, axis1=-2, axis2=-1) * total - (truth * called).sum(axis=-1)
+    truth, predicted, total = matrix.sum(axis=-1), matrix.sum(axis=-2), matrix.sum(axis=(-2, -1))
+    covariance = np.trace(matrix, axis1=-2, axis2=-1) * total - (truth * predicted).sum(axis=-1)
     spread = np.sqrt(
-        np.maximum(total**2 - (truth**2).sum(axis=-1), 0) * np.maximum(total**2 - (called**2).sum(axis=-1), 0)
+        np.maximum(total**2 - (truth**2).sum(axis=-1), 0) * np.maximum(total**2 - (predicted**2).sum(axis=-1), 0)
     )
-    # Counted, not compared with 0: fractional weights leave a rounding residue in `spread`.
-    collapsed = (called > 0).sum(axis=-1) <= 1
+    # Classes are counted instead of comparing `spread` with 0: fractional weights leave a rounding residue in it.
+    collapsed = (predicted > 0).sum(axis=-1) <= 1
     value = ratio(np.where(collapsed, 0.0, covariance), np.where(collapsed, 1.0, spread))
     return np.where(defined_classes(matrix).any(axis=-1), np.clip(value, -1, 1), np.nan)
 
 
 def quadratic_kappa_of(matrix: np.ndarray) -> np.ndarray:
-    """(...,) Cohen's kappa with quadratic weights (Cohen 1968) for ordered classes, at most 1, 0 is chance.
+    """(...,) Cohen's kappa with quadratic weights (Cohen 1968) for ordered classes, at most 1, chance is 0.
 
     The distance between classes is the difference of their indices. NaN with one class in the truth.
     """
     index = np.arange(matrix.shape[-1])
     distance = (index[:, None] - index[None, :]) ** 2
-    truth, called = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    truth, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
     observed = (distance * matrix).sum(axis=(-2, -1)) * matrix.sum(axis=(-2, -1))
-    expected = np.einsum("...i,ij,...j->...", truth, distance, called)
+    expected = np.einsum("...i,ij,...j->...", truth, distance, predicted)
     return np.where(defined_classes(matrix).any(axis=-1), 1 - ratio(observed, expected), np.nan)
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Share of right decisions. `truth`, `predicted` (N,) indices, `weights` (..., N); NaN without cases."""
+    """Share of correct predictions. `truth`, `predicted` (N,) class indices, `weights` (..., N); NaN without cases."""
     return accuracy_of(_matrix(truth, predicted, weights))[()]
 
 
 def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Mean sensitivity over the classes in the truth, NaN if that is one; arguments as `accuracy`."""
+    """Mean sensitivity over the classes in the truth; NaN with one class. Arguments as `accuracy`."""
     return balanced_accuracy_of(_matrix(truth, predicted, weights))[()]
 
 
 def f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Macro F1 over the classes in the truth; arguments as `accuracy`. NaN with one class in the truth.
 
-    scikit-learn also averages in classes that occur in the predictions only, as 0.
+    scikit-learn also includes classes that occur in the predictions only, as 0.
     """
     return f1_of(_matrix(truth, predicted, weights))[()]
 

@@ -1,4 +1,4 @@
-"""Lesion-wise detection: structures counted one by one, as a reader would."""
+"""Lesion-wise detection: connected components of truth and prediction, matched by overlap."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,7 @@ from scipy import ndimage
 
 @dataclass(frozen=True)
 class Lesions:
-    """How many connected components the truth has, how many of them the prediction touches, how many the prediction
-    has, and how many of those touch nothing of the truth."""
+    """Lesions in the truth, how many of them are `found`, lesions predicted, and false positives (`false`)."""
 
     truth: int
     found: int
@@ -20,14 +19,14 @@ class Lesions:
 def count_lesions(truth: np.ndarray, predicted: np.ndarray) -> Lesions:
     """Compare the connected components of two boolean masks of one shape, 2D or 3D.
 
-    Voxels that share a face, an edge or a corner belong together (8 neighbours in 2D, 26 in 3D). A lesion is found
-    if the prediction overlaps it in at least one voxel; a predicted component is false if it overlaps no lesion. One
-    predicted component may find several lesions, and several may find one.
+    Voxels that share a face, an edge or a corner are connected (8 neighbours in 2D, 26 in 3D). A lesion is found if the
+    prediction overlaps it in at least one voxel; a predicted component is false if it overlaps no lesion. One
+    predicted component may find several lesions, and several may find the same one.
     """
-    touching = np.ones((3,) * truth.ndim, dtype=bool)
-    lesions, number = ndimage.label(truth, touching)
-    drawn, drawings = ndimage.label(predicted, touching)
-    both = truth & predicted
-    found = np.count_nonzero(np.bincount(lesions[both], minlength=1))
-    hits = np.count_nonzero(np.bincount(drawn[both], minlength=1))
-    return Lesions(int(number), int(found), int(drawings), int(drawings) - int(hits))
+    neighbourhood = np.ones((3,) * truth.ndim, dtype=bool)
+    true_lesions, n_true = ndimage.label(truth, neighbourhood)
+    predicted_lesions, n_predicted = ndimage.label(predicted, neighbourhood)
+    overlap = truth & predicted
+    n_found = np.count_nonzero(np.bincount(true_lesions[overlap], minlength=1))
+    n_hits = np.count_nonzero(np.bincount(predicted_lesions[overlap], minlength=1))
+    return Lesions(int(n_true), int(n_found), int(n_predicted), int(n_predicted) - int(n_hits))

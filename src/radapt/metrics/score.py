@@ -1,4 +1,4 @@
-"""From predictions to a table of numbers with intervals by patient."""
+"""From predictions to a table of metrics with confidence intervals by patient."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,31 +27,30 @@ def score(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Every number of a classification, one row each, with its 95 % bootstrap interval by patient.
+    """Every classification metric, one row each, with its 95 % bootstrap interval by patient.
 
-    `truth` is (N,) class indices with -1 for unlabelled, or for `task` 'multilabel' (N, F) with 1, 0 and NaN
-    for unknown. `probabilities` is (N, C), both columns also for 'binary', or (N, F). `patients` (N,) names
-    each case's patient. `outputs` names the columns. `ordered` adds the quadratic kappa of a single-label
-    task.
+    `truth` is (N,) class indices with -1 for unlabelled, or for `task` 'multilabel' (N, F) with 1, 0 and NaN for
+    unknown. `probabilities` is (N, C), both columns also for 'binary', or (N, F). `patients` (N,) names each case's
+    patient. `outputs` names the columns. `ordered` adds the quadratic kappa of a single-label task.
 
-    Rows: auroc, average_precision, balanced_accuracy, mcc, f1, accuracy, log_loss, brier, ece [,
-    quadratic_kappa], then auroc, average_precision, sensitivity, specificity and f1 of each output as
-    `<metric>:<output>`, a class against the rest. For a binary task auroc and average_precision take the
-    second class as the positive one; else they, and always f1 and balanced_accuracy, are means over the
-    outputs that hold both kinds of truth; with several findings every number is a mean over findings.
-    Decisions: the highest probability, the first of equals; a finding above 0.5.
+    Rows: auroc, average_precision, balanced_accuracy, mcc, f1, accuracy, log_loss, brier, ece [, quadratic_kappa],
+    then auroc, average_precision, sensitivity, specificity and f1 of each output as `<metric>:<output>`, a class
+    against the rest. For a binary task auroc and average_precision take the second class as positive; otherwise they,
+    and always f1 and balanced_accuracy, are means over the outputs with both kinds of truth; with several findings
+    every metric is a mean over findings. The prediction is the class of highest probability, ties to the first; a
+    finding is predicted above 0.5.
 
-    Columns: metric, value, ci_low, ci_high, n_patients (patients with a case that entered), n_scored and
-    n_unscored (cases that entered, and did not), n_undefined (outputs a mean leaves out for want of truth; 1
-    for an undefined number of one output or of all). An undefined number is NaN with n_scored 0. The interval
-    is NaN if the number is, with fewer than two patients, with `resamples` 0, and if the number is undefined
-    in more than half of the replicates. The same `rng` state gives the same table.
+    Columns: metric, value, ci_low, ci_high, n_patients (patients with a scored case), n_scored and n_unscored (cases),
+    n_undefined (outputs that a mean leaves out because the truth lacks positives or negatives; 1 for an undefined
+    metric of one output or of all). An undefined metric is NaN with n_scored 0. The interval is NaN if the metric is,
+    with fewer than two patients, with `resamples` 0, and if the metric is undefined in more than half of the
+    replicates. The same `rng` state gives the same table.
 
     Raises DataError for shapes that do not fit, NaN predictions, and truth or probabilities out of range.
     """
     outputs = [str(name) for name in outputs]
     if len(set(outputs)) != len(outputs) or not outputs:
-        raise DataError(f"Outputs must have names that differ; got {outputs}.")
+        raise DataError(f"Expected at least one output, each with a different name; got {outputs}.")
     if resamples < 0:
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     given = checked(truth, probabilities, patients, task, len(outputs))
@@ -63,7 +62,7 @@ def score(
 def replicates_of(
     panel: Panel, given: Predictions, outputs: int, rng: np.random.Generator, resamples: int
 ) -> Mapping[str, np.ndarray]:
-    """Every number of the panel under `resamples` draws of the patients, each (R,); none for fewer than two."""
+    """Every metric of the panel in `resamples` draws of the patients, each (R,); none with fewer than two patients."""
     chunk = max(1, CHUNK // max(len(given.truth), outputs**2))
     return replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
 
@@ -77,27 +76,26 @@ def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) ->
 
 
 def panel_of(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> Panel:
-    """Every number of the task, as a function of patients' weights."""
+    """Every metric of the task, as a function of patients' weights."""
     return MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered)
 
 
 def row_of(
     name: str, value: float, drawn: np.ndarray | None, given: Predictions, panel: Panel
 ) -> tuple[str, float, float, float, int, int, int, int]:
-    """A number with its interval from its replicates `drawn` (R,), and its counts: the values of `COLUMNS`."""
+    """A metric with its interval from its replicates `drawn` (R,), and its counts: the values of `COLUMNS`."""
     undefined = np.isnan(value)
     entered = np.zeros(len(given.truth), dtype=bool) if undefined else panel.entered(name)
     patients = len(np.unique(given.unit[entered]))
-    # One patient drawn again and again never varies: an interval of no width would claim certainty.
-    known = drawn is not None and patients > 1
-    low, high = percentile_interval(drawn) if known and drawn is not None else (np.nan, np.nan)
+    # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
+    low, high = percentile_interval(drawn) if drawn is not None and patients > 1 else (np.nan, np.nan)
     scored = int(entered.sum())
     left_out = max(panel.left_out(name), int(undefined))
     return name, value, low, high, patients, scored, len(entered) - scored, left_out
 
 
 def order_of(metrics: pd.Series) -> np.ndarray:
-    """Where each row of a table of numbers goes: those of the whole task first, in their fixed order."""
+    """The order of a table's rows: metrics of the whole task first, in their fixed order."""
     overall = [*OVERALL, "quadratic_kappa"]
-    place = [overall.index(name) if name in overall else len(overall) for name in metrics]
-    return np.argsort(place, kind="stable")
+    ranks = [overall.index(name) if name in overall else len(overall) for name in metrics]
+    return np.argsort(ranks, kind="stable")

@@ -1,6 +1,6 @@
-"""The numbers of one segmented case, label by label: overlap, surfaces, volumes, lesions.
+"""Segmentation metrics of one case, label by label: overlap, surface distances, volumes, lesions.
 
-Everything is measured once per case; tables and intervals are made from these rows (`summarise`).
+Everything is measured once per case; `summarise` makes tables and intervals from these rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.metrics.label_maps import Structure, prepared, structures
+from radapt.metrics.label_maps import LabelPair, label_pairs, prepared
 from radapt.metrics.lesions import count_lesions
 from radapt.metrics.surfaces import Border, assd, hd95, surface_dice, surface_distances
 
@@ -26,8 +26,8 @@ OUTCOMES = ("both", "missed", "false_alarm", "empty")
 """Whether a label is in truth and prediction, in the truth alone, in the prediction alone, or in neither."""
 
 TOLERANCE_MM = 2.0
-"""Of normalised surface Dice. Our choice, as a common reading accuracy; the right one is how far two readers
-differ on the structure (Nikolov et al. 2018), so give your own per label."""
+"""Tolerance of normalised surface Dice. The right one is how far two readers differ on the structure (Nikolov et al.
+2018), so give your own per label."""
 
 HIGHEST_LABEL = 2**16 - 1
 """Label maps are stored as 8 or 16 bits."""
@@ -41,21 +41,21 @@ def case_numbers(
     *,
     tolerance_mm: float | Mapping[int, float] = TOLERANCE_MM,
 ) -> pd.DataFrame:
-    """Numbers of one case, a row per label in the order of `labels`: `label` (its name), NUMBERS and `outcome`.
+    """Metrics of one case, a row per label in the order of `labels`: `label` (its name), NUMBERS and `outcome`.
 
     `truth` and `predicted` are label maps of one shape, 2D or 3D, of whole numbers: 0 for background or one of
-    `labels` (value to name). `spacing_mm` is the distance between neighbours along each axis. `tolerance_mm` is
-    that of `nsd`, one for all or one per label value.
+    `labels` (value to name). `spacing_mm` is the voxel spacing along each axis. `tolerance_mm` is that of `nsd`, one
+    for all labels or one per label value.
 
-    `dice`, `iou`, `nsd`: 0–1. `hd95_mm`, `assd_mm`: see `surfaces`. `volume_error_ml` is predicted − truth; a 2D
-    image counts as 1 mm thick. `lesions_*`: see `lesions`. An axis of one voxel has no borders: a volume of one slice
-    is measured as the picture it is.
+    `dice`, `iou`, `nsd`: 0–1. `hd95_mm`, `assd_mm`: see `surfaces`. `volume_error_ml` is predicted − truth; a 2D image
+    counts as 1 mm thick. `lesions_*`: see `lesions`. Axes of one voxel are dropped: a volume of one slice is measured
+    in 2D.
 
-    `outcome`, and what follows from it:
-    - `both`: measured.
+    `outcome` decides:
+    - `both`: everything is measured.
     - `missed` (in the truth only) and `false_alarm` (in the prediction only): dice, iou and nsd are 0, hd95_mm and
-      assd_mm the diagonal of the image, which no distance within it reaches; volumes and lesions are counted.
-    - `empty` (in neither): all numbers are NaN.
+      assd_mm the diagonal of the image, which exceeds any distance within it; volumes and lesions are counted.
+    - `empty` (in neither): every metric is NaN.
 
     Raises DataError for arrays, spacing or tolerances that do not fit, and for values that are not in `labels`.
     """
@@ -65,41 +65,41 @@ def case_numbers(
     truth, predicted, spacing = prepared(truth, predicted, spacing_mm)
     diagonal_mm = float(np.linalg.norm(truth.shape * spacing))
     rows = []
-    for structure, (value, name) in zip(structures(truth, predicted, list(names)), names.items(), strict=True):
-        row: dict[str, Any] = {"label": name, "outcome": structure.outcome}
-        if structure.outcome != "empty":
-            row |= _overlap(structure) | _volumes(structure, voxel_ml) | _lesions(structure)
-            row |= _surfaces(structure, spacing, tolerances[value], diagonal_mm)
+    for pair, (value, name) in zip(label_pairs(truth, predicted, list(names)), names.items(), strict=True):
+        row: dict[str, Any] = {"label": name, "outcome": pair.outcome}
+        if pair.outcome != "empty":
+            row |= _overlap(pair) | _volumes(pair, voxel_ml) | _lesions(pair)
+            row |= _surfaces(pair, spacing, tolerances[value], diagonal_mm)
         rows.append(row)
     return pd.DataFrame(rows, columns=["label", *NUMBERS, "outcome"]).astype(dict.fromkeys(NUMBERS, np.float64))
 
 
-def _overlap(structure: Structure) -> Row:
-    truth, predicted, both = structure.voxels
+def _overlap(pair: LabelPair) -> Row:
+    truth, predicted, both = pair.voxels
     return {"dice": 2 * both / (truth + predicted), "iou": both / (truth + predicted - both)}
 
 
-def _volumes(structure: Structure, voxel_ml: float) -> Row:
-    truth, predicted, _ = (voxels * voxel_ml for voxels in structure.voxels)
+def _volumes(pair: LabelPair, voxel_ml: float) -> Row:
+    truth, predicted, _ = (voxels * voxel_ml for voxels in pair.voxels)
     return {"volume_truth_ml": truth, "volume_predicted_ml": predicted, "volume_error_ml": predicted - truth}
 
 
-def _surfaces(structure: Structure, spacing: np.ndarray, tolerance_mm: float, diagonal_mm: float) -> Row:
+def _surfaces(pair: LabelPair, spacing: np.ndarray, tolerance_mm: float, diagonal_mm: float) -> Row:
     truth, predicted = (
-        None if box is None else Border.of(structure.masks(box)[side], box) for side, box in enumerate(structure.boxes)
+        None if box is None else Border.of(pair.masks(box)[side], box) for side, box in enumerate(pair.boxes)
     )
     if truth is None or predicted is None:
         return {"hd95_mm": diagonal_mm, "assd_mm": diagonal_mm, "nsd": 0.0}
-    there, back = surface_distances(truth, predicted, spacing)
+    pred_to_truth_mm, truth_to_pred_mm = surface_distances(truth, predicted, spacing)
     return {
-        "hd95_mm": hd95(there, back),
-        "assd_mm": assd(there, back),
-        "nsd": surface_dice(there, back, tolerance_mm),
+        "hd95_mm": hd95(pred_to_truth_mm, truth_to_pred_mm),
+        "assd_mm": assd(pred_to_truth_mm, truth_to_pred_mm),
+        "nsd": surface_dice(pred_to_truth_mm, truth_to_pred_mm, tolerance_mm),
     }
 
 
-def _lesions(structure: Structure) -> Row:
-    lesions = count_lesions(*structure.masks(structure.joint_box))
+def _lesions(pair: LabelPair) -> Row:
+    lesions = count_lesions(*pair.masks(pair.joint_box))
     return {f"lesions_{field}": float(count) for field, count in asdict(lesions).items()}
 
 
@@ -115,10 +115,10 @@ def _checked_labels(labels: Mapping[int, str]) -> dict[int, str]:
 
 
 def _checked_tolerances(given: float | Mapping[int, float], names: Mapping[int, str]) -> dict[int, float]:
-    each = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    if missing := [value for value in names if value not in each]:
+    by_label = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    if missing := [value for value in names if value not in by_label]:
         raise DataError(f"No surface tolerance for label(s) {missing}; expected one number of mm per label value.")
-    tolerances = {value: float(each[value]) for value in names}
+    tolerances = {value: float(by_label[value]) for value in names}
     if not all(np.isfinite(mm) and mm >= 0 for mm in tolerances.values()):
-        raise DataError(f"Surface tolerances {tolerances} must be 0 mm or more.")
+        raise DataError(f"Surface tolerances {tolerances} must be finite and 0 mm or more.")
     return tolerances

@@ -1,4 +1,4 @@
-"""From the numbers of every case to the numbers of a test set, with intervals by patient."""
+"""From the segmentation metrics of every case to those of a test set, with intervals by patient."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from radapt.metrics.segmentation import NUMBERS, OUTCOMES
 from radapt.metrics.weighted import Tally, ratio
 
 UNLABELLED = "unlabelled"
-"""The outcome of a case whose truth is not known; all its numbers are NaN."""
+"""The outcome of a case without ground truth; all its metrics are NaN."""
 
-Part = Callable[[pd.DataFrame], pd.Series]
+Summand = Callable[[pd.DataFrame], pd.Series]
 
 
-def _mean(number: str) -> tuple[Part, Part]:
+def _mean(number: str) -> tuple[Summand, Summand]:
     return lambda rows: rows[number], lambda rows: rows[number].notna()
 
 
-def _outcome(*words: str) -> Part:
-    return lambda rows: rows["outcome"].isin(words)
+def _outcome(*outcomes: str) -> Summand:
+    return lambda rows: rows["outcome"].isin(outcomes)
 
 
-SUMMARY: dict[str, tuple[Part, Part]] = {
+SUMMARY: dict[str, tuple[Summand, Summand]] = {
     "dice": _mean("dice"),
     "iou": _mean("iou"),
     "nsd": _mean("nsd"),
@@ -40,31 +40,31 @@ SUMMARY: dict[str, tuple[Part, Part]] = {
     "lesion_sensitivity": (lambda rows: rows["lesions_found"], lambda rows: rows["lesions_truth"]),
     "lesions_false": (lambda rows: rows["lesions_false"], _outcome(*OUTCOMES)),
 }
-"""Every number of a test set is a sum over its cases divided by another: what the cases add to each."""
+"""Every metric of a test set is a ratio of two sums over its cases: the terms of the numerator and the denominator."""
 
 
 def summarise(
     cases: pd.DataFrame, *, labels: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Every number of a segmentation, one row each, with its 95 % bootstrap interval by patient.
+    """Every segmentation metric, one row each, with its 95 % bootstrap interval by patient.
 
-    `cases` has a row per case and label: `case`, `patient`, `label` and the columns of `case_numbers`. Rows of
-    cases without a truth have the outcome 'unlabelled'. `labels` names the labels, in order.
+    `cases` has a row per case and label: `case`, `patient`, `label` and the columns of `case_numbers`. Rows of cases
+    without ground truth have the outcome 'unlabelled'. `labels` names the labels, in order.
 
     Rows, first as the mean over labels, then of each label as `<metric>:<label>`:
-    - `dice`, `iou`, `nsd`, `hd95_mm`, `assd_mm`: means over cases. Missed structures and false alarms are in, with
-      Dice 0 and the diagonal of the image; a label that is in neither truth nor prediction has no number there.
-    - `volume_error_ml`: mean of predicted − truth (bias); `volume_error_abs_ml`: mean of its size.
-    - `missed`: share of the cases with the structure in which nothing was predicted; `false_alarm`: share of
-      the cases without it in which something was.
-    - `lesion_sensitivity`: share of all lesions that were found; `lesions_false`: false lesions per labelled case.
+    - `dice`, `iou`, `nsd`, `hd95_mm`, `assd_mm`: means over cases. Missed structures and false alarms count, with
+      Dice 0 and the diagonal of the image; cases with the label in neither truth nor prediction do not.
+    - `volume_error_ml`: mean of predicted − truth (bias); `volume_error_abs_ml`: mean absolute error.
+    - `missed`: share of the cases with the structure in which nothing is predicted; `false_alarm`: share of the cases
+      without it in which something is.
+    - `lesion_sensitivity`: share of all lesions that are found; `lesions_false`: false lesions per labelled case.
 
-    Columns: those of `score`. `n_scored` counts the cases that entered a number, `n_unscored` the others (unlabelled,
-    or the structure absent as the number asks); `n_undefined` the labels a mean leaves out because no case has a
-    number, 1 for an undefined number of one label. A number without cases is NaN. The same `rng` state gives the
-    same table.
+    Columns: those of `score`. `n_scored` counts the cases that enter a metric, `n_unscored` the others (unlabelled, or
+    the structure present or absent as the metric requires); `n_undefined` the labels that a mean leaves out because
+    they have no case, 1 for an undefined metric of one label. A metric without cases is NaN. The same `rng` state gives
+    the same table.
 
-    Raises DataError if columns, cases or labels are missing or there twice, or a patient is missing.
+    Raises DataError for missing or repeated columns, cases or labels, and for a missing patient.
     """
     names = [str(name) for name in labels]
     _check(cases, names, resamples)
@@ -79,11 +79,11 @@ def summarise(
 
 @dataclass(frozen=True, eq=False)
 class _Panel:
-    """What every row of `cases` adds to the two sums of every number: `above` and `below` (metrics, N)."""
+    """The terms of every row of `cases` in the two sums of every metric, each (metrics, N)."""
 
     labels: Sequence[str]
-    above: np.ndarray
-    below: np.ndarray
+    numerator: np.ndarray
+    denominator: np.ndarray
     label: np.ndarray
     case: np.ndarray
     unit: np.ndarray
@@ -91,49 +91,49 @@ class _Panel:
 
     @classmethod
     def of(cls, cases: pd.DataFrame, labels: Sequence[str]) -> "_Panel":
-        parts = [[part(cases).to_numpy(np.float64) for part in pair] for pair in SUMMARY.values()]
-        below = np.nan_to_num(np.array([part[1] for part in parts]))
-        above = np.where(below > 0, np.nan_to_num(np.array([part[0] for part in parts])), 0.0)
-        # Patients without any truth say nothing: drawing them would only thin out the replicates.
+        terms = [[summand(cases).to_numpy(np.float64) for summand in pair] for pair in SUMMARY.values()]
+        denominator = np.nan_to_num(np.array([pair[1] for pair in terms]))
+        numerator = np.where(denominator > 0, np.nan_to_num(np.array([pair[0] for pair in terms])), 0.0)
+        # Patients without ground truth are not drawn: they would only thin out the replicates.
         unit, _ = units_of(cases["patient"].to_numpy(dtype=object))
-        known = cases["outcome"].isin(OUTCOMES).to_numpy()
-        kept, index = np.unique(unit[known], return_inverse=True)
+        labelled = cases["outcome"].isin(OUTCOMES).to_numpy()
+        patients, index = np.unique(unit[labelled], return_inverse=True)
         unit = np.zeros(len(cases), dtype=np.int64)
-        unit[known] = index
+        unit[labelled] = index
         label = pd.Index(labels).get_indexer(pd.Index(cases["label"].astype(str)))
-        return cls(labels, above, below, label, pd.factorize(cases["case"])[0], unit, max(len(kept), 1))
+        return cls(labels, numerator, denominator, label, pd.factorize(cases["case"])[0], unit, max(len(patients), 1))
 
     def numbers(self, weights: np.ndarray) -> Numbers:
-        """Every number (R,) under each column of `weights` (U, R): means over labels, then each label."""
-        metrics, labels = len(self.above), len(self.labels)
+        """Every metric (R,) under each column of `weights` (U, R): means over labels, then each label."""
+        metrics, labels = len(self.numerator), len(self.labels)
         slot = (np.arange(metrics)[:, None] * labels + self.label).ravel()
         unit = np.tile(self.unit, metrics)
         sums = [
-            Tally(slot, part.ravel(), unit, slots=metrics * labels, units=self.units).totals(weights)
-            for part in (self.above, self.below)
+            Tally(slot, terms.ravel(), unit, slots=metrics * labels, units=self.units).totals(weights)
+            for terms in (self.numerator, self.denominator)
         ]
-        each = dict(zip(SUMMARY, ratio(*sums).reshape(metrics, labels, -1), strict=True))
-        overall = {name: macro(values.T, self.defined(name)) for name, values in each.items()}
+        by_label = dict(zip(SUMMARY, ratio(*sums).reshape(metrics, labels, -1), strict=True))
+        overall = {name: macro(values.T, self.defined(name)) for name, values in by_label.items()}
         return overall | {
-            f"{name}:{label}": values[k] for name, values in each.items() for k, label in enumerate(self.labels)
+            f"{name}:{label}": values[k] for name, values in by_label.items() for k, label in enumerate(self.labels)
         }
 
     def defined(self, name: str) -> np.ndarray:
-        """(labels,) bool: the labels for which some case enters the number `name`."""
-        below = self.below[list(SUMMARY).index(name)]
-        return np.bincount(self.label, weights=below, minlength=len(self.labels)) > 0
+        """(labels,) bool: the labels with a case that enters the metric `name`."""
+        denominator = self.denominator[list(SUMMARY).index(name)]
+        return np.bincount(self.label, weights=denominator, minlength=len(self.labels)) > 0
 
     def entered(self, name: str) -> np.ndarray:
-        """(N,) bool: the rows that the number `name` is computed from."""
+        """(N,) bool: the rows that the metric `name` is computed from."""
         metric, _, label = name.partition(":")
-        rows = self.below[list(SUMMARY).index(metric)] > 0
+        rows = self.denominator[list(SUMMARY).index(metric)] > 0
         return rows & (self.label == self.labels.index(label)) if label else rows
 
 
 def _row(name: str, value: float, drawn: np.ndarray | None, panel: _Panel) -> tuple[object, ...]:
     rows = panel.entered(name)
     scored, patients = len(np.unique(panel.case[rows])), len(np.unique(panel.unit[rows]))
-    # One patient drawn again and again never varies: an interval of no width would claim certainty.
+    # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
     low, high = percentile_interval(drawn) if drawn is not None and patients > 1 else (np.nan, np.nan)
     left_out = int((~panel.defined(name)).sum()) if ":" not in name else int(np.isnan(value))
     return name, value, low, high, patients, scored, len(np.unique(panel.case)) - scored, left_out
@@ -141,12 +141,12 @@ def _row(name: str, value: float, drawn: np.ndarray | None, panel: _Panel) -> tu
 
 def _check(cases: pd.DataFrame, labels: Sequence[str], resamples: int) -> None:
     if not labels or len(set(labels)) < len(labels):
-        raise DataError(f"Labels must have names that differ, at least one; got {list(labels)}.")
+        raise DataError(f"Expected at least one label, each with a different name; got {list(labels)}.")
     if resamples < 0:
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     columns = ("case", "patient", "label", *NUMBERS, "outcome")
     if missing := [column for column in columns if column not in cases]:
-        raise DataError(f"The numbers of the cases lack the column(s) {', '.join(missing)}; expected {columns}.")
+        raise DataError(f"The table of cases lacks the column(s) {', '.join(missing)}; expected {columns}.")
     if not len(cases):
         raise DataError("There are no cases to summarise.")
     pairs = pd.MultiIndex.from_frame(cases[["case", "label"]].astype(str))
@@ -155,7 +155,7 @@ def _check(cases: pd.DataFrame, labels: Sequence[str], resamples: int) -> None:
         case, label = wrong[0]
         raise DataError(
             f"Case {case!r} and label {label!r}: {len(cases)} rows do not fit labels {list(labels)}; "
-            "expected one row for every case and label."
+            "expected exactly one row for every case and label."
         )
     if len(unknown := cases.loc[~cases["outcome"].isin((*OUTCOMES, UNLABELLED)), "outcome"]):
         raise DataError(f"Outcome {unknown.iloc[0]!r} is unknown. {suggest(unknown.iloc[0], (*OUTCOMES, UNLABELLED))}")

@@ -1,13 +1,13 @@
-"""Shapley values: what each of M players brings to a number that every subset of them has (Shapley 1953).
+"""Shapley values: the contribution of each of M players to a metric that is known for every subset (Shapley 1953).
 
-The players are the sequences of an examination, and v(S) is a number of the answers that were given from the
-sequences S alone. The Shapley value of player m is the mean of v(S ∪ m) - v(S) over all orders in which the players may
-arrive; the order decides S, those that came before. As |S|! (M - 1 - |S|)! of the M! orders bring the same S,
+The players are the sequences of an examination, and v(S) is a metric of the predictions from the sequences S alone. The
+Shapley value of player m is the mean of v(S ∪ m) - v(S) over all orders in which the players may arrive, S being those
+before m. As |S|! (M - 1 - |S|)! of the M! orders give the same S,
 
     φ_m = Σ_{S without m} w(|S|) (v(S ∪ m) - v(S)),   w(k) = k! (M - 1 - k)! / M!,
 
-which is linear in v: one fixed matrix (M, 2^M) times the table of values, for as many tables at once as there are
-bootstrap replicates. Exact, nothing is sampled. The values of all players sum to v(all) - v(none).
+which is linear in v: one fixed matrix (M, 2^M) times the table of values, for all bootstrap replicates at once. This is
+exact, not sampled. The values of all players sum to v(all) - v(none).
 """
 
 from functools import cache
@@ -18,38 +18,38 @@ import numpy as np
 from radapt.errors import DataError, UsageError
 
 MOST_PLAYERS = 12
-"""Twelve players have 4,096 subsets; each further one doubles the answers that have to be computed."""
+"""Twelve players have 4,096 subsets; each further one doubles the predictions to compute."""
 
 
 def shapley_values(values: np.ndarray) -> np.ndarray:
     """(M, ...) the exact Shapley value of every player from `values` (2^M, ...), one row per subset.
 
-    Bit m of a row's number says whether player m is in the subset: row 0 is nobody, the last row everybody. Further
-    axes are tables of their own, such as bootstrap replicates. In the unit of the values and of either sign: 0 for a
-    player that changes nothing. NaN wherever the number of any subset is NaN.
+    Bit m of the row index says whether player m is in the subset: row 0 is no player, the last row all. Further axes,
+    such as bootstrap replicates, are computed separately. In the unit of the values and of either sign; 0 for a player
+    that changes nothing. NaN wherever the value of any subset is NaN.
 
-    Raises UsageError for more than 12 players, DataError unless there is a row for each subset of one player or more.
+    Raises UsageError for more than 12 players, DataError unless there is a row for each subset of at least one player.
     """
     values = np.asarray(values, dtype=np.float64)
     subsets = values.shape[0] if values.ndim else 0
     players = subsets.bit_length() - 1
     if players < 1 or subsets != 2**players:
-        raise DataError(f"Values of {subsets} subsets; expected 2 for one player, 4 for two, 8 for three and so on.")
+        raise DataError(f"Got the values of {subsets} subsets; expected 2 for one player, 4 for two, 8 for three, ….")
     check_players(players)
-    # Without BLAS, whose digits depend on the number of threads.
+    # Not with BLAS, whose rounding depends on the number of threads.
     return np.einsum("ms,s...->m...", _coefficients(players), values, optimize=False)
 
 
 def members(players: int) -> np.ndarray:
-    """(2^M, M) bool: who is in each subset, in the order of `shapley_values`."""
+    """(2^M, M) bool: the players in each subset, in the order of `shapley_values`."""
     return (np.arange(2**players)[:, None] >> np.arange(players)) % 2 == 1
 
 
 def check_players(players: int) -> None:
-    """Raises UsageError for more players than have a table of every subset."""
+    """Raise UsageError for more players than `MOST_PLAYERS`."""
     if players > MOST_PLAYERS:
         raise UsageError(
-            f"{players} sequences have {2**players:,} subsets, too many to judge each; the most is {MOST_PLAYERS} "
+            f"{players} sequences have {2**players:,} subsets, too many to evaluate; expected at most {MOST_PLAYERS} "
             "sequences. Leave out those that matter least."
         )
 

@@ -1,8 +1,8 @@
-"""Distances between the surfaces of two structures.
+"""Surface distances between the ground truth and the prediction of one structure.
 
-A structure's border are its voxels with a neighbour outside it (6 neighbours in 3D, 4 in 2D; what lies beyond the
-image is outside). Distances run between the centres of border voxels, in mm. This is MONAI's definition. DeepMind's
-`surface-distance` weighs every border voxel by the area of surface in it, so its figures differ a little.
+The border of a structure is the set of its voxels with a neighbour outside it (6 neighbours in 3D, 4 in 2D; beyond the
+image is outside). Distances run between the centres of border voxels, in mm, as in MONAI. DeepMind's `surface-distance`
+weights every border voxel by the surface area in it, so its values differ a little.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from radapt.metrics.label_maps import Box
 LEAF = 32
 """Border points in a leaf of the k-d tree: fastest of 8, 16 and 32 on the borders of two balls, one core."""
 STEP_COST, VOXEL_COST = 0.2, 0.13
-"""Measured there: what a voxel's width of distance adds to a search of the tree, and what a voxel of the box costs in a
-distance transform, both in units of a search for a neighbouring voxel (about 1 µs)."""
-SOME = 256
-"""Points that are asked to choose between the two."""
+"""Measured on the same borders: the cost that each voxel width of distance adds to a tree query, and the cost per voxel
+of a distance transform, both in units of a query for a neighbouring voxel (about 1 µs)."""
+SAMPLE_POINTS = 256
+"""Points queried to choose between the two methods."""
 MOST_VOXELS = 2**25
 """Largest box for a distance transform: it takes 12 bytes a voxel, 400 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Border:
-    """The border of one structure that is not empty: `mask` within `start` … of the image, `points` (N, dims) in it."""
+    """The border of a non-empty structure: a `mask` cropped at the image's voxel `start`, and `points` (N, dims)."""
 
     mask: np.ndarray
     points: np.ndarray
@@ -41,43 +41,44 @@ class Border:
             for side in (slice(None, -2), slice(2, None)):
                 inside &= padded[tuple(side if a == axis else slice(1, -1) for a in range(structure.ndim))]
         mask = structure & ~inside
-        start = np.array([part.start for part in box])
+        start = np.array([side.start for side in box])
         return cls(mask, np.argwhere(mask), start)
 
     def has(self, points: np.ndarray) -> np.ndarray:
         """(N,) bool: which of the image's voxels `points` (N, dims) belong to this border."""
         local = points - self.start
-        held = ((local >= 0) & (local < self.mask.shape)).all(axis=1)
-        held[held] = self.mask[tuple(local[held].T)]
-        return held
+        inside = ((local >= 0) & (local < self.mask.shape)).all(axis=1)
+        inside[inside] = self.mask[tuple(local[inside].T)]
+        return inside
 
 
 def surface_distances(truth: Border, predicted: Border, spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance in mm from every border voxel of `predicted` to the nearest of `truth`, and the other way round."""
+    """Distances in mm of every border voxel to the nearest one of the other: `pred_to_truth_mm`, `truth_to_pred_mm`."""
     return _distances(predicted, truth, spacing_mm), _distances(truth, predicted, spacing_mm)
 
 
-def hd95(there: np.ndarray, back: np.ndarray) -> float:
-    """The larger of the two 95th percentiles (interpolated linearly) of surface distances, in mm: one direction each.
+def hd95(pred_to_truth_mm: np.ndarray, truth_to_pred_mm: np.ndarray) -> float:
+    """95th-percentile Hausdorff distance in mm: the larger of the two directions' percentiles (linear interpolation).
 
-    Taking the percentile of both directions at once would let a large surface hide what a small one is far from.
+    One percentile over both directions would let a large surface hide the errors of a small one.
     """
-    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+    return float(max(np.percentile(pred_to_truth_mm, 95), np.percentile(truth_to_pred_mm, 95)))
 
 
-def assd(there: np.ndarray, back: np.ndarray) -> float:
+def assd(pred_to_truth_mm: np.ndarray, truth_to_pred_mm: np.ndarray) -> float:
     """Average symmetric surface distance: the mean over the border voxels of both structures, in mm."""
-    return float((there.sum() + back.sum()) / (len(there) + len(back)))
+    return float((pred_to_truth_mm.sum() + truth_to_pred_mm.sum()) / (len(pred_to_truth_mm) + len(truth_to_pred_mm)))
 
 
-def surface_dice(there: np.ndarray, back: np.ndarray, tolerance_mm: float) -> float:
-    """Normalised surface Dice: the share of both borders within `tolerance_mm` of the other one, in [0, 1].
+def surface_dice(pred_to_truth_mm: np.ndarray, truth_to_pred_mm: np.ndarray, tolerance_mm: float) -> float:
+    """Normalised surface Dice (NSD): the share of both borders within `tolerance_mm` of the other, in [0, 1].
 
     Compared in single precision, so that three voxels of 0.7 mm are within 2.1 mm.
     """
     bound = np.float32(tolerance_mm)
-    near = sum(int(np.count_nonzero(side.astype(np.float32) <= bound)) for side in (there, back))
-    return near / (len(there) + len(back))
+    directions = (pred_to_truth_mm, truth_to_pred_mm)
+    near = sum(int(np.count_nonzero(distances.astype(np.float32) <= bound)) for distances in directions)
+    return near / (len(pred_to_truth_mm) + len(truth_to_pred_mm))
 
 
 def _distances(origin: Border, target: Border, spacing_mm: np.ndarray) -> np.ndarray:
@@ -93,19 +94,19 @@ def _distances(origin: Border, target: Border, spacing_mm: np.ndarray) -> np.nda
 def _nearest(points: np.ndarray, target: Border, spacing_mm: np.ndarray) -> np.ndarray:
     """(N, dims) the voxel of `target` nearest to each of `points`.
 
-    A k-d tree answers in time that grows with the distance, a distance transform of the box around all points in
-    time that does not depend on it. Some of the points tell which will be faster; both are exact.
+    The time of a k-d tree query grows with the distance; that of a distance transform of the box around all points does
+    not. A sample of the points decides which is faster; both are exact.
     """
-    goals = target.points + target.start
-    tree = KDTree(goals * spacing_mm, leafsize=LEAF, balanced_tree=False, compact_nodes=False)
-    low = np.minimum(points.min(axis=0), goals.min(axis=0))
-    shape = np.maximum(points.max(axis=0), goals.max(axis=0)) - low + 1
-    some = points[:: -(-len(points) // SOME)]
-    steps = float(tree.query(some * spacing_mm)[0].mean() / spacing_mm.mean())
+    targets = target.points + target.start
+    tree = KDTree(targets * spacing_mm, leafsize=LEAF, balanced_tree=False, compact_nodes=False)
+    low = np.minimum(points.min(axis=0), targets.min(axis=0))
+    shape = np.maximum(points.max(axis=0), targets.max(axis=0)) - low + 1
+    sample = points[:: -(-len(points) // SAMPLE_POINTS)]
+    steps = float(tree.query(sample * spacing_mm)[0].mean() / spacing_mm.mean())
     voxels = int(np.prod(shape))
     if voxels > MOST_VOXELS or len(points) * (1 + STEP_COST * steps) <= VOXEL_COST * voxels:
-        return np.asarray(goals[tree.query(points * spacing_mm)[1]])
+        return np.asarray(targets[tree.query(points * spacing_mm)[1]])
     outside = np.ones(shape, dtype=bool)
-    outside[tuple((goals - low).T)] = False
-    found = distance_transform_edt(outside, sampling=spacing_mm, return_distances=False, return_indices=True)
-    return np.asarray(found[(slice(None), *(points - low).T)].T + low)
+    outside[tuple((targets - low).T)] = False
+    nearest = distance_transform_edt(outside, sampling=spacing_mm, return_distances=False, return_indices=True)
+    return np.asarray(nearest[(slice(None), *(points - low).T)].T + low)

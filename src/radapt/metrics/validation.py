@@ -1,4 +1,4 @@
-"""What predictions must look like before any number is computed from them."""
+"""Validation of ground truth and predictions before any metric is computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from radapt.metrics.bootstrap import units_of
 
 TASKS = ("binary", "multiclass", "multilabel")
 SUM_TOLERANCE = 1e-3
-"""How far the class probabilities of a case may sum from 1: a half-precision softmax stays within it."""
+"""How far the sum of a case's class probabilities may be from 1: a half-precision softmax stays within it."""
 RANGE_TOLERANCE = 1e-6
-"""How far a probability may leave [0, 1] by rounding in single precision; it is clipped then."""
+"""How far a probability may leave [0, 1] by rounding in single precision; it is then clipped."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Truth and probabilities that fit together, and the independent unit of every case.
+    """Ground truth and probabilities of the same cases, and the independent unit of every case.
 
     `truth` (N,) int64 with -1 unlabelled, or (N, F) float64 with NaN unknown; `probabilities` (N, outputs)
     float64; `unit` (N,) indices in 0 … units-1 for the cases with any known truth, -1 for the others.
@@ -41,7 +41,7 @@ def checked(
     task: str,
     outputs: int,
 ) -> Predictions:
-    """What was given as `Predictions`. Raises DataError that says what does not fit, and where."""
+    """The arguments as `Predictions`. Raises a DataError that names the first case that does not fit."""
     if task not in TASKS:
         raise DataError(f"Task {task!r} has no metrics of this kind. {suggest(task, TASKS)}")
     truth = _truth(np.asarray(truth), task, outputs)
@@ -50,11 +50,11 @@ def checked(
         raise DataError(f"{len(patients)} patients do not fit {len(truth)} cases; expected the patient of every case.")
     unit, _ = units_of(np.asarray(patients, dtype=object))
     known = truth >= 0 if truth.ndim == 1 else ~np.isnan(truth).all(axis=1)
-    # Patients without any known truth say nothing: drawing them would only thin out the replicates.
-    kept, index = np.unique(unit[known], return_inverse=True)
+    # Patients without known truth are not drawn: they would only thin out the replicates.
+    labelled, index = np.unique(unit[known], return_inverse=True)
     unit = np.full(len(truth), -1)
     unit[known] = index
-    return Predictions(truth, probabilities, unit, len(kept))
+    return Predictions(truth, probabilities, unit, len(labelled))
 
 
 def _truth(truth: np.ndarray, task: str, outputs: int) -> np.ndarray:
@@ -95,5 +95,5 @@ def _refuse(bad: np.ndarray, what: str) -> None:
     rows = np.flatnonzero(bad.any(axis=1))
     if len(rows):
         first, more = int(rows[0]), len(rows) - 1
-        others = f" So have {more} other case(s)." if more else ""
+        others = f" The same holds for {more} other case(s)." if more else ""
         raise DataError(f"Case {first} (counting from 0) {what}.{others}")

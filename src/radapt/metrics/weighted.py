@@ -1,9 +1,8 @@
-"""Adding up what cases contribute, for many sets of weights at once: the one primitive below every metric.
+"""Weighted sums over cases for many sets of weights at once: the primitive below every metric.
 
-A bootstrap replicate is nothing but a set of weights: how often each patient was drawn. So every metric here
-is a function of weighted totals over cases, and two thousand replicates are two thousand columns of one
-sparse product. The product adds column by column in a fixed order, without BLAS: the digits of a replicate do
-not depend on the number of threads or on how many replicates share the product.
+A bootstrap replicate is a set of weights: how often each patient is drawn. Every metric is a function of weighted sums
+over cases, so two thousand replicates are two thousand columns of one sparse product. The product adds column by column
+in a fixed order, without BLAS: the digits of a replicate do not depend on the number of threads or of replicates.
 """
 
 import numpy as np
@@ -13,7 +12,7 @@ from radapt.errors import DataError
 
 
 class Tally:
-    """Totals of per-case amounts in K slots, for any weights of the units the cases belong to.
+    """Sums of per-case amounts in K slots, for any weights of the units the cases belong to.
 
     Case i adds `amount[i]` to slot `slot[i]`, times the weight of unit `unit[i]` (its patient, or itself).
     """
@@ -30,8 +29,7 @@ class Tally:
 
 
 def as_columns(weights: np.ndarray | None, cases: int) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Weights (..., N) as columns (N, R), and the leading shape (...) to give the results; None weighs every
-    case 1.
+    """Weights (..., N) as columns (N, R), and the leading shape (...) of the results; None weights every case 1.
 
     Raises DataError unless the last axis has one finite weight ≥ 0 per case.
     """
@@ -52,5 +50,5 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not NaN; NaN if nothing is."""
+    """Mean over the last axis of the values that are not NaN; NaN if all are."""
     return ratio(np.nansum(values, axis=-1), np.sum(~np.isnan(values), axis=-1))

@@ -17,7 +17,7 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.durable import write_parquet
 from radapt.errors import DataError, UsageError
-from radapt.metrics.paired_scores import Together, score_together
+from radapt.metrics.paired_scores import PairedScores, score_paired
 from radapt.metrics.score import COLUMNS
 from radapt.metrics.shapley import members, shapley_values
 from radapt.progress import ProgressMaker, silent
@@ -79,13 +79,13 @@ def score_subsets(
     found = []
     for (split, site, which), own in zip(groups := list(_groups(cohort, rows)), rng.spawn(len(groups)), strict=True):
         distinct, place = answers.of(which)
-        together = score_together(
+        paired = score_paired(
             cohort.labels[rows[which]], distinct, cohort.patients[rows[which]], task=cohort.task,
             outputs=cohort.outputs, ordered=cohort.ordered, rng=own, resamples=resamples, keep=SHARED,
         )  # fmt: skip
         has = answers.has[which]
         where = {"split": split, "site": site}
-        found.append((_scores(together, place, has, names, where), *_shares(together, place, has, names, where)))
+        found.append((_scores(paired, place, has, names, where), *_shares(paired, place, has, names, where)))
     tables = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
     return SubsetResult(*tables)
 
@@ -125,7 +125,7 @@ def _groups(cohort: Cohort, rows: np.ndarray) -> Iterator[tuple[str, str | None,
 
 
 def _scores(
-    together: Together, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
+    paired: PairedScores, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
 ) -> pd.DataFrame:
     """A row per subset and number, the subsets of more sequences first."""
     inside = members(len(names))  # (2^M, M)
@@ -136,7 +136,7 @@ def _scores(
         facts = {**where, "subset": subset_name(chosen), "n_sequences": len(chosen)}
         facts |= {f"has_{name}": bool(there) for name, there in zip(names, inside[subset], strict=True)}
         without = int(((has & subset) == 0).sum())
-        parts.append(together.tables[place[subset]].assign(**facts, n_without=without))
+        parts.append(paired.tables[place[subset]].assign(**facts, n_without=without))
     table = pd.concat(parts, ignore_index=True)
     table["site"] = table["site"].astype(object)
     own = ["split", "site", "subset", "n_sequences", *(f"has_{name}" for name in names)]
@@ -144,7 +144,7 @@ def _scores(
 
 
 def _shares(
-    together: Together, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
+    paired: PairedScores, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The Shapley values, and the costs of absence."""
     everything = len(place) - 1
@@ -162,12 +162,12 @@ def _shares(
     tables = []
     for quantity, sum_of in (("shapley", shapley), ("absence", absence)):
         rows = []
-        for metric in together.values:
-            values, ends = together.combined(metric, sum_of)
+        for metric in paired.values:
+            values, ends = paired.combined(metric, sum_of)
             for name, value, (low, high), count in zip((*names, None), values, ends, counts, strict=True):
                 rows.append(
                     {"quantity": quantity, **where, "modality": name, "metric": metric, "value": float(value)}
-                    | {"ci_low": low, "ci_high": high, "n_patients": together.patients[metric], "n_with": count}
+                    | {"ci_low": low, "ci_high": high, "n_patients": paired.patients[metric], "n_with": count}
                 )
         tables.append(pd.DataFrame(rows).astype({"site": object, "modality": object}))
     return tables[0], tables[1]
