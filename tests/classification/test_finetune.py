@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +214,7 @@ def test_a_kill_after_training_costs_no_training(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("radapt.protocols.train"), "judge", interrupted)
+        patch.setattr("radapt.protocols.scoring.score_fitted", interrupted)
         with pytest.raises(Killed):
             run(cohort, quick("bitfit"), machine=machine)
     saved = (machine.folder / "model.safetensors").read_bytes()  # type: ignore[operator]
@@ -401,7 +400,7 @@ def test_equal_fits_choose_and_say_the_same(run: Any, cohort: Cohort) -> None:
     assert first.cost.seconds > 0
 
 
-def test_val_of_one_class_is_judged_by_log_loss(run: Any, cohort: Cohort) -> None:
+def test_val_of_one_class_is_compared_by_log_loss(run: Any, cohort: Cohort) -> None:
     cases = tuple(case for case in cohort if case.split != "val" or case.label == 0)
     chosen = run(replace(cohort, cases=cases), quick("lora", lr=[1e-3, 1e-2, 1e-4])).chosen
     losses = [each["val_log_loss"] for each in chosen["candidates"]]

@@ -55,10 +55,10 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(cohort: Path) -> Path:
-    """A finished adaptation, made by a first call that ended before it judged, and a second one."""
+    """A finished adaptation, made by a first call that ended before it scored, and a second one."""
     out = cohort.parent.parent / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("radapt.mmdino.adapt_run.judge", _interrupted)
+        patch.setattr("radapt.mmdino.adapt_run.score_fitted", _interrupted)
         assert call(*words(cohort, out)) == 130
     assert (out / "checkpoints" / "training.pt").is_file()
     assert not (out / "done.json").exists()
@@ -195,7 +195,7 @@ def test_a_cohort_without_labels_gives_a_backbone_alone(
     assert call(*words(bare, tmp_path / "out", classifier="head")) == 0
     said = capsys.readouterr().out
     assert "There is no labelled training case: the backbone is adapted without" in said
-    assert "Without a classifier nothing was judged" in said
+    assert "Without a classifier nothing was scored" in said
     assert radapt.load_backbone(str(tmp_path / "out")).modalities == ("a", "b")
     assert not (tmp_path / "out" / "predictions.parquet").exists()
     assert (tmp_path / "out" / "report.html").is_file()
@@ -217,12 +217,12 @@ def test_labels_that_teach_nothing_are_refused_at_once(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cohort_without_a_test_set_is_adapted_to_and_not_judged(
+def test_a_cohort_without_a_test_set_is_adapted_to_and_not_scored(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splits = ["val" if number % 4 == 0 else "train" for number in range(18)]
     assert call(*words(without(cohort, "untested", split=splits), tmp_path / "out")) == 0
-    assert "there is nothing to judge on" in capsys.readouterr().out
+    assert "nothing was scored" in capsys.readouterr().out
     assert set(pd.read_parquet(tmp_path / "out" / "scores.parquet")["split"]) == {"val"}
     assert not (tmp_path / "out" / "subsets.parquet").exists()
 

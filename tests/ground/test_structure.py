@@ -15,7 +15,7 @@ MAY_IMPORT = {
     **{room: set() for room in GROUND},
     "cases": {"cohorts", "images", "training"},
     "features": {"cases", "cohorts", "images", "backbones"},
-    "protocols": BELOW_PROTOCOLS | {"segmentation"},
+    "protocols": BELOW_PROTOCOLS,
     "models": BELOW_PROTOCOLS | {"protocols"},
     "probes": LEARNING,
     "classification": LEARNING,

@@ -183,7 +183,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_too_little_to_learn_or_judge_is_refused(name: str, case: str, features_of: Any) -> None:
+def test_too_little_to_learn_or_evaluate_is_refused(name: str, case: str, features_of: Any) -> None:
     labels, splits, message = REFUSED[case]
     with pytest.raises(DataError, match=message) as error:
         evaluate(features_of(np.asarray(labels), np.asarray(splits)), quick(name))

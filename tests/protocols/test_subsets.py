@@ -11,8 +11,8 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
 from radapt.metrics import auroc, mcc
-from radapt.protocols.protocol import Fitted, Model, SubsetModel
-from radapt.protocols.scoring import judge
+from radapt.protocols.fitted import Fitted, Model, SubsetModel
+from radapt.protocols.scoring import score_fitted
 from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SHARED, score_subsets, subset_name
 
@@ -162,7 +162,7 @@ def test_the_order_of_the_sequences_changes_nothing_but_the_order_of_the_rows() 
     pd.testing.assert_frame_equal(a[["metric", "value", "ci_low"]], b[["metric", "value", "ci_low"]])
 
 
-def test_a_subset_of_the_sequences_the_cohort_has_can_be_judged() -> None:
+def test_a_subset_of_the_sequences_the_cohort_has_can_be_scored() -> None:
     cohort, predict, prior = setting()
     result = judged(cohort, predict, prior, ("flair", "t1"))
     assert set(result.scores["subset"]) == {"", "flair", "t1", "flair + t1"}
@@ -199,7 +199,7 @@ def test_findings_with_unknown_truths() -> None:
     assert {"auroc:a", "sensitivity:b"} <= set(result.scores["metric"])
 
 
-def test_val_is_judged_only_where_no_test_set_has_labels() -> None:
+def test_val_is_scored_only_where_no_test_set_has_labels() -> None:
     cohort, predict, prior = setting(split="val")
     assert set(judged(cohort, predict, prior).scores["split"]) == {"val"}
     cohort, predict, prior = setting(split="external")
@@ -233,12 +233,12 @@ def test_the_same_generator_gives_the_same_tables_and_files(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("t1", "FLAIR"), "no sequence 'FLAIR' to judge. Did you mean 'flair'?"),
+        (("t1", "FLAIR"), "no sequence 'FLAIR' to evaluate. Did you mean 'flair'?"),
         ((), "must be named once each; got none"),
         (("t1", "t1"), "must be named once each"),
     ],
 )
-def test_sequences_that_cannot_be_judged(names: tuple[str, ...], message: str) -> None:
+def test_sequences_that_cannot_be_scored(names: tuple[str, ...], message: str) -> None:
     cohort, predict, prior = setting()
     with pytest.raises(UsageError) as error:
         judged(cohort, predict, prior, names)
@@ -253,7 +253,7 @@ def test_more_than_twelve_sequences_are_refused() -> None:
         judged(replace(cohort, modalities=names), predict, prior, names)
 
 
-def test_nothing_to_judge_by() -> None:
+def test_nothing_to_score() -> None:
     cohort, predict, prior = setting()
     blank = replace(cohort, cases=cohort.unlabelled)
     with pytest.raises(DataError, match="no labelled case in val"):
@@ -288,7 +288,7 @@ def test_progress_counts_every_answer() -> None:
     assert seen[0] < 0
 
 
-def test_a_model_that_answers_from_any_subset_is_judged_on_every_one() -> None:
+def test_a_model_that_answers_from_any_subset_is_scored_on_every_one() -> None:
     cohort, votes, votes_prior = setting(missing=0.0)
 
     class Answering(SubsetModel):
@@ -304,10 +304,10 @@ def test_a_model_that_answers_from_any_subset_is_judged_on_every_one() -> None:
         predict = Answering.predict
 
     model = Answering()
-    result = judge(cohort, "toy", Fitted(model, model, {}), np.random.default_rng(0), 50)
+    result = score_fitted(cohort, "toy", Fitted(model, model, {}), np.random.default_rng(0), 50)
     assert result.subsets is not None
     every = result.subsets.scores.query("n_sequences == 3").set_index("metric")["value"]
     pd.testing.assert_series_equal(every, result.scores.set_index("metric")["value"])
-    plain = judge(cohort, "toy", Fitted(Plain(), Plain(), {}), np.random.default_rng(0), 50)
+    plain = score_fitted(cohort, "toy", Fitted(Plain(), Plain(), {}), np.random.default_rng(0), 50)
     assert plain.subsets is None
     pd.testing.assert_frame_equal(plain.scores, result.scores)

@@ -19,8 +19,8 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe
 from radapt.locations import Location
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem, Machine
-from radapt.protocols.protocol import Fitted
 from radapt.protocols.registry import make
 from radapt.protocols.train import train
 from radapt.segmentation.criterion import mean_dice

@@ -1,4 +1,4 @@
-"""Label maps judged where the masks were drawn, written where the images lie, missing masks and all."""
+"""Label maps scored where the masks were drawn, written where the images lie, missing masks and all."""
 
 import weakref
 from collections.abc import Callable
@@ -16,10 +16,11 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError
 from radapt.images import Recipe, Volume, read
 from radapt.locations import Location
+from radapt.protocols.fitted import Cost, Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem, Machine
-from radapt.protocols.protocol import Cost, Fitted, Protocol, Segmenter
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.train import train
-from radapt.segmentation import SegmentationData, check_mask_tests, score_segmentation
+from radapt.segmentation import SegmentationData, SegmentationScorer, check_mask_tests, score_segmentation
 from radapt.segmentation.scoring import file_stems
 
 AFFINE = np.array([[-0.8, 0, 0, 10], [0, 0.9, 0.1, -5], [0, -0.1, 2.5, 7], [0, 0, 0, 1.0]])
@@ -65,7 +66,7 @@ def problem_of(cohort: Cohort, folder: Path, out: Path | None = None) -> ImagePr
     return ImageProblem.of(cohort, "segmentation", recipe, folder / "cache", machine=Machine(folder=out))
 
 
-def judged(cohort: Cohort, folder: Path, final: Segmenter, before: Segmenter | None = None, out: Path | None = None):
+def score_toy(cohort: Cohort, folder: Path, final: Segmenter, before: Segmenter | None = None, out: Path | None = None):
     fitted = Fitted(final, before or final, {"winner": "x"}, Cost(1, 2, 3.0, 4.0))
     return score_segmentation(cohort, "toy", fitted, np.random.default_rng(0), 50, problem_of(cohort, folder, out))
 
@@ -76,7 +77,7 @@ def truth_of(cohort: Cohort) -> Drawn:
 
 def test_every_case_of_val_and_of_each_test_set_by_label(cohort, tmp_path):
     model = truth_of(cohort)
-    result = judged(cohort, tmp_path, model)
+    result = score_toy(cohort, tmp_path, model)
     found = result.predictions
     assert list(found.columns[:7]) == ["case", "patient", "site", "split", "label", "dice", "iou"]
     assert list(found.columns)[-1] == "outcome"
@@ -103,7 +104,7 @@ def test_a_missed_structure_counts(cohort, tmp_path):
         mask = read(cohort.cases[row].mask)
         return Volume(np.where(mask.array == 2, 0, mask.array).astype(np.uint8), mask.affine)
 
-    found = judged(cohort, tmp_path, Drawn(without_rim)).predictions
+    found = score_toy(cohort, tmp_path, Drawn(without_rim)).predictions
     rims = found[found["label"] == "rim"]
     assert (rims["dice"] == 0).all()
     assert (rims["outcome"] == "missed").all()
@@ -112,14 +113,14 @@ def test_a_missed_structure_counts(cohort, tmp_path):
 
 def test_val_is_answered_before_the_refit(cohort, tmp_path):
     final, before = truth_of(cohort), truth_of(cohort)
-    judged(cohort, tmp_path, final, before)
+    score_toy(cohort, tmp_path, final, before)
     assert before.asked == [2]
     assert final.asked == [3, 4, 5]
 
 
 def test_cases_without_a_mask_are_written_and_said(cohort, tmp_path):
     cases = [replace(case, mask=None) if row in (4, 5) else case for row, case in enumerate(cohort)]
-    result = judged(replace(cohort, cases=tuple(cases)), tmp_path, truth_of(cohort), out=tmp_path / "out")
+    result = score_toy(replace(cohort, cases=tuple(cases)), tmp_path, truth_of(cohort), out=tmp_path / "out")
     found = result.predictions.set_index("case")
     assert (found.loc[["c/4", "c/5"], "outcome"] == "unlabelled").all()
     assert found.loc[["c/4", "c/5"], "dice"].isna().all()
@@ -132,7 +133,7 @@ def test_cases_without_a_mask_are_written_and_said(cohort, tmp_path):
 
 
 def test_label_maps_are_written_in_the_grid_of_the_image(cohort, tmp_path):
-    judged(cohort, tmp_path, truth_of(cohort), out=tmp_path / "out")
+    score_toy(cohort, tmp_path, truth_of(cohort), out=tmp_path / "out")
     stems = file_stems([case.case for case in cohort])
     files = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
     assert files == sorted(f"{stems[row]}.nii.gz" for row in (2, 3, 4, 5))
@@ -144,7 +145,7 @@ def test_label_maps_are_written_in_the_grid_of_the_image(cohort, tmp_path):
 
 def test_nothing_is_written_without_a_folder(cohort, tmp_path):
     before = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
-    judged(cohort, tmp_path, truth_of(cohort))
+    score_toy(cohort, tmp_path, truth_of(cohort))
     assert {path for path in tmp_path.rglob("*") if "cache" not in path.parts} == before
 
 
@@ -157,7 +158,7 @@ def test_one_label_map_is_held_at_a_time(cohort, tmp_path):
         made.append(weakref.ref(array))
         return Volume(array, read(cohort.cases[row].mask).affine)
 
-    judged(cohort, tmp_path, Drawn(draw), out=tmp_path / "out")
+    score_toy(cohort, tmp_path, Drawn(draw), out=tmp_path / "out")
     assert len(made) == 4
 
 
@@ -172,7 +173,7 @@ def test_names_of_files():
     assert max(map(len, long)) < 120  # with .nii.gz and what writers add, below the 255 of file systems
 
 
-def test_a_prediction_on_another_image_is_judged_where_the_mask_was_drawn(cohort, tmp_path):
+def test_a_prediction_on_another_image_is_scored_where_the_mask_was_drawn(cohort, tmp_path):
     """The mask of the test case lies on `b`, but nobody may look: training masks lie on `a`."""
     fine = AFFINE @ np.diag([0.5, 0.5, 1, 1])
     fine[:3, 3] -= 0.25 * AFFINE[:3, 0] + 0.25 * AFFINE[:3, 1]
@@ -185,7 +186,7 @@ def test_a_prediction_on_another_image_is_judged_where_the_mask_was_drawn(cohort
     data = SegmentationData(problem_of(both, tmp_path))
     assert data.grid(3).array.shape == SHAPE
     model = Drawn(lambda row: Volume(box(row), data.grid(row).affine))
-    found = judged(both, tmp_path, model, out=tmp_path / "out").predictions.set_index(["case", "label"])
+    found = score_toy(both, tmp_path, model, out=tmp_path / "out").predictions.set_index(["case", "label"])
     assert (found["dice"] == 1).all()
     np.testing.assert_allclose(
         found.loc[("c/3", "rim"), "volume_truth_ml"], found.loc[("c/4", "rim"), "volume_truth_ml"]
@@ -208,7 +209,7 @@ def test_pictures_are_answered_with_pictures(tmp_path):
     def lung(row: int) -> Volume:
         return Volume.from_planes(np.asarray(Image.open(tmp_path / f"m{row}.png"))[None] // 255)
 
-    found = judged(cohort, tmp_path, Drawn(lung), out=tmp_path / "out").predictions
+    found = score_toy(cohort, tmp_path, Drawn(lung), out=tmp_path / "out").predictions
     assert (found["dice"] == 1).all()
     for row in (2, 3, 4, 5):
         with Image.open(tmp_path / "out" / "masks" / f"c{row}.png") as written:
@@ -227,7 +228,7 @@ def test_all_test_masks_that_cannot_be_used_are_named_before_training(cohort, tm
     bad = shifted(shifted(cohort, 3, tmp_path), 5, tmp_path)
     for look in (
         lambda: check_mask_tests(bad, problem_of(bad, tmp_path)),
-        lambda: judged(bad, tmp_path, truth_of(bad)),
+        lambda: score_toy(bad, tmp_path, truth_of(bad)),
         lambda: train(bad, Oracle(), size=32, cache=tmp_path / "cache"),
     ):
         with pytest.raises(DataError, match=r"(?s)2 of 6 masked cases of toy.*case c/3.*0\.5 of a voxel.*case c/5"):
@@ -251,14 +252,14 @@ def test_cases_that_no_model_could_answer_are_named_before_training(cohort, tmp_
 
 
 def test_undeclared_labels_are_those_of_train_and_no_others(cohort, tmp_path):
-    found = judged(replace(cohort, mask_labels={}), tmp_path, truth_of(cohort)).predictions
+    found = score_toy(replace(cohort, mask_labels={}), tmp_path, truth_of(cohort)).predictions
     assert set(found["label"]) == {"1", "2"}
     mask = box(3)
     mask[0, 0, 0] = 3
     cases = list(cohort.cases)
     cases[3] = replace(cases[3], mask=save(tmp_path, "three", mask))
     with pytest.raises(DataError, match=r"case c/3: .*holds 3, the masks of train hold 1, 2\."):
-        judged(replace(cohort, cases=tuple(cases), mask_labels={}), tmp_path, truth_of(cohort))
+        score_toy(replace(cohort, cases=tuple(cases), mask_labels={}), tmp_path, truth_of(cohort))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_undeclared_labels_are_those_of_train_and_no_others(cohort, tmp_path):
 def test_label_maps_that_are_none(cohort, tmp_path, wrong, message):
     model = Drawn(lambda row: wrong(read(cohort.cases[row].mask)))
     with pytest.raises(DataError, match=message):
-        judged(cohort, tmp_path, model, out=tmp_path / "out")
+        score_toy(cohort, tmp_path, model, out=tmp_path / "out")
 
 
 def test_a_cohort_without_masked_tests_is_refused(cohort):
@@ -287,6 +288,7 @@ class Oracle(Protocol[ImageProblem]):
     name: ClassVar[str] = "oracle"
     aim: ClassVar = "segmentation"
     reads: ClassVar = "images"
+    scorer: ClassVar = SegmentationScorer()
     uses_backbone: ClassVar[bool] = False
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:

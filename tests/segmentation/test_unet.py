@@ -18,8 +18,8 @@ from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, Volume
 from radapt.locations import Location
 from radapt.networks import Budget, Channel, Fingerprint, plan_unet
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem, Machine
-from radapt.protocols.protocol import Fitted
 from radapt.protocols.registry import make
 from radapt.segmentation.criterion import case_dice, mean_dice
 from radapt.segmentation.data import SegmentationData

@@ -17,7 +17,8 @@ from radapt.cohorts.cohort import Cohort
 from radapt.durable import write_json
 from radapt.images import SliceCache
 from radapt.models.files import FACTS, FORMAT, WEIGHTS
-from radapt.protocols.protocol import Model, Protocol
+from radapt.protocols.fitted import Model
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.targets import Targets
 from radapt.versions import __version__
 

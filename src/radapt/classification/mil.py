@@ -19,8 +19,9 @@ from radapt.features import select
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.progress import silent
+from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Fitted, Model, Protocol
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.targets import ClassWeight, Targets
 from radapt.training import TrainConfig
 

@@ -10,7 +10,7 @@ from radapt.classification.task import LabelledCases
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError
 from radapt.features.pooling import ModalityUse
-from radapt.protocols.protocol import Cost
+from radapt.protocols.fitted import Cost
 from radapt.protocols.selection import CRITERION
 from radapt.protocols.targets import ClassWeight, Targets
 

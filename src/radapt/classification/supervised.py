@@ -18,8 +18,9 @@ from radapt.classification.input_spec import InputSpec
 from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
 from radapt.classification.task import LabelledCases, TrainableModel
 from radapt.digests import digest
+from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Fitted, Protocol, Reads
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.targets import ClassWeight
 from radapt.training import TrainConfig
 from radapt.versions import __version__

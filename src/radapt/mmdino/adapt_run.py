@@ -27,10 +27,10 @@ from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.protocol import AdaptedModel, MmDino, cost_of
+from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import Machine
-from radapt.protocols.protocol import Fitted, Model
-from radapt.protocols.scoring import Result, judge
+from radapt.protocols.scoring import Result, score_fitted
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
     that is finished stays as it is. `machine.folder` is not looked at.
 
     A cohort without labels gives a backbone alone; one without a labelled case outside train and val is answered for,
-    but not judged. Raises UsageError for a folder that holds anything else, and while another process fills it.
+    but not scored. Raises UsageError for a folder that holds anything else, and while another process fills it.
     """
     from radapt.mmdino.folder import save_adaptation
 
@@ -91,29 +91,29 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
             return Ended(folder, True, _notes(folder))
         adapted = _adapted(folder, request, machine, cache)
         save_adaptation(folder, adapted)
-        judged = _judged(request, adapted, SliceCache(cache))
+        scored = _scored(request, adapted, SliceCache(cache))
         facts = adaptation_facts(
             adapted, request.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
             weights=request.found.source.identity, machine=machine, seed=request.seed,
         )  # fmt: skip
-        facts["notes"] = [*facts["notes"], *unjudged(request.cohort, adapted)]
-        if judged is not None:
-            write_parquet(folder / "predictions.parquet", judged.predictions)
-            write_parquet(folder / "scores.parquet", judged.scores)
-            if judged.subsets is not None:
-                judged.subsets.write(folder)
+        facts["notes"] = [*facts["notes"], *unscored(request.cohort, adapted)]
+        if scored is not None:
+            write_parquet(folder / "predictions.parquet", scored.predictions)
+            write_parquet(folder / "scores.parquet", scored.scores)
+            if scored.subsets is not None:
+                scored.subsets.write(folder)
         write_json(folder / FACTS, facts)
         write_json(folder / DONE, {"radapt": __version__, "seconds": adapted.trained.seconds})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return Ended(folder, False, tuple(facts["notes"]))
 
 
-def unjudged(cohort: Cohort, adapted: "Adapted") -> list[str]:
-    """Why there is nothing to judge by, if so."""
+def unscored(cohort: Cohort, adapted: "Adapted") -> list[str]:
+    """Why nothing can be scored, if so."""
     if adapted.answer is None:
-        return ["Without a classifier nothing was judged; fit a protocol on the backbone."]
+        return ["Without a classifier nothing was scored; fit a protocol on the backbone."]
     if not _tested(cohort):
-        return ["No case outside train and val has a label, so there is nothing to judge on: no subsets were scored."]
+        return ["No case outside train and val has a label, so nothing was scored."]
     return []
 
 
@@ -127,8 +127,8 @@ def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> "
     )  # fmt: skip
 
 
-def _judged(request: Request, adapted: "Adapted", cache: SliceCache) -> Result | None:
-    """Answers for all cases outside train, with scores; those of subsets where there is a test set to judge on."""
+def _scored(request: Request, adapted: "Adapted", cache: SliceCache) -> Result | None:
+    """Answers for all cases outside train, with scores; those of subsets where there is a labelled test set."""
     cohort = request.cohort
     if adapted.answer is None or not (cohort.splits != "train").any():
         return None
@@ -137,7 +137,7 @@ def _judged(request: Request, adapted: "Adapted", cache: SliceCache) -> Result |
         model = _Whole(model)
     chosen: Mapping[str, Any] = {"preset": request.protocol.preset}
     fitted = Fitted(model, model, chosen, cost_of(adapted))
-    return judge(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)
+    return score_fitted(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)
 
 
 @dataclass(frozen=True, eq=False)

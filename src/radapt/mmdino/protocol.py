@@ -16,8 +16,9 @@ from radapt.errors import UsageError
 from radapt.images import SliceCache
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.options import RENAMED, Options, options_of
+from radapt.protocols.fitted import Cost, Fitted, Reads, SubsetModel
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Cost, Fitted, Protocol, Reads, SubsetModel
+from radapt.protocols.protocol import Protocol
 from radapt.versions import __version__
 
 if TYPE_CHECKING:

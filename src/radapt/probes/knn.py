@@ -10,8 +10,9 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.probes.knn_classifiers import FindingTables, class_votes
 from radapt.probes.neighbours import Gallery
+from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Fitted, Model, Protocol
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import Family, Models, fit_chosen
 from radapt.protocols.targets import Targets
 

@@ -14,8 +14,9 @@ from radapt.probes.linear_models import LinearCandidates
 from radapt.probes.logistic import CGrid, LogisticFamily, c_values
 from radapt.probes.sgd_heads import Inputs, Schedule, train_heads
 from radapt.protocols.feature_matrix import DesignMatrix
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Fitted, Protocol
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.targets import ClassWeight, Targets
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from radapt.protocols.feature_matrix import FeatureMatrix, blocks
-from radapt.protocols.protocol import Model
+from radapt.protocols.fitted import Model
 from radapt.protocols.selection import Models
 from radapt.protocols.targets import Targets
 

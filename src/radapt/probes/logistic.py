@@ -10,8 +10,9 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.probes.linear_models import LinearCandidates
 from radapt.probes.logistic_grid import fit_logistic
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Fitted, Protocol
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.targets import ClassWeight, Targets
 

@@ -1,13 +1,14 @@
-"""Protocols: ways to judge and adapt backbones on a cohort, each one shape, fit and then predict. Choices are made on
-val, and test labels are never seen."""
+"""Protocols: ways to evaluate and adapt backbones on a cohort, each one shape, fit and then predict. Choices are made
+on val, and test labels are never seen."""
 
 from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve
+from radapt.protocols.fitted import Cost, Fitted, Model, Segmenter, SubsetModel
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Cost, Fitted, Model, Protocol, Segmenter, SubsetModel
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import PROTOCOLS, make
-from radapt.protocols.scoring import Result
+from radapt.protocols.scoring import Result, Scorer
 from radapt.protocols.subsets import SubsetResult, score_subsets
 from radapt.protocols.train import train
 
@@ -22,6 +23,7 @@ __all__ = [
     "Model",
     "Protocol",
     "Result",
+    "Scorer",
     "Segmenter",
     "SubsetModel",
     "SubsetResult",

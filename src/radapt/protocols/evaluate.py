@@ -13,7 +13,7 @@ from radapt.protocols.fewshot import FewShot, score_draws
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result, check_tests, judge
+from radapt.protocols.scoring import Result
 
 
 def evaluate(
@@ -56,7 +56,7 @@ def evaluate(
 
         return score_draws(ready, features.cohort, seed, one)
     problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices)
-    check_tests(features.cohort)
+    ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     fitted = ready.fit(problem, fitting)
-    return judge(features.cohort, ready.name, fitted, scoring, resamples)
+    return ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)

@@ -13,9 +13,10 @@ from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols.protocol import Aim, Cost, Fitted, Protocol, Reads
+from radapt.protocols.fitted import Aim, Cost, Fitted, Reads
+from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result
+from radapt.protocols.scoring import Result, Scorer
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
@@ -47,6 +48,10 @@ class AtDefaults(Protocol[Any]):
         return self.base.uses_backbone
 
     @property
+    def scorer(self) -> Scorer:  # type: ignore[override]
+        return self.base.scorer
+
+    @property
     def uses_masks(self) -> bool:  # type: ignore[override]
         return self.base.uses_masks
 
@@ -62,7 +67,7 @@ class AtDefaults(Protocol[Any]):
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class FewShot(Protocol[Any]):
-    """`protocol`, with its own `options`, fitted on `repeats` draws of every size, and judged on the same cases.
+    """`protocol`, with its own `options`, fitted on `repeats` draws of every size, and evaluated on the same cases.
 
     Sizes: `shots` patients per class (of 1 to 16 as in the radiology study, arXiv 2312.02366), or `fractions` of the
     labelled training patients. Draws are nested, by patient, and depend on seed and repeat alone (see

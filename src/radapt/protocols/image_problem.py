@@ -12,8 +12,8 @@ from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe, SliceCache
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.fitted import Aim
 from radapt.protocols.holdout import blank_test_labels, check_learnable, check_masks, labelled, masked, train_and_val
-from radapt.protocols.protocol import Aim
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone, LazyBackbone
@@ -40,7 +40,7 @@ class Machine:
 
     @property
     def checkpoints(self) -> Path | None:
-        """The folder of checkpoints. They stay until the model is judged (see `train`), for a kill may come later than
+        """The folder of checkpoints. They stay until the model is scored (see `train`), for a kill may come later than
         the last step."""
         return None if self.folder is None else self.folder / "checkpoints"
 

@@ -1,8 +1,9 @@
 """From a fitted protocol to predictions for every case that was not trained on, and scores."""
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError
 from radapt.metrics import score
+from radapt.protocols.fitted import Aim, Cost, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
-from radapt.protocols.protocol import Cost, Fitted, Model, SubsetModel
+from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.subsets import SubsetResult, score_subsets
 
 
@@ -34,10 +36,56 @@ class Result:
     subsets: SubsetResult | None = None
 
 
-def judge(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:
+class Scorer(abc.ABC):
+    """How the answers of a fitted protocol become a `Result`. A protocol of the same `aim` names its scorer."""
+
+    aim: ClassVar[Aim]
+
+    @abc.abstractmethod
+    def check(self, cohort: Cohort, problem: ImageProblem | None) -> None:
+        """Raises DataError if the test sets of the cohort cannot be scored; called before fitting.
+
+        `problem` is what the protocol is fitted on if it reads images, None if it reads features.
+        """
+
+    @abc.abstractmethod
+    def score(
+        self,
+        cohort: Cohort,
+        name: str,
+        fitted: Fitted[Any],
+        rng: np.random.Generator,
+        resamples: int,
+        problem: ImageProblem | None,
+    ) -> Result:
+        """Answers of the protocol `name` for val and every test set of `cohort`, whose truth is not blank, scored with
+        intervals of `resamples` bootstrap replicates by patient."""
+
+
+class ClassificationScorer(Scorer):
+    """Probabilities against labels; with any subset of sequences where the model answers from them."""
+
+    aim = "classification"
+
+    def check(self, cohort: Cohort, problem: ImageProblem | None) -> None:
+        check_tests(cohort)
+
+    def score(
+        self,
+        cohort: Cohort,
+        name: str,
+        fitted: Fitted[Any],
+        rng: np.random.Generator,
+        resamples: int,
+        problem: ImageProblem | None,
+    ) -> Result:
+        return score_fitted(cohort, name, fitted, rng, resamples)
+
+
+def score_fitted(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:
     """Predict val and every test set of the cohort, whose labels must not be blank, and score the protocol `name`."""
     splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
-    found = [_judge_split(cohort, fitted, split, rng, resamples) for split in splits]
+    found = [_score_split(cohort, fitted, split, rng, resamples) for split in splits]
     predictions = pd.concat([table for table, _ in found], ignore_index=True)
     scores = pd.concat([table for _, table in found], ignore_index=True)
     subsets = _subsets(cohort, fitted.final, rng.spawn(1)[0], resamples)
@@ -50,7 +98,7 @@ def _subsets(cohort: Cohort, model: Model, rng: np.random.Generator, resamples: 
     return score_subsets(model.predict_from, cohort, model.modalities, rng, resamples, model.prior)
 
 
-def _judge_split(
+def _score_split(
     cohort: Cohort, fitted: Fitted[Model], split: str, rng: np.random.Generator, resamples: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = np.flatnonzero(cohort.splits == split)
@@ -94,12 +142,12 @@ def check_tests(cohort: Cohort) -> None:
     """Raises DataError if no test set has a labelled case."""
     if not cohort.test_sets:
         raise DataError(
-            f"Cohort {cohort.name!r} has no test set, so there is nothing to judge on. Give some patients the split "
+            f"Cohort {cohort.name!r} has no test set, so there is nothing to evaluate on. Give some patients the split "
             "'test', or leave the split column empty and radapt draws one."
         )
     tested = ~np.isin(cohort.splits, ("train", "val"))
     if not labelled(cohort.labels[tested]).any():
         raise DataError(
             f"Cohort {cohort.name!r} has no labelled case in its test sets ({', '.join(cohort.test_sets)}), so "
-            "there is nothing to judge by. Label some of their cases, or give labelled patients the split 'test'."
+            "there is nothing to evaluate on. Label some of their cases, or give labelled patients the split 'test'."
         )

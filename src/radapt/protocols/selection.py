@@ -10,8 +10,8 @@ import numpy as np
 
 from radapt.metrics import auroc
 from radapt.metrics.calibration import LEAST_PROBABILITY
+from radapt.protocols.fitted import Cost, Fitted, Model
 from radapt.protocols.problem import FeatureProblem
-from radapt.protocols.protocol import Cost, Fitted, Model
 
 CRITERION = "macro AUROC on val, ties by log-loss"
 _TIE = 12  # decimals: areas that differ less differ by rounding
@@ -69,7 +69,7 @@ class ValScores:
 
     @property
     def best(self) -> int:
-        """Highest AUROC, then lowest log-loss, then first. Val of one class is judged by log-loss alone."""
+        """Highest AUROC, then lowest log-loss, then first. Val of one class is compared by log-loss alone."""
         area = np.nan_to_num(np.round(self.auroc, _TIE), nan=-1.0)
         return int(np.lexsort((np.nan_to_num(self.log_loss, nan=np.inf), -area))[0])
 
@@ -115,7 +115,7 @@ def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.rand
 
 
 def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
-    """Judge probabilities (candidates, n, outputs) by truth (n,) or (n, F): what is undefined is left out."""
+    """Score probabilities (candidates, n, outputs) by truth (n,) or (n, F): what is undefined is left out."""
     if truth.ndim == 1:
         questions = [(np.ones(len(truth), bool), truth == c, c) for c in _asked(probabilities.shape[2])]
         likelihood = probabilities[:, np.arange(len(truth)), truth]

@@ -59,7 +59,7 @@ class Answers:
         table[0] = prior
         inside = members(len(names))
         asked = [np.flatnonzero((has & subset) == subset) for subset in range(len(table))]
-        with progress(sum(map(len, asked[1:])), "judging subsets of sequences", "answers") as advance:
+        with progress(sum(map(len, asked[1:])), "scoring subsets of sequences", "answers") as advance:
             for subset in range(1, len(table)):
                 which = asked[subset]
                 if len(which):
@@ -82,11 +82,11 @@ def check_modalities(cohort: Cohort, modalities: Sequence[str]) -> tuple[str, ..
     """The names of the sequences. Raises UsageError for none, one twice, one the cohort lacks, or more than 12."""
     names = tuple(str(name) for name in modalities)
     if not names or len(set(names)) < len(names):
-        raise UsageError(f"Sequences to judge must be named once each; got {names or 'none'}.")
+        raise UsageError(f"Sequences to evaluate must be named once each; got {names or 'none'}.")
     for name in names:
         if name not in cohort.modalities:
             raise UsageError(
-                f"Cohort {cohort.name!r} has no sequence {name!r} to judge. {suggest(name, cohort.modalities)}"
+                f"Cohort {cohort.name!r} has no sequence {name!r} to evaluate. {suggest(name, cohort.modalities)}"
             )
     check_players(len(names))
     return names

@@ -1,7 +1,7 @@
-"""One deployed classifier, judged on every subset of the sequences it knows: what it scores, what each sequence brings
-and what its absence costs.
+"""One deployed classifier, evaluated on every subset of the sequences it knows: what it scores, what each sequence
+brings and what its absence costs.
 
-A subset is judged on every labelled case, as if its other sequences had not been made; a case that has none of it is
+A subset is evaluated on every labelled case, as if its other sequences had not been made; a case that has none of it is
 answered with the prior and counted, for the next hospital has such patients too. All subsets are scored on the same
 draws of patients, so that differences between them have intervals of their own.
 """
@@ -60,7 +60,7 @@ def score_subsets(
     splits: Sequence[str] | None = None,
     progress: ProgressMaker = silent,
 ) -> SubsetResult:
-    """Judge `predict` on every subset of `modalities`, at most 12 of the cohort's.
+    """Score `predict` on every subset of `modalities`, at most 12 of the cohort's.
 
     `predict(rows, names)` gives probabilities (n, outputs) of the cases at `rows` from the sequences `names` alone; it
     is asked once for each subset, about the cases that have all of it. `prior` (outputs,) answers for cases that have
@@ -71,7 +71,7 @@ def score_subsets(
     patients. The same state of `rng` gives the same result.
 
     Raises UsageError for a cohort whose task is no classification, a sequence it does not know, or more than 12;
-    DataError if no case to judge has a label.
+    DataError if no case to evaluate has a label.
     """
     names = check_modalities(cohort, modalities)
     rows = _rows(cohort, splits)
@@ -97,7 +97,7 @@ def subset_name(names: Sequence[str]) -> str:
 
 def _rows(cohort: Cohort, splits: Sequence[str] | None) -> np.ndarray:
     if cohort.task not in TASKS:
-        raise UsageError(f"Cohort {cohort.name!r} has no classes or findings, so there is nothing to judge subsets by.")
+        raise UsageError(f"Cohort {cohort.name!r} has no classes or findings, so there is nothing to score subsets by.")
     known = labelled(cohort.labels)
     if splits is None:
         tested = ~np.isin(cohort.splits, ("train", "val"))
@@ -106,7 +106,7 @@ def _rows(cohort: Cohort, splits: Sequence[str] | None) -> np.ndarray:
     if not len(rows):
         raise DataError(
             f"Cohort {cohort.name!r} has no labelled case in {', '.join(splits) or 'any split'}, so there is nothing "
-            "to judge subsets of sequences by. Label some of these cases, or give labelled patients the split 'test'."
+            "to score subsets of sequences by. Label some of these cases, or give labelled patients the split 'test'."
         )
     return rows
 

@@ -21,7 +21,7 @@ from radapt.protocols.fewshot import FewShot, score_draws
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result, check_tests, judge
+from radapt.protocols.scoring import Result
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
     in a folder of its own (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
-    DataError if there is too little to learn from or to judge on.
+    DataError if there is too little to learn from or to evaluate on.
     """
     if isinstance(protocol, Protocol) and options:
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
@@ -73,20 +73,20 @@ def train(
         return score_draws(ready, cohort, seed, one)
     problem = ImageProblem.of(cohort, ready.aim, recipe, cache_folder(cache), lazy, pooling, machine)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    if ready.aim == "segmentation":
-        from radapt.segmentation import check_mask_tests, score_segmentation
-
-        check_mask_tests(cohort, problem)
-        result = score_segmentation(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples, problem)
-    else:
-        check_tests(cohort)
-        result = judge(cohort, ready.name, ready.fit(problem, fitting), scoring, resamples)
+    ready.scorer.check(cohort, problem)
+    fitted = ready.fit(problem, fitting)
+    result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
     if problem.machine.checkpoints is not None:
         shutil.rmtree(problem.machine.checkpoints, ignore_errors=True)
     return result
 
 
 def _check_fits(protocol: Protocol, backbone: object) -> None:
+    if protocol.aim != protocol.scorer.aim:
+        raise UsageError(
+            f"Protocol {protocol.name!r} is for {protocol.aim}, but its scorer is for {protocol.scorer.aim}; give the "
+            f"class a scorer for {protocol.aim}."
+        )
     if protocol.reads != "images":
         raise UsageError(f"Protocol {protocol.name!r} reads features; use radapt.extract and radapt.evaluate.")
     if protocol.uses_backbone and backbone is None:

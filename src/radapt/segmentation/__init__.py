@@ -1,7 +1,14 @@
-"""Segmentation: images and masks of a case on the same planes, and label maps judged in the patient's own grid."""
+"""Segmentation: images and masks of a case on the same planes, and label maps scored in the patient's own grid."""
 
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.scoring import check_mask_tests, file_stems, score_segmentation
+from radapt.segmentation.scoring import SegmentationScorer, check_mask_tests, file_stems, score_segmentation
 
-__all__ = ["SegmentationData", "check_mask_tests", "file_stems", "mean_dice", "score_segmentation"]
+__all__ = [
+    "SegmentationData",
+    "SegmentationScorer",
+    "check_mask_tests",
+    "file_stems",
+    "mean_dice",
+    "score_segmentation",
+]

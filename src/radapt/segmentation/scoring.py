@@ -11,14 +11,14 @@ import pandas as pd
 
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.digests import digest
-from radapt.errors import DataError, counted
+from radapt.errors import DataError, UsageError, counted
 from radapt.images import AlignedSliceCache, Volume, ending_for, read_mask, resampled, same_grid, write_labels
 from radapt.metrics.segmentation import NUMBERS, case_numbers
 from radapt.metrics.segmentation_summary import summarise
+from radapt.protocols.fitted import Fitted, Segmenter
 from radapt.protocols.holdout import masked
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Fitted, Segmenter
-from radapt.protocols.scoring import Result
+from radapt.protocols.scoring import Result, Scorer
 from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
 
 MASKS = "masks"
@@ -30,6 +30,29 @@ LONGEST_STEM = 100
 """Characters of a case id that its file name keeps: with digest and endings below the 255 of file systems."""
 
 _LISTED = 20
+
+
+class SegmentationScorer(Scorer):
+    """Label maps against masks, in the grid each mask is stored in."""
+
+    aim = "segmentation"
+
+    def check(self, cohort: Cohort, problem: ImageProblem | None) -> None:
+        check_mask_tests(cohort, problem)
+
+    def score(
+        self,
+        cohort: Cohort,
+        name: str,
+        fitted: Fitted[Any],
+        rng: np.random.Generator,
+        resamples: int,
+        problem: ImageProblem | None,
+    ) -> Result:
+        """Raises UsageError without a `problem`: label maps need the images of the cohort."""
+        if problem is None:
+            raise UsageError(f"Protocol {name!r} segments images and cannot be scored on features; use radapt.train.")
+        return score_segmentation(cohort, name, fitted, rng, resamples, problem)
 
 
 def score_segmentation(
@@ -51,7 +74,7 @@ def score_segmentation(
     """
     cache = AlignedSliceCache(problem.slices, problem.recipe)
     look = survey_masks(cohort, cache)
-    work = _Judging(cohort, look, cache, problem.machine.folder)
+    work = _CaseScorer(cohort, look, cache, problem.machine.folder)
     splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
     tables, scores = [], []
     for split in splits:
@@ -79,7 +102,7 @@ def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> Non
     tested = ~np.isin(cohort.splits, ("train", "val"))
     if not (masked(cohort) & tested).any():
         raise DataError(
-            f"Cohort {cohort.name!r} has no case with a mask in a test set, so there is nothing to judge by. Give "
+            f"Cohort {cohort.name!r} has no case with a mask in a test set, so there is nothing to score. Give "
             "some masked patients the split 'test', or leave the split column empty and radapt draws one."
         )
     if problem is not None:
@@ -120,7 +143,7 @@ def _unanswerable(case: Case, learned: Collection[str], cache: AlignedSliceCache
     return None
 
 
-class _Judging:
+class _CaseScorer:
     """Segments, writes and measures one case after the other."""
 
     def __init__(self, cohort: Cohort, look: MaskSurvey, cache: AlignedSliceCache, folder: Path | None) -> None:
@@ -141,7 +164,7 @@ class _Judging:
         return numbers
 
     def _measured(self, row: int, case: Case, predicted: Volume) -> pd.DataFrame:
-        # The mask is judged where it was drawn, also if the model answered on another image of the case.
+        # The prediction is scored where the mask was drawn, also if the model answered on another image of the case.
         grid = self.cache.grid(case.images[self.look.reference(case, row)])
         if same_grid(grid, predicted) is None:
             grid = predicted

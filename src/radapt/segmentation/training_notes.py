@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.protocols.protocol import Cost
+from radapt.protocols.fitted import Cost
 from radapt.training import TrainResult
 
 RISING = 0.9

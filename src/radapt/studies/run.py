@@ -25,7 +25,7 @@ from radapt.studies.overlays import write_overlays
 from radapt.studies.pictures import write_pictures
 from radapt.studies.plan import Failure, Plan, Settings, plan_study
 from radapt.studies.study import Study
-from radapt.studies.work import judge_cell, train_cell
+from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class _Run:
             return
         self._pictures(backbone, pending[0])
         for cell in pending:
-            self._one_cell(cell, partial(judge_cell, cell, features, self.settings, self.plan), features)
+            self._one_cell(cell, partial(evaluate_cell, cell, features, self.settings, self.plan), features)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from radapt.protocols import Result
 
 
-def judge_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan) -> "Result":
+def evaluate_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan) -> "Result":
     """Fit and score a protocol that reads features."""
     from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling

@@ -14,8 +14,8 @@ from radapt.errors import DataError
 from radapt.features.token_store import TokenLayout
 from radapt.networks import fingerprint
 from radapt.networks.decoders.registry import decoder_class, decoder_layers
+from radapt.protocols.fitted import Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Fitted, Segmenter
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter

@@ -24,8 +24,8 @@ from radapt.models.files import (
     read_weights,
     recipe_of,
 )
+from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
-from radapt.protocols.protocol import Segmenter
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.slice_index import ModalityView, parts_of

@@ -10,9 +10,12 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.classification.finetune import BIAS_RATES, FULL_RATES, LORA_RATES, Names
 from radapt.classification.supervised import STEP_BACK, Rates
 from radapt.networks.decoders.registry import decoder_options
+from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Aim, Fitted, Protocol, Reads, Segmenter
+from radapt.protocols.protocol import Protocol
+from radapt.protocols.scoring import Scorer
 from radapt.segmentation.encoder_decoder.network import Encoder, Parts
+from radapt.segmentation.scoring import SegmentationScorer
 from radapt.training import TrainConfig
 
 HEAD_RATES = (1e-3, 3e-4, 3e-3)
@@ -74,6 +77,7 @@ class Segment(Protocol[ImageProblem]):
     name: ClassVar[str] = "segment"
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
+    scorer: ClassVar[Scorer] = SegmentationScorer()
 
     decoder: Literal["linear", "conv", "upernet", "dpt", "unet"] = "conv"
     width: Annotated[int, Field(ge=8, le=1024)] | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radapt.classification.outcome import left_out
-from radapt.protocols.protocol import Cost
+from radapt.protocols.fitted import Cost
 from radapt.segmentation.criterion import CRITERION
 from radapt.segmentation.encoder_decoder.stored_tokens import StoredTokens, TokenPlan, encoding_seconds, report
 from radapt.segmentation.training_notes import training_notes

@@ -7,8 +7,8 @@ import numpy as np
 from radapt.classification.candidates import CHECKPOINT_S
 from radapt.digests import digest
 from radapt.errors import DataError
+from radapt.protocols.fitted import Cost, Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Cost, Fitted, Segmenter
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.tasks import Goal, ImageTask
 from radapt.segmentation.sides import has_sides

@@ -14,8 +14,8 @@ from radapt.images import Recipe, Volume
 from radapt.models.files import recipe_of
 from radapt.models.whole import load_whole, read_whole, save_whole
 from radapt.networks.transunet import Size, build_transunet
+from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
-from radapt.protocols.protocol import Segmenter
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.slice_index import ModalityView, parts_of
 

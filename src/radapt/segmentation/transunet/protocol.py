@@ -8,8 +8,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.networks.transunet import HYBRIDS, Size
+from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem, Precision
-from radapt.protocols.protocol import Aim, Fitted, Protocol, Reads, Segmenter
+from radapt.protocols.protocol import Protocol
+from radapt.protocols.scoring import Scorer
+from radapt.segmentation.scoring import SegmentationScorer
 from radapt.training import TrainConfig
 
 RATES = {"sgd": 0.01, "adamw": 3e-4}
@@ -35,6 +38,7 @@ class TransUNetProtocol(Protocol[ImageProblem]):
     name: ClassVar[str] = "transunet"
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
+    scorer: ClassVar[Scorer] = SegmentationScorer()
     uses_backbone: ClassVar[bool] = False
 
     network: Size = "base"

@@ -9,8 +9,8 @@ import numpy as np
 from radapt.classification.candidates import CHECKPOINT_S
 from radapt.digests import digest
 from radapt.networks import UNetPlan, build_unet, plan_unet
+from radapt.protocols.fitted import Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.protocol import Fitted, Segmenter
 from radapt.segmentation.criterion import CRITERION
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.sides import has_sides

@@ -12,7 +12,7 @@ from radapt.errors import DataError
 from radapt.images import Volume
 from radapt.models.whole import load_whole, read_whole, save_whole
 from radapt.networks import UNetPlan, build_unet
-from radapt.protocols.protocol import Segmenter
+from radapt.protocols.fitted import Segmenter
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.unet.grids import GridCrop, highest
 from radapt.segmentation.unet.volumes import gridded, presence, stacked

@@ -8,8 +8,11 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.networks import Budget
 from radapt.networks.unet.plan import REFERENCE_GB, WIDEST_PATCH
+from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem, Precision
-from radapt.protocols.protocol import Aim, Fitted, Protocol, Reads, Segmenter
+from radapt.protocols.protocol import Protocol
+from radapt.protocols.scoring import Scorer
+from radapt.segmentation.scoring import SegmentationScorer
 from radapt.training import TrainConfig
 
 RATES = {"adamw": 3e-3, "sgd": 0.01}
@@ -39,6 +42,7 @@ class UNetProtocol(Protocol[ImageProblem]):
     name: ClassVar[str] = "unet"
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
+    scorer: ClassVar[Scorer] = SegmentationScorer()
     uses_backbone: ClassVar[bool] = False
 
     dims: Literal[2, 3] | None = None

@@ -1,0 +1,84 @@
+"""What fitting a protocol gives: a model that answers for any case of the cohort, what was chosen, and the cost."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from radapt.images import Volume
+
+Aim = Literal["classification", "segmentation"]
+Reads = Literal["features", "images"]
+
+
+class Model(abc.ABC):
+    """A fitted classifier that answers for any case of the cohort."""
+
+    @abc.abstractmethod
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Probabilities of the cases at the indices `rows` (n,): float64 (n, outputs) in [0, 1].
+
+        With classes each row sums to 1 (binary too has both columns); findings are independent.
+        """
+
+
+class SubsetModel(Model):
+    """A fitted classifier that answers from any subset of the sequences it knows; scoring evaluates it on each.
+
+    `modalities` are the sequences it knows, `prior` (outputs,) what answers for a case that has none of a subset: the
+    shares of the classes in training.
+    """
+
+    modalities: tuple[str, ...]
+    prior: np.ndarray
+
+    @abc.abstractmethod
+    def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
+        """As `predict`, as if every sequence but `modalities` were missing; each case has one of these at least."""
+
+
+class Segmenter(abc.ABC):
+    """A fitted segmentation model that draws the label map of any case of the cohort."""
+
+    @abc.abstractmethod
+    def segment(self, row: int) -> "Volume":
+        """The label map of the case at `row`: whole numbers of the cohort's `mask_labels`, 0 for background.
+
+        It has the voxels and the affine of the case's reference image as its file stores them.
+        """
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting took. `trained` of `parameters` numbers of the live model were trained, counted from the model.
+
+    The live model of a protocol that reads features is its head; the frozen encoder is not among its numbers.
+    `peak_memory_mb` is the most that training added: memory of the device, or on a CPU of the process; NaN where it was
+    not measured. `seconds` is the whole fit with every candidate.
+    """
+
+    trained: int
+    parameters: int
+    peak_memory_mb: float
+    seconds: float
+
+
+F = TypeVar("F", Model, Segmenter, covariant=True)
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[F]):
+    """What a protocol ends with.
+
+    `final` answers for test sets, `before_refit` for val. They differ where the choice made on val was fitted
+    again with val, which `final` then has learned by heart. `chosen` is JSON-like: what was chosen among
+    what, with the numbers on val that decided.
+    """
+
+    final: F
+    before_refit: F
+    chosen: Mapping[str, Any]
+    cost: Cost | None = None
