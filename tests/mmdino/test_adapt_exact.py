@@ -60,6 +60,10 @@ def run(cohort: Cohort, preset: str = "default", *, changed: dict[str, Any] | No
     )
 
 
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
 def everything(task: AdaptTask) -> dict[str, Tensor]:
     return {**task.module.state_dict(), **task.state()}
 
@@ -89,6 +93,20 @@ def test_killed_and_continued_it_ends_with_the_same_bits(
     assert str(again.trained.checks) == str(expected.trained.checks)
     assert "another training" not in str(again.notes)
     assert {"dino", "ibot", "supervised", "consistency"} <= again.trained.history[0].keys()
+
+
+@pytest.mark.parametrize("deployed", ["teacher", "student"])
+def test_the_network_that_is_deployed_is_the_one_asked_for(
+    cohort: Cohort, tasks: list[AdaptTask], tmp_path: Path, deployed: str
+) -> None:
+    """Encoder and lesion attention have the teacher's weights by default, and these are not the student's."""
+    assert options_of().deployed_network == "teacher"
+    adapted = run(cohort, cache=tmp_path, changed={"deployed_network": deployed, "steps": 3})
+    networks = {"student": tasks[0].module.student, "teacher": tasks[0].module.teacher.network}
+    found = adapted.network.state_dict()
+    same = {name: equal(found, network.encoder.state_dict()) for name, network in networks.items()}
+    assert same == {"student": deployed == "student", "teacher": deployed == "teacher"}
+    assert adapted.reader is networks[deployed].reader
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ CONSISTENCY_RAMP = 0.2
 """Share of the steps in which the weight of agreeing with the teacher's classes rises from 0: at first it knows none
 (as in Laine and Aila 2017)."""
 
-PARTS = ("dino", "ibot", "koleo", "marks", "supervised", "consistency")
+PARTS = ("dino", "ibot", "koleo", "lesion", "supervised", "consistency")
 """Of the loss, times their weights, as records name them."""
 
 
@@ -181,7 +181,7 @@ class AdaptTask(Task):
             parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
         read = student.reader(found[0])
         if batch.marks is not None and batch.masked is not None and read.marks is not None:
-            parts["marks"] = options.lesion_loss_weight * self._marked(batch, read.marks)
+            parts["lesion"] = options.lesion_loss_weight * self._marked(batch, read.marks)
         if self.labels is not None and batch.labels is not None:
             vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
             parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)

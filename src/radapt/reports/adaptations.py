@@ -20,7 +20,7 @@ _TITLES = {
     "dino": "DINO",
     "ibot": "iBOT",
     "koleo": "KoLeo",
-    "marks": "Masks",
+    "lesion": "Lesions",
     "supervised": "Labels",
     "consistency": "Consistency",
     "rank": "Effective rank of features",
