@@ -77,7 +77,7 @@ def test_one_study_uid_for_two_patients_is_two_cases(tmp_path: Path) -> None:
     draft = scan(tmp_path)
     assert places(draft, tmp_path) == ["folder0", "folder1"]
     assert draft.table["patient"].nunique() == 2
-    assert any("1 case had the StudyInstanceUID of another patient" in note for note in draft.notes)
+    assert any("1 case shared a StudyInstanceUID with another patient" in note for note in draft.notes)
 
 
 def test_a_file_without_patient_is_of_its_studys(tmp_path: Path) -> None:

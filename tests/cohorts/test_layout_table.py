@@ -72,7 +72,7 @@ def test_errors_name_the_row_of_an_index_beside_images(tmp_path: Path) -> None:
 def test_errors_name_the_row_of_participants(tmp_path: Path) -> None:
     path = build_bids(tmp_path) / "participants.tsv"
     path.write_text(path.read_text() + "\nsub-03\t1\tx\tA")
-    with pytest.raises(DataError, match=r"participants.tsv, rows 5 and 12: 'sub-03' is there twice"):
+    with pytest.raises(DataError, match=r"participants.tsv, rows 5 and 12: 'sub-03' occurs twice"):
         scan(tmp_path)
     path.write_text(path.read_text().replace("\nsub-03\t1\tx\tA", "").replace("diagnosis", "mass"))
     with pytest.raises(DataError, match=r"participants.tsv, row 2, case 'sub-00': Finding 'mass' is 'none-seen'"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radapt.cohorts import load_cohort
-from radapt.cohorts.config import Fractions
+from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError
 

@@ -31,7 +31,7 @@ def scan(
     """
     from radapt.cohorts import KINDS, Fractions, ScanOptions, write_cohort
     from radapt.cohorts import scan as read_source
-    from radapt.cohorts.archives import nothing_left
+    from radapt.cohorts.archives import remove_on_failure
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
     from radapt.progress import progress
@@ -55,7 +55,7 @@ def scan(
         progress=progress,
     )
     draft = read_source(source, layout, options, out=out)
-    with nothing_left(draft.made):
+    with remove_on_failure(draft.made):
         write_cohort(draft, out, force=force)
     typer.echo(summary(draft))
     typer.echo(f"Written: {out}")

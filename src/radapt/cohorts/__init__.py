@@ -1,14 +1,14 @@
 """Cohorts: tables of cases, their labels, splits and paths, and the folder layouts they come from."""
 
+from radapt.cohorts.case_table import case_table, cohort_digest
 from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind, Task
-from radapt.cohorts.config import Fractions
-from radapt.cohorts.describe import case_table, cohort_digest
+from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.issue import CohortIssue
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
-from radapt.cohorts.problem import CohortIssue
+from radapt.cohorts.loading import load_cohort, read_cohort
 from radapt.cohorts.save import write_cohort
 from radapt.cohorts.scan import scan
-from radapt.cohorts.table import load_cohort, read_cohort
 
 __all__ = [
     "KINDS",

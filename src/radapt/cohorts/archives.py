@@ -1,6 +1,6 @@
-"""Zip and tar archives, unpacked so that nothing lands outside the folder and nothing fills the disk.
+"""Zip and tar archives, unpacked so that nothing is written outside the folder and nothing fills the disk.
 
-Names are checked before a byte is written, and sizes while writing too, since an archive may lie about them.
+Names are checked before a byte is written, and sizes also while writing, because an archive may lie about them.
 """
 
 import lzma
@@ -21,8 +21,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MOST_ENTRIES = 5_000_000
 MOST_BYTES = 2 * 2**40
 MOST_TIMES = 100
-"""How much larger than the archive its content may be, above `SMALL_BYTES`. Volumes compress 2 to 20 times.
-"""
+"""How much larger than the archive its content may be, above `SMALL_BYTES`. Volumes compress 2 to 20 times."""
 SMALL_BYTES = 64 * 2**20
 
 _CHUNK = 1 << 20
@@ -37,20 +36,20 @@ def is_archive(path: Path) -> bool:
 
 
 class Unpacked(NamedTuple):
-    """The folder with an archive's content, and the folders made for it, innermost first: none if it was there."""
+    """The folder with an archive's content, and the folders created for it, innermost first; none if it existed."""
 
     folder: Path
     made: tuple[Path, ...]
 
 
 @contextmanager
-def nothing_left(made: Sequence[Path]) -> Iterator[None]:
+def remove_on_failure(made: Sequence[Path]) -> Iterator[None]:
     """If the block fails, remove the innermost of `made` with all that is in it, and the outer ones if empty."""
     try:
         yield
     except BaseException:
-        for at, folder in enumerate(made):
-            if at == 0:
+        for number, folder in enumerate(made):
+            if number == 0:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 with suppress(OSError):
@@ -61,16 +60,16 @@ def nothing_left(made: Sequence[Path]) -> Iterator[None]:
 def unpack(archive: Path, beside: Path) -> Unpacked:
     """Unpack into a folder in `beside` named after the archive and its digest.
 
-    The folder appears whole or not at all; if it is there already, from the same archive, it is used as it
-    is. Raises DataError for an archive that is broken or encrypted, reaches outside its folder, holds links
-    or devices, or is far larger than it looks.
+    The folder appears complete or not at all; one that exists already from the same archive is reused. Raises DataError
+    for an archive that is broken or encrypted, reaches outside its folder, holds links or devices, or expands far
+    beyond its size.
     """
     suffix = next(suffix for suffix in SUFFIXES if archive.name.lower().endswith(suffix))
     target = beside / f"{archive.name[: -len(suffix)]}-{digest_file(archive)[:8]}"
     if target.is_dir():
         return Unpacked(target, ())
     made = (target, *(folder for folder in target.parents if not folder.exists()))
-    with nothing_left(made), _told(archive), atomic_path(target, folder=True) as part:
+    with remove_on_failure(made), _readable_errors(archive), atomic_path(target, folder=True) as part:
         budget = _Budget(archive, beside)
         if suffix == ".zip":
             _unzip(archive, part, budget)
@@ -80,7 +79,7 @@ def unpack(archive: Path, beside: Path) -> Unpacked:
 
 
 class _Budget:
-    """How much may still be written."""
+    """Counts bytes and entries against the limits and the free disk space."""
 
     def __init__(self, archive: Path, beside: Path) -> None:
         self._archive = archive
@@ -89,11 +88,11 @@ class _Budget:
         self._bytes = self._entries = 0
 
     def check(self, size: int) -> None:
-        """Raises DataError if `size` bytes in all would be too many."""
+        """Raise DataError if `size` bytes in total are too many."""
         if size > self._most:
             raise DataError(
                 f"Archive {self._archive} would unpack to more than {self._most / 2**20:,.0f} MB, over "
-                f"{MOST_TIMES} times its own size. It looks like a bomb; unpack it yourself if you trust it."
+                f"{MOST_TIMES} times its own size. It may be a zip bomb; unpack it yourself if you trust it."
             )
         if size > self._free:
             raise DataError(
@@ -108,19 +107,19 @@ class _Budget:
     def count(self) -> None:
         self._entries += 1
         if self._entries > MOST_ENTRIES:
-            raise DataError(f"Archive {self._archive} holds more than {MOST_ENTRIES:,} entries.")
+            raise DataError(f"Archive {self._archive} holds more than {MOST_ENTRIES:,} entries. Unpack it yourself.")
 
 
 @contextmanager
-def _told(archive: Path) -> Iterator[None]:
-    """Turn whatever a broken archive raises into one sentence."""
+def _readable_errors(archive: Path) -> Iterator[None]:
+    """Turn the exceptions of a broken archive into a DataError of one sentence."""
     try:
         yield
     except DataError:
         raise
     except _BROKEN as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-        raise DataError(f"Archive {archive} is broken or cannot be unpacked: {reason}. Fetch it again.") from error
+        raise DataError(f"Archive {archive} is broken or cannot be unpacked: {reason}. Download it again.") from error
 
 
 def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
@@ -131,9 +130,7 @@ def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
             _safe(archive, entry.filename)
             kind = entry.external_attr >> 28  # the file type of a Unix mode: 0 unknown, 4 folder, 8 file
             if kind not in (0, 4, 8):
-                raise DataError(
-                    f"Archive {archive} holds a link or a device, {entry.filename!r}; only files are taken."
-                )
+                raise DataError(f"Archive {archive} holds a link or a device, {entry.filename!r}; expected files only.")
             if entry.flag_bits & 1:
                 raise DataError(f"Archive {archive} is encrypted ({entry.filename!r}). Decrypt it first.")
         budget.check(sum(entry.file_size for entry in entries))
@@ -152,7 +149,7 @@ def _untar(archive: Path, into: Path, budget: _Budget) -> None:
             budget.count()
             target = into / _safe(archive, entry.name)
             if not (entry.isreg() or entry.isdir()):
-                raise DataError(f"Archive {archive} holds a link or a device, {entry.name!r}; only files are taken.")
+                raise DataError(f"Archive {archive} holds a link or a device, {entry.name!r}; expected files only.")
             if entry.isdir():
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -163,23 +160,23 @@ def _untar(archive: Path, into: Path, budget: _Budget) -> None:
 
 
 def _refuse_broken_end(source: tarfile.TarFile, budget: _Budget) -> None:
-    """Raise ReadError unless the archive ends as a whole one does.
+    """Raise ReadError unless the archive ends properly.
 
-    A damaged header looks to tarfile like the end: without this, the cases behind it would be missing without a
-    word. Reading on to the last byte lets gzip, bzip2 and xz compare their checksums.
+    tarfile takes a damaged header for the end: without this check, the cases behind it would be missing silently.
+    Reading to the last byte lets gzip, bzip2 and xz verify their checksums.
     """
     rest = source.fileobj
     if rest is None:
         return
     rest.seek(source.offset)
     if (end := rest.read(tarfile.BLOCKSIZE)) != tarfile.NUL * tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it breaks off" if len(end) < tarfile.BLOCKSIZE else "a header in it is damaged")
+        raise tarfile.ReadError("it is truncated" if len(end) < tarfile.BLOCKSIZE else "a header in it is damaged")
     while chunk := rest.read(_CHUNK):
         budget.spend(len(chunk))
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
-    """The entry's name as a path inside the folder. Raises DataError for one that would leave it."""
+    """The entry's name as a path inside the folder. Raises DataError for a path that leaves it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts and name.strip("./"):
         raise DataError(f"Archive {archive} holds an entry without a name.")

@@ -1,4 +1,4 @@
-"""A case, and a cohort of them: tables and paths, never voxels."""
+"""Case and Cohort: tables and paths, never voxels."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,17 +15,16 @@ Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled
 
 KINDS: tuple[Kind, ...] = ("xray", "ct", "mri", "other")
 CHOOSING_SPLITS = ("train", "val")
-"""The splits choices are made on. Every other word is a test set, used once."""
+"""The splits that choices are made on. Every other split is a test set, used once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One imaging study of one patient.
 
-    `images` holds the modalities that are present, in the cohort's order; a missing one has no entry.
-    `label` is a class index or None if unlabelled. `findings` holds 1, 0 or None (unknown) for each of the
-    cohort's findings, and is empty when the task is not multi-label. `row` is the line in the table, header =
-    1.
+    `images` holds the modalities that are present, in the cohort's order; a missing one has no entry. `label` is a
+    class index or None if unlabelled. `findings` holds 1, 0 or None (unknown) for each of the cohort's findings, and is
+    empty unless the task is multi-label. `row` is the line in the table, header = 1.
     """
 
     case: str
@@ -44,10 +43,10 @@ class Case:
 class Cohort:
     """Cases with a task.
 
-    `classes` names the class indices of a single-label task; `findings` names those of a multi-label one; at
-    most one of the two is non-empty. `ordered` says the classes have a meaningful order (grades).
-    `modalities` lists every image channel of the cohort in table order; a single unnamed `image` column is
-    called `image`. `split_seed` is the seed of the split radapt drew, None if the table gave every split.
+    `classes` names the class indices of a single-label task, `findings` those of a multi-label task; at most one of the
+    two is non-empty. `ordered`: the classes have a meaningful order (grades). `modalities` lists every image channel of
+    the cohort in table order; a single unnamed `image` column is called `image`. `split_seed` is the seed of the split
+    that radapt drew, None if the table gives every split.
     """
 
     name: str
@@ -83,9 +82,7 @@ class Cohort:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Truth of every case: (N,) int64 class index with -1 for unlabelled, or (N, F) float32 with NaN
-        unknown.
-        """
+        """Ground truth of every case: (N,) int64 class index, -1 unlabelled, or (N, F) float32, NaN unknown."""
         if self.findings:
             rows = [[np.nan if value is None else value for value in case.findings] for case in self.cases]
             return np.asarray(rows, dtype=np.float32).reshape(len(self), len(self.findings))
@@ -98,28 +95,28 @@ class Cohort:
 
     @cached_property
     def splits(self) -> np.ndarray:
-        """(N,) split word of every case."""
+        """(N,) split of every case."""
         return np.asarray([case.split for case in self.cases], dtype=object)
 
     @cached_property
     def presence(self) -> np.ndarray:
-        """(N, M) bool: which modality each case has."""
+        """(N, M) bool: which modalities each case has."""
         return np.asarray(
             [[name in case.images for name in self.modalities] for case in self.cases], dtype=bool
         ).reshape(len(self), len(self.modalities))
 
     @cached_property
     def unlabelled(self) -> tuple[Case, ...]:
-        """The cases with label, findings and mask taken away."""
+        """The cases without label, findings and mask."""
         return tuple(replace(case, label=None, findings=(None,) * len(case.findings), mask=None) for case in self.cases)
 
     @property
     def test_sets(self) -> tuple[str, ...]:
         """Every split that is neither train nor val: `test` first, then the others by name."""
-        words = {case.split for case in self.cases} - set(CHOOSING_SPLITS)
-        return tuple(sorted(words, key=lambda word: (word != "test", word)))
+        names = {case.split for case in self.cases} - set(CHOOSING_SPLITS)
+        return tuple(sorted(names, key=lambda name: (name != "test", name)))
 
     def select(self, keep: np.ndarray) -> "Cohort":
-        """The same cohort with only the cases at the indices, or under the boolean mask, `keep`."""
-        chosen = np.arange(len(self))[keep]
-        return replace(self, cases=tuple(self.cases[index] for index in chosen))
+        """The cohort with only the cases that `keep` selects, by index or boolean mask."""
+        selected = np.arange(len(self))[keep]
+        return replace(self, cases=tuple(self.cases[index] for index in selected))

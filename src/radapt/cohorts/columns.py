@@ -1,8 +1,8 @@
-"""Which column of a table means what; a name that is nearly a reserved one is an error, not metadata."""
+"""The meaning of a table's columns; a near miss of a reserved name is an error, not metadata."""
 
 from dataclasses import dataclass
 
-from radapt.cohorts.problem import CohortIssue
+from radapt.cohorts.issue import CohortIssue
 from radapt.errors import suggest
 
 RESERVED = ("case", "patient", "site", "split", "image", "mask", "label")
@@ -21,7 +21,7 @@ class Columns:
 
 
 def sort_columns(names: list[str], file: str) -> tuple[Columns, list[CohortIssue]]:
-    """Tell reserved columns from metadata; say everything that is wrong with the names."""
+    """Separate reserved columns from metadata, and list everything that is wrong with the names."""
     images: dict[str, str] = {}
     findings: dict[str, str] = {}
     metadata: list[str] = []
@@ -31,13 +31,13 @@ def sort_columns(names: list[str], file: str) -> tuple[Columns, list[CohortIssue
         problems.append(CohortIssue("error", code, message, row=1, file=file, fix=fix))
 
     for name in names:
-        prefix, colon, rest = (part.strip() for part in name.partition(":"))
+        prefix, colon, rest = (text.strip() for text in name.partition(":"))
         if colon and prefix in _PREFIXES:
             if not rest:
                 wrong("unknown-column", f"Column {name!r} names no {prefix}.", f"Write {prefix}:<name>.")
             (images if prefix == "image" else findings)[rest] = name
         elif colon:
-            fix = suggest(prefix, [f"{known}:<name>" for known in _PREFIXES])
+            fix = suggest(prefix, [f"{kind}:<name>" for kind in _PREFIXES])
             wrong("unknown-column", f"Unknown column {name!r}: only image:… and label:… hold a colon.", fix)
         elif name == "image":
             images["image"] = name
@@ -53,14 +53,14 @@ def sort_columns(names: list[str], file: str) -> tuple[Columns, list[CohortIssue
             "The table has both 'label' and 'label:<finding>' columns.",
             "Keep one of the kinds.",
         )
-    for needed, there in (("case", "case" in names), ("image", bool(images))):
-        if not there:
+    for needed, present in (("case", "case" in names), ("image", bool(images))):
+        if not present:
             wrong("no-column", f"There is no '{needed}' column.", _missing_fix(needed, names))
     return Columns(images, findings, tuple(metadata), frozenset(names)), problems
 
 
 def patient_like(columns: Columns) -> str | None:
-    """A metadata column that looks like the patient, in a table without a `patient` column."""
+    """The metadata column that probably names the patient, in a table without a `patient` column."""
     if "patient" in columns.has:
         return None
     plain = {name.lower().replace("_", "").replace(" ", "").replace("-", ""): name for name in columns.metadata}
@@ -68,34 +68,34 @@ def patient_like(columns: Columns) -> str | None:
 
 
 def near_reserved(name: str) -> str | None:
-    """The reserved column that `name` is most likely meant to be, None if it is a word of its own.
+    """The reserved column that `name` is probably meant to be; None if it is a different word.
 
-    Other case (`Label`), the plural (`images`) and two letters swapped (`lable`) count for every name; one
-    letter too many, too few or other only for those of five letters and more, since `size`, `side`, `mass`
-    and `task` are honest metadata.
+    A change of letter case (`Label`), the plural (`images`) and two swapped letters (`lable`) count for every name; an
+    added, missing or different letter counts only from five letters on, because `size`, `side`, `mass` and `task` are
+    ordinary metadata.
     """
     plain = name.casefold()
-    for known in RESERVED:
-        if plain in (known, f"{known}s") or _swapped(plain, known):
-            return known
-        if len(known) >= 5 and _one_edit(plain, known):
-            return known
+    for reserved in RESERVED:
+        if plain in (reserved, f"{reserved}s") or _swapped(plain, reserved):
+            return reserved
+        if len(reserved) >= 5 and _one_edit(plain, reserved):
+            return reserved
     return None
 
 
-def _swapped(given: str, known: str) -> bool:
-    apart = [at for at, (a, b) in enumerate(zip(given, known, strict=False)) if a != b]
+def _swapped(given: str, reserved: str) -> bool:
+    apart = [at for at, (a, b) in enumerate(zip(given, reserved, strict=False)) if a != b]
     return (
-        len(given) == len(known)
+        len(given) == len(reserved)
         and len(apart) == 2
         and apart[1] == apart[0] + 1
-        and given[apart[0]] == known[apart[1]]
-        and given[apart[1]] == known[apart[0]]
+        and given[apart[0]] == reserved[apart[1]]
+        and given[apart[1]] == reserved[apart[0]]
     )
 
 
-def _one_edit(given: str, known: str) -> bool:
-    short, long = sorted((given, known), key=len)
+def _one_edit(given: str, reserved: str) -> bool:
+    short, long = sorted((given, reserved), key=len)
     if len(long) - len(short) > 1:
         return False
     if len(short) == len(long):

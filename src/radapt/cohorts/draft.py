@@ -1,4 +1,4 @@
-"""A cohort that is about to be written: what a layout found, before splits are drawn and paths made relative."""
+"""A cohort draft: what a layout reads, before splits are drawn and paths made relative."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.cohort import Kind
-from radapt.cohorts.config import Fractions
+from radapt.cohorts.cohort_file import Fractions
 from radapt.progress import ProgressMaker, silent
 
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """What the user of `scan` may say.
+    """The options of `scan`.
 
-    `label` (several: one finding each), `site`, `patient` and `split` name columns of the layout's own table.
-    `patient_regex` finds the patient in a file name (its first group, or all it matches). `external` holds
-    SITE or SITE=NAME for sites that become test sets of their own. `redraw` sets the layout's own splits
-    aside. `progress` shows how far work on many files has come.
+    `label` (several: one finding each), `site`, `patient` and `split` name columns of the source's table.
+    `patient_regex` extracts the patient from a file name (its first group, or the whole match). `external` holds SITE
+    or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `progress` reports the
+    progress of long work.
     """
 
     name: str | None = None
@@ -37,12 +37,12 @@ class ScanOptions:
 
 @dataclass
 class CohortDraft:
-    """A cohort in the making.
+    """A cohort before it is written.
 
-    `table` has the columns of the contract, all text, '' for nothing; its locations (`image…`, `mask`) are
-    absolute. `told_by` is the source's own table, and `rows` the line in it of each case (header = 1, None if it has
-    none), for messages. `notes` tell the user what was decided or left out. `made` are the folders
-    that were made to unpack an archive into, innermost first.
+    `table` has the columns of the contract, all text, '' for nothing; its locations (`image…`, `mask`) are absolute.
+    `source_table` is the table of the source, and `rows` the line of each case in it (header = 1, None without a line),
+    for messages. `notes` tell the user what was assumed or left out. `made` are the folders created to unpack an
+    archive, innermost first.
     """
 
     name: str
@@ -54,7 +54,7 @@ class CohortDraft:
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    told_by: Path | None = None
+    source_table: Path | None = None
     rows: list[int | None] = field(default_factory=list)
     made: tuple[Path, ...] = ()
 
@@ -65,7 +65,7 @@ class CohortDraft:
 
     @property
     def lines(self) -> list[int | None]:
-        """`rows`, also where no table is behind the cases."""
+        """`rows`, or None for every case without a source table."""
         return self.rows or [None] * len(self.table)
 
     @property
@@ -74,5 +74,5 @@ class CohortDraft:
 
 
 def text_table(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Rows with different keys → a table of text; a key that a row lacks is ''."""
+    """A table of text from rows with different keys; a missing key is ''."""
     return pd.DataFrame(rows, dtype=object).fillna("").astype(object)

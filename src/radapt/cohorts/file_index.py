@@ -1,13 +1,11 @@
-"""Whether the files a table names are there, asked of whole folders at a time so that 100,000 rows stay
-quick.
-"""
+"""Whether the files in a table exist, with one listing per folder so that 100,000 rows stay fast."""
 
 import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from radapt.cohorts.problem import SHOWN
+from radapt.cohorts.issue import SHOWN
 from radapt.locations import Location
 
 _CORRECT = "Correct the path, or leave it empty if it is missing."
@@ -15,17 +13,17 @@ _SEARCHED = 5000
 
 
 class FileIndex:
-    """Parses locations relative to `base` and knows which exist."""
+    """Parses locations relative to `base` and checks that they exist."""
 
     def __init__(self, base: Path) -> None:
-        # Without links in it, `base/..` is what it looks like, and paths in messages can be short.
+        # Links are resolved, so that `base/..` can be normalised and paths in messages are short.
         self._base = base.resolve()
         self._folders: dict[str, Path] = {}
         self._hints = 0
         self._listings: dict[str, frozenset[str]] = {}
 
     def parse(self, text: str) -> Location:
-        """Raises DataError for a text that is not a location."""
+        """The location that `text` names. Raises DataError if it is not a location."""
         name, separator, _ = text.partition("::")
         head, tail = os.path.split(name)
         if head not in self._folders:
@@ -35,11 +33,11 @@ class FileIndex:
 
     def exists(self, location: Location) -> bool:
         folder, name = os.path.split(location.path)
-        # A listing misses what the file system folds (letter case), so a miss is asked again.
+        # A listing misses names that differ in letter case only, which some file systems accept.
         return name in self._names(folder) or location.path.exists()
 
     def hint(self, location: Location) -> str:
-        """What to do about a file that is not there."""
+        """The nearest fix for a file that does not exist."""
         path = location.path
         folder = path.parent
         if "\\" in path.name:
@@ -47,7 +45,7 @@ class FileIndex:
         if not folder.is_dir():
             return f"The folder {folder} does not exist."
         if len(self._names(str(folder))) > _SEARCHED or self._hints >= SHOWN:
-            return _CORRECT  # looking for near names among thousands, for thousands of rows, would take hours
+            return _CORRECT  # comparing thousands of names for thousands of rows would take hours
         self._hints += 1
         near = difflib.get_close_matches(path.name, self._names(str(folder)), n=1, cutoff=0.8)
         return f"Did you mean {near[0]!r}?" if near else _CORRECT

@@ -1,4 +1,4 @@
-"""Labels as they stand in a table → class indices and findings, with the words that are neither."""
+"""Labels of a table → class indices and findings, with the values that are invalid."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,7 @@ _BAD = -1  # no finding has this value
 
 @dataclass(frozen=True)
 class Labels:
-    """`classes` in index order; `values` one class index (or finding value) per row, None where empty or
-    wrong.
+    """`classes` in index order; `values` one class index (or finding value) per row, None where empty or invalid.
 
     `wrong` maps a row's position to what is wrong with its label and the nearest fix.
     """
@@ -26,10 +25,10 @@ class Labels:
 
 
 def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels:
-    """Read a `label` column. A label is a class name or, if no class is named by a number, a class index.
+    """Read a `label` column. A label is a class name or, if no class name is a number, a class index.
 
-    Without `classes` they are the sorted unique labels; whole numbers sort by value and lose a '.0' that
-    pandas has put behind them.
+    Without `classes`, the classes are the sorted unique labels; whole numbers sort by value and lose the '.0' that
+    pandas appends.
     """
     plain = [text.strip() for text in texts]
     names = classes or _infer(plain)
@@ -38,8 +37,8 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
         meaning |= {str(index): index for index in range(len(names))}
     meaning = {text: meaning.get(text, meaning.get(_whole(text))) for text in set(plain)}
     wrong = {
-        place: (f"Label {text!r} is not one of the classes.", suggest(text, names))
-        for place, text in enumerate(plain)
+        row: (f"Label {text!r} is not one of the classes.", suggest(text, names))
+        for row, text in enumerate(plain)
         if text and meaning[text] is None
     }
     return Labels(names, [meaning[text] for text in plain], wrong)
@@ -47,20 +46,20 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
 
 def parse_finding(texts: Sequence[str], finding: str) -> Labels:
     """Read a `label:<finding>` column: 1 or true present, 0 or false absent, empty unknown."""
-    known = {"": None, "0": 0, "1": 1, "false": 0, "true": 1}
-    meaning = {text: known.get(_whole(text.strip()).lower(), _BAD) for text in set(texts)}
+    values = {"": None, "0": 0, "1": 1, "false": 0, "true": 1}
+    meaning = {text: values.get(_whole(text.strip()).lower(), _BAD) for text in set(texts)}
     wrong = {
-        place: (f"Finding {finding!r} is {text.strip()!r}.", "Expected 1, 0 or empty (unknown).")
-        for place, text in enumerate(texts)
+        row: (f"Finding {finding!r} is {text.strip()!r}.", "Expected 1, 0 or empty (unknown).")
+        for row, text in enumerate(texts)
         if meaning[text] == _BAD
     }
     return Labels((), [None if meaning[text] == _BAD else meaning[text] for text in texts], wrong)
 
 
 def label_array(classes: Labels | None, findings: Mapping[str, Labels], n: int) -> np.ndarray:
-    """(n,) class index with -1 unlabelled, or (n, F) float with NaN unknown: what a stratified draw looks at."""
+    """(n,) class index with -1 unlabelled, or (n, F) float with NaN unknown: the strata of a split."""
     if findings:
-        columns = [[np.nan if value is None else value for value in found.values] for found in findings.values()]
+        columns = [[np.nan if value is None else value for value in finding.values] for finding in findings.values()]
         return np.asarray(columns, dtype=np.float64).reshape(len(findings), n).T
     values = classes.values if classes else [None] * n
     return np.asarray([-1 if value is None else value for value in values], dtype=np.int64)

@@ -1,6 +1,4 @@
-"""The cells of a table → ids, patients, labels and locations, row by row, collecting what is wrong on the
-way.
-"""
+"""The cells of a table → case ids, patients, labels and locations, row by row, with the problems they have."""
 
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +7,8 @@ import numpy as np
 
 from radapt.cohorts.columns import Columns, patient_like
 from radapt.cohorts.file_index import FileIndex
+from radapt.cohorts.issue import CohortIssue, Severity
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
-from radapt.cohorts.problem import CohortIssue, Severity
 from radapt.cohorts.sheet import Sheet
 from radapt.errors import DataError
 from radapt.locations import Location
@@ -19,7 +17,7 @@ from radapt.locations import Location
 class Rows:
     """The parsed columns of a table, each a list with one entry per row; `problems` grows as they are parsed.
 
-    Paths are taken from the folder of the table. `named` are the classes that cohort.yaml names, if any.
+    Paths are relative to the folder of the table. `named` are the classes that cohort.yaml declares, if any.
     """
 
     def __init__(self, sheet: Sheet, columns: Columns, named: tuple[str, ...]) -> None:
@@ -27,7 +25,7 @@ class Rows:
         self.lines = sheet.rows
         self.problems: list[CohortIssue] = []
         self._names = self._plain("case")
-        self._places = FileIndex(sheet.path.parent)
+        self._files = FileIndex(sheet.path.parent)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -47,7 +45,7 @@ class Rows:
     @cached_property
     def patients(self) -> list[str]:
         if column := patient_like(self.columns):
-            message = f"Column {column!r} looks like the patient but is metadata; every case counts as one."
+            message = f"Column {column!r} probably names the patient but is metadata; every case counts as a patient."
             fix = "Rename it to 'patient', so that splits and intervals go by patient."
             self.say("warning", "patient-column", message, fix=fix)
         return [text or name for text, name in zip(self._plain("patient"), self.ids, strict=True)]
@@ -62,7 +60,7 @@ class Rows:
 
     @cached_property
     def labels(self) -> Labels | None:
-        """Class labels, None in a table that has findings or nothing."""
+        """Class labels; None in a table with findings or without labels."""
         if "label" in self.columns.has:
             labels = parse_classes(self.sheet.columns["label"], self.named)
             self._say_wrong(labels)
@@ -77,16 +75,16 @@ class Rows:
         if "label" in self.columns.has or not names:
             return {}
         if self.named and set(self.named) != set(names):
-            message = f"cohort.yaml names the classes {', '.join(self.named)}; findings are {', '.join(names)}."
+            message = f"cohort.yaml declares the classes {', '.join(self.named)}; findings are {', '.join(names)}."
             fix = "With several findings leave 'classes' out, or list exactly the findings."
             self.say("error", "classes-and-findings", message, fix=fix)
         elif self.named:
             names = list(self.named)
         columns = {name: self.sheet.columns[self.columns.findings[name]] for name in names}
-        found = {name: parse_finding(texts, name) for name, texts in columns.items()}
-        for finding in found.values():
+        findings = {name: parse_finding(texts, name) for name, texts in columns.items()}
+        for finding in findings.values():
             self._say_wrong(finding)
-        return found
+        return findings
 
     @cached_property
     def label_array(self) -> np.ndarray:
@@ -95,12 +93,12 @@ class Rows:
 
     @cached_property
     def images(self) -> dict[str, list[Location | None]]:
-        """For every modality the locations; None where it is empty or not there."""
+        """The locations of every modality; None where the cell is empty or the file does not exist."""
         cells = {name: self.sheet.columns[column] for name, column in self.columns.images.items()}
         for at in range(len(self)):
             if not any(column[at].strip() for column in cells.values()):
                 fix = "Give an image, or delete the row."
-                self.say("error", "no-image", "The case has no image at all.", at, fix)
+                self.say("error", "no-image", "The case has no image.", at, fix)
         self._check_shared(cells)
         return {name: self._locations(texts, "Image") for name, texts in cells.items()}
 
@@ -118,7 +116,7 @@ class Rows:
         at: int | None = None,
         fix: str = "",
     ) -> None:
-        """Note a problem of the row at position `at`, or of the whole table."""
+        """Record a problem of the row at position `at`, or of the whole table."""
         name = None if at is None else self._names[at] or None
         line = None if at is None else self.lines[at]
         self.problems.append(CohortIssue(severity, code, message, name, line, self.sheet.path.name, fix))
@@ -131,15 +129,15 @@ class Rows:
 
     def _location(self, at: int, text: str, what: str) -> Location | None:
         try:
-            location = self._places.parse(text)
+            location = self._files.parse(text)
         except DataError as error:
             self.say("error", "bad-location", str(error), at)
             return None
-        if self._places.exists(location):
+        if self._files.exists(location):
             return location
-        if text != text.strip():  # blanks around a comma are no part of the name, unless there is such a file
+        if text != text.strip():  # blanks around a comma are not part of the name, unless such a file exists
             return self._location(at, text.strip(), what)
-        hint = self._places.hint(location)
+        hint = self._files.hint(location)
         self.say("error", f"missing-{what.lower()}", f"{what} {text!r} does not exist.", at, hint)
         return None
 
@@ -149,7 +147,7 @@ class Rows:
             for at, text in enumerate(texts):
                 if text.strip() and (other := first.setdefault(text, at)) != at:
                     message = f"Its image {Path(text).name} is also that of row {self.lines[other]}."
-                    fix = "List an image once, else it may be learnt from and tested on."
+                    fix = "List every image once, or it may be in the training and the test set."
                     self.say("warning", "shared-image", message, at, fix)
 
     def _say_wrong(self, labels: Labels) -> None:

@@ -1,4 +1,4 @@
-"""Writing a cohort: cohort.yaml and its table of cases, whole or not at all, with paths relative to them."""
+"""Writing a cohort: cohort.yaml and its table of cases, complete or not at all, with relative paths."""
 
 import csv
 import io
@@ -17,11 +17,10 @@ _ORDER = ("case", "patient", "site", "split", "image", "mask", "label")
 
 
 def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) -> tuple[Path, Path]:
-    """Write `out` (a .yaml) and its table beside it: `cases.csv`, or `<stem>.cases.csv` if `out` is not
-    cohort.yaml.
+    """Write `out` (a .yaml) and its table beside it: `cases.csv`, or `<stem>.cases.csv` if `out` is not cohort.yaml.
 
-    Paths are relative to `out`, so the folder can be moved together with its images. Writing the same again
-    changes nothing; raises UsageError if another cohort is already there, unless `force`. Returns both paths.
+    Paths are relative to `out`, so the folder can be moved together with its images. Writing the same content again
+    changes nothing; UsageError if other content exists there, unless `force`. Returns both paths.
     """
     out = Path(out)
     if out.suffix.lower() not in (".yaml", ".yml"):
@@ -39,14 +38,14 @@ def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) ->
 
 
 def cases_path(out: Path) -> Path:
-    """Where the table of the cohort file `out` goes."""
+    """The path of the table for the cohort file `out`."""
     return out.with_name("cases.csv" if out.stem == "cohort" else f"{out.stem}.cases.csv")
 
 
 def _refuse_other_content(texts: dict[Path, str]) -> None:
     for path, text in texts.items():
         if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
-            raise UsageError(f"{path} is already there with other content. Choose another --out, or give --force.")
+            raise UsageError(f"{path} already exists with other content. Choose another --out, or give --force.")
 
 
 def _yaml_text(draft: CohortDraft, cases: str) -> str:
@@ -85,16 +84,16 @@ def _is_location(column: str) -> bool:
     return column in ("image", "mask") or column.startswith("image:")
 
 
-def _relative(text: str, base: str, known: dict[str, str]) -> str:
-    """`text` as seen from `base`; the folders already worked out are in `known`."""
+def _relative(text: str, base: str, folders: dict[str, str]) -> str:
+    """`text` relative to `base`; `folders` caches the folders that are done."""
     if not text:
         return ""
     path, mark, inside = text.partition("::")
     folder, name = os.path.split(path)
-    if folder not in known:
+    if folder not in folders:
         try:
-            known[folder] = Path(os.path.relpath(folder, base)).as_posix()
+            folders[folder] = Path(os.path.relpath(folder, base)).as_posix()
         except ValueError:  # another drive
-            known[folder] = Path(folder).as_posix()
-    here = known[folder]
+            folders[folder] = Path(folder).as_posix()
+    here = folders[folder]
     return f"{name if here == '.' else f'{here}/{name}'}{mark}{inside}"

@@ -1,4 +1,4 @@
-"""A folder, file or archive of a known layout → a draft of a cohort with every split drawn."""
+"""A folder, file or archive of a known layout → a cohort draft with every split drawn."""
 
 import re
 from dataclasses import replace
@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from radapt.cachedir import cache_folder
-from radapt.cohorts.archives import is_archive, nothing_left, unpack
+from radapt.cohorts.archives import is_archive, remove_on_failure, unpack
 from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
-from radapt.cohorts.layouts.files import only_folder, stem_of
+from radapt.cohorts.layouts.image_files import only_folder, stem_of
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
-from radapt.cohorts.problem import CohortIssue, raise_errors
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -28,13 +28,13 @@ def scan(
     *,
     out: Path | None = None,
 ) -> CohortDraft:
-    """Read `source` as `layout`, or as the one layout it is recognised to be.
+    """Read `source` as `layout`, or as the layout that is recognised.
 
-    `out` is the cohort.yaml that is going to be written: an archive is unpacked into a folder beside it
-    (without `out`: in the cache folder), and an earlier cohort of that name is not taken for the data. Splits
-    that the layout does not bring are drawn by patient, so every case of the draft has its word. A scan that fails
-    takes away what it has unpacked. Raises
-    UsageError for a wrong source or option and DataError for data that are not what they should be.
+    `out` is the cohort.yaml that will be written: an archive is unpacked into a folder beside it (without `out`: in the
+    cache folder), and an earlier cohort of that name is not taken for the data. Splits that the source does not give
+    are drawn by patient, so every case of the draft has a split. A failed scan removes what it has unpacked.
+
+    Raises UsageError for a wrong source or option, DataError for data that do not fit the layout.
     """
     root = _plain(Path(source))
     if not root.exists():
@@ -50,7 +50,7 @@ def _scan(root: Path, layout: Layout | None, options: ScanOptions, out: Path | N
     if not is_archive(root):
         return _read(root, layout, options, out)
     unpacked = unpack(root, _plain(out).parent if out else cache_folder() / "archives")
-    with nothing_left(unpacked.made):
+    with remove_on_failure(unpacked.made):
         draft = _read(unpacked.folder, layout, options, out, archive=root)
     draft.made = unpacked.made
     return draft
@@ -70,7 +70,7 @@ def _read(
 
 
 def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
-    """An option that the layout has no use for would be passed over without a word."""
+    """Refuse options that the layout would silently ignore."""
     for role in ("label", "site", "patient", "split"):
         if getattr(options, role) and role not in layout.columns:
             raise UsageError(f"--{role}: the layout {layout.name!r} has no columns to choose the {role} from.")
@@ -84,15 +84,15 @@ def _own(out: Path | None) -> frozenset[Path]:
 
 
 def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
-    """Complete what a layout found: kind, patients, external sites and a split word for every case."""
+    """Complete the draft of a layout: kind, patients, external sites and a split for every case."""
     table = draft.table
     draft.name = re.sub(r"[\\/:\x00-\x1f]+", "-", draft.name).strip(". ") or "cohort"
     draft.kind = options.kind or draft.kind
     if draft.kind is None:
         draft.kind = "other"
-        draft.notes.append("The kind of the images is not known, 'other' is used (--kind xray, ct or mri).")
+        draft.notes.append("The kind of the images is unknown; 'other' is used. Set it with --kind xray, ct or mri.")
     _patients(draft, options)
-    _known_words(draft)
+    _usual_splits(draft)
     if options.redraw and "split" in table:
         table["split"] = ""
     if options.external:
@@ -106,13 +106,13 @@ def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
 
 
 def _plain(source: Path) -> Path:
-    """The absolute path, its last part as given: a link keeps the name by which the user knows it."""
+    """The absolute path with its last component as given: a link keeps its name."""
     path = source.absolute()
     return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
 
 
 def _start(root: Path, layout: Layout) -> Path:
-    """The folder that `layout` begins at: `root`, or the only folder inside it."""
+    """The folder where `layout` starts: `root`, or the only folder inside it."""
     here = root
     while not layout.recognise(here):
         inner = only_folder(here)
@@ -142,7 +142,7 @@ def _patients(draft: CohortDraft, options: ScanOptions) -> None:
 
 
 def _first(draft: CohortDraft) -> pd.Series:
-    """The first image that each case has."""
+    """The first image of each case."""
     images = draft.table[draft.modalities].replace("", None)
     return images.bfill(axis=1).iloc[:, 0].fillna("")
 
@@ -150,26 +150,26 @@ def _first(draft: CohortDraft) -> pd.Series:
 def _matched(pattern: re.Pattern[str], case: str, location: str) -> str:
     name = stem_of(location)
     match = pattern.search(name)
-    found = (match.group(1) if match.re.groups else match.group(0)) if match else None
-    if not found:
+    patient = (match.group(1) if match.re.groups else match.group(0)) if match else None
+    if not patient:
         raise DataError(f"Case {case!r}: --patient-regex {pattern.pattern!r} finds no patient in {name!r}.")
-    return found
+    return patient
 
 
-def _known_words(draft: CohortDraft) -> None:
-    """`training` and `Test` as data sets write them → the words of the contract."""
+def _usual_splits(draft: CohortDraft) -> None:
+    """Split names that data sets use, such as `training` and `Test` → those of the contract."""
     if "split" not in draft.table:
         draft.table["split"] = ""
     words = draft.table["split"].str.strip()
     meant = {word: misspelt_split(word) or word for word in words.unique()}
     draft.table["split"] = words.map(meant).astype(object)
-    changed = [f"{word!r} as {known!r}" for word, known in meant.items() if word != known]
+    changed = [f"{word!r} as {usual!r}" for word, usual in meant.items() if word != usual]
     if changed:
-        draft.notes.append(f"Split words are read as the usual ones: {', '.join(changed)}.")
+        draft.notes.append(f"Split names are read as the usual ones: {', '.join(changed)}.")
 
 
 def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
-    """Make sites test sets of their own. All cases of a patient seen at such a site go with it."""
+    """Make sites separate test sets. All cases of a patient seen at such a site move with it."""
     table = draft.table
     if "site" not in table:
         raise UsageError("--external needs sites; name the column that holds them with --site.")
@@ -185,38 +185,38 @@ def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
         at_site = set(table.loc[table["site"] == site, "patient"])
         for patient in at_site:
             if taken.setdefault(patient, word) != word:
-                raise DataError(f"Patient {patient!r} was seen at two external sites; give both one name.")
+                raise DataError(f"Patient {patient!r} has cases at two external sites; give both sites the same name.")
     moved = table["patient"].map(taken)
     elsewhere = int((moved.notna() & ~table["site"].isin([text.partition("=")[0] for text in external])).sum())
     if elsewhere:
         draft.notes.append(
-            f"Of other sites, {counted(elsewhere, 'case')} went with their patients into the external test sets."
+            f"{counted(elsewhere, 'case')} of other sites moved with their patients into the external test sets."
         )
     table["split"] = moved.where(moved.notna(), table["split"]).astype(object)
 
 
 def _check(draft: CohortDraft) -> None:
-    """Raise what would keep the cohort from being loaded. One class only is no label at all."""
+    """Raise the errors with which the cohort could not be loaded. A label with a single class becomes metadata."""
     table = draft.table
     cases, patients, words = (list(table[name]) for name in ("case", "patient", "split"))
-    file, lines = draft.told_by.name if draft.told_by else None, draft.lines
-    twice = np.flatnonzero(table["case"].duplicated() | (table["case"] == ""))
-    said = "Its case is empty or there twice."
-    problems = [CohortIssue("error", "duplicate-case", said, cases[at], lines[at], file) for at in twice]
+    file, lines = draft.source_table.name if draft.source_table else None, draft.lines
+    unusable = np.flatnonzero(table["case"].duplicated() | (table["case"] == ""))
+    message = "The case is empty or not unique."
+    problems = [CohortIssue("error", "duplicate-case", message, cases[at], lines[at], file) for at in unusable]
     raise_errors(problems, f"The table of {draft.name}")
     problems = one_split_per_patient(patients, words, cases, lines, file or draft.name)
-    fix = " Give --redraw to set the splits aside and draw new ones by patient." if problems else ""
+    fix = " Give --redraw to ignore the splits and draw new ones by patient." if problems else ""
     raise_errors(problems, f"The splits of {draft.name} cannot be kept.{fix} It")
     labels, findings = _labels(draft)
     problems = [
         CohortIssue("error", "bad-label", message, cases[at], lines[at], file, fix)
-        for found in (labels, *findings.values())
-        if found
-        for at, (message, fix) in found.wrong.items()
+        for parsed in (labels, *findings.values())
+        if parsed
+        for at, (message, fix) in parsed.wrong.items()
     ]
     raise_errors(problems, f"The table of {draft.name}")
-    for name, found in findings.items():
-        table[f"label:{name}"] = ["" if value is None else str(value) for value in found.values]
+    for name, finding in findings.items():
+        table[f"label:{name}"] = ["" if value is None else str(value) for value in finding.values]
     if labels and len(labels.classes) == 1 and not draft.classes:
         draft.table = table.rename(columns={"label": "original_label"})
         draft.notes.append(f"Every label is {labels.classes[0]!r}, so it is metadata; choose another with --label.")
@@ -234,7 +234,7 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
     if table["split"].all():
         if table["split"].isin(("train", "val")).all():
-            draft.notes.append("The source has no test set, so nothing can be judged; --redraw draws one.")
+            draft.notes.append("The source has no test set, so nothing can be evaluated; --redraw draws one.")
         return
     table["split"] = draw_splits(
         label_array(*_labels(draft), len(table)),

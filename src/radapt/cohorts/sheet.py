@@ -1,4 +1,4 @@
-"""A table as text: CSV, TSV or parquet with every cell a string, and the row each record stands in.
+"""A table as text: CSV, TSV or parquet with every cell a string, and the line of each record.
 
 Everything is read as text so that patient `007` stays `007`.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from radapt.cohorts.problem import CohortIssue
+from radapt.cohorts.issue import CohortIssue
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # of an index that pandas wrote, and of one it read back and wrote
+_INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # pandas' index, and one written again
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> tuple[Sheet | None, list[CohortIssue]]:
-    """Read a table. Problems of form (encoding, empty file, number of fields, names) come back, not raised."""
+    """Read a table. Problems of format (encoding, empty file, number of fields, names) are returned, not raised."""
     problems: list[CohortIssue] = []
     sheet = _read_parquet(path, problems) if path.suffix.lower() == ".parquet" else _read_text(path, problems)
     if sheet is not None and not len(sheet) and not problems:
@@ -59,7 +59,7 @@ def _read_text(path: Path, problems: list[CohortIssue]) -> Sheet | None:
                 lines.append(start)
             start = reader.line_num + 1
     except csv.Error as error:
-        fix = "Check for a quote that is opened and not closed."
+        fix = "Check for an unclosed quote."
         problems.append(_error(path, "bad-csv", f"The line cannot be read: {error}.", row=start, fix=fix))
         return None
     if not records:
@@ -93,7 +93,7 @@ def _assemble(
         problems.append(_error(path, "bad-csv", "The columns are not separated by commas.", row=1, fix=fix))
         return None
     index = _index_columns(records)
-    if not _names_are_sound(path, header, problems, index):
+    if not _names_are_valid(path, header, problems, index):
         return None
     width = len(header)
     good = [index for index in range(1, len(records)) if len(records[index]) == width]
@@ -101,9 +101,9 @@ def _assemble(
         for record, line in islice(zip(records, lines, strict=True), 1, None):
             if len(record) != width:
                 message = f"{len(record)} fields, expected {width} as in the header."
-                fix = "Put a value that holds a comma in quotes; leave no field out."
+                fix = "Quote values that contain a comma, and give every field."
                 problems.append(_error(path, "field-count", message, row=line, fix=fix))
-    # Cells repeat a lot (sites, sexes, views); one string object per distinct value keeps memory modest.
+    # Cells repeat often (sites, sexes, views); one string object per distinct value saves memory.
     shared: dict[str, str] = {}
     cells = {
         name: [shared.setdefault(records[row][at], records[row][at]) for row in good]
@@ -114,16 +114,14 @@ def _assemble(
 
 
 def _index_columns(records: list[list[str]]) -> frozenset[int]:
-    """The columns that only count the rows 0, 1, 2, … under no name of their own: pandas writes its index so."""
+    """The unnamed columns that number the rows 0, 1, 2, …: pandas writes its index like this."""
     nameless = [at for at, name in enumerate(records[0]) if _INDEX_NAME.fullmatch(name.strip())]
     counts = [str(row) for row in range(len(records) - 1)]
     return frozenset(at for at in nameless if [record[at] for record in records[1:] if at < len(record)] == counts)
 
 
 def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
-    """Records without the columns that have neither a name nor a value, which a comma at every line's end
-    makes.
-    """
+    """Records without the columns that have neither name nor value, as a comma at the end of every line makes."""
     width = len(records[0])
     nameless = [at for at, name in enumerate(records[0]) if not name.strip()]
     blank = {at for at in nameless if not any(at < len(record) and record[at].strip() for record in records)}
@@ -135,19 +133,19 @@ def _without_blank_columns(records: list[list[str]]) -> list[list[str]]:
     ]
 
 
-def _names_are_sound(
+def _names_are_valid(
     path: Path, header: list[str], problems: list[CohortIssue], index: frozenset[int] = frozenset()
 ) -> bool:
     before = len(problems)
-    for place, name in enumerate(header, start=1):
-        if place - 1 in index:
+    for number, name in enumerate(header, start=1):
+        if number - 1 in index:
             continue
         if not name:
-            message = f"Column {place} has no name."
+            message = f"Column {number} has no name."
             fix = "Name it or delete it (pandas: to_csv(..., index=False))."
             problems.append(_error(path, "unnamed-column", message, row=1, fix=fix))
-        elif header.index(name) != place - 1:
-            message = f"Column {name!r} is there twice."
+        elif header.index(name) != number - 1:
+            message = f"There are two columns {name!r}."
             problems.append(_error(path, "duplicate-column", message, row=1, fix="Keep one of them."))
     return len(problems) == before
 
@@ -163,20 +161,18 @@ def _read_parquet(path: Path, problems: list[CohortIssue]) -> Sheet | None:
     if not len(table.columns):
         problems.append(_error(path, "empty-table", "The file has no columns."))
         return None
-    if not _names_are_sound(path, list(table.columns), problems):
+    if not _names_are_valid(path, list(table.columns), problems):
         return None
     columns = {name: _as_text(table[name]) for name in table.columns}
     return Sheet(path, columns, list(range(2, len(table) + 2)))
 
 
 def _as_text(column: pd.Series) -> list[str]:
-    """Cells as text; missing is '', whole floats lose their '.0' (an integer column with gaps is stored as
-    float).
-    """
+    """Cells as text; missing is '', whole floats lose their '.0' (integers with gaps are stored as floats)."""
     if pd.api.types.is_bool_dtype(column):
         return ["" if pd.isna(cell) else str(int(cell)) for cell in column]
     if pd.api.types.is_float_dtype(column):
-        kept = column.dropna()
-        if (kept == kept.round()).all() and (kept.abs() < 2**53).all():
+        present = column.dropna()
+        if (present == present.round()).all() and (present.abs() < 2**53).all():
             return ["" if pd.isna(cell) else str(int(cell)) for cell in column]
     return ["" if pd.isna(cell) else str(cell) for cell in column]

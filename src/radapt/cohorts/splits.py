@@ -1,4 +1,4 @@
-"""Splits by patient: drawn stratified from a seed, and remembered so that new patients do not move old ones."""
+"""Splits by patient: stratified, drawn from a seed, and recorded so that new patients do not move old ones."""
 
 import csv
 import io
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from radapt.cohorts.config import Fractions
-from radapt.cohorts.problem import CohortIssue
+from radapt.cohorts.cohort_file import Fractions
+from radapt.cohorts.issue import CohortIssue
 from radapt.durable import write_text
 
 _HEADER = ["case", "patient", "split", "seed"]
@@ -22,29 +22,28 @@ def draw_splits(
     rng: np.random.Generator,
     previous: Mapping[str, str] | None = None,
 ) -> np.ndarray:
-    """Give every case a split word, by patient, with the classes or findings in like shares in every split.
+    """Give every case a split, by patient, stratified by class or finding.
 
-    labels: (N,) class index with -1 unlabelled, or (N, F) with 1, 0, NaN unknown. patients: (N,). given: (N,)
-    words, '' where one is to be drawn. `previous` holds the words of an earlier draw by patient. Returns (N,)
-    words.
+    labels: (N,) class index with -1 unlabelled, or (N, F) with 1, 0, NaN unknown. patients: (N,). given: (N,) splits,
+    '' where one is to be drawn. `previous` holds the splits of an earlier draw by patient. Returns (N,) splits.
 
-    A case whose patient has a word elsewhere follows it. If some row already says `test`, no more test is
-    drawn, and the same for `val`; the other shares keep their proportion. Patients without any label go to
-    train in a cohort that has labels, since nothing can be scored on them. The assignment is the greedy one
-    of iterative stratification (Sechidis, Tsoumakas & Vlahavas, ECML PKDD 2011): rarest stratum first, each
-    patient to the split that lacks it most. The result does not depend on the order of the rows.
+    A case follows the split that its patient has elsewhere. If a row is already in `test`, no more test is drawn, and
+    the same for `val`; the other fractions keep their proportion. In a cohort with labels, patients without a label go
+    to train, because they cannot be scored. The assignment is greedy iterative stratification (Sechidis, Tsoumakas &
+    Vlahavas, ECML PKDD 2011): rarest stratum first, each patient to the split that lacks it most. The result does not
+    depend on the order of the rows.
     """
     keys, owner = np.unique(patients.astype(str), return_inverse=True)
     words = _words_of_patients(keys, owner, given, previous or {})
     strata, labelled = _strata(labels, owner, len(keys))
     if not labelled.all():
-        words = ["train" if not word and not known else word for word, known in zip(words, labelled, strict=True)]
+        words = ["train" if not word and not has else word for word, has in zip(words, labelled, strict=True)]
     shares = _shares(fractions, {str(word) for word in given})
     pool = np.array([not word or (word in shares) for word in words])
     free = np.array([not word for word in words])
-    need = {word: share * (strata & pool[:, None]).sum(0) for word, share in shares.items()}
-    for word, lacking in need.items():
-        lacking -= strata[np.array([held == word for held in words])].sum(0)
+    need = {name: share * (strata & pool[:, None]).sum(0) for name, share in shares.items()}
+    for name, lacking in need.items():
+        lacking -= strata[np.array([word == name for word in words])].sum(0)
     _assign(words, free, strata, need, rng)
     return np.asarray(words, dtype=object)[owner]
 
@@ -65,7 +64,7 @@ def _shares(fractions: Fractions, said: set[str]) -> dict[str, float]:
 
 
 def _strata(labels: np.ndarray, owner: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
-    """(P, K) bool: the strata each patient stands in, and (P,) bool: whether any of its cases has a label."""
+    """(P, K) bool: the strata of each patient, and (P,) bool: whether any of its cases has a label."""
     if labels.ndim == 2:
         known = ~np.isnan(labels)
         members = np.column_stack([labels == 1, known.any(1) & ~(labels == 1).any(1)])
@@ -92,8 +91,7 @@ def _assign(
     open_ = free.copy()
     for stratum in np.argsort(strata[free].sum(0), kind="stable"):
         for patient in order[(open_ & strata[:, stratum])[order]]:
-            # Ties go to the split that lacks most overall, then to train: a class must be seen before it is
-            # tested.
+            # Ties go to the split that lacks most overall, then to train: a class must be trained on to be tested.
             word = max(need, key=lambda name: (round(float(need[name][stratum]), 9), float(need[name].sum())))
             words[patient] = word
             need[word] -= strata[patient]
@@ -105,7 +103,7 @@ def recorded_path(cohort_yaml: Path) -> Path:
 
 
 def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[CohortIssue]]:
-    """The words of an earlier draw by patient; empty if there was none or it was made from another seed."""
+    """The splits of an earlier draw by patient; empty without one, or if it used another seed."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -116,19 +114,19 @@ def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[CohortIss
     if not rows or rows[0][:3] != _HEADER[:3] or any(len(row) != len(rows[0]) for row in rows[1:] if row):
         return {}, [_unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")]
     if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
-        message = f"The splits in it were drawn from another seed than {seed}; they are drawn anew."
+        message = f"The recorded splits use another seed than {seed}; they are drawn again."
         return {}, [CohortIssue("warning", "splits-redrawn", message, file=path.name)]
     words: dict[str, str] = {}
     for line, row in enumerate(rows[1:], start=2):
         if row and words.setdefault(row[1], row[2]) != row[2]:
             message = f"Patient {row[1]!r} is in {words[row[1]]!r} and in {row[2]!r}."
-            fix = "Give all cases of a patient one split, or delete the file."
+            fix = "Give all cases of a patient the same split, or delete the file."
             return {}, [CohortIssue("error", "patient-split", message, row[0], line, path.name, fix)]
     return {patient: word for patient, word in words.items() if word}, []
 
 
 def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int) -> None:
-    """Write what was drawn, (case, patient, split) each. A folder that cannot be written to is no obstacle."""
+    """Write the drawn (case, patient, split) rows. A read-only folder is ignored: the seed gives the same splits."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
@@ -142,5 +140,5 @@ def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int)
 
 def _unusable(path: Path, what: str) -> CohortIssue:
     return CohortIssue(
-        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Mend or delete it."
+        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Fix or delete it."
     )

@@ -1,4 +1,4 @@
-"""A draft of a cohort in a few lines, for the person who has just scanned it."""
+"""A cohort draft in a few lines, for the output of `radapt scan`."""
 
 import pandas as pd
 
@@ -7,17 +7,17 @@ from radapt.errors import counted
 
 
 def summary(draft: CohortDraft) -> str:
-    """Cases, patients, modalities with how many miss them, splits, classes, and what was decided on the way."""
+    """Cases, patients, modalities with the number of cases that miss them, splits, classes, and notes."""
     table = draft.table
     lines = [
         f"{draft.name}: {counted(len(table), 'case')} of {counted(table['patient'].nunique(), 'patient')}, "
         f"layout {draft.layout}, kind {draft.kind}"
     ]
-    parts = []
+    modalities = []
     for column in draft.modalities:
         missing = int((table[column] == "").sum())
-        parts.append(column.removeprefix("image:") + (f" (missing in {missing:,})" if missing else ""))
-    lines.append(f"  images: {', '.join(parts)}")
+        modalities.append(column.removeprefix("image:") + (f" (missing in {missing:,})" if missing else ""))
+    lines.append(f"  images: {', '.join(modalities)}")
     if "mask" in table:
         lines.append(f"  masks: {counted(int((table['mask'] != '').sum()), 'case')}")
     lines.append(f"  splits: {_counts(table['split'], 'without', ('train', 'val', 'test'))}")
@@ -26,8 +26,8 @@ def summary(draft: CohortDraft) -> str:
     if "label" in table:
         lines.append(f"  classes: {_counts(table['label'], 'unlabelled', draft.classes)}")
     if draft.findings:
-        found = [f"{name} {int((table[f'label:{name}'] == '1').sum()):,}" for name in draft.findings]
-        lines.append(f"  findings: {', '.join(found)}")
+        counts = [f"{name} {int((table[f'label:{name}'] == '1').sum()):,}" for name in draft.findings]
+        lines.append(f"  findings: {', '.join(counts)}")
     return "\n".join([*lines, *(f"  note: {note}" for note in draft.notes)])
 
 

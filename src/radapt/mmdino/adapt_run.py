@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
-from radapt.cohorts.describe import cohort_digest
 from radapt.digests import ByteDigests
 from radapt.durable import write_json, write_parquet
 from radapt.errors import UsageError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
-from radapt.cohorts.describe import cohort_digest
 from radapt.digests import ByteDigests, digest
 from radapt.durable import write_json
 from radapt.errors import UsageError

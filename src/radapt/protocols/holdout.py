@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
-from radapt.cohorts.config import Fractions
+from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted
 

@@ -1,4 +1,4 @@
-"""Folder layouts, one short file each: what a public data set looks like on disk → a draft of a cohort."""
+"""Folder layouts, one file each: a data set as it lies on disk → a cohort draft."""
 
 from radapt.cohorts.layouts.registry import LAYOUTS, Layout, recognise
 

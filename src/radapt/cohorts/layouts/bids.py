@@ -1,7 +1,6 @@
-"""BIDS: sub-*/[ses-*/]anat/*.nii.gz with participants.tsv and masks in derivatives/ (Gorgolewski et al.,
-2016).
+"""BIDS: sub-*/[ses-*/]anat/*.nii.gz with participants.tsv and masks in derivatives/ (Gorgolewski et al., 2016).
 
-A sequence that a session lacks is simply absent.
+A missing sequence of a session is an empty cell.
 """
 
 import csv
@@ -13,15 +12,15 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
-from radapt.cohorts.layouts.files import folders_in, walk
+from radapt.cohorts.layouts.image_files import folders_in, walk
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.tables import assign, read_table
 from radapt.errors import DataError, counted
 
 _NOT_IMAGES = ("func", "fmap", "dwi", "perf", "eeg", "ieeg", "meg", "beh", "motion", "nirs")
-"""Data types that hold time series, directions or no volumes at all."""
+"""Data types that are not single volumes: time series, diffusion directions, signals."""
 
-_DANGLING = "not here"
+_DANGLING = "broken link"
 
 
 def recognise(root: Path) -> str | None:
@@ -55,12 +54,12 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     kind = kind_of(name.suffix for names in images.values() for name in names)
     labels = _mask_labels(name for name in chosen.values() if name)
     draft = CohortDraft(options.name or root.name, "bids", table, kind, mask_labels=labels, notes=notes)
-    draft.told_by, draft.rows = path if lines else None, lines
+    draft.source_table, draft.rows = path if lines else None, lines
     return draft
 
 
 def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, list[BidsName]], notes: list[str]) -> None:
-    """Sort every NIfTI file below the subjects into images and masks; masks also from derivatives/."""
+    """Sort the NIfTI files of all subjects into images and masks; masks also from derivatives/."""
     left_out: dict[str, int] = defaultdict(int)
     for subject in folders_in(root):
         if not subject.name.startswith("sub-"):
@@ -82,24 +81,22 @@ def _collect(root: Path, images: dict[str, list[BidsName]], masks: dict[str, lis
         if name is not None and name.suffix in MASK_SUFFIXES and path.exists():
             masks[name.subject].append(name)
     if dangling := left_out.pop(_DANGLING, 0):
-        notes.append(f"{counted(dangling, 'link')} to content that is not here left out (fetch it with datalad get).")
+        notes.append(f"{counted(dangling, 'link')} to missing content left out (fetch it with datalad get).")
     for folder, count in sorted(left_out.items()):
-        notes.append(f"{counted(count, 'file')} in {folder}/ left out: no single volumes.")
+        notes.append(f"{counted(count, 'file')} in {folder}/ left out: not single volumes.")
 
 
 def _modalities(names: list[BidsName]) -> dict[str, Path]:
-    """Name → file of one case. A first or only run goes by the name without it, so that cases with one run
-    agree.
-    """
-    found: dict[str, Path] = {}
+    """Modality → file of one case. The first run has no run in its name, so that cases with a single run agree."""
+    files: dict[str, Path] = {}
     for name in sorted(names, key=lambda name: (name.entity("run") or "", name.path.name)):
         plain = name.modality(with_run=False)
-        found[plain if plain not in found else name.modality()] = name.path
-    return found
+        files[plain if plain not in files else name.modality()] = name.path
+    return files
 
 
 def _mask(names: list[BidsName], masks: dict[str, list[BidsName]]) -> BidsName | None:
-    """The mask of a case: of its session, in its own space, a structure's rather than the whole brain's."""
+    """The mask of a case: of its session and space, preferring a structure to the whole brain."""
     sessions = {name.session for name in names}
     spaces = {name.entity("space") for name in names} | {None, "orig"}
     fitting = [
@@ -116,22 +113,22 @@ def _mask(names: list[BidsName], masks: dict[str, list[BidsName]]) -> BidsName |
 
 
 def _mask_labels(masks: Iterable[BidsName]) -> dict[int, str]:
-    """{1: label} of binary masks, or what the table beside a segmentation says."""
+    """{1: label} for binary masks, or the labels in the table beside a segmentation."""
     used = list(masks)
     if not used:
         return {}
-    told = _label_table(used[0])
-    if used[0].suffix == "dseg" and told:
-        with told.open(encoding="utf-8-sig", newline="") as file:
+    table = _label_table(used[0])
+    if used[0].suffix == "dseg" and table:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        found = {row.get("index", ""): row.get("name", "") for row in rows}
-        return {int(key): name for key, name in found.items() if key and key.isdigit() and key != "0" and name}
+        names = {row.get("index", ""): row.get("name", "") for row in rows}
+        return {int(key): name for key, name in names.items() if key and key.isdigit() and key != "0" and name}
     labels = {mask.entity("label") or mask.entity("desc") for mask in used}
     return {1: label} if len(labels) == 1 and (label := labels.pop()) else {}
 
 
 def _label_table(mask: BidsName) -> Path | None:
-    """The table that names a segmentation's labels: beside it, or for all of them in a folder above it."""
+    """The table of a segmentation's labels: beside it, or in a folder above it for all segmentations."""
     tables = [mask.path.with_name(mask.path.name.split(".nii")[0] + ".tsv")]
     for folder in mask.path.parents:
         if folder.name == "derivatives":
@@ -141,7 +138,7 @@ def _label_table(mask: BidsName) -> Path | None:
 
 
 def _participants(path: Path, table: pd.DataFrame, options: ScanOptions, notes: list[str]) -> list[int | None]:
-    """Add what participants.tsv says of the patients; returns the line of each case in it."""
+    """Add the columns of participants.tsv; returns the line of each case in it."""
     if not path.is_file():
         notes.append("There is no participants.tsv, so no case has a label.")
         return []
@@ -150,9 +147,9 @@ def _participants(path: Path, table: pd.DataFrame, options: ScanOptions, notes: 
         raise DataError(f"{path} has no column 'participant_id'. Its columns: {', '.join(people.columns)}.")
     keys = ["sub-" + name.strip().removeprefix("sub-") for name in people.pop("participant_id")]
     if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        where = " and ".join(str(row) for row, key in zip(people.index, keys, strict=True) if key == twice)
-        raise DataError(f"{path}, rows {where}: {twice!r} is there twice; keep one row per participant.")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        where = " and ".join(str(row) for row, key in zip(people.index, keys, strict=True) if key == repeated)
+        raise DataError(f"{path}, rows {where}: {repeated!r} occurs twice; keep one row per participant.")
     rows = dict(zip(keys, people.index, strict=True))
     people.index = pd.Index(keys)
     absent = sorted(set(table["patient"]) - set(keys))

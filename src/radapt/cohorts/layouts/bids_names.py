@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.files import NIFTI, is_image, stem
+from radapt.cohorts.layouts.image_files import NIFTI, is_image, stem
 
 MASK_SUFFIXES = ("mask", "dseg")
 _ENTITY = re.compile(r"(?P<key>[a-zA-Z]+)-(?P<value>[a-zA-Z0-9+]+)")
@@ -12,9 +12,7 @@ _ENTITY = re.compile(r"(?P<key>[a-zA-Z]+)-(?P<value>[a-zA-Z0-9+]+)")
 
 @dataclass(frozen=True)
 class BidsName:
-    """The parts of a name. `entities` holds the pairs other than subject and session, in the order of the
-    name.
-    """
+    """The parts of a name. `entities` holds the pairs other than subject and session, in the order of the name."""
 
     path: Path
     subject: str
@@ -30,7 +28,7 @@ class BidsName:
         return dict(self.entities).get(key)
 
     def modality(self, *, with_run: bool = True) -> str:
-        """Entities and suffix that tell this image from the others of its case: `ce-gad_T1w`."""
+        """Entities and suffix that distinguish this image from the others of its case: `ce-gad_T1w`."""
         pairs = [f"{key}-{value}" for key, value in self.entities if with_run or key != "run"]
         return "_".join([*pairs, self.suffix])
 
@@ -44,8 +42,8 @@ def parse(path: Path) -> BidsName | None:
     if not pairs or "-" in suffix or not suffix or None in matches:
         return None
     entities = [(match["key"], match["value"]) for match in matches if match]
-    known = dict(entities)
-    if "sub" not in known:
+    values = dict(entities)
+    if "sub" not in values:
         return None
     rest = tuple((key, value) for key, value in entities if key not in ("sub", "ses"))
-    return BidsName(path, known["sub"], known.get("ses"), rest, suffix)
+    return BidsName(path, values["sub"], values.get("ses"), rest, suffix)

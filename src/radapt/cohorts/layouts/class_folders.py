@@ -1,11 +1,11 @@
-"""Which folders of a tree are classes: `class/`, `class/patient/`, or these inside train/, val/ and test/."""
+"""The class folders of a tree: `class/`, `class/patient/`, or these inside train/, val/ and test/."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.files import NIFTI, folders_in, images_in, is_image
+from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -19,7 +19,7 @@ NOT_CLASSES = {
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder with images of one class, and of one patient if it is named after one; '' where that is not known."""
+    """A folder with images of one class, and of one patient if it is named after one; '' where unknown."""
 
     path: Path
     label: str
@@ -28,7 +28,7 @@ class ImageFolder:
 
 
 def image_folders(root: Path) -> list[ImageFolder]:
-    """The folders of classes; those of patients inside them, if no class holds images itself."""
+    """The class folders; or the patient folders inside them, if no class folder holds images itself."""
     classes = _in_splits(root)
     plain = [folder for folder in classes if images_in(folder.path)]
     if plain:
@@ -42,12 +42,12 @@ def image_folders(root: Path) -> list[ImageFolder]:
 
 
 def left_out(taken: Sequence[ImageFolder]) -> int:
-    """How many folders directly inside those that were taken hold images that were not."""
+    """The number of folders directly inside `taken` that hold images."""
     return sum(bool(images_in(inner)) for folder in taken for inner in folders_in(folder.path))
 
 
 def are_classes(folders: Sequence[ImageFolder]) -> bool:
-    """Whether the names speak for classes, and for patients inside them, rather than for cases or parts of one."""
+    """Whether the folders look like classes, and patients inside them, rather than cases or parts of a case."""
     labels = {folder.label for folder in folders}
     if len(labels) < 2 or any(name.lower() in NOT_CLASSES or name.startswith("sub-") for name in labels):
         return False
@@ -61,7 +61,7 @@ def _in_splits(root: Path) -> list[ImageFolder]:
     words = [SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in inner]
     if inner and all(words) and not any(images_in(folder) for folder in inner):
         pairs = zip(words, inner, strict=True)
-        return [ImageFolder(at, at.name, word) for word, folder in pairs for at in folders_in(folder)]
+        return [ImageFolder(path, path.name, split) for split, folder in pairs for path in folders_in(folder)]
     return [ImageFolder(folder, folder.name) for folder in inner]
 
 
@@ -79,7 +79,7 @@ def _has_digit(name: str) -> bool:
 
 
 def _hold_cases(folders: Sequence[ImageFolder]) -> bool:
-    """One folder per case: volumes that are called the same in every folder, or after it."""
+    """Whether every folder is a case: its volumes have the same names in every folder, or that of the folder."""
     images = {folder.path: images_in(folder.path) for folder in folders}
     if not all(is_image(path.name, NIFTI) for paths in images.values() for path in paths):
         return False

@@ -1,4 +1,4 @@
-"""dataset.json of the Decathlon and of nnU-Net: reading it, and what both say alike."""
+"""dataset.json of the Medical Segmentation Decathlon and of nnU-Net: reading it, and the fields that both share."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,7 @@ def has_description(root: Path) -> bool:
 
 
 def is_nnunet(root: Path) -> bool:
-    """nnU-Net puts the channel into the file name (`CASE_0000.nii.gz`); the Decathlon lists files as they
-    are.
-    """
+    """Whether file names carry the channel (`CASE_0000.nii.gz`, nnU-Net); the Decathlon lists the files themselves."""
     try:
         content = read_description(root)
     except DataError:
@@ -54,22 +52,22 @@ def channels(content: dict[str, Any], path: Path) -> list[str]:
 
 
 def mask_labels(content: dict[str, Any], notes: list[str]) -> dict[int, str]:
-    """{1: 'tumour'} from `labels`, which the Decathlon writes number → name and nnU-Net 2 name → number."""
+    """{1: 'tumour'} from `labels`, which maps number → name in the Decathlon and name → number in nnU-Net 2."""
     labels = content.get("labels")
     if not isinstance(labels, dict):
         return {}
-    found: dict[int, str] = {}
+    names: dict[int, str] = {}
     regions = []
     for key, value in labels.items():
         if str(key).isdigit() and isinstance(value, str):
-            found[int(key)] = value
+            names[int(key)] = value
         elif isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
-            found[int(value)] = str(key)
+            names[int(value)] = str(key)
         else:
             regions.append(str(key))
     if regions:
         notes.append(f"Regions of several labels are left out: {', '.join(regions)}.")
-    return {number: name for number, name in sorted(found.items()) if number != 0}
+    return {number: name for number, name in sorted(names.items()) if number != 0}
 
 
 def source_of(content: dict[str, Any]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image_folders, left_out
 from radapt.cohorts.layouts.dicom.headers import is_dicom, looks_like_series, read_header
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
-from radapt.cohorts.layouts.files import DICOM, images_in, is_image, stem, unique
+from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.errors import DataError, counted
 
 _SAMPLED = 6
 
-Found = tuple[ImageFolder, str, str]
-"""Where an image was found, its location, and the pseudonym that its DICOM header gives the patient or ''."""
+LocatedImage = tuple[ImageFolder, str, str]
+"""The folder of an image, its location, and the patient's pseudonym from its DICOM header or ''."""
 
 
 def recognise(root: Path) -> str | None:
@@ -23,13 +23,13 @@ def recognise(root: Path) -> str | None:
         return None
     names = sorted({folder.label for folder in folders})
     within = sorted({folder.split for folder in folders if folder.split})
-    place = f" inside {', '.join(within)}" if within else ""
+    where = f" inside {', '.join(within)}" if within else ""
     what = "of patients" if folders[0].patient else "with images"
-    return f"{len(names)} folders {what}: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}{place}"
+    return f"{len(names)} folders {what}: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}{where}"
 
 
 def _samples(folders: Sequence[ImageFolder]) -> list[list[Path]]:
-    """Some images of every class, of as many patients as can be told apart."""
+    """Some images of every class, of different patients where folders name them."""
     samples: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
         sample = samples[folder.split + "/" + folder.label]
@@ -42,46 +42,46 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     folders = image_folders(root)
     names = tuple(sorted({folder.label for folder in folders}))
     if len(names) < 2:
-        raise DataError(f"{root} does not hold two folders of images or more, one per class.")
+        raise DataError(f"{root} holds fewer than two folders of images; expected one per class.")
     notes: list[str] = []
     nested = bool(folders[0].patient)
-    found = _series(folders, root, options, notes) if nested else _files(folders, options)
-    patients = _patients(found)
-    cases = [stem(Path(location.partition("::")[0]).name) for _, location, _ in found]
+    images = _series(folders, root, options, notes) if nested else _files(folders, options)
+    patients = _patients(images)
+    cases = [stem(Path(location.partition("::")[0]).name) for _, location, _ in images]
     if len(set(cases)) < len(cases):
-        cases = unique(_name(root, location) for _, location, _ in found)
+        cases = unique(_name(root, location) for _, location, _ in images)
     rows = [
         {"case": case, "patient": patient, "split": folder.split, "image": location, "label": folder.label}
-        for case, patient, (folder, location, _) in zip(cases, patients, found, strict=True)
+        for case, patient, (folder, location, _) in zip(cases, patients, images, strict=True)
     ]
     if not options.patient_regex:
-        notes += _notes(found, patients)
+        notes += _notes(images, patients)
     if not nested and (passed := left_out(folders)):
-        notes.append(f"{counted(passed, 'folder')} of images inside those of the classes left out.")
+        notes.append(f"{counted(passed, 'folder')} of images inside the class folders left out.")
     return CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
 
 
-def _files(folders: Sequence[ImageFolder], options: ScanOptions) -> list[Found]:
+def _files(folders: Sequence[ImageFolder], options: ScanOptions) -> list[LocatedImage]:
     """Every file is an image."""
     paths = [(folder, path) for folder in folders for path in images_in(folder.path)]
-    with options.progress(len(paths), "Looking at images", "files") as advance:
-        found = []
+    with options.progress(len(paths), "Reading image headers", "files") as advance:
+        images = []
         for folder, path in paths:
-            found.append((folder, str(path), _pseudonym(path)))
+            images.append((folder, str(path), _pseudonym(path)))
             advance(1)
-    return found
+    return images
 
 
 def _pseudonym(path: Path) -> str:
     try:
         header = read_header(path) if is_image(path.name, DICOM) and is_dicom(path) else None
-    except DataError:  # `radapt check` tells of every broken file
+    except DataError:  # `radapt check` reports broken files
         return ""
     return header.owner if header else ""
 
 
-def _series(folders: Sequence[ImageFolder], root: Path, options: ScanOptions, notes: list[str]) -> list[Found]:
-    """Every file is an image, but for DICOM files: a series of them is one."""
+def _series(folders: Sequence[ImageFolder], root: Path, options: ScanOptions, notes: list[str]) -> list[LocatedImage]:
+    """Every file is an image, except that a DICOM series is one image."""
     files = [(folder, path) for folder in folders for path in images_in(folder.path)]
     single = [(folder, str(path), "") for folder, path in files if not is_image(path.name, DICOM)]
     of_folder = {folder.path: folder for folder in folders}
@@ -91,24 +91,24 @@ def _series(folders: Sequence[ImageFolder], root: Path, options: ScanOptions, no
         (of_folder[headers[0].path.parent], location, headers[0].owner)
         for location, headers in located_series(headers, root, notes)
     ]
-    return sorted(single + series, key=lambda found: found[1])
+    return sorted(single + series, key=lambda images: images[1])
 
 
-def _patients(found: Sequence[Found]) -> list[str]:
-    """By the pseudonyms of DICOM headers, '' for other files; but all that is in one patient's folder stays together.
+def _patients(images: Sequence[LocatedImage]) -> list[str]:
+    """Patients by the pseudonyms of DICOM headers, '' for other files; images in one patient folder stay together.
 
-    One pseudonym for all is an anonymiser's, and no patient.
+    A single pseudonym for all images comes from an anonymiser and is ignored.
     """
-    pseudonyms = [pseudonym for *_, pseudonym in found]
+    pseudonyms = [pseudonym for *_, pseudonym in images]
     if len(set(pseudonyms)) < 2:
-        pseudonyms = [""] * len(found)
+        pseudonyms = [""] * len(images)
     of_folder: dict[Path, str] = {}
-    for (folder, *_), pseudonym in zip(found, pseudonyms, strict=True):
+    for (folder, *_), pseudonym in zip(images, pseudonyms, strict=True):
         if folder.patient and pseudonym:
             of_folder.setdefault(folder.path, pseudonym)
     return [
         of_folder.get(folder.path, folder.patient) or pseudonym
-        for (folder, *_), pseudonym in zip(found, pseudonyms, strict=True)
+        for (folder, *_), pseudonym in zip(images, pseudonyms, strict=True)
     ]
 
 
@@ -118,21 +118,23 @@ def _name(root: Path, location: str) -> str:
     return "-".join(parts)
 
 
-def _notes(found: Sequence[Found], patients: Sequence[str]) -> list[str]:
-    """What was assumed about patients."""
-    if not found[0][0].patient:
+def _notes(images: Sequence[LocatedImage], patients: Sequence[str]) -> list[str]:
+    """Notes on what is assumed about patients."""
+    if not images[0][0].patient:
         if not all(patients):
-            return ["Which images are of one patient is not known: every image counts as one (--patient-regex)."]
-        return ["Patients go by pseudonyms of their DICOM headers; look at the file names before sharing."]
-    dicom = any(pseudonym for *_, pseudonym in found)
+            return ["The patients of the images are unknown: every image counts as a patient (else --patient-regex)."]
+        return ["Patients are named by pseudonyms from DICOM headers; check the file names before sharing."]
+    dicom = any(pseudonym for *_, pseudonym in images)
     what = (
-        "every file in it an image, a DICOM series one (else --layout dicom)" if dicom else "every file in it an image"
+        "every file in it an image, a DICOM series one image (else --layout dicom)"
+        if dicom
+        else "every file in it an image"
     )
-    notes = [f"Assumed: a folder inside that of a class is a patient, {what}. Look at the names before sharing."]
+    notes = [f"Assumed: a folder inside that of a class is a patient, {what}. Check the names before sharing."]
     labels: dict[str, set[str]] = defaultdict(set)
-    for (folder, *_), patient in zip(found, patients, strict=True):
+    for (folder, *_), patient in zip(images, patients, strict=True):
         labels[patient].add(folder.label)
     if several := sum(len(names) > 1 for names in labels.values()):
-        what = "folders of one name count as one patient; rename them if they are not"
+        what = "folders of the same name count as one patient; rename them if they are not"
         notes.append(f"{counted(several, 'patient')} in several classes: {what}.")
     return notes

@@ -1,4 +1,4 @@
-"""What every layout is: a name, a way to recognise it, and a way to read it."""
+"""The interface of a layout: its name, a function that recognises it, and one that reads it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +9,21 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions
 
 class Recognise(Protocol):
     def __call__(self, root: Path) -> str | None:
-        """What was seen at `root` (a file or a folder) that makes it this layout; None if it is not."""
+        """What identifies `root` (a file or a folder) as this layout, in words; None if it is another."""
 
 
 class Read(Protocol):
     def __call__(self, root: Path, options: ScanOptions) -> CohortDraft:
-        """A draft of the cohort at `root`. Raises DataError where the data are not what the layout needs."""
+        """A draft of the cohort at `root`. Raises DataError if the data do not fit the layout."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A folder layout. `by_content` marks one without files of its own (an index, a JSON); it is asked only
-    if no layout with such files has been recognised, since its images could be part of any of them.
-    `columns` are the roles for which the user may choose a column or field.
+    """A folder layout.
+
+    `by_content` marks a layout without characteristic files (an index, a JSON); it is tried only if no layout with such
+    files is recognised, because its images could belong to any of them. `columns` are the roles for which the user may
+    choose a column or field.
     """
 
     name: str

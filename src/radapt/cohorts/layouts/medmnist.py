@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.files import files_in, folders_in
+from radapt.cohorts.layouts.image_files import files_in, folders_in
 from radapt.cohorts.layouts.medmnist_facts import FACTS, Facts
 from radapt.errors import DataError
 
@@ -25,8 +25,8 @@ def recognise(root: Path) -> str | None:
     if path is None:
         return None
     arrays = _names(path)
-    splits = [word for word in _SPLITS if f"{word}_images" in arrays]
-    return f"{path.name} with {', '.join(f'{word}_images' for word in splits)}" if splits else None
+    splits = [split for split in _SPLITS if f"{split}_images" in arrays]
+    return f"{path.name} with {', '.join(f'{split}_images' for split in splits)}" if splits else None
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
@@ -34,28 +34,28 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     if path is None or not (arrays := _names(path)):
         raise DataError(f"{root} is not a MedMNIST .npz file; expected arrays such as train_images, train_labels.")
     labels: list[np.ndarray] = []
-    parts: list[pd.DataFrame] = []
-    for word in _SPLITS:
-        if f"{word}_images" not in arrays:
+    tables: list[pd.DataFrame] = []
+    for split in _SPLITS:
+        if f"{split}_images" not in arrays:
             continue
-        shape = _shape(path, f"{word}_images")
-        found = _labels(path, f"{word}_labels") if f"{word}_labels" in arrays else np.empty((shape[0], 0))
-        if len(shape) < 3 or len(found) != shape[0]:
-            message = f"{word}_images has shape {shape} and {word}_labels {found.shape}"
+        shape = _shape(path, f"{split}_images")
+        values = _labels(path, f"{split}_labels") if f"{split}_labels" in arrays else np.empty((shape[0], 0))
+        if len(shape) < 3 or len(values) != shape[0]:
+            message = f"{split}_images has shape {shape} and {split}_labels {values.shape}"
             raise DataError(f"{path}: {message}; expected as many labels as images.")
-        labels.append(found)
-        parts.append(_rows(path, word, shape[0]))
-    if not parts:
+        labels.append(values)
+        tables.append(_rows(path, split, shape[0]))
+    if not tables:
         raise DataError(f"{path} holds none of train_images, val_images, test_images. It has: {', '.join(arrays)}.")
-    if len({found.shape[1] for found in labels}) > 1:
+    if len({values.shape[1] for values in labels}) > 1:
         raise DataError(f"{path}: the label arrays of the splits differ in width.")
     facts = FACTS.get(path.stem.lower().split("_")[0])
-    draft = CohortDraft(options.name or path.stem, "medmnist", pd.concat(parts, ignore_index=True))
+    draft = CohortDraft(options.name or path.stem, "medmnist", pd.concat(tables, ignore_index=True))
     _label(draft, np.concatenate(labels), facts, path)
     if facts:
         draft.kind = facts.kind
         draft.source = {"title": f"MedMNIST v2: {path.stem}", "licence": facts.licence, "url": "https://medmnist.com"}
-    draft.notes.append("Patients are not known in MedMNIST: every image counts as one; the official splits are kept.")
+    draft.notes.append("MedMNIST gives no patients: every image counts as one; the official splits are kept.")
     return draft
 
 
@@ -66,12 +66,12 @@ def _file(root: Path) -> Path | None:
     return files[0] if len(files) == 1 and not folders_in(root) else None
 
 
-def _rows(path: Path, word: str, n: int) -> pd.DataFrame:
+def _rows(path: Path, split: str, n: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "case": [f"{word}-{index:06d}" for index in range(n)],
-            "split": word,
-            "image": [f"{path}::{word}_images[{index}]" for index in range(n)],
+            "case": [f"{split}-{index:06d}" for index in range(n)],
+            "split": split,
+            "image": [f"{path}::{split}_images[{index}]" for index in range(n)],
         },
         dtype=object,
     )
@@ -93,11 +93,11 @@ def _label(draft: CohortDraft, labels: np.ndarray, facts: Facts | None, path: Pa
     given = labels[:, 0]
     wrong = given[~((given >= 0) & (given < _MOST_CLASSES) & (given % 1 == 0))]
     if len(wrong):
-        raise DataError(f"{path}: labels must be whole numbers from 0 up, found {wrong[0]}.")
-    found = given.astype(np.int64)
-    top = int(found.max(initial=0))
+        raise DataError(f"{path}: labels must be whole numbers from 0 up, got {wrong[0]}.")
+    indices = given.astype(np.int64)
+    top = int(indices.max(initial=0))
     names = facts.names if facts and top < len(facts.names) else tuple(str(at) for at in range(max(top + 1, 2)))
-    draft.table["label"] = np.asarray(names, dtype=object)[found]
+    draft.table["label"] = np.asarray(names, dtype=object)[indices]
     draft.classes, draft.ordered = names, bool(facts and facts.ordered)
 
 
@@ -130,9 +130,9 @@ def _labels(path: Path, array: str) -> np.ndarray:
         raise DataError(f"{path}: array {array} has shape {shape}, expected (N,) or (N, findings).")
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = np.asarray(file[array])
+            labels = np.asarray(file[array])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: array {array} cannot be read: {error}. Fetch the file again.") from error
-    if found.dtype.kind not in "biuf":
-        raise DataError(f"{path}: array {array} is of type {found.dtype}, expected numbers.")
-    return found[:, None] if found.ndim == 1 else found
+    if labels.dtype.kind not in "biuf":
+        raise DataError(f"{path}: array {array} is of type {labels.dtype}, expected numbers.")
+    return labels[:, None] if labels.ndim == 1 else labels

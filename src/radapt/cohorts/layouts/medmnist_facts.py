@@ -1,4 +1,4 @@
-"""What the MedMNIST v2 files do not say of themselves: the names of their classes, by file name.
+"""What the MedMNIST v2 files do not contain: the names of their classes, by file name.
 
 Source: the data set's own description (https://medmnist.com; Yang et al., Scientific Data 10, 41, 2023).
 """
@@ -10,8 +10,8 @@ from radapt.cohorts.cohort import Kind
 
 @dataclass(frozen=True)
 class Facts:
-    """`names` in label order. `kind` is `other` wherever the grey values have been windowed to 0…255 already:
-    a CT window in Hounsfield units would make them black.
+    """`names` in label order. `kind` is `other` where grey values are already windowed to 0…255: a CT window in
+    Hounsfield units would make them black.
     """
 
     names: tuple[str, ...]

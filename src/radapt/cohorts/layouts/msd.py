@@ -15,7 +15,7 @@ from radapt.cohorts.layouts.descriptions import (
     read_description,
     source_of,
 )
-from radapt.cohorts.layouts.files import files_in, is_image, stem, unique
+from radapt.cohorts.layouts.image_files import files_in, is_image, stem, unique
 from radapt.cohorts.layouts.names import kind_of, slug
 from radapt.errors import DataError, counted
 
@@ -28,24 +28,24 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     content, notes = read_description(root), list[str]()
     names = channels(content, root / "dataset.json")
     listed = [
-        (word, *_pair(root, entry))
-        for key, word in (("training", ""), ("validation", "val"))
+        (split, *_pair(root, entry))
+        for key, split in (("training", ""), ("validation", "val"))
         for entry in _listed(root, content, key)
     ]
-    present = [(word, image, mask) for word, image, mask in listed if image.is_file()]
+    present = [(split, image, mask) for split, image, mask in listed if image.is_file()]
     if not present:
         raise DataError(
-            f"{root / 'dataset.json'} lists {counted(len(listed), 'training image')}, none of which is there."
+            f"{root / 'dataset.json'} lists {counted(len(listed), 'training image')}, none of which exists."
         )
     if missing := len(listed) - len(present):
         notes.append(f"{counted(missing, 'image')} listed in dataset.json left out: no such file.")
     unmasked = [path for path in files_in(root / "imagesTs") if is_image(path.name)]
     if unmasked:
-        notes.append(f"{counted(len(unmasked), 'image')} in imagesTs/ left out for want of a mask.")
+        notes.append(f"{counted(len(unmasked), 'image')} in imagesTs/ left out: no mask.")
     cases = unique(stem(image.name) for _, image, _ in present)
     rows = [
-        {"case": case, "split": word, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
-        for case, (word, image, mask) in zip(cases, present, strict=True)
+        {"case": case, "split": split, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
+        for case, (split, image, mask) in zip(cases, present, strict=True)
     ]
     labels = mask_labels(content, notes)
     name = options.name or root.name

@@ -1,4 +1,4 @@
-"""Names of image channels, and the kind of image they speak of."""
+"""Names of image channels, and the kind of image that they imply."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def slug(text: str) -> str:
 
 
 def kind_of(names: Iterable[str]) -> Kind | None:
-    """The kind of image that the channels' names tell, None if they tell none or several."""
+    """The kind of image that the channels' names imply; None for none or several."""
     kinds: set[Kind] = set()
     for name in names:
         plain = name.lower().strip()

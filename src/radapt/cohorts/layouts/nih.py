@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.files import files_in, folders_in, images_in, stem, stem_of
+from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, stem, stem_of
 from radapt.cohorts.layouts.tables import read_table
 from radapt.errors import DataError, counted, suggest
 
@@ -33,30 +33,30 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     if index is None:
         raise DataError(f"{root} holds no Data_Entry_2017*.csv, the index of NIH ChestX-ray14.")
     root, table = index.parent, read_table(index)
-    lacking = [name for name in ("Image Index", "Finding Labels", "Patient ID") if name not in table.columns]
-    if lacking:
-        raise DataError(f"{index} has no column {lacking[0]!r}. {suggest(lacking[0], list(table.columns))}")
+    missing = [name for name in ("Image Index", "Finding Labels", "Patient ID") if name not in table.columns]
+    if missing:
+        raise DataError(f"{index} has no column {missing[0]!r}. {suggest(missing[0], list(table.columns))}")
     paths = _images(root)
     stems = [stem(name.strip()) for name in table["Image Index"]]
-    there = np.array([name in paths for name in stems], dtype=bool)
-    if not there.any():
+    available = np.array([name in paths for name in stems], dtype=bool)
+    if not available.any():
         raise DataError(
-            f"{index} lists {counted(len(table), 'image')}, none of which is in {root}/images or images_*/images."
+            f"{index} lists {counted(len(table), 'image')}, none of which exists in {root}/images or images_*/images."
         )
-    rows: list[int | None] = list(table.index[there])
-    kept = table[there].reset_index(drop=True)
-    names = [name for name, present in zip(stems, there, strict=True) if present]
-    draft = pd.DataFrame({"case": names, "patient": kept["Patient ID"].str.strip()}, dtype=object)
+    rows: list[int | None] = list(table.index[available])
+    listed = table[available].reset_index(drop=True)
+    names = [name for name, present in zip(stems, available, strict=True) if present]
+    draft = pd.DataFrame({"case": names, "patient": listed["Patient ID"].str.strip()}, dtype=object)
     draft["split"] = _official(root, names)
     draft["image"] = [paths[name] for name in names]
-    notes = [f"{counted(int((~there).sum()), 'image')} listed in {index.name} left out: no such file."]
-    _add_findings(draft, kept["Finding Labels"], index, rows)
+    notes = [f"{counted(int((~available).sum()), 'image')} listed in {index.name} left out: no such file."]
+    _add_findings(draft, listed["Finding Labels"], index, rows)
     for column, name in _METADATA.items():
-        if column in kept.columns:
-            draft[name] = kept[column]
+        if column in listed.columns:
+            draft[name] = listed[column]
     name = options.name or root.name
-    notes = notes if not there.all() else []
-    return CohortDraft(name, "nih", draft, "xray", source=_SOURCE, notes=notes, told_by=index, rows=rows)
+    notes = notes if not available.all() else []
+    return CohortDraft(name, "nih", draft, "xray", source=_SOURCE, notes=notes, source_table=index, rows=rows)
 
 
 def _index(root: Path) -> Path | None:
@@ -70,7 +70,7 @@ def _is_index(path: Path) -> bool:
 
 
 def _images(root: Path) -> dict[str, str]:
-    """Stem → path. The index says .png; copies of the data set come as .jpg too."""
+    """Stem → path. The index lists .png; some copies of the data set are .jpg."""
     folders = [root / "images"]
     for folder in folders_in(root):
         if folder.name.lower().startswith("images_"):
@@ -79,7 +79,7 @@ def _images(root: Path) -> dict[str, str]:
 
 
 def _official(root: Path, names: list[str]) -> list[str]:
-    """'test' for images of test_list.txt; the others are for train and val, which radapt draws."""
+    """'test' for images of test_list.txt; '' for the others, which radapt splits into train and val."""
     lists = {word: root / file for word, file in (("test", "test_list.txt"), ("", "train_val_list.txt"))}
     words = {
         stem_of(line.strip()): word
@@ -91,14 +91,14 @@ def _official(root: Path, names: list[str]) -> list[str]:
 
 
 def _add_findings(draft: pd.DataFrame, labels: pd.Series, index: Path, rows: list[int | None]) -> None:
-    sets = {text: {part.strip() for part in text.split("|")} for text in labels.unique()}
-    for text, found in sets.items():
-        for name in found - {_NORMAL, *FINDINGS}:
+    sets = {text: {name.strip() for name in text.split("|")} for text in labels.unique()}
+    for text, findings in sets.items():
+        for name in findings - {_NORMAL, *FINDINGS}:
             first = int(np.flatnonzero(labels.to_numpy() == text)[0])
             case = draft["case"].iloc[first]
             raise DataError(
                 f"{index}, row {rows[first]}, case {case!r}: unknown finding {name!r}. {suggest(name, FINDINGS)}"
             )
     for finding in FINDINGS:
-        present = {text: "1" if finding in found else "0" for text, found in sets.items()}
+        present = {text: "1" if finding in findings else "0" for text, findings in sets.items()}
         draft[f"label:{finding}"] = labels.map(present).astype(object)

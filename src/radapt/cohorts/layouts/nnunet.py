@@ -14,7 +14,7 @@ from radapt.cohorts.layouts.descriptions import (
     read_description,
     source_of,
 )
-from radapt.cohorts.layouts.files import files_in, unique
+from radapt.cohorts.layouts.image_files import files_in, unique
 from radapt.cohorts.layouts.names import kind_of, slug
 from radapt.errors import DataError, counted
 
@@ -33,27 +33,25 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(f"{root / 'imagesTr'} holds no files called CASE_0000{ending}.")
     masked = [row for row in test if row["mask"]]
     if len(masked) < len(test):
-        notes.append(
-            f"{counted(len(test) - len(masked), 'case')} in imagesTs/ left out for want of a mask in labelsTs/."
-        )
+        notes.append(f"{counted(len(test) - len(masked), 'case')} in imagesTs/ left out: no mask in labelsTs/.")
     labels = mask_labels(content, notes)
     draft = CohortDraft(options.name or root.name, "nnunet", text_table(train + masked), kind_of(names), notes=notes)
     draft.mask_labels, draft.source = labels, source_of(content)
     return draft
 
 
-def _rows(root: Path, part: str, split: str, names: list[str], ending: str) -> list[dict[str, str]]:
-    """One row per case of imagesTr or imagesTs. A channel without a file is simply absent."""
+def _rows(root: Path, subset: str, split: str, names: list[str], ending: str) -> list[dict[str, str]]:
+    """One row per case of imagesTr or imagesTs. A channel without a file is missing."""
     columns = ["image"] if len(names) == 1 else [f"image:{name}" for name in unique(map(_column, names))]
     pattern = re.compile(rf"(?P<case>.+)_(?P<channel>\d{{4}}){re.escape(ending)}")
     cases: dict[str, dict[str, str]] = defaultdict(dict)
-    for path in files_in(root / f"images{part}"):
+    for path in files_in(root / f"images{subset}"):
         if match := pattern.fullmatch(path.name):
             channel = int(match["channel"])
             if channel >= len(columns):
                 raise DataError(f"{path} is channel {channel}, but dataset.json names {len(columns)}.")
             cases[match["case"]][columns[channel]] = str(path)
-    masks = {path.name: str(path) for path in files_in(root / f"labels{part}")}
+    masks = {path.name: str(path) for path in files_in(root / f"labels{subset}")}
     rows: list[dict[str, Any]] = [
         {"case": case, "split": split, **dict.fromkeys(columns, ""), **images, "mask": masks.get(case + ending, "")}
         for case, images in cases.items()

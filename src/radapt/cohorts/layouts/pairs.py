@@ -1,11 +1,11 @@
-"""images/ with masks/ or an index beside it, matched by file name: the plainest folder of a data set."""
+"""images/ with masks/ or an index beside it, matched by file name."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.files import images_in, stem
+from radapt.cohorts.layouts.image_files import images_in, stem
 from radapt.cohorts.layouts.tables import assign, read_table, tables_in, unlabelled_note
 from radapt.errors import DataError, counted
 
@@ -19,16 +19,16 @@ def recognise(root: Path) -> str | None:
     index, masks = _index(root), _masks(root)
     if index is None and not masks:
         return None
-    parts = [f"{index.name}" if index else "", f"{masks.name}/" if masks else ""]
-    return f"images/ with {' and '.join(part for part in parts if part)}"
+    names = [f"{index.name}" if index else "", f"{masks.name}/" if masks else ""]
+    return f"images/ with {' and '.join(filter(None, names))}"
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     images = images_in(root / "images")
     stems = [stem(path.name) for path in images]
-    twice = sorted({name for name in stems if stems.count(name) > 1}) if len(set(stems)) < len(stems) else []
-    if twice:
-        raise DataError(f"{root / 'images'} holds {twice[0]!r} with several suffixes; keep one file of each name.")
+    repeated = sorted({name for name in stems if stems.count(name) > 1}) if len(set(stems)) < len(stems) else []
+    if repeated:
+        raise DataError(f"{root / 'images'} holds {repeated[0]!r} with several suffixes; keep one file of each name.")
     table = pd.DataFrame({"case": stems, "image": [str(path) for path in images]}, dtype=object)
     notes: list[str] = []
     if folder := _masks(root):
@@ -39,20 +39,20 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     draft = CohortDraft(options.name or root.name, "table", table, notes=notes)
     if index := _index(root):
         draft.rows = _add_index(table, read_table(index), index.name, options, notes)
-        draft.told_by = index if draft.rows else None
+        draft.source_table = index if draft.rows else None
     return draft
 
 
 def _add_index(
     table: pd.DataFrame, index: pd.DataFrame, where: str, options: ScanOptions, notes: list[str]
 ) -> list[int | None]:
-    """Add the columns of the index to the images that one of its columns names; returns the line of each image."""
+    """Join the index to the images by the column that names them; returns the line of each image in it."""
     by_key = {_key(name): at for at, name in enumerate(table["case"])}
     hits = {column: sum(_key(stem(text)) in by_key for text in index[column]) for column in index.columns}
     column = max(hits, key=lambda name: hits[name])
     keys = [_key(stem(text)) for text in index[column]]
     if hits[column] * 2 < len(table) or len(set(keys)) < len(keys):
-        notes.append(f"No column of {where} names the images one by one, so the index is left out.")
+        notes.append(f"No column of {where} names each image once, so the index is left out.")
         return []
     order = dict(zip(keys, index.index, strict=True))
     matched = [order.get(_key(name)) for name in table["case"]]
@@ -66,7 +66,7 @@ def _add_index(
 
 
 def _key(name: str) -> str:
-    """A name to match by: `007` and `7` are one image."""
+    """A name to match by: `007` and `7` are the same image."""
     plain = name.strip().rsplit("/", 1)[-1]
     return str(int(plain)) if plain.isascii() and plain.isdigit() else plain
 

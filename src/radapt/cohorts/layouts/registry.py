@@ -5,7 +5,7 @@ from zipfile import is_zipfile
 
 from radapt.cohorts.layouts import bids, folders, medmnist, msd, nih, nnunet, table
 from radapt.cohorts.layouts.dicom import layout as dicom
-from radapt.cohorts.layouts.files import files_in, folders_in, only_folder
+from radapt.cohorts.layouts.image_files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, UsageError, counted, suggest
 

@@ -1,6 +1,6 @@
-"""A table with a column of image paths, a cohort that is already written, or a folder images/ with an index.
+"""A table with a column of image paths, an existing cohort, or a folder images/ with an index.
 
-Label, site, split and patient are taken from columns of those names, or from those the user names.
+Label, site, split and patient come from columns of those names, or from those that the user names.
 """
 
 import csv
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from radapt.cohorts.config import read_config
+from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts import pairs
-from radapt.cohorts.layouts.files import is_image, stem_of, unique
+from radapt.cohorts.layouts.image_files import is_image, stem_of, unique
 from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, tables_in
 from radapt.errors import DataError
 
@@ -35,7 +35,7 @@ def recognise(root: Path) -> str | None:
 
 
 def cohort_file(root: Path) -> Path | None:
-    """The cohort that a folder already holds."""
+    """The cohort file or table that a folder already holds."""
     return next((root / name for name in _COHORT_FILES if (root / name).is_file()), None)
 
 
@@ -71,7 +71,7 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
     for column, (role, folder) in images.items():
         table[role] = [str(Path(folder, text)) if text.strip() else "" for text in source[column]]
         if role != column:
-            notes.append(f"Column {column!r} of {path.name} is taken as {role!r}.")
+            notes.append(f"Column {column!r} of {path.name} is read as {role!r}.")
     taken = list(images)
     if "case" in source.columns:
         table.insert(0, "case", source["case"].str.strip())
@@ -91,7 +91,7 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
         assign(table, source.drop(columns=taken), options, path.name, notes)
     rows: list[int | None] = list(table.index)
     table = table.reset_index(drop=True)
-    return CohortDraft(options.name or path.stem, "table", table, notes=notes, told_by=path, rows=rows)
+    return CohortDraft(options.name or path.stem, "table", table, notes=notes, source_table=path, rows=rows)
 
 
 def _is_table(path: Path) -> bool:
@@ -99,7 +99,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _peek(path: Path) -> pd.DataFrame:
-    """The first rows of a table, or an empty one if it is none: enough to recognise it by."""
+    """The first rows of a table, enough to recognise it; empty if the file is not a table."""
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path).head(_PEEKED).astype(str)
@@ -109,12 +109,12 @@ def _peek(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error):
         return pd.DataFrame()
     header = rows[0] if rows else []
-    kept = [row for row in rows[1:] if len(row) == len(header)]
-    return pd.DataFrame(kept, columns=unique(header), dtype=object) if kept else pd.DataFrame()
+    records = [row for row in rows[1:] if len(row) == len(header)]
+    return pd.DataFrame(records, columns=unique(header), dtype=object) if records else pd.DataFrame()
 
 
 def _image_columns(table: pd.DataFrame, base: Path) -> dict[str, tuple[str, str]]:
-    """Column → (`image`, `image:<name>` or `mask`, the folder its paths start from)."""
+    """Column → (`image`, `image:<name>` or `mask`, the folder that its paths are relative to)."""
     contract = {
         name: (name, str(base))
         for name in table.columns
@@ -122,25 +122,25 @@ def _image_columns(table: pd.DataFrame, base: Path) -> dict[str, tuple[str, str]
     }
     if any(name != "mask" for name in contract):
         return contract
-    found = {name: folder for name in table.columns if (folder := _folder_of(table[name], base))}
-    masks = [name for name in found if any(word in name.lower() for word in _MASK_WORDS)]
-    images = [name for name in found if name not in masks]
+    folders = {name: folder for name in table.columns if (folder := _folder_of(table[name], base))}
+    masks = [name for name in folders if any(word in name.lower() for word in _MASK_WORDS)]
+    images = [name for name in folders if name not in masks]
     if not images:
         return {}
     roles = {name: "image" if len(images) == 1 else f"image:{name.replace(':', '-')}" for name in images}
     roles |= dict.fromkeys(masks[:1], "mask")
-    return {name: (role, found[name]) for name, role in roles.items()}
+    return {name: (role, folders[name]) for name, role in roles.items()}
 
 
 def _folder_of(column: pd.Series, base: Path) -> str | None:
-    """The folder from which most of the column's first cells are image files; None if it holds no paths."""
+    """The folder relative to which most of the column's first cells are files; None if they are not paths."""
     cells = [text for text in column.astype(str).head(_PEEKED) if text.strip()]
-    # A word such as `T1` may be the name of a folder too; a path has a suffix or a separator in it.
+    # A word such as `T1` may also name a folder; a path has a suffix or a separator.
     paths = [text for text in cells if "/" in text or "::" in text or is_image(Path(text).name)]
     if not cells or len(paths) < len(cells):
         return None
     for folder in (base, base / "images", base.parent):
-        there = sum((folder / text.partition("::")[0]).exists() for text in cells)
-        if there * 2 >= len(cells):
+        existing = sum((folder / text.partition("::")[0]).exists() for text in cells)
+        if existing * 2 >= len(cells):
             return str(folder)
     return None

@@ -1,4 +1,4 @@
-"""Tables that come with a data set, and which of their columns mean label, site, split and patient."""
+"""Tables that come with a data set, and their columns for label, site, split and patient."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +7,8 @@ import pandas as pd
 
 from radapt.cohorts.columns import RESERVED, near_reserved
 from radapt.cohorts.draft import ScanOptions
-from radapt.cohorts.layouts.files import files_in
-from radapt.cohorts.problem import raise_errors
+from radapt.cohorts.issue import raise_errors
+from radapt.cohorts.layouts.image_files import files_in
 from radapt.cohorts.sheet import read_sheet
 from radapt.errors import DataError, UsageError, counted, suggest
 
@@ -27,9 +27,7 @@ def tables_in(folder: Path) -> list[Path]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table as text, indexed by the line of each row in the file. Raises DataError listing all that is wrong with
-    its form.
-    """
+    """A table as text, indexed by the line of each row. Raises a DataError that lists all errors of its format."""
     sheet, problems = read_sheet(path)
     raise_errors(problems, f"Table {path}")
     if sheet is None:
@@ -38,18 +36,17 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:
-    """The column that the user has named. Raises UsageError if there is none of that name."""
+    """The column that the user names. Raises UsageError if it does not exist."""
     if name not in table.columns:
         raise UsageError(f"--{option} {name}: {where} has no such column. {suggest(name, list(table.columns))}")
     return name
 
 
 def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, where: str, notes: list[str]) -> None:
-    """Copy from `source` (row for row with `table`) the columns for label, site, split and patient; keep the
-    rest.
+    """Copy the columns for label, site, split and patient from `source`, row by row; the others become metadata.
 
-    Columns are those the options name, else those called so. A column that is none of these becomes metadata;
-    one whose name would be mistaken for a reserved column is renamed.
+    The options name the columns; otherwise columns of the usual names are used. Metadata columns whose names could be
+    mistaken for reserved ones are renamed.
     """
     used: set[str] = set()
 
@@ -60,7 +57,7 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
         table[role] = cleaned(source[column]) if role in ("label", "site") else source[column].str.strip()
         used.add(column)
         if not option and column != role:
-            notes.append(f"Column {column!r} of {where} is taken as the {role}.")
+            notes.append(f"Column {column!r} of {where} is read as the {role}.")
 
     if len(options.label) > 1:
         for name in options.label:
@@ -97,7 +94,7 @@ def unlabelled_note(source: pd.DataFrame, where: str) -> str:
 
 
 def cleaned(column: pd.Series) -> pd.Series:
-    """Text without surrounding blanks; 'n/a', 'NaN' and the like are ''."""
+    """Text without surrounding blanks; 'n/a', 'NaN' and similar values become ''."""
     plain = column.fillna("").astype(str).str.strip()
     return plain.where(~plain.str.lower().isin(_NOTHING), "").astype(object)
 

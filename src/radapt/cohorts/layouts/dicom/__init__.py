@@ -1,1 +1,1 @@
-"""A tree of DICOM files as a cohort: headers, series, and keys in place of identities."""
+"""A tree of DICOM files as a cohort: headers, series, and pseudonyms in place of identities."""

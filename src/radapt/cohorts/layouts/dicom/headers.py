@@ -1,6 +1,6 @@
-"""The few header fields of a DICOM file that tell which series it belongs to; pixels are never read.
+"""The few DICOM header fields that identify a file's series; pixels are never read.
 
-Names, ids, dates and accession numbers of patients do not leave this file but as digests.
+Names, ids, dates and accession numbers of patients leave this module only as digests.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _SAMPLED = 6
 
 @dataclass(frozen=True)
 class Header:
-    """One file. `patient` and `study` are pseudonyms, `series` the digest of the series' UID; '' if it does not say."""
+    """One file. `patient` and `study` are pseudonyms, `series` is the digest of the series UID; '' if absent."""
 
     path: Path
     patient: str
@@ -41,22 +41,22 @@ class Header:
 
     @property
     def is_radiograph(self) -> bool:
-        """Whether the file is an image on its own, and not a slice of a volume."""
+        """Whether the file is an image of its own, not a slice of a volume."""
         return self.modality in RADIOGRAPHS
 
     @property
     def owner(self) -> str:
-        """The patient; if the file does not name one, its study's."""
+        """The patient; without one, a pseudonym from the study."""
         return self.patient or self.study.replace("s-", "p-", 1)
 
 
 def series_digest(uid: str) -> str:
-    """12 hex digits that stand for a SeriesInstanceUID in `folder::series-<digest>`."""
+    """12 hex digits in place of a SeriesInstanceUID, as in `folder::series-<digest>`."""
     return hashlib.blake2b(uid.encode(), digest_size=16).hexdigest()[:12]
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file has the DICOM preamble; its name does not matter."""
+    """Whether the file has the DICOM preamble, whatever its name."""
     try:
         with path.open("rb") as file:
             file.seek(_MAGIC_AT)
@@ -72,13 +72,13 @@ def read_header(path: Path) -> Header | None:
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         if "SOPClassUID" not in data:
-            raise EOFError("it breaks off within its header")
+            raise EOFError("its header is truncated")
         if "Rows" not in data:
             return None
         field = {name: str(data.get(name) or "").strip() for name in _TAGS}
-    except Exception as error:  # pydicom raises whatever a broken element trips over
+    except Exception as error:  # pydicom raises many types for broken elements
         raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}: {error}.") from error
-    # Without an id, name and birth date together still tell patients apart.
+    # Without an id, name and birth date together identify the patient.
     person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"]
     study, series = field["StudyInstanceUID"], field["SeriesInstanceUID"]
     number = field["SeriesNumber"]
@@ -100,10 +100,10 @@ def read_header(path: Path) -> Header | None:
 
 
 def looks_like_series(folders: Iterable[list[Path]], *, nested: bool = False) -> bool:
-    """Whether folders of files are series or patients of a DICOM tree, and not classes of single images.
+    """Whether folders of files are series or patients of a DICOM tree, not classes of single images.
 
     Folders of a tree hold several files of one series, or one patient each; a class holds many patients. With
-    `nested`, the files of a folder are one of each folder inside it; only an id then tells patients from studies.
+    `nested`, each file comes from another folder inside; then only a patient id distinguishes patients from studies.
     """
     several_patients = False
     seen = False
@@ -125,10 +125,10 @@ def looks_like_series(folders: Iterable[list[Path]], *, nested: bool = False) ->
 
 
 def _own(header: Header) -> str:
-    """What sets a file without UIDs apart: nothing, but for a radiograph."""
+    """The key of a file without UIDs: its path for a radiograph, else ''."""
     return str(header.path) if header.is_radiograph else ""
 
 
 def pseudonym(text: str) -> str:
-    """8 hex digits that stand for a UID or an id."""
+    """8 hex digits in place of a UID or an id."""
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,4 +1,4 @@
-"""Whose a DICOM file is and of which study, where an anonymiser has emptied the fields that say so."""
+"""The patient and study of DICOM files whose identifying fields an anonymiser has emptied."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from radapt.errors import counted
 
 
 def identified(headers: Sequence[Header], root: Path, notes: list[str]) -> list[Header]:
-    """The headers, every one with a patient and a study.
+    """The headers, all with a patient and a study.
 
-    A file without study is of its folder's study, a radiograph of one of its own. A file without patient is of its
-    study's, and without both of its folder's, unless all such files lie in one folder, where every radiograph counts
-    as a patient. Notes say how often that was assumed.
+    A file without a study belongs to that of its folder; a radiograph has its own. A file without a patient belongs to
+    that of its study; without both, to that of its folder, unless all such files lie in one folder: then every
+    radiograph counts as a patient. Notes say how often this is assumed.
     """
     owners: dict[str, set[str]] = defaultdict(set)
     for header in headers:
         owners[header.study].add(header.patient)
     without_study = [header for header in headers if not header.study]
-    nobodys = [header for header in without_study if not header.patient]
-    by_folder = len({header.path.parent for header in nobodys}) > 1
+    anonymous = [header for header in without_study if not header.patient]
+    by_folder = len({header.path.parent for header in anonymous}) > 1
     if without_study:
-        what = "each folder of a patient counts as a study, each radiograph as one"
+        what = "each folder of a patient counts as a study, and so does each radiograph"
         notes.append(f"{counted(len(without_study), 'DICOM file')} without a StudyInstanceUID: {what}.")
-    if nobodys:
+    if anonymous:
         what = "folder counts as a patient" if by_folder else "radiograph counts as a patient, and so does the rest"
-        notes.append(f"{counted(len(nobodys), 'DICOM file')} without a patient: each {what}.")
+        notes.append(f"{counted(len(anonymous), 'DICOM file')} without a patient: each {what}.")
     return [_completed(header, root, owners[header.study] - {""}, by_folder) for header in headers]
 
 

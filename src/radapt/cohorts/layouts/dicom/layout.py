@@ -1,7 +1,6 @@
-"""A tree of DICOM files, grouped by the UIDs of study and series, whatever folders and files are called.
+"""A tree of DICOM files, grouped by the UIDs of study and series, whatever the names of folders and files.
 
-A case is a study, a modality one of its series. Cases and patients go by pseudonyms: digests of the UIDs and
-ids.
+A case is a study, a modality one of its series. Cases and patients are named by pseudonyms: digests of UIDs and ids.
 """
 
 from collections import defaultdict
@@ -14,7 +13,7 @@ from radapt.cohorts.layouts import folders
 from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import Series, located_series, read_headers
-from radapt.cohorts.layouts.files import unique, walk
+from radapt.cohorts.layouts.image_files import unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.errors import DataError, UsageError, counted, suggest
 
@@ -34,7 +33,7 @@ def recognise(root: Path) -> str | None:
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if options.site and options.site not in SITE_FIELDS:
-        raise UsageError(f"--site {options.site}: not a field that may be kept. {suggest(options.site, SITE_FIELDS)}")
+        raise UsageError(f"--site {options.site}: not a field that radapt keeps. {suggest(options.site, SITE_FIELDS)}")
     notes: list[str] = []
     headers = identified(read_headers(list(walk(root)), root, notes, options.progress), root, notes)
     if not headers:
@@ -43,23 +42,22 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     for location, series in located_series(headers, root, notes):
         studies[series[0].study, series[0].patient].append((location, series))
     if not studies:
-        raise DataError(f"{root} holds no series that can be used. {' '.join(notes)}")
+        raise DataError(f"{root} holds no usable series. {' '.join(notes)}")
     cases = unique(study for study, _ in sorted(studies))
     rows = [_row(case, studies[key], options) for case, key in zip(cases, sorted(studies), strict=True)]
     if shared := len(studies) - len({study for study, _ in studies}):
-        what = "of another patient and is kept apart"
-        notes.append(f"{counted(shared, 'case')} had the StudyInstanceUID {what}.")
+        notes.append(f"{counted(shared, 'case')} shared a StudyInstanceUID with another patient and is kept separate.")
     kinds = {_KINDS.get(header.modality) for header in headers}
     kind = kinds.pop() if len(kinds) == 1 else None
     table = text_table(rows)
     order = sorted(map(str, table.columns), key=lambda name: (name.startswith("image:"), name))
-    notes.append("No label: DICOM headers hold none; add a 'label' column to the table of cases.")
-    notes.append("Cases and patients go by pseudonyms; file paths are kept as they are, look at them before sharing.")
+    notes.append("No label: DICOM headers have none; add a 'label' column to the table of cases.")
+    notes.append("Cases and patients are named by pseudonyms; file paths are unchanged, check them before sharing.")
     return CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes)
 
 
-def _row(case: str, found: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:
-    ordered = sorted(found, key=lambda item: (item[1][0].number, item[1][0].series, item[1][0].instance))
+def _row(case: str, located: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:
+    ordered = sorted(located, key=lambda item: (item[1][0].number, item[1][0].series, item[1][0].instance))
     names = unique(_modality(series[0]) for _, series in ordered)
     first = ordered[0][1][0]
     row = {"case": case, "patient": first.patient}

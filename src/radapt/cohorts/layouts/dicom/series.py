@@ -1,12 +1,12 @@
-"""DICOM files → the series that are volumes of their own, and where the reader finds each."""
+"""DICOM files → series, each a volume, and the location to read it from."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header, series_digest
-from radapt.cohorts.layouts.files import DICOM, is_image
-from radapt.cohorts.problem import CohortIssue, raise_errors
+from radapt.cohorts.layouts.image_files import DICOM, is_image
 from radapt.errors import DataError, counted
 from radapt.progress import ProgressMaker
 
@@ -16,7 +16,7 @@ Series = list[Header]
 
 
 def read_headers(paths: Sequence[Path], root: Path, notes: list[str], progress: ProgressMaker) -> list[Header]:
-    """The headers of the images among `paths`. Raises DataError naming every file that is broken."""
+    """The headers of the images among `paths`. Raises a DataError that lists every broken file."""
     left_out: Counter[str] = Counter()
     headers = []
     broken: list[CohortIssue] = []
@@ -25,7 +25,7 @@ def read_headers(paths: Sequence[Path], root: Path, notes: list[str], progress: 
             try:
                 header = _read(path, left_out)
             except DataError as error:
-                broken.append(CohortIssue("error", "unreadable", str(error), fix="Fetch it again, or take it away."))
+                broken.append(CohortIssue("error", "unreadable", str(error), fix="Download it again, or remove it."))
                 header = None
             if header:
                 headers.append(header)
@@ -51,49 +51,49 @@ def _read(path: Path, left_out: Counter[str]) -> Header | None:
 
 
 def located_series(headers: Sequence[Header], root: Path, notes: list[str]) -> list[tuple[str, Series]]:
-    """(location, files) of every series that can be read on its own; a note tells of each that cannot.
+    """(location, files) of every series that can be read on its own; each other series gives a note.
 
     A location is a file, a folder that holds one series only, or `folder::series-<digest>`.
     """
     in_folder = Counter(header.path.parent for header in headers)
     same_uid = Counter((header.path.parent, header.series) for header in headers)
-    found = []
+    located = []
     for series in _series(headers, root, notes):
         folder, uid = series[0].path.parent, series[0].series
         if len(series) == 1:
-            found.append((str(series[0].path), series))
+            located.append((str(series[0].path), series))
         elif in_folder[folder] == len(series):
-            found.append((str(folder), series))
+            located.append((str(folder), series))
         elif same_uid[folder, uid] == len(series):
-            found.append((f"{folder}::series-{uid or series_digest('')}", series))
+            located.append((f"{folder}::series-{uid or series_digest('')}", series))
         else:
-            what = "is another patient's too" if uid else "is empty, as another patient's"
+            what = "is also that of another patient" if uid else "is empty, as that of another patient"
             where = f"{counted(len(series), 'file')} in {folder.relative_to(root)} left out"
             notes.append(f"{where}: their SeriesInstanceUID {what}. Give every patient a folder.")
-    return found
+    return located
 
 
 def _series(headers: Sequence[Header], root: Path, notes: list[str]) -> list[Series]:
-    """Files grouped by series, in a folder where its UID is empty, and by patient; radiographs one by one.
+    """Files grouped by series and patient (by folder where the series UID is empty); radiographs one by one.
 
-    Second copies in other folders are dropped.
+    Copies in other folders are dropped.
     """
     groups: dict[tuple[str, str, str], Series] = defaultdict(list)
     for header in headers:
         series = header.series or str(header.path.parent)
         groups[series, header.patient, header.instance if header.is_radiograph else ""].append(header)
-    kept = []
+    complete = []
     for group in groups.values():
-        parts: dict[Path, Series] = defaultdict(list)
+        by_folder: dict[Path, Series] = defaultdict(list)
         for header in group:
-            parts[header.path.parent].append(header)
-        first, *others = parts.values()
+            by_folder[header.path.parent].append(header)
+        first, *others = by_folder.values()
         instances = {header.instance for header in first}
-        if any({header.instance for header in part} != instances for part in others):
-            places = ", ".join(sorted(str(folder.relative_to(root)) for folder in parts))
-            notes.append(f"A series that is spread over several folders is left out ({places}); put it into one.")
+        if any({header.instance for header in copy} != instances for copy in others):
+            where = ", ".join(sorted(str(folder.relative_to(root)) for folder in by_folder))
+            notes.append(f"A series that is spread over several folders is left out ({where}); put it into one folder.")
             continue
         if others:
-            notes.append(f"A second copy of the series in {next(iter(parts)).relative_to(root)} is left out.")
-        kept.append(first)
-    return kept
+            notes.append(f"A second copy of the series in {next(iter(by_folder)).relative_to(root)} is left out.")
+        complete.append(first)
+    return complete

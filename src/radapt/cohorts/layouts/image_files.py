@@ -1,7 +1,7 @@
-"""Listing image files: which files are images, and what is left of their names without the suffix."""
+"""Image files: which files are images, their names without suffix, and listings of folders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -28,34 +28,22 @@ def stem_of(location: str) -> str:
 
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
-    """The image files directly in `folder`, by name; none if there is no such folder."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_image(entry.name, suffixes)]
-    return [folder / name for name in sorted(names)]
+    """The image files directly in `folder`, by name; none if the folder does not exist."""
+    return _listed(folder, lambda entry: is_image(entry.name, suffixes))
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The visible folders directly in `folder`, by name."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not _hidden(entry.name) and entry.is_dir()]
-    return [folder / name for name in sorted(names)]
+    """The visible folders directly in `folder`, by name; none if the folder does not exist."""
+    return _listed(folder, lambda entry: not _hidden(entry.name) and entry.is_dir())
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The visible files directly in `folder`, by name."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not _hidden(entry.name) and entry.is_file()]
-    return [folder / name for name in sorted(names)]
+    """The visible files directly in `folder`, by name; none if the folder does not exist."""
+    return _listed(folder, lambda entry: not _hidden(entry.name) and entry.is_file())
 
 
 def only_folder(folder: Path) -> Path | None:
-    """The one folder inside `folder`, if there is nothing else but perhaps a readme or a licence."""
+    """The only folder inside `folder`, if it holds nothing else but prose such as a readme or a licence."""
     inner = folders_in(folder)
     others = [path for path in files_in(folder) if path.suffix.lower() not in _PROSE]
     return inner[0] if len(inner) == 1 and not others else None
@@ -63,18 +51,18 @@ def only_folder(folder: Path) -> Path | None:
 
 def walk(folder: Path) -> Iterator[Path]:
     """Every visible file below `folder`, folder by folder, by name."""
-    for here, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _hidden(name))
         for name in sorted(files):
             if not _hidden(name):
-                yield Path(here, name)
+                yield Path(parent, name)
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """The names, the second `a` as `a-2`, the third as `a-3`."""
+    """The names with repeats numbered: the second `a` becomes `a-2`, the third `a-3`."""
     taken: set[str] = set()
     last: dict[str, int] = {}
-    found = []
+    result = []
     for name in names:
         free, number = name, last.get(name, 1)
         while free in taken:
@@ -82,8 +70,15 @@ def unique(names: Iterable[str]) -> list[str]:
             free = f"{name}-{number}"
         last[name] = number
         taken.add(free)
-        found.append(free)
-    return found
+        result.append(free)
+    return result
+
+
+def _listed(folder: Path, wanted: Callable[["os.DirEntry[str]"], bool]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries if wanted(entry))]
 
 
 def _hidden(name: str) -> bool:

@@ -1,6 +1,6 @@
-"""cohort.yaml, read strictly: every wrong line is named, with the nearest known key.
+"""cohort.yaml, read strictly: errors name the line, the key and the nearest known key.
 
-Values are taken as they are written, so that a class called `no` or a name like `2024` stays text.
+Values are read as written, so that a class called `no` or a name like `2024` stays text.
 """
 
 import re
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Fractions:
-    """Shares of the patients drawn for `val` and `test`; the rest is `train`. 0 draws none."""
+    """Fractions of the patients drawn for `val` and `test`; the rest is `train`. 0 draws none."""
 
     val: float = 0.15
     test: float = 0.2
@@ -30,7 +30,7 @@ class Fractions:
 
 @dataclass(frozen=True)
 class CohortFile:
-    """What cohort.yaml says. `kind` is None where it says nothing; `cases` is the path of the table."""
+    """The content of cohort.yaml. `kind` is None if it is not given; `cases` is the path of the table."""
 
     path: Path
     name: str
@@ -45,15 +45,15 @@ class CohortFile:
 
 
 def read_config(path: Path) -> CohortFile:
-    """Read cohort.yaml. Raises UsageError naming file, line and fix of everything that is wrong in it."""
-    values, wrong = _Reader(path, _compose(path)).read()
+    """Read cohort.yaml. Raises a UsageError that lists the file, line and fix of every error in it."""
+    values, errors = _ConfigReader(path, _compose(path)).read()
     cases = path.parent / values.pop("cases", _default_table(path.parent))
-    if not wrong and not cases.is_file():
-        wrong.append(f"the table of cases {cases} does not exist; give its path under 'cases:'.")
-    elif not wrong and cases.suffix.lower() not in TABLE_SUFFIXES:
-        wrong.append(f"the table of cases {cases} must be one of {', '.join(TABLE_SUFFIXES)}.")
-    if wrong:
-        raise UsageError("\n".join(f"{path}: {message}" for message in wrong))
+    if not errors and not cases.is_file():
+        errors.append(f"the table of cases {cases} does not exist; give its path under 'cases:'.")
+    elif not errors and cases.suffix.lower() not in TABLE_SUFFIXES:
+        errors.append(f"the table of cases {cases} must be one of {', '.join(TABLE_SUFFIXES)}.")
+    if errors:
+        raise UsageError("\n".join(f"{path}: {message}" for message in errors))
     values.setdefault("name", path.resolve().parent.name or path.stem)
     return CohortFile(path=path, cases=cases, **values)
 
@@ -86,20 +86,20 @@ def _compose(path: Path) -> yaml.MappingNode:
     return node
 
 
-class _WrongError(Exception):
-    """A value is not what its key needs."""
+class _ValueError(Exception):
+    """The value of a key is not valid."""
 
     def __init__(self, node: yaml.Node, message: str) -> None:
         self.line = node.start_mark.line + 1
         super().__init__(message)
 
 
-class _Reader:
-    """Turns the YAML tree into values and collects what is wrong on the way."""
+class _ConfigReader:
+    """Converts the YAML tree to values and collects errors."""
 
     def __init__(self, path: Path, root: yaml.MappingNode) -> None:
         self.path, self.root = path, root
-        self.wrong: list[str] = []
+        self.errors: list[str] = []
 
     def read(self) -> tuple[dict[str, Any], list[str]]:
         values: dict[str, Any] = {}
@@ -114,43 +114,43 @@ class _Reader:
                 values.update(self._split(node))
             else:
                 self._take(values, key, readers[key], node)
-        return values, self.wrong
+        return values, self.errors
 
     def _split(self, node: yaml.Node) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         if not isinstance(node, yaml.MappingNode):
-            self._say(node, "'split' must hold 'seed', 'val' and 'test', such as {seed: 0, val: 0.15, test: 0.2}.")
+            self._add_error(node, "'split' must hold seed, val and test, such as {seed: 0, val: 0.15, test: 0.2}.")
             return {}
         for key, value in self._items(node, ("seed", "val", "test"), "split: "):
-            self._take(found, key, _seed if key == "seed" else _share, value)
-        shares = Fractions(**{key: found.pop(key) for key in ("val", "test") if key in found})
+            self._take(values, key, _seed if key == "seed" else _share, value)
+        shares = Fractions(**{key: values.pop(key) for key in ("val", "test") if key in values})
         if shares.val + shares.test >= 1:
-            self._say(
+            self._add_error(
                 node,
-                f"'split' leaves nothing for train: val {shares.val} + test {shares.test} must be below 1.",
+                f"'split' leaves no patients for train: val {shares.val} + test {shares.test} must be below 1.",
             )
-        return {**found, "fractions": shares}
+        return {**values, "fractions": shares}
 
     def _take(self, into: dict[str, Any], key: str, read: Callable[[yaml.Node], T], node: yaml.Node) -> None:
         try:
             into[key] = read(node)
-        except _WrongError as wrong:
-            self.wrong.append(f"line {wrong.line}: '{key}' {wrong}")
+        except _ValueError as error:
+            self.errors.append(f"line {error.line}: '{key}' {error}")
 
     def _items(self, node: yaml.MappingNode, known: tuple[str, ...], prefix: str) -> list[tuple[str, yaml.Node]]:
-        kept: dict[str, yaml.Node] = {}
+        items: dict[str, yaml.Node] = {}
         for key_node, value in node.value:
             key = str(key_node.value)
             if key not in known:
-                self._say(key_node, f"unknown key '{prefix}{key}'. {suggest(key, known)}")
-            elif key in kept:
-                self._say(key_node, f"key '{prefix}{key}' is given twice; keep one.")
+                self._add_error(key_node, f"unknown key '{prefix}{key}'. {suggest(key, known)}")
+            elif key in items:
+                self._add_error(key_node, f"key '{prefix}{key}' is given twice; keep one.")
             else:
-                kept[key] = value
-        return list(kept.items())
+                items[key] = value
+        return list(items.items())
 
-    def _say(self, node: yaml.Node, message: str) -> None:
-        self.wrong.append(f"line {node.start_mark.line + 1}: {message}")
+    def _add_error(self, node: yaml.Node, message: str) -> None:
+        self.errors.append(f"line {node.start_mark.line + 1}: {message}")
 
 
 def _empty(node: yaml.Node) -> bool:
@@ -159,15 +159,15 @@ def _empty(node: yaml.Node) -> bool:
 
 def _text(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-        raise _WrongError(node, "must be a piece of text.")
+        raise _ValueError(node, "must be text.")
     return str(node.value).strip()
 
 
 def _name(node: yaml.Node) -> str:
-    # The name becomes a folder of the run folder.
+    # The name becomes the name of a folder in the run folder.
     name = _text(node)
     if name.startswith(".") or re.search(r"[\\/:\x00-\x1f]", name):
-        raise _WrongError(node, f"is {name!r}, but may not start with '.' or hold '/', '\\' or ':'.")
+        raise _ValueError(node, f"is {name!r}, but may not start with '.' or hold '/', '\\' or ':'.")
     return name
 
 
@@ -176,20 +176,20 @@ def _kind(node: yaml.Node) -> Kind:
     for kind in KINDS:
         if given == kind:
             return kind
-    raise _WrongError(node, f"is {given!r}. {suggest(given, KINDS)}")
+    raise _ValueError(node, f"is {given!r}. {suggest(given, KINDS)}")
 
 
 def _flag(node: yaml.Node) -> bool:
     given = _text(node).lower()
     if given not in ("true", "false", "yes", "no"):
-        raise _WrongError(node, f"is {given!r}, expected true or false.")
+        raise _ValueError(node, f"is {given!r}, expected true or false.")
     return given in ("true", "yes")
 
 
 def _seed(node: yaml.Node) -> int:
     given = _text(node)
     if not re.fullmatch(r"\d+", given):
-        raise _WrongError(node, f"is {given!r}, expected a whole number from 0 up.")
+        raise _ValueError(node, f"is {given!r}, expected a whole number from 0 up.")
     return int(given)
 
 
@@ -199,39 +199,39 @@ def _share(node: yaml.Node) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise _WrongError(node, f"is {node.value!r}, expected a share of the patients from 0 to below 1, such as 0.2.")
+        raise _ValueError(node, f"is {node.value!r}, expected a fraction from 0 to below 1, such as 0.2.")
     return share
 
 
 def _classes(node: yaml.Node) -> tuple[str, ...]:
     if not isinstance(node, yaml.SequenceNode):
-        raise _WrongError(node, "must be a list of class names, such as [healthy, ill].")
+        raise _ValueError(node, "must be a list of class names, such as [healthy, ill].")
     names = tuple(_text(item) for item in node.value)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise _WrongError(node, f"names {twice[0]!r} twice; every class needs its own name.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise _ValueError(node, f"names {repeated[0]!r} twice; give every class a different name.")
     if len(names) < 2:
-        raise _WrongError(node, f"names {len(names)} class{'' if len(names) == 1 else 'es'}, expected at least 2.")
+        raise _ValueError(node, f"names {len(names)} class{'' if len(names) == 1 else 'es'}, expected at least 2.")
     return names
 
 
 def _mask_labels(node: yaml.Node) -> dict[int, str]:
     if not isinstance(node, yaml.MappingNode):
-        raise _WrongError(node, "must map the numbers in the masks to names, such as {1: tumour}.")
+        raise _ValueError(node, "must map the numbers in the masks to names, such as {1: tumour}.")
     labels: dict[int, str] = {}
     for key, value in node.value:
         if not re.fullmatch(r"\d+", str(key.value)):
-            raise _WrongError(key, f"has the key {str(key.value)!r}, expected a whole number such as 1.")
+            raise _ValueError(key, f"has the key {str(key.value)!r}, expected a whole number such as 1.")
         if int(key.value) in labels:
-            raise _WrongError(key, f"gives the number {key.value} twice; keep one.")
+            raise _ValueError(key, f"gives the number {key.value} twice; keep one.")
         name = _text(value)
         if name in labels.values():
-            raise _WrongError(value, f"calls two numbers {name!r}; give each its own name.")
+            raise _ValueError(value, f"names two numbers {name!r}; give each a different name.")
         labels[int(key.value)] = name
     return labels
 
 
 def _source(node: yaml.Node) -> dict[str, str]:
     if not isinstance(node, yaml.MappingNode):
-        raise _WrongError(node, "must hold lines such as 'title: ...', 'licence: ...', 'url: ...', 'version: ...'.")
+        raise _ValueError(node, "must hold lines such as 'title: ...', 'licence: ...', 'url: ...', 'version: ...'.")
     return {str(key.value): "" if _empty(value) else _text(value) for key, value in node.value}

@@ -1,4 +1,4 @@
-"""cohort.yaml + its table of cases → Cohort, read strictly: everything that is wrong is said at once."""
+"""cohort.yaml and its table of cases → Cohort, read strictly: all problems are reported at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 from radapt.cohorts import consistency as checks
 from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.cohort_file import CohortFile, read_config
 from radapt.cohorts.columns import sort_columns
-from radapt.cohorts.config import CohortFile, read_config
-from radapt.cohorts.problem import CohortIssue, raise_errors
+from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.sheet import read_sheet
 from radapt.cohorts.splits import draw_splits, read_recorded, recorded_path, write_recorded
@@ -20,10 +20,10 @@ from radapt.errors import DataError
 def load_cohort(path: Path | str) -> Cohort:
     """Read a cohort.yaml and its table.
 
-    Cases without a split word get one, drawn by patient from the seed in cohort.yaml (`split: {seed, val,
-    test}`, default 0, 0.15, 0.2) and written to `<stem>.splits.csv` beside it, which the next load honours.
+    Cases without a split get one, drawn by patient from the seed in cohort.yaml (`split: {seed, val, test}`, default 0,
+    0.15, 0.2) and written to `<stem>.splits.csv` beside it, which the next load reuses.
 
-    Raises UsageError if cohort.yaml itself is wrong, and DataError listing all problems of the table.
+    Raises UsageError for errors in cohort.yaml itself, and a DataError that lists all problems of the table.
     """
     path = Path(path)
     reading = _read(read_config(path))
@@ -36,12 +36,11 @@ def load_cohort(path: Path | str) -> Cohort:
 
 
 def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
-    """Read a cohort.yaml and its table without raising for the table's problems, and without writing
-    anything.
+    """Read a cohort.yaml and its table without raising the table's problems, and without writing anything.
 
-    The cohort holds what could be read in spite of the problems (rows without a case id are left out, missing
-    images and wrong labels are empty), so that the images of the others can still be looked at; None if not
-    even that. Raises UsageError if cohort.yaml itself is wrong.
+    The cohort holds what could be read (rows without a case id are left out, missing images and invalid labels are
+    empty), so that the other images can still be checked; None if nothing could. Raises UsageError for errors in
+    cohort.yaml itself.
     """
     reading = _read(read_config(Path(path)))
     return reading.cohort, reading.problems
@@ -49,9 +48,7 @@ def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What one pass over a table gave; `drawn` holds (case, patient, split) of the rows whose split was
-    drawn.
-    """
+    """The result of reading a table; `drawn` holds (case, patient, split) of the rows whose split is drawn."""
 
     cohort: Cohort | None
     problems: list[CohortIssue]
@@ -81,11 +78,11 @@ def _read(config: CohortFile) -> _Reading:
 
 
 def _splits(config: CohortFile, rows: Rows) -> tuple[list[str], int | None, list[CohortIssue]]:
-    """The split word of every row and, if any was drawn, the seed."""
+    """The split of every row and, if any was drawn, the seed."""
     given = rows.given_splits
     for at, word in enumerate(given):
         if meant := checks.misspelt_split(word):
-            rows.say("error", "split-word", f"Split {word!r} would be one more test set.", at, f"Write {meant!r}.")
+            rows.say("error", "split-word", f"Split {word!r} becomes a separate test set.", at, f"Write {meant!r}.")
     problems = checks.one_split_per_patient(rows.patients, given, rows.ids, rows.lines, config.cases.name)
     if all(given):
         return given, None, problems
@@ -120,7 +117,7 @@ def _cohort(config: CohortFile, rows: Rows, words: list[str], seed: int | None) 
 def _cases(rows: Rows, words: list[str]) -> Iterator[Case]:
     images, masks, sites = rows.images, rows.masks, rows.sites
     labels = rows.labels.values if rows.labels else [None] * len(rows)
-    findings = [found.values for found in rows.findings.values()]
+    findings = [finding.values for finding in rows.findings.values()]
     metadata = {name: rows.sheet.columns[name] for name in rows.columns.metadata}
     for at, name in enumerate(rows.ids):
         if not name:
@@ -129,7 +126,7 @@ def _cases(rows: Rows, words: list[str]) -> Iterator[Case]:
             case=name,
             patient=rows.patients[at],
             split=words[at],
-            images={modality: place for modality, cells in images.items() if (place := cells[at])},
+            images={modality: location for modality, cells in images.items() if (location := cells[at])},
             site=sites[at],
             mask=masks[at],
             label=labels[at],

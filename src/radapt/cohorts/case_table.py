@@ -1,4 +1,4 @@
-"""A cohort as a table for readers, and as a digest for programs."""
+"""A cohort as a table of cases, and its digest."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from radapt.digests import ByteDigests, digest
 
 
 def case_table(cohort: Cohort) -> pd.DataFrame:
-    """One row per case: case, patient, site, split, truth in words, `has:<modality>`; no paths and no metadata.
+    """One row per case: case, patient, site, split, label, `has:<modality>`; no paths and no metadata.
 
-    The truth is `label` (class name, None if unlabelled) or `label:<finding>` (1, 0, NaN if unknown).
+    The label is `label` (class name, None if unlabelled) or `label:<finding>` (1, 0, NaN if unknown).
     """
     columns: dict[str, Any] = {
         "case": [case.case for case in cohort],
@@ -19,21 +19,21 @@ def case_table(cohort: Cohort) -> pd.DataFrame:
         "site": [case.site for case in cohort],
         "split": cohort.splits,
     }
-    for place, finding in enumerate(cohort.findings):
-        columns[f"label:{finding}"] = cohort.labels[:, place]
+    for column, finding in enumerate(cohort.findings):
+        columns[f"label:{finding}"] = cohort.labels[:, column]
     if cohort.classes:
         columns["label"] = [None if case.label is None else cohort.classes[case.label] for case in cohort]
-    for place, modality in enumerate(cohort.modalities):
-        columns[f"has:{modality}"] = cohort.presence[:, place]
+    for column, modality in enumerate(cohort.modalities):
+        columns[f"has:{modality}"] = cohort.presence[:, column]
     return pd.DataFrame(columns)
 
 
 def cohort_digest(cohort: Cohort, digests: ByteDigests, *, masks: bool = False) -> str:
-    """A digest of everything about a cohort that decides numbers: cases, patients, splits, labels, image bytes.
+    """A digest of everything about a cohort that decides results: cases, patients, splits, labels, image bytes.
 
-    With `masks` also the bytes of the masks and what their numbers mean: they decide segmentation, and nothing else.
-    Names of files and folders do not enter, so moving a cohort keeps its results. Raises DataError for an image
-    or mask that is not there.
+    `masks` adds the bytes of the masks and the names of their labels, which decide segmentation only. Names of files
+    and folders do not enter, so a moved cohort keeps its results. Raises DataError for an image or mask that does not
+    exist.
     """
     facts: dict[str, Any] = {"outputs": cohort.outputs, "ordered": cohort.ordered}
     facts["cases"] = [_case_facts(case, digests) for case in cohort]
