@@ -87,7 +87,7 @@ def test_contamination_is_a_question_one_can_ask():
     [
         ("dinov2s", "Did you mean 'dinov2-s'?"),
         ("resnet-50", "Did you mean 'resnet50'?"),
-        ("", "Known: dinov2-s"),
+        ("", "Known: biomedclip-b"),
         ("timm:", "Unknown backbone"),
         ("timm:resnet1", "timm has no model 'resnet1'"),
         ("timm:resnet18.nobody", "It has: resnet18.a1_in1k"),

@@ -35,7 +35,7 @@ def test_a_layout_is_found_inside_a_single_folder(name: str, tmp_path: Path) -> 
 
 def test_nothing_recognised_says_what_was_seen(tmp_path: Path) -> None:
     touch(tmp_path / "a.txt", tmp_path / "b.doc")
-    with pytest.raises(DataError, match=r"2 files \(a.txt, b.doc\).*Known layouts: table"):
+    with pytest.raises(DataError, match=r"2 files \(a.txt, b.doc\).*Known layouts: bids"):
         scan(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
@@ -44,7 +44,7 @@ def test_nothing_recognised_says_what_was_seen(tmp_path: Path) -> None:
 
 def test_several_recognised_say_so(tmp_path: Path) -> None:
     build_msd(build_bids(tmp_path))
-    with pytest.raises(DataError, match=r"msd .*bids .*--layout"):
+    with pytest.raises(DataError, match=r"bids .*msd .*--layout"):
         scan(tmp_path)
     assert len(scan(tmp_path, "msd").table) == 5
 

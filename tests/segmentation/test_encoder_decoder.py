@@ -471,7 +471,7 @@ def test_canvas_dice_is_per_case_and_never_pooled() -> None:
         ({"decoder": "linear", "width": 16}, "width has no use with decoder: linear"),
         ({"decoder": "dpt", "stride": 2}, "stride has no use"),
         ({"decoder_lr": 1e-3}, "lr is the decoder's"),
-        ({"decoder": "fpn"}, "option 'decoder' cannot be 'fpn'"),
+        ({"decoder": "fpn"}, "There is no decoder 'fpn'"),
         ({"lr": []}, "option 'lr'"),
         ({"foreground": 1.5}, "option 'foreground'"),
         ({"token_budget_gb": -1}, "option 'token_budget_gb'"),

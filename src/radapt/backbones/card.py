@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
 
 @dataclass(frozen=True)
 class WeightCard:

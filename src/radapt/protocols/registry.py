@@ -1,52 +1,44 @@
 """The protocols by name, with strict options."""
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+import re
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+import radapt
 from radapt.errors import UsageError, suggest
+from radapt.plugins import Registry
 from radapt.protocols.protocol import Protocol
 
-_HOMES = {
-    "knn": "probes.knn:Knn",
-    "fewshot": "protocols.fewshot:FewShot",
-    "linear": "probes.linear:Linear",
-    "logistic": "probes.logistic:Logistic",
-    "mil": "classification.mil:Mil",
-    "finetune": "classification.finetune:Finetune",
-    "partial": "classification.finetune:Partial",
-    "bitfit": "classification.finetune:Bitfit",
-    "norm": "classification.finetune:Norm",
-    "lora": "classification.finetune:Lora",
-    "dora": "classification.finetune:Dora",
-    "ia3": "classification.finetune:Ia3",
-    "mmdino": "mmdino.protocol:MmDino",
-    "scratch": "classification.scratch:Scratch",
-    "segment": "segmentation.encoder_decoder.protocol:Segment",
-    "unet": "segmentation.unet.protocol:UNetProtocol",
-    "transunet": "segmentation.transunet.protocol:TransUNetProtocol",
-}
-"""Where each protocol stands, below `radapt`. It is imported when it is asked for: some make others."""
+ROOMS = ("protocols", "probes", "classification", "segmentation", "mmdino")
+"""The packages of radapt whose files are searched for protocols."""
+
+_CLASS_OR_NAME = re.compile(r'^class (?P<kind>\w+)\(|^    name: ClassVar\[str\] = "(?P<name>[^"]+)"$', re.MULTILINE)
 
 
-class _Protocols(Mapping[str, type[Protocol]]):
-    """The class of each protocol, by name."""
+def _own() -> dict[str, str]:
+    """Where each protocol stands, found by the `name` of its class in the text of the rooms' files.
 
-    def __getitem__(self, name: str) -> type[Protocol]:
-        module, _, kind = _HOMES[name].partition(":")
-        found: type[Protocol] = getattr(import_module(f"radapt.{module}"), kind)
-        return found
+    Importing them all would load every network to learn one name, and a protocol may make others by theirs.
+    """
+    top, homes = Path(radapt.__file__).parent, dict[str, str]()
+    for path in (path for room in ROOMS for path in sorted((top / room).rglob("*.py"))):
+        module, kind = ".".join(path.relative_to(top.parent).with_suffix("").parts), ""
+        for match in _CLASS_OR_NAME.finditer(path.read_text(encoding="utf-8")):
+            kind = match["kind"] or kind
+            if match["name"]:
+                homes[match["name"]] = f"{module}:{kind}"
+    return homes
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(_HOMES)
 
-    def __len__(self) -> int:
-        return len(_HOMES)
+def _is_protocol(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Protocol)
 
 
-PROTOCOLS: Mapping[str, type[Protocol]] = _Protocols()
+PROTOCOLS: Registry[type[Protocol]] = Registry("radapt.protocols", "protocol", _own, _is_protocol)
+"""The protocols in radapt's rooms, and those of other packages (see `radapt.plugins`). One is imported when it is asked
+for."""
 
 
 def make(name: str, /, **options: Any) -> Protocol:

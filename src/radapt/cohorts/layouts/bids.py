@@ -13,6 +13,7 @@ import pandas as pd
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
 from radapt.cohorts.layouts.image_files import folders_in, walk
+from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.tables import assign, read_table
 from radapt.errors import DataError, counted
@@ -159,3 +160,6 @@ def _participants(path: Path, table: pd.DataFrame, options: ScanOptions, notes: 
         notes.append(f"{counted(without, 'participant')} without an image left out.")
     assign(table, people.reindex(table["patient"]).fillna("").reset_index(drop=True), options, path.name, notes)
     return [rows.get(patient) for patient in table["patient"]]
+
+
+LAYOUT = Layout("bids", "BIDS with NIfTI files", recognise, read, columns=ROLES)

@@ -9,6 +9,7 @@ from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image
 from radapt.cohorts.layouts.dicom.headers import is_dicom, looks_like_series, read_header
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
+from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, counted
 
 _SAMPLED = 6
@@ -138,3 +139,6 @@ def _notes(images: Sequence[LocatedImage], patients: Sequence[str]) -> list[str]
         what = "folders of the same name count as one patient; rename them if they are not"
         notes.append(f"{counted(several, 'patient')} in several classes: {what}.")
     return notes
+
+
+LAYOUT = Layout("folders", "a folder of images per class, or per class and patient", recognise, read, by_content=True)

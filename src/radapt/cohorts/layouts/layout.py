@@ -17,9 +17,13 @@ class Read(Protocol):
         """A draft of the cohort at `root`. Raises DataError if the data do not fit the layout."""
 
 
+ROLES = ("label", "site", "patient", "split")
+"""What a column of a layout's own table can be."""
+
+
 @dataclass(frozen=True)
 class Layout:
-    """A folder layout.
+    """A folder layout; a file of this folder declares one as `LAYOUT`.
 
     `by_content` marks a layout without characteristic files (an index, a JSON); it is tried only if no layout with such
     files is recognised, because its images could belong to any of them. `columns` are the roles for which the user may

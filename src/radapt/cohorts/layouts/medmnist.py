@@ -12,6 +12,7 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.image_files import files_in, folders_in
+from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.medmnist_facts import FACTS, Facts
 from radapt.errors import DataError
 
@@ -136,3 +137,6 @@ def _labels(path: Path, array: str) -> np.ndarray:
     if labels.dtype.kind not in "biuf":
         raise DataError(f"{path}: array {array} is of type {labels.dtype}, expected numbers.")
     return labels[:, None] if labels.ndim == 1 else labels
+
+
+LAYOUT = Layout("medmnist", "a MedMNIST .npz file", recognise, read)

@@ -16,6 +16,7 @@ from radapt.cohorts.layouts.descriptions import (
     source_of,
 )
 from radapt.cohorts.layouts.image_files import files_in, is_image, stem, unique
+from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import kind_of, slug
 from radapt.errors import DataError, counted
 
@@ -70,3 +71,6 @@ def _images(image: Path, names: list[str]) -> dict[str, str]:
         return {"image": str(image)}
     columns = unique(slug(name) or f"channel-{at}" for at, name in enumerate(names))
     return {f"image:{name}": f"{image}::channels[{at}]" for at, name in enumerate(columns)}
+
+
+LAYOUT = Layout("msd", "Medical Segmentation Decathlon", recognise, read)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, stem, stem_of
+from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.tables import read_table
 from radapt.errors import DataError, counted, suggest
 
@@ -102,3 +103,6 @@ def _add_findings(draft: pd.DataFrame, labels: pd.Series, index: Path, rows: lis
     for finding in FINDINGS:
         present = {text: "1" if finding in findings else "0" for text, findings in sets.items()}
         draft[f"label:{finding}"] = labels.map(present).astype(object)
+
+
+LAYOUT = Layout("nih", "NIH ChestX-ray14", recognise, read)

@@ -15,6 +15,7 @@ from radapt.cohorts.layouts.descriptions import (
     source_of,
 )
 from radapt.cohorts.layouts.image_files import files_in, unique
+from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import kind_of, slug
 from radapt.errors import DataError, counted
 
@@ -61,3 +62,6 @@ def _rows(root: Path, subset: str, split: str, names: list[str], ending: str) ->
 
 def _column(name: str) -> str:
     return slug(name) or "channel"
+
+
+LAYOUT = Layout("nnunet", "nnU-Net raw", recognise, read)

@@ -3,33 +3,19 @@
 from pathlib import Path
 from zipfile import is_zipfile
 
-from radapt.cohorts.layouts import bids, folders, medmnist, msd, nih, nnunet, table
-from radapt.cohorts.layouts.dicom import layout as dicom
+from radapt.cohorts.layouts import table
 from radapt.cohorts.layouts.image_files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.errors import DataError, UsageError, counted, suggest
+from radapt.plugins import Registry, declared
 
-_ROLES = ("label", "site", "patient", "split")
-
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        Layout(
-            "table", "a table with a column of image paths, or images/ with an index", table.recognise, table.read,
-            columns=_ROLES,
-        ),
-        Layout(
-            "folders", "a folder of images per class, or per class and patient", folders.recognise, folders.read,
-            by_content=True,
-        ),
-        Layout("medmnist", "a MedMNIST .npz file", medmnist.recognise, medmnist.read),
-        Layout("msd", "Medical Segmentation Decathlon", msd.recognise, msd.read),
-        Layout("nnunet", "nnU-Net raw", nnunet.recognise, nnunet.read),
-        Layout("bids", "BIDS with NIfTI files", bids.recognise, bids.read, columns=_ROLES),
-        Layout("nih", "NIH ChestX-ray14", nih.recognise, nih.read),
-        Layout("dicom", "a tree of DICOM files", dicom.recognise, dicom.read, by_content=True, columns=("site",)),
-    )
-}  # fmt: skip
+LAYOUTS: Registry[Layout] = Registry(
+    "radapt.layouts",
+    "layout",
+    lambda: {layout.name: layout for layout in declared("radapt.cohorts.layouts", "LAYOUT", Layout)},
+    lambda thing: isinstance(thing, Layout),
+)
+"""The files of this folder that declare a `LAYOUT`, and those of other packages (see `radapt.plugins`)."""
 
 
 def layout_named(name: str) -> Layout:

@@ -13,6 +13,7 @@ from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts import pairs
 from radapt.cohorts.layouts.image_files import is_image, stem_of, unique
+from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, tables_in
 from radapt.errors import DataError
 
@@ -144,3 +145,8 @@ def _folder_of(column: pd.Series, base: Path) -> str | None:
         if existing * 2 >= len(cells):
             return str(folder)
     return None
+
+
+LAYOUT = Layout(
+    "table", "a table with a column of image paths, or images/ with an index", recognise, read, columns=ROLES
+)

@@ -22,6 +22,8 @@ class Decoder(nn.Module, abc.ABC):
     (see `Project`). Logits end in a convolution and a resize: no ReLU cuts them off.
     """
 
+    name: ClassVar[str]
+    """What studies call it."""
     reads: ClassVar[int] = 4
     """How many layers it wants: four, as UPerNet and DPT."""
 

@@ -16,6 +16,8 @@ class DPTDecoder(Decoder):
     norm; no dropout in the head. `width` is 64; the paper's 256 cost more than a ViT-S.
     """
 
+    name = "dpt"
+
     def __init__(self, widths: Sequence[int], outputs: int, width: int = 64, flat: bool | None = None) -> None:
         super().__init__(widths, outputs)
         self.project = nn.ModuleList(Project(tokens, width) for tokens in self.widths)

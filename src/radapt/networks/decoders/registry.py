@@ -6,18 +6,20 @@ from typing import Any
 
 from radapt.errors import UsageError, suggest
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.dpt import DPTDecoder
-from radapt.networks.decoders.light import ConvDecoder, LinearDecoder
-from radapt.networks.decoders.unet import UNetDecoder
-from radapt.networks.decoders.upernet import UPerNetDecoder
+from radapt.plugins import Registry, modules_in
 
-DECODERS: dict[str, type[Decoder]] = {
-    "linear": LinearDecoder,
-    "conv": ConvDecoder,
-    "upernet": UPerNetDecoder,
-    "dpt": DPTDecoder,
-    "unet": UNetDecoder,
-}
+
+def _own() -> dict[str, type[Decoder]]:
+    found = [kind for module in modules_in("radapt.networks.decoders") for kind in vars(module).values()]
+    return {kind.name: kind for kind in found if _is_decoder(kind)}
+
+
+def _is_decoder(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Decoder) and thing is not Decoder
+
+
+DECODERS: Registry[type[Decoder]] = Registry("radapt.decoders", "decoder", _own, _is_decoder)
+"""The decoders in the files of this folder, and those of other packages (see `radapt.plugins`)."""
 
 
 def make_decoder(name: str, widths: Sequence[int], outputs: int, **options: Any) -> Decoder:

@@ -21,6 +21,7 @@ class UNetDecoder(Decoder):
     patch of 14 px has little to say about.
     """
 
+    name = "unet"
     reads = 5
 
     def __init__(self, widths: Sequence[int], outputs: int, width: int = 128, stride: int = 2) -> None:

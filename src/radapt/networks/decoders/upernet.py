@@ -19,6 +19,8 @@ class UPerNetDecoder(Decoder):
     resizing the projected maps, which costs no weights. `width` is 64; the paper's 512 cost several times a ViT-S.
     """
 
+    name = "upernet"
+
     def __init__(self, widths: Sequence[int], outputs: int, width: int = 64, flat: bool | None = None) -> None:
         super().__init__(widths, outputs)
         self.factors = pyramid_factors(self.widths, flat)

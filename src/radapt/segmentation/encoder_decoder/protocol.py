@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.classification.finetune import BIAS_RATES, FULL_RATES, LORA_RATES, Names
 from radapt.classification.supervised import STEP_BACK, Rates
-from radapt.networks.decoders.registry import decoder_options
+from radapt.networks.decoders.registry import decoder_class, decoder_options
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
@@ -52,9 +52,9 @@ it in less than a hundredth of the time the encoder takes."""
 class Segment(Protocol[ImageProblem]):
     """An encoder's patch tokens under a decoder, trained with Dice + cross-entropy; the best learning rate on val.
 
-    `decoder`: `linear` (a linear map of the last patch tokens), `conv` (light, multi-scale), `upernet`, `dpt`, or
-    `unet` (U-Net-like, five layers); `width` and `stride` are theirs (see `networks.decoders`). `encoder`: `frozen`,
-    or adapted by `norm`, `bitfit`, `lora` (`rank`, `alpha`, `dropout`, `targets`), `partial` (the last `blocks`) or
+    `decoder`: `linear` (a linear map of the last patch tokens), `conv` (light, multi-scale), `upernet`, `dpt`, `unet`
+    (U-Net-like, five layers), or one of another package; `width` and `stride` are its options. `encoder`: `frozen`, or
+    adapted by `norm`, `bitfit`, `lora` (`rank`, `alpha`, `dropout`, `targets`), `partial` (the last `blocks`) or
     `finetune`; the last two learn by `layer_decay` more slowly from layer to layer. All modalities go through the
     same encoder and are fused at every location; one that a case lacks is a learned vector.
 
@@ -79,7 +79,7 @@ class Segment(Protocol[ImageProblem]):
     reads: ClassVar[Reads] = "images"
     scorer: ClassVar[Scorer] = SegmentationScorer()
 
-    decoder: Literal["linear", "conv", "upernet", "dpt", "unet"] = "conv"
+    decoder: str = "conv"
     width: Annotated[int, Field(ge=8, le=1024)] | None = None
     stride: Annotated[int, Field(ge=1, le=16)] | None = None
     encoder: Encoder = "frozen"
@@ -108,6 +108,8 @@ class Segment(Protocol[ImageProblem]):
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # judged: one patient in ten lacks a sequence
 
     def __post_init__(self) -> None:
+        """Raises UsageError for an unknown decoder."""
+        decoder_class(self.decoder)
         owners = {option: way for way, options in ENCODER_OPTIONS.items() for option in options}
         for option, way in owners.items():
             if getattr(self, option) is not None and self.encoder != way:

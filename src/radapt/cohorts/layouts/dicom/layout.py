@@ -14,6 +14,7 @@ from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import Series, located_series, read_headers
 from radapt.cohorts.layouts.image_files import unique, walk
+from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import slug
 from radapt.errors import DataError, UsageError, counted, suggest
 
@@ -71,3 +72,6 @@ def _modality(header: Header) -> str:
     if header.is_radiograph and header.view:
         return slug(f"{header.modality} {header.view}")
     return slug(header.description) or slug(f"{header.modality}-{header.number}")
+
+
+LAYOUT = Layout("dicom", "a tree of DICOM files", recognise, read, by_content=True, columns=("site",))

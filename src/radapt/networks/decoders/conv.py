@@ -1,4 +1,4 @@
-"""Decoders that cost next to nothing: a linear one, and a small convolutional one, which is the default."""
+"""The small convolutional decoder, which is the default."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,14 @@ from radapt.networks.decoders.base import Decoder
 from radapt.networks.decoders.parts import ConvBlock, Project, classify, doubled, finest, joined, largest
 
 
-class LinearDecoder(Decoder):
-    """A linear map of the last layer's patch tokens, resized bilinearly: what the tokens say by themselves.
-
-    As in the radiology study (arXiv 2312.02366) and DINOv2's linear segmentation (arXiv 2304.07193).
-    """
-
-    reads = 1
-
-    def __init__(self, widths: Sequence[int], outputs: int) -> None:
-        super().__init__(widths, outputs)
-        self.project = Project(self.widths[-1], outputs)
-
-    def decode(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        logits: Tensor = self.project(maps[-1])
-        return logits
-
-
 class ConvDecoder(Decoder):
     """Multi-scale convolutional decoder: maps projected, joined at the finest grid, mixed, and refined on the way up.
 
     Light on purpose: with a ViT-S at 224 px it costs 3 % of the encoder's pass, so that stored tokens pay off. The
     last 3 × 3 convolution runs at a `stride`-th of the image, 4 as in SegFormer and UPerNet.
     """
+
+    name = "conv"
 
     def __init__(self, widths: Sequence[int], outputs: int, width: int = 48, stride: int = 4) -> None:
         super().__init__(widths, outputs)
