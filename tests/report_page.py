@@ -1,4 +1,4 @@
-"""What stands in a report, for tests: its elements, texts, table rows and data."""
+"""Parses a report: its elements, texts, table rows and data."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Small run folders made by hand, in the form `radapt run` writes them."""
+"""Small run folders in the format that `radapt run` writes."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ VERSIONS = {"radapt": "0.1.0", "python": "3.11.9", "torch": "2.11.0", "started":
 
 @dataclass
 class ToyCohort:
-    """Patients with one case each and scores that are right to a chosen degree."""
+    """Patients with one case each, and predictions of a given skill."""
 
     name: str = "toy"
     outputs: tuple[str, ...] = ("benign", "malignant")
@@ -79,7 +79,7 @@ class ToyCohort:
 
 
 class ToyRun:
-    """A run folder, written piece by piece."""
+    """A run folder, written file by file."""
 
     def __init__(self, path: Path, name: str = "toy study") -> None:
         self.path = path
@@ -179,8 +179,8 @@ class ToyRun:
         self, toy: ToyCohort, backbone: str, label: str = "segment", *, seed: int = 0, skill: float = 0.8,
         labels: tuple[str, ...] = ("core", "rim"), **facts: Any,
     ) -> str:  # fmt: skip
-        """Write one finished cell that segments: every seventh case is missed, every fifth lacks the last label, and
-        of those every second has a false alarm."""
+        """Write one finished segmentation cell: every seventh case is missed, every fifth lacks the last label, and
+        every second of those has a false alarm."""
         id_ = self.cell(toy, backbone, label, seed=seed, state="waiting", aim="segmentation", **facts)
         folder, rng, rows = self.path / "cells" / id_, np.random.default_rng([seed, int(100 * skill)]), []
         for split in toy.splits[1:]:
@@ -265,7 +265,7 @@ class ToyRun:
         return pd.concat(self.scores, ignore_index=True)
 
     def finish(self) -> Path:
-        """Write the tables over all cells; the folder is then as a run leaves it."""
+        """Write the tables over all cells, as a finished run does."""
         if self.scores:
             write_parquet(self.path / "results.parquet", self.results)
         write_json(self.path / "plan.json", {"cells": self.cells})
@@ -292,7 +292,7 @@ def _finished_once(tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
 
 @pytest.fixture
 def finished(_finished_once: ToyRun, tmp_path: Path) -> ToyRun:
-    """Two backbones × two protocols × two seeds, one test set and an external one; a copy of its own."""
+    """Two backbones × two protocols × two seeds, on a test set and an external one; a fresh copy."""
     run = copy.copy(_finished_once)
     run.path = tmp_path / "run"
     shutil.copytree(_finished_once.path, run.path)

@@ -1,4 +1,4 @@
-"""The report in a real browser: no error, no request, tables sort, plots are drawn, in both colour schemes.
+"""The report in a browser: no errors, no requests, sortable tables, plots, both colour schemes.
 
 Chromium is driven over its debugging pipe with the standard library alone.
 """
@@ -177,7 +177,7 @@ def test_report_in_a_browser(browser: Browser, report: Path) -> None:
     assert set(browser.ask(shown)) == {"brier"}
     assert "Brier" in browser.ask("document.querySelector('.plot[data-plot=forest]').textContent")
 
-    # Another test set, another view, another contestant.
+    # Another test set, another view, another method.
     for selector in (".plot select.set", ".plot select.view", "[data-choices] select"):
         last = f"const s = document.querySelector('{selector}'); s.value = [...s.options].at(-1).value;"
         browser.ask(f"(() => {{ {last} s.dispatchEvent(new Event('change')) }})()")
@@ -232,19 +232,19 @@ def test_every_kind_of_plot_is_drawn(browser: Browser, ladder: Path) -> None:
         "document.querySelectorAll('.plot select').forEach((s) => [...s.options].forEach((option) => {"
         " s.value = option.value; s.dispatchEvent(new Event('change')) }))"
     )
-    assert "shares of the labels" in browser.ask("document.querySelector('.plot[data-plot=learning]').textContent")
+    assert "share of the labels" in browser.ask("document.querySelector('.plot[data-plot=learning]').textContent")
     assert browser.complaints() == []
     assert browser.ask("document.title") == "toy study · radapt report"
 
 
-def test_no_new_part_sticks_out_of_a_telephone(browser: Browser, ladder: Path) -> None:
+def test_every_section_fits_a_phone_screen(browser: Browser, ladder: Path) -> None:
     browser.open(ladder, 390)
     assert browser.ask("document.documentElement.scrollWidth") <= 390
     assert browser.complaints() == []
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, True)])
-def test_nothing_sticks_out_at_any_width(browser: Browser, report: Path, width: int, dark: bool) -> None:
+def test_page_fits_every_width(browser: Browser, report: Path, width: int, dark: bool) -> None:
     browser.open(report, width, dark)
     assert browser.ask("document.documentElement.scrollWidth") <= width
     assert browser.complaints() == []
@@ -268,7 +268,7 @@ def captions(browser: Browser) -> list[str]:
     return browser.ask(f"{shown}.map((table) => table.caption.innerText)")
 
 
-def test_choosing_a_number_and_a_contestant_of_subsets(browser: Browser, toy_run, toy_cohort) -> None:
+def test_selecting_metric_and_method_of_subsets(browser: Browser, toy_run, toy_cohort) -> None:
     toy = toy_cohort(modalities=SEQUENCES)
     toy_run.cohort(toy).backbone("dinov2-s")
     for label, strength in (("ours", 1.5), ("theirs", 0.5)):
@@ -276,24 +276,24 @@ def test_choosing_a_number_and_a_contestant_of_subsets(browser: Browser, toy_run
         subset_tables(0, SEQUENCES, strength).write(toy_run.path / "cells" / id_)
     browser.open(write_report(toy_run.finish()))
     assert captions(browser)[2].startswith("MCC of dinov2-s · ours on every subset")
-    choose(browser, "Contestant whose subsets are shown", 1)
+    choose(browser, "Method whose subsets are shown", 1)
     assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
     assert len(captions(browser)) == 5  # two comparisons, the heat map, shares and costs
-    choose(browser, "Number judged on every subset of sequences", 1)
+    choose(browser, "Metric on every subset of sequences", 1)
     assert captions(browser)[2].startswith("Balanced accuracy of dinov2-s · ours")
-    choose(browser, "Number judged on every subset of sequences", 0)
+    choose(browser, "Metric on every subset of sequences", 0)
     assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
     assert browser.complaints() == []
 
 
-def test_the_page_of_an_adaptation_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+def test_adaptation_page_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     history = [{"step": step, "loss": 1 / step} for step in (1, 2, 3)]
     write_json(tmp_path / "adapt.json", {"cohort": HOSTILE, "trained": {"history": history}})
     subset_tables().write(tmp_path)
     page = write_adapt_report(tmp_path)
     browser.open(page, 390)
     assert browser.ask("document.documentElement.scrollWidth") <= 390
-    choose(browser, "Number judged on every subset of sequences", 2)
+    choose(browser, "Metric on every subset of sequences", 2)
     assert captions(browser)[0].startswith("AUROC of")
     assert browser.complaints() == []
     assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [page.as_uri()]

@@ -1,4 +1,4 @@
-"""The page: self-contained, true to the numbers, safe with hostile names, honest about what is absent."""
+"""The page: self-contained, equal to the results, safe with hostile names, explicit about missing results."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from radapt.cli import main
 from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
-from radapt.reports.report import chosen_pairs
+from radapt.reports.templating import chosen_pairs
 from report_page import HOSTILE, Page, page_of
 
 FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
@@ -33,7 +33,7 @@ def test_nothing_remote_is_referenced(finished) -> None:
     assert "@import" not in style[1]
 
 
-def test_the_policy_allows_our_two_scripts_and_nothing_remote(finished) -> None:
+def test_policy_allows_our_two_scripts_and_nothing_remote(finished) -> None:
     page = page_of(finished.path)
     (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -45,7 +45,7 @@ def test_the_policy_allows_our_two_scripts_and_nothing_remote(finished) -> None:
     assert set(rules["script-src"].split()) == hashes
 
 
-def test_every_link_inside_the_page_arrives(finished) -> None:
+def test_every_internal_link_has_a_target(finished) -> None:
     page = page_of(finished.path)
     targets = {a["href"][1:] for tag, a in page.elements if tag == "a"}
     assert targets <= set(page.ids)
@@ -54,12 +54,12 @@ def test_every_link_inside_the_page_arrives(finished) -> None:
 
 
 def shown_numbers(page: Page) -> dict[tuple[str, str], tuple[float, ...]]:
-    """(contestant key, position) → every number of the page's leaderboard rows, at full precision."""
+    """(method key, position) → every number of the page's leaderboard rows, at full precision."""
     found: dict[tuple[str, str], tuple[float, ...]] = {}
     for attributes, inside, _ in page.rows:
-        if "data-contestant" in attributes:
+        if "data-method" in attributes:
             values = [float(x) for tag, a in inside if tag == "data" for x in a["value"].split("/")]
-            found[attributes["data-contestant"], str(len(found))] = tuple(values)
+            found[attributes["data-method"], str(len(found))] = tuple(values)
     return found
 
 
@@ -74,7 +74,7 @@ def test_all_numbers_equal_the_results(finished) -> None:
 
 
 def test_the_forest_holds_every_cell(finished) -> None:
-    (cohort,) = page_of(finished.path).data["parts"]
+    (cohort,) = page_of(finished.path).data["sections"]
     points = {(entry["split"], point[1], point[2]) for entry in cohort["forest"]["sets"] for point in entry["points"]}
     own = finished.results[~finished.results["metric"].str.contains(":") & (finished.results["split"] != "val")]
     expected = {(row.split, row.metric, round(row.value, 6)) for row in own.itertuples() if row.value == row.value}
@@ -102,7 +102,7 @@ def test_equal_folders_give_equal_bytes(finished, tmp_path: Path) -> None:
     assert not list(finished.path.glob(".*.part"))
 
 
-def test_hostile_names_stay_text(toy_run, toy_cohort) -> None:
+def test_hostile_names_are_escaped(toy_run, toy_cohort) -> None:
     toy = toy_cohort(
         name=f"co{HOSTILE}", outputs=(f"a{HOSTILE}", "b</script>"), case_prefix=HOSTILE, source={"title": HOSTILE}
     )
@@ -116,17 +116,17 @@ def test_hostile_names_stay_text(toy_run, toy_cohort) -> None:
     assert len(page.scripts) == 3
     assert not [a for tag, a in page.elements if "onerror" in a or (tag == "img" and a["src"] == "x")]
     assert HOSTILE in page.text
-    assert page.data["parts"][0]["roc"][0]["models"][0]["name"].startswith("bb<script>")
+    assert page.data["sections"][0]["roc"][0]["models"][0]["name"].startswith("bb<script>")
 
 
 def test_a_one_class_test_set_is_undefined_with_its_reason(toy_run, toy_cohort) -> None:
     toy = toy_cohort(one_class=("test",))
     toy_run.cohort(toy).backbone("dinov2-s").cell(toy, "dinov2-s")
     page = page_of(toy_run.finish())
-    assert "On toy, AUROC has no value on test: every labelled case here is 'benign'." in page.text
+    assert "On toy, AUROC is undefined on test: every labelled case here is 'benign'." in page.text
     assert "undefined: every labelled case here is 'benign'" in page.text
     assert "nan" not in re.sub(r"\bNaN\b", "", page.text).lower().split()
-    row = next(texts for a, _, texts in page.rows if "data-contestant" in a)
+    row = next(texts for a, _, texts in page.rows if "data-method" in a)
     assert "—" in "".join(row)
 
 
@@ -138,11 +138,11 @@ def test_many_findings_with_an_undefined_one(toy_run, toy_cohort) -> None:
     assert "mean over 13 of 14; 1 undefined" in page.text
     assert "Decisions at probability 0.5" in page.text
     assert "no such case" in page.text  # sensitivity of the finding nobody has
-    (model,) = page.data["parts"][0]["roc"][0]["models"]
+    (model,) = page.data["sections"][0]["roc"][0]["models"]
     assert [line["name"] for line in model["lines"]] == list(names[:-1])
 
 
-def test_an_unfinished_run_says_what_is_missing(toy_run, toy_cohort) -> None:
+def test_unfinished_run_lists_what_is_missing(toy_run, toy_cohort) -> None:
     toy = toy_cohort()
     toy_run.cohort(toy).backbone("dinov2-s")
     toy_run.cell(toy, "dinov2-s", "linear", seed=0)
@@ -151,10 +151,10 @@ def test_an_unfinished_run_says_what_is_missing(toy_run, toy_cohort) -> None:
     toy_run.cells.append("planned-but-never-started")
     page = page_of(toy_run.finish())
     assert "This study is not finished." in page.text
-    assert "1 cell done , 2 not done yet , 1 failed" in page.text.replace("done,", "done ,").replace("yet,", "yet ,")
+    assert "1 run done , 2 not done yet , 1 failed" in page.text.replace("done,", "done ,").replace("yet,", "yet ,")
     assert "1 of 2 done" in page.text
     assert "Image 7 is torn; copy it again." in page.text
-    assert "1 planned cell has not been started" in page.text
+    assert "1 planned run has not started" in page.text
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed"])
@@ -162,11 +162,11 @@ def test_no_finished_cell_at_all(toy_run, toy_cohort, state: str) -> None:
     toy = toy_cohort()
     toy_run.cohort(toy).cell(toy, "dinov2-s", state=state, reason="why")
     page = page_of(toy_run.finish())
-    assert "No cell has finished yet, so there is no answer" in page.text
+    assert "No run has finished yet" in page.text
 
 
 def test_a_bare_folder_with_a_study_is_a_run(toy_run) -> None:
-    assert "No cell has finished yet" in page_of(toy_run.path).text
+    assert "No run has finished yet" in page_of(toy_run.path).text
 
 
 def test_plans_that_failed_are_shown(toy_run) -> None:
@@ -183,36 +183,36 @@ def test_random_weights_and_synthetic_patients_are_flagged(toy_run, toy_cohort) 
     toy_run.cell(toy, "dinov2-s")
     toy_run.cell(toy, "resnet50")
     page = page_of(toy_run.finish())
-    assert "the numbers describe the pipeline, not the model" in page.text
-    assert "dinov2-s was never trained" in page.text
+    assert "these results describe the pipeline, not the model" in page.text
+    assert "dinov2-s was never pretrained" in page.text
     assert "Synthetic patients." in page.text
-    rows = ["".join(texts) for a, _, texts in page.rows if "data-contestant" in a]
+    rows = ["".join(texts) for a, _, texts in page.rows if "data-method" in a]
     assert all(("random weights" in row) == ("dinov2-s" in row) for row in rows)
 
 
 def test_trained_weights_and_real_patients_are_not_flagged(finished) -> None:
     page = page_of(finished.path)
-    assert "never trained" not in page.text
+    assert "never pretrained" not in page.text
     assert "Synthetic" not in page.text
     assert "not finished" not in page.text
 
 
-def test_scores_that_results_do_not_hold_yet_are_shown(finished) -> None:
+def test_scores_missing_from_results_are_shown(finished) -> None:
     whole = write_report(finished.path).read_bytes()
     (finished.path / "results.parquet").unlink()
     assert write_report(finished.path).read_bytes() == whole
 
 
-def test_cells_of_an_earlier_study_are_left_out_and_counted(finished) -> None:
+def test_cells_of_an_earlier_study_version_are_counted_not_shown(finished) -> None:
     write_json(finished.path / "plan.json", {"cells": finished.cells[:4]})
     table = finished.results
     table[table["cell"].isin(finished.cells[:4])].to_parquet(finished.path / "results.parquet")
     page = page_of(finished.path)
-    assert "4 cells of an earlier form of this study lie in the folder" in page.text
+    assert "4 runs of an earlier version of this study are in the folder" in page.text
     assert f"cell-{finished.cells[5]}" not in page.ids
 
 
-def test_provenance_leads_back(finished) -> None:
+def test_provenance_of_a_run(finished) -> None:
     page = page_of(finished.path)
     row = next(" ".join(texts) for a, _, texts in page.rows if a.get("id") == f"cell-{finished.cells[0]}")
     for fact in (finished.cells[0], "c0ffee", "random:0", "beef", "0.8125", "knn"):
@@ -237,7 +237,7 @@ def test_many_cells_stay_within_size(toy_run, toy_cohort) -> None:
     assert len([1 for a, _, _ in Page(file.read_text("utf-8")).rows if a.get("id", "").startswith("cell-")]) == 200
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no study\.yaml"):
         write_report(tmp_path)
     with pytest.raises(UsageError, match="no folder"):
@@ -285,7 +285,7 @@ def test_tables_are_accessible(finished) -> None:
     assert next(tag for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)) == "h1"
 
 
-def test_what_was_chosen_is_said_and_candidates_are_counted() -> None:
+def test_choices_are_listed_and_candidates_counted() -> None:
     chosen = {"winner": {"C": 0.01, "val_auroc": 0.75}, "candidates": [{"C": 1}, {"C": 2}], "grid": list(range(40))}
     pairs = dict(chosen_pairs(chosen))
     assert (pairs["C"], pairs["val auroc"], pairs["candidates"]) == ("0.01", "0.75", "2 tried, listed in cell.json")

@@ -1,4 +1,4 @@
-"""Subsets of sequences in the page: true to the tables, averaged over seeds, absent where a run has none."""
+"""Subsets of sequences in the page: equal to the tables, averaged over seeds, absent where a run has none."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,10 @@ import pytest
 from radapt.cli.adapt import headline
 from radapt.errors import DataError
 from radapt.metrics.shapley import members
-from radapt.reports.adapt_report import write_adapt_report
-from radapt.reports.bars import axis_of
-from radapt.reports.numbers import shown
-from radapt.reports.subset_views import DIFFERENCE, _dots, _is_drawn, _thinned
+from radapt.reports import write_adapt_report
+from radapt.reports.bar_axis import axis_of
+from radapt.reports.formatting import shown
+from radapt.reports.subsets.views import DIFFERENCE, _dots, _is_shown, _thinned
 from report_page import HOSTILE, Page, page_of
 from toy_subsets import OUTPUTS, SEQUENCES, subset_tables
 
@@ -35,7 +35,7 @@ def toy(toy_cohort):
     return toy_cohort(modalities=SEQUENCES, outputs=OUTPUTS)
 
 
-def test_a_run_without_tables_says_nothing_of_subsets(finished) -> None:
+def test_run_without_subset_tables_has_no_subset_section(finished) -> None:
     assert "Every subset of sequences" not in page_of(finished.path).text
 
 
@@ -58,15 +58,15 @@ def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
             assert f"seeds {shown(min(values), 2)}" in row
     bare = tables[0].query("subset == 't1' and metric == 'mcc' and site.isna() and split == 'test'")["n_without"].item()
     assert f"{bare} cases without" in next(row for row in rows if row.startswith("●with●without●without"))
-    assert "means over 2 cells" in page.text
+    assert "means over 2 runs" in page.text
     assert "north of test" in page.text
 
 
-def test_shares_and_costs_are_those_of_the_table(toy_run, toy) -> None:
+def test_contributions_and_costs_are_those_of_the_table(toy_run, toy) -> None:
     with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,))
     page = page_of(toy_run.finish())
     result, rows = subset_tables(0), rows_of(page)
-    for quantity, last in (("shapley", "all together"), ("absence", "one missing, on average")):
+    for quantity, last in (("shapley", "sum"), ("absence", "mean over sequences")):
         table = getattr(result, quantity).query("metric == 'mcc' and split == 'test' and site.isna()")
         for name in (*SEQUENCES, None):
             own = table[table["modality"].isna() if name is None else table["modality"] == name].iloc[0]
@@ -74,13 +74,13 @@ def test_shares_and_costs_are_those_of_the_table(toy_run, toy) -> None:
             assert any(shown(own["ci_low"], 2) in row and shown(own["ci_high"], 2) in row for row in found)
             assert name is None or any(f"{own['n_with']} with it" in row for row in found)
     best = result.shapley.query("metric == 'mcc' and split == 'test' and site.isna() and modality == 'flair'")
-    assert f"and flair brings most: {shown(best['value'].item())}." in page.text
+    assert f"and flair contributes most: {shown(best['value'].item())}." in page.text
     bars = [a["style"] for tag, a in page.elements if tag == "i" and a.get("class", "").startswith("fill")]
     ends = np.array([[float(end) for end in re.findall(r"([\d.]+)%", style)] for style in bars])
     assert ((ends >= 0) & (ends <= 100) & (ends[:, :1] <= ends)).all()
 
 
-def test_contestants_are_compared_best_first_by_number_of_sequences(toy_run, toy) -> None:
+def test_methods_are_compared_best_first_by_number_of_sequences(toy_run, toy) -> None:
     run = toy_run.cohort(toy).backbone("dinov2-s")
     with_subsets(run, toy, label="mmdino", strength=1.5)
     with_subsets(run, toy, label="mmdino (preset=supervised)", strength=0.4)
@@ -94,12 +94,12 @@ def test_contestants_are_compared_best_first_by_number_of_sequences(toy_run, toy
         for table in tables
     ]
     assert shown(float(np.mean(means))) in first
-    assert "One missing costs" in page.text
+    assert "Cost of one missing" in page.text
     options = [a for tag, a in page.elements if tag == "select"]
-    assert "Number judged on every subset of sequences" in [a.get("aria-label") for a in options]
+    assert "Metric on every subset of sequences" in [a.get("aria-label") for a in options]
 
 
-def test_an_undefined_number_is_a_dash_and_one_seed_without_it_leaves_no_mean(toy_run, toy) -> None:
+def test_undefined_score_of_one_seed_leaves_a_dash(toy_run, toy) -> None:
     ids = with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy)
     folder = toy_run.path / "cells" / ids[1]
     for name in ("subsets.parquet", "shapley.parquet"):
@@ -113,12 +113,12 @@ def test_an_undefined_number_is_a_dash_and_one_seed_without_it_leaves_no_mean(to
     assert "Balanced accuracy is" in page.text
 
 
-def test_of_many_sequences_the_largest_and_smallest_subsets_are_drawn() -> None:
+def test_with_many_sequences_the_largest_and_smallest_subsets_are_shown() -> None:
     for count, drawn in ((6, 64), (7, 1 + 7 + 7 + 1)):
-        assert sum(_is_drawn(tuple(has)) for has in members(count).tolist()) == drawn
+        assert sum(_is_shown(tuple(has)) for has in members(count).tolist()) == drawn
 
 
-def test_marks_of_a_crowded_axis_are_thinned_around_zero() -> None:
+def test_ticks_of_a_crowded_axis_are_thinned_around_zero() -> None:
     axis = _thinned(axis_of(DIFFERENCE, [-0.22, 0.78]))
     assert axis is not None
     assert "0.0" in [label for _, label in axis.ticks]
@@ -136,7 +136,7 @@ def test_one_sequence_is_not_all_sequences(tmp_path: Path) -> None:
     assert all(line.endswith(" patients") and "with its one sequence, " in line for line in said[1:])
 
 
-def test_names_are_text(toy_run, toy) -> None:
+def test_names_are_escaped(toy_run, toy) -> None:
     names = (HOSTILE, "t2")
     with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, sequences=names, seeds=(0,))
     page = page_of(toy_run.finish())
@@ -145,7 +145,7 @@ def test_names_are_text(toy_run, toy) -> None:
 
 
 @pytest.mark.parametrize("name", ["subsets.parquet", "shapley.parquet"])
-def test_a_damaged_table_is_named(toy_run, toy, name: str) -> None:
+def test_damaged_table_is_named(toy_run, toy, name: str) -> None:
     (id_,) = with_subsets(toy_run.cohort(toy).backbone("dinov2-s"), toy, seeds=(0,))
     file = toy_run.path / "cells" / id_ / name
     toy_run.finish()

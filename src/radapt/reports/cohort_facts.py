@@ -1,4 +1,4 @@
-"""A cohort in words and small tables: who is in it, what is missing, where it comes from."""
+"""The facts about a cohort as pairs and small tables: patients, labels, missing modalities, sites, source."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from radapt.reports.leaderboard import split_order
+from radapt.reports.leaderboard import SELECTION_SPLITS, split_order
 from radapt.reports.run_folder import Facts, Run, read_parquet
 
 MOST_PATTERNS = 12
 MOST_SITES = 30
 TASKS = {
-    "binary": "two classes",
-    "multiclass": "several classes, one per case",
-    "multilabel": "several findings, any number per case",
-    "segmentation": "a label map per case",
-    "unlabelled": "none: no case is labelled",
+    "binary": "binary: one of two classes per case",
+    "multiclass": "multi-class: one class per case",
+    "multilabel": "multi-label: any number of findings per case",
+    "segmentation": "segmentation: a label map per case",
+    "unlabelled": "none: no case has a label",
 }
 _SYNTHETIC = ("synthetic", "phantom", "simulated")
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A small table: the first entry of each row is its header."""
+class CountTable:
+    """A small table; the first entry of each row is its header."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
@@ -32,52 +32,53 @@ class Grid:
 
 
 def splits_of(facts: Facts) -> list[str]:
-    """train and val first, then the test sets: the order in which a patient's data are used."""
-    words = list(facts.get("splits") or {})
-    chosen = [word for word in ("train", "val") if word in words]
-    return chosen + sorted((word for word in words if word not in chosen), key=split_order)
+    """train and val, then the test sets."""
+    splits = list(facts.get("splits") or {})
+    first = [split for split in SELECTION_SPLITS if split in splits]
+    return first + sorted((split for split in splits if split not in first), key=split_order)
 
 
 def is_synthetic(facts: Facts) -> bool:
-    """Whether the cohort's source says that no real patient is in it."""
-    words = " ".join(str(value) for value in (facts.get("source") or {}).values()).casefold()
-    return any(word in words for word in _SYNTHETIC)
+    """Whether the cohort's source declares its patients synthetic."""
+    source = " ".join(str(value) for value in (facts.get("source") or {}).values()).casefold()
+    return any(word in source for word in _SYNTHETIC)
 
 
-def people(facts: Facts) -> Grid:
-    """Patients, cases and labels per split; for findings the positives of the known ones."""
+def people(facts: Facts) -> CountTable:
+    """Patients, cases and labels per split; for findings, positive and labelled cases."""
     splits = splits_of(facts)
     per_split = [(facts["splits"][split] or {}) for split in splits]
     rows: list[tuple[Any, ...]] = [
-        ("patients", *(_count(one.get("patients")) for one in per_split)),
-        ("cases", *(_count(one.get("cases")) for one in per_split)),
-        ("labelled cases", *(_count(one.get("labelled")) for one in per_split)),
+        ("patients", *(_count(counts.get("patients")) for counts in per_split)),
+        ("cases", *(_count(counts.get("cases")) for counts in per_split)),
+        ("labelled cases", *(_count(counts.get("labelled")) for counts in per_split)),
     ]
-    if any(one.get("masked") for one in per_split):
-        rows.append(("cases with a mask", *(_count(one.get("masked")) for one in per_split)))
+    if any(counts.get("masked") for counts in per_split):
+        rows.append(("cases with a mask", *(_count(counts.get("masked")) for counts in per_split)))
     several = facts.get("task") == "multilabel"
     for output in facts.get("outputs") or ():
-        rows.append((str(output), *(_of_output((one.get("outputs") or {}).get(output), several) for one in per_split)))
-    note = "Findings: positive / known cases." if several else ""
-    return Grid(tuple(splits), tuple(rows), note)
+        of_output = ((counts.get("outputs") or {}).get(output) for counts in per_split)
+        rows.append((str(output), *(_output_count(counts, several) for counts in of_output)))
+    note = "Findings: positive / labelled cases." if several else ""
+    return CountTable(tuple(splits), tuple(rows), note)
 
 
-def missing(facts: Facts) -> Grid | None:
-    """How many cases lack each modality, per split: cells are (cases, share). None if nothing is missing."""
+def missing(facts: Facts) -> CountTable | None:
+    """(Cases, share) without each modality, per split; None if no modality is missing."""
     splits = splits_of(facts)
     modalities = [str(name) for name in facts.get("modalities") or ()]
 
-    def cell(split: str, modality: str) -> tuple[int, float]:
-        one = facts["splits"][split] or {}
-        lacking, cases = int((one.get("missing") or {}).get(modality, 0)), int(one.get("cases") or 0)
-        return lacking, lacking / cases if cases else 0.0
+    def entry(split: str, modality: str) -> tuple[int, float]:
+        counts = facts["splits"][split] or {}
+        without, cases = int((counts.get("missing") or {}).get(modality, 0)), int(counts.get("cases") or 0)
+        return without, without / cases if cases else 0.0
 
-    rows = tuple((modality, *(cell(split, modality) for split in splits)) for modality in modalities)
-    return Grid(tuple(splits), rows) if any(entry[0] for row in rows for entry in row[1:]) else None
+    rows = tuple((modality, *(entry(split, modality) for split in splits)) for modality in modalities)
+    return CountTable(tuple(splits), rows) if any(count for row in rows for count, _ in row[1:]) else None
 
 
-def patterns(run: Run, facts: Facts) -> Grid | None:
-    """Which modalities occur together: one row per pattern, (present?…, cases); None if every case is complete."""
+def patterns(run: Run, facts: Facts) -> CountTable | None:
+    """The combinations of modalities: one row per pattern, (present?…, cases); None if every case is complete."""
     table = _cases(run, facts)
     if table is None:
         return None
@@ -88,12 +89,12 @@ def patterns(run: Run, facts: Facts) -> Grid | None:
     order = sorted(counts.items(), key=lambda item: (-item[1], [not has for has in item[0]]))
     rows = tuple(("", *present, count) for present, count in order[:MOST_PATTERNS])
     rest = sum(count for _, count in order[MOST_PATTERNS:])
-    note = f"{len(order) - MOST_PATTERNS} rarer patterns hold {rest} more cases." if rest else ""
-    return Grid((*(name.removeprefix("has:") for name in columns), "cases"), rows, note)
+    note = f"{len(order) - MOST_PATTERNS} rarer combinations with {rest} more cases are not listed." if rest else ""
+    return CountTable((*(name.removeprefix("has:") for name in columns), "cases"), rows, note)
 
 
-def sites(run: Run, facts: Facts) -> Grid | None:
-    """Cases per site and split, the largest sites first; None if no site is given."""
+def sites(run: Run, facts: Facts) -> CountTable | None:
+    """Cases per site and split, largest sites first; None if no site is given."""
     totals = {str(name): int(count) for name, count in (facts.get("sites") or {}).items()}
     if not any(totals):
         return None
@@ -112,12 +113,16 @@ def sites(run: Run, facts: Facts) -> Grid | None:
         for name in order[:MOST_SITES]
     )
     rest = order[MOST_SITES:]
-    note = f"{len(rest)} smaller sites hold {sum(totals[name] for name in rest):,} more cases." if rest else ""
-    return Grid(columns, rows, note)
+    note = (
+        f"{len(rest)} smaller sites with {sum(totals[name] for name in rest):,} more cases are not listed."
+        if rest
+        else ""
+    )
+    return CountTable(columns, rows, note)
 
 
-def words(facts: Facts) -> list[tuple[str, str]]:
-    """The cohort's facts as pairs of name and value."""
+def summary(facts: Facts) -> list[tuple[str, str]]:
+    """The cohort's facts as (name, value); empty values are left out."""
     source = facts.get("source") or {}
     seed = facts.get("split_seed")
     slices = facts.get("slices_per_image") or {}
@@ -125,11 +130,11 @@ def words(facts: Facts) -> list[tuple[str, str]]:
         ("Task", TASKS.get(str(facts.get("task")), str(facts.get("task", "—")))),
         ("Classes" if facts.get("task") != "multilabel" else "Findings", _listed(facts.get("outputs"))),
         ("Structures", _listed((facts.get("mask_labels") or {}).values())),
-        ("Order of classes", "meaningful (grades)" if facts.get("ordered") else ""),
+        ("Class order", "ordinal (grades)" if facts.get("ordered") else ""),
         ("Images", f"{facts.get('kind', '')}: {_listed(facts.get('modalities'))}"),
         ("Slices per image", _slices(slices)),
         ("Preprocessing", str(facts.get("recipe") or "")),
-        ("Split", "as written in the table of cases" if seed is None else f"drawn by radapt by patient, seed {seed}"),
+        ("Split", "as given in the table of cases" if seed is None else f"drawn by radapt, by patient, seed {seed}"),
         *((str(name).replace("_", " ").capitalize(), str(value)) for name, value in source.items()),
         ("Cases digest", str(facts.get("digest") or "")),
     ]
@@ -137,10 +142,10 @@ def words(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _slices(slices: Mapping[str, Any]) -> str:
-    low, middle, high = (slices.get(name) for name in ("min", "median", "max"))
-    if middle is None:
+    low, median, high = (slices.get(name) for name in ("min", "median", "max"))
+    if median is None:
         return ""
-    return f"{middle:g}" if low == high else f"{middle:g} (median; {low:g} to {high:g})"
+    return f"{median:g}" if low == high else f"{median:g} (median; range {low:g} to {high:g})"
 
 
 def _cases(run: Run, facts: Facts) -> pd.DataFrame | None:
@@ -148,7 +153,7 @@ def _cases(run: Run, facts: Facts) -> pd.DataFrame | None:
     return read_parquet(file) if file.is_file() else None
 
 
-def _of_output(counts: Mapping[str, Any] | None, several: bool) -> str:
+def _output_count(counts: Mapping[str, Any] | None, several: bool) -> str:
     if not counts:
         return "—"
     positive = int(counts.get("positive") or 0)

@@ -1,4 +1,4 @@
-"""What each way of adapting cost: how much of the model was trained, memory and time, beside what it achieved."""
+"""The training cost of each method: trained parameters, memory and time, beside its score."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from radapt.reports.formatting import DASH, defined, duration
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.methods import Method
-from radapt.reports.numbers import DASH, defined, lasting
 from radapt.reports.run_folder import Run
 
 COLUMNS = ("trained_parameters", "trained_share", "peak_memory_mb", "minutes")
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one contestant's fitting took, as the mean over its cells; NaN where a protocol has nothing to say.
+class MethodCost:
+    """The cost of fitting one method, as the mean over its cells; NaN where the protocol measures none.
 
-    `trained_share` is of the whole model, a frozen encoder included. `standing` is its number on the first test set.
+    `trained_share` is a share of the whole model, a frozen encoder included. `row` is its row on the first test set.
     """
 
-    contestant: Method
+    method: Method
     trained_parameters: float
     trained_share: float
     peak_memory_mb: float
     minutes: float
-    standing: LeaderboardRow | None
+    row: LeaderboardRow | None
 
     @property
     def trained(self) -> str:
@@ -37,11 +37,10 @@ class Cost:
 
     @property
     def share(self) -> str:
-        """In percent with two digits that say something."""
+        """In percent, with three significant digits."""
         if not defined(self.trained_share):
             return DASH
-        percent = 100 * self.trained_share
-        return f"{percent:.3g} %"
+        return f"{100 * self.trained_share:.3g} %"
 
     @property
     def memory(self) -> str:
@@ -52,53 +51,52 @@ class Cost:
 
     @property
     def time(self) -> str:
-        return lasting(60 * self.minutes)
+        return duration(60 * self.minutes)
 
 
-def costs(run: Run, known: Iterable[Method], tests: Sequence[Leaderboard]) -> tuple[Cost, ...]:
-    """One row per contestant with anything to say, in the order of the first test set; empty if nobody has.
+def method_costs(run: Run, methods: Iterable[Method], tests: Sequence[Leaderboard]) -> tuple[MethodCost, ...]:
+    """One row per method with a measured cost, in the order of the first test set.
 
-    Contestants of learning curves are left out: what they cost depends on the size of a draw.
+    Methods of learning curves are left out, because their cost depends on the number of labels.
     """
     cells = run.results.drop_duplicates("cell").set_index("cell")[list(COLUMNS)].astype(float)
     board = tests[0] if tests else None
-    order = {one.contestant.key: one for one in (board.metrics.get(board.primary or "", ()) if board else ())}
-    found = []
-    for one in known:
-        own = cells.loc[[cell.id for cell in one.cells if cell.id in cells.index]]
-        if not one.few and len(own) and bool(own.notna().any(axis=None)):
-            numbers = {name: _mean(own[name].to_numpy()) for name in COLUMNS}
-            found.append(Cost(one, **numbers, standing=order.get(one.key)))
-    place = {key: index for index, key in enumerate(order)}
-    return tuple(sorted(found, key=lambda cost: place.get(cost.contestant.key, len(place))))
+    rows = {row.method.key: row for row in (board.metrics.get(board.primary or "", ()) if board else ())}
+    costs = []
+    for method in methods:
+        measured = cells.loc[[cell.id for cell in method.cells if cell.id in cells.index]]
+        if not method.few_labels and len(measured) and bool(measured.notna().any(axis=None)):
+            means = {name: _mean(measured[name].to_numpy()) for name in COLUMNS}
+            costs.append(MethodCost(method, **means, row=rows.get(method.key)))
+    rank = {key: index for index, key in enumerate(rows)}
+    return tuple(sorted(costs, key=lambda cost: rank.get(cost.method.key, len(rank))))
 
 
-def cost_chart(found: Sequence[Cost], tests: Sequence[Leaderboard]) -> list[dict[str, Any]]:
-    """Per test set the models whose trained share is known: what the page's script draws.
+def cost_plots(costs: Sequence[MethodCost], tests: Sequence[Leaderboard]) -> list[dict[str, Any]]:
+    """Per test set, the models whose trained share is measured: {split, models}.
 
-    A model of no trained parameter is left to the table: it has no place on an axis of powers of ten.
+    A model without trained parameters appears in the table only, because the axis is logarithmic.
     """
-    drawn = [cost for cost in found if cost.trained_share > 0]
+    plotted = [cost for cost in costs if cost.trained_share > 0]
     sets = []
     for board in tests:
-        models = [_model(cost, board) for cost in drawn]
+        models = [_model(cost, board) for cost in plotted]
         models = [model for model in models if model["numbers"]]
         if models:
             sets.append({"split": board.split, "models": models})
     return sets
 
 
-def _model(cost: Cost, board: Leaderboard) -> dict[str, Any]:
+def _model(cost: MethodCost, board: Leaderboard) -> dict[str, Any]:
     numbers = {}
-    for metric, standings in board.metrics.items():
-        for standing in standings:
-            if standing.contestant.key == cost.contestant.key and defined(standing.value):
-                ends = (standing.value, standing.ci_low, standing.ci_high)
+    for metric, rows in board.metrics.items():
+        for row in rows:
+            if row.method.key == cost.method.key and defined(row.value):
+                ends = (row.value, row.ci_low, row.ci_high)
                 numbers[metric] = [round(end, 5) if defined(end) else None for end in ends]
-    one = cost.contestant
     return {
-        "backbone": one.backbone,
-        "method": one.method,
+        "backbone": cost.method.backbone,
+        "method": cost.method.protocol_and_size,
         "percent": 100 * cost.trained_share,
         "words": f"{cost.trained} trained ({cost.share}), {cost.memory}, {cost.time}",
         "numbers": numbers,
@@ -106,5 +104,5 @@ def _model(cost: Cost, board: Leaderboard) -> dict[str, Any]:
 
 
 def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    measured = values[~np.isnan(values)]
+    return float(measured.mean()) if len(measured) else float("nan")

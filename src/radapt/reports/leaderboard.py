@@ -1,8 +1,8 @@
-"""Who stands where: the cells of one contestant summed up over seeds and repeats, per cohort, aim and test set.
+"""Ranks the methods on each test set, per cohort and aim, averaged over seeds and repeats.
 
-A contestant's number is the mean over its cells; its interval is the mean of theirs, which says how sure the test
-patients make us; how far the cells themselves lie apart is kept beside it and never mixed in. If any of its cells is
-undefined, so is the mean: averaging over the cells that happened to work would reward failing.
+A method's value is the mean over its cells, and its interval the mean of their intervals, which covers the test
+patients. The spread between cells is reported beside the interval and never added to it. If one cell is undefined, so
+is the mean: averaging over the defined cells would reward failures.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,19 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from radapt.reports.methods import Method, contestants, without_few
-from radapt.reports.numbers import DASH, counted, defined, metric_of, ordered, shown
+from radapt.reports.formatting import DASH, counted, defined, shown
+from radapt.reports.methods import Method, methods_of, prefer_all_labels
+from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.run_folder import Facts, Run
 
-CHOOSING = ("train", "val")
+SELECTION_SPLITS = ("train", "val")
 AIMS = ("classification", "segmentation")
 COUNTS = ("n_patients", "n_scored", "n_unscored", "n_undefined")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One cell's number: a row of `results.parquet`. NaN where undefined; a count is 0 where the table has none."""
+class CellScore:
+    """One metric of one cell: a row of `results.parquet`. NaN if undefined; a missing count is 0."""
 
     cell: str
     seed: int | None
@@ -38,25 +39,31 @@ class Row:
     n_undefined: int
 
 
+def spread_of(scores: Iterable[CellScore]) -> tuple[float, float, float] | None:
+    """Minimum, maximum and standard deviation (n - 1) of the defined values; None for fewer than two."""
+    values = [score.value for score in scores if defined(score.value)]
+    return None if len(values) < 2 else (min(values), max(values), float(np.std(values, ddof=1)))
+
+
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One contestant's number on one test set: NaN where it is undefined or no cell is done."""
+    """One method's score on one test set; NaN if it is undefined or no cell is done."""
 
-    contestant: Method
-    rows: tuple[Row, ...]  # one per done cell, in the order of the cells
+    method: Method
+    scores: tuple[CellScore, ...]  # one per done cell, in the order of the cells
     digits: int = 3
 
     @cached_property
     def value(self) -> float:
-        return _mean([row.value for row in self.rows])
+        return _mean([score.value for score in self.scores])
 
     @cached_property
     def ci_low(self) -> float:
-        return _mean([row.ci_low for row in self.rows])
+        return _mean([score.ci_low for score in self.scores])
 
     @cached_property
     def ci_high(self) -> float:
-        return _mean([row.ci_high for row in self.rows])
+        return _mean([score.ci_high for score in self.scores])
 
     @property
     def has_interval(self) -> bool:
@@ -64,165 +71,170 @@ class LeaderboardRow:
 
     @property
     def done(self) -> int:
-        return len(self.rows)
+        return len(self.scores)
 
     def counts(self, name: str) -> str:
-        """A count over the cells: one number, or the range where seeds differ."""
-        found = sorted({getattr(row, name) for row in self.rows})
-        if not found:
+        """A count over the cells: one number, or the range if cells differ."""
+        counts = sorted({getattr(score, name) for score in self.scores})
+        if not counts:
             return DASH
-        return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,}–{found[-1]:,}"
+        return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}–{counts[-1]:,}"
 
     @cached_property
     def spread(self) -> tuple[float, float, float] | None:
-        """Smallest, largest and standard deviation (n - 1) of the defined cells, None for fewer than two."""
-        values = [row.value for row in self.rows if defined(row.value)]
-        return None if len(values) < 2 else (min(values), max(values), float(np.std(values, ddof=1)))
+        """Minimum, maximum and standard deviation over the cells."""
+        return spread_of(self.scores)
 
     @property
     def unit(self) -> str:
-        """What the cells of this contestant differ in."""
-        if len({row.repeat for row in self.rows}) < 2:
+        """What varies between the cells of this method: "seed", "repeat", or "run" for both."""
+        if len({score.repeat for score in self.scores}) < 2:
             return "seed"
-        return "repeat" if len({row.seed for row in self.rows}) < 2 else "run"
+        return "repeat" if len({score.seed for score in self.scores}) < 2 else "run"
 
     @property
     def spread_words(self) -> str:
-        """How far the seeds lie apart, and which of them are missing; empty for one cell that is done."""
-        parts = []
-        planned, lost = len(self.contestant.cells), sum(not defined(row.value) for row in self.rows)
+        """The spread over seeds and the number of missing ones; empty for a single cell that is done."""
+        phrases = []
+        planned, lost = len(self.method.cells), sum(not defined(score.value) for score in self.scores)
         if self.spread is not None:
             low, high, deviation = self.spread
-            parts.append(
+            phrases.append(
                 f"{counted(self.done - lost, self.unit)}: {shown(low, self.digits)} to {shown(high, self.digits)}, "
                 f"SD {shown(deviation, self.digits)}"
             )
         if 0 < lost < self.done:
-            parts.append(f"undefined for {lost} of {counted(self.done, self.unit)}, so no mean is given")
+            phrases.append(f"undefined for {lost} of {counted(self.done, self.unit)}, so there is no mean")
         if 0 < self.done < planned:
-            parts.append(f"{self.done} of {planned} done")
-        return "; ".join(parts)
+            phrases.append(f"{self.done} of {planned} done")
+        return "; ".join(phrases)
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The standings on one test set of one cohort, for every metric of one aim."""
+    """The ranked methods on one test set of one cohort, for every metric of one aim."""
 
     cohort: str
     split: str
     metrics: Mapping[str, tuple[LeaderboardRow, ...]]
-    by_class: Mapping[str, Mapping[str, tuple[LeaderboardRow, ...]]]  # family -> class -> standings
+    by_class: Mapping[str, Mapping[str, tuple[LeaderboardRow, ...]]]  # metric family -> class -> rows
     facts: Facts  # of the split, from cohort.json
     aim: str = "classification"
 
     @property
-    def choosing(self) -> bool:
-        """Choices were made on this split, so its numbers are too good."""
-        return self.split in CHOOSING
+    def is_selection_split(self) -> bool:
+        """Whether choices were made on this split, so that its scores are optimistic."""
+        return self.split in SELECTION_SPLITS
 
     @property
     def primary(self) -> str | None:
-        """The metric that leads, whether or not it is defined here: another one in its place would mislead."""
+        """The leading metric, even if it is undefined here: replacing it by another one would mislead."""
         return next(iter(self.metrics), None)
 
-    def reason(self, standing: LeaderboardRow) -> str:
-        """Why a number is undefined, or what was left out of a defined one; empty if nothing was."""
-        if standing.done == 0:
+    def reason(self, row: LeaderboardRow) -> str:
+        """Why a score is undefined, or what a defined one leaves out; empty if neither applies."""
+        if row.done == 0:
             return ""
-        if defined(standing.value):
-            count, of = max(row.n_undefined for row in standing.rows), self._outputs
-            return f"mean over {of - count} of {of}; {count} undefined" if 0 < count < of else ""
-        return f"undefined: {_why(self.facts) if self.aim == 'classification' else _why_no_mask(self.facts)}"
+        if defined(row.value):
+            undefined, outputs = max(score.n_undefined for score in row.scores), self._outputs
+            if not 0 < undefined < outputs:
+                return ""
+            return f"mean over {outputs - undefined} of {outputs}; {undefined} undefined"
+        classifies = self.aim == "classification"
+        return f"undefined: {_why_undefined(self.facts) if classifies else _why_no_mask(self.facts)}"
 
     @property
     def _outputs(self) -> int:
-        """How many classes, findings or structures a number of this board is at most a mean over."""
+        """The number of classes, findings or structures that a mean covers at most."""
         if self.aim == "classification":
             return len(self.facts.get("outputs") or ())
         return max((len(members) for members in self.by_class.values()), default=0)
 
 
-def boards(run: Run) -> tuple[Leaderboard, ...]:
-    """A board for each aim and test set of each cohort that has numbers; splits that chose come last of their aim.
+def leaderboards(run: Run) -> tuple[Leaderboard, ...]:
+    """A leaderboard for each aim and split of each cohort that has scores; train and val come last of their aim.
 
-    Contestants that learned from few labels are left to the learning curves where others learned from all.
+    Where some methods were trained on all labels, those with few labels appear in the learning curves only.
     """
-    known, rows = contestants(run), rows_of(run.results)
-    found = []
-    for cohort, aim in product(sorted({one.cohort for one in known}), AIMS):
-        own = without_few(one for one in known if (one.cohort, one.aim) == (cohort, aim))
-        ids = {cell.id for one in own for cell in one.cells}
-        splits = {split for split, _, cell in rows if cell in ids}
+    methods, scores = methods_of(run), scores_of(run.results)
+    boards = []
+    for cohort, aim in product(sorted({method.cohort for method in methods}), AIMS):
+        compared = prefer_all_labels(method for method in methods if (method.cohort, method.aim) == (cohort, aim))
+        ids = {cell.id for method in compared for cell in method.cells}
+        splits = {split for split, _, cell in scores if cell in ids}
         for split in sorted(splits, key=split_order):
-            names = {metric for place, metric, cell in rows if place == split and cell in ids}
-            found.append(_board(aim, split, names, own, rows, run.cohorts.get(cohort) or {}))
-    return tuple(found)
+            names = {metric for scored, metric, cell in scores if scored == split and cell in ids}
+            boards.append(_leaderboard(aim, split, names, compared, scores, run.cohorts.get(cohort) or {}))
+    return tuple(boards)
 
 
-Rows = Mapping[tuple[str, str, str], Row]  # by split, metric and cell
+Scores = Mapping[tuple[str, str, str], CellScore]
+"""By split, metric and cell."""
 
 
-def rows_of(results: pd.DataFrame) -> Rows:
-    """Every row of the results, in one pass: asking a table for each number again would take seconds."""
+def scores_of(results: pd.DataFrame) -> Scores:
+    """Every row of the results, read in one pass, because filtering the table for each number takes seconds."""
     names = ("split", "metric", "cell", "seed", "repeat", "value", "ci_low", "ci_high", *COUNTS)
     columns = [results[name].astype(object).where(results[name].notna(), None).tolist() for name in names]
-    found = {}
+    scores = {}
     for split, metric, cell, seed, repeat, value, low, high, *counts in zip(*columns, strict=True):
         numbers = [float("nan") if number is None else float(number) for number in (value, low, high)]
         which = [None if number is None else int(number) for number in (seed, repeat)]
-        row = Row(str(cell), *which, *numbers, *(int(count or 0) for count in counts))  # type: ignore[arg-type]
-        found[str(split), str(metric), str(cell)] = row
-    return found
+        score = CellScore(str(cell), *which, *numbers, *(int(count or 0) for count in counts))  # type: ignore[arg-type]
+        scores[str(split), str(metric), str(cell)] = score
+    return scores
 
 
 def split_order(split: str) -> tuple[int, str]:
-    """`test` first, other test sets by name, then the splits choices were made on."""
-    return (2 if split in CHOOSING else 0 if split == "test" else 1, split)
+    """Sort key: `test` first, other test sets by name, then train and val."""
+    return (2 if split in SELECTION_SPLITS else 0 if split == "test" else 1, split)
 
 
-def _board(aim: str, split: str, names: set[str], own: list[Method], rows: Rows, cohort: Facts) -> Leaderboard:
+def _leaderboard(
+    aim: str, split: str, names: set[str], methods: list[Method], scores: Scores, cohort: Facts
+) -> Leaderboard:
     facts = (cohort.get("splits") or {}).get(split) or {}
     members = [*(facts.get("outputs") or ()), *(cohort.get("mask_labels") or {}).values()]
 
-    def standings(metric: str) -> tuple[LeaderboardRow, ...]:
-        found = ((one, [rows.get((split, metric, cell.id)) for cell in one.cells]) for one in own)
+    def rows(metric: str) -> tuple[LeaderboardRow, ...]:
         digits = metric_of(metric).digits
-        return ranked(metric, (LeaderboardRow(one, tuple(row for row in its if row), digits) for one, its in found))
+        own = ((method, (scores.get((split, metric, cell.id)) for cell in method.cells)) for method in methods)
+        return ranked(metric, (LeaderboardRow(method, tuple(filter(None, found)), digits) for method, found in own))
 
     families: dict[str, dict[str, tuple[LeaderboardRow, ...]]] = {}
     for name in _class_order(names, members):
         family, _, member = name.partition(":")
-        families.setdefault(family, {})[member] = standings(name)
-    metrics = {name: standings(name) for name in ordered(names)}
+        families.setdefault(family, {})[member] = rows(name)
+    metrics = {name: rows(name) for name in ordered(names)}
     by_class = {name: families[name] for name in ordered(set(families))}
-    return Leaderboard(own[0].cohort, split, metrics, by_class, facts, aim)
+    return Leaderboard(methods[0].cohort, split, metrics, by_class, facts, aim)
 
 
 def _class_order(names: set[str], outputs: list[str]) -> list[str]:
-    """Metrics of one class or structure each, in the cohort's order."""
-    place = {str(name): index for index, name in enumerate(outputs)}
-    own = [name for name in names if ":" in name]
-    return sorted(own, key=lambda name: (place.get(name.partition(":")[2], len(place)), name))
+    """The metrics of a single class or structure, in the cohort's order."""
+    position = {str(name): index for index, name in enumerate(outputs)}
+    of_class = [name for name in names if ":" in name]
+    return sorted(of_class, key=lambda name: (position.get(name.partition(":")[2], len(position)), name))
 
 
-def ranked(metric: str, standings: Iterable[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
-    """Best first; undefined ones, then those with nothing done, at the end in the order of their names."""
+def ranked(metric: str, rows: Iterable[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
+    """Best first, then undefined rows, then rows without a done cell, both by name."""
     loss = metric_of(metric).loss
 
-    def place(standing: LeaderboardRow) -> tuple[int, float, str]:
-        if defined(standing.value):
-            return (0, loss(standing.value), standing.contestant.name)
-        return (1 if standing.done else 2, 0.0, standing.contestant.name)
+    def key(row: LeaderboardRow) -> tuple[int, float, str]:
+        if defined(row.value):
+            return (0, loss(row.value), row.method.name)
+        return (1 if row.done else 2, 0.0, row.method.name)
 
-    return tuple(sorted(standings, key=place))
+    return tuple(sorted(rows, key=key))
 
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _why(facts: Facts) -> str:
-    """The reason a ranking number has none on this split, read off the split's counts."""
+def _why_undefined(facts: Facts) -> str:
+    """Why a ranking metric is undefined on this split, from the counts of its labels."""
     outputs = facts.get("outputs") or {}
     if facts.get("labelled") == 0:
         return "no case here is labelled"
@@ -237,4 +249,4 @@ def _why(facts: Facts) -> str:
 def _why_no_mask(facts: Facts) -> str:
     if facts.get("masked") == 0:
         return "no case here has a mask"
-    return "the cases here do not have what it asks for"
+    return "no case here has what it measures"

@@ -1,11 +1,11 @@
-"""Who is compared: the cells that differ in nothing but seed and repeat are one contestant."""
+"""The compared methods: cells that differ only in seed and repeat belong to one method."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from radapt.digests import digest
-from radapt.reports.numbers import counted
-from radapt.reports.run_folder import FROM_SCRATCH, Cell, Run
+from radapt.reports.formatting import counted
+from radapt.reports.run_folder import FROM_SCRATCH, CellRecord, Run
 
 _SAME = ("cohort", "backbone", "aim", "protocol", "options", "label", "image", "pooling")
 _NAMING = ("cohort", "backbone", "label", "shots", "fraction")
@@ -13,48 +13,49 @@ _NAMING = ("cohort", "backbone", "label", "shots", "fraction")
 
 @dataclass(frozen=True)
 class Method:
-    """A backbone with a protocol on a cohort, with few labels at one size, and its cells over seeds and repeats."""
+    """A backbone with a protocol on a cohort, and its cells over seeds and repeats.
+
+    In a learning curve, each number of labels is a method of its own.
+    """
 
     key: str
     cohort: str
     backbone: str
     protocol: str
     shots: int | None
-    cells: tuple[Cell, ...]
+    cells: tuple[CellRecord, ...]
     fraction: float | None = None
     aim: str = "classification"
-    curve: str = ""  # the same for contestants that differ in the number of labels alone
-    learner: str = ""  # the same for a few-label protocol and the protocol it repeats
+    curve_key: str = ""  # equal for methods that differ only in the number of labels
+    base_key: str = ""  # equal for a few-label protocol and the protocol it repeats
 
     @property
-    def few(self) -> bool:
-        """Whether it learned from some of the labels only, so that it is a point of a learning curve."""
+    def few_labels(self) -> bool:
+        """Whether it was trained on part of the labels, as a point of a learning curve."""
         return self.shots is not None or self.fraction is not None
 
     @property
     def size(self) -> str:
-        """How many labels it learned from: '4 shots', '10 % of labels', or nothing."""
+        """The number of training labels, '4 shots' or '10 % of labels'; empty for all."""
         if self.shots is not None:
             return counted(self.shots, "shot")
         return "" if self.fraction is None else f"{100 * self.fraction:g} % of labels"
 
     @property
-    def method(self) -> str:
-        """The protocol, with the number of labels where they were few."""
-        return f"{self.protocol}, {self.size}" if self.few else self.protocol
+    def protocol_and_size(self) -> str:
+        return f"{self.protocol}, {self.size}" if self.few_labels else self.protocol
 
     @property
     def name(self) -> str:
-        return f"{self.backbone} · {self.method}"
+        return f"{self.backbone} · {self.protocol_and_size}"
 
     @property
-    def words(self) -> str:
-        """Its name inside a sentence."""
-        return f"{self.sizeless}, {self.size}" if self.few else self.sizeless
+    def phrase(self) -> str:
+        """The name inside a sentence."""
+        return f"{self.phrase_without_size}, {self.size}" if self.few_labels else self.phrase_without_size
 
     @property
-    def sizeless(self) -> str:
-        """Its name inside a sentence, without the number of labels."""
+    def phrase_without_size(self) -> str:
         if self.backbone != FROM_SCRATCH:
             return f"{self.backbone} with {self.protocol}"
         return self.protocol if "scratch" in self.protocol else f"{self.protocol} {FROM_SCRATCH}"
@@ -63,22 +64,22 @@ class Method:
         return sum(cell.state == state for cell in self.cells)
 
 
-def contestants(run: Run) -> tuple[Method, ...]:
-    """Every contestant of the run, in the order of its names, with its cells by seed and repeat."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in _completed(run.cells):
+def methods_of(run: Run) -> tuple[Method, ...]:
+    """Every method of the run in the order of names, with its cells by seed and repeat."""
+    groups: dict[str, list[CellRecord]] = {}
+    for cell in _with_inferred_facts(run.cells):
         groups.setdefault(_key(cell, (*_SAME, "shots", "fraction")), []).append(cell)
-    found = [_contestant(key, cells) for key, cells in groups.items()]
-    return tuple(sorted(found, key=lambda one: (one.cohort, one.backbone, one.protocol, *_size(one), one.key)))
+    methods = [_method(key, cells) for key, cells in groups.items()]
+    return tuple(sorted(methods, key=_order))
 
 
-def without_few(known: Iterable[Method]) -> list[Method]:
-    """Those that learned from every label; if there are none, all of them: few labels and all do not compare."""
-    known = list(known)
-    return [one for one in known if not one.few] or known
+def prefer_all_labels(methods: Iterable[Method]) -> list[Method]:
+    """The methods trained on every label, or all methods if there are none: the two kinds do not compare."""
+    methods = list(methods)
+    return [method for method in methods if not method.few_labels] or methods
 
 
-def _contestant(key: str, cells: list[Cell]) -> Method:
+def _method(key: str, cells: list[CellRecord]) -> Method:
     first = cells[0]
     shots, fraction = first.facts.get("shots"), first.facts.get("fraction")
     return Method(
@@ -90,30 +91,31 @@ def _contestant(key: str, cells: list[Cell]) -> Method:
         cells=tuple(sorted(cells, key=lambda cell: cell.order)),
         fraction=None if fraction is None else float(fraction),
         aim=first.aim,
-        curve=_key(first, _SAME),
-        learner=_key(first, [name for name in _SAME if name != "label"]),
+        curve_key=_key(first, _SAME),
+        base_key=_key(first, [name for name in _SAME if name != "label"]),
     )
 
 
-def _completed(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells that were not started are known by name alone; what others of that name were made from holds for them."""
+def _with_inferred_facts(cells: Iterable[CellRecord]) -> list[CellRecord]:
+    """Cells that have not started have a name only; they take the other facts from a started cell of the same name."""
     cells = list(cells)
     started = [cell for cell in cells if cell.facts.get("protocol") is not None]
-    of_name = {_key(cell, _NAMING): cell for cell in started}
+    by_name = {_key(cell, _NAMING): cell for cell in started}
     aims = {cell.facts.get("label"): cell.aim for cell in started}
-    found = []
+    completed = []
     for cell in cells:
         facts = dict(cell.facts)
-        if facts.get("protocol") is None and (alike := of_name.get(_key(cell, _NAMING))):
-            facts |= {name: alike.facts.get(name) for name in _SAME if name not in facts}
+        if facts.get("protocol") is None and (namesake := by_name.get(_key(cell, _NAMING))):
+            facts |= {name: namesake.facts.get(name) for name in _SAME if name not in facts}
         facts["aim"] = facts.get("aim") or aims.get(facts.get("label"), "classification")
-        found.append(replace(cell, facts=facts))
-    return found
+        completed.append(replace(cell, facts=facts))
+    return completed
 
 
-def _size(one: Method) -> tuple[float, float]:
-    return one.shots or 0, one.fraction or 0
+def _order(method: Method) -> tuple[str, str, str, float, float, str]:
+    size = (method.shots or 0, method.fraction or 0)
+    return (method.cohort, method.backbone, method.protocol, *size, method.key)
 
 
-def _key(cell: Cell, names: Iterable[str]) -> str:
+def _key(cell: CellRecord, names: Iterable[str]) -> str:
     return digest({name: cell.facts.get(name) for name in names})

@@ -1,6 +1,6 @@
-"""A run folder as the report sees it: cells in their three states, cohorts, backbones, pictures and numbers.
+"""Reads a run folder: its cells with their state, cohorts, backbones, pictures and scores.
 
-Nothing outside the folder is read, and nothing that a killed run may have left out is required.
+Reads nothing outside the folder, and requires no file that an interrupted run may lack.
 """
 
 import json
@@ -21,13 +21,15 @@ State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
 ADAPTATION = "adapt.json"
 FROM_SCRATCH = "from scratch"
-"""Where others have a backbone: networks that brought no weights with them."""
+"""Shown in the backbone column for networks trained without pretrained weights."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cohort × backbone × protocol × seed, with few labels one draw of them. `state` is waiting until it is done or
-    has failed."""
+class CellRecord:
+    """The stored result of one cohort × backbone × protocol × seed, and in a learning curve × draw of the labels.
+
+    `state` is "waiting" until the cell is done or has failed.
+    """
 
     id: str
     folder: Path
@@ -52,7 +54,7 @@ class Cell:
 
     @property
     def aim(self) -> str:
-        """`classification` or `segmentation`; run folders of before there were two have the first."""
+        """`classification` or `segmentation`; older run folders, which lack it, hold classification only."""
         return str(self.facts.get("aim") or "classification")
 
     @property
@@ -62,28 +64,28 @@ class Cell:
 
     @property
     def order(self) -> tuple[float, float, str]:
-        """Sorts the cells of one contestant: by seed, then repeat."""
+        """Sort key for the cells of one method: seed, then repeat."""
         return (float(self.facts.get("seed") or 0), float(self.facts.get("repeat") or 0), self.id)
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:
-        """The cell's predictions, None where it has none."""
+        """The predictions, or None if the cell has none."""
         file = self.folder / "predictions.parquet"
         return read_parquet(file) if self.state == "done" and file.is_file() else None
 
     @cached_property
     def subsets(self) -> pd.DataFrame | None:
-        """Its scores on every subset of sequences, None where it has none."""
+        """The scores on every subset of sequences, or None if the cell has none."""
         return self._table("subsets.parquet", {"split", "site", "subset", "metric", "value", "n_without"})
 
     @cached_property
     def shapley(self) -> pd.DataFrame | None:
-        """What each sequence brings and what its absence costs, None where nothing says so."""
+        """The Shapley value and the cost of absence of each sequence, or None if the cell has none."""
         return self._table("shapley.parquet", {"quantity", "split", "site", "modality", "metric", "value"})
 
     @cached_property
     def adaptation(self) -> Facts | None:
-        """How its backbone was adapted to several sequences, None where it was not."""
+        """The contents of `adapt.json`, or None if the backbone was not adapted to several sequences."""
         file = self.folder / ADAPTATION
         return _json(file) if self.state == "done" and file.is_file() else None
 
@@ -93,25 +95,25 @@ class Cell:
             return None
         table = read_parquet(file)
         if not columns <= set(table):
-            raise DataError(f"{file} has no column {', '.join(sorted(columns - set(table)))}. {_MEND}")
+            raise DataError(f"{file} has no column {', '.join(sorted(columns - set(table)))}. {_FIX}")
         return table
 
     @cached_property
     def overlays(self) -> "tuple[Overlay, ...]":
         """Outlines of truth and prediction on some of its test cases, worst first."""
         file = self.folder / "overlays" / "overlays.json"
-        found = []
-        for entry in _loaded(file, json.loads) if self.state == "done" and file.is_file() else ():
+        overlays = []
+        for entry in _parsed(file, json.loads) if self.state == "done" and file.is_file() else ():
             image = file.parent / Path(str(entry["image"])).name
             if image.is_file():
                 plane = entry.get("plane")
-                found.append(Overlay(str(entry["case"]), str(entry["rank"]), float(entry["dice"]), plane, image))
-        return tuple(found)
+                overlays.append(Overlay(str(entry["case"]), str(entry["rank"]), float(entry["dice"]), plane, image))
+        return tuple(overlays)
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A slice of one case with both outlines, a PNG file. `rank` says why this case: worst, median or best."""
+    """A PNG of one slice with the outlines of truth and prediction. `rank` is "worst", "median" or "best"."""
 
     case: str
     rank: str
@@ -122,7 +124,7 @@ class Overlay:
 
 @dataclass(frozen=True)
 class Picture:
-    """One example slice and its patches in colour, as PNG files."""
+    """An example slice and the principal components of its patch tokens, as PNG files."""
 
     cohort: str
     backbone: str
@@ -135,19 +137,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything the report shows, as the run folder has it."""
+    """The contents of a run folder."""
 
     path: Path
     study: Facts
     environment: Facts
-    cells: tuple[Cell, ...]
+    cells: tuple[CellRecord, ...]
     cohorts: Mapping[str, Facts]
     backbones: Mapping[str, Facts]
     results: pd.DataFrame
     pictures: tuple[Picture, ...] = field(default=())
-    failures: tuple[Facts, ...] = field(default=())  # what could not even be planned: {what, reason}
-    unnamed: int = 0  # planned cells that have no folder yet, so that nothing but their number is known
-    left_over: int = 0  # cells in the folder that the present study no longer plans
+    failures: tuple[Facts, ...] = field(default=())  # cohorts and backbones that could not be planned: {what, reason}
+    unnamed: int = 0  # planned cells without a folder, of which only the number is known
+    left_over: int = 0  # cells in the folder that the current study does not plan
 
     @property
     def name(self) -> str:
@@ -160,30 +162,30 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read the run folder at `path`.
 
-    Raises UsageError if `path` is no run folder, DataError if a file in it is damaged.
+    Raises UsageError if `path` is not a run folder, DataError if a file in it is damaged.
     """
     if not path.is_dir():
         raise UsageError(f"There is no folder {path}. Give the run folder that `radapt run` wrote.")
     if not (path / "study.yaml").is_file():
         raise UsageError(
-            f"{path} is no run folder: it has no study.yaml. Give the folder that `radapt run` wrote (its --out)."
+            f"{path} is not a run folder: it has no study.yaml. Give the folder that `radapt run` wrote (its --out)."
         )
     plan = _json(path / "plan.json") if (path / "plan.json").is_file() else {}
     cells, unnamed, left_over = _cells(path, plan)
     results = _results(path, cells)
     cohorts = {
         str(facts.get("name", file.parent.name)): facts | {"folder": file.parent.name}
-        for file, facts in _each_json(path / "cohorts", "*/cohort.json")
+        for file, facts in _json_files(path / "cohorts", "*/cohort.json")
     }
     backbones = {
         str(facts.get("name", file.stem)): facts | {"folder": file.stem}
-        for file, facts in _each_json(path / "backbones", "*.json")
+        for file, facts in _json_files(path / "backbones", "*.json")
     }
     return Run(
         path=path,
         study=_yaml(path / "study.yaml"),
         environment=_json(path / "environment.json") if (path / "environment.json").is_file() else {},
-        cells=cells + _without_folder(path, cells, results),
+        cells=cells + _cells_without_folder(path, cells, results),
         cohorts=cohorts,
         backbones=backbones,
         results=results,
@@ -194,107 +196,107 @@ def read_run(path: Path) -> Run:
     )
 
 
-def _cells(path: Path, plan: Facts) -> tuple[tuple[Cell, ...], int, int]:
-    """The planned cells that are known by name, how many more are planned, and how many are not planned any more."""
-    there = [_cell(folder) for folder in sorted((path / "cells").glob("*")) if (folder / "cell.json").is_file()]
+def _cells(path: Path, plan: Facts) -> tuple[tuple[CellRecord, ...], int, int]:
+    """The planned cells that have a name, the number of further planned ones, and of those no longer planned."""
+    stored = [_cell(folder) for folder in sorted((path / "cells").glob("*")) if (folder / "cell.json").is_file()]
     if "cells" not in plan:
-        return tuple(there), 0, 0
+        return tuple(stored), 0, 0
     planned = {str(entry["id"] if isinstance(entry, dict) else entry): entry for entry in plan["cells"]}
-    cells = {cell.id: cell for cell in there if cell.id in planned}
+    cells = {cell.id: cell for cell in stored if cell.id in planned}
     for id_, entry in planned.items():
         if id_ not in cells and isinstance(entry, dict):
-            cells[id_] = Cell(id_, path / "cells" / id_, entry)
-    return tuple(cells.values()), len(planned) - len(cells), sum(cell.id not in planned for cell in there)
+            cells[id_] = CellRecord(id_, path / "cells" / id_, entry)
+    return tuple(cells.values()), len(planned) - len(cells), sum(cell.id not in planned for cell in stored)
 
 
-def _cell(folder: Path) -> Cell:
+def _cell(folder: Path) -> CellRecord:
     facts, done, failure = (
         _json(file) if (file := folder / name).is_file() else None for name in ("cell.json", "done.json", "failed.json")
     )
     facts = facts or {}
-    return Cell(str(facts.get("id", folder.name)), folder, facts, done, failure)
+    return CellRecord(str(facts.get("id", folder.name)), folder, facts, done, failure)
 
 
-def _results(path: Path, cells: tuple[Cell, ...]) -> pd.DataFrame:
-    """`results.parquet`, an absent column being empty, and the scores of cells that finished after it was written."""
+def _results(path: Path, cells: tuple[CellRecord, ...]) -> pd.DataFrame:
+    """`results.parquet` with the scores of cells that finished after it was written; missing columns are empty."""
     file = path / "results.parquet"
     tables = [read_parquet(file)] if file.is_file() else []
-    known = set(tables[0]["cell"]) if tables and "cell" in tables[0] else set()
+    listed = set(tables[0]["cell"]) if tables and "cell" in tables[0] else set()
     for cell in cells:
         scores = cell.folder / "scores.parquet"
-        if cell.state == "done" and cell.id not in known and scores.is_file():
+        if cell.state == "done" and cell.id not in listed and scores.is_file():
             tables.append(_with_facts(read_parquet(scores), cell))
-    table = pd.concat([part for part in tables if len(part)], ignore_index=True) if any(map(len, tables)) else None
-    return (pd.DataFrame() if table is None else table).reindex(columns=RESULT_COLUMNS)
+    tables = [table for table in tables if len(table)]
+    joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return joined.reindex(columns=RESULT_COLUMNS)
 
 
-def _without_folder(path: Path, cells: tuple[Cell, ...], results: pd.DataFrame) -> tuple[Cell, ...]:
-    """Cells that only `results.parquet` knows, because their folders were removed: their numbers still count."""
-    known = {cell.id for cell in cells}
-    rows = results[~results["cell"].isin(known)].drop_duplicates("cell")
+def _cells_without_folder(path: Path, cells: tuple[CellRecord, ...], results: pd.DataFrame) -> tuple[CellRecord, ...]:
+    """The cells of `results.parquet` whose folders were removed; their numbers still count."""
+    with_folder = {cell.id for cell in cells}
+    rows = results[~results["cell"].isin(with_folder)].drop_duplicates("cell")
     names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed")
-    masks = set(results.loc[results["metric"] == "dice", "cell"])
-    facts = [{name: None if pd.isna(row[name]) else row[name] for name in names} for _, row in rows.iterrows()]
-    facts = [
-        fact | {"aim": "segmentation" if id_ in masks else "classification"}
-        for fact, id_ in zip(facts, rows["cell"], strict=True)
-    ]
-    return tuple(
-        Cell(str(id_), path / "cells" / str(id_), fact, done={"seconds": seconds})
-        for id_, seconds, fact in zip(rows["cell"], rows["seconds"], facts, strict=True)
-    )
+    segmentations = set(results.loc[results["metric"] == "dice", "cell"])
+    records = []
+    for _, row in rows.iterrows():
+        id_, facts = row["cell"], {name: None if pd.isna(row[name]) else row[name] for name in names}
+        facts["aim"] = "segmentation" if id_ in segmentations else "classification"
+        records.append(CellRecord(str(id_), path / "cells" / str(id_), facts, done={"seconds": row["seconds"]}))
+    return tuple(records)
 
 
-def _with_facts(scores: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+def _with_facts(scores: pd.DataFrame, cell: CellRecord) -> pd.DataFrame:
     done = cell.done or {}
     facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")}
-    named = {"cohort": cell.cohort, "backbone": cell.backbone, "protocol": cell.protocol, "cell": cell.id}
-    return scores.assign(**named, **facts, **cost_columns(done.get("cost") or {}), seconds=done.get("seconds"))
+    names = {"cohort": cell.cohort, "backbone": cell.backbone, "protocol": cell.protocol, "cell": cell.id}
+    return scores.assign(**names, **facts, **cost_columns(done.get("cost") or {}), seconds=done.get("seconds"))
 
 
 def _pictures(path: Path, cohorts: Mapping[str, Facts], backbones: Mapping[str, Facts]) -> tuple[Picture, ...]:
-    names = [{str(facts["folder"]): name for name, facts in group.items()} for group in (cohorts, backbones)]
-    found = []
+    cohort_names = {str(facts["folder"]): name for name, facts in cohorts.items()}
+    backbone_names = {str(facts["folder"]): name for name, facts in backbones.items()}
+    pictures = []
     for file in sorted((path / "pictures").glob("*/*/pictures.json")):
         folder = file.parent
-        cohort, backbone = names[0].get(folder.parent.name, folder.parent.name), names[1].get(folder.name, folder.name)
-        for entry in _loaded(file, json.loads):
+        cohort = cohort_names.get(folder.parent.name, folder.parent.name)
+        backbone = backbone_names.get(folder.name, folder.name)
+        for entry in _parsed(file, json.loads):
             image, pca = (folder / Path(str(entry[key])).name for key in ("image", "pca"))
             if image.is_file() and pca.is_file():
                 modality, plane = str(entry.get("modality") or "image"), entry.get("slice")
-                found.append(Picture(cohort, backbone, str(entry["case"]), modality, plane, image, pca))
-    return tuple(found)
+                pictures.append(Picture(cohort, backbone, str(entry["case"]), modality, plane, image, pca))
+    return tuple(pictures)
 
 
-def _each_json(folder: Path, pattern: str) -> list[tuple[Path, dict[str, Any]]]:
+def _json_files(folder: Path, pattern: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(file, _json(file)) for file in sorted(folder.glob(pattern))]
 
 
 def _json(file: Path) -> dict[str, Any]:
-    value = _loaded(file, json.loads)
+    value = _parsed(file, json.loads)
     if not isinstance(value, dict):
-        raise DataError(f"{file} holds a {type(value).__name__}; an object was expected. {_MEND}")
+        raise DataError(f"{file} holds a {type(value).__name__}; an object was expected. {_FIX}")
     return value
 
 
 def _yaml(file: Path) -> Facts:
-    value = _loaded(file, yaml.safe_load)
+    value = _parsed(file, yaml.safe_load)
     return value if isinstance(value, dict) else {}
 
 
-_MEND = "Run the study again with the same --out: finished cells are kept."
+_FIX = "Run the study again with the same --out: finished cells are kept."
 
 
-def _loaded(file: Path, load: Callable[[str], Any]) -> Any:
+def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
     try:
-        return load(file.read_text(encoding="utf-8"))
+        return parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}. {_MEND}") from error
+        raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}. {_FIX}") from error
 
 
 def read_parquet(file: Path) -> pd.DataFrame:
-    """The table in `file`. Raises DataError naming it if it is damaged."""
+    """The table in `file`. Raises DataError naming the file if it is damaged."""
     try:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise DataError(f"{file} cannot be read as Parquet: {str(error).splitlines()[0]}. {_MEND}") from error
+        raise DataError(f"{file} cannot be read as Parquet: {str(error).splitlines()[0]}. {_FIX}") from error

@@ -1,10 +1,10 @@
 "use strict";
-// Tables and their words are in the page already; this sorts them, switches the metric and draws the plots.
+// The page already holds the tables; this script sorts them, switches the metric and draws the plots.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  // Plotly reads a little HTML in its labels; names of the run are text.
+  // Plotly interprets some HTML in its labels, so names from the run are escaped.
   const text = (value) => String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const shown = (value, digits = 3) => (value === null ? "—" : value.toFixed(digits).replace("-", "−"));
   const cut = (value, most) => (value.length > most ? value.slice(0, most - 1) + "…" : value);
@@ -32,7 +32,7 @@
     const sign = next === "ascending" ? 1 : -1;
     const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row, heading.cellIndex, button.dataset.kind), row]);
     const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b);
-    // What has no number stays at the end, whichever way the table is sorted.
+    // Rows without a number stay at the end in either direction.
     rows.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : sign * compare(a, b)));
     table.tBodies[0].append(...rows.map(([, row]) => row));
   };
@@ -45,11 +45,11 @@
     state.metric = name;
     all("section.board").forEach((board) => {
       const rankings = all(".ranking", board);
-      const there = rankings.some((table) => table.dataset.metric === name);
-      const now = there ? name : rankings.find((table) => "leading" in table.dataset)?.dataset.metric;
+      const computed = rankings.some((table) => table.dataset.metric === name);
+      const now = computed ? name : rankings.find((table) => "leading" in table.dataset)?.dataset.metric;
       all(".by-metric", board).forEach((table) => { table.hidden = table.dataset.metric !== now; });
       const note = board.querySelector(".no-metric");
-      if (note) note.hidden = there;
+      if (note) note.hidden = computed;
     });
     figures.filter((figure) => ["forest", "learning", "cost"].includes(figure.dataset.plot)).forEach(draw);
   };
@@ -59,10 +59,10 @@
     chooser.addEventListener("change", () => chooseMetric(chooser.value));
   }
   all("[data-choices]").forEach((group) => {
-    const select = group.querySelector("select"); // its own comes before those of groups inside it
+    const select = group.querySelector("select"); // its own select precedes those of nested groups
     select.addEventListener("change", () => {
-      const own = all("[data-choice]", group).filter((one) => one.parentElement.closest("[data-choices]") === group);
-      own.forEach((one) => { one.hidden = one.dataset.choice !== select.value; });
+      const choices = all("[data-choice]", group).filter((choice) => choice.parentElement.closest("[data-choices]") === group);
+      choices.forEach((choice) => { choice.hidden = choice.dataset.choice !== select.value; });
     });
   });
 
@@ -94,8 +94,8 @@
     return { ...base(Math.min(canvas.clientWidth, 470) + 30 + 20 * rows), margin: { l: 56, r: 12, t: 12, b: 46 } };
   };
 
-  // The metric chosen above, or where nobody has it the one that leads.
-  const metricOf = (part, has) => (has(state.metric) ? state.metric : part.primary);
+  // The selected metric, or the section's primary one if no method has it.
+  const metricOf = (section, has) => (has(state.metric) ? state.metric : section.primary);
   const withInterval = ([value, low, high], digits) => shown(value, digits) + (low === null ? "" : ` (95 % CI ${shown(low, digits)} to ${shown(high, digits)})`);
   const bars = (numbers, tone) => ({
     type: "data", symmetric: false, color: tone, thickness: 1.4, width: 0,
@@ -109,9 +109,9 @@
     return [Math.min(...limits) - pad, Math.max(...limits) + pad];
   };
 
-  function forest(canvas, cohort) {
-    const { rows, sets } = cohort.forest;
-    const chosen = metricOf(cohort, (name) => sets.some((set) => set.points.some((point) => point[1] === name)));
+  function forest(canvas, section) {
+    const { rows, sets } = section.forest;
+    const chosen = metricOf(section, (name) => sets.some((set) => set.points.some((point) => point[1] === name)));
     const metric = data.metrics[chosen];
     const panels = sets
       .map((set) => ({ split: set.split, points: set.points.filter((point) => point[1] === chosen) }))
@@ -121,8 +121,8 @@
     const down = Math.ceil(panels.length / across);
     const most = Math.max(...rows.map((_, r) => Math.max(...panels.map((set) => set.points.filter((p) => p[0] === r).length), 1)));
     const tall = Math.max(36, 16 + 9 * Math.min(most, 12));
-    const each = rows.length * tall + 62;
-    const layout = { ...base(down * each + 40), showlegend: false, shapes: [], annotations: [] };
+    const panelHeight = rows.length * tall + 62;
+    const layout = { ...base(down * panelHeight + 40), showlegend: false, shapes: [], annotations: [] };
     layout.margin = { l: 8, r: 12, t: 34, b: 44 };
     const range = padded([...panels.flatMap((set) => set.points.map((point) => point.slice(2, 5))), metric.chance]);
     const traces = [];
@@ -132,8 +132,8 @@
       const line = Math.floor(index / across);
       const gap = 0.035;
       const wide = (1 - gap * (across - 1)) / across;
-      const high = each / (down * each);
-      const domain = [1 - (line + 1) * high + (down > 1 ? 50 / (down * each) : 0), 1 - line * high];
+      const high = panelHeight / (down * panelHeight);
+      const domain = [1 - (line + 1) * high + (down > 1 ? 50 / (down * panelHeight) : 0), 1 - line * high];
       layout[`xaxis${key}`] = axis(line === down - 1 || down === 1 ? text(metric.title) : "", {
         domain: [column * (wide + gap), column * (wide + gap) + wide], range, anchor: `y${key}`, nticks: 6 });
       const most = small(canvas) ? 16 : 34;
@@ -163,8 +163,8 @@
     return [traces, layout];
   }
 
-  function roc(canvas, cohort, figure) {
-    const set = chosenSet(figure, cohort.roc);
+  function roc(canvas, section, figure) {
+    const set = chosenSet(figure, section.roc);
     const [kind, name] = (figure.querySelector("select.view")?.value ?? "class:0").split(/:(.*)/s);
     const models = kind === "model" ? [set.models[Number(name)]].filter(Boolean) : set.models;
     const lines = models.flatMap((model) => model.lines
@@ -173,7 +173,7 @@
     const traces = lines.map(({ line, label }, index) => ({
       type: "scatter", mode: "lines", x: line.x, y: line.y, name: text(cut(label, small(canvas) ? 38 : 44)),
       line: { color: colour(index), width: 2.2, dash: dashes[Math.floor(index / 8) % dashes.length] },
-      hovertemplate: `<b>${text(label)}</b><br>${text(line.name)}: ${line.positive} with, ${line.negative} without<br>sensitivity %{y:.2f} at 1 − specificity %{x:.2f}<extra></extra>`,
+      hovertemplate: `<b>${text(label)}</b><br>${text(line.name)}: ${line.positive} positive, ${line.negative} negative<br>sensitivity %{y:.2f} at 1 − specificity %{x:.2f}<extra></extra>`,
     }));
     const layout = { ...square(canvas, lines.length), showlegend: true, legend,
       xaxis: unit("1 − specificity", { scaleanchor: "y", constrain: "domain" }),
@@ -182,8 +182,8 @@
     return [traces, layout];
   }
 
-  function reliability(canvas, cohort, figure) {
-    const set = chosenSet(figure, cohort.reliability);
+  function reliability(canvas, section, figure) {
+    const set = chosenSet(figure, section.reliability);
     const traces = set.models.map((model, index) => {
       const most = Math.max(...model.bins.cases);
       return {
@@ -191,19 +191,19 @@
         name: text(cut(withTag(model), small(canvas) ? 38 : 44)), line: { color: colour(index), width: 1, dash: "dot" },
         marker: { color: colour(index), opacity: 0.85, size: model.bins.cases.map((n) => 5 + 15 * Math.sqrt(n / most)) },
         customdata: model.bins.cases,
-        hovertemplate: `<b>${text(withTag(model))}</b><br>stated %{x:.2f}, observed %{y:.2f}<br>%{customdata} cases<extra></extra>`,
+        hovertemplate: `<b>${text(withTag(model))}</b><br>predicted %{x:.2f}, observed %{y:.2f}<br>%{customdata} cases<extra></extra>`,
       };
     });
     const layout = { ...square(canvas, traces.length), showlegend: true, legend,
-      xaxis: unit("Stated probability", { scaleanchor: "y", constrain: "domain", range: [-0.03, 1.03] }),
-      yaxis: unit("Observed", { constrain: "domain", range: [-0.03, 1.03] }),
+      xaxis: unit("Predicted probability", { scaleanchor: "y", constrain: "domain", range: [-0.03, 1.03] }),
+      yaxis: unit("Observed frequency", { constrain: "domain", range: [-0.03, 1.03] }),
       shapes: [{ type: "line", x0: 0, y0: 0, x1: 1, y1: 1, line: { color: css("--faint"), dash: "dash", width: 1 } }] };
     return [traces, layout];
   }
 
-  function learning(canvas, part, figure) {
-    const set = chosenSet(figure, part.learning);
-    const chosen = metricOf(part, (name) => set.curves.some((curve) => name in curve.numbers));
+  function learning(canvas, section, figure) {
+    const set = chosenSet(figure, section.learning);
+    const chosen = metricOf(section, (name) => set.curves.some((curve) => name in curve.numbers));
     const metric = data.metrics[chosen];
     const curves = set.curves.filter((curve) => curve.numbers[chosen]);
     if (!curves.length) return null;
@@ -218,7 +218,7 @@
       const shift = (index - (curves.length - 1) / 2) * dodge;
       const peers = curves.filter((other) => other.backbone === curve.backbone);
       const say = (number, size) => `<b>${text(curve.name)}</b><br>${text(size)}<br>${text(metric.title)} ${withInterval(number, metric.digits)}`;
-      const draws = curve.x.map((_, i) => [curve.size[i], ...(curve.patients[i] ? [`${curve.patients[i]} patients`] : []), `${curve.draws[i]} draw${curve.draws[i] === 1 ? "" : "s"}`].join(", "));
+      const draws = curve.x.map((_, i) => [curve.size[i], ...(curve.patients[i] ? [`${curve.patients[i]} training patients`] : []), `${curve.draws[i]} draw${curve.draws[i] === 1 ? "" : "s"}`].join(", "));
       const line = {
         type: "scatter", mode: "lines+markers", name: text(cut(curve.name, small(canvas) ? 38 : 44)), legendgroup: String(index),
         x: curve.x.map((x) => Math.log10(x) + shift), y: numbers.map((n) => n[0]), error_y: bars(numbers, tone), marker: { color: tone, size: 7 },
@@ -234,7 +234,7 @@
     const ends = curves.some((curve) => curve.whole[chosen]);
     const drawn = [...curves.flatMap((curve) => [...curve.numbers[chosen], curve.whole[chosen] ?? []]), metric.chance ?? []];
     const layout = { ...base(Math.min(canvas.clientWidth, 430) + 20 * curves.length), showlegend: true, legend: { ...legend, y: -0.18 },
-      xaxis: axis(set.kind === "shots" ? "Patients per class learned from (shots)" : "Share of the labels learned from", {
+      xaxis: axis(set.kind === "shots" ? "Training patients per class (shots)" : "Share of the training labels", {
         tickvals: [...sizes.map(Math.log10), ...(ends ? [whole] : [])], range: [Math.log10(sizes[0]) - 0.3 * step, (ends ? whole : Math.log10(sizes.at(-1))) + 0.3 * step],
         ticktext: [...sizes.map((size) => (set.kind === "shots" ? String(size) : `${size} %`)), ...(ends ? ["every label"] : [])] }),
       yaxis: axis(text(metric.title), { range: padded(drawn) }), shapes: [] };
@@ -243,14 +243,14 @@
     return [traces, layout];
   }
 
-  // One row per structure of a model, or per model on a structure. The points of a row spread by their rank alone.
-  function strip(canvas, part, figure) {
-    const set = chosenSet(figure, part.strip);
-    const [kind, place] = (figure.querySelector("select.view")?.value ?? "model:0").split(/:(.*)/s);
+  // One row per structure of a model, or per model on a structure. Points are spread vertically by rank.
+  function strip(canvas, section, figure) {
+    const set = chosenSet(figure, section.strip);
+    const [kind, selected] = (figure.querySelector("select.view")?.value ?? "model:0").split(/:(.*)/s);
     const ofModel = kind === "model";
     const rows = ofModel
-      ? set.labels.map((label, index) => ({ name: label, full: `${label}, ${withTag(set.models[Number(place)])}`, ...set.models[Number(place)].rows[index] }))
-      : set.models.map((model) => ({ name: withTag(model), full: withTag(model), ...model.rows[Number(place)] }));
+      ? set.labels.map((label, index) => ({ name: label, full: `${label}, ${withTag(set.models[Number(selected)])}`, ...set.models[Number(selected)].rows[index] }))
+      : set.models.map((model) => ({ name: withTag(model), full: withTag(model), ...model.rows[Number(selected)] }));
     const kinds = [["both", "circle", null], ["missed", "x", "--bad"], ["false alarm", "triangle-up", "--warn"]];
     const traces = [];
     const annotations = [];
@@ -264,11 +264,11 @@
           type: "scatter", mode: "markers", x: mine.map((p) => p[1]), y: mine.map((p) => p[6]),
           marker: { color: own ? css(own) : tone, symbol, size: code ? 8 : 6, opacity: code ? 1 : 0.62 },
           text: mine.map((p) => `<b>${text(set.cases[p[0]])}</b><br>${text(row.full)}<br>${code ? `${outcome}<br>` : ""}Dice ${shown(p[1])}` +
-            `${code ? "" : `, HD95 ${shown(p[2], 1)} mm`}<br>${shown(p[3], 2)} ml true, ${shown(p[4], 2)} ml drawn`),
+            `${code ? "" : `, HD95 ${shown(p[2], 1)} mm`}<br>${shown(p[3], 2)} ml true, ${shown(p[4], 2)} ml predicted`),
           hovertemplate: "%{text}<extra></extra>",
         });
       });
-      // The worst by name; names of one place share a line.
+      // Label the worst cases; cases with nearly the same Dice share a label.
       const worst = [];
       points.slice(0, 3).forEach((point) => {
         const near = worst.find((group) => Math.abs(group.x - point[1]) < 0.04);
@@ -291,9 +291,9 @@
     return [traces, layout];
   }
 
-  function cost(canvas, part, figure) {
-    const set = chosenSet(figure, part.cost);
-    const chosen = metricOf(part, (name) => set.models.some((model) => name in model.numbers));
+  function cost(canvas, section, figure) {
+    const set = chosenSet(figure, section.cost);
+    const chosen = metricOf(section, (name) => set.models.some((model) => name in model.numbers));
     const metric = data.metrics[chosen];
     const models = set.models.filter((model) => model.numbers[chosen]);
     if (!models.length) return null;
@@ -318,8 +318,8 @@
   }
 
   const classesOf = (set) => [...new Set(set.models.flatMap((model) => model.lines.map((line) => line.name)))];
-  const makers = { forest, roc, reliability, learning, strip, cost };
-  const cohortOf = (figure) => data.parts.find((part) => part.id === figure.dataset.cohort);
+  const plots = { forest, roc, reliability, learning, strip, cost };
+  const sectionOf = (figure) => data.sections.find((section) => section.id === figure.dataset.section);
 
   function viewOptions(set) {
     const classes = set.labels ?? classesOf(set);
@@ -334,30 +334,30 @@
   }
   const setName = (set, sets) => {
     const kinds = new Set(sets.map((other) => other.kind)).size > 1;
-    return kinds ? `${set.split}, ${set.kind === "shots" ? "shots" : "shares of the labels"}` : set.split;
+    return kinds ? `${set.split}, ${set.kind === "shots" ? "shots" : "share of the labels"}` : set.split;
   };
   function controls(figure) {
-    const place = figure.querySelector(".controls");
-    const sets = cohortOf(figure)[figure.dataset.plot];
+    const bar = figure.querySelector(".controls");
+    const sets = sectionOf(figure)[figure.dataset.plot];
     if (!Array.isArray(sets)) return;
     const onSet = make("select", { className: "set" }, ...sets.map((set, index) => make("option", { value: index, textContent: setName(set, sets) })));
-    if (sets.length > 1) place.append(make("label", {}, "Test set ", onSet));
+    if (sets.length > 1) bar.append(make("label", {}, "Test set ", onSet));
     if (["roc", "strip"].includes(figure.dataset.plot)) {
       const view = make("select", { className: "view" }, ...viewOptions(sets[0]));
       onSet.addEventListener("change", () => view.replaceChildren(...viewOptions(chosenSet(figure, sets))));
       view.addEventListener("change", () => draw(figure));
-      place.append(make("label", {}, "Show ", view));
+      bar.append(make("label", {}, "Show ", view));
     }
     onSet.addEventListener("change", () => draw(figure));
   }
 
   function draw(figure) {
     const canvas = figure.querySelector(".canvas");
-    const made = makers[figure.dataset.plot](canvas, cohortOf(figure), figure);
-    figure.hidden = made === null;
-    if (made) {
+    const plot = plots[figure.dataset.plot](canvas, sectionOf(figure), figure);
+    figure.hidden = plot === null;
+    if (plot) {
       canvas.style.minHeight = "0";
-      Plotly.react(canvas, ...made, settings);
+      Plotly.react(canvas, ...plot, settings);
     }
   }
   const figures = all(".plot");
@@ -375,8 +375,8 @@
     clearTimeout(waiting);
     waiting = setTimeout(drawAll, 150);
   });
-  const openAll = () => all("details:not([open])").forEach((one) => { one.open = true; one.dataset.printed = ""; });
-  const closeAgain = () => all("details[data-printed]").forEach((one) => { one.open = false; delete one.dataset.printed; });
+  const openAll = () => all("details:not([open])").forEach((details) => { details.open = true; details.dataset.printed = ""; });
+  const closeAgain = () => all("details[data-printed]").forEach((details) => { details.open = false; delete details.dataset.printed; });
   addEventListener("beforeprint", openAll);
   addEventListener("afterprint", closeAgain);
 })();

@@ -1,4 +1,4 @@
-"""Segmentation, learning curves and costs in the page: true to the tables, and absent where a run has none."""
+"""Segmentation, learning curves and training cost in the page: equal to the tables, absent where a run has none."""
 
 import re
 
@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 
 from radapt.metrics import score_repeats
-from radapt.reports.leaderboard import Row
-from radapt.reports.learning import summed
-from radapt.reports.report import write_report
+from radapt.reports import write_report
+from radapt.reports.leaderboard import CellScore
+from radapt.reports.learning_curves import independent_estimate
 from report_page import HOSTILE, page_of
 
 COST = {"trained": 12_000, "parameters": 1_200_000, "peak_memory_mb": 1536.5, "seconds": 90.0}
 
 
-def _row(value: float, low: float, high: float) -> Row:
-    return Row("c", 0, 0, value, low, high, 9, 9, 0, 0)
+def _row(value: float, low: float, high: float) -> CellScore:
+    return CellScore("c", 0, 0, value, low, high, 9, 9, 0, 0)
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def curves(toy_run, toy_cohort):
     return toy_run
 
 
-def test_both_aims_are_answered_apart(mixed) -> None:
+def test_both_aims_have_their_own_section(mixed) -> None:
     page = page_of(mixed.path)
-    assert [part["id"] for part in page.data["parts"]] == ["cohort-1", "cohort-1-segmentation"]
-    assert [part["primary"] for part in page.data["parts"]] == ["auroc", "dice"]
+    assert [section["id"] for section in page.data["sections"]] == ["cohort-1", "cohort-1-segmentation"]
+    assert [section["primary"] for section in page.data["sections"]] == ["auroc", "dice"]
     assert "unet from scratch is best on test: Dice" in page.text
     assert "dinov2-s with lora is best on test: AUROC" in page.text
-    assert [a.get("class") for tag, a in page.elements if tag == "h3"].count("part") == 2
+    assert [a.get("class") for tag, a in page.elements if tag == "h3"].count("aim") == 2
     assert "2 classes ; 2 structures" in page.text.replace("classes;", "classes ;")
     assert "40 with a mask" in page.text
     assert "cases with a mask" in page.text
@@ -77,16 +77,16 @@ def test_the_table_of_structures_holds_numbers_and_counts(mixed) -> None:
     assert any(row.startswith("all structures") for row in rows)
 
 
-def test_outlines_are_shown_with_their_case(mixed) -> None:
+def test_overlays_are_shown_with_their_case(mixed) -> None:
     page = page_of(mixed.path)
     alts = [a["alt"] for tag, a in page.elements if tag == "img" and "outlines" in a["alt"]]
     assert len(alts) == 2  # one of each model's, and nothing from outside the cell's folder
     assert "worst : case-test-003 · Dice 0.000 · slice 4" in page.text.replace("worst:", "worst :")
 
 
-def test_every_scored_case_is_a_point_under_its_name(mixed) -> None:
-    part = page_of(mixed.path).data["parts"][1]
-    (test,) = [one for one in part["strip"] if one["split"] == "test"]
+def test_every_scored_case_is_a_named_point(mixed) -> None:
+    section = page_of(mixed.path).data["sections"][1]
+    (test,) = [one for one in section["strip"] if one["split"] == "test"]
     model = next(one for one in test["models"] if "unet" in one["name"])
     table = pd.read_parquet(mixed.path / "cells" / mixed.cells[-1] / "predictions.parquet")
     table = table[(table["split"] == "test") & table["dice"].notna()]
@@ -101,13 +101,13 @@ def test_every_scored_case_is_a_point_under_its_name(mixed) -> None:
             assert ["both", "missed", "false_alarm"][outcome] == found["outcome"]
 
 
-def test_of_many_cases_the_worst_are_kept(toy_run, toy_cohort) -> None:
+def test_strip_plot_of_many_cases_keeps_the_worst(toy_run, toy_cohort) -> None:
     toy = toy_cohort(outputs=(), patients=700, mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).segmentation(toy, "none", "unet")
-    (part,) = page_of(toy_run.finish()).data["parts"]
-    (row, _) = part["strip"][0]["models"][0]["rows"]
+    (section,) = page_of(toy_run.finish()).data["sections"]
+    (row, _) = section["strip"][0]["models"][0]["rows"]
     assert len(row["points"]) == 300
-    assert part["strip"][0]["models"][0]["cut"] > 0
+    assert section["strip"][0]["models"][0]["cut"] > 0
     table = pd.read_parquet(toy_run.path / "cells" / toy_run.cells[0] / "predictions.parquet")
     dice = np.sort(table[(table["split"] == "test") & (table["label"] == "core")]["dice"].dropna())
     assert [point[1] for point in row["points"][:150]] == pytest.approx(dice[:150], abs=1e-4)
@@ -117,22 +117,22 @@ def test_a_run_of_networks_from_scratch_on_masks_alone(toy_run, toy_cohort) -> N
     toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).segmentation(toy, "none", "unet")
     page = page_of(toy_run.finish())
-    assert "unet from scratch is the only one judged on test: Dice" in page.text
-    assert "Where a structure is, it draws nothing of it in" in page.text
+    assert "unet from scratch is the only method evaluated on test: Dice" in page.text
+    assert "Misses the structure entirely in" in page.text
     assert "No backbone was loaded." in page.text
     assert "0 classes" not in page.text
     assert "a label map per case" in page.text
 
 
-def test_a_test_set_without_masks_says_so(toy_run, toy_cohort) -> None:
+def test_test_set_without_masks_is_undefined(toy_run, toy_cohort) -> None:
     toy = toy_cohort(outputs=(), mask_labels={"1": "core"}, patients=1)  # its one case is the unlabelled one
     toy_run.cohort(toy).segmentation(toy, "none", "unet", labels=("core",))
-    assert "Dice has no value on test" in page_of(toy_run.finish()).text
+    assert "Dice is undefined on test" in page_of(toy_run.finish()).text
 
 
 def test_points_of_a_curve_equal_the_statistic_of_repeats(curves) -> None:
-    (part,) = page_of(curves.path).data["parts"]
-    (chart,) = part["learning"]
+    (section,) = page_of(curves.path).data["sections"]
+    (chart,) = section["learning"]
     assert (chart["split"], chart["kind"]) == ("test", "shots")
     curve = next(one for one in chart["curves"] if one["backbone"] == "dinov2-s")
     assert (curve["x"], curve["draws"], curve["patients"]) == ([1, 4], [4, 4], ["2", "8"])
@@ -153,59 +153,59 @@ def test_points_of_a_curve_equal_the_statistic_of_repeats(curves) -> None:
 
 def test_few_labels_have_a_section_of_their_own(curves) -> None:
     page = page_of(curves.path)
-    rows = ["".join(texts) for attributes, _, texts in page.rows if "data-contestant" in attributes]
+    rows = ["".join(texts) for attributes, _, texts in page.rows if "data-method" in attributes]
     assert not [row for row in rows if "fewshot" in row]
     assert [row for row in rows if "logistic" in row]
     assert re.search(
         r"AUROC on test: at 1 shot, \S+ with fewshot leads with 0\.\d+ .*; at 4 shots, dinov2-s", page.text
     )
-    assert "Range of the draws" in page.text
-    assert "a little too wide" not in page.text
+    assert "Range over draws" in page.text
+    assert "slightly too wide" not in page.text
 
 
 @pytest.mark.parametrize("lost", ["predictions", "cases"])
-def test_without_comparable_predictions_both_chances_are_added_up(curves, lost: str) -> None:
+def test_without_comparable_predictions_both_errors_are_added(curves, lost: str) -> None:
     file = curves.path / "cells" / curves.cells[0] / "predictions.parquet"
     table = pd.read_parquet(file)
     file.unlink() if lost == "predictions" else table.iloc[:-3].to_parquet(file)
     page = page_of(curves.path)
-    assert "a little too wide" in page.text
-    curve = next(one for one in page.data["parts"][0]["learning"][0]["curves"] if one["backbone"] == "dinov2-s")
+    assert "slightly too wide" in page.text
+    curve = next(one for one in page.data["sections"][0]["learning"][0]["curves"] if one["backbone"] == "dinov2-s")
     own = curves.results.query("cell in @curves.cells[:4] and split == 'test' and metric == 'auroc'")
     value, low, high = curve["numbers"]["auroc"][0]
     assert value == pytest.approx(own["value"].mean(), abs=1e-4)
     assert high - low > own["ci_high"].mean() - own["ci_low"].mean()
 
 
-def test_the_interval_of_draws_alone_is_students() -> None:
+def test_interval_of_draws_alone_is_students() -> None:
     rows = [_row(value, value, value) for value in (0.5, 0.6, 0.7)]
-    value, low, high = summed("auroc", rows)
+    value, low, high = independent_estimate("auroc", rows)
     assert value == pytest.approx(0.6)
     assert high - value == pytest.approx(4.302653 * 0.1 / np.sqrt(3), rel=1e-5)
     assert value - low == pytest.approx(high - value)
 
 
-def test_the_interval_of_one_draw_is_that_of_the_patients() -> None:
-    assert summed("auroc", [_row(0.6, 0.5, 0.8)]) == pytest.approx((0.6, 0.5, 0.8))
+def test_interval_of_one_draw_is_that_of_the_patients() -> None:
+    assert independent_estimate("auroc", [_row(0.6, 0.5, 0.8)]) == pytest.approx((0.6, 0.5, 0.8))
 
 
-def test_an_interval_stays_within_what_the_number_can_be() -> None:
-    assert summed("dice", [_row(0.9, 0.8, 1.0), _row(0.1, 0.0, 0.3)])[1:] == (0.0, 1.0)
+def test_interval_stays_within_the_range_of_the_metric() -> None:
+    assert independent_estimate("dice", [_row(0.9, 0.8, 1.0), _row(0.1, 0.0, 0.3)])[1:] == (0.0, 1.0)
 
 
 def test_an_undefined_draw_leaves_no_mean() -> None:
     nan = float("nan")
-    assert np.isnan(summed("auroc", [_row(nan, nan, nan), _row(0.6, 0.5, 0.8)])).all()
+    assert np.isnan(independent_estimate("auroc", [_row(nan, nan, nan), _row(0.6, 0.5, 0.8)])).all()
 
 
-def test_shares_of_labels_are_curves_too(toy_run, toy_cohort) -> None:
+def test_fractions_of_labels_are_curves_too(toy_run, toy_cohort) -> None:
     toy = toy_cohort()
     toy_run.cohort(toy).backbone("dinov2-s")
     for fraction in (0.01, 0.1):
         for repeat in (0, 1):
             toy_run.cell(toy, "dinov2-s", "fewshot", fraction=fraction, repeat=repeat, skill=fraction * 5)
     page = page_of(toy_run.finish())
-    (chart,) = page.data["parts"][0]["learning"]
+    (chart,) = page.data["sections"][0]["learning"]
     assert chart["kind"] == "fraction"
     assert chart["curves"][0]["x"] == pytest.approx([1, 10])
     assert "10 % of labels is best" in page.text  # nobody learned from every label
@@ -216,19 +216,19 @@ def test_costs_are_shown_as_counted(mixed) -> None:
     rows = [" ".join(" ".join(texts).split()) for _, _, texts in page.rows]
     assert any("12,000 1 % 1,536 MB 1 min 30 s" in row or "12,000 1 % 1,537 MB 1 min 30 s" in row for row in rows), rows
     assert any("from scratch unet 1.20 million 100 %" in row for row in rows)
-    classes, masks = page.data["parts"]
+    classes, masks = page.data["sections"]
     assert [model["percent"] for model in classes["cost"][0]["models"]] == [pytest.approx(1)]  # knn says nothing
     assert sorted(model["percent"] for model in masks["cost"][0]["models"]) == pytest.approx([7.5, 100])
 
 
-def test_runs_of_before_have_none_of_it_and_say_nothing_of_it(finished) -> None:
+def test_older_runs_lack_these_sections(finished) -> None:
     table = pd.read_parquet(finished.path / "results.parquet")
     old = ["fraction", "trained_parameters", "trained_share", "peak_memory_mb", "minutes"]
     table.drop(columns=old, errors="ignore").to_parquet(finished.path / "results.parquet")
     page = page_of(finished.path)
-    (part,) = page.data["parts"]
-    assert (part["strip"], part["learning"], part["cost"]) == ([], [], [])
-    for word in ("What it cost", "Few labels", "Every structure", "Missed and false alarm", "segmentation"):
+    (section,) = page.data["sections"]
+    assert (section["strip"], section["learning"], section["cost"]) == ([], [], [])
+    for word in ("Training cost", "Few labels", "Every structure", "Missed and false alarm", "segmentation"):
         assert word not in page.text
 
 
@@ -241,7 +241,7 @@ def test_cells_known_from_the_results_alone_keep_their_aim(mixed) -> None:
     assert "unet from scratch is best on test: Dice" in page.text
 
 
-def test_cells_not_started_stand_with_their_kind(mixed) -> None:
+def test_cells_not_started_belong_to_their_method(mixed) -> None:
     from radapt.durable import write_json
 
     waiting = {"id": "later", "cohort": "both", "backbone": "dinov2-s", "label": "segment", "seed": 2}
@@ -250,13 +250,13 @@ def test_cells_not_started_stand_with_their_kind(mixed) -> None:
     assert "2 of 3 done" in page.text
 
 
-def test_hostile_structures_and_cases_stay_text(toy_run, toy_cohort) -> None:
+def test_hostile_structures_and_cases_are_escaped(toy_run, toy_cohort) -> None:
     toy = toy_cohort(outputs=(), mask_labels={"1": HOSTILE}, case_prefix=HOSTILE)
     toy_run.cohort(toy).segmentation(toy, "none", f"unet{HOSTILE}", labels=(HOSTILE,), cost=COST)
     page = page_of(toy_run.finish())
     assert len(page.scripts) == 3
     assert not [a for _, a in page.elements if "onerror" in a]
-    assert page.data["parts"][0]["strip"][0]["labels"] == [HOSTILE]
+    assert page.data["sections"][0]["strip"][0]["labels"] == [HOSTILE]
 
 
 def test_equal_folders_give_equal_bytes(curves, mixed) -> None:

@@ -1,4 +1,4 @@
-"""The predictions of all draws of one size on one test set, if they can be compared case by case."""
+"""The predictions of all draws of one training size on one test set, aligned case by case."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ TASKS = ("binary", "multiclass", "multilabel")
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """Truth (N,) or (N, F) and `probabilities` (draws, N, outputs) of the same cases and `patients` (N,)."""
+class DrawPredictions:
+    """Truth (N,) or (N, F), `probabilities` (draws, N, outputs) and `patients` (N,) of the same cases."""
 
     truth: np.ndarray
     probabilities: np.ndarray
@@ -23,11 +23,11 @@ class Draws:
     ordered: bool
 
 
-def draws_of(one: Method, split: str, facts: Facts) -> Draws | None:
-    """None where a draw's predictions are missing, are of other cases, or are no classification."""
+def draw_predictions(method: Method, split: str, facts: Facts) -> DrawPredictions | None:
+    """None if a draw has no predictions, if draws cover different cases, or if the task is not a classification."""
     task, outputs = str(facts.get("task")), tuple(str(name) for name in facts.get("outputs") or ())
-    done = [cell for cell in one.cells if cell.state == "done"]
-    tables = [table for cell in done if (table := _on(cell.predictions, split, outputs)) is not None]
+    done = [cell for cell in method.cells if cell.state == "done"]
+    tables = [table for cell in done if (table := _on_split(cell.predictions, split, outputs)) is not None]
     if task not in TASKS or not done or len(tables) < len(done):
         return None
     first, *others = tables
@@ -41,10 +41,10 @@ def draws_of(one: Method, split: str, facts: Facts) -> Draws | None:
     names = [f"p_{name}" for name in outputs]
     probabilities = np.stack([table[names].to_numpy(dtype=np.float64) for table in tables])
     patients = first["patient"].to_numpy(dtype=object)
-    return Draws(truth, probabilities, patients, task, outputs, bool(facts.get("ordered")))
+    return DrawPredictions(truth, probabilities, patients, task, outputs, bool(facts.get("ordered")))
 
 
-def _on(table: pd.DataFrame | None, split: str, outputs: tuple[str, ...]) -> pd.DataFrame | None:
+def _on_split(table: pd.DataFrame | None, split: str, outputs: tuple[str, ...]) -> pd.DataFrame | None:
     if table is None or not {"case", "patient", "split", *(f"p_{name}" for name in outputs)} <= set(table):
         return None
     truths = {f"truth_{name}" for name in outputs}

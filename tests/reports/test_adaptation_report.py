@@ -1,4 +1,4 @@
-"""The page of one adaptation: what it found, how training went, what it was made of, and what is missing or wrong."""
+"""The page of one adaptation: result, training history, provenance, missing facts and damaged files."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_adapt_report
-from radapt.reports.adaptations import adaptation_of
+from radapt.reports.training_history import training_history
 from report_page import HOSTILE, Page
 from toy_subsets import subset_tables
 
@@ -41,11 +41,11 @@ def written(folder: Path, made: dict[str, object], subsets: bool = True) -> Page
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_the_page_answers_shows_subsets_training_and_what_it_was_made_of(tmp_path: Path) -> None:
+def test_page_shows_result_subsets_training_and_provenance(tmp_path: Path) -> None:
     page = written(tmp_path, facts())
     assert "dinov2-s adapted to glioma" in page.text
     assert "On test, MCC is" in page.text
-    assert "What each sequence brings: its Shapley value in MCC" in page.text
+    assert "Contribution of each sequence: its Shapley value in MCC" in page.text
     assert "60 patients, 70 cases, 20 labelled" in page.text
     assert "t1 61; flair 50" in page.text
     assert "5 of 10" in page.text
@@ -55,14 +55,14 @@ def test_the_page_answers_shows_subsets_training_and_what_it_was_made_of(tmp_pat
     titles = [a["aria-label"] for tag, a in page.elements if tag == "svg"]
     assert [title.split(":")[0] for title in titles] == [
         "Loss", "Learning rate", "DINO", "Effective rank of features",
-        "Indecision of the teacher",
+        "Entropy of the teacher",
     ]  # fmt: skip
     assert len(page.ids) == len(set(page.ids))
     assert "weights were random" not in page.text
-    assert "stopped" not in page.text
+    assert "stopped early" not in page.text
 
 
-def test_it_is_self_contained_small_and_the_same_twice(tmp_path: Path) -> None:
+def test_page_is_self_contained_small_and_deterministic(tmp_path: Path) -> None:
     page = written(tmp_path, facts())
     first = (tmp_path / "report.html").read_bytes()
     write_adapt_report(tmp_path)
@@ -71,49 +71,49 @@ def test_it_is_self_contained_small_and_the_same_twice(tmp_path: Path) -> None:
     assert not [a for _, a in page.elements if any(a.get(name, "").startswith("http") for name in ("src", "href"))]
 
 
-def test_a_training_that_was_stopped_says_why_and_where_it_went_back_to(tmp_path: Path) -> None:
+def test_early_stop_states_reason_and_restored_step(tmp_path: Path) -> None:
     trained = facts()["trained"] | {"stopped": "Features collapsed. Use a larger batch."}  # type: ignore[operator]
     page = written(tmp_path, facts(trained=trained))
-    assert "Training was stopped at step 40 and taken back to step 20. Features collapsed." in page.text
-    marks = {a["x1"] for tag, a in page.elements if tag == "line" and a.get("class") == "back"}
+    assert "Training stopped early at step 40 and restored the weights of step 20. Features collapsed." in page.text
+    marks = {a["x1"] for tag, a in page.elements if tag == "line" and a.get("class") == "restored"}
     assert marks == {"50.0"}
 
 
-def test_points_of_a_line_are_in_place_and_gaps_stay_open() -> None:
+def test_points_of_a_series_are_in_place_and_gaps_stay_open() -> None:
     history = [{"step": s, "loss": v} for s, v in ((1, 4.0), (2, 2.0), (3, math.nan), (4, 0.0))]
-    (series,) = adaptation_of({"trained": {"history": history}}).losses
+    (series,) = training_history({"trained": {"history": history}}).losses
     assert series.lines == ("25.0,0.0 50.0,20.0", "100.0,40.0")
     assert (series.first, series.last, series.low, series.high) == ("4", "0", "0", "4")
 
 
 def test_long_histories_are_thinned_and_a_constant_is_a_line() -> None:
     history = [{"step": s, "loss": 1.0, "ok": True, "name": "x"} for s in range(1, 5001)]
-    (series,) = adaptation_of({"trained": {"history": history}}).losses
+    (series,) = training_history({"trained": {"history": history}}).losses
     points = series.lines[0].split()
     assert len(points) <= 241
     assert points[-1] == "100.0,20.0"
 
 
-def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+def test_missing_facts_are_left_out(tmp_path: Path) -> None:
     page = written(tmp_path, {"cohort": "glioma"}, subsets=False)
-    assert "was not judged" in page.text
-    assert "No history was written down." in page.text
+    assert "was not evaluated" in page.text
+    assert "No training history was recorded." in page.text
     assert "Every subset of sequences" not in page.text
 
 
-def test_random_weights_and_synthetic_patients_are_said(tmp_path: Path) -> None:
+def test_random_weights_and_synthetic_patients_are_flagged(tmp_path: Path) -> None:
     page = written(tmp_path, facts(weights="random:0", source={"title": "Synthetic phantom patients"}))
     assert "weights were random before" in page.text
     assert "Synthetic patients." in page.text
 
 
-def test_names_are_text(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     page = written(tmp_path, facts(cohort=HOSTILE, notes=[HOSTILE], backbone=HOSTILE))
     assert not [a for tag, a in page.elements if tag == "img"]
     assert HOSTILE in "".join(page.texts)
 
 
-def test_other_folders_and_damaged_files_are_named(tmp_path: Path) -> None:
+def test_other_folders_and_damaged_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no adapt\.json"):
         write_adapt_report(tmp_path)
     (tmp_path / "adapt.json").write_text("{", encoding="utf-8")
@@ -121,7 +121,7 @@ def test_other_folders_and_damaged_files_are_named(tmp_path: Path) -> None:
         write_adapt_report(tmp_path)
 
 
-def test_the_report_of_a_study_shows_the_first_cell_of_each_contestant(toy_run, toy_cohort) -> None:
+def test_study_report_shows_the_first_adapted_run_of_each_method(toy_run, toy_cohort) -> None:
     from report_page import page_of
 
     toy = toy_cohort()
@@ -131,6 +131,6 @@ def test_the_report_of_a_study_shows_the_first_cell_of_each_contestant(toy_run, 
             id_ = run.cell(toy, "dinov2-s", label, seed=seed)
             write_json(run.path / "cells" / id_ / "adapt.json", facts())
     page = page_of(run.finish())
-    assert "How the adaptation went" in page.text
+    assert "Training of the adaptation" in page.text
     assert len([tag for tag, _ in page.elements if tag == "svg"]) == 2 * 5
     assert len(page.ids) == len(set(page.ids))

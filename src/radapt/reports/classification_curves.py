@@ -1,0 +1,149 @@
+"""ROC curves, confusion matrices and reliability from stored predictions.
+
+Each curve belongs to one cell (of several seeds, the first), because a mean of curves is the curve of no model.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radapt.metrics import confusion_matrix, reliability_bins, roc_curve
+from radapt.reports.leaderboard import Leaderboard
+from radapt.reports.methods import Method
+from radapt.reports.run_folder import CellRecord, Run
+
+MOST_METHODS = 8
+"""The number of methods with curves per test set, best first; more lines could not be told apart."""
+
+MOST_CLASSES = 40
+"""The largest number of classes that a confusion matrix can show legibly."""
+
+DECISION_THRESHOLD = 0.5
+"""A finding is called present above this probability, as in `radapt.metrics`."""
+
+_ROC_POINTS = 120
+
+
+@dataclass(frozen=True)
+class ClassificationPredictions:
+    """A cell's predictions on one split, for the cases with a known truth."""
+
+    method: Method
+    cell: CellRecord
+    outputs: tuple[str, ...]
+    truth: np.ndarray  # (N,) class index, or (N, F) with NaN for unknown
+    probabilities: np.ndarray  # (N, C) or (N, F)
+
+    @property
+    def multilabel(self) -> bool:
+        return self.truth.ndim == 2
+
+    def binary_problems(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Name, truth (0 or 1) and score of each finding, or of each class against the rest; two classes make one."""
+        for index, name in enumerate(self.outputs):
+            if self.multilabel:
+                labelled = ~np.isnan(self.truth[:, index])
+                yield name, self.truth[labelled, index].astype(int), self.probabilities[labelled, index]
+            elif len(self.outputs) != 2 or index == 1:
+                yield name, (self.truth == index).astype(int), self.probabilities[:, index]
+
+    @cached_property
+    def matrix(self) -> np.ndarray | None:
+        """The confusion matrix (C, C), truth in rows; None for findings and for more than `MOST_CLASSES` classes."""
+        if self.multilabel or len(self.outputs) > MOST_CLASSES:
+            return None
+        predicted = self.probabilities.argmax(axis=1) if len(self.truth) else self.truth
+        return confusion_matrix(self.truth, predicted, len(self.outputs)).astype(int)
+
+
+def best_predictions(run: Run, board: Leaderboard) -> tuple[ClassificationPredictions, ...]:
+    """The predictions of the best methods of a leaderboard, best first by its leading metric."""
+    outputs = tuple(str(name) for name in (run.cohorts.get(board.cohort) or {}).get("outputs") or ())
+    best: list[ClassificationPredictions] = []
+    for row in board.metrics.get(board.primary or "", ()):
+        if len(best) == MOST_METHODS:
+            break
+        predictions = _predictions(row.method, board.split, outputs)
+        if predictions is not None:
+            best.append(predictions)
+    return tuple(best)
+
+
+def _predictions(method: Method, split: str, outputs: tuple[str, ...]) -> ClassificationPredictions | None:
+    for cell in method.cells:
+        table = cell.predictions
+        if table is None or "split" not in table:
+            continue
+        rows = table[table["split"] == split]
+        if outputs and all(f"p_{name}" in rows for name in outputs):
+            arrays = _class_arrays(rows, outputs) if "truth" in rows else _finding_arrays(rows, outputs)
+            if arrays is not None and len(arrays[0]):
+                return ClassificationPredictions(method, cell, outputs, *arrays)
+    return None
+
+
+def _class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rows = rows[rows["truth"].isin(outputs)]
+    index_of = {name: index for index, name in enumerate(outputs)}
+    truth = rows["truth"].map(index_of).to_numpy(dtype=np.int64)
+    return truth, _probabilities(rows, outputs)
+
+
+def _finding_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    names = [f"truth_{name}" for name in outputs]
+    if not all(name in rows for name in names):
+        return None
+    return rows[names].astype(float).to_numpy(), _probabilities(rows, outputs)
+
+
+def _probabilities(rows: pd.DataFrame, outputs: tuple[str, ...]) -> np.ndarray:
+    return np.clip(rows[[f"p_{name}" for name in outputs]].to_numpy(dtype=np.float64), 0.0, 1.0)
+
+
+def roc_lines(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
+    """One curve per binary problem that has positive and negative cases: {name, x, y, positive, negative}."""
+    lines = []
+    for name, truth, score in predictions.binary_problems():
+        positive, negative = int((truth == 1).sum()), int((truth == 0).sum())
+        if positive and negative:
+            x, y = roc_curve(truth, score, _ROC_POINTS)
+            line = {"name": name, "x": _rounded(x), "y": _rounded(y), "positive": positive, "negative": negative}
+            lines.append(line)
+    return lines
+
+
+def reliability(predictions: ClassificationPredictions) -> dict[str, Any] | None:
+    """Predicted probability against observed frequency, in the bins that hold cases; None if there is none.
+
+    Classes: the probability of the predicted class. Findings: all labelled case–finding pairs, pooled.
+    """
+    if predictions.multilabel:
+        labelled = ~np.isnan(predictions.truth)
+        bins = reliability_bins(predictions.truth[labelled].astype(int), predictions.probabilities[labelled])
+    else:
+        bins = reliability_bins(predictions.truth, predictions.probabilities)
+    bins = bins[bins["cases"] > 0]
+    if bins.empty:
+        return None
+    columns: dict[str, Any] = {name: _rounded(bins[name].to_numpy(dtype=float)) for name in ("stated", "observed")}
+    return columns | {"cases": bins["cases"].astype(int).tolist()}
+
+
+def decisions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
+    """True and false positives and negatives at `DECISION_THRESHOLD`, one row per finding; empty for classes."""
+    if not predictions.multilabel:
+        return []
+    rows = []
+    for name, truth, score in predictions.binary_problems():
+        matrix = confusion_matrix(truth, (score > DECISION_THRESHOLD).astype(int), 2).astype(int)
+        (tn, fp), (fn, tp) = matrix.tolist()
+        rows.append({"name": name, "tp": tp, "fn": fn, "fp": fp, "tn": tn})
+    return rows
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 4) for value in values]

@@ -1,0 +1,156 @@
+"""The section on one aim, classification or segmentation, of a cohort: its tables and plots for the template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from radapt.reports.bar_axis import BarAxis, axis_for
+from radapt.reports.classification_curves import ClassificationPredictions, best_predictions, decisions
+from radapt.reports.costs import MethodCost, cost_plots, method_costs
+from radapt.reports.formatting import defined
+from radapt.reports.headline import Headline, headline
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
+from radapt.reports.learning_curves import LearningCurveSet, learning_curve_plots, learning_curve_sets
+from radapt.reports.methods import Method
+from radapt.reports.plot_data import forest_plot, reliability_plots, roc_plots
+from radapt.reports.run_folder import CellRecord, Run
+from radapt.reports.segmentation_cases import SegmentationPredictions, best_segmentations, strip_plots
+from radapt.reports.subsets.views import SubsetView, subset_views
+from radapt.reports.training_history import TrainingHistory, training_histories
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """The leaderboard of one metric: rows best first, bars on one axis."""
+
+    metric: str
+    rows: tuple[LeaderboardRow, ...]
+    axis: BarAxis | None
+    leading: bool
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """One metric for each class, finding or structure: a row per method, in the leaderboard's order."""
+
+    family: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[Method, tuple[LeaderboardRow, ...]], ...]
+    leading: bool
+
+
+@dataclass(frozen=True)
+class LeaderboardView:
+    """A test set: its leaderboards and its tables by class."""
+
+    board: Leaderboard
+    tables: tuple[MetricTable, ...]
+    class_tables: tuple[ClassTable, ...]
+    headline: Headline
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """The section on one aim. `title` is empty if the cohort has one aim only."""
+
+    id: str
+    aim: str
+    title: str
+    primary: str | None
+    test_sets: tuple[LeaderboardView, ...]
+    selection_splits: tuple[LeaderboardView, ...]  # train and val
+    classifications: Mapping[str, tuple[ClassificationPredictions, ...]] = field(default_factory=dict)
+    segmentations: Mapping[str, tuple[SegmentationPredictions, ...]] = field(default_factory=dict)
+    learning: tuple[LearningCurveSet, ...] = ()
+    subsets: tuple[SubsetView, ...] = ()
+    histories: tuple[tuple[Method, CellRecord, TrainingHistory], ...] = ()
+    costs: tuple[MethodCost, ...] = ()
+    plots: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def with_overlays(self) -> list[SegmentationPredictions]:
+        """The models that have overlays on the first test set."""
+        return [model for model in next(iter(self.segmentations.values()), ()) if model.cell.overlays]
+
+    @property
+    def confusions(self) -> list[tuple[str, list[tuple[ClassificationPredictions, Any]]]]:
+        """Per test set, the models that have a confusion matrix, with it."""
+        sets = [
+            (split, [(model, model.matrix) for model in models if model.matrix is not None])
+            for split, models in self.classifications.items()
+        ]
+        return [(split, models) for split, models in sets if models]
+
+    @property
+    def decisions(self) -> list[tuple[str, list[tuple[ClassificationPredictions, list[dict[str, Any]]]]]]:
+        """Per test set, the models that decide on findings, with their decisions."""
+        sets = [
+            (split, [(model, decisions(model)) for model in models if model.multilabel])
+            for split, models in self.classifications.items()
+        ]
+        return [(split, models) for split, models in sets if models]
+
+
+def report_section(
+    run: Run, id_: str, title: str, boards: Sequence[Leaderboard], methods: Sequence[Method]
+) -> ReportSection:
+    """The section of the leaderboards `boards`, at least one, and `methods` of one cohort and aim."""
+    tests = [board for board in boards if not board.is_selection_split]
+    primary = next((board.primary for board in tests if board.primary), None)
+    segments = boards[0].aim == "segmentation"
+    classifications = {} if segments else {board.split: best_predictions(run, board) for board in tests}
+    segmentations = {board.split: best_segmentations(board) for board in tests} if segments else {}
+    learning = learning_curve_sets(run, methods, primary)
+    costs = method_costs(run, methods, tests)
+    axes = {
+        metric: axis_for(metric, (row for board in boards for row in board.metrics.get(metric, ())))
+        for metric in dict.fromkeys(metric for board in boards for metric in board.metrics)
+    }
+    return ReportSection(
+        id=id_,
+        aim=boards[0].aim,
+        title=title,
+        primary=primary,
+        test_sets=tuple(_view(board, axes) for board in tests),
+        selection_splits=tuple(_view(board, axes) for board in boards if board.is_selection_split),
+        classifications={split: models for split, models in classifications.items() if models},
+        segmentations={split: models for split, models in segmentations.items() if models},
+        learning=learning,
+        subsets=() if segments else subset_views(methods),
+        histories=training_histories(methods),
+        costs=costs,
+        plots={
+            "id": id_,
+            "primary": primary,
+            "forest": forest_plot(tests),
+            "roc": roc_plots(classifications),
+            "reliability": reliability_plots(classifications),
+            "strip": strip_plots(segmentations),
+            "learning": learning_curve_plots(learning),
+            "cost": cost_plots(costs, tests),
+        },
+    )
+
+
+def _view(board: Leaderboard, axes: Mapping[str, BarAxis | None]) -> LeaderboardView:
+    tables = tuple(_table(board, metric, axes[metric]) for metric in board.metrics)
+    classes = tuple(_class_table(board, family) for family in board.by_class)
+    return LeaderboardView(board, tables, classes, headline(board))
+
+
+def _table(board: Leaderboard, metric: str, axis: BarAxis | None) -> MetricTable:
+    rows = board.metrics[metric]
+    drawn = any(defined(row.value) for row in rows)
+    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary)
+
+
+def _class_table(board: Leaderboard, family: str) -> ClassTable:
+    classes = board.by_class[family]
+    leaders = board.metrics.get(family) or next(iter(classes.values()))
+    by_method = [{row.method.key: row for row in rows} for rows in classes.values()]
+    rows = [
+        (leader.method, tuple(row_of[leader.method.key] for row_of in by_method))
+        for leader in leaders
+        if any(row_of[leader.method.key].done for row_of in by_method)
+    ]
+    return ClassTable(family, tuple(classes), tuple(rows), family == board.primary)

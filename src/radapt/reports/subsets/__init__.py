@@ -1,0 +1,1 @@
+"""Scores of a classifier on every subset of sequences: tables read from the cells, laid out for the page."""

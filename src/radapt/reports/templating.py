@@ -1,0 +1,123 @@
+"""The Jinja environment of every page, its filters, and the files under `page/`."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from radapt.reports import formatting
+from radapt.reports.metric_info import metric_of
+
+REPORT_FILE = "report.html"
+_MOST_PAIRS, _MOST_ITEMS = 20, 16
+
+
+def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
+    """The page from `template`, with the style sheet and `scripts` inlined and the scripts' hashes in its policy.
+
+    `scripts` are trusted as they are and must hold no text of the run; `values` are escaped.
+    """
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            style=Markup(asset("report.css")),
+            scripts=[Markup(script) for script in scripts],
+            hashes=" ".join(f"'sha256-{_script_hash(script)}'" for script in scripts),
+        )
+    )
+
+
+def asset(name: str) -> str:
+    """The text of a template, style sheet or script."""
+    return (resources.files("radapt.reports") / "page" / name).read_text(encoding="utf-8")
+
+
+def has_random_weights(facts: Any) -> bool:
+    """Whether a backbone was never trained, so that its scores describe the pipeline and not the model."""
+    kind = facts.get("source_kind") or facts.get("kind")
+    return kind == "random" or str(facts.get("identity", "")).startswith("random")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "shown": formatting.shown,
+        "counted": formatting.counted,
+        "duration": formatting.duration,
+        "embedded": _embedded,
+        "breakable": _breakable,
+        "plainly": _plainly,
+        "chosen_pairs": chosen_pairs,
+    }
+    environment.globals |= {
+        "interval": formatting.interval,
+        "defined": formatting.defined,
+        "metric_of": metric_of,
+        "has_random_weights": has_random_weights,
+    }
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may break after brackets, commas and equals signs, as it may lack spaces."""
+    return Markup(re.sub(r"([(,=])", r"\1<wbr>", str(escape(name))))
+
+
+def _plainly(value: Any) -> str:
+    """A JSON value as readable text."""
+    if value is None or value == "":
+        return formatting.DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", formatting.MINUS)
+    if isinstance(value, list | tuple):
+        return ", ".join(_plainly(item) for item in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_plainly(item)}" for name, item in value.items())
+    return str(value)
+
+
+def chosen_pairs(chosen: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """The choices of a fit as (name, value): groups are flattened, candidates counted, long lists cut."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in chosen.items() if isinstance(chosen, dict) else [("chosen", chosen)]:
+        full = f"{prefix} {name}".strip().replace("_", " ")
+        if isinstance(value, dict):
+            pairs += chosen_pairs(value, "" if name == "winner" else full)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            pairs.append((full, f"{len(value)} tried, listed in cell.json"))
+        else:
+            pairs.append((full, _cut(value)))
+    more = len(pairs) - _MOST_PAIRS
+    return pairs if more <= 0 else [*pairs[:_MOST_PAIRS], ("and", f"{more} more in cell.json")]
+
+
+def _cut(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) > _MOST_ITEMS:
+        return f"{_plainly(value[:_MOST_ITEMS])}, … ({len(value)} values in cell.json)"
+    return _plainly(value)
+
+
+def _embedded(file: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _script_hash(script: str) -> str:
+    """The hash by which a content security policy allows an inlined script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
