@@ -56,7 +56,7 @@ def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_image_of_any_split_ends_it_before_training(cohort: Cohort, tmp_path: Path, row: int) -> None:
     path = cohort.cases[row].images["b"].path
     path.write_bytes(path.read_bytes()[:150])
-    with pytest.raises(DataError, match=rf"Case c{row}: .*{row}-b\.npy"):
+    with pytest.raises(DataError, match=rf"case c{row}, b: .*{row}-b\.npy"):
         run(cohort, tmp_path)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from radapt.cases.foreground import LEAST, around
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache, aligned
 from radapt.images import slice_cache as images_slices
 from radapt.locations import Location
-from radapt.mmdino.slices import LEAST, SliceLoader, around
+from radapt.mmdino.slices import SliceLoader
 
 SIZE = 32
 NAMES = ("t1", "t2", "flair")
@@ -264,7 +265,7 @@ def test_marks_without_declared_labels_are_one_mark(cohort: Cohort, cache: Slice
 def test_a_number_that_has_no_name_is_found_before_it_is_drawn(cohort: Cohort, cache: SliceCache) -> None:
     feed = feed_of(replace(cohort, mask_labels={1: "core"}), cache)
     feed.prepare()
-    with pytest.raises(DataError, match=r"Case c0: .*the mask holds 2, mask_labels has 1"):
+    with pytest.raises(DataError, match=r"case c0: .*the mask holds 2, mask_labels has 1"):
         feed.prepare(marks=True)
 
 
@@ -343,7 +344,7 @@ def test_pictures_of_different_sizes_are_named_by_case(tmp_path: Path) -> None:
     images = {name: Location(tmp_path / f"{name}.npy") for name in "ab"}
     cohort = Cohort("odd", "other", (Case("c7", "p", "train", images),), ("a", "b"))
     feed = SliceLoader(cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=SIZE), ("a", "b"))
-    with pytest.raises(DataError, match=r"Case c7: .*without geometry"):
+    with pytest.raises(DataError, match=r"Case c7, b: .*without geometry"):
         feed.bag(0)
 
 

@@ -150,7 +150,7 @@ def test_a_cache_that_is_cleared_meanwhile_costs_time_only(simple, tmp_path):
     expected = np.array(data.planes(0)[0]), np.array(data.mask_planes(0))
     for path in (tmp_path / "cache").rglob("*.npy"):
         path.unlink()
-    data._opened.cache_clear()
+    data.reader.files.forget()
     np.testing.assert_array_equal(data.planes(0)[0], expected[0])
     np.testing.assert_array_equal(data.mask_planes(0), expected[1])
 

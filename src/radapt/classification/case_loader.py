@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radapt.classification.bags import READERS, Bag, CaseImages, draw_bag, place_in_image
+from radapt.cases import CaseReader
+from radapt.cases.prefetch import READERS, prefetch, read_ahead
+from radapt.cases.sampling import Bag, draw_bag, place_in_image
 from radapt.errors import DataError, UsageError
-from radapt.features.batches import SliceSource, pack, prefetch, read_ahead
+from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.training.seeds import mixed
@@ -46,14 +48,14 @@ class CaseLoader(abc.ABC, Generic[Cases]):
 
 
 @dataclass(frozen=True, eq=False)
-class BagLoader(CaseLoader[CaseImages]):
+class BagLoader(CaseLoader[CaseReader]):
     """For a network over slices. At training at most `most` slices of an image, moved and relit as one."""
 
     network: CaseClassifier
     augmentation: "Augmentation"
     most: int | None
 
-    def load(self, images: CaseImages, rows: np.ndarray, seeds: np.ndarray) -> Bag:
+    def load(self, images: CaseReader, rows: np.ndarray, seeds: np.ndarray) -> Bag:
         return draw_bag(images, rows, seeds, self.most)
 
     def logits(self, batch: Bag, seeds: np.ndarray) -> Tensor:
@@ -63,11 +65,11 @@ class BagLoader(CaseLoader[CaseImages]):
         return self.network(pixels, batch.image, batch.position, batch.case, batch.modality, len(seeds))
 
     @torch.no_grad()
-    def answers(self, images: CaseImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def answers(self, images: CaseReader, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         found = np.empty((len(rows), self.network.head.out_features))
-        with contextlib.closing(_encoded(self.network, images, images.listed(rows))) as coming:
+        with contextlib.closing(_encoded(self.network, images, _listed(images, rows))) as coming:
             for place, row in enumerate(rows):
-                kinds = images.present(int(row))
+                kinds = images.columns(int(row))
                 found[place] = self._answer([next(coming) for _ in kinds], kinds).double().cpu().numpy()
         return found
 
@@ -83,13 +85,22 @@ class BagLoader(CaseLoader[CaseImages]):
         return network.answer(slices, image, position, torch.zeros_like(modality), modality, 1)[0]
 
 
-def _encoded(network: CaseClassifier, images: CaseImages, listed: list[SliceSource]) -> Generator[Tensor, None, None]:
+def _listed(images: CaseReader, rows: Sequence[int] | np.ndarray) -> list[SliceSource]:
+    """The images of the cases at `rows`, in the order of cases, then modalities."""
+    pairs = [(int(row), column) for row in rows for column in images.columns(int(row))]
+    return [
+        SliceSource(f"{row}/{column}", images.case(row).case, images.modalities[column], images.location(row, column))
+        for row, column in pairs
+    ]
+
+
+def _encoded(network: CaseClassifier, images: CaseReader, listed: list[SliceSource]) -> Generator[Tensor, None, None]:
     """The vectors (n, D) of every image's slices, in order, encoded in batches of one size across all borders."""
     device = network.missing.device
 
     def planes(image: SliceSource) -> np.ndarray:
-        row, _, name = image.key.partition("/")
-        return images.planes(int(row), images.modalities.index(name))
+        row, column = image.key.split("/")
+        return images.planes(int(row), int(column))
 
     def failed(image: SliceSource, error: DataError) -> None:
         raise error

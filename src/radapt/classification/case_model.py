@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.classification.bags import CaseImages
+from radapt.cases import CaseReader
 from radapt.classification.candidates import save_state
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.task import TrainableModel, probabilities
@@ -39,7 +39,8 @@ class Classifier:
 
         A case's answer does not depend on the other cases. Raises DataError if an image cannot be read.
         """
-        images = CaseImages(cohort, cache, self.shape.recipe, self.shape.modalities, self.shape.channels)
+        shape = self.shape
+        images = CaseReader(cohort, cache, shape.recipe, shape.modalities, grid="own", channels=shape.channels)
         device = next(self.trainee.network.parameters()).device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.trainee.feed.answers(images, rows)

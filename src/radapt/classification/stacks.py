@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from radapt.classification.bags import CaseImages
+from radapt.cases import CaseReader
 from radapt.classification.case_loader import CaseLoader
 from radapt.networks.classifiers import standardised
 
@@ -55,18 +55,18 @@ class StackClassifier(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class StackLoader(CaseLoader[CaseImages]):
+class StackLoader(CaseLoader[CaseReader]):
     """For a 3D network. Stacks of any number of planes are brought to `depth` planes."""
 
     network: StackClassifier
     augmentation: "Augmentation"
     depth: int
 
-    def load(self, images: CaseImages, rows: Sequence[int] | np.ndarray, seeds: np.ndarray) -> Stack:
-        shape = (len(rows), len(images.modalities), images.channels, self.depth, *images.recipe.size)
+    def load(self, images: CaseReader, rows: Sequence[int] | np.ndarray, seeds: np.ndarray) -> Stack:
+        shape = (len(rows), len(images.modalities), images.channels or 1, self.depth, *images.recipe.size)
         volumes, present = np.zeros(shape, np.uint8), np.zeros(shape[:2], bool)
         for place, row in enumerate(rows):
-            for modality in images.present(int(row)):
+            for modality in images.columns(int(row)):
                 planes = images.planes(int(row), modality)
                 volumes[place, modality] = to_depth(planes, self.depth).swapaxes(0, 1)
                 present[place, modality] = True
@@ -79,7 +79,7 @@ class StackLoader(CaseLoader[CaseImages]):
         return self.network(moved.unflatten(1, (count, -1)), batch.present)
 
     @torch.no_grad()
-    def answers(self, images: CaseImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def answers(self, images: CaseReader, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         device = self.network.head.weight.device
         found = np.empty((len(rows), self.network.head.out_features))
         none = np.zeros(1, np.uint64)

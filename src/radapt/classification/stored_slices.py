@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.classification.bags import place_in_image, spread
+from radapt.cases.sampling import place_in_image, spread
 from radapt.classification.case_loader import CaseLoader
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Features

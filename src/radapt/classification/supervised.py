@@ -11,7 +11,8 @@ import torch
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.classification.bags import CaseImages, ready
+from radapt.cases import CaseReader
+from radapt.cases.preflight import read_images
 from radapt.classification.candidates import CandidateStore, Training, train_candidates
 from radapt.classification.case_model import CaseModel, Classifier, save_classifier
 from radapt.classification.input_spec import InputSpec
@@ -126,7 +127,7 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         )
         return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
 
-    def _key(self, problem: ImageProblem, cases: LabelledCases[CaseImages], keys: list[str], seed: int) -> str:
+    def _key(self, problem: ImageProblem, cases: LabelledCases[CaseReader], keys: list[str], seed: int) -> str:
         """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
         numbers = (cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1))
         texts = [hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest() for each in numbers]
@@ -136,27 +137,27 @@ class SupervisedProtocol(Protocol[ImageProblem]):
 
 def _labelled(
     problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight
-) -> tuple[LabelledCases[CaseImages], list[str]]:
+) -> tuple[LabelledCases[CaseReader], list[str]]:
     """Cases to learn from and to choose on, every image of theirs decoded, and what names the images' bytes."""
     cohort = problem.cohort
     train, val, targets = learnable(cohort, *problem.choosing(rng), class_weight)
     kept, _ = modalities_of(cohort, train)
-    images = CaseImages(cohort, problem.slices, problem.recipe, kept)
-    channels, keys = ready(images, np.concatenate([train, val]), problem.machine.progress)
-    return LabelledCases(replace(images, channels=channels), train, targets, val, cohort.labels[val]), keys
+    images = CaseReader(cohort, problem.slices, problem.recipe, kept, grid="own")
+    channels, keys = read_images(images, np.concatenate([train, val]), problem.machine.progress)
+    return LabelledCases(images.with_channels(channels), train, targets, val, cohort.labels[val]), keys
 
 
-def _shape(problem: ImageProblem, cases: LabelledCases[CaseImages]) -> InputSpec:
+def _shape(problem: ImageProblem, cases: LabelledCases[CaseReader]) -> InputSpec:
     cohort, images = problem.cohort, cases.images
     kept, partial = modalities_of(cohort, cases.train)
     return InputSpec(
-        cohort.kind, problem.recipe, kept, partial, images.channels, cases.targets.values.shape[1],
+        cohort.kind, problem.recipe, kept, partial, images.channels or 1, cases.targets.values.shape[1],
         problem.pooling.slices, problem.pooling.modalities,
     )  # fmt: skip
 
 
 def _maker(
-    protocol: SupervisedProtocol, problem: ImageProblem, cases: LabelledCases[CaseImages], shape: InputSpec, seed: int
+    protocol: SupervisedProtocol, problem: ImageProblem, cases: LabelledCases[CaseReader], shape: InputSpec, seed: int
 ) -> Callable[[], TrainableModel]:
     """Makes networks that begin by answering with the shares of the answers (Lin et al. 2017, section 4.1)."""
     shares = torch.from_numpy(cases.targets.prior_logits)

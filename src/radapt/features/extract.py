@@ -14,15 +14,16 @@ import torch
 from radapt.backbones.adapted import check_modalities
 from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
+from radapt.cases.plane_files import PlaneFiles
+from radapt.cases.prefetch import prefetch, read_ahead
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
-from radapt.features.batches import SliceSource, pack, prefetch, read_ahead
+from radapt.features.batches import SliceSource, pack
 from radapt.features.config import Config, read_segments, write_config
 from radapt.features.encode import default_batch, encode
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_planes, pack_alike, together
 from radapt.features.store import FeatureStore, ShardWriter
-from radapt.images.aligned import AlignedSliceCache
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -172,6 +173,10 @@ class _Work:
     def _loaded(self) -> "Backbone":
         return self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
 
+    @cached_property
+    def _files(self) -> PlaneFiles:
+        return PlaneFiles(self.slices, self.recipe)
+
     def _encode(
         self, backbone: "Backbone", images: list[SliceSource], writer: ShardWriter, advance: Advance
     ) -> list[Failure]:
@@ -196,8 +201,8 @@ class _Work:
 
     def _planes(self, image: SliceSource) -> np.ndarray:
         if self.known:
-            return joint_planes(image, AlignedSliceCache(self.slices, self.recipe), len(self.known))
-        return self.slices.planes(image.location, self.recipe, image.modality)
+            return joint_planes(image, self._files, len(self.known))
+        return self._files.planes(image.location)
 
     def features(self, cohort: Cohort, grid: Grid) -> Features:
         segments = read_segments(self.folder)

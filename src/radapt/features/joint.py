@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from radapt.cases.channels import most_channels, stacked
+from radapt.cases.plane_files import PlaneFiles
 from radapt.cohorts.cohort import Case
 from radapt.digests import digest
 from radapt.features.batches import Batch, ModalityPart, SliceSource, pack
-from radapt.images.aligned import VERSION as MATCHED_VERSION
-from radapt.images.aligned import AlignedSliceCache
+from radapt.images.aligned import VERSION as ALIGNED_VERSION
 from radapt.images.recipe import Recipe
 from radapt.images.slice_cache import SliceCache
 
@@ -32,23 +33,18 @@ def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Rec
         return None
     keys = [[name, slices.key(location, recipe, name)] for _, name, location in named]
     parts = tuple(ModalityPart(column, location) for column, _, location in named)
-    return SliceSource(digest([JOINT, MATCHED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
+    return SliceSource(digest([JOINT, ALIGNED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
 
 
-def joint_planes(image: SliceSource, matched: AlignedSliceCache, columns: int) -> np.ndarray:
+def joint_planes(image: SliceSource, files: PlaneFiles, columns: int) -> np.ndarray:
     """uint8 (n, M, C, H, W) planes of a case, black where it lacks a modality; M is `columns`.
 
     All lie in the grid of the first part, to which others are resampled. Grey beside colour is repeated over the
     channels. Raises DataError if an image cannot be read, or does not lie where the first one does.
     """
-    like = matched.grid(image.parts[0].location)
-    found = {part.column: matched.planes(part.location, like) for part in image.parts}
-    first = next(iter(found.values()))
-    channels = max(planes.shape[1] for planes in found.values())
-    stacked = np.zeros((len(first), columns, channels, *first.shape[2:]), dtype=np.uint8)
-    for column, planes in found.items():
-        stacked[:, column] = planes
-    return stacked
+    reference = image.parts[0].location
+    planes = {part.column: files.planes(part.location, reference) for part in image.parts}
+    return stacked(planes, columns, most_channels(planes.values()))
 
 
 def pack_alike(read: Iterable[tuple[SliceSource, np.ndarray]], size: int) -> Iterator[Batch]:

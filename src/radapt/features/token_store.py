@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radapt.cases.prefetch import prefetch
 from radapt.digests import digest
 from radapt.durable import write_json
 from radapt.errors import DataError
-from radapt.features.batches import SliceSource, pack, prefetch
+from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
 from radapt.features.store import FLOAT16, FeatureStore, ShardWriter
 from radapt.progress import Advance

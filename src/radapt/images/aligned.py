@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from radapt.digests import digest
+from radapt.errors import DataError
 from radapt.images.masks import checked_mask, named_values
 from radapt.images.plausibility import same_grid
 from radapt.images.recipe import VERSION as RECIPE_VERSION
@@ -72,22 +73,40 @@ class AlignedSliceCache:
             "matched", key, lambda: self.recipe.apply(resampled(self.slices.read(location), like)), self._fits
         )
 
-    def mask_planes(self, location: Location, like: Volume, values: Sequence[int]) -> np.ndarray:
+    def mask_planes(
+        self, location: Location, like: Volume, values: Sequence[int], *, resample: bool = False
+    ) -> np.ndarray:
         """uint8 (n, H, W) planes of a mask: 0 for background, k for the k-th of `values`, at most 255.
 
-        Raises DataError as `read_mask` does.
+        The mask has to lie in the grid `like`, unless it is to be resampled (nearest voxel). Without `values` every
+        marked voxel is 1. Raises DataError as `read_mask` does, or as `placed_mask` does.
         """
 
         def draw() -> np.ndarray:
-            mask = checked_mask(self.slices.read(location), like, values, location)
-            planes = self.recipe.place(like).masks(mask)
+            if resample:
+                planes = self.placed_mask(location, like, values)
+            else:
+                planes = self.recipe.place(like).masks(checked_mask(self.slices.read(location), like, values, location))
             return np.where(planes > 0, np.searchsorted(values, planes) + 1, 0).astype(np.uint8)
 
         def fits(kept: np.ndarray) -> bool:
             return kept.dtype == np.uint8 and kept.ndim == 3 and kept.shape[1:] == self.recipe.size
 
-        key = self._key("mask planes", location, like, [int(value) for value in values])
+        what = "resampled mask planes" if resample else "mask planes"
+        key = self._key(what, location, like, [int(value) for value in values])
         return self.slices.array("masks", key, draw, fits)
+
+    def placed_mask(self, location: Location, like: Volume, values: Sequence[int] = ()) -> np.ndarray:
+        """(n, H, W) stored values of a mask on the planes of the grid `like`, nearest voxel: decoded at every call.
+
+        Raises DataError if the mask cannot be read, holds a value that is not one of `values` (without any, other than
+        whole numbers from 0), or does not overlap the grid.
+        """
+        named = named_values(self.slices.read(location), values, location)
+        try:
+            return self.recipe.place(like).masks(resampled(named, like, nearest=True))
+        except DataError as error:
+            raise DataError(f"Mask {location} does not fit the images: {error}") from error
 
     def _fits(self, kept: np.ndarray) -> bool:
         return fits_recipe(kept, self.recipe)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from radapt.backbones.multimodal_vit.crops import Crops
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
+from radapt.cases.foreground import around
 from radapt.errors import UsageError, counted
 from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.lesion_attention import LesionAttention, Read, boxes_around
-from radapt.mmdino.slices import Sample, SliceLoader, around
+from radapt.mmdino.slices import Sample, SliceLoader
 
 SEQUENCES = 32
 """Slices that are encoded at once: on a CPU 8 to 16 images fill it best, and slices of a few modalities are small."""

@@ -1,39 +1,35 @@
 """Slices of patients with all their sequences: random ones to learn from, evenly spaced ones to predict from."""
 
 import os
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from radapt.cases import CaseReader
+from radapt.cases.case_extents import CaseExtents, ExtentReader
+from radapt.cases.foreground import around
+from radapt.cases.preflight import attempt, failure_list
+from radapt.cases.sampling import evenly_spaced, random_plane
 from radapt.cohorts.cohort import Cohort
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
-from radapt.mmdino.case_planes import CasePlanes, Look
 from radapt.progress import ProgressMaker, silent
 from radapt.training.seeds import derived, mixed, uniform
 
 Focus = Literal["auto", "mask", "foreground"]
 FOCUSES = ("auto", "mask", "foreground")
 
-MARGIN = 0.25
-"""Added on each side of the box around a mask, in shares of its sides: crops show a tumour with its surroundings."""
-
 CLOSE = 0.6
 """With focus `auto`, share of the planes drawn for their mask whose crops are taken around it; the others show where
 in the patient it lies."""
 
-LEAST = 0.25
-"""The box around a mask has at least this share of the plane's sides, so that a speck is not blown up to a picture."""
-
 _DRAWS = np.int64(derived("radapt.mmdino.slices"))
 _AXIS, _PLANE, _MASK, _CLOSE = 0, 1, 2, 3
-_LOOKS = 8192  # cases whose boxes stay in memory, some kilobytes each
 _NAMED = 5
 _RATED, _RATED_AT_ONCE = 512, 32
 
@@ -84,19 +80,10 @@ class SliceLoader:
         self.cohort, self.recipe, self.modalities, self.left_out = cohort, recipe, tuple(modalities), tuple(left_out)
         self.focus, self.marked, self._channels = focus, marked, channels
         self._check()
-        self.present = np.asarray([[name in case.images for name in self.modalities] for case in cohort], dtype=bool)
-        self.present = self.present.reshape(len(cohort), len(self.modalities))
+        self.reader = CaseReader(cohort, cache, recipe, modalities, grid="reference")
+        self.present = self.reader.present
         self._check_cases()
-        self._planes = CasePlanes(cache, recipe)
-        self._looks = lru_cache(_LOOKS)(self._look)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process, which looks anew at what is in the cache."""
-        return {name: each for name, each in self.__dict__.items() if name != "_looks"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._looks = lru_cache(_LOOKS)(self._look)
+        self._extents = ExtentReader(self.reader)
 
     @property
     def able(self) -> np.ndarray:
@@ -108,9 +95,7 @@ class SliceLoader:
         """C, the same for every slice: 1 or 3."""
         if self._channels is not None:
             return self._channels
-        able = [(self.cohort.cases[row], self._names(row)) for row in np.flatnonzero(self.able).tolist()]
-        each = (self._planes.planes(case, name, names[0]).shape[1] for case, names in able for name in names)
-        return 3 if any(count == 3 for count in each) else 1
+        return self.reader.most_channels(np.flatnonzero(self.able))
 
     def prepare(
         self,
@@ -124,27 +109,28 @@ class SliceLoader:
 
         Nobody has to call it; it is faster than waiting for each case, shows how far it is, and finds what is damaged
         before a training begins. With `marks` also what `marked_planes` reads, such as a mask with a number that has
-        no name. Of cases at `answered`, in addition, what a bag needs: no mask is looked at. Raises DataError naming
-        the first case that cannot be read.
+        no name. Of cases at `answered`, in addition, what a bag needs: no mask is read. Raises DataError that lists the
+        cases that cannot be read.
         """
         rows = np.flatnonzero(self.able) if rows is None else rows
-        masked = self.focus != "foreground"
+        jobs: list[Callable[[], None]] = [partial(self._prepare, int(row), marks) for row in rows]
+        jobs += [partial(self._prepare_unmasked, int(row)) for row in (() if answered is None else answered)]
+        workers = min(8, os.cpu_count() or 1)
+        _, failures = attempt(jobs, lambda job: job(), progress, "Preparing slices", "cases", workers)
+        if failures:
+            head = (
+                f"{len(failures)} of {counted(len(jobs), 'case')} of {self.cohort.name} cannot be used. Correct these, "
+                "or leave their rows out of the table, and run again"
+            )
+            raise DataError(failure_list(head, failures.values()))
 
-        def learned(row: int) -> None:
-            self._looks(row, self._names(row), masked)
-            if marks and self.cohort.cases[row].mask is not None:
-                self._marks(row)
+    def _prepare(self, row: int, marks: bool) -> None:
+        self._extents.extents(row, masked=self.focus != "foreground")
+        if marks and self.cohort.cases[row].mask is not None:
+            self._marks(row)
 
-        def seen(row: int) -> None:
-            self._looks(row, self._names(row), False)
-
-        jobs = [(learned, row) for row in rows] + [(seen, row) for row in (() if answered is None else answered)]
-        with (
-            progress(len(jobs), "Preparing slices", "cases") as advance,
-            ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        ):
-            for _ in pool.map(lambda job: job[0](int(job[1])), jobs):
-                advance(1)
+    def _prepare_unmasked(self, row: int) -> None:
+        self._extents.extents(row)
 
     def sample(self, rows: np.ndarray, seeds: np.ndarray) -> Sample:
         """One random slice of each of the cases at `rows` (b,), drawn from its own of `seeds` uint64 (b,).
@@ -155,16 +141,15 @@ class SliceLoader:
         own = mixed(np.asarray(seeds, np.uint64), _DRAWS)
         wanted = np.asarray(uniform(own, _MASK)) < (1.0 if self.focus == "mask" else self.marked)
         axis, place = uniform(own, _AXIS), uniform(own, _PLANE)
-        looks = [self._looks(int(row), self._names(int(row)), self.focus != "foreground") for row in rows]
-        drawn = zip(looks, wanted.tolist(), axis.tolist(), place.tolist(), strict=True)
-        planes = np.asarray([_drawn(*each) for each in drawn], np.int64)
-        found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
-        for at, (row, plane) in enumerate(zip(rows, planes, strict=True)):
-            self._fill(found[at : at + 1], int(row), plane[None], self._names(int(row)))
+        extents = [self._extents.extents(int(row), masked=self.focus != "foreground") for row in rows]
+        drawn = zip(extents, wanted.tolist(), axis.tolist(), place.tolist(), strict=True)
+        planes = np.asarray([_drawn(*draw) for draw in drawn], np.int64)
+        read = partial(self.reader.stack, channels=self.channels)
+        pixels = np.concatenate([read(int(row), plane[None]) for row, plane in zip(rows, planes, strict=True)])
         close = uniform(own, _CLOSE) < {"mask": 1.0, "auto": CLOSE * wanted, "foreground": 0.0}[self.focus]
-        boxes = np.stack([self._box(*each) for each in zip(looks, planes, close.tolist(), strict=True)])
-        lesion = np.asarray([self._lesion(look, plane) for look, plane in zip(looks, planes, strict=True)])
-        return _as_sample(found, self.present[rows], boxes, lesion, planes)
+        boxes = np.stack([self._box(*case) for case in zip(extents, planes, close.tolist(), strict=True)])
+        lesion = np.asarray([self._lesion(case, plane) for case, plane in zip(extents, planes, strict=True)])
+        return _as_sample(pixels, self.present[rows], boxes, lesion, planes)
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -215,12 +200,11 @@ class SliceLoader:
         unknown name.
         """
         names = self._names(row, modalities)
-        look = self._looks(row, names, False)
-        planes = _spread(look.shown, count)
-        found = np.zeros((len(planes), len(self.modalities), self.channels, *self.recipe.size), np.uint8)
-        self._fill(found, row, planes, names)
+        extents = self._extents.extents(row, names)
+        planes = evenly_spaced(extents.shown, count)
+        pixels = self.reader.stack(row, planes, self.channels, names)
         present = np.asarray([[name in names for name in self.modalities]] * len(planes))
-        return _as_sample(found, present, look.boxes[planes], np.full(len(planes), np.nan), planes)
+        return _as_sample(pixels, present, extents.boxes[planes], np.full(len(planes), np.nan), planes)
 
     def _check(self) -> None:
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
@@ -248,76 +232,36 @@ class SliceLoader:
         for name in among or ():
             if name not in self.modalities:
                 raise UsageError(f"There is no sequence {name!r} here. {suggest(name, self.modalities)}")
-        has = self.cohort.cases[row].images
-        names = tuple(name for name in self.modalities if name in has and (among is None or name in among))
+        names = tuple(self.modalities[column] for column in self.reader.columns(row, among))
         if not names:
-            raise DataError(
-                f"Case {self.cohort.cases[row].case} has {', '.join(has)}, but none of {', '.join(among or ())}."
-            )
+            case = self.cohort.cases[row]
+            raise DataError(f"Case {case.case} has {', '.join(case.images)}, but none of {', '.join(among or ())}.")
         return names
 
     def _marks(self, row: int) -> np.ndarray:
         """uint8 (n, H, W) of a case with a mask."""
-        return self._planes.marks(self.cohort.cases[row], self._names(row)[0], sorted(self.cohort.mask_labels))
+        return self.reader.mask_planes(row, sorted(self.cohort.mask_labels), resample=True)
 
-    def _look(self, row: int, names: tuple[str, ...], masked: bool) -> Look:
-        return self._planes.look(self.cohort.cases[row], names, masked)
-
-    def _fill(self, out: np.ndarray, row: int, planes: np.ndarray, names: tuple[str, ...]) -> None:
-        """Write `planes` (n,) of a case into zeros (n, M, C, H, W)."""
-        case = self.cohort.cases[row]
-        for name in names:
-            found = self._planes.planes(case, name, names[0])[planes]
-            if found.shape[1] > self.channels:
-                found = np.rint(found.mean(axis=1, keepdims=True)).astype(np.uint8)
-            out[:, self.modalities.index(name)] = found
-
-    def _box(self, look: Look, plane: int, close: bool) -> np.ndarray:
+    def _box(self, extents: CaseExtents, plane: int, close: bool) -> np.ndarray:
         """(4,) edges of what crops of a plane are taken from."""
-        if not close or look.lesions is None or not look.lesions.area[plane]:
-            return look.boxes[plane]
-        return around(look.lesions.boxes[plane], self.recipe.size)
+        if not close or extents.lesions is None or not extents.lesions.area[plane]:
+            return extents.boxes[plane]
+        return around(extents.lesions.boxes[plane], self.recipe.size)
 
-    def _lesion(self, look: Look, plane: int) -> float:
-        return np.nan if look.lesions is None else look.lesions.area[plane] / np.prod(self.recipe.size)
-
-
-def _drawn(look: Look, wanted: bool, axis: float, place: float) -> int:
-    """A plane of a random axis, from two numbers in [0, 1)."""
-    choices = look.marked if wanted and look.marked else look.shown
-    planes = choices[int(axis * len(choices))]
-    return int(planes[int(place * len(planes))])
+    def _lesion(self, extents: CaseExtents, plane: int) -> float:
+        return np.nan if extents.lesions is None else extents.lesions.area[plane] / np.prod(self.recipe.size)
 
 
-def _spread(shown: tuple[np.ndarray, ...], count: int | None) -> np.ndarray:
-    """(n,) planes, evenly spaced over those of each axis."""
-    if count is None:
-        return np.concatenate(shown)
-    if count < 1:
-        raise UsageError(f"A bag of {count} slices: expected at least 1.")
-    shares = [max(1, (count + at) // len(shown)) for at in reversed(range(len(shown)))]
-    return np.concatenate([_even(planes, share) for planes, share in zip(shown, shares, strict=True)])
-
-
-def _even(planes: np.ndarray, count: int) -> np.ndarray:
-    if count >= len(planes):
-        return planes
-    return planes[((np.arange(count) + 0.5) * len(planes) / count).astype(np.int64)]
-
-
-def around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(4,) a box with its margin and its least size, moved into the plane where it reaches beyond."""
-    low, high, whole = box[:2].astype(float), box[2:].astype(float), np.asarray(size, float)
-    side = np.minimum(np.maximum((high - low) * (1 + 2 * MARGIN), LEAST * whole), whole)
-    start = np.clip((low + high - side) / 2, 0, whole - side)
-    return np.concatenate([start, start + side])
+def _drawn(extents: CaseExtents, wanted: bool, axis: float, place: float) -> int:
+    """A random plane that a mask marks, where it is `wanted` and there is one, else one that shows the patient."""
+    return random_plane(extents.marked if wanted and extents.marked else extents.shown, axis, place)
 
 
 def _as_sample(
     planes: np.ndarray, present: np.ndarray, boxes: np.ndarray, lesion: np.ndarray, plane: np.ndarray
 ) -> Sample:
     return Sample(
-        torch.from_numpy(planes),
+        torch.from_numpy(np.ascontiguousarray(planes)),
         torch.from_numpy(np.ascontiguousarray(present)),
         torch.from_numpy(np.asarray(boxes, np.float32)),
         torch.from_numpy(np.asarray(lesion, np.float32)),

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radapt.cases import EVERY, Which
 from radapt.errors import DataError
-from radapt.segmentation.data import EVERY, SegmentationData, Which
+from radapt.segmentation.data import SegmentationData
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from radapt.cases.foreground import Extents, dark_levels, extents, foreground
 from radapt.images import Recipe, Volume
-from radapt.mmdino.foreground import Extents, dark_levels, extents, foreground
 
 
 def measured(volume: np.ndarray, recipe: Recipe) -> Extents:

@@ -1,4 +1,4 @@
-"""Where in its planes a patient is to be seen: how much of each plane is foreground, and the box around it."""
+"""Which part of a plane shows the patient or a lesion: its area, and the box around it."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,12 @@ DARK_SHARE = 0.1
 
 LINE_SHARE = 0.02
 """A row or column with less foreground than this is outside the box, so that specks of noise do not widen it."""
+
+MARGIN = 0.25
+"""Added on each side of the box around a mask, in shares of its sides: crops show a tumour with its surroundings."""
+
+LEAST = 0.25
+"""The box around a mask has at least this share of the plane's sides, so that a speck is not blown up to a picture."""
 
 _COUNTED = 1 << 24  # pixels looked at in one go
 
@@ -83,6 +89,14 @@ def extents(inside: np.ndarray, share: float = 0.0) -> Extents:
     boxes = np.stack([top, left, bottom, right], axis=1)
     empty = (bottom == 0) | (right == 0)
     return Extents(np.where(empty, 0, area), np.where(empty[:, None], 0, boxes))
+
+
+def around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(4,) float64 edges of a box y0, x0, y1, x1 with `MARGIN` and at least `LEAST`, moved into a plane of (H, W)."""
+    low, high, whole = box[:2].astype(float), box[2:].astype(float), np.asarray(size, float)
+    side = np.minimum(np.maximum((high - low) * (1 + 2 * MARGIN), LEAST * whole), whole)
+    start = np.clip((low + high - side) / 2, 0, whole - side)
+    return np.concatenate([start, start + side])
 
 
 def _brighter(planes: np.ndarray, dark: np.ndarray) -> np.ndarray:

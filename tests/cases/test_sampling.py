@@ -1,0 +1,92 @@
+"""Bags hold the slices they should, whoever else is in the batch; planes are spread, evenly spaced or random."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from radapt.cases import CaseReader
+from radapt.cases.sampling import draw_bag, evenly_spaced, place_in_image, random_plane, spread
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError
+from radapt.images import Recipe, SliceCache
+from toy_images import image_cohort
+
+RECIPE = Recipe.for_kind("other", size=8)
+
+
+def ramp(slices: int, start: int) -> np.ndarray:
+    """Every slice has one grey level: start, start + 1, …"""
+    return np.broadcast_to(np.arange(start, start + slices, dtype=np.uint8)[:, None, None], (slices, 8, 8)).copy()
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    images = [{"a": ramp(10, 0), "b": ramp(4, 100)}, {"b": ramp(1, 50)}, {"a": ramp(3, 20), "b": ramp(20, 30)}]
+    return image_cohort(tmp_path / "images", images, [0, 1, 0], ["train"] * 3, modalities=("a", "b"))
+
+
+def reader_of(cohort: Cohort, tmp_path: Path, channels: int = 1) -> CaseReader:
+    return CaseReader(cohort, SliceCache(tmp_path / "cache"), RECIPE, cohort.modalities, grid="own", channels=channels)
+
+
+@pytest.mark.parametrize(("total", "most"), [(10, 4), (5, 5), (3, 8), (1, 1), (100, 7), (7, None)])
+def test_slices_are_spread_over_the_image(total: int, most: int | None) -> None:
+    for seed in range(50):
+        kept = spread(total, most, np.random.default_rng(seed))
+        assert len(kept) == min(total, most or total)
+        assert (np.diff(kept) > 0).all()
+        assert kept.min() >= 0
+        assert kept.max() < total
+        gaps = np.diff(np.append(kept, kept[0] + total))
+        assert gaps.max() <= max(1, 2 * total / (most or total))
+
+
+def test_every_slice_is_seen_in_time_and_equally_often() -> None:
+    times = Counter(int(each) for seed in range(3000) for each in spread(10, 4, np.random.default_rng(seed)))
+    assert sorted(times) == list(range(10))
+    np.testing.assert_allclose([times[each] / 3000 for each in range(10)], 0.4, atol=0.04)
+
+
+def test_a_bag_holds_the_slices_of_its_cases(cohort: Cohort, tmp_path: Path) -> None:
+    bag = draw_bag(reader_of(cohort, tmp_path), [0, 1, 2], np.array([1, 2, 3], np.uint64), 4)
+    assert bag.case.tolist() == [0, 0, 1, 2, 2]
+    assert bag.modality.tolist() == [0, 1, 1, 0, 1]
+    assert bag.image.tolist() == [0] * 4 + [1] * 4 + [2] + [3] * 3 + [4] * 4
+    assert bag.pixels.dtype == torch.uint8
+    levels = bag.pixels[:, 0, 0, 0].numpy()
+    assert (bag.pixels.flatten(1).numpy() == levels[:, None]).all()
+    lengths, starts = np.array([10, 4, 1, 3, 20])[bag.image], np.array([0, 100, 50, 20, 30])[bag.image]
+    place = np.where(lengths > 1, (levels - starts) / np.maximum(lengths - 1, 1), 0.5)
+    np.testing.assert_allclose(bag.position.numpy(), place, rtol=1e-6)
+
+
+def test_a_draw_follows_from_the_seed_of_its_case_alone(cohort: Cohort, tmp_path: Path) -> None:
+    images = reader_of(cohort, tmp_path)
+    alone = draw_bag(images, [2], np.array([7], np.uint64), 2)
+    among = draw_bag(images, [0, 2], np.array([1, 7], np.uint64), 2)
+    assert torch.equal(among.pixels[among.case[among.image] == 1], alone.pixels)
+    others = [draw_bag(images, [2], np.array([seed], np.uint64), 2).pixels for seed in range(8)]
+    assert any(not torch.equal(each, alone.pixels) for each in others)
+
+
+def test_a_slice_lies_between_the_ends_of_its_image() -> None:
+    assert place_in_image(np.array([0, 1, 4]), 5).tolist() == [0, 0.25, 1]
+    assert place_in_image([0], 1).tolist() == [0.5]
+
+
+def test_planes_are_evenly_spaced_over_every_axis() -> None:
+    axes = [np.arange(10, 18), np.array([30, 31])]
+    assert evenly_spaced(axes, None).tolist() == [*range(10, 18), 30, 31]
+    assert evenly_spaced(axes, 1).tolist() == [14, 31]
+    assert evenly_spaced(axes, 5).tolist() == [11, 14, 16, 30, 31]
+    with pytest.raises(UsageError, match="at least 1"):
+        evenly_spaced(axes, 0)
+
+
+def test_a_random_plane_is_of_a_random_axis_first() -> None:
+    axes = [np.arange(10, 18), np.array([30, 31])]
+    assert [random_plane(axes, 0.49, place) for place in (0, 0.5, 0.999)] == [10, 14, 17]
+    assert [random_plane(axes, 0.5, place) for place in (0, 0.5)] == [30, 31]
