@@ -61,5 +61,5 @@ def test_an_abandoned_prefetch_ends_its_thread() -> None:
     source = prefetch(items())
     next(source)
     source.close()
-    assert closed.wait(5)
+    assert closed.wait(60)
     assert not [thread for thread in threading.enumerate() if thread.name == "radapt-prefetch"]

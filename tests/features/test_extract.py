@@ -267,7 +267,7 @@ def test_killed_at_random_points_equals_undisturbed(toy_cohort: Make, toy_backbo
     toys = Path(__file__).with_name("conftest.py")
     arguments = [str(toys), str(tmp_path / "killed"), str(tmp_path / "images")]
     done = subprocess.run(
-        [sys.executable, "-c", KILLER, *arguments], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", KILLER, *arguments], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     endings = done.stdout.split()

@@ -181,7 +181,7 @@ def test_two_processes_remember_what_one_does(tmp_path: Path) -> None:
         f"module.remembered(int(sys.argv[1]), 2, {port}, {str(tmp_path)!r})\n"
     )
     running = [subprocess.Popen([sys.executable, "-c", script, str(rank)]) for rank in range(2)]
-    assert [each.wait(timeout=120) for each in running] == [0, 0]
+    assert [each.wait(timeout=600) for each in running] == [0, 0]
     expected = everything()
     for made in expected.values():
         made.collect(drawn(7, 3))

@@ -1,5 +1,6 @@
 """Self-supervised losses at the edges: nothing hidden, one image, equal images, halves of a batch, bfloat16."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +33,7 @@ def test_dino_is_least_where_the_student_agrees() -> None:
     least = dino_loss(agreeing, teacher, same=())
     least.backward()
     assert agreeing.grad is not None
-    assert agreeing.grad.abs().max() < 1e-6
+    assert agreeing.grad.abs().max() < 1e-5
     entropy = -(teacher * teacher.log()).sum(2).mean()
     assert least.item() == pytest.approx(entropy.item(), rel=1e-5)
     assert dino_loss(drawn(1, 3, 5), teacher, same=()) > least
@@ -77,7 +78,7 @@ def test_koleo_of_equal_images_is_finite_and_leaves_them_alone() -> None:
     cls = torch.ones(3, 4).requires_grad_()
     loss = koleo(cls)
     loss.backward()
-    assert loss.item() == pytest.approx(-torch.tensor(NEAREST).log().item())
+    assert loss.item() == pytest.approx(-math.log(NEAREST), rel=1e-5)
     assert cls.grad is not None
     assert not cls.grad.any()
 

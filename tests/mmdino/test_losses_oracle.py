@@ -49,9 +49,11 @@ def test_dino_is_the_mean_over_pairs_and_images(same: tuple[tuple[int, int], ...
         for g in range(2)
         if (s, g) not in skipped
     ]
-    assert dino_loss(tensor(student), tensor(teacher), temperature, same).item() == pytest.approx(np.mean(terms))
+    assert dino_loss(tensor(student), tensor(teacher), temperature, same).item() == pytest.approx(
+        np.mean(terms), rel=1e-5
+    )
     parts = [tensor(student[:2]), tensor(student[2:])]
-    assert dino_loss(parts, tensor(teacher), temperature, same).item() == pytest.approx(np.mean(terms))
+    assert dino_loss(parts, tensor(teacher), temperature, same).item() == pytest.approx(np.mean(terms), rel=1e-5)
 
 
 def test_ibot_weighs_patches_by_their_image() -> None:
@@ -61,7 +63,7 @@ def test_ibot_weighs_patches_by_their_image() -> None:
     crossed = -(teacher * log_softmax(student / 0.1)).sum(1)
     expected = (crossed[[1, 3, 5]].mean() + 0 + crossed[0] + crossed[[2, 4]].mean()) / 4
     found = ibot_loss(tensor(student), tensor(teacher), torch.from_numpy(owner), 4)
-    assert found.item() == pytest.approx(expected, rel=1e-6)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_koleo_is_the_distance_to_the_nearest() -> None:
@@ -82,7 +84,7 @@ def test_sinkhorn_scales_prototypes_and_samples_in_turns(given: tuple[float, ...
         q *= (shares / q.sum(1))[:, None]
         q *= 1 / 6 / q.sum(0)
     found = sinkhorn(tensor(logits), 0.3, shares=None if given is None else torch.tensor(given))
-    np.testing.assert_allclose(found.numpy(), (q * 6).T, atol=1e-6)
+    np.testing.assert_allclose(found.numpy(), (q * 6).T, rtol=1e-5, atol=1e-6)
 
 
 def test_the_centre_is_taken_away_and_moves() -> None:
@@ -94,7 +96,7 @@ def test_the_centre_is_taken_away_and_moves() -> None:
     moved = 0.8 * made.centre.numpy() + 0.2 * logits.mean((0, 1))
     made.collect(tensor(logits))
     made.move()
-    np.testing.assert_allclose(made.centre.numpy(), moved, atol=1e-6)
+    np.testing.assert_allclose(made.centre.numpy(), moved, rtol=1e-5, atol=1e-6)
 
 
 def test_official_dino(official: dict[str, torch.Tensor]) -> None:

@@ -48,8 +48,8 @@ def test_it_is_what_a_plain_loop_in_torch_does() -> None:
         losses[step // 5] += float(loss.detach()) * len(batch["x"]) / 23
         nn.utils.clip_grad_norm_(by_hand.module.parameters(), 1.0)
         optimiser.step()
-    assert far(task, by_hand) < 1e-6
-    assert [entry["loss"] for entry in result.history] == pytest.approx(losses)
+    assert far(task, by_hand) < 1e-5
+    assert [entry["loss"] for entry in result.history] == pytest.approx(losses, rel=1e-5)
 
 
 def test_every_sample_is_seen_once_an_epoch_and_none_is_alone() -> None:
@@ -68,7 +68,9 @@ def test_parts_of_a_batch_give_the_gradient_of_the_batch(accumulate: int, optimi
     cut = trained(parts, regime(optimiser=optimiser, accumulate=accumulate))
     assert far(whole, parts) < 1e-5
     assert parts.largest == cut.micro_batch < whole.largest == result.micro_batch
-    assert [entry["loss"] for entry in cut.history] == pytest.approx([entry["loss"] for entry in result.history])
+    assert [entry["loss"] for entry in cut.history] == pytest.approx(
+        [entry["loss"] for entry in result.history], rel=1e-5
+    )
 
 
 def no_memory_for(limit: int) -> Any:
@@ -299,16 +301,28 @@ def test_progress_counts_the_steps() -> None:
     assert told == [5, "lora", "steps", 0, 1, 1, 1, 1, 1]
 
 
-def test_memory_of_a_large_batch_is_seen() -> None:
+def test_memory_of_a_large_batch_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     import mmap
-    import time
+    import threading
+
+    from radapt.training.memory import PeakMemory
+
+    measured, plain = threading.Event(), PeakMemory._look
+
+    def look(meter: PeakMemory) -> None:
+        plain(meter)
+        measured.set()
 
     class Large(ToyTask):
         def loss(self, batch: Any, seeds: np.ndarray) -> torch.Tensor:
             ballast = mmap.mmap(-1, 40 * 2**20)  # straight from the system: the allocator may have some left over
             np.frombuffer(ballast, np.uint8)[:] = 1
-            time.sleep(0.3)
+            for _ in range(2):  # the first measurement may have begun before the ballast was there
+                measured.clear()
+                assert measured.wait(60)
             return super().loss(batch, seeds)
+
+    monkeypatch.setattr(PeakMemory, "_look", look)
 
     result = train(Large(), regime(epochs=1, batch=23), seed=0)
     assert 30 < result.peak_memory_mb < 200

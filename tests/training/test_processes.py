@@ -44,9 +44,11 @@ def test_two_processes_train_what_one_does() -> None:
     result = train(two, made, seed=3, devices=2)
     assert dict(os.environ) == environment
     first, second = weights(one), weights(two)
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-6
-    assert result.score == pytest.approx(expected.score)
-    assert [entry["loss"] for entry in result.history] == pytest.approx([entry["loss"] for entry in expected.history])
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-5
+    assert result.score == pytest.approx(expected.score, rel=1e-5)
+    assert [entry["loss"] for entry in result.history] == pytest.approx(
+        [entry["loss"] for entry in expected.history], rel=1e-5
+    )
     assert (result.steps, result.micro_batch, expected.micro_batch) == (6, 2, 9)
     assert result.notes == ["Parts of 4 samples did not fit in memory: 2 at a time."]
     assert not two.module.training

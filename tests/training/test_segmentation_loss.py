@@ -33,9 +33,9 @@ def test_agrees_with_monai_where_definitions_agree(shape: tuple[int, ...], smoot
 def test_a_sum_done_by_hand() -> None:
     """Four pixels, two of them labelled, every probability one half: Dice (2·1 + 1) / (2 + 2 + 1) = 0.6."""
     logits, labels = torch.zeros(1, 2, 2, 2), torch.tensor([[[1, 1], [0, 0]]])
-    assert dice_ce(logits, labels).item() == pytest.approx((1 - 0.6) + math.log(2))
-    assert dice_ce(logits, labels, dice_share=1.0).item() == pytest.approx(2 * 0.4)
-    assert dice_ce(logits, labels, dice_share=0.0).item() == pytest.approx(2 * math.log(2))
+    assert dice_ce(logits, labels).item() == pytest.approx((1 - 0.6) + math.log(2), rel=1e-5)
+    assert dice_ce(logits, labels, dice_share=1.0).item() == pytest.approx(2 * 0.4, rel=1e-5)
+    assert dice_ce(logits, labels, dice_share=0.0).item() == pytest.approx(2 * math.log(2), rel=1e-5)
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
@@ -61,7 +61,7 @@ def test_samples_are_judged_one_by_one() -> None:
     logits, labels = drawn(4, 10, 10)
     labels[1] = 0
     pieces = torch.stack([dice_ce(logits[i : i + 1], labels[i : i + 1]) for i in range(4)])
-    assert dice_ce(logits, labels).item() == pytest.approx(pieces.mean().item(), rel=1e-6)
+    assert dice_ce(logits, labels).item() == pytest.approx(pieces.mean().item(), rel=1e-5)
 
 
 def test_ignored_pixels_change_nothing() -> None:
@@ -70,8 +70,8 @@ def test_ignored_pixels_change_nothing() -> None:
     other = logits.clone()
     other[:, :, :, 4:] = torch.randn(2, 3, 6, 4, generator=torch.Generator().manual_seed(9))
     alone = dice_ce(logits[..., :4], labels[..., :4])
-    assert dice_ce(logits, labels, 255).item() == pytest.approx(alone.item(), rel=1e-6)
-    assert dice_ce(other, labels, 255).item() == pytest.approx(alone.item(), rel=1e-6)
+    assert dice_ce(logits, labels, 255).item() == pytest.approx(alone.item(), rel=1e-5)
+    assert dice_ce(other, labels, 255).item() == pytest.approx(alone.item(), rel=1e-5)
 
 
 def test_a_sample_of_which_nothing_is_known_has_no_gradient() -> None:
@@ -94,7 +94,7 @@ def test_half_precision_is_summed_in_float32() -> None:
 def test_weights_are_those_of_training_and_average_to_one() -> None:
     weights = balanced_weights([900, 90, 10])
     assert weights[2] > weights[1] > weights[0]
-    assert float((weights * torch.tensor([0.9, 0.09, 0.01])).sum()) == pytest.approx(1)
+    assert float((weights * torch.tensor([0.9, 0.09, 0.01])).sum()) == pytest.approx(1, rel=1e-5)
     assert float(weights[1] / weights[0]) == pytest.approx(math.sqrt(10), rel=1e-5)
     assert float(weights[2] / weights[0]) == pytest.approx(math.sqrt(90), rel=1e-5)
 
@@ -111,7 +111,7 @@ def test_weights_scale_each_pixel_by_its_label() -> None:
     weights = torch.tensor([0.0, 0.0, 3.0])
     entropy = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     expected = 2 * 3 * (entropy * (labels == 2)).mean()
-    assert dice_ce(logits, labels, weights=weights, dice_share=0.0).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert dice_ce(logits, labels, weights=weights, dice_share=0.0).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
