@@ -35,7 +35,7 @@ def test_from_nothing_to_a_report_and_once_more(tmp_path: Path, capsys: pytest.C
     study = tmp_path / "demo" / "study.yaml"
     study.write_text(study.read_text().replace("- linear\n", ""))
     assert call(*few) == 0
-    assert "0 cells finished now, 14 were finished before" in capsys.readouterr().out
+    assert "0 cells finished now, 14 finished earlier" in capsys.readouterr().out
     assert call(*few, "--seed", 1) == 2
     assert "Name another folder" in capsys.readouterr().err
 

@@ -60,7 +60,7 @@ def test_protocols_that_train_on_images_take_its_encoder(place: Path, tmp_path: 
 
 
 def test_two_folders_of_one_name_need_names(place: Path) -> None:
-    with pytest.raises(UsageError, match=r"ours stands here twice.*weights: FOLDER"):
+    with pytest.raises(UsageError, match=r"ours is given twice.*weights: FOLDER"):
         read_study(study(place, ["0/ours", "1/ours"]))
 
 

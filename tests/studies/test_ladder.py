@@ -1,4 +1,4 @@
-"""Learning curves, several ways to make images, and cohorts that a protocol does not apply to, in one study."""
+"""Learning curves, several image settings, and cohorts that a protocol does not apply to, in one study."""
 
 from pathlib import Path
 

@@ -76,13 +76,13 @@ def test_backbones_that_cannot_be_adapted_are_left_out_and_named(cohort: Path, t
     planned = plan(write_study(tmp_path, [cohort], backbones=[VIT, CNN], protocols=["mmdino", "knn"]))
     pairs = {(cell.facts["backbone"], cell.facts["label"]) for cell in planned.cells}
     assert pairs == {("vit", "mmdino"), ("vit", "knn"), ("cnn", "knn")}
-    assert planned.notes == ("mmdino does not suit cnn",)
+    assert planned.notes == ("mmdino does not support cnn",)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"backbones": [CNN], "protocols": ["mmdino", "knn"]}, "suits none of the backbones"),
+        ({"backbones": [CNN], "protocols": ["mmdino", "knn"]}, "supports none of the backbones"),
         ({"backbones": [VIT], "protocols": [{"mmdino": {}, "title": "x"}, {"knn": {}, "title": "x"}]}, "twice"),
         ({"backbones": [VIT], "protocols": [{"mmdino": {"preset": "cpu"}, "titel": "x"}]}, "titel"),
         ({"backbones": [VIT], "protocols": [{"mmdino": {}, "title": "a"}, {"mmdino": {}, "title": "b"}]}, "same cell"),

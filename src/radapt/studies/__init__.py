@@ -1,6 +1,6 @@
-"""Studies: a grid of cohorts, backbones and protocols; its plan, its cells, and the run folder they are kept in."""
+"""Studies: a grid of cohorts, backbones and protocols, its plan, its cells and its run folder."""
 
-from radapt.studies.cost import estimate, plan_text
+from radapt.studies.cost_estimate import estimate, plan_text
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings, plan_study
 from radapt.studies.run import Outcome, run_study

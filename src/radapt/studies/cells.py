@@ -1,4 +1,4 @@
-"""Cells: each one number-producing job, named by a digest of everything that decides its numbers."""
+"""Cells: the units of a study, each identified by a digest of everything that determines its numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from radapt.cohorts import Cohort
 from radapt.digests import digest
-from radapt.studies.study import BackboneEntry, Image, ProtocolEntry, Study
+from radapt.studies.study import BackboneEntry, ImageSettings, ProtocolEntry, Study
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from radapt.protocols import Protocol
 
 NO_BACKBONE = "none"
-"""What the backbone column says of networks trained from scratch."""
+"""The backbone column for networks trained from scratch."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A cohort ready to be crossed: read, its recipe chosen, its cases digested.
+class PreparedCohort:
+    """A cohort with its image settings, recipe and digests.
 
-    `digest` covers cases, labels and images; `mask_digest` the masks too, and is '' for a cohort without any.
+    `digest` covers cases, labels and images; `mask_digest` also covers masks. Either is '' if no protocol needs it.
     """
 
     cohort: Cohort
-    image: Image
+    image: ImageSettings
     recipe: "Recipe"
     digest: str
     mask_digest: str = ""
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """A backbone of the study with its card and weights found, but not loaded."""
+class CellEncoder:
+    """A backbone of the study whose card and weights are located but not loaded."""
 
     entry: BackboneEntry
     found: "Found"
@@ -43,7 +43,7 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A protocol of the study, ready to be fitted, with its place in the study file."""
+    """A protocol of the study with its entry in the study file and, in a learning curve, one draw of the labels."""
 
     entry: ProtocolEntry
     protocol: "Protocol"
@@ -52,11 +52,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """Cohort × image × backbone × protocol × seed, and with few shots one draw of them."""
+    """Cohort × image settings × backbone × protocol × seed, and in a learning curve × draw of the labels."""
 
     id: str
-    prepared: Prepared
-    encoder: Encoder | None
+    prepared: PreparedCohort
+    encoder: CellEncoder | None
     job: Job
     seed: int
     facts: Mapping[str, Any]
@@ -70,15 +70,17 @@ class Cell:
         return " × ".join([*names, f"seed {self.seed}"])
 
 
-def cell_of(study: Study, prepared: Prepared, encoder: Encoder | None, job: Job, seed: int, device: str) -> Cell:
-    """The cell of one job, whose id is the same wherever and whenever the same numbers are asked for."""
+def cell_of(
+    study: Study, prepared: PreparedCohort, encoder: CellEncoder | None, job: Job, seed: int, device: str
+) -> Cell:
+    """The cell of one job. Its id is the digest of everything that determines its numbers."""
     from radapt.backbones import auto_dtype
     from radapt.features import LAYERS
 
     protocol, draw = job.protocol, job.draw
     lazy = encoder.found.lazy if encoder else None
-    decisive = {
-        "cohort_digest": prepared.mask_digest if looks_at_masks(protocol, prepared.cohort) else prepared.digest,
+    determining = {
+        "cohort_digest": prepared.mask_digest if uses_masks(protocol, prepared.cohort) else prepared.digest,
         "recipe": prepared.recipe.digest,
         "architecture": encoder.entry.architecture if encoder else None,
         "weights": lazy.identity if lazy else None,
@@ -104,22 +106,22 @@ def cell_of(study: Study, prepared: Prepared, encoder: Encoder | None, job: Job,
         "label": f"{label} @ {prepared.image.name}" if study.images else label,
         "image": prepared.image.model_dump(mode="json"),
     }
-    # Names of cohorts and backbones are part of what tables show, so two names for equal weights stay two cells; and a
-    # few-shot draw of every case is not the whole training set to those who read it.
+    # Tables show the names of cohorts and backbones, so two names for equal weights stay two cells, and a few-shot draw
+    # that takes every case stays distinct from the protocol on the whole training set.
     few = [job.entry.name] if draw else []
-    cell_id = digest([decisive, shown["cohort"], shown["backbone"], *few])[:16]
-    return Cell(cell_id, prepared, encoder, job, seed, {"id": cell_id, **shown, **decisive})
+    cell_id = digest([determining, shown["cohort"], shown["backbone"], *few])[:16]
+    return Cell(cell_id, prepared, encoder, job, seed, {"id": cell_id, **shown, **determining})
 
 
 def applies(protocol: "Protocol", cohort: Cohort) -> bool:
-    """Whether the cohort has what the protocol answers: labels, or masks."""
+    """Whether the cohort has the targets of the protocol: labels or masks."""
     if protocol.aim == "segmentation":
         return any(case.mask is not None for case in cohort)
     return cohort.task not in ("unlabelled", "segmentation")
 
 
-def looks_at_masks(protocol: "Protocol", cohort: Cohort) -> bool:
-    """Whether masks decide the protocol's numbers on the cohort."""
+def uses_masks(protocol: "Protocol", cohort: Cohort) -> bool:
+    """Whether masks influence the protocol's numbers on the cohort."""
     return protocol.aim == "segmentation" or (protocol.uses_masks and any(case.mask is not None for case in cohort))
 
 
@@ -127,9 +129,9 @@ def jobs_of(entry: ProtocolEntry, cohort: Cohort, seed: int) -> Iterator[Job]:
     """One job, or one for each draw of a learning curve."""
     from radapt.protocols import FewShot, make
 
-    made = make(entry.name, **entry.options)
-    if isinstance(made, FewShot):
-        for draw in made.draws(cohort, seed):
-            yield Job(entry, made.base, draw)
+    protocol = make(entry.name, **entry.options)
+    if isinstance(protocol, FewShot):
+        for draw in protocol.draws(cohort, seed):
+            yield Job(entry, protocol.base, draw)
     else:
-        yield Job(entry, made)
+        yield Job(entry, protocol)

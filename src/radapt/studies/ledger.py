@@ -1,6 +1,6 @@
-"""The run folder: what is written for each cell, in which order, and what counts as finished.
+"""The run folder: the files of each cell, the order in which they are written, and when a cell is finished.
 
-`done.json` is written last and atomically, so a cell either has its numbers or will be run again.
+`done.json` is written last and atomically, so a cell either has its numbers or is run again.
 """
 
 import json
@@ -27,19 +27,19 @@ RESULT_COLUMNS = [
 
 
 def slug(name: str) -> str:
-    """`name` as a folder name that every file system takes."""
+    """`name` as a folder name that is valid on every file system."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".") or "unnamed"
 
 
 class Ledger:
-    """The run folder at `folder`. Reading never changes it; every write is whole or absent."""
+    """The run folder at `folder`. Reading never changes it; writes are atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder for one writer; the lock goes with the process, even one that is killed.
+        """Lock the folder for one writer; the lock ends with the process, even if it is killed.
 
         Raises UsageError if another process is running a study in the folder.
         """
@@ -60,9 +60,9 @@ class Ledger:
             lock.release()
 
     def _tidy(self) -> None:
-        """Remove what a killed run left half-written; the lock says that nobody is writing it now."""
-        for part in self.folder.rglob(".*.part"):
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        """Remove the partial files of a killed run; the lock ensures that no process is writing them."""
+        for partial in self.folder.rglob(".*.part"):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
     def cell(self, cell_id: str) -> Path:
         return self.folder / "cells" / cell_id
@@ -71,7 +71,7 @@ class Ledger:
         return self.folder / "pictures" / slug(cohort) / slug(backbone)
 
     def is_done(self, cell_id: str) -> bool:
-        """Whether the cell has its numbers; one whose files were damaged later has not, and is run again."""
+        """Whether the cell has its numbers. A cell with damaged files does not, and is run again."""
         folder = self.cell(cell_id)
         if not (folder / "done.json").is_file():
             return False
@@ -87,8 +87,8 @@ class Ledger:
     def write_plan(
         self, study: str, cells: Sequence[Mapping[str, Any]], failures: Iterable[Mapping[str, str]] = ()
     ) -> None:
-        """Write what is planned, cells with id and names; `failures` {what, reason} could not be, and a report must
-        not hide them."""
+        """Write the study and its planned `cells` (id and names); `failures` {what, reason} could not be planned and
+        appear in the report."""
         write_text(self.folder / "study.yaml", study)
         write_json(self.folder / "plan.json", {"cells": cells, "failures": list(failures)})
 
@@ -111,13 +111,13 @@ class Ledger:
         write_json(folder / "done.json", facts)
 
     def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
-        """Write down why a cell failed; it is tried again by the next run."""
+        """Write the reason why a cell failed; the next run tries it again."""
         folder = self.opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
         write_json(folder / "failed.json", {"finished": _now(), "reason": str(error), "error": type(error).__name__})
 
     def opened(self, cell_id: str) -> Path:
-        """The cell's folder with the mark of being done taken away, so that no damaged older numbers pass as new."""
+        """The cell's folder without `done.json`, so that older, damaged numbers never pass as new."""
         folder = self.cell(cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "done.json").unlink(missing_ok=True)
@@ -158,11 +158,11 @@ class Ledger:
 
 
 def cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
-    """What fitting took, NaN where a protocol has nothing to say."""
+    """The cost of fitting as columns of `results.parquet`; NaN where a protocol measures none."""
     names = ("trained", "parameters", "peak_memory_mb", "seconds")
-    # A NaN is null in done.json.
-    found = (float("nan") if cost.get(name) is None else float(cost[name]) for name in names)
-    trained, parameters, memory, seconds = found
+    # JSON stores NaN as null.
+    numbers = (float("nan") if cost.get(name) is None else float(cost[name]) for name in names)
+    trained, parameters, memory, seconds = numbers
     return {
         "trained_parameters": trained,
         "trained_share": trained / parameters if parameters else float("nan"),

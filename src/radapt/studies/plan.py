@@ -1,4 +1,4 @@
-"""From a study to its cells: cohorts are read, weights found, and what does not go together is said."""
+"""From a study to its cells: reads the cohorts, locates the weights and reports combinations that do not apply."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
-from radapt.studies.cells import Cell, Encoder, Prepared, applies, cell_of, jobs_of, looks_at_masks
+from radapt.studies.cells import Cell, CellEncoder, PreparedCohort, applies, cell_of, jobs_of, uses_masks
 from radapt.studies.ledger import slug
-from radapt.studies.study import BackboneEntry, Image, Study
+from radapt.studies.study import BackboneEntry, ImageSettings, Study
 
 if TYPE_CHECKING:
     from radapt.images import Recipe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs beyond the study and what never changes its numbers' meaning: where and on what it runs.
+    """Where and on what a study runs. Settings never change the meaning of its numbers.
 
     `devices` processes on this machine share the training of a cell (see `radapt.protocols.Machine`).
     """
@@ -34,8 +34,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A cell, cohort or backbone that could not be done, and why."""
+class StudyFailure:
+    """A cell, cohort or backbone that failed, with the reason."""
 
     what: str
     reason: str
@@ -43,24 +43,24 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a study, those of one backbone and cohort side by side, and what could not be planned.
+    """The cells of a study, grouped by backbone and cohort, and what could not be planned.
 
-    `notes` say which protocols do not apply to which cohorts.
+    `notes` list the protocols that do not apply to a cohort or backbone.
     """
 
     study: Study
     device: str
     cells: tuple[Cell, ...]
-    failures: tuple[Failure, ...] = field(default=())
+    failures: tuple[StudyFailure, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
 
 
 def plan_study(study: Study, settings: Settings, *, download: bool = False) -> Plan:
-    """Read the cohorts, find the weights and lay out the cells.
+    """Read the cohorts, locate the weights and list the cells.
 
-    A cohort with errors is left out and reported in `failures`, so that the others can be run. The digest of hub
-    weights is known once they are here, so a plan made without `download` may name other cells. Raises UsageError
-    for what the study file itself has wrong: unknown backbones, protocols, options, recipes.
+    A cohort with errors is left out and reported in `failures`, so that the others can run. The digest of hub weights
+    is known after download, so a plan made without `download` may have other cell ids. Raises UsageError for errors of
+    the study file: unknown backbones, protocols, options or recipes.
     """
     from radapt.devices import check_count, pick_device
 
@@ -69,41 +69,41 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     check_count(device, settings.devices)
     encoders = [_encoder(entry, device, settings, download=download) for entry in study.backbones]
     digests = ByteDigests(settings.cache)
-    prepared: list[Prepared] = []
-    failures: list[Failure] = []
+    cohorts: list[PreparedCohort] = []
+    failures: list[StudyFailure] = []
     notes: list[str] = []
     for name in study.cohorts:
         try:
-            ready = _prepare(Path(name), study, protocols, digests)
+            prepared = _prepare(Path(name), study, protocols, digests)
         except DataError as error:
-            failures.append(Failure(Path(name).name, str(error)))
+            failures.append(StudyFailure(Path(name).name, str(error)))
             continue
-        prepared += ready
-        notes += _not_applying(ready[0].cohort, protocols)
+        cohorts += prepared
+        notes += _not_applying(prepared[0].cohort, protocols)
     unsuited = _unsuited(encoders, study, protocols)
-    notes += [f"{study.protocols[at].label} does not suit {name}" for at in unsuited for name in unsuited[at]]
-    _refuse_equal_names(prepared)
+    notes += [f"{study.protocols[at].label} does not support {name}" for at in unsuited for name in unsuited[at]]
+    _refuse_equal_names(cohorts)
     cells = [
-        cell_of(study, one, encoder, job, seed, device)
+        cell_of(study, prepared, encoder, job, seed, device)
         for encoder in (*encoders, None)
-        for one in prepared
+        for prepared in cohorts
         for entry, protocol in protocols.items()
-        if applies(protocol, one.cohort) and protocol.uses_backbone == (encoder is not None)
+        if applies(protocol, prepared.cohort) and protocol.uses_backbone == (encoder is not None)
         if encoder is None or encoder.entry.name not in unsuited[entry]
         for seed in study.seeds
-        for job in jobs_of(study.protocols[entry], one.cohort, seed)
+        for job in jobs_of(study.protocols[entry], prepared.cohort, seed)
     ]
     _refuse_equal_cells(cells)
     return Plan(study, device, tuple(cells), tuple(failures), tuple(notes))
 
 
 def _protocols(study: Study) -> dict[int, "Protocol"]:
-    """The protocol of each entry, made once to find what is wrong with it; of a learning curve, the one it repeats."""
+    """The protocol of each entry, created once to validate its options; for a learning curve, its base protocol."""
     from radapt.protocols import FewShot, make
 
     made = [make(entry.name, **entry.options) for entry in study.protocols]
-    protocols = {at: one.base if isinstance(one, FewShot) else one for at, one in enumerate(made)}
-    needing = [study.protocols[at].label for at, one in protocols.items() if one.uses_backbone]
+    protocols = {at: protocol.base if isinstance(protocol, FewShot) else protocol for at, protocol in enumerate(made)}
+    needing = [study.protocols[at].label for at, protocol in protocols.items() if protocol.uses_backbone]
     if needing and not study.backbones:
         raise UsageError(f"Protocols of the study need a backbone ({', '.join(needing)}); name one under 'backbones'.")
     if not needing and study.backbones:
@@ -121,10 +121,10 @@ def _not_applying(cohort: Cohort, protocols: dict[int, "Protocol"]) -> list[str]
     return [f"{name} does not apply to {cohort.name}: it has no {wanted[aim]}" for name, aim in lacking.items()]
 
 
-def _unsuited(encoders: list[Encoder], study: Study, protocols: dict[int, "Protocol"]) -> dict[int, list[str]]:
-    """The names of the backbones that a protocol, by its place in the study, cannot be fitted on.
+def _unsuited(encoders: list[CellEncoder], study: Study, protocols: dict[int, "Protocol"]) -> dict[int, list[str]]:
+    """By index of the protocol in the study: the names of the backbones that it does not support.
 
-    Raises UsageError for a protocol that suits none.
+    Raises UsageError for a protocol that supports none of them.
     """
     kinds = {protocol.name: protocol for protocol in protocols.values() if protocol.uses_backbone}
     lacking = {
@@ -134,14 +134,14 @@ def _unsuited(encoders: list[Encoder], study: Study, protocols: dict[int, "Proto
     for entry, protocol in protocols.items():
         if encoders and len(lacking.get(protocol.name, ())) == len(encoders):
             raise UsageError(
-                f"Protocol {study.protocols[entry].label!r} suits none of the backbones of the study "
+                f"Protocol {study.protocols[entry].label!r} supports none of the backbones of the study "
                 f"({', '.join(encoder.entry.name for encoder in encoders)}). Add a plain vision transformer, such as "
                 "dinov2-s."
             )
     return {entry: lacking.get(protocol.name, []) for entry, protocol in protocols.items()}
 
 
-def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download: bool) -> Encoder:
+def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download: bool) -> CellEncoder:
     from radapt.backbones import find_backbone
 
     find = partial(
@@ -150,56 +150,56 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
     )  # fmt: skip
     found = find(download=False)
     if download:
-        # What cannot be had now fails when it is loaded, with its cells, and not the whole study.
+        # Weights that cannot be fetched fail their own cells at loading, not the whole study.
         with suppress(UsageError):
             found = find()
-    return Encoder(entry, found)
+    return CellEncoder(entry, found)
 
 
-def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[Prepared]:
-    """The cohort once for each way to make images."""
+def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[PreparedCohort]:
+    """The cohort once for each of the image settings."""
     cohort = load_cohort(path)
     applying = [protocol for protocol in protocols.values() if applies(protocol, cohort)]
     aims = {protocol.aim for protocol in applying}
     if not aims:
         lacking = "; ".join(_not_applying(cohort, protocols))
         raise DataError(
-            f"No protocol of the study can be judged on cohort {cohort.name} ({path}): {lacking}. Give a column "
+            f"No protocol of the study applies to cohort {cohort.name} ({path}): {lacking}. Give a column "
             "'label' (or 'label:<finding>' for several findings), or 'mask', or choose other protocols."
         )
     labels = cohort_digest(cohort, digests) if "classification" in aims else ""
-    looking = any(looks_at_masks(protocol, cohort) for protocol in applying)
-    masks = cohort_digest(cohort, digests, masks=True) if looking else ""
-    return [Prepared(cohort, image, _recipe(cohort, image), labels, masks) for image in study.ways]
+    with_masks = any(uses_masks(protocol, cohort) for protocol in applying)
+    masks = cohort_digest(cohort, digests, masks=True) if with_masks else ""
+    return [PreparedCohort(cohort, image, _recipe(cohort, image), labels, masks) for image in study.image_settings]
 
 
-def _recipe(cohort: Cohort, image: Image) -> "Recipe":
+def _recipe(cohort: Cohort, image: ImageSettings) -> "Recipe":
     from radapt.images import Recipe
 
     slices = image.slices.model_dump()
     for name in image.recipe:
         if name == "size" or name in slices:
-            place = "image" if name == "size" else "image: slices"
-            raise UsageError(f"{name!r} stands under 'image: recipe' of the study; it belongs under '{place}'.")
+            section = "image" if name == "size" else "image: slices"
+            raise UsageError(f"{name!r} is given under 'image: recipe' of the study; it belongs under '{section}'.")
     return Recipe.for_kind(cohort.kind, image.size, **slices, **image.recipe)
 
 
-def _refuse_equal_names(prepared: list[Prepared]) -> None:
-    """Names that are equal, or equal as names of folders."""
+def _refuse_equal_names(cohorts: list[PreparedCohort]) -> None:
+    """Raise UsageError for cohorts whose names are equal, or equal as folder names."""
     seen: dict[str, str] = {}
-    for name in (one.cohort.name for one in prepared if one.image == prepared[0].image):
+    for name in (prepared.cohort.name for prepared in cohorts if prepared.image == cohorts[0].image):
         if slug(name) in seen:
             raise UsageError(
-                f"Two cohorts of the study are called {seen[slug(name)]!r} and {name!r}; give each cohort.yaml a name "
-                "of its own, which differs in more than spaces and signs, so that their rows can be told apart."
+                f"Two cohorts of the study are called {seen[slug(name)]!r} and {name!r}; give each cohort.yaml a "
+                "unique name that differs in more than spaces and punctuation."
             )
         seen[slug(name)] = name
 
 
 def _refuse_equal_cells(cells: list[Cell]) -> None:
-    """Two entries that ask for the same numbers, such as `knn` and `{knn: {}}` with its defaults spelled out."""
+    """Raise UsageError for entries that define the same cell, such as `knn` and `{knn: {}}` with its defaults."""
     seen: dict[str, str] = {}
     for cell in cells:
         if cell.id in seen:
-            raise UsageError(f"The study asks for the same cell twice: {seen[cell.id]}, and {cell.title}. Remove one.")
+            raise UsageError(f"The study defines the same cell twice: {seen[cell.id]}, and {cell.title}. Remove one.")
         seen[cell.id] = cell.title

@@ -1,6 +1,6 @@
-"""Run a plan on this machine: one backbone in memory at a time, each cohort's features once, then its cells.
+"""Runs a plan on this machine: one backbone in memory at a time, one feature extraction per cohort, then its cells.
 
-Cells that train on images come after those that read features, each with a backbone loaded anew.
+Cells that train on images follow those that read features, and each loads its own backbone.
 """
 
 import time
@@ -12,18 +12,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.studies.cells import Cell, Encoder
-from radapt.studies.describe import (
+from radapt.studies.cells import Cell, CellEncoder
+from radapt.studies.ledger import Ledger
+from radapt.studies.patch_pictures import write_pictures
+from radapt.studies.plan import Plan, Settings, StudyFailure, plan_study
+from radapt.studies.report_facts import (
     cohort_is_described,
     processor,
     write_backbone_facts,
     write_cohort_facts,
     write_environment,
 )
-from radapt.studies.ledger import Ledger
-from radapt.studies.overlays import write_overlays
-from radapt.studies.pictures import write_pictures
-from radapt.studies.plan import Failure, Plan, Settings, plan_study
+from radapt.studies.segmentation_overlays import write_overlays
 from radapt.studies.study import Study
 from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """The outcome of a run."""
 
     folder: Path
     planned: int
     already: int
     finished: int
-    failures: tuple[Failure, ...]
+    failures: tuple[StudyFailure, ...]
 
     def summary(self) -> str:
-        """What was done, and where the numbers are."""
+        """The number of finished cells and the path of the results."""
         return (
-            f"{self.finished} cells finished now, {self.already} were finished before, of {self.planned} planned.\n"
+            f"{self.finished} cells finished now, {self.already} finished earlier, {self.planned} planned.\n"
             f"Results: {self.folder / 'results.parquet'}"
         )
 
     def reasons(self) -> str:
-        """Each reason for failure, once, with all that it stopped; '' without failures."""
+        """Each reason for failure once, with everything that it stopped; '' without failures."""
         stopped: dict[str, list[str]] = {}
         for failure in self.failures:
             stopped.setdefault(failure.reason, []).append(failure.what)
@@ -60,21 +60,21 @@ class Outcome:
 
 
 def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
-    """Run every cell that is not finished yet; return what was done and what failed.
+    """Run every cell that is not finished; return the counts and the failures.
 
-    Cells that fail are written down with their reason and the others go on. Killed anywhere, the next call
-    continues and ends with the same numbers. Raises UsageError for a study that cannot be planned, and for a weight
-    file that does not fit its architecture, before anything is written.
+    A failed cell is stored with its reason, and the others continue. After an interruption, the next call resumes and
+    gives the same numbers. Raises UsageError, before anything is written, for a study that cannot be planned and for a
+    weight file that does not fit its architecture.
     """
     plan = plan_study(study, settings, download=True)
     ledger = Ledger(folder)
     _refuse_unfit_weights(plan, ledger)
     with ledger.writing():
-        return _Run(plan, ledger, settings).everything()
+        return _StudyRun(plan, ledger, settings).run()
 
 
 def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
-    """Load each weight file that the study names and that is still needed, so that a wrong one stops it at once."""
+    """Load each weight file that unfinished cells need, so that a wrong one stops the study at once."""
     encoders = [cell.encoder for cell in plan.cells if cell.encoder and not ledger.is_done(cell.id)]
     for found in {encoder.entry.name: encoder.found for encoder in encoders}.values():
         if found.source.kind == "file":
@@ -82,10 +82,10 @@ def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
 
 
 NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "repeat")
-"""The facts of a cell that name it in tables."""
+"""The facts that identify a cell in tables."""
 
 
-class _Run:
+class _StudyRun:
     """One pass over a plan."""
 
     def __init__(self, plan: Plan, ledger: Ledger, settings: Settings) -> None:
@@ -93,7 +93,7 @@ class _Run:
         self.failures = list(plan.failures)
         self.finished = 0
 
-    def everything(self) -> Outcome:
+    def run(self) -> Outcome:
         cells, folder = self.plan.cells, self.ledger.folder
         ids = [cell.id for cell in cells]
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
@@ -102,20 +102,20 @@ class _Run:
         if already < len(cells):
             write_environment(folder, self.settings, self.plan.device)
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
-            mine = list(group)
+            own = list(group)
             if encoder:
                 write_backbone_facts(folder, encoder)
-                self._from_one_backbone(encoder, mine)
+                self._from_one_backbone(encoder, own)
                 self.ledger.write_results(named)
-            for cell in mine:
+            for cell in own:
                 if cell.job.protocol.reads == "images" and not self.ledger.is_done(cell.id):
                     self._trained(cell)
                     self.ledger.write_results(named)
         self.ledger.write_results(named)
         return Outcome(folder, len(ids), already, self.finished, tuple(self.failures))
 
-    def _from_one_backbone(self, encoder: Encoder, cells: list[Cell]) -> None:
-        """The cells that read features. The backbone is loaded at the first need, and let go with this call."""
+    def _from_one_backbone(self, encoder: CellEncoder, cells: list[Cell]) -> None:
+        """Run the cells that read features. The backbone is loaded on first use and released when this call returns."""
         lazy = replace(encoder.found.lazy, load=cache(encoder.found.lazy.load))
         reading = [cell for cell in cells if cell.job.protocol.reads == "features"]
         for prepared, group in groupby(reading, key=lambda cell: cell.prepared):
@@ -125,13 +125,13 @@ class _Run:
                 self._from_features(lazy, pending)
 
     def _trained(self, cell: Cell) -> None:
-        """A cell that trains on images, from a backbone loaded anew."""
-        if not cohort_is_described(self.ledger.folder, cell.prepared):  # features say more, and may have said it
+        """Run a cell that trains on images, with its own copy of the backbone."""
+        if not cohort_is_described(self.ledger.folder, cell.prepared):  # keep slice counts that an extraction wrote
             write_cohort_facts(self.ledger.folder, cell.prepared)
         self._one_cell(cell, partial(train_cell, cell, self.ledger, self.settings, self.plan))
 
     def _from_features(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
-        """The cells of one backbone on one cohort that share one set of features."""
+        """Run the cells of one backbone on one cohort, which share one set of features."""
         from radapt.features import extract
 
         prepared = pending[0].prepared
@@ -141,7 +141,7 @@ class _Run:
                 progress=self.settings.progress,
             )  # fmt: skip
             write_cohort_facts(self.ledger.folder, prepared, features.counts)
-        except Exception as error:  # one group's fault, of whatever kind, must not stop the others
+        except Exception as error:  # an error in one group must not stop the others
             for cell in pending:
                 self._failed(cell, error)
             return
@@ -152,43 +152,44 @@ class _Run:
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache
 
-        place = self.ledger.pictures(cell.facts["cohort"], cell.facts["backbone"])
+        target = self.ledger.pictures(cell.facts["cohort"], cell.facts["backbone"])
         slices = SliceCache(self.settings.cache)
         try:
-            write_pictures(place, backbone, cell.prepared.cohort, slices, cell.prepared.recipe)
-        except Exception as error:  # a picture is worth a line in the log, not the numbers
+            write_pictures(target, backbone, cell.prepared.cohort, slices, cell.prepared.recipe)
+        except Exception as error:  # a missing picture is logged and does not fail the cell
             self.ledger.log(cell.id, f"no pictures: {error}")
 
     def _overlays(self, cell: Cell, result: "Result") -> None:
         folder, prepared = self.ledger.cell(cell.id), cell.prepared
         try:
             write_overlays(folder, prepared.cohort, prepared.recipe, result.predictions, self.settings.cache)
-        except Exception as error:  # a picture is worth a line in the log, not the numbers
+        except Exception as error:  # a missing picture is logged and does not fail the cell
             self.ledger.log(cell.id, f"no overlays: {error}")
 
     def _one_cell(self, cell: Cell, work: "Callable[[], Result]", features: "Features | None" = None) -> None:
         start = time.perf_counter()
         try:
             result = work()
-        except Exception as error:  # one cell's fault, of whatever kind, must not stop the others
+        except Exception as error:  # an error in one cell must not stop the others
             self._failed(cell, error)
             return
         if cell.job.protocol.aim == "segmentation":
             self._overlays(cell, result)
         if result.subsets is not None:
             result.subsets.write(self.ledger.cell(cell.id))
-        made = {"versions": versions(), **processor(self.plan.device)}
-        facts = {**cell.facts, "features": features.digest if features else None, "chosen": result.chosen, **made}
+        environment = {"versions": versions(), **processor(self.plan.device)}
+        digest = features.digest if features else None
+        facts = {**cell.facts, "features": digest, "chosen": result.chosen, **environment}
         predictions = result.predictions.assign(cell=cell.id)
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
         cost = asdict(result.cost) if result.cost else {}
         if cost and cell.encoder and cell.job.protocol.reads == "features":
-            cost["parameters"] += cell.encoder.found.card.parameters  # frozen, but part of what answers
+            cost["parameters"] += cell.encoder.found.card.parameters  # frozen, but part of the model
         self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1
 
     def _failed(self, cell: Cell, error: BaseException) -> None:
         self.ledger.log(cell.id, "".join(traceback.format_exception(error)))
         self.ledger.fail(cell.id, cell.facts, error)
-        self.failures.append(Failure(cell.title, str(error)))
+        self.failures.append(StudyFailure(cell.title, str(error)))

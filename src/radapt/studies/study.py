@@ -1,4 +1,4 @@
-"""The study file: which cohorts, backbones and protocols to cross, on which images, with which seeds."""
+"""The study file: cohorts, backbones, protocols, image settings and seeds of a grid."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,11 +22,11 @@ def _size(value: Any) -> Any:
 Size = Annotated[int | tuple[int, int], BeforeValidator(_size)]
 
 
-class Slices(StrictModel):
-    """Which planes of a volume are used: every k-th along an axis, and at most `count`, evenly spaced.
+class SliceSettings(StrictModel):
+    """The planes of a volume that are used: every k-th along an axis, at most `count`, evenly spaced.
 
-    `triplanar` takes planes of all three axes, `every` and `count` of each. With `neighbours` of 1 or more, the planes
-    so many before and after a grey plane stand beside it as channels (2.5D).
+    `triplanar` takes planes along all three axes, with `every` and `count` for each. With `neighbours: k` above 0, the
+    planes k before and after a grey plane become its outer channels (2.5D).
     """
 
     axis: Literal["axial", "coronal", "sagittal", "triplanar"] = "axial"
@@ -35,23 +35,23 @@ class Slices(StrictModel):
     neighbours: NonNegativeInt = 0
 
 
-class Image(StrictModel):
-    """How images reach the encoder. `size` is the side in pixels, or [height, width].
+class ImageSettings(StrictModel):
+    """The preprocessing of images. `size` is the side in pixels, or [height, width].
 
-    `recipe` holds changes to the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT. `name` tells
-    several ways apart, where a study compares them.
+    `recipe` overrides the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT. `name` identifies
+    the settings where a study compares several.
     """
 
     name: str | None = Field(default=None, min_length=1)
     size: Size = 224
-    slices: Slices = Slices()
+    slices: SliceSettings = SliceSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)
 
 
 class BackboneEntry(StrictModel):
-    """A backbone of the grid. `as` names the architecture when `name` is the user's own.
+    """A backbone of the grid. `as` names the architecture if `name` is a name of the user's own.
 
-    The folder of an adapted backbone says itself what it is: it stands for `name`, or for `weights` of one's own name.
+    The folder of an adapted backbone needs no `as`: give it as `name`, or as `weights` under a name of your own.
     """
 
     name: str = Field(min_length=1)
@@ -62,12 +62,12 @@ class BackboneEntry(StrictModel):
 
     @property
     def architecture(self) -> str:
-        """The name the catalog knows."""
+        """The name in the catalog."""
         return self.as_ or self.name
 
 
 class ProtocolEntry(StrictModel):
-    """A protocol of the grid with its options; `title` is what tables call it."""
+    """A protocol of the grid with its options; `title` is its name in tables."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class ProtocolEntry(StrictModel):
 
     @property
     def label(self) -> str:
-        """The title, else the name with the options given, as tables show it where the name alone is not unique."""
+        """The title, else the name with its options, as shown in tables where the name alone is not unique."""
         if self.title is not None:
             return self.title
         shown = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
@@ -83,7 +83,7 @@ class ProtocolEntry(StrictModel):
 
 
 class PoolingEntry(StrictModel):
-    """How slices become one vector a modality, and modalities one vector a case."""
+    """Pooling of slices into one vector per modality, and of modalities into one vector per case."""
 
     slices: Literal["mean", "max"] = "mean"
     modalities: Literal["concat", "mean"] = "concat"
@@ -94,54 +94,54 @@ def _named(value: Any) -> Any:
 
 
 def _one_key(value: Any) -> Any:
-    """`knn`, `{knn: {…}}` or `{knn: {…}, title: …}`, as the study file writes protocols."""
+    """A protocol as written in the study file: `knn`, `{knn: {…}}` or `{knn: {…}, title: …}`."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and "name" not in value:
         titled = {key: value[key] for key in value if key == "title"}
         others = [key for key in value if key not in titled]
         if len(others) > 1:
-            raise ValueError(f"one protocol was expected, beside it at most 'title'; {', '.join(others)} stand here")
+            raise ValueError(f"one protocol was expected, with at most 'title' beside it, not {', '.join(others)}")
         if others:
             return {"name": others[0], "options": value[others[0]] or {}, **titled}
     return value
 
 
 def _as_written(entry: ProtocolEntry) -> Any:
-    """The other way round."""
+    """The inverse of `_one_key`."""
     titled = {} if entry.title is None else {"title": entry.title}
     return {entry.name: entry.options, **titled} if entry.options or titled else entry.name
 
 
 def _unique(entries: list[Any]) -> list[Any]:
-    _refuse_twice([str(getattr(entry, "label", None) or entry) for entry in entries])
+    _refuse_duplicates([str(getattr(entry, "label", None) or entry) for entry in entries])
     return entries
 
 
-def _named_apart(images: list[Image]) -> list[Image]:
+def _uniquely_named(images: list[ImageSettings]) -> list[ImageSettings]:
     if any(image.name is None for image in images):
-        raise ValueError("each of several ways to make images needs a name")
-    _refuse_twice([image.name or "" for image in images])
+        raise ValueError("each entry of 'images' needs a name")
+    _refuse_duplicates([image.name or "" for image in images])
     return images
 
 
 def _unique_folders(entries: list[BackboneEntry]) -> list[BackboneEntry]:
-    """Backbones name folders of the run folder, so names that differ in signs only are one."""
-    _refuse_twice([slug(entry.name) for entry in entries])
+    """Backbones name folders in the run folder, so names that differ only in punctuation collide."""
+    _refuse_duplicates([slug(entry.name) for entry in entries])
     return entries
 
 
-def _refuse_twice(names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{', '.join(twice)} stands here twice; give each entry a name of its own")
+def _refuse_duplicates(names: list[str]) -> None:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"{', '.join(duplicates)} is given twice; give each entry a unique name")
 
 
 class Study(StrictModel):
     """A grid of cells: cohorts × images × backbones × protocols × seeds.
 
-    Protocols that train a network from scratch stand beside the backbones, not under each of them; a study of such
-    protocols alone needs no backbone. `images` instead of `image` compares several ways to make images, each named.
+    Protocols that train a network from scratch run once, not once per backbone; a study of such protocols alone needs
+    no backbone. `images` instead of `image` compares several named image settings.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
@@ -154,8 +154,8 @@ class Study(StrictModel):
         Field(min_length=1),
         AfterValidator(_unique),
     ]
-    image: Image = Image()
-    images: Annotated[list[Image], AfterValidator(_named_apart)] = Field(default_factory=list)
+    image: ImageSettings = ImageSettings()
+    images: Annotated[list[ImageSettings], AfterValidator(_uniquely_named)] = Field(default_factory=list)
     pooling: PoolingEntry = PoolingEntry()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
@@ -163,16 +163,16 @@ class Study(StrictModel):
     @model_validator(mode="after")
     def _image_or_images(self) -> "Study":
         if self.images and "image" in self.model_fields_set:
-            raise ValueError("'image' and 'images' are both given; 'images' lists several ways to compare")
+            raise ValueError("'image' and 'images' are both given; use 'images' only to compare several settings")
         return self
 
     @property
-    def ways(self) -> tuple[Image, ...]:
-        """The ways to make images that are compared; mostly one."""
+    def image_settings(self) -> tuple[ImageSettings, ...]:
+        """The image settings that are compared; usually one."""
         return tuple(self.images) or (self.image,)
 
     def resolved(self) -> str:
-        """The study as YAML with every default spelled out; reading it back gives the same study."""
+        """The study as YAML with every default filled in; reading it back gives the same study."""
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         del plain["image" if self.images else "images"]
         plain["protocols"] = [_as_written(entry) for entry in self.protocols]
@@ -180,10 +180,10 @@ class Study(StrictModel):
 
 
 def read_study(path: Path) -> Study:
-    """Read a study file; cohort and weight paths in it are relative to it and come back absolute.
+    """Read a study file. Its cohort and weight paths are relative to the file; the result holds absolute paths.
 
-    A folder among the backbones comes back as the weights of a backbone of the folder's name. Raises UsageError naming
-    the line and the nearest known key, and for files that are not there.
+    A folder among the backbones becomes the weights of a backbone of the folder's name. Raises UsageError for unknown
+    keys, naming the line and the nearest known key, and for missing files.
     """
     study = read_yaml(path, Study, "study file")
     base = path.resolve().parent
@@ -193,7 +193,7 @@ def read_study(path: Path) -> Study:
         _unique_folders(backbones)
     except ValueError as error:
         raise UsageError(
-            f"Two backbones of {path} have one name: {error}, as in {{name: …, weights: FOLDER}}."
+            f"Two backbones of {path} have the same name: {error}, as in {{name: …, weights: FOLDER}}."
         ) from None
     return study.model_copy(update={"cohorts": cohorts, "backbones": backbones})
 
@@ -208,9 +208,9 @@ def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
 
 
 def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
-    """An entry that names the folder of an adapted backbone, or one by any other name as it is.
+    """The entry with its folder as weights if `name` is the folder of an adapted backbone, else the entry unchanged.
 
-    Raises UsageError for a folder that holds none.
+    Raises UsageError for a folder that holds no backbone.
     """
     from radapt.backbones import CATALOG
     from radapt.backbones.adapted import adapted_folder
@@ -223,7 +223,7 @@ def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
     return entry.model_copy(update={"name": folder.resolve().name, "weights": str(folder)})
 
 
-def _existing(found: Path, what: str, study: Path) -> Path:
-    if not found.is_file():
-        raise UsageError(f"The study file {study} names the {what}, but there is no file {found}.")
-    return found
+def _existing(file: Path, what: str, study: Path) -> Path:
+    if not file.is_file():
+        raise UsageError(f"The study file {study} names the {what}, but there is no file {file}.")
+    return file

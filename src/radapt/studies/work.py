@@ -1,4 +1,4 @@
-"""What one cell does: fit its protocol and score it, on stored features or on images."""
+"""Runs one cell: fits its protocol and scores it, on stored features or on images."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def evaluate_cell(cell: Cell, features: "Features", settings: Settings, plan: Pl
 
 
 def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
-    """Train and score a protocol that reads images; its model stays in the cell's folder."""
+    """Train and score a protocol that reads images; the model is saved in the cell's folder."""
     from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling
     from radapt.protocols import Machine, train
@@ -50,7 +50,7 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
 
 
 def _with_draw(result: "Result", cell: Cell) -> "Result":
-    """The result of one draw of a learning curve says which, and where patients did not suffice."""
+    """The result with the number of training patients and the notes of its draw, in a learning curve."""
     draw = cell.job.draw
     if draw is None:
         return result

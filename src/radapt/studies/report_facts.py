@@ -1,4 +1,4 @@
-"""The facts a report shows beside the numbers: cohorts, backbones and the machine."""
+"""Writes the facts that a report shows beside the scores: cohorts, backbones and the machine."""
 
 import os
 import platform
@@ -16,12 +16,12 @@ from radapt.studies.ledger import read_json, slug
 from radapt.versions import versions
 
 if TYPE_CHECKING:
-    from radapt.studies.cells import Encoder, Prepared
+    from radapt.studies.cells import CellEncoder, PreparedCohort
     from radapt.studies.plan import Settings
 
 
 def write_environment(folder: Path, settings: "Settings", device: str) -> None:
-    """Write `environment.json`: versions and processor, and nothing that names the user or the machine."""
+    """Write `environment.json`: versions and processor, without any name of the user or the machine."""
     from radapt.backbones import is_offline
 
     facts = {
@@ -36,20 +36,20 @@ def write_environment(folder: Path, settings: "Settings", device: str) -> None:
 
 
 def processor(device: str) -> dict[str, Any]:
-    """What the encoder runs on: the GPU's name or `cpu`, and how many threads."""
+    """The device that the encoder runs on, the GPU's name or `cpu`, and the number of threads."""
     import torch
 
-    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    return {"device": named, "threads": torch.get_num_threads()}
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return {"device": name, "threads": torch.get_num_threads()}
 
 
-def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | None = None) -> None:
-    """Write `cohorts/<name>/cohort.json` and `cases.parquet`, the latter with the split every case is in.
+def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndarray | None = None) -> None:
+    """Write `cohorts/<name>/cohort.json` and `cases.parquet`, which holds the split of every case.
 
-    `slices` (N, M) counts those of every image, 0 for a missing one; known once features are there.
+    `slices` (N, M) holds the number of slices of every image, 0 if it is missing; it is known after extraction.
     """
     cohort = prepared.cohort
-    place = folder / "cohorts" / slug(cohort.name)
+    target = folder / "cohorts" / slug(cohort.name)
     patients = set(cohort.patients)
     facts = {
         "name": cohort.name,
@@ -69,14 +69,14 @@ def write_cohort_facts(folder: Path, prepared: "Prepared", slices: np.ndarray | 
         "sites": _counts([case.site or "" for case in cohort]),
     }
     if slices is not None and (counts := slices[slices > 0]).size:
-        middle = float(np.median(counts))
-        facts["slices_per_image"] = {"min": int(counts.min()), "median": middle, "max": int(counts.max())}
-    write_parquet(place / "cases.parquet", case_table(cohort))
-    write_json(place / "cohort.json", facts)
+        median = float(np.median(counts))
+        facts["slices_per_image"] = {"min": int(counts.min()), "median": median, "max": int(counts.max())}
+    write_parquet(target / "cases.parquet", case_table(cohort))
+    write_json(target / "cohort.json", facts)
 
 
-def cohort_is_described(folder: Path, prepared: "Prepared") -> bool:
-    """Whether what `write_cohort_facts` wrote is there, about this very cohort."""
+def cohort_is_described(folder: Path, prepared: "PreparedCohort") -> bool:
+    """Whether `write_cohort_facts` has already written this cohort."""
     try:
         facts = read_json(folder / "cohorts" / slug(prepared.cohort.name) / "cohort.json")
     except (OSError, ValueError):
@@ -84,8 +84,8 @@ def cohort_is_described(folder: Path, prepared: "Prepared") -> bool:
     return bool(facts.get("digest") == (prepared.digest or prepared.mask_digest))
 
 
-def write_backbone_facts(folder: Path, encoder: "Encoder") -> None:
-    """Write `backbones/<name>.json`: the weight card, where the weights came from, and the number format."""
+def write_backbone_facts(folder: Path, encoder: "CellEncoder") -> None:
+    """Write `backbones/<name>.json`: the weight card, the origin of the weights and the number format."""
     found = encoder.found
     facts = {
         **asdict(found.card),
@@ -104,11 +104,11 @@ def write_backbone_facts(folder: Path, encoder: "Encoder") -> None:
 def _split_facts(cohort: Cohort, split: str) -> dict[str, Any]:
     rows = cohort.splits == split
     labels = cohort.labels[rows]
-    known = ~np.isnan(labels) if cohort.findings else labels >= 0
+    labelled = ~np.isnan(labels) if cohort.findings else labels >= 0
     return {
         "cases": int(rows.sum()),
         "patients": len(set(cohort.patients[rows])),
-        "labelled": int(known.any(axis=1).sum() if cohort.findings else known.sum()),
+        "labelled": int(labelled.any(axis=1).sum() if cohort.findings else labelled.sum()),
         "outputs": {name: _output_facts(cohort, labels, index) for index, name in enumerate(cohort.outputs)},
         "masked": sum(case.mask is not None for case in cohort if case.split == split),
         "missing": dict(zip(cohort.modalities, (~cohort.presence[rows]).sum(axis=0).tolist(), strict=True)),
@@ -124,6 +124,6 @@ def _output_facts(cohort: Cohort, labels: np.ndarray, index: int) -> dict[str, i
     return {"positive": positive, "negative": negative, "unknown": len(labels) - positive - negative}
 
 
-def _counts(words: list[str]) -> Mapping[str, int]:
-    names, counts = np.unique(np.asarray(words, dtype=str), return_counts=True)
+def _counts(values: list[str]) -> Mapping[str, int]:
+    names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))

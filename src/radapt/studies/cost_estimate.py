@@ -1,4 +1,4 @@
-"""What a plan will cost: slices to encode, floating-point work, and seconds on this machine, before anything runs."""
+"""Estimates the cost of a plan before it runs: slices to encode, floating-point operations, seconds on this machine."""
 
 import time
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radapt.studies.cells import Cell, Encoder, Prepared
+from radapt.studies.cells import Cell, CellEncoder, PreparedCohort
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     import torch
 
 _SAMPLED_IMAGES = 5
-_EFFICIENCY = 0.7  # share of a plain matrix product's speed that an encoder reaches
+_EFFICIENCY = 0.7  # speed of an encoder relative to a plain matrix product
 
 
 @dataclass(frozen=True)
 class GroupCost:
-    """The cells of one backbone on one cohort, which share one extraction if they read features.
+    """The cost of the cells of one backbone on one cohort, which share one feature extraction.
 
-    `slices` is estimated from a few images; `gflop_per_slice` is counted, multiply and add as two operations; 0 for
-    networks of a protocol's own. `seconds` is that of encoding once, 0 where no unfinished cell needs it. `training`
-    holds the seconds each unfinished cell learns at most, looks at val not counted, None where that cannot be foreseen.
+    `slices` is estimated from a few images. `gflop_per_slice` counts multiply and add as two operations; it is 0 for
+    networks trained from scratch. `seconds` is the time to encode once, 0 if no unfinished cell reads features.
+    `training` holds the upper limit of training seconds of each unfinished cell that trains on images, without
+    validation passes; None if it cannot be estimated.
     """
 
     cells: tuple[Cell, ...]
@@ -37,7 +38,7 @@ class GroupCost:
 
 
 def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
-    """The cost of every group of a plan. Features that are already stored cost nothing, which is not foreseen here."""
+    """The cost of every group of a plan. Features that are already stored are not taken into account."""
     slices: dict[tuple[str, str | None], int] = {}
     speeds: dict[tuple[str, str], float] = {}
     costs = []
@@ -62,7 +63,7 @@ def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
 
 
 def _training(cell: Cell, slices: int, once: float) -> float | None:
-    """Seconds of learning, of which `once` go by for one pass over all `slices` of the cohort."""
+    """Seconds of training, if one pass over all `slices` of the cohort takes `once` seconds."""
     from radapt.cohorts.label_draws import restrict
     from radapt.protocols.holdout import labelled, masked
 
@@ -79,7 +80,7 @@ def _training(cell: Cell, slices: int, once: float) -> float | None:
 
 
 def plan_text(costs: list[GroupCost], plan: Plan) -> str:
-    """The plan as lines for a reader: groups with their cost, under each its cells."""
+    """The plan as text: groups with their cost, each followed by its cells."""
     lines = []
     for cost in costs:
         lines.append(_group_line(cost, plan))
@@ -90,11 +91,11 @@ def plan_text(costs: list[GroupCost], plan: Plan) -> str:
     finished = sum(cost.finished for cost in costs)
     encoded = any(_reads_features(cost) for cost in costs)
     encoding = f"; about {_duration(sum(cost.seconds for cost in costs))} of encoding" if encoded else ""
-    foreseen = [seconds for cost in costs for seconds in cost.training.values()]
-    trained = f", at most {_duration(sum(filter(None, foreseen)))} of training" if any(foreseen) else ""
-    unforeseen = f", {foreseen.count(None)} cells whose training is not estimated" if None in foreseen else ""
+    training = [seconds for cost in costs for seconds in cost.training.values()]
+    trained = f", at most {_duration(sum(filter(None, training)))} of training" if any(training) else ""
+    unknown = f", {training.count(None)} cells whose training time is unknown" if None in training else ""
     lines.append(
-        f"{cells} cells, {finished} of them finished{encoding}{trained}{unforeseen}"
+        f"{cells} cells, {finished} of them finished{encoding}{trained}{unknown}"
         + ("; probes take seconds each." if encoded else ".")
     )
     return "\n".join(lines)
@@ -122,39 +123,39 @@ def _cell_line(cell: Cell, cost: GroupCost) -> str:
     return f"{cell.facts['label']}{drawn}, seed {cell.seed}{trains}"
 
 
-def _count_slices(prepared: Prepared, settings: Settings) -> int:
-    """Slices of the cohort, from the images of a few cases spread over it. They are then in the slice cache."""
+def _count_slices(prepared: PreparedCohort, settings: Settings) -> int:
+    """The number of slices of the cohort, estimated from a few images, which are then in the slice cache."""
     from radapt.errors import DataError
     from radapt.images import SliceCache
 
     cache = SliceCache(settings.cache)
-    images = [(place, name) for case in prepared.cohort for name, place in case.images.items()]
+    images = [(location, name) for case in prepared.cohort for name, location in case.images.items()]
     counts = []
     for index in np.unique(np.linspace(0, len(images) - 1, _SAMPLED_IMAGES, dtype=int)):
         try:
             counts.append(len(cache.planes(images[index][0], prepared.recipe, images[index][1])))
         except DataError:
-            continue  # `radapt check` and the run itself will name it
+            continue  # `radapt check` and the run report it
     return round(float(np.mean(counts)) * len(images)) if counts else 0
 
 
-def _gflop_per_slice(encoder: Encoder, prepared: Prepared) -> float:
-    """Counted on shapes alone: no weights are made and nothing is computed."""
+def _gflop_per_slice(encoder: CellEncoder, prepared: PreparedCohort) -> float:
+    """Counted on meta tensors: nothing is allocated or computed."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from radapt.backbones.build import build
 
     patch = encoder.found.card.patch
-    whole = [max(1, round(side / patch)) * patch for side in prepared.recipe.size]
+    size = [max(1, round(side / patch)) * patch for side in prepared.recipe.size]
     module = build(encoder.found.card)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(torch.empty(1, 3, *whole, device="meta"))
+        module(torch.empty(1, 3, *size, device="meta"))
     return counter.get_total_flops() / 1e9
 
 
 def _flops_per_second(dtype: str, device: str) -> float:
-    """The speed of a matrix product of the size an encoder uses, on this machine, now."""
+    """The measured speed of a matrix product of the size that an encoder uses."""
     import torch
 
     side = 1024
