@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from radapt.cohorts import load_cohort
     from radapt.features import extract
     from radapt.mmdino.adapt import adapt
-    from radapt.protocols import evaluate, train
+    from radapt.protocols import evaluate, load_model, train
 
-__all__ = ["__version__", "adapt", "evaluate", "extract", "load_backbone", "load_cohort", "train"]
+__all__ = ["__version__", "adapt", "evaluate", "extract", "load_backbone", "load_cohort", "load_model", "train"]
 
 _HOMES = {
     "load_cohort": "cohorts",
@@ -20,6 +20,7 @@ _HOMES = {
     "extract": "features",
     "evaluate": "protocols",
     "train": "protocols",
+    "load_model": "protocols",
     "adapt": "mmdino.adapt",
 }
 

@@ -1,6 +1,5 @@
 """Every way to adapt a backbone learns, answers for itself, replays, survives a kill, and leaves the rest as it was."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,6 @@ from radapt.backbones import load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.classification import candidates
 from radapt.classification.finetune import Adapting
-from radapt.classification.saved import load_classifier
 from radapt.classification.task import CaseTask, LabelledCases, TrainableModel, probabilities
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
@@ -77,6 +75,13 @@ def answers(result: Result) -> np.ndarray:
     return result.predictions.filter(regex="^p_").to_numpy()
 
 
+def predicted(folder: Path, backbone: Backbone, cohort: Cohort, rows: Any) -> np.ndarray:
+    """By the model of a run in `folder`, whose cache stands beside it."""
+    cache = folder / "cache" if (folder / "cache").exists() else folder.parent / "cache"
+    model = radapt.load_model(folder / "model", backbone, cache=cache)
+    return model.predict(cohort, rows=rows).filter(regex="^p_").to_numpy()
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_answers_replays_and_is_loaded_again(
     name: str, run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path
@@ -94,18 +99,16 @@ def test_every_method_answers_replays_and_is_loaded_again(
     assert first.cost is not None
     assert 0 < first.cost.trained <= first.cost.parameters
 
-    assert sorted(path.name for path in (tmp_path / "cell").iterdir()) == ["model.json", "model.safetensors"]
-    loaded = load_classifier(tmp_path / "cell", vit)
+    assert sorted(path.name for path in (tmp_path / "cell").iterdir()) == ["model"]
     rows = np.flatnonzero(cohort.splits == "external")
-    again = loaded.predict(cohort, SliceCache(tmp_path / "cache"), rows)
+    again = predicted(tmp_path / "cell", vit, cohort, rows)
     np.testing.assert_array_equal(again, found[first.predictions["split"] == "external"])
-    assert loaded.outputs == cohort.outputs
 
 
 @pytest.mark.parametrize("name", ["partial", "lora", *(pytest.param(each, marks=SLOW) for each in ("dora", "ia3"))])
 def test_what_is_frozen_is_the_backbone_s(name: str, run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> None:
     run(cohort, quick(name, lr=0.01), machine=Machine(folder=tmp_path))
-    network = load_classifier(tmp_path, vit).trainee.network
+    network = radapt.load_model(tmp_path / "model", vit).model.trainee.network  # type: ignore[attr-defined]
     adapted = {key.replace(".base_layer", ""): each for key, each in network.encoder.state_dict().items()}
     kept = [torch.equal(each, adapted[key]) for key, each in vit.module.state_dict().items()]
     assert sum(kept) >= len(kept) // 4
@@ -119,14 +122,14 @@ def test_a_saved_model_holds_what_was_trained_and_no_more(
     result = run(cohort, quick("bitfit"), machine=Machine(folder=tmp_path))
     from safetensors.torch import load_file
 
-    state = load_file(tmp_path / "model.safetensors")
+    state = load_file(tmp_path / "model" / "model.safetensors")
     inside = [key for key in state if key.startswith("encoder.")]
     assert inside
     assert all(key.endswith("bias") for key in inside)
     buffers = {"mean", "seen"}
     trained = sum(each.numel() for key, each in state.items() if key not in buffers)
     assert trained == result.cost.trained
-    assert vit.identity in (tmp_path / "model.json").read_text()
+    assert vit.identity in (tmp_path / "model" / "model.json").read_text()
 
 
 def test_finetuning_learns_what_a_linear_probe_cannot(run: Any, vit: Backbone, tmp_path: Path) -> None:
@@ -217,11 +220,11 @@ def test_a_kill_after_training_costs_no_training(
         patch.setattr("radapt.protocols.scoring.score_fitted", interrupted)
         with pytest.raises(Killed):
             run(cohort, quick("bitfit"), machine=machine)
-    saved = (machine.folder / "model.safetensors").read_bytes()  # type: ignore[operator]
+    saved = (machine.folder / "model" / "model.safetensors").read_bytes()  # type: ignore[operator]
     with monkeypatch.context() as patch:
         patch.setattr("radapt.classification.task.CaseTask.loss", interrupted)
         run(cohort, quick("bitfit"), machine=machine)
-    assert (machine.folder / "model.safetensors").read_bytes() == saved  # type: ignore[operator]
+    assert (machine.folder / "model" / "model.safetensors").read_bytes() == saved  # type: ignore[operator]
     assert not machine.checkpoints.exists()  # type: ignore[union-attr]
 
 
@@ -248,8 +251,8 @@ def test_test_labels_change_nothing(run: Any, cohort: Cohort) -> None:
 
 def test_a_case_is_answered_alone_as_among_others(run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> None:
     run(cohort, quick("finetune"), machine=Machine(folder=tmp_path))
-    loaded, cache = load_classifier(tmp_path, vit), SliceCache(tmp_path / "cache")
-    rows = np.arange(len(cohort))
+    loaded: Any = radapt.load_model(tmp_path / "model", vit).model
+    rows, cache = np.arange(len(cohort)), SliceCache(tmp_path / "cache")
     together = loaded.predict(cohort, cache, rows)
     np.testing.assert_array_equal(loaded.predict(cohort, cache, rows[::-1]), together[::-1])
     np.testing.assert_array_equal(np.concatenate([loaded.predict(cohort, cache, [row]) for row in rows]), together)
@@ -430,7 +433,7 @@ def test_bfloat16(run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> No
     assert not np.array_equal(answers(half), answers(precise))
     np.testing.assert_allclose(answers(half), answers(precise), atol=0.1)
     rows = np.flatnonzero(cohort.splits == "val")
-    again = load_classifier(tmp_path, vit).predict(cohort, SliceCache(tmp_path / "cache"), rows)
+    again = predicted(tmp_path, vit, cohort, rows)
     np.testing.assert_array_equal(again, answers(half)[: len(rows)])
 
 
@@ -441,7 +444,7 @@ def test_a_cnn_is_adapted_too(name: str, run: Any, cohort: Cohort, tmp_path: Pat
     cnn = load_backbone("timm:test_resnet", "random")
     result = run(cohort, quick(name, slices_per_case=2), cnn, machine=Machine(folder=tmp_path), size=32)
     rows = np.flatnonzero(cohort.splits == "val")
-    again = load_classifier(tmp_path, cnn).predict(cohort, SliceCache(tmp_path / "cache"), rows)
+    again = predicted(tmp_path, cnn, cohort, rows)
     np.testing.assert_array_equal(again, answers(result)[: len(rows)])
 
 
@@ -567,24 +570,6 @@ def test_what_the_backbone_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         run(cohort, quick(name, **options))
-
-
-def test_a_model_wants_its_own_backbone(run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> None:
-    run(cohort, quick("lora"), machine=Machine(folder=tmp_path / "cell"))
-    with pytest.raises(UsageError, match="trained around other weights"):
-        load_classifier(tmp_path / "cell", load_backbone("timm:test_vit", "random:1"))
-    with pytest.raises(UsageError, match="give the one it was trained with"):
-        load_classifier(tmp_path / "cell")
-    with pytest.raises(UsageError, match="holds no trained model"):
-        load_classifier(tmp_path)
-    path = tmp_path / "cell" / "model.json"
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps(facts | {"format": 99}))
-    with pytest.raises(UsageError, match="format 99"):
-        load_classifier(tmp_path / "cell", vit)
-    path.write_text(json.dumps(facts | {"recipe_digest": "0"}))
-    with pytest.raises(UsageError, match="this version makes others"):
-        load_classifier(tmp_path / "cell", vit)
 
 
 def test_training_leaves_the_random_state_alone(run: Any, cohort: Cohort) -> None:

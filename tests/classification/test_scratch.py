@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+import radapt
 from radapt.classification import candidates, scratch
-from radapt.classification.saved import load_classifier
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
-from radapt.images import Recipe, SliceCache
+from radapt.images import Recipe
 from radapt.networks.classifiers import WIDTHS
 from radapt.progress import Advance
 from radapt.protocols import Machine, Result, make, train
@@ -86,10 +86,9 @@ def test_it_answers_replays_and_is_loaded_again(
     pd.testing.assert_frame_equal(first.predictions, run(cohort, **options).predictions, check_exact=True)
     np.testing.assert_allclose(answers(first).sum(1), 1)
     assert first.cost.trained == first.cost.parameters > 0
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
-    loaded = load_classifier(folder)
+    loaded = radapt.load_model(folder / "model", cache=tmp_path / "cache")
     rows = np.flatnonzero(cohort.splits == "test")
-    again = loaded.predict(cohort, SliceCache(tmp_path / "cache"), rows[::-1])[::-1]
+    again = loaded.predict(cohort, rows=rows[::-1]).filter(regex="^p_").to_numpy()[::-1]
     np.testing.assert_array_equal(again, answers(first)[first.predictions["split"] == "test"])
 
 

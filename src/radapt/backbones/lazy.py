@@ -37,6 +37,9 @@ class LazyBackbone:
     """Loads anew in another number format: training keeps its weights in float32 whatever features are made in."""
     modalities: tuple[str, ...] = ()
     """Those of an adapted backbone, which are encoded together; see `Backbone.joint`."""
+    card: WeightCard | None = None
+    source: WeightSource | None = None
+    """Where its weights come from; with the card, what a model that was trained on it writes down."""
 
 
 @dataclass(frozen=True)
@@ -81,5 +84,7 @@ def find_backbone(
         return load_backbone(name, weights, seed=seed, dtype=dtype, device=device, offline=offline)
 
     shown = known.name if folder is not None else name
-    lazy = LazyBackbone(shown, identity_of(known, source), number, load, source.available, load, modalities)
+    lazy = LazyBackbone(
+        shown, identity_of(known, source), number, load, source.available, load, modalities, known, source
+    )
     return Found(known, source, device, lazy)

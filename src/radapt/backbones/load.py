@@ -45,7 +45,7 @@ def load_backbone(
         return _adapted(read_adapted(folder, None if weights is None else name), number, device)
     known = _card(name, as_, offline)
     source = fetch(known, resolve(known, weights, seed=seed, offline=offline), offline=offline)
-    return _assemble(name, known, source, number, device)
+    return assemble(name, known, source, number, device)
 
 
 def _card(name: str, as_: str | None, offline: bool) -> WeightCard:
@@ -56,9 +56,10 @@ def _card(name: str, as_: str | None, offline: bool) -> WeightCard:
     return replace(card(as_, offline=offline), name=name)
 
 
-def _assemble(
+def assemble(
     name: str, known: WeightCard, source: WeightSource, dtype: str, device: "str | torch.device"
 ) -> "Backbone":
+    """The encoder of a card with the weights of a source that is here, in evaluation mode."""
     import torch
 
     from radapt.backbones.backbone import Backbone

@@ -1,33 +1,28 @@
-"""A trained classifier of cases: answering with it, and writing it down."""
+"""A trained classifier of cases, apart from any cohort, and for the cases of one."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from radapt.cases import CaseReader
-from radapt.classification.candidates import save_state
+from radapt.classification.candidates import state_of
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.task import TrainableModel, probabilities
 from radapt.cohorts.cohort import Cohort
-from radapt.durable import write_json
 from radapt.images import SliceCache
-from radapt.models.files import FACTS, FORMAT, WEIGHTS
-from radapt.protocols.fitted import Model
-from radapt.protocols.protocol import Protocol
+from radapt.models.state import ModelState
+from radapt.protocols.fitted import Model, TrainedModel
+from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.targets import Targets
-from radapt.versions import __version__
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(TrainedModel):
     """A trained network with all it takes to answer for new cases: how images are read, and what its logits mean."""
 
-    protocol: Protocol
     shape: InputSpec
     outputs: tuple[str, ...]
     targets: Targets
@@ -46,6 +41,15 @@ class Classifier:
             logits = self.trainee.feed.answers(images, rows)
         return probabilities(self.targets, logits)
 
+    def state(self, *, self_contained: bool = False) -> ModelState:
+        """With the weights of the encoder that were trained; the frozen ones are the backbone's."""
+        return ModelState(
+            state_of(self.trainee.network), self.shape.modalities, self.shape.facts, self.targets.encoding
+        )  # fmt: skip
+
+    def on(self, cases: CohortImages) -> "CaseModel":
+        return CaseModel(self, cases.cohort, cases.slices)
+
 
 @dataclass(frozen=True, eq=False)
 class CaseModel(Model):
@@ -55,29 +59,9 @@ class CaseModel(Model):
     cohort: Cohort
     cache: SliceCache
 
+    @property
+    def trained_model(self) -> Classifier:
+        return self.classifier
+
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.classifier.predict(self.cohort, self.cache, rows)
-
-
-def save_classifier(folder: Path, classifier: Classifier, state: Mapping[str, Tensor]) -> None:
-    """Write `model.safetensors` (what was trained, without the frozen weights) and then `model.json`."""
-    targets, shape = classifier.targets, asdict(classifier.shape)
-    save_state(folder / WEIGHTS, state)
-    facts = {
-        "format": FORMAT,
-        "radapt": __version__,
-        "method": classifier.protocol.name,
-        "options": asdict(cast(Any, classifier.protocol)),
-        "backbone": classifier.trainee.identity,
-        "precision": classifier.precision,
-        "outputs": classifier.outputs,
-        "targets": {
-            "link": targets.link,
-            "learned": targets.learned.tolist(),
-            "constant": targets.constant.tolist(),
-        },
-        "shape": shape,
-        "recipe": classifier.shape.recipe.describe(),
-        "recipe_digest": classifier.shape.recipe.digest,
-    }
-    write_json(folder / FACTS, facts)

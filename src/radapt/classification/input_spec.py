@@ -1,11 +1,14 @@
 """What a network that classifies cases has to fit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from radapt.features.features import SliceReduction
 from radapt.features.pooling import ModalityUse
 from radapt.images import Recipe
+
+Kind = Literal["xray", "ct", "mri", "other"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class InputSpec:
     `partial` says which of the `modalities` some training cases lack; `slices` and `use` are the study's pooling.
     """
 
-    kind: Literal["xray", "ct", "mri", "other"]
+    kind: Kind
     recipe: Recipe
     modalities: tuple[str, ...]
     partial: tuple[bool, ...]
@@ -23,3 +26,16 @@ class InputSpec:
     columns: int
     slices: SliceReduction
     use: ModalityUse
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], kind: Kind, recipe: Recipe) -> "InputSpec":
+        modalities, partial = tuple(facts["modalities"]), tuple(facts["partial"])
+        return cls(kind, recipe, modalities, partial, **{name: facts[name] for name in _NUMBERS})
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but kind and recipe, JSON-like."""
+        return {name: getattr(self, name) for name in ("modalities", "partial", *_NUMBERS)}
+
+
+_NUMBERS = ("channels", "columns", "slices", "use")

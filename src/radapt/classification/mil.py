@@ -1,8 +1,8 @@
 """Multiple-instance learning on stored features: which slices of a case matter is learned, the encoder is not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -10,20 +10,26 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
-from radapt.classification.candidates import CandidateStore, Training, train_candidates
+from radapt.classification.candidates import CandidateStore, Training, load_state, state_of, train_candidates
 from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
 from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
 from radapt.classification.supervised import Rates
 from radapt.classification.task import LabelledCases, TrainableModel, probabilities
-from radapt.features import select
+from radapt.features import Features, select
+from radapt.features.pooling import ModalityUse
+from radapt.models.folder import SavedModel
+from radapt.models.state import ModelState
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.progress import silent
-from radapt.protocols.fitted import Fitted, Model
+from radapt.protocols.fitted import Fitted, Model, TrainedModel
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.targets import ClassWeight, Targets
 from radapt.training import TrainConfig
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 Slices = Literal["mean", "max", "topk", "attention", "transformer"]
 
@@ -92,7 +98,9 @@ class Mil(Protocol[FeatureProblem]):
             0.0, seed, "cpu", silent, self.name, problem.devices,
         )  # fmt: skip
         winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], CandidateStore(None, ""))
-        model = SliceModel(cases.images, cases.targets, winner.trainee)
+        model = SliceModel(
+            cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, winner.trainee)
+        )  # fmt: skip
         chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
         notes = notes_of(
             problem.outputs, problem.features, cases, *modalities_of(problem.features, cases.train),
@@ -110,22 +118,77 @@ class Mil(Protocol[FeatureProblem]):
     def _maker(
         self, problem: FeatureProblem, cases: LabelledCases[StoredSlices], scale: SliceScale, seed: int
     ) -> Callable[[], TrainableModel]:
-        stored = cases.images
-        _, partial = modalities_of(problem.features, cases.train)
+        given = _input(problem, cases)
 
         def make() -> TrainableModel:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                aggregator = make_aggregator(self.slices, stored.width, **self._given)
-                network = CaseClassifier(
-                    nn.Identity(), nn.Identity(), aggregator, stored.width, aggregator.width_out,
-                    cases.targets.values.shape[1], problem.pooling.modalities, partial,
-                )  # fmt: skip
+            trainee = self.trainee(given, cases.targets.values.shape[1], scale, seed)
             with torch.no_grad():
-                network.head.bias.copy_(torch.from_numpy(cases.targets.prior_logits))
-            return TrainableModel(StoredSliceLoader(network, scale, self.slices_per_case))
+                trainee.network.head.bias.copy_(torch.from_numpy(cases.targets.prior_logits))  # type: ignore[operator, union-attr]
+            return trainee
 
         return make
+
+    def trainee(self, given: "SliceInput", columns: int, scale: SliceScale, seed: int) -> TrainableModel:
+        """A new network with `columns` logits for what is given, its first weights decided by `seed`."""
+        width = sum(part.stop - part.start for part in given.columns)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            aggregator = make_aggregator(self.slices, width, **self._given)
+            network = CaseClassifier(
+                nn.Identity(), nn.Identity(), aggregator, width, aggregator.width_out, columns, given.use,
+                given.partial,
+            )  # fmt: skip
+        return TrainableModel(StoredSliceLoader(network, scale, self.slices_per_case))
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> "SliceClassifier":
+        tensors, targets = dict(saved.tensors), Targets.from_encoding(saved.card.label_encoding)
+        scale = SliceScale(tensors.pop("scale.mean").numpy(), tensors.pop("scale.deviation").numpy())
+        given = SliceInput.from_facts(saved.card.facts)
+        trainee = self.trainee(given, len(tensors["head.bias"]), scale, seed=0)
+        load_state(trainee.network, tensors)
+        trainee.network.eval()
+        return SliceClassifier(self, given, targets, trainee)
+
+
+@dataclass(frozen=True)
+class SliceInput:
+    """What a network over stored slices reads: `columns` of the rows of `modalities`, of which those that are
+    `partial` some training cases lack; `use` says how modalities are joined."""
+
+    modalities: tuple[str, ...]
+    partial: tuple[bool, ...]
+    columns: tuple[slice, ...]
+    use: ModalityUse
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "SliceInput":
+        columns = tuple(slice(start, stop) for start, stop in facts["columns"])
+        return cls(tuple(facts["modalities"]), tuple(facts["partial"]), columns, facts["use"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-like."""
+        columns = [[part.start, part.stop] for part in self.columns]
+        return {"modalities": self.modalities, "partial": self.partial, "columns": columns, "use": self.use}
+
+
+@dataclass(frozen=True, eq=False)
+class SliceClassifier(TrainedModel):
+    """A trained network over stored slices, what it reads and what its logits stand for."""
+
+    protocol: Mil
+    given: SliceInput
+    targets: Targets
+    trainee: TrainableModel
+
+    def state(self, *, self_contained: bool = False) -> ModelState:
+        scale = cast(StoredSliceLoader, self.trainee.feed).scale
+        tensors = state_of(self.trainee.network)
+        tensors |= {f"scale.{name}": torch.from_numpy(getattr(scale, name)) for name in ("mean", "deviation")}
+        return ModelState(tensors, self.given.modalities, self.given.facts, self.targets.encoding)
+
+    def on(self, cases: Features) -> "SliceModel":
+        return SliceModel(StoredSlices(cases, self.given.modalities, self.given.columns), self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +196,15 @@ class SliceModel(Model):
     """A trained network over the stored slices of one cohort."""
 
     stored: StoredSlices
-    targets: Targets
-    trainee: TrainableModel
+    classifier: SliceClassifier
+
+    @property
+    def trained_model(self) -> SliceClassifier:
+        return self.classifier
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        return probabilities(self.targets, self.trainee.feed.answers(self.stored, rows))
+        logits = self.classifier.trainee.feed.answers(self.stored, rows)
+        return probabilities(self.classifier.targets, logits)
 
 
 def _labelled(problem: FeatureProblem, rng: np.random.Generator, options: Mil) -> LabelledCases[StoredSlices]:
@@ -145,3 +212,8 @@ def _labelled(problem: FeatureProblem, rng: np.random.Generator, options: Mil) -
     kept, _ = modalities_of(problem.features, train)
     stored = StoredSlices(problem.features, kept, select(problem.features.segments, 1, options.patch_mean))
     return LabelledCases(stored, train, targets, val, problem.labels[val])
+
+
+def _input(problem: FeatureProblem, cases: LabelledCases[StoredSlices]) -> SliceInput:
+    kept, partial = modalities_of(problem.features, cases.train)
+    return SliceInput(kept, partial, cases.images.columns, problem.pooling.modalities)

@@ -56,7 +56,7 @@ class StoredSlices:
     def present(self, row: int) -> list[int]:
         """Places in `modalities` of those that a case has."""
         here = dict(zip(self.features.modalities, self.features.presence[row], strict=True))
-        return [place for place, name in enumerate(self.modalities) if here[name]]
+        return [place for place, name in enumerate(self.modalities) if here.get(name, False)]
 
     def read(self, row: int, modality: int, kept: np.ndarray | None = None) -> np.ndarray:
         """Slices (n, D) of one image, all of them or those at `kept`."""

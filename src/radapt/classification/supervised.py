@@ -13,16 +13,17 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.cases import CaseReader
 from radapt.cases.preflight import read_images
-from radapt.classification.candidates import CandidateStore, Training, train_candidates
-from radapt.classification.case_model import CaseModel, Classifier, save_classifier
+from radapt.classification.candidates import CandidateStore, Training, load_state, train_candidates
+from radapt.classification.case_model import CaseModel, Classifier
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
 from radapt.classification.task import LabelledCases, TrainableModel
 from radapt.digests import digest
+from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.targets import ClassWeight
+from radapt.protocols.targets import ClassWeight, Targets
 from radapt.training import TrainConfig
 from radapt.versions import __version__
 
@@ -109,7 +110,7 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         shape = _shape(problem, cases)
         seed = int(seeding.integers(2**62))
         made = _maker(self, problem, cases, shape, seed)
-        folder, machine = problem.machine.folder, problem.machine
+        machine = problem.machine
         kept = CandidateStore(machine.checkpoints, self._key(problem, cases, keys, seed))
         training = Training(
             cases, made, lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision),
@@ -117,15 +118,23 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         )  # fmt: skip
         winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], kept)
         answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])
-        classifier = Classifier(self, shape, problem.cohort.outputs, answering, winner.trainee, machine.precision)
-        if folder is not None:
-            save_classifier(folder, classifier, winner.state)
+        classifier = Classifier(shape, problem.cohort.outputs, answering, winner.trainee, machine.precision)
         model = CaseModel(classifier, problem.cohort, problem.slices)
         chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
         notes = notes_of(
             problem.cohort.outputs, problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner
         )
         return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> Classifier:
+        card = saved.card
+        shape = InputSpec.from_facts(card.facts, card.kind, card.recipe)
+        trainee = self.trainee(shape, backbone, seed=0)
+        load_state(trainee.network, saved.tensors)
+        device = next(trainee.network.encoder.parameters()).device  # type: ignore[union-attr]
+        trainee.network.to(device).eval()
+        targets = Targets.from_encoding(card.label_encoding)
+        return Classifier(shape, card.outputs, targets, trainee, card.precision)
 
     def _key(self, problem: ImageProblem, cases: LabelledCases[CaseReader], keys: list[str], seed: int) -> str:
         """Names all that decides a training, so that a checkpoint of another one is never gone on from."""

@@ -13,6 +13,7 @@ import torch
 
 from radapt.backbones.adapted import check_modalities
 from radapt.backbones.lazy import LazyBackbone
+from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
 from radapt.cases.plane_files import PlaneFiles
 from radapt.cases.prefetch import prefetch, read_ahead
@@ -212,7 +213,7 @@ class _Work:
         return Features(
             cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
             self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
-            _had(cohort) if self.known else (),
+            _had(cohort) if self.known else (), self.recipe, BackboneReference.of(self.backbone),
         )  # fmt: skip
 
 

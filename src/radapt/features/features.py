@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from radapt.digests import digest
 from radapt.durable import atomic_path
 from radapt.errors import UsageError, suggest
 from radapt.features.store import FeatureStore
+
+if TYPE_CHECKING:
+    from radapt.backbones.reference import BackboneReference
+    from radapt.images import Recipe
 
 SegmentKind = Literal["cls", "patch_mean"]
 SliceReduction = Literal["mean", "max"]
@@ -65,6 +69,9 @@ class Features:
     keys: tuple[tuple[str | None, ...], ...]
     store: FeatureStore
     joint: tuple[str, ...] = ()
+    recipe: "Recipe | None" = None
+    """Of the images; with `encoder`, what a model that is fitted on the features writes down."""
+    encoder: "BackboneReference | None" = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -127,7 +134,7 @@ class Features:
             for case, keys in enumerate(rows):
                 for modality, key in enumerate(keys):
                     if key:
-                        block[case, modality] = _reduce(self.store.read(self.store.entry(key)), slices)
+                        block[case, modality] = reduce_slices(self.store.read(self.store.entry(key)), slices)
             yield block
 
     @property
@@ -139,7 +146,7 @@ class Features:
         return np.empty((0, self.width), dtype=np.float32)
 
 
-def _reduce(rows: np.ndarray, slices: SliceReduction) -> np.ndarray:
+def reduce_slices(rows: np.ndarray, slices: SliceReduction) -> np.ndarray:
     """(n, D) → (D,); sums in float64 so that a thousand slices cost no digits."""
     return rows.max(axis=0) if slices == "max" else rows.mean(axis=0, dtype=np.float64).astype(np.float32)
 

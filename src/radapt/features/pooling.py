@@ -1,8 +1,8 @@
 """From rows per image to one vector per case: which columns and modalities, and what if one is missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -96,9 +96,6 @@ class Design:
         dropped = ~present.any(axis=0)
         partial = ~present.all(axis=0) & ~dropped
         bare = cls(columns, modalities, dropped, partial, np.zeros((0, _width(columns)), np.float32), unit_length)
-        if presence.all():  # no gap anywhere, so the means need not be known
-            parts = 1 if modalities == "mean" else presence.shape[1]
-            return replace(bare, fill=np.zeros((parts, _width(columns)), np.float32))
         sums: np.ndarray | float = 0.0
         counts: np.ndarray | float = 0.0
         for part, values in bare._read(pooled, presence, rows):
@@ -106,6 +103,24 @@ class Design:
             counts = counts + part.sum(axis=0, dtype=np.float64)
         fill = (sums / np.maximum(counts, 1).reshape(-1, 1)).astype(np.float32)
         return replace(bare, fill=_unit(fill) if unit_length and modalities == "concat" else fill)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], fill: np.ndarray) -> "Design":
+        """From `facts` and `fill`."""
+        columns = tuple(slice(start, stop) for start, stop in facts["columns"])
+        dropped, partial = (np.asarray(facts[name], dtype=bool) for name in ("dropped", "partial"))
+        return cls(columns, facts["modalities"], dropped, partial, fill, facts["unit_length"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but `fill`, JSON-like."""
+        return {
+            "columns": [[part.start, part.stop] for part in self.columns],
+            "modalities": self.modalities,
+            "dropped": self.dropped.tolist(),
+            "partial": self.partial.tolist(),
+            "unit_length": self.unit_length,
+        }
 
     @property
     def indicated(self) -> np.ndarray:

@@ -2,19 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.probes.knn_classifiers import FindingTables, class_votes
+from radapt.features import Features
+from radapt.features.stored_rows import StoredRows
+from radapt.models.folder import SavedModel
+from radapt.probes.knn_classifiers import FindingTables
+from radapt.probes.knn_model import KnnModels, NearestNeighbours, restore_neighbours
 from radapt.probes.neighbours import Gallery
-from radapt.protocols.fitted import Fitted, Model
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.selection import Family, Models, fit_chosen
+from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.targets import Targets
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 DEFAULT_K = (5, 10, 20, 50, 100, 200)
 """The range of the radiology study (arXiv 2312.02366); 20 is DINO's own choice."""
@@ -40,51 +47,14 @@ class KnnFamily(Family):
 
     def fit(
         self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
-    ) -> "KnnModels":
+    ) -> KnnModels:
         gallery = Gallery.of(problem.source(rows, unit_length=self.unit_length), rows, problem.patients)
         ks = tuple(min(k, len(rows)) for k in (self.ks if only is None else (self.ks[only],)))
         labels = problem.labels[rows]
         targets = Targets.of(labels, len(problem.outputs))
         tables = FindingTables.fit(gallery, labels, ks) if labels.ndim == 2 else None
-        return KnnModels(gallery, labels, targets, tables, ks, self.temperature, problem.outputs)
-
-
-@dataclass(frozen=True, eq=False)
-class KnnModels(Models):
-    gallery: Gallery
-    labels: np.ndarray
-    targets: Targets
-    tables: FindingTables | None
-    ks: tuple[int, ...]
-    temperature: float
-    outputs: tuple[str, ...]
-
-    def predict_all(self, rows: np.ndarray) -> np.ndarray:
-        if self.tables is None:
-            return class_votes(self.gallery, self.labels, len(self.outputs), rows, self.ks, self.temperature)
-        found = self.tables.predict(rows)
-        return self.targets.answer(found[..., self.targets.learned])
-
-    def pick(self, candidate: int) -> Model:
-        return KnnModel(self, candidate)
-
-    def trained(self, candidate: int) -> int:
-        """None: neighbours are looked up, and the tables of ML-kNN count them."""
-        return 0
-
-    def notes(self) -> tuple[str, ...]:
-        return self.targets.notes(self.outputs)
-
-
-@dataclass(frozen=True, eq=False)
-class KnnModel(Model):
-    """One k of several that were searched together."""
-
-    models: KnnModels
-    candidate: int
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self.models.predict_all(rows)[self.candidate]
+        stored = StoredRows.of(problem.features, rows) if isinstance(problem.features, Features) else None
+        return KnnModels(gallery, labels, targets, tables, ks, self.temperature, problem.outputs, stored)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -105,3 +75,7 @@ class Knn(Protocol):
         cases = len(problem.rows("train"))
         ks = tuple(sorted({min(k, cases) for k in self.k}))
         return fit_chosen(problem, [KnnFamily(ks, self.temperature)], rng)
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> NearestNeighbours:
+        """Raises UsageError where the model refers to stored rows that are no longer there, or were changed."""
+        return restore_neighbours(saved)

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.features import Segment, select
-from radapt.probes.linear_models import LinearCandidates
+from radapt.models.folder import SavedModel
+from radapt.probes.linear_models import LinearCandidates, LinearProbe, restore_linear
 from radapt.probes.logistic import CGrid, LogisticFamily, c_values
 from radapt.probes.sgd_heads import Inputs, Schedule, train_heads
 from radapt.protocols.feature_matrix import DesignMatrix
@@ -19,6 +20,9 @@ from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.targets import ClassWeight, Targets
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 RATES = (1e-3, 5e-3, 1e-2, 5e-2)
 BLOCKS = (1, 4)
@@ -106,3 +110,6 @@ class Linear(Protocol):
         logistic = LogisticFamily(c_values(self.C), self.class_weight)
         heads = HeadsFamily(problem.depth, Schedule(self.epochs, self.batch), self.class_weight)
         return fit_chosen(problem, [logistic, heads], rng)
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> LinearProbe:
+        return restore_linear(saved)

@@ -6,8 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.protocols.feature_matrix import FeatureMatrix, blocks
-from radapt.protocols.fitted import Model
+from radapt.features import Design, Features
+from radapt.models.folder import SavedModel
+from radapt.models.state import ModelState
+from radapt.protocols.feature_matrix import DesignMatrix, FeatureMatrix, MatrixLayout, blocks
+from radapt.protocols.fitted import Model, TrainedModel
 from radapt.protocols.selection import Models
 from radapt.protocols.targets import Targets
 
@@ -36,7 +39,7 @@ class LinearModels:
 class LinearCandidates(Models):
     """Linear models to choose among, and the vectors they read; of these, each reads `widths` columns."""
 
-    source: FeatureMatrix
+    source: DesignMatrix
     models: LinearModels
     outputs: tuple[str, ...]
     widths: tuple[int, ...]
@@ -68,8 +71,42 @@ class LinearCandidates(Models):
 class LinearModel(Model):
     """One fitted linear model and the vectors it reads."""
 
-    source: FeatureMatrix
+    source: DesignMatrix
     models: LinearModels
+
+    @property
+    def trained_model(self) -> "LinearProbe":
+        return LinearProbe(self.source.design, self.source.layout, self.models)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.models.predict(self.source, rows)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe(TrainedModel):
+    """One fitted linear model, and how pooled features become the vectors it reads."""
+
+    design: Design
+    layout: MatrixLayout
+    models: LinearModels
+
+    def state(self, *, self_contained: bool = False) -> ModelState:
+        tensors = {
+            "weight": self.models.weights[:, 0],  # (K, c) float64, standardisation folded in
+            "bias": self.models.bias[0],
+            "fill": torch.from_numpy(self.design.fill),
+        }
+        facts = {"design": self.design.facts, "layout": self.layout.facts}
+        return ModelState(tensors, self.layout.read_by(self.design), facts, self.models.targets.encoding)
+
+    def on(self, cases: Features) -> LinearModel:
+        return LinearModel(DesignMatrix.on(cases, self.design, self.layout), self.models)
+
+
+def restore_linear(saved: SavedModel) -> LinearProbe:
+    """The model that `LinearProbe.state` described."""
+    facts, tensors = saved.card.facts, saved.tensors
+    design = Design.from_facts(facts["design"], tensors["fill"].numpy())
+    targets = Targets.from_encoding(saved.card.label_encoding)
+    models = LinearModels(targets, tensors["weight"][:, None], tensors["bias"][None], np.ones(1, dtype=bool))
+    return LinearProbe(design, MatrixLayout.from_facts(facts["layout"]), models)

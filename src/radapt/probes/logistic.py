@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.probes.linear_models import LinearCandidates
+from radapt.models.folder import SavedModel
+from radapt.probes.linear_models import LinearCandidates, LinearProbe, restore_linear
 from radapt.probes.logistic_grid import fit_logistic
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import Family, fit_chosen
 from radapt.protocols.targets import ClassWeight, Targets
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 DEFAULT_C = tuple(float(f"{10**power:.6g}") for power in np.linspace(-5, 1, 13))
 """Half decades, for standardised features: from the class means' direction alone to almost no penalty."""
@@ -78,3 +82,6 @@ class Logistic(Protocol):
     def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
         family = LogisticFamily(c_values(self.C), self.class_weight, self.blocks, self.patch_mean)
         return fit_chosen(problem, [family], rng)
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> LinearProbe:
+        return restore_linear(saved)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.protocols.feature_matrix import FeatureMatrix, blocks
+from radapt.protocols.feature_matrix import DesignMatrix, blocks
 
 _DOUBLE_BYTES = 160 << 20  # a larger gallery is held in float32
 _BLOCK_VALUES = 4 << 20  # similarities, or numbers of the cases that ask, held at once: 32 MB
@@ -20,13 +20,13 @@ class Gallery:
     Similarities are made in float64: in float32 near ties between neighbours fall either way.
     """
 
-    source: FeatureMatrix
+    source: DesignMatrix
     rows: np.ndarray
     vectors: Tensor  # (n, K)
     owners: Tensor  # (n,) int64 patient
 
     @classmethod
-    def of(cls, source: FeatureMatrix, rows: np.ndarray, patients: np.ndarray) -> "Gallery":
+    def of(cls, source: DesignMatrix, rows: np.ndarray, patients: np.ndarray) -> "Gallery":
         dtype = torch.float64 if len(rows) * source.columns * 8 <= _DOUBLE_BYTES else torch.float32
         vectors = torch.empty(len(rows), source.columns, dtype=dtype)
         for place, values in blocks(source, rows):

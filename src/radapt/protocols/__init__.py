@@ -5,6 +5,7 @@ from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve
 from radapt.protocols.fitted import Cost, Fitted, Model, Segmenter, SubsetModel
 from radapt.protocols.image_problem import ImageProblem, Machine
+from radapt.protocols.load_model import LoadedModel, load_model
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import PROTOCOLS, make
@@ -19,6 +20,7 @@ __all__ = [
     "FewShot",
     "Fitted",
     "ImageProblem",
+    "LoadedModel",
     "Machine",
     "Model",
     "Protocol",
@@ -29,6 +31,7 @@ __all__ = [
     "SubsetResult",
     "evaluate",
     "learning_curve",
+    "load_model",
     "make",
     "score_subsets",
     "train",

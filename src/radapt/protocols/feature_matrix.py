@@ -1,15 +1,16 @@
 """Rows of features as a protocol reads them: gathered a block at a time, standardised by training's statistics."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.features import Design
+from radapt.features import Design, Features
+from radapt.features.features import SliceReduction
 
 BLOCK_VALUES = 1 << 20
 """Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
@@ -37,15 +38,32 @@ class DesignMatrix(FeatureMatrix):
     memory does not grow with the cohort; the system keeps the file's pages and hands them out again in no time.
     """
 
-    def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray) -> None:
-        self.design = design
+    def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray, layout: "MatrixLayout") -> None:
+        self.design, self.layout = design, layout
         self._pooled, self._presence = pooled, presence
         self._file = file_behind(pooled)
         self._release()
 
+    @classmethod
+    def on(cls, features: Features, design: Design, layout: "MatrixLayout") -> "DesignMatrix":
+        """The same vectors for the cases of other features, made by the same encoder.
+
+        Modalities that the design does not know are left out, those that the features lack are missing in every case.
+        """
+        pooled, presence = features.pooled(layout.slices), features.presence
+        if features.modalities != layout.modalities:
+            pooled, presence = _rearranged(pooled, presence, features.modalities, layout.modalities)
+        return cls(design, pooled, presence, layout)
+
     @property
     def columns(self) -> int:
         return self.design.width
+
+    def pooled(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the vectors of cases are made of, to be kept: the design's columns of the pooled features, float32
+        (n, M, K), and presence (n, M)."""
+        kept = [self._pooled[rows][:, :, part] for part in self.design.columns]
+        return np.concatenate(kept, axis=2), self._presence[rows]
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         values = self.design.transform(self._pooled, self._presence, rows)
@@ -58,6 +76,40 @@ class DesignMatrix(FeatureMatrix):
         self._read = 0
         if self._file is not None:
             self._file.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class MatrixLayout:
+    """Which pooled features a matrix is made of: the names of their M modalities, and how slices were pooled."""
+
+    modalities: tuple[str, ...]
+    slices: SliceReduction
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "MatrixLayout":
+        return cls(tuple(facts["modalities"]), facts["slices"])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-like."""
+        return {"modalities": list(self.modalities), "slices": self.slices}
+
+    def read_by(self, design: Design) -> tuple[str, ...]:
+        """The modalities that a design does not drop."""
+        return tuple(name for name, lost in zip(self.modalities, design.dropped, strict=True) if not lost)
+
+
+def _rearranged(
+    pooled: np.ndarray, presence: np.ndarray, given: Sequence[str], wanted: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled features (N, M', D) and presence (N, M') of the `given` modalities as those of the `wanted` ones."""
+    found = np.full((len(pooled), len(wanted), pooled.shape[2]), np.nan, dtype=np.float32)
+    present = np.zeros((len(pooled), len(wanted)), dtype=bool)
+    for place, name in enumerate(wanted):
+        if name in given:
+            found[:, place] = pooled[:, given.index(name)]
+            present[:, place] = presence[:, given.index(name)]
+    return found, present
 
 
 def blocks(source: FeatureMatrix, rows: np.ndarray) -> Iterator[tuple[slice, Tensor]]:

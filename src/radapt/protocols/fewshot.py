@@ -61,6 +61,10 @@ class AtDefaults(Protocol[Any]):
     def passes(self, slices: int, cases: int, images: int) -> float | None:
         return self.base.passes(slices, cases, images)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.base.settings
+
     def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
         return self.base.fit(replace(problem, choose=False), rng)
 
@@ -147,6 +151,12 @@ def score_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Dra
     return Result(
         predictions.reset_index(drop=True), scores.reset_index(drop=True), chosen, _total(costs) if costs else None
     )
+
+
+def draw_folder(draw: Draw) -> str:
+    """The name of the folder of one draw's checkpoints and model."""
+    size = f"{draw.shots}-shots" if draw.shots is not None else f"{draw.fraction:g}-labels"
+    return f"{size}-repeat-{draw.repeat}"
 
 
 def draw_facts(draw: Draw) -> Mapping[str, Any]:

@@ -9,13 +9,35 @@ import numpy as np
 
 if TYPE_CHECKING:
     from radapt.images import Volume
+    from radapt.models.state import ModelState
 
 Aim = Literal["classification", "segmentation"]
 Reads = Literal["features", "images"]
 
 
+class TrainedModel(abc.ABC):
+    """A trained model apart from any cohort: what a model folder holds (see `radapt.models`)."""
+
+    @abc.abstractmethod
+    def state(self, *, self_contained: bool = False) -> "ModelState":
+        """What it is made of, from which its protocol's `restore` makes an equal one.
+
+        Inside a run it may refer to files outside its folder by their digests, such as stored features; a
+        `self_contained` one needs nothing but its folder and its encoder.
+        """
+
+    @abc.abstractmethod
+    def on(self, cases: Any) -> "Model | Segmenter":
+        """The model for the cases of a cohort: `Features` for a protocol that reads features, else `CohortImages`."""
+
+
 class Model(abc.ABC):
     """A fitted classifier that answers for any case of the cohort."""
+
+    @property
+    def trained_model(self) -> TrainedModel | None:
+        """The model apart from the cohort; None if it cannot be saved."""
+        return None
 
     @abc.abstractmethod
     def predict(self, rows: np.ndarray) -> np.ndarray:
@@ -42,6 +64,11 @@ class SubsetModel(Model):
 
 class Segmenter(abc.ABC):
     """A fitted segmentation model that draws the label map of any case of the cohort."""
+
+    @property
+    def trained_model(self) -> TrainedModel | None:
+        """The model apart from the cohort; None if it cannot be saved."""
+        return None
 
     @abc.abstractmethod
     def segment(self, row: int) -> "Volume":

@@ -23,8 +23,8 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Machine:
-    """Where training runs. `folder` takes checkpoints, with which a killed training goes on, and the trained model;
-    None keeps neither. `precision` is that of matrix products; weights and losses stay float32.
+    """Where training runs. `folder` takes `checkpoints/`, with which a killed training goes on, and the trained
+    `model/`; None keeps neither. `precision` is that of matrix products; weights and losses stay float32.
 
     `devices` is how many processes on this machine share every training: GPUs, or on a CPU gloo. Numbers agree to
     rounding, but for dropout, and for batch normalisation and the mean that stands in for a modality which no training
@@ -43,6 +43,14 @@ class Machine:
         """The folder of checkpoints. They stay until the model is scored (see `train`), for a kill may come later than
         the last step."""
         return None if self.folder is None else self.folder / "checkpoints"
+
+
+@dataclass(frozen=True)
+class CohortImages:
+    """The cases of any cohort, with the cache of their slices, for a trained model to answer for."""
+
+    cohort: Cohort
+    slices: SliceCache
 
 
 @dataclass(frozen=True, eq=False)

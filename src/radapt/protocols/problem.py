@@ -7,7 +7,7 @@ import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Design, Features, Pooling, select
-from radapt.protocols.feature_matrix import DesignMatrix
+from radapt.protocols.feature_matrix import DesignMatrix, MatrixLayout
 from radapt.protocols.holdout import blank_test_labels, check_learnable, labelled, train_and_val
 
 
@@ -93,7 +93,8 @@ class FeatureProblem:
         `unit_length` no modality outweighs another by the size of its numbers (see `Design`).
         """
         design = self._design(rows, select(self.features.segments, blocks, patch_mean), unit_length)
-        return DesignMatrix(design, self.pooled, self.features.presence)
+        layout = MatrixLayout(tuple(self.features.modalities), self.pooling.slices)
+        return DesignMatrix(design, self.pooled, self.features.presence, layout)
 
     def notes(self, rows: np.ndarray, *, unit_length: bool = False) -> tuple[str, ...]:
         """What a reader should know about missing modalities among the training `rows`."""

@@ -2,16 +2,18 @@
 
 import abc
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from radapt.protocols.fitted import Aim, Fitted, Reads
+from radapt.errors import UsageError
+from radapt.protocols.fitted import Aim, Fitted, Reads, TrainedModel
 from radapt.protocols.scoring import ClassificationScorer, Scorer
 
 if TYPE_CHECKING:
-    from radapt.backbones import WeightCard
+    from radapt.backbones import Backbone, WeightCard
+    from radapt.models.folder import SavedModel
 
 P = TypeVar("P")
 
@@ -45,6 +47,11 @@ class Protocol(abc.ABC, Generic[P]):
         """The protocol with these of its `known_options` set."""
         return cls(**options)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its options with their values, as `of` takes them."""
+        return asdict(cast(Any, self))
+
     def suits(self, card: "WeightCard") -> bool:
         """Whether it can be fitted on an encoder of this kind, as far as its card tells."""
         return True
@@ -63,3 +70,11 @@ class Protocol(abc.ABC, Generic[P]):
 
         Raises DataError if there is too little to learn from.
         """
+
+    def restore(self, saved: "SavedModel", backbone: "Backbone | None") -> TrainedModel:
+        """The model that `TrainedModel.state` described, in float32 on the backbone's device or the CPU.
+
+        `backbone` is the encoder it was trained with, free to be changed; None where the protocol reads features or
+        trains a network of its own. Raises UsageError if the state is not that of a model of this protocol.
+        """
+        raise UsageError(f"Models of protocol {self.name!r} cannot be loaded again; it has no `restore`.")

@@ -4,9 +4,9 @@ Two classes become one logit, more become a softmax over the classes that traini
 positive and a negative case becomes a logit of its own whose unknown cases weigh nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,17 @@ class Targets:
         """`labels` (n,) class indices, or (n, F) findings with NaN unknown; every row labelled."""
         make = _of_findings if labels.ndim == 2 else _of_classes
         return make(labels, outputs, class_weight)
+
+    @classmethod
+    def from_encoding(cls, encoding: Mapping[str, Any]) -> "Targets":
+        """Those of no case, which say what logits stand for, from `encoding`."""
+        none = np.zeros((0, 0))
+        return cls(encoding["link"], none, none, np.asarray(encoding["learned"]), np.asarray(encoding["constant"]))
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """What logits stand for, JSON-like."""
+        return {"link": self.link, "learned": self.learned.tolist(), "constant": self.constant.tolist()}
 
     @property
     def totals(self) -> np.ndarray:

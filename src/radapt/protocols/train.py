@@ -11,16 +11,18 @@ import torch
 
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
+from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe
-from radapt.protocols.fewshot import FewShot, score_draws
+from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
+from radapt.protocols.save_model import MODEL_FOLDER, save_model
 from radapt.protocols.scoring import Result
 
 
@@ -64,7 +66,7 @@ def train(
     if isinstance(ready, FewShot):
 
         def one(draw: Draw, limited: Cohort) -> Result:
-            own = machine and replace(machine, folder=machine.folder and machine.folder / _folder_of(draw))
+            own = machine and replace(machine, folder=machine.folder and machine.folder / draw_folder(draw))
             return train(
                 limited, ready.base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
                 resamples=resamples,
@@ -75,6 +77,9 @@ def train(
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     ready.scorer.check(cohort, problem)
     fitted = ready.fit(problem, fitting)
+    if problem.machine.folder is not None:
+        reference = None if backbone is None else BackboneReference.of(backbone)
+        save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
     if problem.machine.checkpoints is not None:
         shutil.rmtree(problem.machine.checkpoints, ignore_errors=True)
@@ -93,12 +98,6 @@ def _check_fits(protocol: Protocol, backbone: object) -> None:
         raise UsageError(f"Protocol {protocol.name!r} adapts a backbone; give one, such as load_backbone('dinov2-s').")
     if not protocol.uses_backbone and backbone is not None:
         raise UsageError(f"Protocol {protocol.name!r} trains a network of its own; it takes no backbone.")
-
-
-def _folder_of(draw: Draw) -> str:
-    """Checkpoints of one draw must not be taken for another's."""
-    size = f"{draw.shots}-shots" if draw.shots is not None else f"{draw.fraction:g}-labels"
-    return f"{size}-repeat-{draw.repeat}"
 
 
 def _copied(backbone: Backbone) -> LazyBackbone:

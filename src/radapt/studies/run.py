@@ -147,7 +147,9 @@ class _StudyRun:
             return
         self._pictures(backbone, pending[0])
         for cell in pending:
-            self._one_cell(cell, partial(evaluate_cell, cell, features, self.settings, self.plan), features)
+            self._one_cell(
+                cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features
+            )
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache

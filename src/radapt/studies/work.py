@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from radapt.protocols import Result
 
 
-def evaluate_cell(cell: Cell, features: "Features", settings: Settings, plan: Plan) -> "Result":
+def evaluate_cell(cell: Cell, features: "Features", ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
     """Fit and score a protocol that reads features."""
     from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling
@@ -23,7 +23,7 @@ def evaluate_cell(cell: Cell, features: "Features", settings: Settings, plan: Pl
         features = replace(features, cohort=restrict(features.cohort, draw))
     result = evaluate(
         features, cell.job.protocol, seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
-        resamples=plan.study.resamples, refit=draw is None, devices=settings.devices,
+        resamples=plan.study.resamples, refit=draw is None, devices=settings.devices, folder=ledger.opened(cell.id),
     )  # fmt: skip
     return _with_draw(result, cell)
 

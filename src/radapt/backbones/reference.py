@@ -1,0 +1,92 @@
+"""Which encoder a trained model stands on: enough to find it again, and to refuse another one."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radapt.backbones.adapted import tuples
+from radapt.backbones.card import WeightCard
+from radapt.backbones.lazy import LazyBackbone, find_backbone
+from radapt.backbones.load import assemble
+from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
+from radapt.errors import UsageError
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+_ADAPTED = "adapted:"
+
+
+@dataclass(frozen=True)
+class BackboneReference:
+    """An encoder by its name, its `identity` (see `identity_of`) and, where they are known, its card and where its
+    weights come from. Without these two it has to be given by whoever loads the model."""
+
+    name: str
+    identity: str
+    card: WeightCard | None = None
+    source: WeightSource | None = None
+
+    @classmethod
+    def of(cls, backbone: "Backbone | LazyBackbone") -> "BackboneReference":
+        """Of any encoder: one that was not made by radapt has neither card nor source."""
+        return cls(
+            backbone.name, backbone.identity, getattr(backbone, "card", None), getattr(backbone, "source", None)
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        card, source = self.card and asdict(self.card), self.source
+        weights = source and {
+            "kind": source.kind,
+            "identity": source.identity,
+            "path": str(source.path.absolute()) if source.kind == "file" and source.path else None,
+            "seed": source.seed,
+        }
+        return {"name": self.name, "identity": self.identity, "card": card, "weights": weights}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "BackboneReference":
+        """Raises KeyError or TypeError for what `facts` did not give."""
+        card = source = None
+        if facts["card"] is not None:
+            names = {each.name for each in fields(WeightCard)}
+            card = WeightCard(**{name: tuples(value) for name, value in facts["card"].items() if name in names})
+        if (weights := facts["weights"]) is not None:
+            path = None if weights["path"] is None else Path(weights["path"])
+            source = WeightSource(weights["kind"], weights["identity"], True, str(path or ""), path, weights["seed"])
+        return cls(str(facts["name"]), str(facts["identity"]), card, source)
+
+    def find(self, *, dtype: str = "float32", device: str = "cpu", offline: bool = False) -> LazyBackbone:
+        """The encoder, from where its weights came from: the hub, a file, an adapted backbone's folder, or a seed.
+
+        Raises UsageError if it is not there, or has other weights by now.
+        """
+        if self.card is None or self.source is None:
+            raise UsageError(f"The model was trained on {self.name}, and does not say where its weights are. {_GIVE}")
+        path = self.source.path
+        if self.source.kind == "file" and (path is None or not path.exists()):
+            raise UsageError(f"The model was trained on {self.name}, whose weights are not at {path} any more. {_GIVE}")
+        if self.source.identity.startswith(_ADAPTED):
+            lazy = find_backbone(str(path), dtype=dtype, device=device, offline=offline).lazy
+        else:
+            lazy = self._plain(self.card, self.source, dtype, device, offline)
+        if lazy.identity != self.identity:
+            where = f"at {path} " if path else ""
+            raise UsageError(f"The model was trained on {self.name} with other weights than those {where}now. {_GIVE}")
+        return lazy
+
+    def _plain(self, card: WeightCard, known: WeightSource, dtype: str, device: str, offline: bool) -> LazyBackbone:
+        wanted = {"random": f"random:{known.seed}", "hub": "hub"}.get(known.kind, str(known.path))
+        source = fetch(card, resolve(card, wanted), offline=offline)
+
+        def load(number: str = dtype) -> "Backbone":
+            return assemble(self.name, card, source, number, device)
+
+        return LazyBackbone(
+            self.name, identity_of(card, source), dtype, load, load_as=load, card=card, source=source
+        )  # fmt: skip
+
+
+_GIVE = "Give the backbone it was trained with, such as backbone=radapt.load_backbone(NAME, WEIGHTS)."

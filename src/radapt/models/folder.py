@@ -1,0 +1,161 @@
+"""A trained model as a folder: one `save` and one `load` for every protocol.
+
+    model.json           what it is and what it needs (`ModelCard`), and the digest of every other file
+    model.safetensors    its numbers; the encoder's own weights are among them only where training changed them
+
+`model.json` is written last and names the other files by their digests: there is a whole model, or none.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from radapt.backbones.adapted import tuples
+from radapt.backbones.reference import BackboneReference
+from radapt.digests import digest_file
+from radapt.durable import atomic_path, write_json
+from radapt.errors import UsageError
+from radapt.images import Recipe
+from radapt.models.state import ModelCard, ModelState
+from radapt.versions import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MODEL, WEIGHTS = "model.json", "model.safetensors"
+FORMAT = 2
+"""Raise it when folders change in a way that older code would misread; 1 was radapt 0.4's, one shape per protocol."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """A model folder whose files are all there, as they were written."""
+
+    folder: Path
+    card: ModelCard
+
+    @cached_property
+    def tensors(self) -> "dict[str, Tensor]":
+        """In memory of their own, as mapped files align numbers otherwise and sums then end in other digits.
+
+        Raises UsageError if they cannot be read.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return {name: each.clone() for name, each in load_file(self.folder / WEIGHTS).items()}
+        except (OSError, SafetensorError) as error:
+            raise UsageError(f"{self.folder / WEIGHTS} cannot be read: {error}.") from error
+
+
+def save(folder: Path, card: ModelCard, state: ModelState) -> None:
+    """Write a model into `folder`, which is made if need be; other files in it are left alone.
+
+    What the state says of the model (modalities, mask labels, label encoding, facts) takes the place of the card's.
+    """
+    from safetensors.torch import save_file
+
+    (folder / MODEL).unlink(missing_ok=True)
+    with atomic_path(folder / WEIGHTS) as part:
+        save_file({name: each.detach().cpu().contiguous() for name, each in state.tensors.items()}, part)
+    names = (WEIGHTS, *(state.attach(folder) if state.attach else ()))
+    stored = {each.name: getattr(card, each.name) for each in fields(card)}
+    stored |= {
+        "modalities": state.modalities,
+        "mask_labels": {str(value): name for value, name in state.mask_labels.items()},
+        "label_encoding": dict(state.label_encoding),
+        "facts": dict(state.facts),
+        "recipe": asdict(card.recipe),
+        "backbone": card.backbone and card.backbone.facts(),
+    }
+    head = {"format": FORMAT, "radapt": __version__}
+    tail = {
+        "images": card.recipe.describe(),
+        "recipe_digest": card.recipe.digest,
+        "files": {name: digest_file(folder / name) for name in names},
+    }
+    write_json(folder / MODEL, head | stored | tail)
+
+
+def load(folder: Path | str) -> SavedModel:
+    """The model in `folder`, every file of it compared with its digest.
+
+    Raises UsageError, with what is wrong, for a folder that holds no model, one of another format, a file that is
+    missing or was changed, and images that this version makes otherwise.
+    """
+    folder = Path(folder).expanduser()
+    stored = _manifest(folder)
+    try:
+        card, files = _card(stored), {str(name): str(each) for name, each in stored["files"].items()}
+        recipe_digest = stored["recipe_digest"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{folder / MODEL} was not written by radapt {__version__}, or was changed since "
+            f"({type(error).__name__}: {error}). Copy the whole folder again, or train again."
+        ) from error
+    for name, expected in files.items():
+        _check_file(folder / name, expected)
+    if card.recipe.digest != recipe_digest:
+        raise UsageError(
+            f"The model in {folder} was trained on images that radapt {stored['radapt']} made, and radapt "
+            f"{__version__} makes others. Predict with that version, or train again."
+        )
+    return SavedModel(folder, card)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MODEL
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; a model is one with {MODEL}, such as cells/<id>/model of a run.")
+    if not path.is_file():
+        raise UsageError(f"{folder} holds no model: it has no {MODEL}.{_nearby(folder)}")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        found = stored["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}). Copy the whole folder again, or train again.") from error
+    if found != FORMAT:
+        raise UsageError(
+            f"The model in {folder} has format {found} of radapt {stored.get('radapt', '(version unknown)')}; radapt "
+            f"{__version__} reads format {FORMAT}. Load it with that version, or train again."
+        )
+    return dict(stored)
+
+
+def _nearby(folder: Path) -> str:
+    """Where a model may be instead."""
+    if (folder / "model" / MODEL).is_file():
+        return f" Give {folder / 'model'}."
+    if (folder / "backbone.json").is_file():
+        return (
+            " It holds an adapted backbone without a classifier of this version: fit a protocol on it, or adapt again."
+        )
+    if (folder / "cells").is_dir():
+        return f" It is a run folder: give the folder of a cell, {folder / 'cells'}/<id>/model."
+    return ""
+
+
+def _check_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise UsageError(f"{path} is missing. Copy the whole folder again, or train again.")
+    if digest_file(path) != expected:
+        raise UsageError(
+            f"{path} is not what {MODEL} beside it was written for: it was changed or damaged. Copy the whole folder "
+            "again, or train again."
+        )
+
+
+def _card(stored: Mapping[str, Any]) -> ModelCard:
+    """Raises KeyError, TypeError, ValueError or AttributeError for what was not written by `save`."""
+    given = {each.name: stored[each.name] for each in fields(ModelCard)}
+    known = {each.name for each in fields(Recipe)}
+    given["recipe"] = Recipe(**{name: tuples(each) for name, each in given["recipe"].items() if name in known})
+    given["backbone"] = given["backbone"] and BackboneReference.from_facts(given["backbone"])
+    given["mask_labels"] = {int(value): str(name) for value, name in given["mask_labels"].items()}
+    for name in ("layers", "classes", "findings", "modalities"):
+        given[name] = tuple(given[name])
+    return ModelCard(**given)

@@ -1,0 +1,169 @@
+"""`load_model`: a trained model from its folder, ready for the cases of any cohort."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radapt.backbones.backbone import Backbone
+from radapt.backbones.lazy import LazyBackbone
+from radapt.cachedir import cache_folder
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError, suggest
+from radapt.features import extract
+from radapt.images import SliceCache, Volume
+from radapt.models.encoder import encoder_of, fresh_copy
+from radapt.models.folder import SavedModel, load, save
+from radapt.progress import ProgressMaker, silent
+from radapt.protocols.fitted import Model, Segmenter, SubsetModel, TrainedModel
+from radapt.protocols.image_problem import CohortImages
+from radapt.protocols.registry import PROTOCOLS, make
+
+
+class LoadedModel:
+    """A trained model, apart from any cohort; made by `load_model`.
+
+    `card` says what it is and how it came about; `model` is what its protocol restored.
+    """
+
+    def __init__(
+        self,
+        saved: SavedModel,
+        model: TrainedModel,
+        encoder: Backbone | LazyBackbone | None,
+        cache: Path,
+        progress: ProgressMaker,
+    ) -> None:
+        self.card, self.model = saved.card, model
+        self._encoder, self._cache, self._progress = encoder, cache, progress
+        self._last: tuple[Cohort, Model | Segmenter] | None = None
+
+    def __repr__(self) -> str:
+        reads = ", ".join(self.card.modalities)
+        return f"LoadedModel({self.card.protocol!r}, {', '.join(self.card.outputs) or 'masks'} from {reads})"
+
+    def predict(
+        self,
+        cohort: Cohort,
+        *,
+        rows: Sequence[int] | np.ndarray | None = None,
+        modalities: Collection[str] | None = None,
+    ) -> pd.DataFrame:
+        """Predictions for the cases at `rows` (default: all) of any cohort: a row per case with case, patient, site,
+        split, and `p_<class>`, or `p_<finding>`, as in `predictions.parquet`.
+
+        With `modalities` a model that was adapted to several sequences (`mmdino`) answers as if a case had no others.
+        Modalities that the model does not know are left out. Cases of one split are computed together, as a study does,
+        so that the same cohort gives the same bits.
+
+        Raises UsageError for a segmentation model, a cohort without any modality the model reads, and `modalities` for
+        another model; DataError if an image cannot be read or a case has none.
+        """
+        model = self._on(cohort)
+        if not isinstance(model, Model):
+            raise UsageError(f"A model of protocol {self.card.protocol!r} draws label maps; use segment(cohort, row).")
+        chosen = _checked(rows, len(cohort))
+        found = np.empty((len(chosen), len(self.card.outputs)))
+        for split in dict.fromkeys(cohort.splits[chosen]):
+            place = np.flatnonzero(cohort.splits[chosen] == split)
+            found[place] = self._answers(model, chosen[place], modalities)
+        cases = [cohort.cases[row] for row in chosen]
+        table: dict[str, Any] = {name: [getattr(case, name) for case in cases] for name in ("case", "patient")}
+        table["site"] = pd.Series([case.site for case in cases], dtype=object)
+        table["split"] = [case.split for case in cases]
+        table |= {f"p_{output}": found[:, number] for number, output in enumerate(self.card.outputs)}
+        return pd.DataFrame(table)
+
+    def segment(self, cohort: Cohort, row: int) -> Volume:
+        """The label map of the case at `row` of any cohort, values of `card.mask_labels` and 0, in the grid of the
+        case's reference image.
+
+        Raises UsageError for a model that draws none, DataError if an image cannot be read or none is known to it.
+        """
+        model = self._on(cohort)
+        if not isinstance(model, Segmenter):
+            raise UsageError(f"A model of protocol {self.card.protocol!r} draws no label maps; use predict(cohort).")
+        return model.segment(int(_checked([row], len(cohort))[0]))
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one."""
+        save(Path(folder), self.card, self.model.state(self_contained=True))
+
+    def _on(self, cohort: Cohort) -> Model | Segmenter:
+        """The model for the cases of a cohort, kept for the next call."""
+        if self._last is not None and self._last[0] is cohort:
+            return self._last[1]
+        if not set(cohort.modalities) & set(self.card.modalities):
+            raise UsageError(
+                f"Cohort {cohort.name!r} has {', '.join(cohort.modalities)}; the model reads "
+                f"{', '.join(self.card.modalities)}. Name the image columns image:<modality> as these."
+            )
+        if self.card.reads == "features":
+            if self._encoder is None:
+                raise UsageError(f"A model of protocol {self.card.protocol!r} needs the encoder it was trained with.")
+            cases: Any = extract(
+                cohort, self._encoder, recipe=self.card.recipe, layers=self.card.layers, cache=self._cache,
+                progress=self._progress,
+            )  # fmt: skip
+        else:
+            cases = CohortImages(cohort, SliceCache(self._cache))
+        self._last = cohort, self.model.on(cases)
+        return self._last[1]
+
+    def _answers(self, model: Model, rows: np.ndarray, modalities: Collection[str] | None) -> np.ndarray:
+        if modalities is None:
+            return model.predict(rows)
+        if not isinstance(model, SubsetModel):
+            raise UsageError(
+                f"A model of protocol {self.card.protocol!r} answers from all a case has; leave out modalities."
+            )
+        if isinstance(modalities, str):
+            raise UsageError(f"modalities = {modalities!r} is one name; expected a list, such as [{modalities!r}].")
+        if unknown := [name for name in modalities if name not in model.modalities]:
+            raise UsageError(f"The model does not know {unknown[0]!r}. {suggest(unknown[0], model.modalities)}")
+        return model.predict_from(rows, tuple(name for name in model.modalities if name in modalities))
+
+
+def load_model(
+    folder: Path | str,
+    backbone: Backbone | LazyBackbone | None = None,
+    *,
+    cache: Path | str | None = None,
+    device: str = "cpu",
+    offline: bool = False,
+    progress: ProgressMaker = silent,
+) -> LoadedModel:
+    """The trained model in `folder`, such as `cells/<id>/model` of a run or what `radapt adapt` wrote.
+
+    The encoder it stands on is found by its card, on the hub, in its file or by its seed, unless `backbone` is given,
+    which is not changed. `cache` takes decoded slices and features, as everywhere.
+
+    Raises UsageError, with what is wrong, for a folder that holds no model, one of another version, a file that is
+    missing or was changed, images that this version makes otherwise, a protocol that is not there, another backbone
+    than the model was trained with, and stored features it refers to that are gone.
+    """
+    saved = load(folder)
+    card = saved.card
+    if card.protocol not in PROTOCOLS:
+        raise UsageError(
+            f"The model in {saved.folder} is of protocol {card.protocol!r}, which is not here. "
+            f"{suggest(card.protocol, PROTOCOLS)} Install the package it comes from."
+        )
+    protocol = make(card.protocol, **card.options)
+    encoder = encoder_of(saved, backbone, device=device, offline=offline)
+    own = fresh_copy(encoder) if encoder is not None and card.reads == "images" else None
+    return LoadedModel(saved, protocol.restore(saved, own), encoder, cache_folder(cache), progress)
+
+
+def _checked(rows: Sequence[int] | np.ndarray | None, cases: int) -> np.ndarray:
+    """int64 (n,)"""
+    if rows is None:
+        return np.arange(cases)
+    given = np.asarray(rows)
+    if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
+        raise UsageError("rows should be a list of whole numbers of cases, such as [0, 3].")
+    if given.size and not (given.min() >= 0 and given.max() < cases):
+        raise UsageError(f"rows should be from 0 to {cases - 1}, not {given.min()} to {given.max()}.")
+    return given.astype(np.int64)

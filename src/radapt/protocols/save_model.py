@@ -1,0 +1,60 @@
+"""Writing a fitted protocol's model into a model folder."""
+
+from pathlib import Path
+from typing import Any
+
+from radapt.backbones.reference import BackboneReference
+from radapt.features import Features
+from radapt.models.folder import save
+from radapt.models.state import ModelCard
+from radapt.protocols.fitted import Fitted
+from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.problem import FeatureProblem
+from radapt.protocols.protocol import Protocol
+from radapt.versions import versions
+
+MODEL_FOLDER = "model"
+"""The folder of a cell, and of `Machine.folder`, that the model is written to."""
+
+
+def save_model(
+    folder: Path,
+    protocol: Protocol,
+    fitted: Fitted[Any],
+    problem: FeatureProblem | ImageProblem,
+    backbone: BackboneReference | None = None,
+) -> bool:
+    """Write the model that answers for test sets into `folder`; whether there was one to write.
+
+    Models of a protocol that does not say how to write them are not written, nor those on features made of arrays.
+    `backbone` is the encoder that a protocol on images adapted.
+    """
+    model = fitted.final.trained_model
+    if model is None or (isinstance(problem, FeatureProblem) and not isinstance(problem.features, Features)):
+        return False
+    cohort = problem.cohort
+    what: dict[str, Any]
+    if isinstance(problem, FeatureProblem):
+        features = problem.features
+        encoder = features.encoder or BackboneReference(features.backbone, features.identity)
+        what = {"recipe": features.recipe, "precision": features.dtype, "layers": features.layers, "backbone": encoder}
+    else:
+        what = {"recipe": problem.recipe, "precision": problem.machine.precision, "backbone": backbone}
+    if what["recipe"] is None:
+        return False
+    segments = protocol.aim == "segmentation"
+    card = ModelCard(
+        protocol=protocol.name,
+        options=protocol.settings,
+        aim=protocol.aim,
+        reads=protocol.reads,
+        kind=cohort.kind,
+        pooling={"slices": problem.pooling.slices, "modalities": problem.pooling.modalities},
+        classes=() if segments else cohort.classes,
+        findings=() if segments else cohort.findings,
+        fit=dict(fitted.chosen),
+        versions=versions(),
+        **what,
+    )
+    save(folder, card, model.state())
+    return True

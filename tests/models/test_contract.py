@@ -1,0 +1,121 @@
+"""Every protocol's model is saved, loaded again, and gives the stored predictions back bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import radapt
+from radapt.cohorts.cohort import Cohort
+from radapt.protocols import PROTOCOLS, LoadedModel, Machine, Result, make
+from toy_images import discs, image_cohort
+
+SPLITS = ("train", "train", "train", "val", "test", "external")
+VIT = ("timm:test_vit", "random")
+TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "lr": 3e-3}
+QUICK: dict[str, dict[str, Any]] = {
+    "fewshot": {"shots": [2], "repeats": 2},
+    "mil": {**TRAIN, "slices": "attention"},
+    "partial": TRAIN | {"blocks": 1},
+    "lora": TRAIN | {"rank": 2},
+    "dora": TRAIN | {"rank": 2},
+    **dict.fromkeys(("finetune", "bitfit", "norm", "ia3", "scratch"), TRAIN),
+}
+"""Options that make a protocol cheap; one that is not named is cheap as it is."""
+
+
+def disc_cohort(folder: Path, labels: np.ndarray, outputs: int) -> Cohort:
+    """Volumes of one to three slices of two modalities, the second of which every third case lacks."""
+    rng, images = np.random.default_rng(0), []
+    for number, label in enumerate(np.nan_to_num(labels.reshape(len(labels), -1)[:, 0])):
+        images.append({"a": discs(rng, int(label), slices=1 + number % 3)})
+        if number % 3:
+            images[-1]["b"] = discs(rng, int(label), slices=2)
+    splits = [SPLITS[number // 2 % 6] for number in range(len(labels))]
+    return image_cohort(folder, images, labels, splits, outputs=outputs, modalities=("a", "b"))
+
+
+@pytest.fixture(scope="module")
+def cohorts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cohort]:
+    """Two classes, three, and two findings of which some answers are unknown."""
+    folder, number = tmp_path_factory.mktemp("cohorts"), np.arange(30)
+    findings = np.stack([number % 2, number // 2 % 2], axis=1).astype(float)
+    findings[::7, 1] = np.nan
+    return {
+        "two classes": disc_cohort(folder / "two", number % 2, 2),
+        "three classes": disc_cohort(folder / "three", number % 3, 3),
+        "findings": disc_cohort(folder / "findings", findings, 2),
+    }
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def fit(cache: Path) -> Callable[..., Result]:
+    def call(name: str, cohort: Cohort, folder: Path, **options: Any) -> Result:
+        """Fit a protocol quickly; its model is in `folder/model`."""
+        protocol = make(name, **(QUICK.get(name, {}) | options))
+        backbone = radapt.load_backbone(*VIT) if protocol.uses_backbone else None
+        if protocol.reads == "features":
+            features = radapt.extract(cohort, backbone, size=16, cache=cache)  # type: ignore[arg-type]
+            return radapt.evaluate(features, protocol, folder=folder, resamples=0)
+        machine = Machine(folder=folder)
+        return radapt.train(cohort, protocol, backbone, size=16, machine=machine, cache=cache, resamples=0)
+
+    return call
+
+
+def same_tests(model: LoadedModel, cohort: Cohort, stored: pd.DataFrame) -> None:
+    """The model's predictions for the test sets of the cohort are those that are stored, bit for bit."""
+    found = model.predict(cohort).set_index("case")
+    stored = stored[stored["split"] != "val"].set_index("case")
+    columns = [name for name in stored if name.startswith("p_")]
+    assert [name for name in found if name.startswith("p_")] == columns
+    pd.testing.assert_frame_equal(found.loc[stored.index, columns], stored[columns], check_exact=True)
+    assert (found.loc[stored.index, ["patient", "split"]] == stored[["patient", "split"]]).all(axis=None)
+
+
+PROBES = ["knn", "linear", "logistic", "mil"]
+IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
+OTHERS = ["fewshot", "mmdino", "segment", "transunet", "unet"]
+
+
+def test_every_protocol_is_held_to_this_contract() -> None:
+    assert sorted(PROTOCOLS) == sorted([*PROBES, *IMAGE_CLASSIFIERS, *OTHERS])
+
+
+@pytest.mark.parametrize("task", ["two classes", "three classes", "findings"])
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_comes_back(
+    name: str, task: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
+) -> None:
+    stored = fit(name, cohorts[task], tmp_path).predictions
+    model = radapt.load_model(tmp_path / "model", cache=cache)
+    same_tests(model, cohorts[task], stored)
+    assert model.card.outputs == cohorts[task].outputs
+    model.save(tmp_path / "whole")
+    same_tests(radapt.load_model(tmp_path / "whole", cache=tmp_path / "other"), cohorts[task], stored)
+
+
+@pytest.mark.parametrize("name", IMAGE_CLASSIFIERS)
+def test_a_classifier_of_images_comes_back(
+    name: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
+) -> None:
+    task = "findings" if name == "partial" else "three classes" if name == "scratch" else "two classes"
+    stored = fit(name, cohorts[task], tmp_path).predictions
+    same_tests(radapt.load_model(tmp_path / "model", cache=cache), cohorts[task], stored)
+
+
+def test_the_model_of_every_draw_comes_back(
+    cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
+) -> None:
+    stored = fit("fewshot", cohorts["two classes"], tmp_path).predictions
+    for repeat, rows in stored.groupby("repeat"):
+        model = radapt.load_model(tmp_path / f"2-shots-repeat-{repeat}" / "model", cache=cache)
+        same_tests(model, cohorts["two classes"], rows)
