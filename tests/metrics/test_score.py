@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from radapt import metrics
 from radapt.errors import DataError, RadaptError
 from radapt.metrics import score
-from radapt.metrics.panel import macro
+from radapt.metrics.metric import macro
 
 COLUMNS = ["metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined"]
 OVERALL = ["auroc", "average_precision", "balanced_accuracy", "mcc", "f1", "accuracy", "log_loss", "brier", "ece"]

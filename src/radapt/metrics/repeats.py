@@ -12,7 +12,7 @@ normal quantile in place of Student's. c corrects both: without variation betwee
 Student's over R repeats.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,18 +20,11 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, LEVEL, Numbers, multiplicities, replicates
-from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, order_of, panel_of, row_of
+from radapt.metrics.registry import METRICS
+from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, panel_of, row_of
 from radapt.metrics.validation import Predictions, checked
 
 REPEAT_COLUMNS = (*COLUMNS, "n_repeats", "sd")
-
-RANGES: Mapping[str, tuple[float, float]] = {
-    "mcc": (-1, 1),
-    "quadratic_kappa": (-1, 1),
-    "brier": (0, 2),
-    "log_loss": (0, np.inf),
-}
-"""The range of metrics that do not lie in 0–1. Intervals are clipped to it: two or three repeats may exceed it."""
 
 
 def score_repeats(
@@ -153,8 +146,7 @@ def _table(
         ends = [float(np.clip(end, low, high)) for end in row[2:4]]
         deviation = float(value.std(ddof=1)) if repeats > 1 else np.nan
         rows.append((*row[:2], *ends, *row[4:], repeats, deviation))
-    table = pd.DataFrame(rows, columns=list(REPEAT_COLUMNS))
-    return table.iloc[order_of(table["metric"])].reset_index(drop=True)
+    return pd.DataFrame(rows, columns=list(REPEAT_COLUMNS))
 
 
 def _stacked(panels: Sequence[Panel], weights: np.ndarray) -> Numbers:
@@ -163,5 +155,7 @@ def _stacked(panels: Sequence[Panel], weights: np.ndarray) -> Numbers:
 
 
 def _limits(name: str, difference: bool) -> tuple[float, float]:
-    low, high = RANGES.get(name, (0.0, 1.0))
+    """The range of a metric. Intervals are clipped to it: two or three repeats may exceed it."""
+    metric = METRICS[name.partition(":")[0]]
+    low, high = metric.low, np.inf if metric.high is None else metric.high
     return (low - high, high - low) if difference else (low, high)

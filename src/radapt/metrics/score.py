@@ -7,7 +7,7 @@ import pandas as pd
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, percentile_interval, replicates
-from radapt.metrics.panel import OVERALL, MultiLabel, SingleLabel
+from radapt.metrics.panel import MultiLabel, SingleLabel
 from radapt.metrics.validation import Predictions, checked
 
 RESAMPLES = 2000
@@ -71,8 +71,7 @@ def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) ->
     """The table of `score` from the replicates `drawn`, and every value by its name."""
     values = {name: float(value[0]) for name, value in panel.numbers(np.ones((given.units, 1))).items()}
     rows = [row_of(name, value, drawn.get(name), given, panel) for name, value in values.items()]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.iloc[order_of(table["metric"])].reset_index(drop=True), values
+    return pd.DataFrame(rows, columns=list(COLUMNS)), values
 
 
 def panel_of(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> Panel:
@@ -92,10 +91,3 @@ def row_of(
     scored = int(entered.sum())
     left_out = max(panel.left_out(name), int(undefined))
     return name, value, low, high, patients, scored, len(entered) - scored, left_out
-
-
-def order_of(metrics: pd.Series) -> np.ndarray:
-    """The order of a table's rows: metrics of the whole task first, in their fixed order."""
-    overall = [*OVERALL, "quadratic_kappa"]
-    ranks = [overall.index(name) if name in overall else len(overall) for name in metrics]
-    return np.argsort(ranks, kind="stable")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from radapt.errors import DataError, suggest
 from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates, units_of
-from radapt.metrics.panel import macro
+from radapt.metrics.metric import macro
 from radapt.metrics.score import COLUMNS, RESAMPLES
 from radapt.metrics.segmentation import NUMBERS, OUTCOMES
 from radapt.metrics.weighted import Tally, ratio

@@ -1,96 +1,11 @@
 """What the report says about each metric: title, meaning, range, direction and digits."""
 
 import math
-from dataclasses import dataclass
 
+from radapt.metrics.metric import MetricInfo
+from radapt.metrics.registry import METRICS, in_order
 
-@dataclass(frozen=True, slots=True)
-class MetricInfo:
-    """A metric as the report shows it. `chance` is its value for guessing, None if guessing has no fixed value.
-
-    Larger is better, unless `smaller_is_better` or `zero_is_best`.
-    """
-
-    name: str
-    title: str
-    meaning: str
-    low: float = 0.0
-    high: float | None = 1.0
-    chance: float | None = None
-    smaller_is_better: bool = False
-    zero_is_best: bool = False
-    digits: int = 3
-
-    @property
-    def first(self) -> str:
-        """Which values rank first."""
-        return "nearest 0" if self.zero_is_best else "smallest" if self.smaller_is_better else "largest"
-
-    def loss(self, value: float) -> float:
-        """A sort key: smaller is better."""
-        return abs(value) if self.zero_is_best else value if self.smaller_is_better else -value
-
-
-_METRICS = (
-    MetricInfo(
-        "auroc",
-        "AUROC",
-        "The probability that a random case with the finding scores higher than a random case without it. "
-        "0.5 is guessing, 1 is perfect. With several classes or findings: their unweighted mean.",
-        chance=0.5,
-    ),
-    MetricInfo(
-        "average_precision",
-        "Average precision",
-        "Precision averaged over recall, without interpolation. Guessing gives the prevalence, so compare within one "
-        "test set only.",
-    ),
-    MetricInfo(
-        "balanced_accuracy",
-        "Balanced accuracy",
-        "Sensitivity averaged over classes, so that a rare class counts as much as a frequent one.",
-    ),
-    MetricInfo(
-        "mcc",
-        "MCC",
-        "Matthews correlation coefficient of predicted and true class: 1 is perfect, 0 is guessing, below 0 is worse.",
-        low=-1.0,
-        chance=0.0,
-    ),
-    MetricInfo(
-        "quadratic_kappa",
-        "Quadratic κ",
-        "Agreement beyond chance for ordered classes; larger errors cost more.",
-        low=-1.0,
-        chance=0.0,
-    ),
-    MetricInfo("f1", "F1", "Harmonic mean of precision and recall, averaged over classes (macro)."),
-    MetricInfo(
-        "accuracy",
-        "Accuracy",
-        "The share of correct decisions. With imbalanced classes, always predicting the frequent class scores high.",
-    ),
-    MetricInfo(
-        "log_loss",
-        "Log-loss",
-        "Mean negative log probability of the true class, in nats. Penalises confident errors. Smaller is better.",
-        high=None,
-        smaller_is_better=True,
-    ),
-    MetricInfo(
-        "brier",
-        "Brier",
-        "Mean squared difference between probabilities and truth. Smaller is better.",
-        high=None,
-        smaller_is_better=True,
-    ),
-    MetricInfo(
-        "ece",
-        "ECE",
-        "Expected calibration error: the mean gap between predicted probability and observed frequency. Smaller is "
-        "better.",
-        smaller_is_better=True,
-    ),
+_SEGMENTATION = (
     MetricInfo(
         "dice",
         "Dice",
@@ -166,16 +81,14 @@ _METRICS = (
         digits=2,
     ),
 )
-METRICS = {metric.name: metric for metric in _METRICS}
-PREFERENCE = tuple(METRICS)
-"""The order of metrics; the first one that a cohort has leads its leaderboard."""
 
 
 def metric_of(name: str) -> MetricInfo:
     """The metric `name`; an unknown one is shown under its own name, with larger taken as better."""
-    family = name.partition(":")[0]
-    if name in METRICS:
-        return METRICS[name]
+    family, _, output = name.partition(":")
+    info = _info(family)
+    if info is not None and not output:
+        return info
     distance = any(word in family for word in ("hd95", "hausdorff", "assd", "distance"))
     return MetricInfo(
         name,
@@ -183,11 +96,18 @@ def metric_of(name: str) -> MetricInfo:
         "",
         high=None if distance else 1.0,
         smaller_is_better=distance,
-        digits=METRICS[family].digits if family in METRICS else 3,
+        digits=3 if info is None else info.digits,
     )
 
 
+def _info(name: str) -> MetricInfo | None:
+    if name in METRICS:
+        return METRICS[name]
+    return next((metric for metric in _SEGMENTATION if metric.name == name), None)
+
+
 def ordered(names: set[str]) -> list[str]:
-    """The metrics over all classes (no per-class ones) in the report's order."""
+    """The metrics over all classes (no per-class ones) in the report's order; the first leads the leaderboard."""
     whole = {name for name in names if ":" not in name}
-    return [name for name in PREFERENCE if name in whole] + sorted(whole - set(PREFERENCE))
+    known = [metric.name for metric in (*in_order(), *_SEGMENTATION) if metric.name in whole]
+    return known + sorted(whole - set(known))

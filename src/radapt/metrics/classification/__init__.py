@@ -1,0 +1,1 @@
+"""The classification metrics, one file each, which declares it as `METRIC`."""
