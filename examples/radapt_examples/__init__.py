@@ -1,0 +1,1 @@
+"""One worked example of everything that can be added to radapt."""
