@@ -1,11 +1,11 @@
-"""What adapting an encoder costs by each method: memory that training adds and time per step, beside full fine-tuning.
+"""Memory and time per step of every adaptation method, relative to full fine-tuning.
 
     python benchmarks/adaptation.py [--backbone dinov2-s] [--size 98] [--batch 16] [--steps 12] [--repeats 3]
 
-Every method trains the same encoder (random weights) under a linear head with AdamW, in a process of its own; the
-processes take turns and the fastest step of all turns counts, so that a busy machine disturbs them alike. Memory is
-the highest resident memory in training beyond what the loaded encoder takes: gradients, the optimiser's moments,
-activations and the adapters themselves. Ratios are to full fine-tuning.
+Every method trains the same encoder (random weights) under a linear head with AdamW, in its own process. The processes
+take turns, and the fastest step of all turns counts, so that other load affects all methods alike. Memory is the peak
+resident memory during training beyond that of the loaded encoder: gradients, optimiser moments, activations and the
+adapters. Ratios are relative to full fine-tuning.
 """
 
 import argparse
@@ -20,7 +20,7 @@ METHODS = ("full", "partial", "lora", "dora", "ia3", "norm", "bitfit", "frozen")
 
 
 def trained_alone(method: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Numbers of a process of its own that does nothing but train by one method."""
+    """The measurements of a separate process that only trains with one method."""
     options = [f"--{name}={getattr(given, name)}" for name in ("backbone", "size", "batch", "steps", "threads")]
     command = [sys.executable, __file__, "--method", method, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -40,7 +40,7 @@ def train(method: str, given: argparse.Namespace) -> dict[str, Any]:
     images, labels = torch.rand(given.batch, 3, given.size, given.size), torch.arange(given.batch) % 2
     warm_up(given.batch)
     start = memory_mb("VmRSS")
-    forget_peak()
+    reset_peak()
     adapt(backbone.module, method)
     train_mode(backbone.module)
     groups = [*parameter_groups(backbone.module), *parameter_groups(head)]
@@ -62,7 +62,7 @@ def train(method: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def warm_up(batch: int) -> None:
-    """Let torch start its threads, and load the libraries that some methods need: their memory is no method's."""
+    """Start the threads of torch and load optional libraries, so that their memory is attributed to no method."""
     import peft  # noqa: F401
     import torch
 
@@ -72,11 +72,11 @@ def warm_up(batch: int) -> None:
 
 
 def memory_mb(name: str) -> float:
-    """VmRSS, what is resident now, or VmHWM, the most there was since `forget_peak`."""
+    """VmRSS, the current resident memory, or VmHWM, its peak since `reset_peak`."""
     return float(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) / 1024
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     if not Path("/proc/self/clear_refs").exists():
         sys.exit("This benchmark reads peak memory from /proc, which only Linux has.")
     turns = [{method: trained_alone(method, given) for method in METHODS} for _ in range(given.repeats)]
-    found = {
+    measured = {
         method: {
             **turns[0][method],
             "seconds": min(turn[method]["seconds"] for turn in turns),
@@ -106,12 +106,12 @@ def main() -> None:
     }
     print(f"{given.backbone}, {given.size} px, batch {given.batch}, {given.threads} threads, {given.repeats} turns")
     print(f"{'method':>8} {'trained':>11} {'share':>7} {'memory MB':>10} {'ratio':>6} {'ms/step':>8} {'ratio':>6}")
-    full = found["full"]
-    for method, one in found.items():
+    full = measured["full"]
+    for method, numbers in measured.items():
         print(
-            f"{method:>8} {one['trained']:11,d} {one['share']:7.2%} {one['memory_mb']:10.0f} "
-            f"{one['memory_mb'] / full['memory_mb']:6.2f} {one['seconds'] * 1e3:8.0f} "
-            f"{one['seconds'] / full['seconds']:6.2f}"
+            f"{method:>8} {numbers['trained']:11,d} {numbers['share']:7.2%} {numbers['memory_mb']:10.0f} "
+            f"{numbers['memory_mb'] / full['memory_mb']:6.2f} {numbers['seconds'] * 1e3:8.0f} "
+            f"{numbers['seconds'] / full['seconds']:6.2f}"
         )
     print("aim: lora and bitfit below 1 in memory, at most 1 in time")
 

@@ -1,7 +1,7 @@
-"""Intervals by patient on a test set the size of ChestX-ray14's: radapt against a plain loop over scikit-learn.
+"""Bootstrap intervals by patient on a test set of the size of ChestX-ray14: radapt against a loop over scikit-learn.
 
-Both compute AUROC and average precision of every finding under bootstrap replicates by patient; radapt also its
-other numbers. The loop runs a few replicates and is extrapolated. Run:
+Both compute AUROC and average precision of every finding for bootstrap replicates by patient; radapt also computes its
+other metrics. The loop runs a few replicates and is extrapolated. Run:
 
     python benchmarks/bootstrap.py [--cases 25596] [--patients 2797] [--findings 14] [--resamples 2000] [--loop 4]
 """
@@ -26,7 +26,7 @@ def simulated(rng: np.random.Generator, cases: int, patients: int, findings: int
 
 
 def loop_seconds(truth: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, replicates: int) -> float:
-    """Seconds for `replicates` bootstrap replicates by patient, as one would write them down."""
+    """Seconds for `replicates` bootstrap replicates by patient in a straightforward implementation."""
     rng = np.random.default_rng(0)
     unit, units = units_of(patients)
     start = time.perf_counter()
@@ -39,7 +39,7 @@ def loop_seconds(truth: np.ndarray, probabilities: np.ndarray, patients: np.ndar
 
 
 def peak_mib() -> float:
-    """The most memory this process has held, in MiB."""
+    """The peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 

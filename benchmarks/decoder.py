@@ -1,11 +1,11 @@
-"""What stored tokens save a decoder, against the same decoder with the frozen encoder in the loop.
+"""Training time of a decoder on stored tokens, relative to the same decoder with the frozen encoder in the loop.
 
     python benchmarks/decoder.py [--slices 96] [--size 224] [--labels 2] [--threads N] [--decoders conv linear …]
 
-Prints for each decoder, all measured in this run with an encoder of random weights on simulated slices: milliseconds
-a slice takes in an epoch of training, from stored tokens and with the frozen encoder in the loop, and their ratio,
-also of processor time, which a busy machine changes less (count on it with one thread: waiting threads spin);
-after how many epochs storing has paid for itself; gigabytes for a thousand slices.
+Prints for each decoder, measured in one run with an encoder of random weights on simulated slices: milliseconds per
+slice and epoch from stored tokens and with the encoder in the loop; their ratio, also in processor time, which other
+load affects less (use one thread, because waiting threads spin); the number of epochs after which storing pays off; the
+gigabytes of a thousand slices.
 """
 
 import argparse
@@ -83,14 +83,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def epoch(task: Decoding, epochs: int) -> np.ndarray:
-    """Seconds, and seconds of processor time, of the quickest epoch but the first: what else a machine does can only
-    make one slower."""
+    """Wall-clock and processor seconds of the fastest epoch after the first, as other load can only slow one down."""
     train(task, TrainConfig(epochs=epochs, batch=BATCH, lr=1e-3), seed=0)
     return np.diff(np.asarray(task.ends), axis=0).min(axis=0)
 
 
 def stored(folder: Path, backbone: Backbone, layers: tuple[int, ...], planes: np.ndarray) -> tuple[TokenStore, float]:
-    """Tokens of all slices, and the seconds it took to store them."""
+    """The stored tokens of all slices, and the seconds to store them."""
     layout = TokenLayout.of(backbone, layers, (planes.shape[3], planes.shape[4]))
     store = TokenStore(folder, TokenSource(backbone.name, backbone.identity, layout))
     image = SliceSource("", "simulated", "image", Location(Path("none")))
@@ -116,11 +115,12 @@ def main() -> None:
             parts = Segment(decoder=name).parts(1, given.labels + 1, (given.size, given.size))  # type: ignore[arg-type]
             network = SegmentationNetwork(backbone, parts, seed=0)
             store, took = stored(Path(folder) / name, backbone, decoder_layers(name, backbone.depth), planes)
-            fast, slow = (epoch(Decoding(network, planes, masks, one), n) for one, n in ((store, 11), (None, 4)))
-            each, gb = 1e3 / given.slices, store.source.layout.bytes(1000) / 1e9
+            fast = epoch(Decoding(network, planes, masks, store), 11)
+            slow = epoch(Decoding(network, planes, masks, None), 4)
+            per_slice, gb = 1e3 / given.slices, store.source.layout.bytes(1000) / 1e9
             default = "  <- default" if name == Segment().decoder else ""
             print(
-                f"{name:8s} stored {each * fast[0]:6.1f} ms, encoder in the loop {each * slow[0]:6.1f} ms a slice: "
+                f"{name:8s} stored {per_slice * fast[0]:6.1f} ms, encoder in the loop {per_slice * slow[0]:6.1f} ms per slice: "
                 f"{slow[0] / fast[0]:5.1f} times as fast ({slow[1] / fast[1]:.1f} in processor time); storing pays "
                 f"after {took / max(slow[0] - fast[0], 1e-9):.1f} epochs, {gb:.2f} GB for 1,000 slices{default}"
             )

@@ -1,10 +1,10 @@
-"""How fast an encoder runs: float32 against bfloat16 over batch sizes, and the memory format of a CNN, in one run.
+"""Throughput of an encoder: float32 against bfloat16 by batch size, and the memory format of a CNN.
 
     python benchmarks/encoder.py [BACKBONE] [--size 224] [--repeats 3]
 
-Ratios are against float32 at batch 8. Variants take turns and the best of the repeats counts, so that a busy
-machine disturbs them alike. The last lines say what `auto_dtype` picks here, and what a backbone's own work around
-the module (checks, normalisation, splitting) costs.
+Ratios are relative to float32 at batch 8. Variants take turns and the best repeat counts, so that other load affects
+all alike. The last lines print the choice of `auto_dtype` and the overhead of a backbone around its module (checks,
+normalisation, splitting).
 """
 
 import argparse
@@ -32,13 +32,13 @@ def best_seconds(variants: dict[str, Callable[[], object]], repeats: int) -> dic
 
 def rates(backbones: dict[str, Backbone], size: int, repeats: int) -> dict[tuple[str, int], float]:
     """Images per second by dtype and batch."""
-    found = {}
+    measured = {}
     for batch in BATCHES:
         images = torch.rand(batch, 3, size, size)
-        work = {name: partial(each.tokens, images) for name, each in backbones.items()}
+        work = {name: partial(backbone.tokens, images) for name, backbone in backbones.items()}
         for name, seconds in best_seconds(work, repeats).items():
-            found[name, batch] = batch / seconds
-    return found
+            measured[name, batch] = batch / seconds
+    return measured
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""How much of the encoder's speed extraction keeps, what it saves over a plain loop, and that its memory is flat.
+"""Speed and memory of feature extraction, relative to the encoder alone and to a plain loop.
 
     python benchmarks/extraction.py [--cases 4] [--size 112] [--backbone dinov2-s]
 
-Prints ratios, all measured in this run on synthetic gzipped volumes with random weights:
-  cached/encoder   extraction from a warm slice cache against the encoder alone, same batch and number format
+Prints ratios, measured in one run on synthetic gzipped volumes with random weights:
+  cached/encoder   extraction from a warm slice cache relative to the encoder alone, same batch and number format
   volumes/twice    two passes of a plain loop (nibabel, percentiles, resize, forward, save) ÷ two calls of `extract`,
-                   with nothing cached at first
-  slices/twice     the same for a loop whose items are slices, each decoding its volume
+                   starting without any cache
+  slices/twice     the same for a loop over slices, each decoding its volume
   …/two            the same with another encoder in the second call, so that only the slices are shared
   memory           peak memory for N and for 4 N cases
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BATCH, LAYERS, ROUNDS = 16, (-4, -3, -2, -1), 3
 SHAPE = (240, 240, 155)  # voxels, as in BraTS
-SLICES = 8  # used of each volume
+SLICES = 8  # slices used per volume
 
 
 def make_cohort(folder: Path, cases: int) -> Cohort:
@@ -58,9 +58,9 @@ def make_cohort(folder: Path, cases: int) -> Cohort:
 
 
 def plain_loop(cohort: Cohort, backbone: "Backbone", recipe: Recipe, out: Path, by_slice: bool = False) -> None:
-    """What one would write first: decode, transform, forward, save, one image after the other.
+    """A straightforward implementation: decode, transform, forward, save, one image after the other.
 
-    With `by_slice` the items are slices, as in a usual Dataset, and the volume is decoded for each.
+    With `by_slice`, the items are slices, as in a typical Dataset, and the volume is decoded for each.
     """
     out.mkdir(exist_ok=True)
     for case in cohort:
@@ -76,7 +76,7 @@ def plain_loop(cohort: Cohort, backbone: "Backbone", recipe: Recipe, out: Path, 
 
 
 def decoded(case: Case) -> np.ndarray:
-    """The volume between two percentiles of its foreground, in [0, 1]."""
+    """The volume scaled to [0, 1] between two percentiles of its foreground."""
     import nibabel
 
     volume = nibabel.load(case.images["t1"].path).get_fdata(dtype=np.float32)
@@ -85,7 +85,7 @@ def decoded(case: Case) -> np.ndarray:
 
 
 def encoder_seconds(backbone: "Backbone", size: int, slices: int) -> float:
-    """Seconds the encoder alone takes for that many slices, in the same batches."""
+    """Seconds of the encoder alone for `slices` slices, in the same batches."""
     pixels = torch.randint(0, 256, (BATCH, 1, size, size), dtype=torch.uint8)
     with torch.inference_mode():
         return seconds(lambda: [backbone.tokens(pixels, layers=LAYERS) for _ in range(-(-slices // BATCH))])
@@ -97,8 +97,8 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def kept_of_encoder(cohort: Cohort, backbone: "Backbone", folder: Path, size: int) -> list[float]:
-    """Encoder seconds ÷ extraction seconds with every slice cached and nothing stored, a few times in turn."""
+def encoder_share(cohort: Cohort, backbone: "Backbone", folder: Path, size: int) -> list[float]:
+    """Encoder seconds ÷ extraction seconds with all slices cached and no features stored, for each round."""
     recipe = Recipe.for_kind("mri", size=size, every=5)
     ratios = []
     for _ in range(ROUNDS + 1):
@@ -107,7 +107,7 @@ def kept_of_encoder(cohort: Cohort, backbone: "Backbone", folder: Path, size: in
         features = extract(cohort, backbone, recipe=recipe, layers=LAYERS, batch=BATCH, cache=folder)
         took = time.perf_counter() - start
         ratios.append(encoder_seconds(backbone, size, int(features.counts.sum())) / took)
-    return ratios[1:]  # the first one filled the slice cache
+    return ratios[1:]  # the first round filled the slice cache
 
 
 def speed(folder: Path, cases: int, size: int, name: str) -> None:
@@ -121,7 +121,8 @@ def speed(folder: Path, cases: int, size: int, name: str) -> None:
         return sum(seconds(partial(plain_loop, cohort, first, recipe, folder / "plain", by_slice)) for _ in "12")
 
     def ours(cache: str, *backbones: "Backbone") -> float:
-        return sum(seconds(partial(extract, cohort, one, cache=folder / cache, **options)) for one in backbones)
+        calls = (partial(extract, cohort, backbone, cache=folder / cache, **options) for backbone in backbones)
+        return sum(map(seconds, calls))
 
     volumes, slices = loop(by_slice=False), loop(by_slice=True)
     twice, two = ours("twice", first, first), ours("two", first, second)
@@ -131,7 +132,7 @@ def speed(folder: Path, cases: int, size: int, name: str) -> None:
     print(f"extract {twice:.1f}, with another encoder the second time {two:.1f}")
     print(f"volumes/twice {volumes / twice:.2f}   slices/twice {slices / twice:.2f}   (aim: at least 3)")
     print(f"volumes/two {volumes / two:.2f}   slices/two {slices / two:.2f}")
-    ratios = kept_of_encoder(cohort, first, folder / "kept", size)
+    ratios = encoder_share(cohort, first, folder / "share", size)
     listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"cached/encoder {statistics.median(ratios):.2f}   (aim: at least 0.90; rounds: {listed})")
 

@@ -1,8 +1,8 @@
-"""Loading slices to adapt on: all sequences of a random plane of a case, against gunzipping its volumes for each.
+"""Loading training slices for the adaptation: all sequences of a random plane, against decompressing the volumes.
 
-Prints milliseconds for one slice of one run. The plain way is that of the published method: read every volume and the
-mask of the case with nibabel, and keep one plane of each. Ours draws the same from the slice cache, with the box of the
-foreground and what the mask marks, then crops and recolours batches of 8. Run:
+Prints milliseconds per slice of one run. The plain implementation follows the published method: read every volume and
+the mask of the case with nibabel and take one plane of each. radapt draws the same from the slice cache, with the
+bounding box of the foreground and the mask labels, then crops and augments batches of 8. Run:
 
     python benchmarks/mmdino_loading.py [--cases 4] [--shape 240 240 155] [--size 224] [--threads 1]
 """
@@ -48,8 +48,8 @@ def save(path: Path, array: np.ndarray) -> Location:
 
 def plain(case: Case, plane: int) -> None:
     """One plane of everything, decoded for it."""
-    for place in (*case.images.values(), case.mask):
-        np.array(np.asarray(nib.load(place.path).dataobj)[..., plane])
+    for location in (*case.images.values(), case.mask):
+        np.array(np.asarray(nib.load(location.path).dataobj)[..., plane])
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
         first = 1000 * (time.perf_counter() - start) / options.cases
 
         def batches(number: int) -> tuple[float, float, float]:
-            """Milliseconds for one slice: planes, what masks mark on them, crops."""
+            """Milliseconds per slice: planes, masks, crops."""
             spent = np.zeros(3)
             for step in range(number):
                 seeds = np.random.default_rng(step).integers(0, 2**63, BATCH).astype(np.uint64)
@@ -87,24 +87,24 @@ def main() -> None:
                 spent += np.diff(times)
             return tuple(1000 * spent / number / BATCH)  # type: ignore[return-value]
 
-        batches(2)  # imports and first pages are not what is measured
+        batches(2)  # warm up: imports and first pages
         loaded, marked, cropped = batches(25)
         start = time.perf_counter()
         for case in cases:
             plain(case, options.shape[2] // 2)
-        each = 1000 * (time.perf_counter() - start) / options.cases
+        plain_ms = 1000 * (time.perf_counter() - start) / options.cases
 
         shape = " × ".join(str(side) for side in options.shape)
         print(f"A slice of {len(SEQUENCES)} gzipped volumes of {shape} and a mask, planes of {options.size} px")
         rows = {
-            "plain: every volume and the mask decoded": each,
-            "ours: planes of all sequences, with their box": loaded,
-            "ours: and what the mask marks": loaded + marked,
-            "ours: and 2 large and 8 small crops": loaded + marked + cropped,
+            "plain: every volume and the mask decoded": plain_ms,
+            "radapt: planes of all sequences, with their box": loaded,
+            "radapt: with the mask": loaded + marked,
+            "radapt: with 2 global and 8 local crops": loaded + marked + cropped,
         }
         for label, value in rows.items():
-            print(f"  {label:<48}{value:9.2f} ms   {each / value:8.1f} × as fast")
-        print(f"  once for a case: planes of all three axes, boxes {first:11.2f} ms")
+            print(f"  {label:<48}{value:9.2f} ms   {plain_ms / value:8.1f} × as fast")
+        print(f"  once per case: planes of all three axes, boxes {first:11.2f} ms")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""What an adaptation is worth where it is known what there is to find: on phantom cohorts with a quarter of the labels.
+"""Results of the adaptation on phantom cohorts with a quarter of the labels, where the truth is known.
 
     python benchmarks/mmdino_phantom.py --out FOLDER [--seeds 0 1 2] [--steps 1200] [--patients 180] [--rows adapted …]
 
-For each seed a cohort of its own (hospital A to learn from, half as many patients of hospital B as external test), a
-quarter of its labels, and one small vision transformer without any pretraining, trained as `radapt demo` trains it,
-each row for as many steps:
+Each seed has its own cohort (hospital A for training, half as many patients of hospital B as external test), a quarter
+of its labels, and a small vision transformer without pretraining, trained with the settings of `radapt demo`. All rows
+train for the same number of steps:
 
     supervised only    labels alone
-    concatenation      sequences side by side as one wide image, self-supervised, labels in the last step only
-    labels and masks   labels, and what the masks of the same patients mark
-    adapted            the default for a CPU: also patients without label, and what their masks mark
+    concatenation      sequences concatenated to one wide image, self-supervised, labels in the last step only
+    labels and masks   labels and masks of the labelled patients
+    adapted            the default for a CPU: also unlabelled patients and their masks
 
-Prints MCC at the external hospital with its 95 % interval by patient, the mean over the subsets that lack one of the
-sequences, and what the absence of one costs. It may be stopped: finished cells are not done again. About 40 minutes for
-a seed on one core.
+Prints MCC at the external hospital with its 95 % interval by patient, the mean over the subsets without one sequence,
+and the cost of absence of one. An interrupted run resumes; finished cells are not run again. About 40 minutes per seed
+on one core.
 """
 
 import argparse

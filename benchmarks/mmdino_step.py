@@ -1,19 +1,20 @@
-"""What a training step on several modalities costs, beside a plain implementation of the published one.
+"""Cost of a training step of the adaptation, relative to a plain implementation of the published one.
 
     python benchmarks/mmdino_step.py [--sides plain default …] [--precision bfloat16] [--steps 4] [--turns 2]
 
-MM-DINOv2 (arXiv 2509.06617) in this setting: ViT-S/14 on random weights, 4 sequences, 2 × 98 + 8 × 56 px, batch 8. A
-step is crops and their augmentation (the same code for all), student, teacher, heads, losses, backward pass, clipping,
-AdamW and the teacher's update.
+The setting is that of MM-DINOv2 (arXiv 2509.06617): ViT-S/14 with random weights, 4 sequences, 2 × 98 + 8 × 56 px,
+batch 8. A step consists of crops and their augmentation (the same code for all), student, teacher, heads, losses,
+backward pass, gradient clipping, AdamW and the update of the teacher.
 
     plain      the published step: grey images in three channels, every case padded to four sequences and masked, hidden
-               patches as mask tokens in every block, every branch computed and some cases' multiplied with zero
-    subset     the same, but branches are computed for the cases only that pass them, as DINOv2's own code does
+               patches as mask tokens in every block, every branch computed and multiplied with zero for some cases
+    subset     the same, but each branch is computed only for the cases that pass it, as in the code of DINOv2
     published  radapt with `--preset mm-dinov2`: the same method
-    default    radapt's own choices, which learn from masks too
+    default    radapt's default, which also learns from masks
 
-Every side runs in processes of its own which take turns; the quickest turn of each step counts, the first step not.
-Memory is the most that was resident in training beyond what the loaded networks take. Ratios are to `plain`.
+Every side runs in its own process. The processes take turns; the fastest turn of each step counts, without the first
+step. Memory is the peak resident memory during training beyond that of the loaded networks. Ratios are relative to
+`plain`.
 """
 
 import argparse
@@ -48,7 +49,7 @@ RATES = (0.05,)  # of the crops, what masks mark
 
 
 class CaseLoader:
-    """Simulated slices with masks, of which a quarter of the sequences is missing, or none."""
+    """Simulated slices with masks, with a quarter of the sequences missing, or none."""
 
     cohort = SimpleNamespace(kind="mri", patients=np.arange(BATCH).astype(str))
 
@@ -133,7 +134,7 @@ class Plain(AdaptTask):
         return x[:, 0], x[:, 1:]
 
     def passed(self, x: Tensor, mask: Tensor | None, net: Any, branch: Any) -> Tensor:
-        """x with what a branch adds to the cases that pass it."""
+        """`x` plus the output of a branch for the cases that pass it."""
         rate = net.drop_path if net.training else 0.0
         if not rate:
             return x + branch(x, mask)
@@ -145,7 +146,7 @@ class Plain(AdaptTask):
 
 
 class Subset(Plain):
-    """Branches for those who pass them only."""
+    """Computes each branch only for the cases that pass it."""
 
     subset = True
 
@@ -167,7 +168,7 @@ def train(given: argparse.Namespace) -> dict[str, Any]:
     parameters = [p for p in task.module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.04)
     start = memory_mb("VmRSS")
-    forget_peak()
+    reset_peak()
     seconds = []
     for step in range(given.steps + 1):
         seeds = sample_seeds(0, step, np.arange(BATCH))
@@ -187,7 +188,7 @@ def train(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def trained_alone(side: str, missing: bool, given: argparse.Namespace) -> dict[str, Any]:
-    """Numbers of a process of its own that does nothing but train."""
+    """The measurements of a separate process that only trains."""
     options = [f"--{name}={getattr(given, name)}" for name in ("precision", "steps", "threads")]
     command = [sys.executable, __file__, "--side", side, *options, *(["--missing"] if missing else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -195,11 +196,11 @@ def trained_alone(side: str, missing: bool, given: argparse.Namespace) -> dict[s
 
 
 def memory_mb(name: str) -> float:
-    """VmRSS, what is resident now, or VmHWM, the most there was since `forget_peak`."""
+    """VmRSS, the current resident memory, or VmHWM, its peak since `reset_peak`."""
     return float(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0]) / 1024
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 

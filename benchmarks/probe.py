@@ -1,11 +1,11 @@
-"""What probing stored features costs, against scikit-learn and against the encoder that made them.
+"""Time and memory of probing stored features, relative to scikit-learn and to the encoder.
 
     python benchmarks/probe.py [--cases 5000] [--stored 20000] [--backbone dinov2-s]
 
-Prints ratios, all measured in this run on simulated features with the spectrum of real ones:
-  logistic       scikit-learn's lbfgs, one C after the other, ÷ the batched solver, same C, and how far they differ
+Prints ratios, measured in one run on simulated features with a realistic spectrum:
+  logistic       scikit-learn's lbfgs, one C after the other, ÷ the batched solver, same C, and their difference
   kNN            scikit-learn's brute-force cosine search ÷ ours
-  probe/encoder  16 + 13 heads, chosen, refitted and tested, ÷ the encoder on as many slices
+  probe/encoder  16 + 13 heads, selected, refitted and tested, ÷ the encoder on as many slices
   memory         peak of a process that opens a store of many cases and probes it
 """
 
@@ -51,8 +51,8 @@ class ArrayMatrix:
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
-    found = work()
-    return time.perf_counter() - start, found
+    result = work()
+    return time.perf_counter() - start, result
 
 
 def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> None:
@@ -64,20 +64,20 @@ def logistic(rng: np.random.Generator, cases: int, classes: int, name: str) -> N
     from radapt.protocols.targets import Targets
 
     values, labels = simulated(rng, cases + 500, WIDTH, classes)
-    source, rows, asked = ArrayMatrix(values), np.arange(cases), np.arange(cases, cases + 500)
+    source, rows, queries = ArrayMatrix(values), np.arange(cases), np.arange(cases, cases + 500)
     grid = c_values(name)  # type: ignore[arg-type]
 
     def ours() -> np.ndarray:
-        return fit_logistic(source, rows, Targets.of(labels[rows], classes), grid).predict(source, asked)
+        return fit_logistic(source, rows, Targets.of(labels[rows], classes), grid).predict(source, queries)
 
     def theirs() -> np.ndarray:
         scaled = StandardScaler().fit(values[rows].astype(np.float64)).transform(values.astype(np.float64))
         models = (LogisticRegression(C=c, tol=1e-6, max_iter=20_000) for c in grid)
-        return np.stack([model.fit(scaled[rows], labels[rows]).predict_proba(scaled[asked]) for model in models])
+        return np.stack([model.fit(scaled[rows], labels[rows]).predict_proba(scaled[queries]) for model in models])
 
-    (fast, found), (slow, expected) = seconds(ours), seconds(theirs)
+    (fast, result), (slow, expected) = seconds(ours), seconds(theirs)
     print(f"logistic, {cases} × {WIDTH}, {classes} classes, {len(grid)} C: ", end="")
-    print(f"{slow:.2f} s ÷ {fast:.2f} s = {slow / fast:.1f}, probabilities differ by {abs(found - expected).max():.0e}")
+    print(f"{slow:.2f} s ÷ {fast:.2f} s = {slow / fast:.1f}, largest difference {abs(result - expected).max():.0e}")
 
 
 def knn(rng: np.random.Generator, cases: int) -> None:
@@ -86,24 +86,24 @@ def knn(rng: np.random.Generator, cases: int) -> None:
     from radapt.probes.neighbours import Gallery
 
     values, _ = simulated(rng, cases + 2000, WIDTH, 2)
-    rows, asked = np.arange(cases), np.arange(cases, cases + 2000)
+    rows, queries = np.arange(cases), np.arange(cases, cases + 2000)
 
     def ours() -> np.ndarray:
         gallery = Gallery.of(ArrayMatrix(values), rows, np.arange(len(values)))
-        return np.concatenate([index.numpy() for _, _, index in gallery.nearest(asked, 200)])
+        return np.concatenate([index.numpy() for _, _, index in gallery.nearest(queries, 200)])
 
     def theirs() -> np.ndarray:
         search = NearestNeighbors(n_neighbors=200, metric="cosine", algorithm="brute").fit(values[rows])
-        return search.kneighbors(values[asked], return_distance=False)
+        return search.kneighbors(values[queries], return_distance=False)
 
-    (fast, found), (slow, expected) = seconds(ours), seconds(theirs)
-    same = np.mean([np.isin(one, other).mean() for one, other in zip(found, expected, strict=True)])
+    (fast, result), (slow, expected) = seconds(ours), seconds(theirs)
+    same = np.mean([np.isin(own, other).mean() for own, other in zip(result, expected, strict=True)])
     print(f"kNN, {cases} × {WIDTH}, 2000 queries, k 200: ", end="")
     print(f"{slow:.2f} s ÷ {fast:.2f} s = {slow / fast:.1f}, same neighbours {same:.5f}")
 
 
 def write_store(folder: Path, cases: int) -> None:
-    """Rows of 2 × 4 × 384 numbers per case, as `extract` would have left them."""
+    """Rows of 2 × 4 × 384 numbers per case, in the format of `extract`."""
     from radapt.features.store import FeatureStore
 
     rng = np.random.default_rng(0)

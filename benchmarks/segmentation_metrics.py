@@ -1,9 +1,9 @@
-"""Numbers of a segmented brain volume: radapt against MONAI's HD95 and surface Dice, in one run, one thread.
+"""Metrics of a segmented brain volume: radapt against HD95 and surface Dice of MONAI, on one thread.
 
-The volume has the size of a BraTS case (240 × 240 × 155) and three nested structures of a tumour's size with uneven
-borders; the prediction differs from the truth by a smooth deformation. MONAI measures HD95 and surface Dice from
-one-hot maps that were made beforehand; radapt measures those two, and then everything (Dice, IoU, ASSD, volumes and
-lesions too), from the label maps. The figures that both have are compared. Run:
+The volume has the size of a BraTS case (240 × 240 × 155) with three nested structures of the size of a tumour and
+irregular borders; the prediction is a smooth deformation of the truth. MONAI measures HD95 and surface Dice from
+precomputed one-hot maps; radapt measures these two, and then all metrics (Dice, IoU, ASSD, volumes and lesions too),
+from the label maps. Metrics that both compute are compared. Run:
 
     python benchmarks/segmentation_metrics.py [--repeats 5] [--error 0.3]
 """
@@ -69,7 +69,9 @@ def monai_surfaces(truth: np.ndarray, predicted: np.ndarray) -> Callable[[], np.
 
     torch.set_num_threads(1)
     values: Sequence[int] = list(LABELS)
-    y, y_pred = (torch.from_numpy(np.stack([each == value for value in values])[None]) for each in (truth, predicted))
+    y, y_pred = (
+        torch.from_numpy(np.stack([labels == value for value in values])[None]) for labels in (truth, predicted)
+    )
 
     def measure() -> np.ndarray:
         distances = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=SPACING)

@@ -1,7 +1,7 @@
-"""The slice cache against decoding: a case of four gzipped brain volumes, one slice and all slices of each.
+"""The slice cache against decoding a case of four gzipped brain volumes: one slice and all slices of each.
 
-Prints milliseconds and ratios of one run. The plain way reads each volume with nibabel, as a data set class of a few
-lines does; a hit opens the planes that an earlier read left in the cache. Run:
+Prints milliseconds and ratios of one run. The plain implementation reads each volume with nibabel, like a simple
+Dataset class; a cache hit opens the planes that an earlier read stored. Run:
 
     python benchmarks/slice_cache.py [--shape 240 240 155] [--size 224] [--repeats 5]
 """
@@ -26,13 +26,13 @@ def write_case(folder: Path, shape: tuple[int, ...], rng: np.random.Generator) -
     """Four skull-stripped-like volumes: smooth tissue inside an ellipsoid, zeros outside."""
     grid = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij", sparse=True)
     inside = sum(axis**2 for axis in grid) < 0.6
-    places = []
+    locations = []
     for name in SEQUENCES:
         tissue = 400 + 2000 * gaussian_filter(rng.normal(size=shape), 3) + 10 * rng.normal(size=shape)
         volume = np.where(inside, tissue, 0).clip(0).astype(np.int16)
         nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / f"{name}.nii.gz")
-        places.append(Location(folder / f"{name}.nii.gz"))
-    return places
+        locations.append(Location(folder / f"{name}.nii.gz"))
+    return locations
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
@@ -53,35 +53,35 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        places = write_case(folder, tuple(options.shape), np.random.default_rng(0))
+        locations = write_case(folder, tuple(options.shape), np.random.default_rng(0))
         recipe = Recipe.for_kind("mri", size=options.size)
         cache = SliceCache(folder / "cache")
         middle = options.shape[2] // 2
-        recipe.apply(read(places[0]))  # imports are not what is measured
+        recipe.apply(read(locations[0]))  # imports are not what is measured
 
         start = time.perf_counter()
-        for place in places:
-            cache.planes(place, recipe)
+        for location in locations:
+            cache.planes(location, recipe)
         first = 1000 * (time.perf_counter() - start)
 
         def plain() -> None:
-            for place in places:
-                np.array(np.asarray(nib.load(place.path).dataobj)[..., middle])
+            for location in locations:
+                np.array(np.asarray(nib.load(location.path).dataobj)[..., middle])
 
         def decoded() -> None:
-            for place in places:
-                read(place).planes()[middle]
+            for location in locations:
+                read(location).planes()[middle]
 
         def one_slice() -> None:
-            for place in places:
-                np.array(cache.planes(place, recipe)[middle])
+            for location in locations:
+                np.array(cache.planes(location, recipe)[middle])
 
         def all_slices() -> None:
-            for place in places:
-                np.array(cache.planes(place, recipe))
+            for location in locations:
+                np.array(cache.planes(location, recipe))
 
         shape = " × ".join(str(side) for side in options.shape)
-        print(f"A case of {len(places)} gzipped volumes of {shape}, planes of {options.size} px")
+        print(f"A case of {len(locations)} gzipped volumes of {shape}, planes of {options.size} px")
         plain_ms = milliseconds(plain, options.repeats)
         rows = {
             "nibabel, one slice each": plain_ms,
