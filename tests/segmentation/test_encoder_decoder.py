@@ -15,6 +15,7 @@ from radapt import load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG
+from radapt.cases.sampling import SliceIndex
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe
@@ -29,8 +30,8 @@ from radapt.segmentation.encoder_decoder.fit import Fitting
 from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter, load_segment_model
 from radapt.segmentation.encoder_decoder.protocol import Segment
 from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
+from radapt.segmentation.modality_view import CanvasDice
 from radapt.segmentation.sides import has_sides
-from radapt.segmentation.slice_index import CanvasDice, SliceIndex
 
 AFFINE = np.diag([-1.0, 1.0, 3.0, 1.0])
 GREY = {1: 130, 2: 235}

@@ -14,7 +14,7 @@ from radapt.progress import ProgressMaker
 T = TypeVar("T")
 R = TypeVar("R")
 
-LISTED = 10
+LISTED = 20
 """Failures that a message names one by one."""
 
 

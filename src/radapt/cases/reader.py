@@ -99,13 +99,7 @@ class CaseReader:
 
         Raises DataError for a case without any.
         """
-        columns = self.columns(row, among)
-        if not columns:
-            raise DataError(f"Case {self.case(row).case} has no image. Give it one, or remove its row.")
-        named = self.references.get(row)
-        if named is None or (among is not None and named not in among):
-            return columns[0]
-        return self.modalities.index(named)
+        return self._reference(row, self.columns(row, among))
 
     def grid_of(self, row: int, among: Collection[str] | None = None) -> Volume:
         """The reference image's shape and affine as stored; its voxels are all 0 and take no memory."""
@@ -114,9 +108,8 @@ class CaseReader:
 
     def image(self, row: int, column: int, among: Collection[str] | None = None) -> np.ndarray:
         """uint8 (n, c, H, W): all planes of one image, with the channels it has."""
-        with naming(self.case(row).case, self.modalities[column]):
-            like = None if self.grid == "own" else self.location(row, self.reference(row, among))
-            return self.files.planes(self.location(row, column), like)
+        reference = None if self.grid == "own" else self.location(row, self.reference(row, among))
+        return self._image(row, column, reference)
 
     def planes(self, row: int, column: int) -> np.ndarray:
         """uint8 (n, C, H, W): all planes of one image."""
@@ -135,9 +128,9 @@ class CaseReader:
             raise UsageError(
                 "Planes of several images can only be stacked on one grid; give the reader grid='reference'."
             )
-        images = {column: self.image(row, column, among)[which] for column in self.columns(row, among)}
-        if not images:
-            raise DataError(f"Case {self.case(row).case} has no image. Give it one, or remove its row.")
+        columns = self.columns(row, among)
+        reference = self.location(row, self._reference(row, columns))
+        images = {column: self._image(row, column, reference)[which] for column in columns}
         wanted = channels or self.channels or most_channels(images.values())
         return stacked(images, len(self.modalities), wanted)
 
@@ -176,6 +169,18 @@ class CaseReader:
         mask = self._mask(row)
         with naming(self.case(row).case):
             return read_mask(mask, self.grid_of(row), values, array_cache=self.cache.folder / "arrays")
+
+    def _reference(self, row: int, columns: list[int]) -> int:
+        """The reference among the `columns` that a case has."""
+        if not columns:
+            raise DataError(f"Case {self.case(row).case} has no image. Give it one, or remove its row.")
+        name = self.references.get(row)
+        column = columns[0] if name is None else self.modalities.index(name)
+        return column if column in columns else columns[0]
+
+    def _image(self, row: int, column: int, reference: Location | None) -> np.ndarray:
+        with naming(self.case(row).case, self.modalities[column]):
+            return self.files.planes(self.location(row, column), reference)
 
     def _mask(self, row: int) -> Location:
         case = self.case(row)

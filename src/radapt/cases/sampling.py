@@ -1,6 +1,6 @@
-"""Which slices of a case are seen: bags spread over an image, evenly spaced ones, and random ones with foreground."""
+"""Which slices of cases are seen: bags, evenly spaced ones, and random ones, some of them for what is marked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,50 @@ def random_plane(choices: Sequence[np.ndarray], axis: float, place: float) -> in
     """A plane from two numbers in [0, 1): each axis of `choices` is as likely, then each of its planes."""
     planes = choices[int(axis * len(choices))]
     return int(planes[int(place * len(planes))])
+
+
+@dataclass(frozen=True, eq=False)
+class SliceIndex:
+    """The S slices of some cases: `row` (S,), `plane` (S,), and how many `pixels` each class has (S, K + 1)."""
+
+    row: np.ndarray
+    plane: np.ndarray
+    pixels: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[int] | np.ndarray, pixels: Callable[[int], np.ndarray]) -> "SliceIndex":
+        """All slices of the cases at `rows`, at least one; `pixels` gives (n, K + 1) of a case."""
+        counts = [pixels(int(row)) for row in rows]
+        slices = [len(case) for case in counts]
+        planes = np.concatenate([np.arange(count) for count in slices])
+        return cls(np.repeat(np.asarray(rows, np.int64), slices), planes, np.concatenate(counts))
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def having(self) -> list[np.ndarray]:
+        """Indices of the slices that have each label, for the labels that any slice has."""
+        slices = (np.flatnonzero(column) for column in self.pixels[:, 1:].T)
+        return [indices for indices in slices if len(indices)]
+
+    def order(self, foreground: float, rng: np.random.Generator) -> np.ndarray:
+        """Indices (S,) of one epoch: a permutation, of which a share `foreground` is replaced by slices with a label.
+
+        Those are drawn label by label: first a label, evenly among those there are, then one of its slices. So rare
+        labels are seen as often as common ones, as nnU-Net does with a third of its patches. Where every slice has
+        every label nothing is replaced.
+        """
+        order = rng.permutation(len(self))
+        having = self.having
+        if all(len(slices) == len(self) for slices in having):
+            return order
+        chosen = np.flatnonzero(rng.random(len(order)) < foreground)
+        sizes = np.asarray([len(slices) for slices in having])
+        label = rng.integers(len(having), size=len(chosen))
+        nth = (rng.random(len(chosen)) * sizes[label]).astype(np.int64)
+        order[chosen] = np.concatenate(having)[np.cumsum(sizes)[label] - sizes[label] + nth]
+        return order
 
 
 def _even(planes: np.ndarray, count: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
 from radapt.cases.plane_files import PlaneFiles
 from radapt.cases.prefetch import prefetch, read_ahead
+from radapt.cases.preflight import failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import SliceSource, pack
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 LAYERS = (-4, -3, -2, -1)
 """The last four blocks: what the radiology study's linear probe chooses from (arXiv 2312.02366)."""
-
-_LISTED = 20  # failures named one by one in a message
 
 Grid = list[list[SliceSource | None]]
 
@@ -267,10 +266,8 @@ def _readers(device: torch.device) -> int:
 
 def _message(failures: list[Failure], cohort: Cohort, what: str) -> str:
     total = len(cohort) if what == "cases" else int(cohort.presence.sum())
-    lines = [f"  case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures[:_LISTED]]
-    if len(failures) > _LISTED:
-        lines.append(f"  and {len(failures) - _LISTED} more")
-    return (
-        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. "
-        "Correct these, or leave their rows out of the table, and run again:\n" + "\n".join(lines)
+    head = (
+        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. Correct these, "
+        "or leave their rows out of the table, and run again"
     )
+    return failure_list(head, (f"Case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures))

@@ -107,13 +107,6 @@ class ImageProblem:
         labels = self.cohort.labels if self.aim == "classification" else np.full(len(self.cohort), -1)
         return train_and_val(labels, self.usable, self.cohort, rng)
 
-    def planes(self, row: int, modality: str) -> np.ndarray:
-        """Planes uint8 (n, C, H, W) of one image, mapped from the slice cache.
-
-        Raises DataError if the case lacks the modality or it cannot be read.
-        """
-        return self.slices.planes(self.cohort.cases[row].images[modality], self.recipe, modality)
-
     def backbone(self) -> "Backbone":
         """A newly loaded backbone. Raises UsageError where the problem has none."""
         if self.fresh is None:

@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from radapt.cases.preflight import attempt, failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError, counted
 from radapt.images import AlignedSliceCache, MaskFacts, Volume, mask_labels_problem, same_grid
@@ -17,7 +17,6 @@ from radapt.progress import ProgressMaker, silent
 MOST_LABELS = 255
 """Masks are kept as 8-bit planes, of which 0 is background."""
 
-_LISTED = 20
 _PICTURED = 255
 
 
@@ -72,28 +71,14 @@ def _all_facts(
     cohort: Cohort, rows: list[int], cache: AlignedSliceCache, progress: ProgressMaker
 ) -> tuple[dict[int, tuple[MaskFacts, tuple[str, ...]]], dict[int, str]]:
     """For each row its mask and the modalities on whose grid it lies; and the rows that failed, with the reason."""
-    found: dict[int, tuple[MaskFacts, tuple[str, ...]]] = {}
-    failures: dict[int, str] = {}
-
-    def look(row: int) -> tuple[MaskFacts, tuple[str, ...]] | str:
-        try:
-            return _look(cohort.cases[row], cache)
-        except DataError as error:
-            return str(error)
-
     workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    label = f"Looking at the masks of {cohort.name}"
-    with progress(len(rows), label, "masks") as advance, ThreadPoolExecutor(workers) as pool:
-        for row, answer in zip(rows, pool.map(look, rows), strict=True):
-            if isinstance(answer, str):
-                failures[row] = answer
-            else:
-                found[row] = answer
-            advance(1)
-    return found, failures
+    label = f"Reading the masks of {cohort.name}"
+    facts, failures = attempt(rows, lambda row: _facts(cohort.cases[row], cache), progress, label, "masks", workers)
+    by_row = {rows[position]: fact for position, fact in facts.items()}
+    return by_row, {rows[position]: reason for position, reason in failures.items()}
 
 
-def _look(case: Case, cache: AlignedSliceCache) -> tuple[MaskFacts, tuple[str, ...]]:
+def _facts(case: Case, cache: AlignedSliceCache) -> tuple[MaskFacts, tuple[str, ...]]:
     if case.mask is None or not case.images:
         raise DataError("it has a mask but no image.")
     mask = cache.mask_facts(case.mask)
@@ -152,10 +137,8 @@ def _notes(cohort: Cohort, labels: Mapping[int, str], masks: list[MaskFacts]) ->
 
 
 def _message(cohort: Cohort, failures: Mapping[int, str], total: int) -> str:
-    lines = [f"  case {cohort.cases[row].case}: {reason}" for row, reason in sorted(failures.items())[:_LISTED]]
-    if len(failures) > _LISTED:
-        lines.append(f"  and {len(failures) - _LISTED} more")
     head = (
-        f"{len(failures)} of {counted(total, 'masked case')} of {cohort.name} cannot be used. Correct these, or leave"
+        f"{len(failures)} of {counted(total, 'masked case')} of {cohort.name} cannot be used. Correct these, or leave "
+        "their rows out of the table; radapt check looks at all of them"
     )
-    return "\n".join([f"{head} their rows out of the table; radapt check looks at all of them:", *lines])
+    return failure_list(head, (f"Case {cohort.cases[row].case}: {reason}" for row, reason in sorted(failures.items())))

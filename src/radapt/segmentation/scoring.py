@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radapt.cases.preflight import attempt, failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.digests import digest
 from radapt.errors import DataError, UsageError, counted
@@ -28,8 +29,6 @@ UNLABELLED = "unlabelled"
 
 LONGEST_STEM = 100
 """Characters of a case id that its file name keeps: with digest and endings below the 255 of file systems."""
-
-_LISTED = 20
 
 
 class SegmentationScorer(Scorer):
@@ -115,32 +114,24 @@ def _check_answerable(cohort: Cohort, cache: AlignedSliceCache, problem: ImagePr
     """Raises DataError that lists the cases of val and test sets that no model trained on train can answer."""
     learned = {name for row in problem.rows("train") for name in cohort.cases[row].images}
     asked = [case for case in cohort if case.split != "train"]
-    reasons: dict[str, str] = {}
-    with problem.machine.progress(len(asked), f"Looking at the images of {cohort.name}", "cases") as advance:
-        for case in asked:
-            if reason := _unanswerable(case, learned, cache):
-                reasons[case.case] = reason
-            advance(1)
-    if not reasons:
-        return
-    lines = [f"  case {case}: {reason}" for case, reason in list(reasons.items())[:_LISTED]]
-    if len(reasons) > _LISTED:
-        lines.append(f"  and {len(reasons) - _LISTED} more")
-    head = f"{len(reasons)} of {counted(len(asked), 'case')} of {cohort.name} to be segmented cannot be"
-    raise DataError("\n".join([f"{head}. Correct these, or leave their rows out of the table:", *lines]))
+    label = f"Reading the images of {cohort.name}"
+    progress = problem.machine.progress
+    _, reasons = attempt(asked, lambda case: _check_images(case, learned, cache), progress, label, "cases")
+    if reasons:
+        head = (
+            f"{len(reasons)} of {counted(len(asked), 'case')} of {cohort.name} to be segmented cannot be. Correct "
+            "these, or leave their rows out of the table"
+        )
+        raise DataError(failure_list(head, (f"Case {asked[at].case}: {reason}" for at, reason in reasons.items())))
 
 
-def _unanswerable(case: Case, learned: Collection[str], cache: AlignedSliceCache) -> str | None:
-    """Why, in words; None if it can be answered."""
+def _check_images(case: Case, learned: Collection[str], cache: AlignedSliceCache) -> None:
+    """Raises DataError if a case has none of the modalities `learned`, or an image that cannot be read."""
     if not set(case.images) & set(learned):
         has = ", ".join(case.images) or "no image"
-        return f"it has {has}; training cases with a mask have {', '.join(sorted(learned))}."
-    try:
-        for location in case.images.values():
-            cache.grid(location)
-    except DataError as error:
-        return str(error)
-    return None
+        raise DataError(f"it has {has}; training cases with a mask have {', '.join(sorted(learned))}.")
+    for location in case.images.values():
+        cache.grid(location)
 
 
 class _CaseScorer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from radapt.cases.sampling import SliceIndex
 from radapt.classification.candidates import CHECKPOINT_S, all_diverged, load_state, state_of
 from radapt.digests import digest
 from radapt.errors import DataError
@@ -23,8 +24,8 @@ from radapt.segmentation.encoder_decoder.network import SegmentationNetwork
 from radapt.segmentation.encoder_decoder.record import Candidate, cost_of, told
 from radapt.segmentation.encoder_decoder.stored_tokens import StoredTokens, TokenPlan, store_tokens
 from radapt.segmentation.encoder_decoder.tasks import Goal, ImageTask, SliceTask, TokenTask
+from radapt.segmentation.modality_view import ModalityView
 from radapt.segmentation.sides import has_sides
-from radapt.segmentation.slice_index import ModalityView, SliceIndex
 from radapt.training import Augmentation, DivergedError, count_parameters, train
 from radapt.training.segmentation_loss import balanced_weights
 from radapt.versions import __version__
@@ -44,7 +45,7 @@ class Fitting:
         self.train, self.val = problem.choosing(rng)
         having = problem.cohort.presence[self.train].any(axis=0)
         self.seen = ModalityView(self.data, tuple(int(index) for index in np.flatnonzero(having)))
-        self.slices = SliceIndex.of(self.data, self.train)
+        self.slices = SliceIndex.of(self.train, self.data.pixels)
         self.pixels = self.slices.pixels.sum(axis=0)
         if not self.pixels[1:].any():
             raise DataError(

@@ -28,7 +28,7 @@ from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
-from radapt.segmentation.slice_index import ModalityView, parts_of
+from radapt.segmentation.modality_view import ModalityView, parts_of
 from radapt.training import DivergedError
 from radapt.versions import __version__
 

@@ -15,7 +15,7 @@ from radapt.features.batches import SliceSource
 from radapt.features.encode import default_batch
 from radapt.features.token_store import TokenLayout, TokenSource, TokenStore, slice_keys
 from radapt.protocols.image_problem import ImageProblem
-from radapt.segmentation.slice_index import ModalityView
+from radapt.segmentation.modality_view import ModalityView
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from radapt.cases.sampling import SliceIndex
 from radapt.networks import layer_of, train_mode
 from radapt.networks.decoders.fusion import SegmentationHead
 from radapt.segmentation.encoder_decoder.network import SegmentationNetwork
 from radapt.segmentation.encoder_decoder.stored_tokens import StoredTokens
-from radapt.segmentation.slice_index import CanvasDice, ModalityView, SliceIndex, parts_of
+from radapt.segmentation.modality_view import CanvasDice, ModalityView, parts_of
 from radapt.training import Augmentation, Group, Task, parameter_groups
 from radapt.training.seeds import uniform
 from radapt.training.segmentation_loss import dice_ce

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radapt.cases.sampling import SliceIndex
 from radapt.classification.candidates import CHECKPOINT_S
 from radapt.digests import digest
 from radapt.errors import DataError
@@ -11,8 +12,8 @@ from radapt.protocols.fitted import Cost, Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.tasks import Goal, ImageTask
+from radapt.segmentation.modality_view import ModalityView
 from radapt.segmentation.sides import has_sides
-from radapt.segmentation.slice_index import ModalityView, SliceIndex
 from radapt.segmentation.training_notes import cost_of, missing_notes, training_notes
 from radapt.segmentation.transunet.model import PlaneSegmenter, make_model
 from radapt.training import Augmentation, Group, TrainResult, parameter_groups, train
@@ -41,7 +42,7 @@ def fitted(
     machine, data = problem.machine, SegmentationData(problem)
     rows, val = problem.choosing(drawing)
     seen = ModalityView(data, tuple(int(index) for index in np.flatnonzero(problem.cohort.presence[rows].any(axis=0))))
-    slices = SliceIndex.of(data, rows)
+    slices = SliceIndex.of(rows, data.pixels)
     if not slices.pixels[:, 1:].any():
         raise DataError(
             f"Cohort {problem.cohort.name!r}: all {len(rows)} training masks are empty on the planes that are looked "

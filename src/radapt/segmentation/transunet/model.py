@@ -17,7 +17,7 @@ from radapt.networks.transunet import Size, build_transunet
 from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.slice_index import ModalityView, parts_of
+from radapt.segmentation.modality_view import ModalityView, parts_of
 
 AT_ONCE = 16
 """Slices that are answered at once: with more, a CPU's caches overflow."""

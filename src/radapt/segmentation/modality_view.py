@@ -1,4 +1,4 @@
-"""Slices of cases: which are seen how often in training, and how good answers are per case."""
+"""The modalities that a model reads, and how good its answers are per case while they come slice by slice."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,50 +47,6 @@ class ModalityView:
         present = self.present(row)
         planes, _ = self.data.planes(row, which)
         return planes if len(self.kept) == planes.shape[1] else planes[:, list(self.kept)], present
-
-
-@dataclass(frozen=True, eq=False)
-class SliceIndex:
-    """The S slices of some cases: `row` (S,), `plane` (S,), and how many `pixels` each class has (S, K + 1)."""
-
-    row: np.ndarray
-    plane: np.ndarray
-    pixels: np.ndarray
-
-    @classmethod
-    def of(cls, data: SegmentationData, rows: np.ndarray) -> "SliceIndex":
-        """All slices of at least one case."""
-        pixels = [data.pixels(int(row)) for row in rows]
-        counts = [len(each) for each in pixels]
-        planes = np.concatenate([np.arange(count) for count in counts])
-        return cls(np.repeat(np.asarray(rows, np.int64), counts), planes, np.concatenate(pixels))
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    @property
-    def having(self) -> list[np.ndarray]:
-        """Indices of the slices that have each label, for the labels that any slice has."""
-        found = [np.flatnonzero(column) for column in self.pixels[:, 1:].T]
-        return [slices for slices in found if len(slices)]
-
-    def order(self, foreground: float, rng: np.random.Generator) -> np.ndarray:
-        """Indices (S,) of one epoch: a permutation, of which a share `foreground` is replaced by slices with a label.
-
-        Those are drawn label by label: first a label, evenly among those there are, then one of its slices. So rare
-        labels are seen as often as common ones, as nnU-Net does with a third of its patches. Where every slice has
-        every label nothing is replaced.
-        """
-        order = rng.permutation(len(self))
-        having = self.having
-        if all(len(slices) == len(self) for slices in having):
-            return order
-        chosen = np.flatnonzero(rng.random(len(order)) < foreground)
-        sizes = np.asarray([len(slices) for slices in having])
-        label = rng.integers(len(having), size=len(chosen))
-        nth = (rng.random(len(chosen)) * sizes[label]).astype(np.int64)
-        order[chosen] = np.concatenate(having)[np.cumsum(sizes)[label] - sizes[label] + nth]
-        return order
 
 
 @dataclass(eq=False)
