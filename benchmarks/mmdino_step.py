@@ -96,7 +96,7 @@ class Plain(AdaptTask):
             self.module.centre.collect(logits)
             self.module.patch_centre.collect(hidden_logits)
         large, patches = self.encode(student, views.large, views.present, views.hidden)
-        small, _ = self.encode(student, views.small, views.kept, None)
+        small, _ = self.encode(student, views.small, views.small_present, None)
         seen = student.head(torch.cat([large, small]).unflatten(0, (-1, count)))
         hidden = views.hidden.flatten(1)
         predicted, owner = student.head(patches[hidden]), hidden.nonzero()[:, 0]

@@ -125,27 +125,27 @@ def test_a_verdict_stops_it_and_says_what_to_change(
 ) -> None:
     judged: list[Tensor] = []
 
-    def judge(guard: Any, step: int, total: int, features: Tensor, *rest: Any) -> tuple[Health, tuple[str, ...]]:
+    def assess(rules: Any, step: int, total: int, features: Tensor, *rest: Any) -> tuple[Health, tuple[str, ...]]:
         judged.append(features)
         if step < 4:
             return Health(), ()
         return Health(good=False, stop="The adaptation collapsed: features became alike."), ("features",)
 
-    monkeypatch.setattr("radapt.mmdino.collapse_rules.CollapseRules.judge", judge)
-    monkeypatch.setattr(CollapseMonitor, "every", lambda watch, total: 2)
+    monkeypatch.setattr("radapt.mmdino.collapse_monitor.CollapseRules.assess", assess)
+    monkeypatch.setattr(CollapseMonitor, "every", lambda monitor, total: 2)
     result = run(cohort, cache=tmp_path)
     assert (result.trained.steps, result.trained.good_step) == (4, 2)
     assert "with the state of step 2. The adaptation collapsed: features became alike. Try lr=0.003, or batch=8" in str(
         result.notes
     )
     student = tasks[0].module.student.eval()
-    again, _ = tasks[0].watch._look(student, None)
+    again, _ = tasks[0].collapse_monitor._outputs(student, None)
     torch.testing.assert_close(again, judged[1])
 
 
 def test_labelled_cases_are_looked_at_first(cohort: Cohort, tasks: list[AdaptTask], tmp_path: Path) -> None:
     run(cohort, cache=tmp_path, changed={"steps": 1})
-    watch = tasks[0].watch
+    watch = tasks[0].collapse_monitor
     assert sorted(watch.rows) == list(range(12))
     assert set(watch.rows[:6]) == set(range(6))
     assert len(set(watch.patients.tolist())) == 12

@@ -115,12 +115,12 @@ def test_a_second_look_is_closer(adapted: Adapted, cohort: Cohort, cache: SliceC
 
 def test_amounts_are_shares_of_whole_planes(adapted: Adapted, cohort: Cohort, cache: SliceCache) -> None:
     """Whatever part of a plane is looked at, here the square around the patient."""
-    looking, feed = replace(adapted.looking, closer=0), adapted.feed(cohort, cache)
+    looking, feed = replace(adapted.looking, zoom_slices=0), adapted.feed(cohort, cache)
     bag = feed.bag(0, looking.slices)
-    marks = looking._look(bag.planes, bag.present, bag.boxes).marks
-    assert marks is not None
+    lesions = looking._encode(bag.planes, bag.present, bag.boxes).lesions
+    assert lesions is not None
     area = (bag.boxes[:, 2:] - bag.boxes[:, :2]).amax(1).square() / (bag.planes.shape[-2] * bag.planes.shape[-1])
-    expected = (marks.shares * area[:, None]).mean(0).log().numpy()
+    expected = (lesions.shares * area[:, None]).mean(0).log().numpy()
     found = looking.vectors(feed, [CaseQuery(0)])[0, -len(expected) :]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -171,9 +171,9 @@ def test_a_case_without_any_known_sequence_is_named(adapted: Adapted, cohort: Co
     ("rows", "said"),
     [
         ([0, -1], "no case -1 among"), ([24, 99, 24], "no case 24, 99, 24 among .* 24 cases.* 0 to 23"),
-        ([0.0, 1.0], r"float64 of shape \(2,\); expected a list of whole numbers"),
-        (np.ones(24, bool), "numpy.flatnonzero makes them of a mask"), ([[0, 1]], r"shape \(1, 2\)"),
-        (3, r"shape \(\)"), (["c0"], "whole numbers"), ([None], "whole numbers"),
+        ([0.0, 1.0], r"float64 of shape \(2,\); expected a list of row numbers"),
+        (np.ones(24, bool), "numpy.flatnonzero gives those of a mask"), ([[0, 1]], r"shape \(1, 2\)"),
+        (3, r"shape \(\)"), (["c0"], "row numbers"), ([None], "row numbers"),
     ],
 )  # fmt: skip
 def test_rows_that_are_none_are_refused(rows: object, said: str) -> None:

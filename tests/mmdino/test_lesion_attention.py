@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from radapt.backbones.multimodal_vit.crops import Encoded
-from radapt.mmdino.lesion_attention import LesionAttention, Marks, boxes_around, mark_loss, mark_targets
+from radapt.mmdino.lesion_attention import LesionAttention, LesionMaps, boxes_around, lesion_loss, lesion_targets
 
 WIDTH = 4
 
@@ -23,11 +23,11 @@ def encoded(present: np.ndarray, rows: int = 2, columns: int = 3, seed: int = 0)
     )  # fmt: skip
 
 
-def taught(marks: int, *, bias: float, seed: int = 1) -> LesionAttention:
-    reader = LesionAttention(WIDTH, [0.1] * marks)
+def taught(labels: int, *, bias: float, seed: int = 1) -> LesionAttention:
+    reader = LesionAttention(WIDTH, [0.1] * labels)
     assert reader.weight is not None
     assert reader.bias is not None
-    reader.weight.data = torch.randn(marks, WIDTH, generator=torch.Generator().manual_seed(seed))
+    reader.weight.data = torch.randn(labels, WIDTH, generator=torch.Generator().manual_seed(seed))
     reader.bias.data.fill_(bias)
     return reader
 
@@ -40,31 +40,33 @@ def dense(found: Encoded) -> np.ndarray:
     return out.reshape(batch, modalities, rows, columns, WIDTH)
 
 
-def test_without_marks_it_is_the_cls_token_and_slices_weigh_alike() -> None:
+def test_without_lesion_labels_it_is_the_cls_token_and_slices_weigh_alike() -> None:
     found = encoded(np.ones((3, 2), bool))
     read = LesionAttention(WIDTH)(found)
     assert torch.equal(read.vectors, found.cls)
     assert torch.equal(read.weights, torch.ones(3))
-    assert read.marks is None
+    assert read.lesions is None
 
 
 def test_an_untaught_reader_expects_what_is_usual() -> None:
     read = LesionAttention(WIDTH, [0.2, 0.01])(encoded(np.asarray([[True, True], [True, False]])))
-    assert read.marks is not None
-    np.testing.assert_allclose(read.marks.shares.numpy(), [[0.2, 0.01]] * 2, rtol=1e-5)
-    np.testing.assert_allclose(read.marks.anything.numpy(), 1 - 0.8 * 0.99, rtol=1e-5)
+    assert read.lesions is not None
+    np.testing.assert_allclose(read.lesions.shares.numpy(), [[0.2, 0.01]] * 2, rtol=1e-5)
+    np.testing.assert_allclose(read.lesions.any_lesion.numpy(), 1 - 0.8 * 0.99, rtol=1e-5)
 
 
 def test_sequences_tell_together_what_is_marked_at_a_place() -> None:
     found = encoded(np.asarray([[True, True], [True, False]]))
     reader = taught(2, bias=-1.0)
     read = reader(found)
-    assert read.marks is not None
+    assert read.lesions is not None
     weight = reader.weight.detach().numpy()  # type: ignore[union-attr]
     x = dense(found)
     evidence = np.nansum(x, axis=1) @ weight.T / np.sqrt([2, 1])[:, None, None, None] - 1.0  # (B, h, w, L)
-    np.testing.assert_allclose(read.marks.logits.detach().numpy(), evidence.transpose(0, 3, 1, 2), rtol=1e-4, atol=1e-5)
-    assert read.marks.seen.all()
+    np.testing.assert_allclose(
+        read.lesions.logits.detach().numpy(), evidence.transpose(0, 3, 1, 2), rtol=1e-4, atol=1e-5
+    )
+    assert read.lesions.visible.all()
     each = 1 / (1 + np.exp(-evidence))
     chance = 1 - np.prod(1 - each, axis=-1)  # (B, h, w)
     for one, there in enumerate(([0, 1], [0])):
@@ -82,15 +84,15 @@ def test_only_masks_teach_what_to_look_at() -> None:
     read = taught(1, bias=0.0)(found)
     assert not read.vectors.requires_grad
     assert not read.weights.requires_grad
-    assert read.marks is not None
-    assert read.marks.logits.requires_grad
+    assert read.lesions is not None
+    assert read.lesions.logits.requires_grad
 
 
 def test_targets_are_shares_of_patches() -> None:
     """A mask that fills the upper left patch and half of the one beside it."""
     maps = torch.zeros(1, 1, 4, 6)
     maps[:, :, :2, :3] = 1
-    assert torch.equal(mark_targets(maps, (2, 3)), torch.tensor([[[[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]]]))
+    assert torch.equal(lesion_targets(maps, (2, 3)), torch.tensor([[[[1.0, 0.5, 0.0], [0.0, 0.0, 0.0]]]]))
 
 
 def test_the_loss_is_the_cross_entropy_of_cases_with_a_mask() -> None:
@@ -101,10 +103,10 @@ def test_the_loss_is_the_cross_entropy_of_cases_with_a_mask() -> None:
     units = -(rates * np.log(rates) + (1 - rates) * np.log(1 - rates))
     each = ((np.log1p(np.exp(z)) - t * z) / units[:, None, None]).mean(1)
     expected = np.mean([each[0][seen[0]].mean(), 0.0, each[2][seen[2]].mean()]) / 0.5
-    marks = Marks(torch.from_numpy(z), torch.from_numpy(seen))
+    lesions = LesionMaps(torch.from_numpy(z), torch.from_numpy(seen))
     given = torch.from_numpy(t), torch.from_numpy(known), torch.from_numpy(rates), 0.5
-    np.testing.assert_allclose(float(mark_loss(marks, *given)), expected, rtol=1e-5)
-    assert float(mark_loss(marks, given[0], torch.zeros(3, dtype=torch.bool), *given[2:])) == 0.0
+    np.testing.assert_allclose(float(lesion_loss(lesions, *given)), expected, rtol=1e-5)
+    assert float(lesion_loss(lesions, given[0], torch.zeros(3, dtype=torch.bool), *given[2:])) == 0.0
 
 
 def test_who_knows_only_how_much_is_marked_has_a_loss_of_one() -> None:
@@ -113,9 +115,9 @@ def test_who_knows_only_how_much_is_marked_has_a_loss_of_one() -> None:
     targets = torch.zeros(1, 2, 10, 10)
     targets[0, 0, :3], targets[0, 1, 0, :2] = 1, 1
     logits = torch.logit(rates)[None, :, None, None].expand(1, 2, 10, 10)
-    marks, known = Marks(logits, torch.ones(1, 10, 10, dtype=torch.bool)), torch.ones(1, dtype=torch.bool)
-    np.testing.assert_allclose(float(mark_loss(marks, targets, known, rates, 1.0)), 1.0, rtol=1e-5)
-    assert np.isfinite(float(mark_loss(marks, targets, known, torch.zeros(2), 1.0)))
+    lesions, known = LesionMaps(logits, torch.ones(1, 10, 10, dtype=torch.bool)), torch.ones(1, dtype=torch.bool)
+    np.testing.assert_allclose(float(lesion_loss(lesions, targets, known, rates, 1.0)), 1.0, rtol=1e-5)
+    assert np.isfinite(float(lesion_loss(lesions, targets, known, torch.zeros(2), 1.0)))
     assert LesionAttention(WIDTH, [0.0]).bias.isfinite().all()  # type: ignore[union-attr]
 
 
@@ -155,8 +157,8 @@ def test_what_is_hidden_is_not_read_and_not_asked_for() -> None:
     torch.testing.assert_close(before.vectors, after.vectors)
     torch.testing.assert_close(before.weights, after.weights)
     seen = torch.tensor([[True, True, True], [True, True, False]])
-    assert torch.equal(before.marks.seen, seen.expand(2, 2, 3))
+    assert torch.equal(before.lesions.visible, seen.expand(2, 2, 3))
     targets = torch.rand(2, 2, 2, 3, generator=torch.Generator().manual_seed(4))
     turned = torch.where(seen, targets, 1 - targets)
     given = torch.ones(2, dtype=torch.bool), torch.tensor([0.1, 0.1]), 1.0
-    assert mark_loss(before.marks, targets, *given) == mark_loss(after.marks, turned, *given)
+    assert lesion_loss(before.lesions, targets, *given) == lesion_loss(after.lesions, turned, *given)

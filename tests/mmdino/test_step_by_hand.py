@@ -112,8 +112,8 @@ class Expected:
         self.options, self.batch = task.options, batch
         large, small = task.crops.apply(batch.planes, batch.draws)  # what crops show has tests of its own
         self.large, self.small = (crops[:, :, 0].double().numpy() for crops in (large, small))
-        if batch.marks is not None:
-            maps = (batch.marks[:, None] == torch.tensor([1, 2]).view(1, 2, 1, 1)).float()
+        if batch.lesion_maps is not None:
+            maps = (batch.lesion_maps[:, None] == torch.tensor([1, 2]).view(1, 2, 1, 1)).float()
             shown = task.crops.placed(maps, batch.draws).double().numpy()  # (G·b, L, 8, 8)
             self.lesions = shown.reshape(-1, 2, 2, 4, 2, 4).mean((3, 5))  # (G·b, L, 2, 2)
         self.teacher = numbers(task.module.teacher.network)
@@ -186,7 +186,7 @@ class Expected:
         one = np.zeros((2, 1, 1), bool)
         small = [
             self.encoded(encoder_of(net), image, kept, one)
-            for image, kept in zip(self.small, self.batch.kept, strict=True)
+            for image, kept in zip(self.small, self.batch.small_present, strict=True)
         ]
         cls = np.stack([*(tokens.cls for tokens, _, _ in seen), *(tokens.cls for tokens in small)])
         cls = cls.reshape(4, CASES, WIDTH)
@@ -249,7 +249,7 @@ def test_the_batch_has_all_that_a_step_can_meet(way: Options) -> None:
     assert whole.any()
     assert not (batch.hidden & ~np.tile(PRESENT, (2, 1))[:, :, None, None]).any()
     if way.modality_dropout:
-        assert (batch.kept < np.tile(PRESENT, (2, 1))).any()
+        assert (batch.small_present < np.tile(PRESENT, (2, 1))).any()
 
 
 def test_every_part_of_the_loss_is_that_of_its_definition(way: Options) -> None:

@@ -278,7 +278,7 @@ def _head(final: StudentModel, labels: SampleLabels, prior: np.ndarray, options:
         raise UsageError("Prototypes as classes are no linear classifier; use classifier: logistic.")
     weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
-    weight = np.pad(weight, [(0, 0), (0, final.reader.marks)])  # training has no first look at a whole patient
+    weight = np.pad(weight, [(0, 0), (0, final.reader.labels)])  # training has no first look at a whole patient
     return LinearClassifier(labels.kind, weight, bias, prior).shifted(odds)
 
 

@@ -1,7 +1,7 @@
-"""Answering for a patient: slices of a case through the encoder, and one linear classifier on what they have in mean.
+"""Prediction for a patient: the slices of a case through the encoder, and one linear classifier on their mean vector.
 
-A case is a bag of slices. Its vector is the mean of theirs, so that a linear classifier of the vector answers with the
-mean of the slices' logits, whatever it was fitted on. Slices weigh alike, or as a reader finds (see `reading`).
+A case is a bag of slices. Its vector is the mean of theirs, so that the logits of a linear classifier are the mean of
+the slices' logits. Slices have equal weights, or the weights of the lesion attention.
 """
 
 import itertools
@@ -19,15 +19,15 @@ from radapt.cases.foreground import around
 from radapt.errors import UsageError, counted
 from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.label_encoding import Kind
-from radapt.mmdino.lesion_attention import LesionAttention, Read, boxes_around
+from radapt.mmdino.lesion_attention import LesionAttention, SliceVectors, boxes_around
 from radapt.mmdino.slices import Sample, SliceLoader
 
 SEQUENCES = 32
-"""Slices that are encoded at once: on a CPU 8 to 16 images fill it best, and slices of a few modalities are small."""
+"""Slices that are encoded at once. A CPU is fastest with 8 to 16 images, and slices of a few modalities are small."""
 
 
 class CaseQuery(NamedTuple):
-    """A case of a feed, as if it had no modalities but these; None: all it has."""
+    """A case of a loader, by its row, and the modalities to use; None: all that it has."""
 
     row: int
     modalities: tuple[str, ...] | None = None
@@ -35,83 +35,81 @@ class CaseQuery(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CaseEncoder:
-    """How cases are looked at: at most `slices` slices of each, at `size` pixels, and `closer` of them once more."""
+    """Encodes at most `slices` slices of a case at `size` pixels, and `zoom_slices` of them a second time, zoomed
+    in."""
 
     network: MultiModalViT
     reader: LesionAttention
     slices: int
     size: int
-    closer: int
+    zoom_slices: int
 
     @torch.no_grad()
-    def vectors(self, feed: SliceLoader, wishes: Sequence[CaseQuery]) -> np.ndarray:
-        """float32 (n, W + L): what the reader makes of each wish, in the mean over its slices, and with L marks the
-        logarithms of how much of a plane was marked where it was looked at most closely.
+    def vectors(self, loader: SliceLoader, queries: Sequence[CaseQuery]) -> np.ndarray:
+        """float32 (n, W + L): for each query the weighted mean of its slices' vectors, and with L lesion labels the
+        logarithm of each label's predicted share of a slice, from the pass that was zoomed in furthest.
 
-        A vector does not depend on the other wishes. Raises DataError for a case without any of the modalities it
-        shall have, and for images that cannot be read.
+        A vector does not depend on the other queries. Raises DataError for a case without any of the modalities of its
+        query, and for images that cannot be read.
         """
-        was_training, found = (
-            self.network.training,
-            np.empty((len(wishes), sum(self.reader.blocks.values())), np.float32),
-        )
+        was_training = self.network.training
+        vectors = np.empty((len(queries), sum(self.reader.blocks.values())), np.float32)
         self.network.eval()
-        for group in _groups(range(len(wishes)), max(1, SEQUENCES // self.slices)):
-            bags = [feed.bag(wishes[at].row, self.slices, wishes[at].modalities) for at in group]
-            found[group] = self._of(bags).cpu().numpy()
+        for group in _groups(range(len(queries)), max(1, SEQUENCES // self.slices)):
+            bags = [loader.bag(queries[number].row, self.slices, queries[number].modalities) for number in group]
+            vectors[group] = self._case_vectors(bags).cpu().numpy()
         self.network.train(was_training)
-        return found
+        return vectors
 
-    def _of(self, bags: list[Sample]) -> Tensor:
+    def _case_vectors(self, bags: list[Sample]) -> Tensor:
         """(n, W + L) of the bags of n cases."""
         planes, present, boxes = (
             torch.cat([getattr(bag, name) for bag in bags]) for name in ("planes", "present", "boxes")
         )
         counts = [len(bag.planes) for bag in bags]
-        read = self._look(planes, present, boxes)
-        if read.marks is None:
-            return _means(read.vectors, read.weights, counts)
-        if not self.closer:
-            amounts = self._amounts(read, planes, boxes)
-            return torch.cat([_means(read.vectors, read.weights, counts), _logs(amounts, counts)], dim=1)
-        best = [part.topk(min(self.closer, len(part))).indices for part in read.weights.split(counts)]
-        first = np.cumsum([0, *counts[:-1]])
-        chosen = torch.cat([part + int(start) for part, start in zip(best, first, strict=True)])
-        found = boxes_around(read.marks.anything[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
-        again = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in found.numpy()])
-        at, close = chosen.cpu(), torch.from_numpy(again).float()
-        closer, sizes = self._look(planes[at], present[at], close), [len(part) for part in best]
-        near = _means(closer.vectors, read.weights[chosen], sizes)
-        return torch.cat([near, _logs(self._amounts(closer, planes, close), sizes)], dim=1)
+        first = self._encode(planes, present, boxes)
+        if first.lesions is None:
+            return _means(first.vectors, first.weights, counts)
+        if not self.zoom_slices:
+            amounts = self._amounts(first, planes, boxes)
+            return torch.cat([_means(first.vectors, first.weights, counts), _logs(amounts, counts)], dim=1)
+        best = [weights.topk(min(self.zoom_slices, len(weights))).indices for weights in first.weights.split(counts)]
+        starts = np.cumsum([0, *counts[:-1]])
+        chosen = torch.cat([numbers + int(start) for numbers, start in zip(best, starts, strict=True)])
+        tight = boxes_around(first.lesions.any_lesion[chosen], squares(boxes.to(chosen.device)[chosen])).cpu()
+        wider = np.stack([around(box, (planes.shape[-2], planes.shape[-1])) for box in tight.numpy()])
+        rows, zoomed = chosen.cpu(), torch.from_numpy(wider).float()
+        second, sizes = self._encode(planes[rows], present[rows], zoomed), [len(numbers) for numbers in best]
+        means = _means(second.vectors, first.weights[chosen], sizes)
+        return torch.cat([means, _logs(self._amounts(second, planes, zoomed), sizes)], dim=1)
 
-    def _look(self, planes: Tensor, present: Tensor, boxes: Tensor) -> Read:
-        """What is read in the squares around `boxes`."""
+    def _encode(self, planes: Tensor, present: Tensor, boxes: Tensor) -> SliceVectors:
+        """The slices, cropped to the squares around `boxes`, through the encoder."""
         crops = whole(planes.to(self.network.mask_token.device), boxes, self.size)
         none = torch.zeros(*present.shape, *self.network.grid(self.size, self.size), dtype=torch.bool)
-        read: Read = self.reader(
-            self.network(Crops(crops, present, None, none if self.reader.weight is None else None))
-        )
-        return read
+        wanted = none if self.reader.weight is None else None
+        vectors: SliceVectors = self.reader(self.network(Crops(crops, present, None, wanted)))
+        return vectors
 
-    def _amounts(self, read: Read, planes: Tensor, boxes: Tensor) -> Tensor:
-        """(slices, L): the share of a whole plane that has each mark, from what was read around `boxes`."""
-        given = squares(boxes.to(read.vectors.device).float())
-        area = (given[:, 2:] - given[:, :2]).prod(1, keepdim=True) / (planes.shape[-2] * planes.shape[-1])
-        return read.vectors[:, -self.reader.marks :].exp() * area
+    def _amounts(self, slices: SliceVectors, planes: Tensor, boxes: Tensor) -> Tensor:
+        """(slices, L): the predicted share of a whole slice that has each label, which was seen around `boxes` only."""
+        fields = squares(boxes.to(slices.vectors.device).float())
+        area = (fields[:, 2:] - fields[:, :2]).prod(1, keepdim=True) / (planes.shape[-2] * planes.shape[-1])
+        return slices.vectors[:, -self.reader.labels :].exp() * area
 
 
 def checked_rows(rows: Sequence[int] | np.ndarray, cases: int) -> np.ndarray:
-    """int64 (n,): numbers of cases of a cohort of `cases`, in any order, some perhaps repeated.
+    """int64 (n,): row numbers of a cohort of `cases`, in any order, repetitions allowed.
 
-    Raises UsageError for anything else: numbers out of range, negative ones, floats, and masks of booleans.
+    Raises UsageError for anything else: numbers out of range, negative ones, floats, and boolean masks.
     """
     given = np.asarray(rows)
     if not given.size and given.ndim == 1:
         return np.empty(0, np.int64)
     if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
         kind = f"{given.dtype} of shape {given.shape}"
-        fix = " numpy.flatnonzero makes them of a mask." if given.dtype == bool else ""
-        raise UsageError(f"rows are {kind}; expected a list of whole numbers of cases, such as [0, 3].{fix}")
+        fix = " numpy.flatnonzero gives those of a mask." if given.dtype == bool else ""
+        raise UsageError(f"rows are {kind}; expected a list of row numbers, such as [0, 3].{fix}")
     wrong = given[(given < 0) | (given >= cases)]
     if len(wrong):
         raise UsageError(
@@ -133,22 +131,24 @@ def _means(vectors: Tensor, weights: Tensor, counts: list[int]) -> Tensor:
 
 
 def subsets_of(names: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """All 2^M − 1 subsets of `names` but the empty one; where these are more than `most`, all names and some drawn."""
+    """The 2^M − 1 non-empty subsets of `names`; where these are more than `most`, all names together and random
+    ones."""
     if 2 ** len(names) - 1 <= most:
-        return [one for size in range(1, len(names) + 1) for one in itertools.combinations(names, size)]
+        return [subset for size in range(1, len(names) + 1) for subset in itertools.combinations(names, size)]
     drawn = {tuple(names)}
     while len(drawn) < most:
         size = int(rng.integers(1, len(names)))
         chosen = set(rng.choice(len(names), size, replace=False).tolist())
-        drawn.add(tuple(name for place, name in enumerate(names) if place in chosen))
-    return sorted(drawn, key=lambda one: (len(one), one))
+        drawn.add(tuple(name for number, name in enumerate(names) if number in chosen))
+    return sorted(drawn, key=lambda subset: (len(subset), subset))
 
 
 @dataclass(frozen=True, eq=False)
 class LinearClassifier:
-    """Probabilities from vectors: logits = vectors · weightᵀ + bias, a softmax of classes, a sigmoid per finding.
+    """Probabilities from vectors: logits = vectors · weightᵀ + bias, then a softmax over classes or a sigmoid per
+    finding.
 
-    `prior` (outputs,) is the answer for who has no image at all: the frequencies of training.
+    `prior` (outputs,) are the class frequencies of training, predicted for a case without any image.
     """
 
     kind: Kind
@@ -162,7 +162,7 @@ class LinearClassifier:
         return (torch.softmax(logits, dim=1) if self.kind == "classes" else torch.sigmoid(logits)).numpy()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its numbers, as they are kept in a file."""
+        """Weight, bias and prior, as a file stores them."""
         return {name: torch.from_numpy(getattr(self, name)) for name in ("weight", "bias", "prior")}
 
     def shifted(self, by: np.ndarray) -> "LinearClassifier":

@@ -1,4 +1,4 @@
-"""One step of the adaptation: what a batch is, and what is learned from it."""
+"""The adaptation as a training task: what a batch holds, and the losses of one step."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from radapt.mmdino.collapse_monitor import CollapseMonitor
 from radapt.mmdino.crops import CropDraws, MultiCrop
 from radapt.mmdino.heads import ProjectionHead
 from radapt.mmdino.label_encoding import adjusted
-from radapt.mmdino.lesion_attention import Marks, mark_loss, mark_targets
+from radapt.mmdino.lesion_attention import LesionMaps, lesion_loss, lesion_targets
 from radapt.mmdino.loss_meter import LossMeter
 from radapt.mmdino.losses import dino_loss, ibot_loss, koleo
 from radapt.mmdino.masking import Masking, kept_modalities
@@ -30,33 +30,33 @@ from radapt.mmdino.teacher import Teacher
 from radapt.training import Group, Health, Task
 from radapt.training.seeds import mixed
 
-_SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # apart from what the feed and the crops draw from the same seeds
+_SMALL, _LARGE = np.int64(1 << 20), np.int64(1 << 21)  # streams apart from those of loader and crops, same seeds
 
 
 FORGETTING = 10.0
-"""How many memories of the teacher a training lasts at least: with a momentum of m it remembers 1 / (1 − m) steps, and
-as m rises to 1 along a cosine, exp(−FORGETTING / 2) of its start is left at the end, less than 1 %."""
+"""Least number of memory lengths in a training: a momentum of m averages over 1 / (1 − m) steps, and as m rises to 1
+along a cosine, exp(−FORGETTING / 2) of the initial weights is left at the end, less than 1 %."""
 
 CONSISTENCY_RAMP = 0.2
-"""Share of the steps in which the weight of agreeing with the teacher's classes rises from 0: at first it knows none
+"""Share of the steps in which the weight of the consistency loss rises from 0: at first the teacher knows no classes
 (as in Laine and Aila 2017)."""
 
 PARTS = ("dino", "ibot", "koleo", "lesion", "supervised", "consistency")
-"""Of the loss, times their weights, as records name them."""
+"""Names of the parts of the loss in the records, each times its weight."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleBatch:
-    """b samples with all that was drawn for them; crops are crop-major, crop k of sample s at k · b + s."""
+    """b samples with everything that was drawn for them; crops are crop-major, crop k of sample s at k · b + s."""
 
     planes: Tensor  # (b, M, C, H, W) uint8
     labels: Tensor | None  # (b,) int64, -1 unlabelled; or (b, F) float32, NaN unknown
     draws: CropDraws
     present: np.ndarray  # (b, M) bool
-    hidden: np.ndarray  # (G·b, M, h, w) bool: patches the student must not see
-    kept: np.ndarray  # (S·b, M) bool: modalities of the small crops
-    marks: Tensor | None  # (b, H, W) uint8: what the mask marks, 0 nothing
-    masked: Tensor | None  # (b,) bool: whether there is a mask
+    hidden: np.ndarray  # (G·b, M, h, w) bool: masked patches of the student's large crops
+    small_present: np.ndarray  # (S·b, M) bool: modalities of the small crops, some dropped
+    lesion_maps: Tensor | None  # (b, H, W) uint8: number of the lesion label, from 1; 0 nothing
+    has_mask: Tensor | None  # (b,) bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +67,20 @@ class _Views:
     small: Tensor  # (S·b, M, C, l, l)
     present: Tensor  # (G·b, M) bool, on the CPU
     hidden: Tensor  # (G·b, M, h, w) bool, on the CPU
-    kept: Tensor  # (S·b, M) bool, on the CPU
+    small_present: Tensor  # (S·b, M) bool, on the CPU
 
 
 @dataclass(frozen=True, eq=False)
-class _TeacherTargets:
-    """What the teacher says of the large crops: targets, without gradients."""
+class TeacherTargets:
+    """The teacher's outputs for the large crops, without gradients."""
 
-    crops: Tensor  # (G, b, K): prototypes of the CLS tokens
-    patches: Tensor  # (n, K): prototypes of the patches hidden from the student
-    answers: tuple[Tensor, Tensor] | None  # targets (b, Q, A) and weights (b, Q) of classes
+    crops: Tensor  # (G, b, K): probabilities of prototypes, from the CLS tokens
+    patches: Tensor  # (n, K): probabilities of prototypes, of the patches masked from the student
+    classes: tuple[Tensor, Tensor] | None  # pseudo-labels (b, Q, A) and their weights (b, Q)
 
 
 class _Module(nn.Module):
-    """All that changes: the student, its teacher, and what they remember."""
+    """Everything that training changes: the student, its teacher, and the statistics of earlier steps."""
 
     def __init__(self, student: StudentModel, centre: Centring | None, patch_centre: Centring | None,
                  pseudo: PseudoLabels | None) -> None:  # fmt: skip
@@ -90,42 +90,42 @@ class _Module(nn.Module):
 
     @property
     def memories(self) -> list[Centring | PseudoLabels]:
-        """What looks at samples of earlier steps."""
-        return [each for each in (self.centre, self.patch_centre, self.pseudo) if each is not None]
+        """The modules that keep statistics of earlier steps."""
+        return [memory for memory in (self.centre, self.patch_centre, self.pseudo) if memory is not None]
 
 
 class AdaptTask(Task):
-    """Adapting a learner to the cases at `rows` of a feed: one random plane of each, in every epoch.
+    """Adapts a student to the cases at `rows` of a loader: one random slice of each case in every epoch.
 
-    `targets` are the labels of the cohort as it gives them, (N,) or (N, F), with those blanked that may not be seen.
-    `labelled_share` and `masked_share` are the shares of `rows` with a label and with a mask, `rates` the shares of
-    crops that each kind of mark covers.
+    `targets` are the cohort's labels, (N,) or (N, F), with those blanked that training may not see. `labelled_share`
+    and `masked_share` are the shares of `rows` with a label and with a mask; `lesion_rates` are the shares of the crops
+    that each lesion label covers.
 
-    A sample is a case. DINO, iBOT, KoLeo, the labels there are and agreement with the teacher's classes are added up
-    with the weights of the options; a part of weight 0 is not computed.
+    A sample is a case. The loss is the sum of DINO, iBOT, KoLeo, the lesion loss, the supervised loss and the
+    consistency loss, times the weights of the options; a part of weight 0 is not computed.
     """
 
     module: _Module
 
     def __init__(
         self,
-        learner: StudentModel,
-        feed: SliceLoader,
+        student: StudentModel,
+        loader: SliceLoader,
         rows: np.ndarray,
         targets: np.ndarray,
         options: Options,
         labels: SampleLabels | None,
         labelled_share: float,
         masked_share: float,
-        rates: Sequence[float] = (),
+        lesion_rates: Sequence[float] = (),
     ) -> None:
-        self.feed, self.rows, self.targets, self.options = feed, rows, targets, options
+        self.loader, self.rows, self.targets, self.options = loader, rows, targets, options
         self.labels, self.labelled_share = labels, labelled_share
         self.masked_share = masked_share if options.lesion_loss_weight else 0.0
-        self.rates = torch.tensor(rates)
+        self.lesion_rates = torch.tensor(lesion_rates)
         self.size = len(rows)
         self.crops = MultiCrop(
-            kind=feed.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
+            kind=loader.cohort.kind, global_size=options.global_size, global_scale=options.global_scale,
             globals=options.global_crops, local_size=options.local_size, local_scale=options.local_scale,
             locals=options.local_crops, strength=options.intensity_augmentation,
         )  # fmt: skip
@@ -133,67 +133,68 @@ class AdaptTask(Task):
             options.block_mask_share, options.block_mask_ratio, options.masked_modalities, options.modality_mask_share
         )
         pseudo = PseudoLabels(labels.shares, labels.kind) if options.consistency and labels else None
-        self.module = _Module(learner, self._centring(learner.head, options.dino),
-                              self._centring(learner.patch_head, options.ibot), pseudo)  # fmt: skip
-        self._temperature, self._trust = options.teacher_temperature[0], 0.0
+        self.module = _Module(student, self._centring(student.head, options.dino),
+                              self._centring(student.patch_head, options.ibot), pseudo)  # fmt: skip
+        self._temperature, self._consistency = options.teacher_temperature[0], 0.0
         self._parts = LossMeter(PARTS)
-        self.watch = CollapseMonitor(feed, rows, targets, options)
+        self.collapse_monitor = CollapseMonitor(loader, rows, targets, options)
         steps = options.steps or options.epochs * -(-self.size // options.batch)
-        self.check_every = self.watch.every(steps)
+        self.check_every = self.collapse_monitor.every(steps)
 
     def load(self, indices: np.ndarray, seeds: np.ndarray) -> SampleBatch:
         rows, options = self.rows[indices], self.options
-        sample = self.feed.sample(rows, seeds)
+        sample = self.loader.sample(rows, seeds)
         present = sample.present.numpy()
         grid = self.module.student.encoder.grid(options.global_size, options.global_size)
         large = np.concatenate([mixed(seeds, _LARGE + np.int64(k)) for k in range(options.global_crops)])
         hidden = self.masking.draw(large, np.tile(present, (options.global_crops, 1)), grid)
-        kept = np.tile(present, (options.local_crops, 1))
+        small_present = np.tile(present, (options.local_crops, 1))
         if options.local_crops:
             small = np.concatenate([mixed(seeds, _SMALL + np.int64(k)) for k in range(options.local_crops)])
-            kept = kept_modalities(small, kept, options.modality_dropout)
-        known = None if self.labels is None else _as_tensor(self.targets[rows])
-        marks = masked = None
+            small_present = kept_modalities(small, small_present, options.modality_dropout)
+        labels = None if self.labels is None else _as_tensor(self.targets[rows])
+        maps = has_mask = None
         if self.masked_share:
-            marks, masked = map(torch.from_numpy, self.feed.marked_planes(rows, sample.plane.numpy()))
+            maps, has_mask = map(torch.from_numpy, self.loader.marked_planes(rows, sample.plane.numpy()))
         draws = self.crops.draw(seeds, sample.boxes)
-        return SampleBatch(sample.planes, known, draws, present, hidden, kept, marks, masked)
+        return SampleBatch(sample.planes, labels, draws, present, hidden, small_present, maps, has_mask)
 
     def loss(self, batch: SampleBatch, seeds: np.ndarray) -> Tensor:
         options, student = self.options, self.module.student
         views = self._views(batch)
-        taught = self._taught(views, batch)
-        found = student.encoder.encode(self._seen(views))
+        targets = self.teacher_targets(views, batch)
+        encoded = student.encoder.encode(self._student_input(views))
         count = len(batch.present)
-        cls = torch.cat([each.cls for each in found]).unflatten(0, (-1, count))  # (G + S, b, D)
+        cls = torch.cat([crops.cls for crops in encoded]).unflatten(0, (-1, count))  # (G + S, b, D)
         parts: dict[str, Tensor] = {}
-        if options.dino and student.head is not None and taught is not None:
-            # The student does not see all of a crop that the teacher sees, but is not asked about the same crop: that
-            # is what iBOT is for.
-            parts["dino"] = options.dino * dino_loss(student.head(cls), taught.crops, options.student_temperature)
-        if options.ibot and student.patch_head is not None and taught is not None:
-            tokens, places = found[0].of_hidden()
-            owner = places // math.prod(found[0].shape[1:])
+        if options.dino and student.head is not None and targets is not None:
+            # The same crop is left out of DINO, although the student sees it masked: iBOT compares these.
+            parts["dino"] = options.dino * dino_loss(student.head(cls), targets.crops, options.student_temperature)
+        if options.ibot and student.patch_head is not None and targets is not None:
+            tokens, places = encoded[0].of_hidden()
+            owner = places // math.prod(encoded[0].shape[1:])
             parts["ibot"] = options.ibot * ibot_loss(
-                student.patch_head(tokens), taught.patches, owner, len(views.large), options.student_temperature
+                student.patch_head(tokens), targets.patches, owner, len(views.large), options.student_temperature
             )
         if options.koleo:
             parts["koleo"] = options.koleo * koleo(cls[: options.global_crops])
-        read = student.reader(found[0])
-        if batch.marks is not None and batch.masked is not None and read.marks is not None:
-            parts["lesion"] = options.lesion_loss_weight * self._marked(batch, read.marks)
+        slices = student.reader(encoded[0])
+        if batch.lesion_maps is not None and batch.has_mask is not None and slices.lesions is not None:
+            loss = self._lesion_loss(slices.lesions, batch.lesion_maps, batch.has_mask, batch.draws)
+            parts["lesion"] = options.lesion_loss_weight * loss
         if self.labels is not None and batch.labels is not None:
-            vectors = [read.vectors, *(student.reader(each).vectors for each in found[1:] if self._answers_all)]
-            parts |= self._supervised(torch.cat(vectors).unflatten(0, (-1, count)), cls, batch.labels, taught)
+            small = [student.reader(crops).vectors for crops in encoded[1:] if self._classifies_small_crops]
+            vectors = torch.cat([slices.vectors, *small]).unflatten(0, (-1, count))
+            parts |= self._label_losses(vectors, cls, batch.labels, targets)
         self._parts.add(parts, count)
         return torch.stack(list(parts.values())).sum()
 
     def score(self) -> float:
-        """Undefined: the schedules end where they end, and val is left for choosing between adaptations."""
+        """NaN: schedules run to their end, and val is left for choosing between adaptations."""
         return float("nan")
 
     def name(self, index: int) -> str:
-        return self.feed.cohort.cases[self.rows[index]].case
+        return self.loader.cohort.cases[self.rows[index]].case
 
     def groups(self) -> list[Group]:
         student, options = self.module.student, self.options
@@ -203,7 +204,7 @@ class AdaptTask(Task):
         )  # fmt: skip
 
     def before_step(self, step: int, total: int) -> None:
-        self._trust = linear(step, total, 0.0, self.options.consistency, share=CONSISTENCY_RAMP)
+        self._consistency = linear(step, total, 0.0, self.options.consistency, share=CONSISTENCY_RAMP)
         self._temperature = teacher_temperature(
             step, total, *self.options.teacher_temperature, share=self.options.teacher_warmup
         )
@@ -220,11 +221,11 @@ class AdaptTask(Task):
         module, options = self.module, self.options
         temperature = teacher_temperature(step, total, *options.teacher_temperature, share=options.teacher_warmup)
         teacher = cast(StudentModel, module.teacher.network)
-        return self.watch.health(module.student, teacher, module.centre, temperature, step, total)
+        return self.collapse_monitor.health(module.student, teacher, module.centre, temperature, step, total)
 
     def state(self) -> dict[str, Tensor]:
-        teacher = {f"teacher.{name}": each for name, each in self.module.teacher.state().items()}
-        return teacher | self.watch.state() | {"parts": self._parts.sums}
+        teacher = {f"teacher.{name}": tensor for name, tensor in self.module.teacher.state().items()}
+        return teacher | self.collapse_monitor.state() | {"parts": self._parts.sums}
 
     def records(self) -> dict[str, float]:
         return self._parts.means(self.module.student.encoder.mask_token.device)
@@ -236,71 +237,73 @@ class AdaptTask(Task):
         return Sinkhorn(prototypes) if self.options.centring == "sinkhorn" else Centre(prototypes)
 
     @property
-    def _answers_all(self) -> bool:
-        """Whether small crops answer with classes, too."""
+    def _classifies_small_crops(self) -> bool:
         return self.options.supervised_crops == "all" and self.options.supervision == "classifier"
 
-    def _seen(self, views: _Views) -> list[Crops]:
-        """What the student is shown; of which patches it shall tell, as few as there is a use for."""
-        reads = self.module.student.reader.weight is not None
-        large = Crops(views.large, views.present, views.hidden, None if reads else views.hidden)
+    def _student_input(self, views: _Views) -> list[Crops]:
+        """Large and small crops as the student sees them, asking for as few patch tokens as the losses need."""
+        attends = self.module.student.reader.weight is not None
+        large = Crops(views.large, views.present, views.hidden, None if attends else views.hidden)
         if not self.options.local_crops:
             return [large]
         encoder, size = self.module.student.encoder, self.options.local_size
-        none = torch.zeros(*views.kept.shape, *encoder.grid(size, size), dtype=torch.bool)
-        return [large, Crops(views.small, views.kept, None, None if reads and self._answers_all else none)]
+        none = torch.zeros(*views.small_present.shape, *encoder.grid(size, size), dtype=torch.bool)
+        wanted = None if attends and self._classifies_small_crops else none
+        return [large, Crops(views.small, views.small_present, None, wanted)]
 
     def _views(self, batch: SampleBatch) -> _Views:
         large, small = self.crops.apply(batch.planes, batch.draws)
         present = np.tile(batch.present, (self.options.global_crops, 1))
-        return _Views(large, small, *map(torch.from_numpy, (present, batch.hidden, batch.kept)))
+        return _Views(large, small, *map(torch.from_numpy, (present, batch.hidden, batch.small_present)))
 
     @torch.no_grad()
-    def _taught(self, views: _Views, batch: SampleBatch) -> _TeacherTargets | None:
-        """The teacher sees all patches of all modalities there are."""
+    def teacher_targets(self, views: _Views, batch: SampleBatch) -> TeacherTargets | None:
+        """Targets from the teacher, which sees the large crops unmasked; None where no loss needs them."""
         module = self.module
         if not module.memories:
             return None
         teacher = cast(StudentModel, module.teacher.network)
-        reads = teacher.reader.weight is not None and module.pseudo is not None
-        found = teacher.encoder(Crops(views.large, views.present, None, None if reads else views.hidden))
-        crops = patches = found.cls[:0]
+        attends = teacher.reader.weight is not None and module.pseudo is not None
+        encoded = teacher.encoder(Crops(views.large, views.present, None, None if attends else views.hidden))
+        crops = patches = encoded.cls[:0]
         if module.centre is not None and teacher.head is not None:
-            logits = teacher.head(found.cls.unflatten(0, (-1, len(batch.present))))  # (G, b, K)
+            logits = teacher.head(encoded.cls.unflatten(0, (-1, len(batch.present))))  # (G, b, K)
             crops = module.centre.probabilities(logits, self._temperature)
             module.centre.collect(logits)
         if module.patch_centre is not None and teacher.patch_head is not None:
-            tokens = found.tokens
-            if reads:  # all patches, of which those that the student cannot see are asked for
-                tokens = tokens[views.hidden.flatten().to(tokens.device)[found.index]]
+            tokens = encoded.tokens
+            if attends:  # all patches; iBOT needs those masked from the student
+                tokens = tokens[views.hidden.flatten().to(tokens.device)[encoded.index]]
             logits = teacher.patch_head(tokens)  # (n, K)
             patches = module.patch_centre.probabilities(logits, self._temperature)
             module.patch_centre.collect(logits)
-        return _TeacherTargets(crops, patches, self._answers(teacher, found, batch))
+        return TeacherTargets(crops, patches, self._pseudo_labels(teacher, encoded, batch))
 
-    def _answers(self, teacher: StudentModel, found: Encoded, batch: SampleBatch) -> tuple[Tensor, Tensor] | None:
+    def _pseudo_labels(
+        self, teacher: StudentModel, encoded: Encoded, batch: SampleBatch
+    ) -> tuple[Tensor, Tensor] | None:
         pseudo, labels = self.module.pseudo, self.labels
         if pseudo is None or labels is None or teacher.classifier is None:
             return None
-        logits = teacher.classifier(teacher.reader(found).vectors).unflatten(0, (-1, len(batch.present)))
+        logits = teacher.classifier(teacher.reader(encoded).vectors).unflatten(0, (-1, len(batch.present)))
         logits = adjusted(logits.mean(0), labels.shares, labels.kind)  # (G, b, outputs) -> (b, outputs)
-        answers: tuple[Tensor, Tensor] = pseudo(logits, batch.labels)
+        classes: tuple[Tensor, Tensor] = pseudo(logits, batch.labels)
         pseudo.collect(logits)
-        return answers
+        return classes
 
-    def _marked(self, batch: SampleBatch, found: Marks) -> Tensor:
-        """The loss on what masks mark in the large crops."""
-        device = found.logits.device
-        kinds = torch.arange(1, len(self.rates) + 1, device=device).view(1, -1, 1, 1)
-        maps = (batch.marks[:, None] == kinds).float()  # type: ignore[index]  # (b, H, W) -> (b, L, H, W)
-        targets = mark_targets(self.crops.placed(maps, batch.draws), (found.seen.shape[1], found.seen.shape[2]))
-        known = batch.masked.repeat(self.options.global_crops)  # type: ignore[union-attr]
-        return mark_loss(found, targets, known, self.rates.to(device), self.masked_share)
+    def _lesion_loss(self, lesions: LesionMaps, labels: Tensor, has_mask: Tensor, draws: CropDraws) -> Tensor:
+        """The lesion loss of the large crops, from label maps (b, H, W) and has_mask (b,)."""
+        device = lesions.logits.device
+        numbers = torch.arange(1, len(self.lesion_rates) + 1, device=device).view(1, -1, 1, 1)
+        maps = (labels[:, None] == numbers).float()  # (b, H, W) -> (b, L, H, W)
+        targets = lesion_targets(self.crops.placed(maps, draws), (lesions.visible.shape[1], lesions.visible.shape[2]))
+        repeated = has_mask.repeat(self.options.global_crops)
+        return lesion_loss(lesions, targets, repeated, self.lesion_rates.to(device), self.masked_share)
 
-    def _supervised(
-        self, vectors: Tensor, cls: Tensor, known: Tensor, taught: _TeacherTargets | None
+    def _label_losses(
+        self, vectors: Tensor, cls: Tensor, known: Tensor, targets: TeacherTargets | None
     ) -> dict[str, Tensor]:
-        """The losses on labels and on the teacher's classes, of vectors (G or G + S, b, W) and CLS tokens alike."""
+        """The supervised and the consistency loss, of vectors (G or G + S, b, W) and CLS tokens (G + S, b, D)."""
         options, labels, student = self.options, self.labels, self.module.student
         if labels is None or options.supervision == "none":
             return {}
@@ -315,8 +318,8 @@ class AdaptTask(Task):
         logits = adjusted(student.classifier(vectors), labels.shares, labels.kind)
         loss = supervised_loss(logits, known, smoothing=options.label_smoothing, share=self.labelled_share)
         parts = {"supervised": options.supervised * loss}
-        if taught is not None and taught.answers is not None:
-            parts["consistency"] = self._trust * consistency_loss(logits, *taught.answers, labels.kind)
+        if targets is not None and targets.classes is not None:
+            parts["consistency"] = self._consistency * consistency_loss(logits, *targets.classes, labels.kind)
         return parts
 
 

@@ -1,4 +1,4 @@
-"""The guard's numbers against their formulas, and verdicts on trainings that go well and on those that do not."""
+"""The monitor's numbers against their formulas, and verdicts on trainings that go well and on those that do not."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from radapt.mmdino.collapse_rules import CollapseRules, Limits, advice, effective_rank, spread, teacher_numbers
+from radapt.mmdino.collapse_monitor import CollapseRules, Limits, advice, effective_rank, spread, teacher_numbers
 from radapt.training import Health
 
 
@@ -62,10 +62,10 @@ def test_information_is_the_mean_divergence_from_the_mean_answer() -> None:
     assert teacher_numbers(torch.tensor(given))[0] == pytest.approx(divergence / math.log(12))
 
 
-def judged(guard: CollapseRules, *looks: dict[str, Any], total: int = 100, first: int = 20) -> list[Health]:
+def judged(rules: CollapseRules, *looks: dict[str, Any], total: int = 100, first: int = 20) -> list[Health]:
     found = []
     for number, look in enumerate(looks):
-        found.append(guard.judge(first + 10 * number, total, **look)[0])
+        found.append(rules.assess(first + 10 * number, total, **look)[0])
     return found
 
 
@@ -83,8 +83,8 @@ def healthy() -> dict[str, Any]:
     ("lost", "words"),
     [
         ({"features": features(size=1e-3, towards=1.0)}, "features became alike"),
-        ({"probabilities": torch.full((48, 12), 1 / 12)}, "with all prototypes alike"),
-        ({"probabilities": answers(sharp=0.1, shared=50)}, "with the same prototypes"),
+        ({"probabilities": torch.full((48, 12), 1 / 12)}, "all prototypes alike"),
+        ({"probabilities": answers(sharp=0.1, shared=50)}, "the same prototypes"),
         ({"features": features(seed=9)}, "neighbours no longer share labels"),
         ({"features": torch.outer(torch.linspace(-1, 1, 48), torch.eye(16)[0]) + 0.3 * torch.eye(16)[1]}, "directions"),
     ],
@@ -163,8 +163,8 @@ def test_a_memory_that_was_saved_goes_on(tmp_path: Any) -> None:
     first, again = CollapseRules(), CollapseRules()
     bad = healthy() | {"features": features(size=1e-3, towards=1.0)}
     judged(first, healthy(), bad)
-    torch.save(first.state(), tmp_path / "guard.pt")
-    for name, each in torch.load(tmp_path / "guard.pt", weights_only=True).items():
+    torch.save(first.state(), tmp_path / "rules.pt")
+    for name, each in torch.load(tmp_path / "rules.pt", weights_only=True).items():
         again.state()[name].copy_(each)
     assert judged(again, bad)[0].stop is not None
 
@@ -174,11 +174,11 @@ def test_random_walks_of_healthy_size_never_trip() -> None:
     rng = np.random.default_rng(0)
     labels = torch.arange(48) % 3
     for run in range(200):
-        guard, size, sharp, apart = CollapseRules(), 1.0, 3.0, 2.0
+        rules, size, sharp, apart = CollapseRules(), 1.0, 3.0, 2.0
         for look in range(10):
             size, sharp, apart = (value * math.exp(rng.normal(0, 0.3)) for value in (size, sharp, apart))
             given = min(size, 1.0) * features(seed=run * 10 + look) + max(apart, 2.0) * torch.eye(16)[labels] + 1.0
-            health, _ = guard.judge(10 * look, 100, given, answers(sharp=max(sharp, 0.8)), labels, torch.arange(48))
+            health, _ = rules.assess(10 * look, 100, given, answers(sharp=max(sharp, 0.8)), labels, torch.arange(48))
             assert health.stop is None, (run, look, health)
 
 

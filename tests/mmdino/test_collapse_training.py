@@ -1,6 +1,6 @@
 """Self-distillation that is driven into collapse stops and goes back; one that is left alone never does.
 
-A small network on vectors in place of images: teacher, centre, loss, guard and loop are the real ones.
+A small network on vectors in place of images: teacher, centre, loss, collapse rules and loop are the real ones.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from radapt.mmdino.centring import Centre, Centring, Sinkhorn
-from radapt.mmdino.collapse_rules import CollapseRules
+from radapt.mmdino.collapse_monitor import CollapseRules
 from radapt.mmdino.heads import ProjectionHead
 from radapt.mmdino.losses import dino_loss
 from radapt.mmdino.schedules import momentum
@@ -41,7 +41,7 @@ class Vectors(Task):
             each.data = torch.randn(each.shape, generator=rng) / 4
         student = nn.Sequential(encoder, ProjectionHead(24, 32, hidden=48, bottleneck=16, seed=0))
         self.module = nn.ModuleList([student, Teacher(student), centre])
-        self.temperature, self.start, self.guard = temperature, start, CollapseRules()
+        self.temperature, self.start, self.rules = temperature, start, CollapseRules()
         self.looks: dict[int, dict[str, Tensor]] = {}
 
     def load(self, indices: np.ndarray, seeds: np.ndarray) -> Tensor:
@@ -71,10 +71,10 @@ class Vectors(Task):
         answers = centre.probabilities(teacher(self.points), self.temperature)
         features = student[0](self.points)
         self.looks[step] = {name: each.clone() for name, each in self.module.state_dict().items()}
-        return self.guard.judge(step, total, features, answers, self.kinds, torch.arange(SAMPLES))[0]
+        return self.rules.assess(step, total, features, answers, self.kinds, torch.arange(SAMPLES))[0]
 
     def state(self) -> dict[str, Tensor]:
-        return {**self.module[1].state(), **self.guard.state()}
+        return {**self.module[1].state(), **self.rules.state()}
 
     def score(self) -> float:
         return float("nan")
