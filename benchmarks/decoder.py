@@ -120,8 +120,9 @@ def main() -> None:
             per_slice, gb = 1e3 / given.slices, store.source.layout.bytes(1000) / 1e9
             default = "  <- default" if name == Segment().decoder else ""
             print(
-                f"{name:8s} stored {per_slice * fast[0]:6.1f} ms, encoder in the loop {per_slice * slow[0]:6.1f} ms per slice: "
-                f"{slow[0] / fast[0]:5.1f} times as fast ({slow[1] / fast[1]:.1f} in processor time); storing pays "
+                f"{name:8s} stored {per_slice * fast[0]:6.1f} ms a slice, "
+                f"encoder in the loop {per_slice * slow[0]:6.1f} ms: "
+                f"{slow[0] / fast[0]:5.1f} times as fast ({slow[1] / fast[1]:.1f} in processor time); storing pays off "
                 f"after {took / max(slow[0] - fast[0], 1e-9):.1f} epochs, {gb:.2f} GB for 1,000 slices{default}"
             )
 

@@ -63,7 +63,7 @@ def surfaces_only(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def monai_surfaces(truth: np.ndarray, predicted: np.ndarray) -> Callable[[], np.ndarray]:
-    """What computes HD95 and surface Dice (2, labels) with MONAI from one-hot maps, which are ready."""
+    """A function that computes HD95 and surface Dice (2, labels) with MONAI from precomputed one-hot maps."""
     import torch
     from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 

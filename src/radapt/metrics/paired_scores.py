@@ -69,7 +69,7 @@ def score_paired(
     for predictions in probabilities:
         given = checked(truth, predictions, patients, task, len(outputs))
         panel = panel_of(given, task, outputs, ordered)
-        replicated = replicates_of(panel, given, len(outputs), np.random.default_rng(seed), resamples)
+        replicated = replicates_of(panel.numbers, given, len(outputs), np.random.default_rng(seed), resamples)
         table, numbers = scored(given, panel, replicated)
         tables.append(table)
         values.append(numbers)

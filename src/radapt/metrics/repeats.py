@@ -19,9 +19,9 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, LEVEL, Numbers, multiplicities, replicates
+from radapt.metrics.bootstrap import LEVEL, Numbers, multiplicities
 from radapt.metrics.registry import METRICS
-from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, panel_of, row_of
+from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, panel_of, replicates_of, row_of
 from radapt.metrics.validation import Predictions, checked
 
 REPEAT_COLUMNS = (*COLUMNS, "n_repeats", "sd")
@@ -49,9 +49,8 @@ def score_repeats(
 
     Raises DataError as `score` does, and without repeats.
     """
-    given = _checked(truth, probabilities, patients, task, outputs)
-    panels = [panel_of(repeat, task, outputs, ordered) for repeat in given]
-    return _table(given[0], panels, None, rng, resamples, len(outputs))
+    given, panels = _panels(truth, probabilities, patients, task, outputs, ordered)
+    return _table(given, panels, None, rng, resamples, len(outputs))
 
 
 def compare_repeats(
@@ -75,10 +74,9 @@ def compare_repeats(
     """
     if len(first) != len(second):
         raise DataError(f"Got {len(first)} and {len(second)} repeats to compare; expected both on the same draws.")
-    given = _checked(truth, [*first, *second], patients, task, outputs)
-    panels = [panel_of(repeat, task, outputs, ordered) for repeat in given]
+    given, panels = _panels(truth, [*first, *second], patients, task, outputs, ordered)
     half = len(first)
-    return _table(given[0], panels[:half], panels[half:], rng, resamples, len(outputs))
+    return _table(given, panels[:half], panels[half:], rng, resamples, len(outputs))
 
 
 def mean_over_repeats(drawn: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -100,16 +98,18 @@ def _widening(repeats: int) -> float:
     return float(np.sqrt(repeats / (repeats - 1)) * stdtrit(repeats - 1, upper) / ndtri(upper))
 
 
-def _checked(
+def _panels(
     truth: np.ndarray,
     probabilities: np.ndarray | Sequence[np.ndarray],
     patients: Sequence[object] | np.ndarray,
     task: str,
     outputs: Sequence[str],
-) -> list[Predictions]:
+    ordered: bool,
+) -> tuple[Predictions, list[Panel]]:
     if not len(probabilities):
         raise DataError("There are no repeats; expected the probabilities of at least one, (repeats, cases, outputs).")
-    return [checked(truth, repeat, patients, task, len(outputs)) for repeat in probabilities]
+    given = [checked(truth, repeat, patients, task, len(outputs)) for repeat in probabilities]
+    return given[0], [panel_of(repeat, task, outputs, ordered) for repeat in given]
 
 
 def _table(
@@ -132,10 +132,9 @@ def _table(
         return {name: first[name] - second[name] for name in first}
 
     values = numbers(np.ones((given.units, 1)))
-    chunk = max(1, CHUNK // max(len(given.truth), outputs**2))
-    drawn = replicates(
+    drawn = replicates_of(
         lambda weights: {name: by_repeat.T for name, by_repeat in numbers(weights).items()},
-        given.units, patients, resamples if given.units > 1 else 0, chunk,
+        given, outputs, patients, resamples,
     )  # fmt: skip
     times = multiplicities(draws, repeats, resamples).T
     rows = []

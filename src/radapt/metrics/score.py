@@ -1,12 +1,12 @@
 """From predictions to a table of metrics with confidence intervals by patient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, percentile_interval, replicates
+from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates
 from radapt.metrics.panel import MultiLabel, SingleLabel
 from radapt.metrics.validation import Predictions, checked
 
@@ -55,16 +55,20 @@ def score(
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     given = checked(truth, probabilities, patients, task, len(outputs))
     panel = panel_of(given, task, outputs, ordered)
-    table, _ = scored(given, panel, replicates_of(panel, given, len(outputs), rng, resamples))
+    table, _ = scored(given, panel, replicates_of(panel.numbers, given, len(outputs), rng, resamples))
     return table
 
 
 def replicates_of(
-    panel: Panel, given: Predictions, outputs: int, rng: np.random.Generator, resamples: int
-) -> Mapping[str, np.ndarray]:
-    """Every metric of the panel in `resamples` draws of the patients, each (R,); none with fewer than two patients."""
+    numbers: Callable[[np.ndarray], Numbers],
+    given: Predictions,
+    outputs: int,
+    rng: np.random.Generator,
+    resamples: int,
+) -> Numbers:
+    """Every metric that `numbers` computes, in `resamples` draws of the patients; none with fewer than two patients."""
     chunk = max(1, CHUNK // max(len(given.truth), outputs**2))
-    return replicates(panel.numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
+    return replicates(numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
 
 
 def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) -> tuple[pd.DataFrame, dict[str, float]]:
