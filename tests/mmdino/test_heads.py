@@ -124,8 +124,8 @@ def test_a_classifier_reads_the_patch_mean_behind_cls() -> None:
     [
         (False, (3, 6), (3, 6), "CLS alone; a patch mean was given"),
         (True, (3, 6), None, "CLS and the patch mean; no patch mean was given"),
-        (False, (3, 5), None, "features 6 long, not 5"),
-        (True, (3, 6), (3, 7), "features 6 long, not 7"),
+        (False, (3, 5), None, "features of width 6, not 5"),
+        (True, (3, 6), (3, 7), "features of width 6, not 7"),
     ],
 )
 def test_a_classifier_refuses_what_it_cannot_read(

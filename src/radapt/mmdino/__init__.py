@@ -1,3 +1,3 @@
-"""Adapting a backbone to cases with several sequences, any of which may be missing and most of which have no label:
-self-distillation between crops and between subsets of sequences, beside learning from the labels there are
-(MM-DINOv2, arXiv 2509.06617, and past it)."""
+"""Adapts a backbone to cases with several sequences, of which any may be missing, and few labels: self-distillation
+between crops and between subsets of sequences, together with a supervised loss on the labelled cases. Based on
+MM-DINOv2 (arXiv 2509.06617)."""

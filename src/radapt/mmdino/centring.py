@@ -1,8 +1,8 @@
-"""How a teacher's logits become targets that do not all fall on one prototype: a running centre, or Sinkhorn–Knopp.
+"""From a teacher's logits to targets that do not collapse to one prototype: a running centre, or Sinkhorn–Knopp.
 
-Both look at many samples. What they look at lies in the past: the steps before, in all processes where
-torch.distributed runs. So a step may be learned in pieces of any size, and no process waits for another in the middle
-of one. A step is `start`, any number of `probabilities` and `collect`, and `move`, which every process has to call.
+Both use statistics of many samples. These come from earlier steps, of all processes where torch.distributed runs, so
+that gradient accumulation changes nothing and no process waits for another in the middle of a step. A step is `start`,
+any number of `probabilities` and `collect`, and `move`, which every process has to call.
 """
 
 import abc
@@ -14,18 +14,17 @@ from radapt.errors import UsageError
 from radapt.mmdino.distributed import Sums, gathered
 
 CENTRE_MOMENTUM = 0.9
-"""As in DINO, which found 0.9 to 0.999 to work alike."""
+"""As in DINO, which found values from 0.9 to 0.999 equally good."""
 
 SINKHORN_ITERATIONS = 3
 """As in SwAV and DINOv2."""
 
 SINKHORN_MEMORY = 1024
-"""Samples of earlier steps that Sinkhorn–Knopp looks at: as many as our default has prototypes. SwAV keeps 3840 for
-3000."""
+"""Samples of earlier steps that Sinkhorn–Knopp includes: the default number of prototypes. SwAV keeps 3840 for 3000."""
 
 
 class Centring(nn.Module, abc.ABC):
-    """Keeps a teacher's answers apart. What it remembers are buffers, which have to go into checkpoints."""
+    """Keeps a teacher's targets from collapsing. Its statistics are buffers, which have to go into checkpoints."""
 
     @abc.abstractmethod
     def probabilities(self, logits: Tensor, temperature: float) -> Tensor:
@@ -36,22 +35,22 @@ class Centring(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Forget what was collected and not remembered: a step begins, or is tried again."""
+        """Discard what was collected since the last `move`: a step begins, or is repeated."""
 
     @abc.abstractmethod
     def collect(self, logits: Tensor) -> None:
-        """Note logits (…, K) of this step. `probabilities` does not see them before `move`."""
+        """Collect logits (…, K) of this step; `probabilities` uses them after `move`."""
 
     @abc.abstractmethod
     def move(self) -> None:
-        """Remember what all processes have collected. Without any sample nothing changes."""
+        """Update the statistics with what all processes have collected. Without any sample nothing changes."""
 
 
 class Centre(Centring):
-    """The running mean of a teacher's logits, taken away before the softmax (Caron et al. 2021, section 3.1).
+    """Subtracts the running mean of the teacher's logits before the softmax (Caron et al. 2021, section 3.1).
 
-    `centre` (K,) starts at zero. A step's answers are centred with what the steps before it left, as in the official
-    code. A mean that is not finite leaves the centre where it is.
+    `centre` (K,) starts at zero. A step uses the centre of the steps before it, as in the official code. A mean that is
+    not finite leaves the centre unchanged.
     """
 
     centre: Tensor
@@ -88,10 +87,10 @@ class Centre(Centring):
 class Sinkhorn(Centring):
     """`sinkhorn` over the samples at hand and the last `memory` samples of earlier steps.
 
-    A small batch cannot use many prototypes alike: with fewer samples than prototypes each sample is spread over
-    several, and alone over all. So samples of the steps before stand beside it, as the queue of SwAV (Caron et al.
-    2020, section 4) does; a teacher moves slowly enough for them to be still true. DINOv2 has none (0), and batches of
-    thousands. `recent` (memory, K), newest last, of which the last `filled` are in use.
+    A small batch cannot use many prototypes equally: with fewer samples than prototypes each sample is spread over
+    several prototypes, and a single sample over all. Samples of earlier steps therefore join it, like the queue of SwAV
+    (Caron et al. 2020, section 4); a teacher changes slowly enough for them to stay valid. DINOv2 has no memory (0) and
+    batches of thousands. `recent` (memory, K), newest last, of which the last `filled` are in use.
     """
 
     recent: Tensor
@@ -111,8 +110,8 @@ class Sinkhorn(Centring):
     @torch.no_grad()
     def probabilities(self, logits: Tensor, temperature: float) -> Tensor:
         rows = logits.float().flatten(0, -2)
-        known = self.recent[len(self.recent) - int(self.filled) :]
-        return sinkhorn(torch.cat([rows, known]), temperature, self.iterations)[: len(rows)].view(logits.shape)
+        recent = self.recent[len(self.recent) - int(self.filled) :]
+        return sinkhorn(torch.cat([rows, recent]), temperature, self.iterations)[: len(rows)].view(logits.shape)
 
     def start(self) -> None:
         self._rows.clear()
@@ -121,7 +120,7 @@ class Sinkhorn(Centring):
     def collect(self, logits: Tensor) -> None:
         if len(self.recent):
             rows = logits.float().flatten(0, -2)
-            # Of more than fit, as iBOT's hidden patches are, some of every image rather than all of the last ones.
+            # Where more come than fit, such as iBOT's masked patches: every k-th row, so that every image contributes.
             self._rows.append(rows[:: max(-(-len(rows) // len(self.recent)), 1)].clone())
 
     @torch.no_grad()
@@ -139,16 +138,16 @@ class Sinkhorn(Centring):
 def sinkhorn(
     logits: Tensor, temperature: float, iterations: int = SINKHORN_ITERATIONS, *, shares: Tensor | None = None
 ) -> Tensor:
-    """Teacher logits (…, K) -> probabilities (…, K) float32 in which every prototype is used alike.
+    """Teacher logits (…, K) -> probabilities (…, K) float32 that use every prototype equally.
 
-    Sinkhorn–Knopp (Cuturi 2013) as SwAV (Caron et al. 2020) and DINOv2 use it: in turns the prototypes are scaled to
-    equal totals over all samples, and each sample to 1, which comes last. Computed with logarithms, so that no logit
-    is too large and no sample or prototype vanishes. `shares` (K,) ask for totals in other proportions than equal
-    ones: for prototypes that are classes, those of the cohort.
+    Sinkhorn–Knopp (Cuturi 2013) as in SwAV (Caron et al. 2020) and DINOv2: alternately, prototypes are scaled to equal
+    totals over all samples, and samples to a total of 1, which comes last. Computed in logarithms, so that no logit
+    overflows and no sample or prototype vanishes. `shares` (K,) set other totals, such as the class frequencies of the
+    cohort for prototypes that are classes.
 
-    All leading axes are samples. With n samples and K > n prototypes each sample is spread over some K / n of them,
-    and a single sample over all: it is answered with `shares`, whatever its logits. No samples give none. Only the
-    samples that are given are looked at, not those of other processes; `Sinkhorn` remembers those of earlier steps.
+    All leading axes are samples. With n samples and K > n prototypes each sample is spread over about K / n of them,
+    and a single sample gets `shares`, whatever its logits. Without samples the result is empty. Uses the given samples
+    only, not those of other processes; `Sinkhorn` adds those of earlier steps.
 
     Raises UsageError for a temperature or number of iterations that is not positive, or shares that do not fit.
     """

@@ -1,4 +1,4 @@
-"""Crops of slices for self-distillation: a few large, several small, each turned and recoloured its own way."""
+"""Multi-crop for self-distillation: a few large and several small crops of a slice, each with its own augmentation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -21,18 +21,18 @@ Strength = Literal["scanners", "default", "none"]
 STRENGTHS = ("scanners", "default", "none")
 
 ASPECT = (3 / 4, 4 / 3)
-"""Width to height of what a crop shows (Szegedy et al. 2015; DINO)."""
+"""Aspect ratios, width to height, of crops (Szegedy et al. 2015; DINO)."""
 
 STEP_PX = 1.5
-"""Pixels of a plane between two of a crop beyond which bilinear interpolation would skip some: then several points are
-averaged for each pixel."""
+"""Largest step between the source positions of neighbouring crop pixels. Beyond it bilinear interpolation would skip
+pixels, so several points are averaged for each."""
 
 _SEEDS = {name: np.int64(derived("radapt.mmdino.crops", name)) for name in ("global", "local", "place", "modality")}
 _SEEDS["shade"] = np.int64(derived("radapt.mmdino.crops", "shade"))
 _KNOTS = 4  # along each axis of a shading: slower than any anatomy in a crop
 
-# Another hospital's scanner: DINO's colour jitter (in 0.8 of crops, by ±0.4) and blur (in half of them) for brightness,
-# contrast and blur; gamma, noise and coarser scans wider than nnU-Net's. Judged, not tuned on any data.
+# Scanners of other hospitals: brightness and contrast as in DINO's colour jitter (in 0.8 of the crops, by ±0.4), blur
+# in half of them; gamma, noise and resolution with wider ranges than nnU-Net's. Set by judgement, not tuned on data.
 _SCANNERS: dict[str, Any] = {
     "brightness": Range(0.8, 0.6, 1.4),
     "contrast": Range(0.8, 0.6, 1.4),
@@ -43,13 +43,13 @@ _SCANNERS: dict[str, Any] = {
     "resolution": Range(0.2, 0.5, 1.0),
 }
 SHADING = Range(0.3, 0.1, 0.4)
-"""A receive coil's bias: brightness varies slowly over the crop, by up to ±10 to 40 %. MRI only. BrainWeb (Cocosco et
-al. 1997) simulates ±10 and ±20 % over a whole head."""
+"""The bias field of a receive coil: brightness varies slowly over the crop, by up to ±10 to 40 %. MRI only. BrainWeb
+(Cocosco et al. 1997) simulates ±10 and ±20 % over a whole head."""
 
 
 @dataclass(frozen=True, eq=False)
 class CropDraws:
-    """What is done for B samples: crops of one kind are crop-major, crop k of sample b at k · B + b."""
+    """The crops drawn for B samples, crop-major: crop k of sample b at k · B + b."""
 
     large: "Views"
     small: "Views"
@@ -57,23 +57,23 @@ class CropDraws:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """K crops of each of B samples: where each pixel comes from, and the seeds of its colours."""
+    """K crops of each of B samples: their geometry, and the seeds of their intensity augmentation."""
 
     seeds: np.ndarray  # (K·B,) uint64
     centre: np.ndarray  # (K·B, 2) y, x in pixels of the plane
     side: np.ndarray  # (K·B, 2) height and width in pixels of the plane
-    matrix: np.ndarray  # (K·B, 2, 2) turn and flips, from the crop to the plane
+    matrix: np.ndarray  # (K·B, 2, 2) rotation and flips, from the crop to the plane
 
 
 @dataclass(frozen=True)
 class MultiCrop:
     """Large and small crops of slices, as DINO takes them (Caron et al. 2021); sizes and scales are MM-DINOv2's.
 
-    A crop shows a share of the area of the sample's box, drawn evenly from its scale, with an aspect ratio from 3/4 to
-    4/3, and lies in the box; where the box is too narrow for that, it is centred across and reaches beyond. Turns and
-    flips are those of the training for this `kind` of image: no flips for X-ray. All modalities of a crop show the same
-    place; their grey values change independently, at a `strength`: `scanners` imitates other scanners and settings,
-    `default` is what supervised training does, `none` leaves them.
+    A crop covers a share of the area of the sample's box, drawn uniformly from its scale, with an aspect ratio from 3/4
+    to 4/3. It lies inside the box; in a box too narrow for that, it is centred and extends beyond. Rotations and flips
+    are those of supervised training for this `kind` of image: no flips for X-ray. All modalities of a crop share its
+    geometry and have independent intensity augmentations, of a `strength`: `scanners` imitates other scanners and
+    settings, `default` is that of supervised training, `none` switches it off.
     """
 
     kind: Kind = "mri"
@@ -100,13 +100,13 @@ class MultiCrop:
 
     @cached_property
     def geometry(self) -> Augmentation:
-        """Turns and flips."""
+        """Rotations and flips."""
         whole = Augmentation.for_kind(self.kind, strength="none" if self.strength == "none" else "default")
         return Augmentation(flips=whole.flips, rotation=whole.rotation)
 
     @cached_property
-    def colours(self) -> Augmentation:
-        """Grey values."""
+    def intensity(self) -> Augmentation:
+        """Changes of grey values."""
         if self.strength == "scanners":
             return Augmentation(**_SCANNERS)
         whole = Augmentation.for_kind(self.kind, strength=self.strength)
@@ -126,8 +126,8 @@ class MultiCrop:
     def apply(self, planes: Tensor, draws: CropDraws) -> tuple[Tensor, Tensor]:
         """Large and small crops, float32 in [0, 1], of planes (B, M, C, H, W) uint8, or float in [0, 1].
 
-        (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major, on the device of the planes. What lies outside a plane is
-        black. Absent modalities stay black, as any channel that is constant stays as it is.
+        (G·B, M, C, s, s) and (S·B, M, C, l, l), crop-major, on the device of the planes. Outside of a plane
+        crops are black. Absent modalities stay black, since a constant channel stays constant.
         """
         count = len(draws.large.seeds) // self.globals
         if planes.ndim != 5 or len(planes) != count:
@@ -139,7 +139,7 @@ class MultiCrop:
         )
 
     def placed(self, maps: Tensor, draws: CropDraws) -> Tensor:
-        """The large crops of maps float (B, L, H, W), such as what a mask marks: (G·B, L, s, s), 0 outside."""
+        """The large crops of maps float (B, L, H, W), such as lesion masks: (G·B, L, s, s), 0 outside of the plane."""
         points = _points(maps, self.global_size, self.global_scale[1])
         return _sampled(maps[:, :, None], draws.large, self.global_size, points)[:, :, 0]
 
@@ -159,16 +159,16 @@ class MultiCrop:
         crops = _sampled(planes, views, size, _points(planes, size, share))
         flat = crops.flatten(0, 1)  # (K·B·M, C, s, s)
         seeds = np.stack([mixed(views.seeds, _SEEDS["modality"] + np.int64(m)) for m in range(planes.shape[1])], axis=1)
-        draws = self.colours.draw(seeds.ravel())
+        draws = self.intensity.draw(seeds.ravel())
         if self.strength == "scanners" and self.kind == "mri":
             flat = _shaded(flat, draws)
         return recoloured(flat, draws, (0.0, 1.0)).view_as(crops)
 
 
 def whole(planes: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """What a sample's box shows, without any augmentation: float32 (B, M, C, s, s) of planes uint8 (B, M, C, H, W).
+    """A sample's box without augmentation: float32 (B, M, C, s, s) from planes uint8 (B, M, C, H, W).
 
-    A square around the box, so that nothing is stretched, sampled as crops are.
+    The square around the box, so that nothing is stretched, resampled in the same way as crops.
     """
     given = squares(boxes.double().cpu()).numpy()
     side = given[:, 2:] - given[:, :2]
@@ -179,17 +179,16 @@ def whole(planes: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def squares(boxes: Tensor) -> Tensor:
-    """The square around each of `boxes` (B, 4), with the same middle and its longer side."""
+    """The square around each of `boxes` (B, 4), with the same centre and the longer side."""
     half = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     return torch.cat([middle - half, middle + half], dim=1)
 
 
 def _sides(box: np.ndarray, scale: tuple[float, float], share: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """(n, 2) height and width of crops of boxes (n, 2), from two numbers in [0, 1) each.
+    """(n, 2) height and width of crops of boxes (n, 2), from two random numbers in [0, 1) for each.
 
-    The aspect ratio is drawn evenly in the logarithm from what fits the box; where nothing from 3/4 to 4/3 does, it is
-    the nearest that is allowed.
+    The aspect ratio is log-uniform over those that fit the box; where none from 3/4 to 4/3 fits, it is the nearest one.
     """
     area = (scale[0] + (scale[1] - scale[0]) * share) * box.prod(axis=1)
     fitting = np.log(np.stack([area / box[:, 0] ** 2, box[:, 1] ** 2 / area]))
@@ -199,12 +198,12 @@ def _sides(box: np.ndarray, scale: tuple[float, float], share: np.ndarray, shape
 
 
 def _points(planes: Tensor, size: int, share: float) -> int:
-    """Points along each axis that are averaged for a pixel of a crop, the same for every batch of these planes."""
+    """Points along each axis that are averaged for a crop pixel; the same for every batch of planes of this size."""
     return max(1, math.ceil(max(planes.shape[-2:]) * math.sqrt(share) / size / STEP_PX))
 
 
 def _sampled(planes: Tensor, views: Views, size: int, points: int) -> Tensor:
-    """(K·B, M, C, s, s) of planes float (B, M, C, H, W): one interpolation for each of `points`² points of a pixel."""
+    """(K·B, M, C, s, s) from planes float (B, M, C, H, W), averaging `points`² interpolated points for each pixel."""
     batch, modalities, channels, height, width = planes.shape
     count = len(views.seeds) // max(batch, 1)
 
@@ -221,17 +220,17 @@ def _sampled(planes: Tensor, views: Views, size: int, points: int) -> Tensor:
     at = (torch.arange(size, device=planes.device) + 0.5) / size - 0.5
     spread = (at[:, None, None] * down + at[:, None] * across).contiguous()  # (B, K, s, s, 2)
     flat = planes.flatten(1, 2)  # (B, M·C, H, W)
-    found = flat.new_zeros(batch, modalities * channels, count * size, size)  # crops of a sample one below the other
+    crops = flat.new_zeros(batch, modalities * channels, count * size, size)  # crops of a sample, stacked vertically
     offsets = ((np.arange(points) + 0.5) / points - 0.5) / size
     for y, x in product(offsets.tolist(), offsets.tolist()):
-        place = (spread + (middle + y * down + x * across)).view(batch, count * size, size, 2)
-        found += F.grid_sample(flat, place, "bilinear", "zeros", align_corners=False)
-    found = found.view(batch, modalities, channels, count, size, size) / points**2
-    return found.permute(3, 0, 1, 2, 4, 5).reshape(count * batch, modalities, channels, size, size)
+        grid = (spread + (middle + y * down + x * across)).view(batch, count * size, size, 2)
+        crops += F.grid_sample(flat, grid, "bilinear", "zeros", align_corners=False)
+    crops = crops.view(batch, modalities, channels, count, size, size) / points**2
+    return crops.permute(3, 0, 1, 2, 4, 5).reshape(count * batch, modalities, channels, size, size)
 
 
 def _shaded(images: Tensor, draws: Draws) -> Tensor:
-    """Images (n, C, s, s), overwritten, under a slowly varying brightness, the same for all channels of each."""
+    """Multiplies images (n, C, s, s) in place by a slowly varying field, the same for all channels of an image."""
     own = mixed(draws.seeds, _SEEDS["shade"])
     chosen = np.flatnonzero(uniform(own, 0) < SHADING.chance)
     own = own[chosen]

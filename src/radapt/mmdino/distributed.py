@@ -1,17 +1,17 @@
-"""What the pieces of a step, and the processes that share it, have to tell each other at its end."""
+"""Sums and samples of one step, collected over its parts and over all processes."""
 
 import torch
 from torch import Tensor
 
 
 class Sums:
-    """Column sums of rows over the pieces of a step, and their mean over all processes."""
+    """Column sums of rows over the parts of a step, and their mean over all processes."""
 
     def __init__(self) -> None:
         self._total: Tensor | None = None
 
     def clear(self) -> None:
-        """Forget what was added."""
+        """Discard what was added."""
         self._total = None
 
     def add(self, rows: Tensor) -> None:
@@ -20,9 +20,9 @@ class Sums:
         self._total = total if self._total is None else self._total + total
 
     def means(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean (C,) over all rows of all processes and their number (), and forget them; 0 and 0 without any.
+        """The mean (C,) over all rows of all processes and their number (); 0 and 0 without any row. Clears the sums.
 
-        `like` (C,) gives device and length to a process that has none. Every process has to call this.
+        `like` (C,) gives device and length in a process without rows. Every process has to call this.
         """
         total = like.new_zeros(len(like) + 1) if self._total is None else self._total
         self._total = None
@@ -32,7 +32,7 @@ class Sums:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows (n, C) of all processes, in the order of processes; n may differ. Every process has to call this."""
+    """Rows (n, C) of all processes, in their order; n may differ. Every process has to call this."""
     if not several():
         return rows
     world = torch.distributed.get_world_size()
@@ -41,11 +41,11 @@ def gathered(rows: Tensor) -> Tensor:
     torch.distributed.all_reduce(counts)
     longest = int(counts.max())
     padded = torch.cat([rows, rows.new_zeros(longest - len(rows), rows.shape[1])])
-    parts = [torch.empty_like(padded) for _ in range(world)]
-    torch.distributed.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])
+    tables = [torch.empty_like(padded) for _ in range(world)]
+    torch.distributed.all_gather(tables, padded)
+    return torch.cat([table[:count] for table, count in zip(tables, counts.tolist(), strict=True)])
 
 
 def several() -> bool:
-    """Whether this is one of several processes that train together."""
+    """Whether several processes train together."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()

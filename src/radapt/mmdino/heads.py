@@ -1,4 +1,4 @@
-"""What stands on the encoder while it is adapted: a projection onto prototypes, and a classifier."""
+"""The heads of the adaptation: a projection onto prototypes, and a classifier."""
 
 from itertools import pairwise
 
@@ -15,12 +15,12 @@ class ProjectionHead(nn.Module):
     """Features (…, width) -> logits (…, prototypes): the head of DINO (Caron et al. 2021), which iBOT may share.
 
     An MLP with GELU down to `bottleneck`, scaled to length 1, then the product with `prototypes` directions of length
-    1, each times a learned scale that starts at 1: logits are cosines until training has moved the scales. The sizes
-    are those of DINOv2's ViT-S to ViT-L. With `layers` = 1 the MLP is a single linear layer and `hidden` is not used.
+    1, each times a learned scale. The scales start at 1, so that logits are cosines at first. The sizes are those of
+    DINOv2's ViT-S to ViT-L. With `layers` = 1 the MLP is a single linear layer and `hidden` is unused.
 
-    Starts from `seed` alone and leaves the random state of torch as it was. The MLP follows autocast; lengths and the
-    last product are computed in float32, since bfloat16 keeps three digits of a cosine and the teacher divides by 0.04.
-    Logits are float32. No row gives no logits, (0, prototypes).
+    `seed` alone decides the initial weights; torch's random state is left unchanged. The MLP follows autocast; lengths
+    and the last product are computed in float32, since bfloat16 keeps three digits of a cosine and the teacher divides
+    by 0.04. Logits are float32. Without rows the result is (0, prototypes).
 
     Raises UsageError for sizes below 1.
     """
@@ -46,14 +46,14 @@ class ProjectionHead(nn.Module):
 class Prototypes(nn.Module):
     """Cosines of vectors with learned directions, times a scale for each direction.
 
-    A linear layer without bias under weight normalisation (Salimans and Kingma 2016). The scales `logit_scale` (K,)
-    have one dimension, so that they do not decay; the length of a direction says nothing, so that its decay only sets
-    how fast it turns.
+    A linear layer without bias under weight normalisation (Salimans and Kingma 2016). The scales `logit_scale` (K,) are
+    one-dimensional, so that weight decay leaves them out. The length of a direction has no effect on the output; its
+    decay only changes how fast the direction turns.
     """
 
     def __init__(self, width: int, prototypes: int) -> None:
         super().__init__()
-        self.directions = nn.Parameter(nn.Linear(width, prototypes, bias=False).weight.detach())  # torch's own start
+        self.directions = nn.Parameter(nn.Linear(width, prototypes, bias=False).weight.detach())  # torch's own
         self.logit_scale = nn.Parameter(torch.ones(prototypes))
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -66,9 +66,9 @@ class Prototypes(nn.Module):
 class ClassifierHead(nn.Module):
     """Logits (B, outputs) float32 from CLS (B, width), with `patch_mean` also from the mean patch token (B, width).
 
-    One linear layer that starts at zero: the first answers are the same for every case (0, so the prior where logits
-    are adjusted by it), and the first step moves nothing else. CLS and patch mean side by side is what DINOv2's own
-    linear evaluation reads. Always in float32.
+    One linear layer that starts at zero: at first it predicts the same for every case (0, which is the prior where
+    logits are adjusted by it), and the first step changes nothing else. DINOv2's linear evaluation also concatenates
+    CLS and patch mean. Always in float32.
     """
 
     def __init__(self, width: int, outputs: int, *, patch_mean: bool = False) -> None:
@@ -82,16 +82,16 @@ class ClassifierHead(nn.Module):
     def forward(self, cls: Tensor, patches: Tensor | None = None) -> Tensor:
         """(…, width) and, for a head with `patch_mean`, (…, width) -> (…, outputs).
 
-        Raises UsageError where the patch mean is lacking or not wanted, or a width is not the head's.
+        Raises UsageError for a missing or unexpected patch mean, and for another width.
         """
         if (patches is not None) != self.patch_mean:
             raise UsageError(
-                f"This classifier reads CLS {'and the patch mean' if self.patch_mean else 'alone'}; "
+                f"This classifier takes CLS {'and the patch mean' if self.patch_mean else 'alone'}; "
                 f"{'no patch mean was' if patches is None else 'a patch mean was'} given."
             )
-        for given in (cls,) if patches is None else (cls, patches):
-            if given.shape[-1] != self.width:
-                raise UsageError(f"This classifier reads features {self.width} long, not {given.shape[-1]}.")
+        for vectors in (cls,) if patches is None else (cls, patches):
+            if vectors.shape[-1] != self.width:
+                raise UsageError(f"This classifier takes features of width {self.width}, not {vectors.shape[-1]}.")
         with torch.autocast(cls.device.type, enabled=False):
             features = cls.float() if patches is None else torch.cat([cls.float(), patches.float()], dim=-1)
             return linear(features, self.weight.float(), self.bias.float())

@@ -1,4 +1,4 @@
-"""What learns: an encoder of any subset of modalities, with the heads that stand on it while it is adapted."""
+"""The student: an encoder of any subset of modalities, with the heads that it has during the adaptation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from radapt.training.seeds import derived
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """What the labels of the cohort are: `outputs` classes or findings, and how frequent each is in training."""
+    """The labels of a cohort: `outputs` classes or findings, and the share of each in training."""
 
     kind: Kind
     outputs: int
@@ -25,11 +25,11 @@ class SampleLabels:
 
 
 class StudentModel(nn.Module):
-    """Encoder and heads, of which the options leave out those that nothing is learned from.
+    """The encoder, and the heads that the losses of the options need.
 
-    `head` projects CLS tokens onto prototypes and `patch_head` hidden patches: the same one where they are shared.
-    `reader` makes the vectors that `classifier` reads (see `radapt.mmdino.lesion_attention`). With prototypes as
-    classes (published) there is no classifier: the head's logits are those of the classes.
+    `head` projects CLS tokens onto prototypes, `patch_head` masked patches; both are one where it is shared. `reader`
+    computes the vectors that `classifier` takes (see `radapt.mmdino.lesion_attention`). With prototypes as classes
+    (published) there is no classifier, and the head's logits are those of the classes.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class StudentModel(nn.Module):
         as_classes = options.supervision == "prototypes" and labels is not None
         prototypes = labels.outputs if as_classes and labels else options.prototypes or 0
 
-        def projection(what: str) -> ProjectionHead:
+        def projection(name: str) -> ProjectionHead:
             return ProjectionHead(
                 width, prototypes, hidden=options.head_hidden, bottleneck=options.head_bottleneck,
-                seed=derived(seed, what),
+                seed=derived(seed, name),
             )  # fmt: skip
 
         self.head = projection("head") if options.dino or as_classes or (options.ibot and options.shared_head) else None
@@ -65,9 +65,9 @@ class StudentModel(nn.Module):
         rates: Sequence[float],
         seed: int,
     ) -> "StudentModel":
-        """Around a backbone's own module, which is changed: every weight or LoRA adapters of it are trained.
+        """Around a backbone's own module, which is changed: all of its weights are trained, or LoRA adapters in it.
 
-        `rates` are the shares of training crops that each kind of mark covers, none without masks.
+        `rates` are the shares of the training crops that each lesion label covers, none without masks.
         """
         encoder = MultiModalViT.of(
             backbone, modalities, positions=options.positions, modality_embedding=options.modality_embedding,
@@ -81,13 +81,13 @@ class StudentModel(nn.Module):
                 torch.default_generator.manual_seed(derived(seed, "lora"))
                 adapt(encoder.vit, "lora", rank=options.rank)
         encoder.drop_path = options.drop_path
-        # Where nobody asks what is hidden, it is as if it were absent.
+        # Without iBOT, no loss reads masked patches, so they are left out.
         encoder.hidden_blocks = options.hidden_blocks if options.ibot else 0
         encoder.mask_token.requires_grad_(bool(options.ibot))
         return cls(encoder, options, labels, rates, seed).to(backbone.device)
 
     @property
     def last_layers(self) -> list[nn.Module]:
-        """The prototypes, which wait at first."""
+        """The layers of prototypes, which are frozen at first."""
         heads = {id(head): head for head in (self.head, self.patch_head) if head is not None}
         return [head.last for head in heads.values()]

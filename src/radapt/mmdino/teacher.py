@@ -1,4 +1,4 @@
-"""The teacher: a copy of the student that follows it slowly, and never learns itself."""
+"""The teacher: an exponential moving average of the student."""
 
 import copy
 from typing import Any
@@ -10,47 +10,47 @@ from torch import Tensor, nn
 class Teacher(nn.Module):
     """The exponential moving average of a student (Tarvainen and Valpola 2017; DINO, Caron et al. 2021).
 
-    It starts as the student is. What the student does not train (`requires_grad` False: the weights beside LoRA
-    adapters) is shared with it and not copied. Always in eval mode: a teacher drops nothing, whatever mode the module
-    that holds it is put in.
+    It starts with the student's weights. Parameters that the student does not train (`requires_grad` False, such as the
+    weights beside LoRA adapters) are shared with it and not copied. The teacher stays in eval mode, also when the
+    module that contains it is put in training mode.
 
-    In a training, let the teacher be a part of the task's module, so that it comes along to the device, and give
-    `state` with what the task's `state` returns.
+    In a training, make the teacher a submodule of the task's module, so that it moves to the device with it, and add
+    its `state` to that of the task.
     """
 
     def __init__(self, student: nn.Module) -> None:
         super().__init__()
-        shared: dict[int, Any] = {id(each): each for each in student.parameters() if not each.requires_grad}
-        self._followed = tuple(name for name, each in student.named_parameters() if each.requires_grad)
+        shared: dict[int, Any] = {id(weight): weight for weight in student.parameters() if not weight.requires_grad}
+        self._followed = tuple(name for name, weight in student.named_parameters() if weight.requires_grad)
         self.network = copy.deepcopy(student, shared)
         for name in self._followed:
             self.network.get_parameter(name).requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in eval mode."""
+        """Stays in eval mode, whatever `mode` is."""
         return super().train(False)
 
     def forward(self, *given: Any, **named: Any) -> Any:
-        """What the copy answers, without gradients."""
+        """The output of the teacher, without gradients."""
         with torch.no_grad():
             return self.network(*given, **named)
 
     @torch.no_grad()
     def update(self, student: nn.Module, momentum: float) -> None:
-        """Each weight becomes momentum × itself + (1 − momentum) × the student's; buffers become the student's.
+        """Set each weight to momentum × weight + (1 − momentum) × the student's weight, and copy the student's buffers.
 
-        `student` is the one the teacher was made of. Momentum 1 leaves the weights, 0 copies those of the student.
+        `student` is the module that the teacher was made from. Momentum 1 keeps the weights, 0 copies the student's.
         """
-        mine: list[Tensor] = [self.network.get_parameter(name) for name in self._followed]
-        theirs = [student.get_parameter(name).detach() for name in self._followed]
-        if mine:
-            torch._foreach_lerp_(mine, theirs, 1.0 - momentum)
+        weights: list[Tensor] = [self.network.get_parameter(name) for name in self._followed]
+        student_weights = [student.get_parameter(name).detach() for name in self._followed]
+        if weights:
+            torch._foreach_lerp_(weights, student_weights, 1.0 - momentum)
         buffers = dict(student.named_buffers())
-        for name, each in self.network.named_buffers():
-            each.copy_(buffers[name])
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(buffers[name])
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors by name, live, in which it differs from the student: for checkpoints."""
+        """The tensors, by name and live, in which it differs from the student, for checkpoints."""
         tensors = {name: self.network.get_parameter(name).detach() for name in self._followed}
         return tensors | dict(self.network.named_buffers())
