@@ -9,6 +9,7 @@ from radapt.backbones.adapted import adapted_folder, read_adapted
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
+from radapt.backbones.load import load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
 
@@ -67,8 +68,6 @@ def find_backbone(
     With `download` weights of the hub are fetched if they are not here, so that their identity is final. Raises
     UsageError for an unknown name, and for weights that are not there or cannot be fetched.
     """
-    from radapt.backbones.load import load_backbone
-
     folder, modalities = adapted_folder(name, weights, CATALOG, None), tuple[str, ...]()
     if folder is not None:
         adapted = read_adapted(folder, None if weights is None else name)

@@ -1,21 +1,13 @@
 """radapt run: the grid of a study file."""
 
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 
-class Engine(StrEnum):
-    """Where cells run."""
-
-    local = "local"
-
-
 def run(
     study: Path = typer.Argument(..., metavar="STUDY", help="The study file."),
     out: Path = typer.Option(None, help="The run folder; default runs/<name of the study>."),
-    engine: Engine = typer.Option(Engine.local, help="Where cells run; so far on this machine only."),
     plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),

@@ -26,12 +26,11 @@ from radapt.features.encode import default_batch, encode
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_planes, pack_alike, together
 from radapt.features.store import FeatureStore, ShardWriter
+from radapt.images import Recipe, SliceCache
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
-    from radapt.images import Recipe, SliceCache
-
 LAYERS = (-4, -3, -2, -1)
 """The last four blocks: what the radiology study's linear probe chooses from (arXiv 2312.02366)."""
 
@@ -50,7 +49,7 @@ def extract(
     cohort: Cohort,
     backbone: "Backbone | LazyBackbone",
     *,
-    recipe: "Recipe | None" = None,
+    recipe: Recipe | None = None,
     size: int | tuple[int, int] = 224,
     axis: str = "axial",
     every: int = 1,
@@ -82,8 +81,6 @@ def extract(
     Two processes that extract the same images at the same time are safe, but do not share the work: each computes
     and stores what was not there when it began. To compute once, start the second when the first has ended.
     """
-    from radapt.images import Recipe, SliceCache
-
     _check_kinds(cohort, backbone)
     if batch is not None and batch < 1:
         raise UsageError(f"The batch was given as {batch}; expected at least 1.")
@@ -114,8 +111,8 @@ class _Work:
     config: Config
     folder: Path
     backbone: "Backbone | LazyBackbone"
-    recipe: "Recipe"
-    slices: "SliceCache"
+    recipe: Recipe
+    slices: SliceCache
     batch: int | None
     show: ProgressMaker
     known: tuple[str, ...] = ()

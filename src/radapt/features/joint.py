@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from radapt.backbones.multimodal_vit.vit import Crops
 from radapt.cases.channels import most_channels, stacked
 from radapt.cases.plane_files import PlaneFiles
 from radapt.cohorts.cohort import Case
@@ -73,7 +74,5 @@ def joint_rows(
     backbone: "Backbone", pixels: torch.Tensor, present: torch.Tensor, layers: tuple[int, ...]
 ) -> torch.Tensor:
     """float32 (B, D) of pixels uint8 (B, M, C, H, W) and present (B, M): CLS of every layer, then patch means."""
-    from radapt.backbones.multimodal_vit.vit import Crops
-
     found = backbone.joint(Crops(pixels, present), layers).layers
     return torch.cat([*(layer.cls for layer in found), *(layer.mean for layer in found)], dim=1)

@@ -25,7 +25,9 @@ from radapt.digests import ByteDigests
 from radapt.durable import write_json, write_parquet
 from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
+from radapt.mmdino.adapt import Adapted, adapt
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
+from radapt.mmdino.folder import save_adaptation
 from radapt.mmdino.protocol import AdaptedModel, MmDino, cost_of
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
@@ -35,7 +37,6 @@ from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import Found
-    from radapt.mmdino.adapt import Adapted
 
 REQUEST, DONE = "request.json", "done.json"
 
@@ -83,8 +84,6 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
     A cohort without labels gives a backbone alone; one without a labelled case outside train and val is answered for,
     but not scored. Raises UsageError for a folder that holds anything else, and while another process fills it.
     """
-    from radapt.mmdino.folder import save_adaptation
-
     with _held(folder):
         _open(folder, request.facts(cache, machine.precision))
         if (folder / DONE).is_file():
@@ -108,7 +107,7 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         return Ended(folder, False, tuple(facts["notes"]))
 
 
-def unscored(cohort: Cohort, adapted: "Adapted") -> list[str]:
+def unscored(cohort: Cohort, adapted: Adapted) -> list[str]:
     """Why nothing can be scored, if so."""
     if adapted.answer is None:
         return ["Without a classifier nothing was scored; fit a protocol on the backbone."]
@@ -117,9 +116,7 @@ def unscored(cohort: Cohort, adapted: "Adapted") -> list[str]:
     return []
 
 
-def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> "Adapted":
-    from radapt.mmdino.adapt import adapt
-
+def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> Adapted:
     return adapt(
         blank_test_labels(request.cohort), request.found.lazy, request.protocol.options, recipe=request.recipe,
         seed=request.seed, device=machine.device, devices=machine.devices, precision=machine.precision,
@@ -127,7 +124,7 @@ def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> "
     )  # fmt: skip
 
 
-def _scored(request: Request, adapted: "Adapted", cache: SliceCache) -> Result | None:
+def _scored(request: Request, adapted: Adapted, cache: SliceCache) -> Result | None:
     """Answers for all cases outside train, with scores; those of subsets where there is a labelled test set."""
     cohort = request.cohort
     if adapted.answer is None or not (cohort.splits != "train").any():

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from radapt.backbones.build import build
+from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.digests import ByteDigests, digest
 from radapt.durable import write_json
 from radapt.errors import UsageError
 from radapt.images import SliceCache
+from radapt.mmdino.adapt import Adapted, adapt, check_crops
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
+from radapt.mmdino.folder import save_adaptation
 from radapt.mmdino.options import RENAMED, Options, options_of
 from radapt.protocols.fitted import Cost, Fitted, Reads, SubsetModel
 from radapt.protocols.image_problem import ImageProblem
@@ -23,7 +27,6 @@ from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
-    from radapt.mmdino.adapt import Adapted
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,10 @@ class MmDino(Protocol[ImageProblem]):
     def check_suits(self, card: "WeightCard") -> None:
         """Raises UsageError for an encoder that cannot be adapted, or not with these crops. Looked up on shapes
         alone."""
-        from radapt.mmdino.adapt import check_crops
-
         self._check_kind(card)
         check_crops(self.options, card.patch)
 
     def _check_kind(self, card: "WeightCard") -> None:
-        from radapt.backbones.build import build
-        from radapt.backbones.multimodal_vit.vit import MultiModalViT
-
         MultiModalViT(
             build(card), modalities=("any",), mean=card.mean, std=card.std, position_recipe=card.position_recipe
         )
@@ -85,9 +83,6 @@ class MmDino(Protocol[ImageProblem]):
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if images cannot be read or training diverges, UsageError for a backbone that is no plain
         vision transformer."""
-        from radapt.mmdino.adapt import adapt
-        from radapt.mmdino.folder import save_adaptation
-
         cohort = problem.cohort if problem.choose else _without_val(problem.cohort)
         machine, seed = problem.machine, int(rng.integers(2**62))
         backbone = problem.backbone()
@@ -114,7 +109,7 @@ class MmDino(Protocol[ImageProblem]):
         facts = [seen, identity, self.options.plain(), problem.recipe.digest, problem.machine.precision, seed]
         return digest([__version__, *facts])
 
-    def _chosen(self, adapted: "Adapted") -> dict[str, Any]:
+    def _chosen(self, adapted: Adapted) -> dict[str, Any]:
         return {
             "preset": self.preset,
             "modalities": list(adapted.modalities),
@@ -128,14 +123,14 @@ class MmDino(Protocol[ImageProblem]):
 class AdaptedModel(SubsetModel):
     """An adapted encoder's classifier on the cohort it was adapted to, of which it sees the sequences it knows."""
 
-    adapted: "Adapted"
+    adapted: Adapted
     cohort: Cohort
     cache: SliceCache
     modalities: tuple[str, ...]
     prior: np.ndarray
 
     @classmethod
-    def of(cls, adapted: "Adapted", cohort: Cohort, cache: SliceCache) -> "AdaptedModel":
+    def of(cls, adapted: Adapted, cohort: Cohort, cache: SliceCache) -> "AdaptedModel":
         """Raises UsageError if it was adapted without labels."""
         if adapted.answer is None:
             raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
@@ -148,7 +143,7 @@ class AdaptedModel(SubsetModel):
         return self.adapted.predict(self.cohort, self.cache, rows, modalities)
 
 
-def cost_of(adapted: "Adapted") -> Cost:
+def cost_of(adapted: Adapted) -> Cost:
     """Of the student, with its heads: the teacher is a copy of what is trained, and not part of what answers."""
     trained = adapted.trained
     live = max(trained.parameters - trained.trained_parameters, trained.trained_parameters)

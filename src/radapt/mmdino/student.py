@@ -12,6 +12,7 @@ from radapt.mmdino.heads import ClassifierHead, ProjectionHead
 from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
+from radapt.networks import adapt
 from radapt.training.seeds import derived
 
 
@@ -75,8 +76,6 @@ class StudentModel(nn.Module):
         )  # fmt: skip
         encoder.vit.requires_grad_(True)
         if options.trained == "lora":
-            from radapt.networks import adapt
-
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derived(seed, "lora"))
                 adapt(encoder.vit, "lora", rank=options.rank)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import radapt
 from radapt.errors import UsageError, suggest
 from radapt.plugins import Registry
 from radapt.protocols.protocol import Protocol
@@ -22,7 +21,7 @@ def _own() -> dict[str, str]:
 
     Importing them all would load every network to learn one name, and a protocol may make others by theirs.
     """
-    top, homes = Path(radapt.__file__).parent, dict[str, str]()
+    top, homes = Path(__file__).parents[1], dict[str, str]()
     for path in (path for room in ROOMS for path in sorted((top / room).rglob("*.py"))):
         module, kind = ".".join(path.relative_to(top.parent).with_suffix("").parts), ""
         for match in _CLASS_OR_NAME.finditer(path.read_text(encoding="utf-8")):

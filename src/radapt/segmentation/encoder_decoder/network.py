@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from radapt.features.token_store import TokenLayout
 from radapt.networks import adapt
 from radapt.networks.decoders.fusion import Fusion, SegmentationHead
 from radapt.networks.decoders.registry import decoder_layers, make_decoder
@@ -83,7 +84,5 @@ def make_head(backbone: "Backbone", parts: Parts, seed: int) -> SegmentationHead
 
 def _same_size(backbone: "Backbone", layers: tuple[int, ...], size: Size) -> bool:
     """Whether all layers have maps of one size: blocks of a ViT, not stages of a CNN."""
-    from radapt.features.token_store import TokenLayout
-
     shapes = TokenLayout.of(backbone, layers, size).shapes
     return len(shapes) > 1 and len({shape[:2] for shape in shapes}) == 1
