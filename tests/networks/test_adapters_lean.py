@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from radapt.networks import adapt, train_mode
-from radapt.networks.adapters.lean import _DropAndMultiply, _kept
-from radapt.networks.adapters.peft import tuners
+from radapt.networks.adapters.lean_lora import _DropAndMultiply, _kept
+from radapt.networks.adapters.lora import tuners
 
 
 class Block(nn.Module):

@@ -12,6 +12,7 @@ from torch.autograd.graph import increment_version
 
 from radapt.errors import DataError, UsageError
 from radapt.training.config import TrainConfig
+from radapt.training.early_stopping import patience_is_over
 from radapt.training.groups import count_parameters
 from radapt.training.health import Health
 from radapt.training.memory import PeakMemory, ran_out, release
@@ -211,7 +212,7 @@ class TrainingRun:
         if state.improves(score):
             state.best_score, state.best_epoch, state.best = score, state.epoch, copied(self.task)
         self._note_epoch(score)
-        if over or (scored and self._patience_is_over()):
+        if over or (scored and patience_is_over(self.regime.patience, state.epoch, state.best_epoch)):
             state.finished, state.good = True, None
 
     def _note_epoch(self, score: float) -> None:
@@ -250,11 +251,6 @@ class TrainingRun:
         kept = "the state it is in, as none was good" if state.good is None else f"the state of step {state.good_step}"
         state.note(f"Training stopped at step {state.step} of {self.total}, with {kept}. {reason}")
         state.stopped, state.finished, state.good = reason, True, None
-
-    def _patience_is_over(self) -> bool:
-        """Never before a first score that is defined: there is nothing to compare with."""
-        patience, best = self.regime.patience, self.state.best_epoch
-        return patience is not None and best > 0 and self.state.epoch - best >= patience
 
     def _seed_torch(self, *parts: int | str) -> None:
         """Seed torch on this device only: elsewhere its random state is none of ours."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from radapt.errors import DataError, suggest
 from radapt.images.dicom.frames import FIX, DicomFrame, frames_of, is_image, read_header, series_key, sop_class
-from radapt.images.dicom.geometry import arrange, check_alike
 from radapt.images.dicom.pixels import read_pixels
+from radapt.images.dicom.slice_order import arrange, check_alike
 from radapt.images.dicom.stack import stacked
 from radapt.images.raster import no_parts, without_equal_channels
 from radapt.images.reading import plain_voxels, reading

@@ -9,7 +9,7 @@ from torch import nn
 
 from radapt.errors import UsageError, suggest
 from radapt.networks.adapters.blocks import blocks, layer_of
-from radapt.networks.adapters.peft import Targets, inject_ia3, inject_lora
+from radapt.networks.adapters.lora import Targets, inject_ia3, inject_lora
 
 
 class TuningMethod(abc.ABC):

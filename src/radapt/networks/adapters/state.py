@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from radapt.errors import UsageError, suggest
 from radapt.networks.adapters.blocks import layer_of
-from radapt.networks.adapters.peft import tuners
+from radapt.networks.adapters.lora import tuners
 
 
 def train_mode(module: nn.Module) -> None:

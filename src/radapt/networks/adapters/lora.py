@@ -9,7 +9,7 @@ from torch import nn
 
 from radapt.errors import UsageError, suggest
 from radapt.networks.adapters.blocks import INNER, KEYS_AND_VALUES, OUTER, QUERIES, block_layers, blocks
-from radapt.networks.adapters.lean import lighten
+from radapt.networks.adapters.lean_lora import lighten
 
 Targets = Sequence[str] | None
 
