@@ -213,7 +213,7 @@ def test_labels_that_teach_nothing_are_refused_at_once(
     assert call(*words(without(cohort, f"taught-{label}", label=labels), tmp_path / "out")) == 1
     said = capsys.readouterr().err
     assert f"holds {'only cases of the class ' + repr(label) if label else 'no labelled case'}" in said
-    assert "give labelled patients of each the split 'train', or leave labels out to use the images alone" in said
+    assert "give labelled patients of each the split 'train', or leave out the labels to use the images alone" in said
     assert not (tmp_path / "out").exists()
 
 
