@@ -34,9 +34,7 @@ def _folded(tuner: Any) -> dict[str, Tensor]:
         return dict(whole.get_base_layer().state_dict())
     (adapter,) = adapters
     weight = base.weight + tuner.get_delta_weight(adapter).to(base.weight.dtype)
-    if (
-        adapter in tuner.lora_magnitude_vector
-    ):  # DoRA: y = m / ‖W + s B A‖ ⊙ (W + s B A) x + b, as in `lean_lora`
+    if adapter in tuner.lora_magnitude_vector:  # DoRA: y = m / ‖W + s B A‖ ⊙ (W + s B A) x + b, as in `lean_lora`
         share = tuner.lora_magnitude_vector[adapter].weight / weight.float().norm(dim=1)
         weight = weight * share[:, None].to(weight.dtype)
     return {**base.state_dict(), "weight": weight}
