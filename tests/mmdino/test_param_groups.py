@@ -94,7 +94,7 @@ def test_every_trained_parameter_is_placed_and_decay_is_as_elsewhere() -> None:
 
 def test_parts_of_something_else_are_refused() -> None:
     module = tower()
-    with pytest.raises(UsageError, match="have to be parts of the module"):
+    with pytest.raises(UsageError, match="have to be submodules of the module"):
         adaptation_groups(module, Encoder().vit)
-    with pytest.raises(UsageError, match="have to be parts of the module"):
+    with pytest.raises(UsageError, match="have to be submodules of the module"):
         adaptation_groups(module, module.encoder.vit, last=[nn.Linear(2, 2)])

@@ -1,8 +1,8 @@
-"""Classes and findings in one shape: questions, each with answers of which one is true.
+"""Classes and findings in one encoding: Q questions with A answers each, of which one is true.
 
-A choice among c classes is one question with c answers; F findings are F questions with the answers yes and no. So
-every loss on labels and on pseudo-labels is written once. Shapes: B cases, Q questions, A answers; (Q, A) is (1, c) for
-classes and (F, 2) for findings, yes first.
+c classes are one question with c answers; F findings are F questions with the answers yes and no. Every loss on labels
+and on pseudo-labels is therefore written once. Shapes: B cases; (Q, A) is (1, c) for classes and (F, 2) for findings,
+yes first.
 """
 
 from typing import Literal
@@ -15,8 +15,8 @@ from torch.nn.functional import logsigmoid, one_hot
 from radapt.errors import UsageError, suggest
 
 Kind = Literal["classes", "findings"]
-"""`classes`: exactly one is true, and logits (…, c) go through a softmax. `findings`: each may be true, and logits
-(…, F) go through a sigmoid each."""
+"""`classes`: exactly one is true; logits (…, c) go through a softmax. `findings`: each may be true; logits (…, F) go
+through a sigmoid each."""
 
 KINDS: tuple[Kind, ...] = ("classes", "findings")
 
@@ -33,8 +33,8 @@ def truths(labels: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
     """Labels -> one-hot answers (B, Q, A) float32 and which questions are answered (B, Q) bool.
 
     `labels` are whole numbers (B,), class indices with -1 for unlabelled, or with one output 1, 0 and -1; or floats
-    (B, F), findings with 1, 0 and NaN for unknown. Raises UsageError for other shapes and values (values are looked
-    at on a CPU only, elsewhere the look would stall the device).
+    (B, F), findings with 1, 0 and NaN for unknown. Raises UsageError for other shapes and values (values are checked
+    on a CPU only; elsewhere the check would make the program wait for the device).
     """
     if labels.is_floating_point():
         if labels.ndim != 2 or labels.shape[1] != outputs:
@@ -55,18 +55,18 @@ def truths(labels: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
 
 
 def shares(labels: np.ndarray, outputs: int, *, pseudo_count: float = 1.0) -> np.ndarray:
-    """float64 (outputs,): how frequent each class or finding is among the labelled cases of a cohort.
+    """float64 (outputs,): the share of each class or finding among the labelled cases of a cohort.
 
-    `labels` (n,) class indices with -1 for unlabelled, or (n, F) findings with NaN for unknown; give those of the
-    training cases. Each answer is counted `pseudo_count` times more than it was seen (1: Laplace's rule of
-    succession), so that no share is 0: a class nobody has yet may still come. Without any label, equal shares.
+    `labels` (n,) class indices with -1 for unlabelled, or (n, F) findings with NaN for unknown, of the training cases.
+    `pseudo_count` is added to the count of each answer (1: Laplace's rule of succession), so that no share is 0: a
+    class without a training case may still occur. Without any label, equal shares.
 
     Raises UsageError for labels out of range or of another shape, and a pseudo-count that is not positive.
     """
     given = np.asarray(labels)
     if not pseudo_count > 0:
         raise UsageError(
-            f"The pseudo-count must be positive, not {pseudo_count!r}: a share of 0 could not be adjusted by."
+            f"The pseudo-count must be positive, not {pseudo_count!r}: logits cannot be adjusted by a share of 0."
         )
     if given.ndim == 2 and given.shape[1] == outputs:
         positive, known = (given == 1).sum(0), np.isfinite(given).sum(0)
@@ -80,9 +80,9 @@ def shares(labels: np.ndarray, outputs: int, *, pseudo_count: float = 1.0) -> np
 def adjusted(logits: Tensor, shares: Tensor, kind: Kind = "classes", strength: float = 1.0) -> Tensor:
     """Logits (…, outputs) + strength · log of the prior odds that `shares` (outputs,) give each class or finding.
 
-    Logit adjustment (Menon et al. 2021, with their default strength): trained through this, the logits themselves
-    rank a patient as if all classes were equally frequent, which is what balanced accuracy and a hospital with
-    other frequencies ask for, and rare classes are not drowned. The adjusted logits are the answer for patients like
+    Logit adjustment (Menon et al. 2021, with their default strength). A classifier trained with adjusted logits has
+    unadjusted logits that rank classes as if all were equally frequent, which suits balanced accuracy and hospitals
+    with other frequencies, and rare classes are not ignored. The adjusted logits are the prediction for patients like
     the cohort's. Shares are the cohort's, never a batch's. Strength 0 changes nothing. Returns float32.
 
     Raises UsageError unless there is a share strictly between 0 and 1 for each output.
@@ -96,7 +96,7 @@ def adjusted(logits: Tensor, shares: Tensor, kind: Kind = "classes", strength: f
 
 
 def check_kind(kind: Kind) -> Kind:
-    """`kind`, or UsageError with the known ones."""
+    """`kind`. Raises UsageError for an unknown one."""
     if kind not in KINDS:
         raise UsageError(f"There is no kind of labels {kind!r}. {suggest(kind, KINDS)}")
     return kind

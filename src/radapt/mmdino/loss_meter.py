@@ -10,8 +10,9 @@ from radapt.mmdino.distributed import several
 
 class LossMeter:
     """Means of named losses over the samples of an epoch.
+
     A step is `start`, any number of `add`, and `move`. `sums` (P, 2) float64, on the CPU, holds each part's sum and
-       its number of samples in this process, and has to go into checkpoints.
+    its number of samples in this process, and has to go into checkpoints.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

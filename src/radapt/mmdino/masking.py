@@ -1,7 +1,6 @@
-"""What the student must not see: blocks of patches, whole modalities, and modalities that a crop lacks.
+"""Masking of the student's crops: blocks of patches, whole modalities, and dropped modalities.
 
-Everything is drawn from a seed per crop, never spread over a batch as DINOv2 does, so that a result does not depend on
-how batches are cut.
+Every crop has a seed of its own. DINOv2 distributes masks over a batch instead, so that they depend on its size.
 """
 
 from dataclasses import dataclass
@@ -18,27 +17,27 @@ How = Literal["drawn", "one", "none"]
 SMALLEST_BLOCK = 4  # patches; iBOT (Zhou et al. 2022) and DINOv2
 LOWEST_ASPECT = 0.3  # of height to width; the highest is its inverse; iBOT and DINOv2
 ROUNDS = 24
-"""Blocks tried for one crop; what they leave is filled up."""
+"""Blocks tried for a crop; what remains to be masked is filled up."""
 
 LEVELS = 4
-"""Different numbers of hidden patches, so that crops share lengths and attention runs in few groups."""
+"""Number of different mask sizes, so that crops share lengths and attention runs in few groups."""
 
 _SEEDS = {name: np.int64(derived("radapt.mmdino.masking", name)) for name in ("blocks", "modalities", "kept", "crops")}
 _FILL = 4 * ROUNDS
 
 
 def block_masks(seeds: np.ndarray, grid: tuple[int, int], counts: np.ndarray) -> np.ndarray:
-    """bool (B, h, w) with exactly `counts` (B,) patches of a `grid` (h, w) hidden, from `seeds` uint64 (B,).
+    """bool (B, h, w): masks of exactly `counts` (B,) patches of a `grid` (h, w), drawn from `seeds` uint64 (B,).
 
-    As in iBOT and DINOv2: rectangles of at least 4 patches and at most as many as are left to hide, with an aspect
-    ratio from 0.3 to 1 / 0.3, one over the other. What rectangles leave is filled up with patches beside hidden ones.
+    As in iBOT and DINOv2: overlapping rectangles of at least 4 patches and at most as many as remain to be masked, with
+    an aspect ratio from 0.3 to 1 / 0.3. The rest is filled up with neighbours of masked patches.
     Raises UsageError for counts that do not fit the grid.
     """
     counts = np.asarray(counts, np.int64)
     height, width = grid
     if ((counts < 0) | (counts > height * width)).any():
         raise UsageError(
-            f"From {counts.min()} to {counts.max()} hidden patches of {height} × {width}: expected 0 to all of them."
+            f"Masks of {counts.min()} to {counts.max()} patches of {height} × {width}: expected 0 to all of them."
         )
     own = mixed(np.asarray(seeds, np.uint64), _SEEDS["blocks"])
     hidden = np.zeros((len(own), height, width), dtype=bool)
@@ -54,27 +53,27 @@ def block_masks(seeds: np.ndarray, grid: tuple[int, int], counts: np.ndarray) ->
 
 
 def hidden_modalities(seeds: np.ndarray, present: np.ndarray, how: How = "drawn") -> np.ndarray:
-    """bool (B, M): modalities hidden as a whole, of those `present` (B, M), from `seeds` uint64 (B,).
+    """bool (B, M): modalities masked as a whole, of those `present` (B, M), drawn from `seeds` uint64 (B,).
 
-    drawn: 0 to all but one of them, every number equally likely. one: exactly one where there are two or more, as in
-    MM-DINOv2. none: none. A case always keeps one.
+    `drawn`: 0 to all but one, every number equally likely. `one`: exactly one where there are two or more, as in
+    MM-DINOv2. `none`: none. At least one stays visible.
     """
     if how not in HOW:
-        raise UsageError(f"There is no way to hide modalities called {how!r}. {suggest(str(how), HOW)}")
+        raise UsageError(f"There is no way to mask modalities called {how!r}. {suggest(str(how), HOW)}")
     own = mixed(np.asarray(seeds, np.uint64), _SEEDS["modalities"])
-    there = present.sum(axis=1)
+    available = present.sum(axis=1)
     numbers = {
-        "drawn": (uniform(own, 0) * there).astype(np.int64),
-        "one": (there >= 2).astype(np.int64),
-        "none": np.zeros_like(there),
+        "drawn": (uniform(own, 0) * available).astype(np.int64),
+        "one": (available >= 2).astype(np.int64),
+        "none": np.zeros_like(available),
     }
     return present & (_ranks(own, present) < numbers[how][:, None])
 
 
 def kept_modalities(seeds: np.ndarray, present: np.ndarray, chance: float) -> np.ndarray:
-    """bool (B, M): what is left of the modalities `present` (B, M) when each is dropped with a `chance`.
+    """bool (B, M): the modalities `present` (B, M) that stay when each is dropped with probability `chance`.
 
-    Where all would be, one of them stays.
+    Where all would be dropped, one of them stays.
     """
     own = mixed(np.asarray(seeds, np.uint64), _SEEDS["kept"])
     drawn = _numbers(own, present.shape[1])
@@ -85,11 +84,11 @@ def kept_modalities(seeds: np.ndarray, present: np.ndarray, chance: float) -> np
 
 @dataclass(frozen=True)
 class Masking:
-    """What is hidden in the student's large crops: blocks in a share of them, and whole modalities in another.
+    """Draws the masks of the student's large crops: blocks in a share of them, and, independently, whole modalities.
 
-    `blocks` is the share of crops with blocks, `ratio` the shares of patches they hide, drawn from the middles of
-    `LEVELS` equal parts of this range. Both default to what DINOv2 and MM-DINOv2 do. `modalities` see
-    `hidden_modalities`; they are hidden in a share of `whole` crops, drawn apart from that of blocks.
+    `blocks` is the share of crops with block masks, `ratio` the range of the share of masked patches, drawn from the
+    middles of `LEVELS` equal parts of it. The defaults are those of DINOv2 and MM-DINOv2. `modalities`: see
+    `hidden_modalities`; `whole` is the share of crops in which modalities are masked.
     """
 
     blocks: float = 0.5
@@ -101,19 +100,19 @@ class Masking:
         if not 0 <= self.blocks <= 1:
             raise UsageError(f"Blocks in a share of {self.blocks} of the crops: expected 0 to 1.")
         if not 0 <= self.whole <= 1:
-            raise UsageError(f"Modalities hidden in a share of {self.whole} of the crops: expected 0 to 1.")
+            raise UsageError(f"Modalities masked in a share of {self.whole} of the crops: expected 0 to 1.")
         if not 0 <= self.ratio[0] <= self.ratio[1] < 1:
-            raise UsageError(f"Blocks that hide {self.ratio} of the patches: expected rising shares from 0, below 1.")
+            raise UsageError(f"Blocks that mask {self.ratio} of the patches: expected rising shares from 0, below 1.")
         if self.modalities not in HOW:
             raise UsageError(
-                f"There is no way to hide modalities called {self.modalities!r}. {suggest(str(self.modalities), HOW)}"
+                f"There is no way to mask modalities called {self.modalities!r}. {suggest(str(self.modalities), HOW)}"
             )
 
     def draw(self, seeds: np.ndarray, present: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-        """bool (B, M, h, w): hidden patches of crops with `present` (B, M) modalities, from `seeds` uint64 (B,).
+        """bool (B, M, h, w): masked patches of crops with `present` (B, M) modalities, drawn from `seeds` uint64 (B,).
 
-        The blocks of a crop are the same in all of its modalities, so that no modality gives away what another
-        hides. Absent modalities have nothing hidden.
+        The blocks of a crop are the same in all of its modalities, so that no modality shows what is masked in another.
+        Absent modalities are not masked.
         """
         own = mixed(np.asarray(seeds, np.uint64), _SEEDS["crops"])
         blocks = block_masks(seeds, grid, self._counts(own, grid))
@@ -122,7 +121,7 @@ class Masking:
         return (blocks[:, None] | whole[:, :, None, None]) & present[:, :, None, None]
 
     def _counts(self, own: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-        """(B,) patches to hide."""
+        """(B,) number of patches to mask."""
         level = np.floor(uniform(own, 1) * LEVELS)
         share = self.ratio[0] + (self.ratio[1] - self.ratio[0]) * (level + 0.5) / LEVELS
         patches = grid[0] * grid[1]
@@ -131,7 +130,7 @@ class Masking:
 
 
 def _rectangles(own: np.ndarray, number: int, grid: tuple[int, int], left: np.ndarray) -> np.ndarray:
-    """bool (b, h, w): one rectangle each, of at most about `left` (b,) patches, none where it does not fit the grid."""
+    """bool (b, h, w): a rectangle each, of at most about `left` (b,) patches; empty where it does not fit the grid."""
     least = np.minimum(SMALLEST_BLOCK, left)
     area = least + (left - least) * uniform(own, 4 * number)
     aspect = np.exp(np.log(LOWEST_ASPECT) * (1 - 2 * uniform(own, 4 * number + 1)))
@@ -148,23 +147,23 @@ def _rectangles(own: np.ndarray, number: int, grid: tuple[int, int], left: np.nd
 
 
 def _filled(hidden: np.ndarray, counts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The masks with as many hidden patches as wanted: those with most hidden neighbours first, then at random."""
+    """The masks filled up to `counts`: patches with most masked neighbours first, ties at random."""
     batch, height, width = hidden.shape
     padded = np.pad(hidden, ((0, 0), (1, 1), (1, 1))).astype(np.int64)
-    beside = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-    drawn = np.stack([uniform(own, _FILL + place) for place in range(height * width)], axis=1)
-    # Hidden ones come first, as no free patch has more than four neighbours.
-    score = np.where(hidden, 5, beside).reshape(batch, -1) + drawn
-    place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
-    return (place < counts[:, None]).reshape(hidden.shape)
+    neighbours = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    drawn = np.stack([uniform(own, _FILL + patch) for patch in range(height * width)], axis=1)
+    # Masked patches come first, since no other has more than four neighbours.
+    score = np.where(hidden, 5, neighbours).reshape(batch, -1) + drawn
+    rank = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1, kind="stable")
+    return (rank < counts[:, None]).reshape(hidden.shape)
 
 
 def _ranks(own: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(B, M): the place of each modality in a random order of those present, from 0; absent ones come last."""
+    """(B, M): the rank, from 0, of each modality in a random order of those present; absent ones come last."""
     drawn = np.where(present, _numbers(own, present.shape[1]), 2.0)
     return np.argsort(np.argsort(drawn, axis=1, kind="stable"), axis=1, kind="stable")
 
 
 def _numbers(own: np.ndarray, count: int) -> np.ndarray:
-    """(B, count) in [0, 1), beside the number 0 of each stream."""
+    """(B, count) in [0, 1): numbers 1 to `count` of each stream."""
     return np.stack([uniform(own, 1 + number) for number in range(count)], axis=1)

@@ -1,7 +1,7 @@
-"""Learning from cases without label: what the teacher answers for the whole case, the student should answer for a part.
+"""Pseudo-labels for cases without a label: the teacher's prediction for the whole case is the student's target for a
+part of it, i.e. a crop, visible patches or, above all, a subset of the case's sequences.
 
-The parts are crops, hidden patches and, above all, subsets of the case's sequences. Shapes as in
-`radapt.mmdino.label_encoding`: B cases, Q questions, A answers.
+Shapes as in `radapt.mmdino.label_encoding`: B cases, Q questions, A answers.
 """
 
 from typing import Literal, get_args
@@ -22,15 +22,15 @@ THRESHOLD = 0.95
 """FixMatch (Sohn et al. 2020)."""
 
 MEMORY = 512
-"""Cases over which running means are taken; what the teacher answered before, it may no longer."""
+"""Cases in the running means; the teacher changes, so that older predictions do not count."""
 
 STRONGEST = 10.0
-"""How much alignment may weigh an answer: a class that nobody is thought to have shall not be filled with whoever is
-least unlike it."""
+"""Largest factor of the alignment. Without a limit, a class that the teacher never predicts would be assigned to the
+cases that are least unlike it."""
 
-_STARTED = 32  # cases the running means start with, which were answered as the cohort is composed
+_STARTED = 32  # cases that the running means start with, predicted with the frequencies of the cohort
 _DEVIATIONS = 2.0  # SoftMatch: the confidence weight falls as a Gaussian of half the spread
-_LEAST_SPREAD = 1e-6  # variance: where all cases are equally sure, rounding shall not tell them apart
+_LEAST_SPREAD = 1e-6  # variance; below it, rounding would decide where all cases are equally confident
 
 
 class PseudoLabels(nn.Module):
@@ -38,26 +38,26 @@ class PseudoLabels(nn.Module):
 
     Three steps, each of which can be switched off:
 
-    - *Sharpening*: probabilities to the power 1 / `temperature`, scaled to 1 (MixMatch). 1 switches it off. 0 gives the
-      most likely answer alone, after alignment: the pseudo-label of FixMatch.
-    - *Alignment* towards the cohort: each answer times its share in the cohort over the running mean of what was
-      answered, to the power `alignment`, scaled to 1 (ReMixMatch). Without it a teacher that leans to one class teaches
-      the student to. It moves the frequencies of the targets towards the cohort's, and does not force them there: what
-      the teacher is sure of stays. It comes after sharpening, not before as there, because then a classifier that knows
-      nothing yet teaches the frequencies themselves, not sharpened ones. No answer is weighed by more than `STRONGEST`
-      or less than its inverse. 0 switches it off. `shares` (outputs,) are those of `questions.shares`: 25 patients
-      know the frequencies of three classes better than a young classifier.
-    - *Confidence*, the largest probability of the target: `all` counts every case alike. `threshold` counts those with
-      at least `threshold` (FixMatch). `adaptive`: at least the running mean confidence, times the running frequency of
-      the answer over that of the most frequent one (FreeMatch, Wang et al. 2023, which replaces the curriculum of
-      FlexMatch, Zhang et al. 2021), so that answers given rarely need less. `soft`: falls as a Gaussian below the
-      running mean confidence, 1 above (SoftMatch, Chen et al. 2023). The default, because with 80 patients a threshold
-      that none passes teaches nothing, and one that all pass teaches mistakes.
+    - *Sharpening*: probabilities to the power 1 / `temperature`, scaled to 1 (MixMatch). 1 switches it off. 0 gives a
+      one-hot target, after alignment: the pseudo-label of FixMatch.
+    - *Alignment* with the cohort: each answer times its share in the cohort over the running mean of the predictions,
+      to the power `alignment`, scaled to 1 (ReMixMatch). Without it, a teacher biased to one class passes the bias on.
+      It moves the frequencies of the targets towards the cohort's without forcing them: confident predictions stay. In
+      ReMixMatch it comes before sharpening; here it comes after, so that an untrained classifier gives the frequencies
+      themselves as targets, not sharpened ones. The factor is at most `STRONGEST` and at least its inverse. 0 switches
+      it off. `shares` (outputs,) are those of `label_encoding.shares`: 25 patients estimate the frequencies of three
+      classes better than an untrained classifier.
+    - *Confidence*, the largest probability of the target, decides the weight. `all`: 1 for every case. `threshold`: 1
+      from `threshold` up, else 0 (FixMatch). `adaptive`: the threshold is the running mean confidence, times the
+      running frequency of the answer over that of the most frequent one (FreeMatch, Wang et al. 2023, which replaces
+      the curriculum of FlexMatch, Zhang et al. 2021), so that rare answers need less. `soft`: 1 above the running mean
+      confidence, below it a Gaussian (SoftMatch, Chen et al. 2023). The default, because with 80 patients a threshold
+      that no case reaches teaches nothing, and one that all cases reach teaches mistakes.
 
-    Running means are buffers and have to go into checkpoints: over the last `MEMORY` cases or so, of all processes
-    where torch.distributed runs. A step is `start`, any number of calls and `collect`, and `move`: targets depend on
-    the steps before, not on the cases beside. Logits are those for patients like the cohort's: `questions.adjusted`,
-    if training is.
+    Running means are buffers and have to go into checkpoints. They cover about the last `MEMORY` cases, of all
+    processes where torch.distributed runs. A step is `start`, any number of calls and `collect`, and `move`: targets
+    depend on earlier steps, not on the other cases of the batch. Logits are those for patients like the cohort's:
+    `label_encoding.adjusted`, if training uses it.
 
     Raises UsageError for shares that are not between 0 and 1, an unknown confidence and numbers out of range.
     """
@@ -92,7 +92,7 @@ class PseudoLabels(nn.Module):
         # (1, c) of classes, (F, 2) of findings
         prior = (given / given.sum())[None] if kind == "classes" else torch.stack([given, 1 - given], dim=1)
         self.register_buffer("prior", prior, persistent=False)
-        self.register_buffer("answered", self._raised(prior.log()))  # what one who knows the shares alone answers
+        self.register_buffer("answered", self._raised(prior.log()))  # a prediction of the shares themselves
         self.register_buffer("level", torch.full((len(prior),), 1 / prior.shape[1]))  # (Q,) mean confidence
         self.register_buffer("spread", torch.ones(len(prior)))  # (Q,) variance of it; starts as in SoftMatch
         self.register_buffer("seen", torch.tensor(float(_STARTED)))
@@ -102,7 +102,7 @@ class PseudoLabels(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Targets (B, Q, A) float32 and weights (B, Q) float32 of teacher logits (B, outputs).
 
-        Where `labels` (as `supervised_loss` takes them) know the answer, it is the target, with weight 1.
+        Where `labels` (as `supervised_loss` takes them) give the answer, it is the target, with weight 1.
         """
         targets = self._aligned(self._raised(log_chances(logits, self.kind)))
         weights = self._weights(targets)
@@ -115,19 +115,19 @@ class PseudoLabels(nn.Module):
         return targets, weights
 
     def start(self) -> None:
-        """Forget what was collected and not remembered: a step begins, or is tried again."""
+        """Discard what was collected since the last `move`: a step begins, or is repeated."""
         self._sums.clear()
 
     @torch.no_grad()
     def collect(self, logits: Tensor) -> None:
-        """Note teacher logits (B, outputs) of this step; those that are not finite are left out."""
+        """Collect teacher logits (B, outputs) of this step; those that are not finite are left out."""
         raised = self._raised(log_chances(logits[logits.isfinite().all(-1)], self.kind))
         sure = self._aligned(raised).amax(2)  # (B, Q)
         self._sums.add(torch.cat([raised.flatten(1), sure, (sure - self.level).square()], dim=1))
 
     @torch.no_grad()
     def move(self) -> None:
-        """Move the running means by what all processes have collected; each has to call this."""
+        """Update the running means with what all processes have collected; each has to call this."""
         now = torch.cat([self.answered.flatten(), self.level, self.spread])
         means, count = self._sums.means(now)
         self.seen += count
@@ -161,11 +161,11 @@ class PseudoLabels(nn.Module):
 
 
 def consistency_loss(student: Tensor, targets: Tensor, weights: Tensor, kind: Kind = "classes") -> Tensor:
-    """Mean cross-entropy of the student's answers towards `targets`, times `weights`; () float32.
+    """Weighted cross-entropy of the student's predictions towards `targets`, averaged; () float32.
 
-    `student` (B, outputs) logits, or (S, B, outputs) of S parts of each case; `targets` (B, Q, A) and `weights` (B, Q)
-    as `PseudoLabels` gives them, through which no gradient flows. A plain mean over parts, cases and questions: where
-    weights are small, so is the loss. All weights 0: 0, with zero gradients.
+    `student` (B, outputs) are logits, or (S, B, outputs) those of S crops of each case; `targets` (B, Q, A) and
+    `weights` (B, Q) are those of `PseudoLabels`, through which no gradient flows. A plain mean over crops, cases and
+    questions, so that small weights give a small loss. With all weights 0: 0, with zero gradients.
 
     Raises UsageError for shapes that do not fit.
     """

@@ -1,4 +1,4 @@
-"""Learning from the labels there are, in batches most of whose cases have none."""
+"""The supervised loss, in batches in which most cases have no label."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ LABEL_SMOOTHING = 0.1
 """MM-DINOv2 (after Szegedy et al. 2016)."""
 
 PROTOTYPE_TEMPERATURE = 0.1
-"""MM-DINOv2: that of its student."""
+"""MM-DINOv2: the temperature of its student."""
 
 
 def supervised_loss(
@@ -21,22 +21,22 @@ def supervised_loss(
     smoothing: float = LABEL_SMOOTHING,
     share: float = 1.0,
 ) -> Tensor:
-    """Cross-entropy over the labelled cases of a batch; () float32, a plain sum over cases / (B · share).
+    """Cross-entropy over the labelled cases of a batch; () float32, their sum / (B · share).
 
-    B cases; `logits` (B, outputs), or (S, B, outputs) of S crops, whose mean counts. `labels`: class indices int64 (B,)
-    with -1 for unlabelled, one softmax (with one output 1, 0 and -1, a sigmoid); or findings float (B, F) with NaN for
-    unknown, a sigmoid each, whose mean over F counts. Give logits that are `questions.adjusted` by the cohort's shares
-    to answer class imbalance.
+    B cases; `logits` (B, outputs), or (S, B, outputs) of S crops, over which it averages. `labels`: class indices int64
+    (B,) with -1 for unlabelled, for a softmax (with one output 1, 0 and -1, for a sigmoid); or findings float (B, F)
+    with NaN for unknown, for F sigmoids, over which it averages. For class imbalance, give logits that are
+    `label_encoding.adjusted` by the cohort's shares.
 
-    `share` is the share of labelled cases among those that are drawn, a constant of the training: the loss is then
-    that of the labelled cases in the mean over many batches, and still a plain sum over cases, which does not depend
-    on how batches are cut. With 1, cases without label count as zero: the loss times the labelled share of the batch.
+    `share` is the labelled share of the training cases, a constant: the loss then averages to that of the labelled
+    cases over many batches, and stays a plain sum over cases, so that gradient accumulation changes nothing. With 1,
+    unlabelled cases count as zero: the loss times the labelled share of the batch.
 
-    `weights` (c,) multiply the loss of each class, as published, and the part of the target that smoothing gives to
-    other classes too. `smoothing` takes that much of each target and spreads it over all answers.
+    `weights` (c,) multiply the loss of each class, as published, including the part of the target that smoothing gives
+    to other classes. `smoothing` takes this share from each target and spreads it over all answers.
 
-    No label in the batch: exactly 0, with zero gradients. One labelled class: finite, and pulled to no further than
-    smoothing allows. Raises UsageError for labels and shapes that do not fit and numbers out of range.
+    Without a label in the batch: exactly 0, with zero gradients. With one labelled class: finite, and minimal at the
+    smoothed target. Raises UsageError for labels and shapes that do not fit and numbers out of range.
     """
     crops = logits if logits.ndim == 3 else logits[None]  # (S, B, outputs)
     if crops.ndim != 3 or not crops.shape[0] or not crops.shape[1] or crops.shape[1] != len(labels):
@@ -64,12 +64,12 @@ def prototype_loss(
     weights: Tensor | None = None,
     smoothing: float = LABEL_SMOOTHING,
 ) -> Tensor:
-    """The published loss, for a projection head with as many prototypes as classes: they are the classes; () float32.
+    """The published loss, for a projection head whose prototypes are the classes; () float32.
 
-    `logits` (S, B, K) are the student's for all its crops, before any temperature. MM-DINOv2 multiplies the mean over
-    labelled cases by the labelled share of the batch and by 0.5. The share is in what this returns (cases without
-    label count as zero), the 0.5 is not. Published `weights` are those of the batch, where a class that is absent
-    outweighs all others; `share_weights` are the same formula on the cohort. All else as in `supervised_loss`.
+    `logits` (S, B, K) are the student's for all its crops, without temperature. MM-DINOv2 multiplies the mean over
+    labelled cases by the labelled share of the batch and by 0.5. This includes the share (unlabelled cases count as
+    zero) and not the 0.5. The published `weights` are those of the batch, in which an absent class outweighs all
+    others; `share_weights` applies the same formula to the cohort. Everything else as in `supervised_loss`.
     """
     check_temperature(temperature)
     return supervised_loss(logits.float() / temperature, labels, weights=weights, smoothing=smoothing)
@@ -78,7 +78,7 @@ def prototype_loss(
 def share_weights(shares: Tensor) -> Tensor:
     """Class weights (c,) float32 from the cohort's `shares` (c,): −log of each, the published formula on all patients.
 
-    Unlike those of a batch they are the same in each step, and with `questions.shares` none is without bound.
+    Unlike those of a batch, they are the same in every step, and bounded with `label_encoding.shares`.
     """
     return -shares.float().log()
 
