@@ -1,5 +1,6 @@
 """Means over repeats: closed-form cases, pairing, and the coverage of intervals over patients and draws."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ def test_the_same_state_gives_the_same_table_whatever_the_chunk(monkeypatch: pyt
     truth, p, patients = draws_of(5, repeats=3, images=2)
     whole = score_repeats(truth, p, patients, rng=rng(7), resamples=41, **BINARY)
     pd.testing.assert_frame_equal(whole, score_repeats(truth, p, patients, rng=rng(7), resamples=41, **BINARY))
-    monkeypatch.setattr("radapt.metrics.repeats.CHUNK", 7 * len(truth))
+    # By module: `radapt.metrics.score` as an attribute is the function.
+    monkeypatch.setattr(sys.modules["radapt.metrics.score"], "CHUNK", 7 * len(truth))
     again = score_repeats(truth, p, patients, rng=rng(7), resamples=41, **BINARY)
     pd.testing.assert_frame_equal(whole, again, check_exact=True)
     other = score_repeats(truth, p, patients, rng=rng(8), resamples=41, **BINARY)

@@ -45,7 +45,7 @@ def test_page_shows_result_subsets_training_and_provenance(tmp_path: Path) -> No
     page = written(tmp_path, facts())
     assert "dinov2-s adapted to glioma" in page.text
     assert "On test, MCC is" in page.text
-    assert "Contribution of each sequence: its Shapley value in MCC" in page.text
+    assert "Contribution of each sequence to MCC: its Shapley value" in page.text
     assert "60 patients, 70 cases, 20 labelled" in page.text
     assert "t1 61; flair 50" in page.text
     assert "5 of 10" in page.text
@@ -98,7 +98,7 @@ def test_missing_facts_are_left_out(tmp_path: Path) -> None:
     page = written(tmp_path, {"cohort": "glioma"}, subsets=False)
     assert "was not evaluated" in page.text
     assert "No training history was recorded." in page.text
-    assert "Every subset of sequences" not in page.text
+    assert "Subsets of sequences" not in page.text
 
 
 def test_random_weights_and_synthetic_patients_are_flagged(tmp_path: Path) -> None:

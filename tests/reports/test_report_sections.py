@@ -228,7 +228,7 @@ def test_older_runs_lack_these_sections(finished) -> None:
     page = page_of(finished.path)
     (section,) = page.data["sections"]
     assert (section["strip"], section["learning"], section["cost"]) == ([], [], [])
-    for word in ("Training cost", "Few labels", "Every structure", "Missed and false alarm", "segmentation"):
+    for word in ("Training cost", "Few labels", "Scores by structure", "Missed and false alarm", "segmentation"):
         assert word not in page.text
 
 

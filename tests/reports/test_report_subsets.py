@@ -36,7 +36,7 @@ def toy(toy_cohort):
 
 
 def test_run_without_subset_tables_has_no_subset_section(finished) -> None:
-    assert "Every subset of sequences" not in page_of(finished.path).text
+    assert "Subsets of sequences" not in page_of(finished.path).text
 
 
 def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
@@ -72,7 +72,7 @@ def test_contributions_and_costs_are_those_of_the_table(toy_run, toy) -> None:
             own = table[table["modality"].isna() if name is None else table["modality"] == name].iloc[0]
             found = [row for row in rows if row.startswith(name or last) and shown(own["value"]) in row]
             assert any(shown(own["ci_low"], 2) in row and shown(own["ci_high"], 2) in row for row in found)
-            assert name is None or any(f"{own['n_with']} with it" in row for row in found)
+            assert name is None or any(f"{own['n_with']} cases with it" in row for row in found)
     best = result.shapley.query("metric == 'mcc' and split == 'test' and site.isna() and modality == 'flair'")
     assert f"and flair contributes most: {shown(best['value'].item())}." in page.text
     bars = [a["style"] for tag, a in page.elements if tag == "i" and a.get("class", "").startswith("fill")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
-from radapt.backbones.lazy import Found, LazyBackbone, find_backbone
+from radapt.backbones.lazy import LazyBackbone, LocatedBackbone, find_backbone
 from radapt.backbones.load import load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, is_offline, resolve
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CATALOG",
-    "Found",
     "LazyBackbone",
+    "LocatedBackbone",
     "WeightCard",
     "WeightSource",
     "auto_dtype",

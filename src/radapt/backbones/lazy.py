@@ -40,12 +40,12 @@ class LazyBackbone:
     """Those of an adapted backbone, which are encoded together; see `Backbone.joint`."""
     card: WeightCard | None = None
     source: WeightSource | None = None
-    """Where its weights come from; with the card, what a model that was trained on it writes down."""
+    """The origin of its weights; a model trained on it stores card and source."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """An encoder with its card and its weights found, and the number format settled, but nothing loaded."""
+class LocatedBackbone:
+    """An encoder with its card, the source of its weights and its number format, not yet loaded."""
 
     card: WeightCard
     source: WeightSource
@@ -62,7 +62,7 @@ def find_backbone(
     device: str = "cpu",
     offline: bool = False,
     download: bool = True,
-) -> Found:
+) -> LocatedBackbone:
     """What `load_backbone` with the same arguments would load, each `load()` anew.
 
     With `download` weights of the hub are fetched if they are not here, so that their identity is final. Raises
@@ -86,4 +86,4 @@ def find_backbone(
     lazy = LazyBackbone(
         shown, identity_of(known, source), number, load, source.available, load, modalities, known, source
     )
-    return Found(known, source, device, lazy)
+    return LocatedBackbone(known, source, device, lazy)

@@ -36,7 +36,7 @@ from radapt.protocols.scoring import Result, score_fitted
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
-    from radapt.backbones import Found
+    from radapt.backbones import LocatedBackbone
 
 REQUEST, DONE = "request.json", "done.json"
 
@@ -46,7 +46,7 @@ class Request:
     """An adaptation that is asked for: of which encoder, to which cohort, how."""
 
     cohort: Cohort
-    found: "Found"
+    found: "LocatedBackbone"
     protocol: MmDino
     recipe: Recipe
     seed: int = 0

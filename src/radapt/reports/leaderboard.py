@@ -198,8 +198,8 @@ def _leaderboard(
 
     def rows(metric: str) -> tuple[LeaderboardRow, ...]:
         digits = metric_of(metric).digits
-        own = ((method, (scores.get((split, metric, cell.id)) for cell in method.cells)) for method in methods)
-        return ranked(metric, (LeaderboardRow(method, tuple(filter(None, found)), digits) for method, found in own))
+        own = [(method, [scores.get((split, metric, cell.id)) for cell in method.cells]) for method in methods]
+        return ranked(metric, (LeaderboardRow(method, tuple(filter(None, done)), digits) for method, done in own))
 
     families: dict[str, dict[str, tuple[LeaderboardRow, ...]]] = {}
     for name in _class_order(names, members):

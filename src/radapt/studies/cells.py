@@ -10,7 +10,7 @@ from radapt.studies.study import BackboneEntry, ImageSettings, ProtocolEntry, St
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
-    from radapt.backbones import Found
+    from radapt.backbones import LocatedBackbone
     from radapt.cohorts.label_draws import Draw
     from radapt.images import Recipe
     from radapt.protocols import Protocol
@@ -38,7 +38,7 @@ class CellEncoder:
     """A backbone of the study whose card and weights are located but not loaded."""
 
     entry: BackboneEntry
-    found: "Found"
+    located: "LocatedBackbone"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def cell_of(
     from radapt.features import LAYERS
 
     protocol, draw = job.protocol, job.draw
-    lazy = encoder.found.lazy if encoder else None
+    lazy = encoder.located.lazy if encoder else None
     determining = {
         "cohort_digest": prepared.mask_digest if uses_masks(protocol, prepared.cohort) else prepared.digest,
         "recipe": prepared.recipe.digest,

@@ -50,7 +50,7 @@ def estimate(plan: Plan, ledger: Ledger, settings: Settings) -> list[GroupCost]:
             slices[named] = _count_slices(prepared, settings)
         once, gflop = 0.0, 0.0
         if encoder is not None:
-            kind = encoder.found.lazy.dtype, encoder.found.device
+            kind = encoder.located.lazy.dtype, encoder.located.device
             if kind not in speeds:
                 speeds[kind] = _flops_per_second(*kind)
             gflop = _gflop_per_slice(encoder, prepared)
@@ -106,9 +106,10 @@ def _group_line(cost: GroupCost, plan: Plan) -> str:
     if first.encoder is None:
         return f"networks from scratch on {first.facts['cohort']}: about {cost.slices} slices ({plan.device})"
     encoding = f", about {_duration(cost.seconds)} to encode unless stored" if _reads_features(cost) else ""
+    located = first.encoder.located
     return (
         f"{first.facts['backbone']} on {first.facts['cohort']}: about {cost.slices} slices × "
-        f"{cost.gflop_per_slice:.3g} GFLOP ({first.encoder.found.lazy.dtype}, {first.encoder.found.device}){encoding}"
+        f"{cost.gflop_per_slice:.3g} GFLOP ({located.lazy.dtype}, {located.device}){encoding}"
     )
 
 
@@ -146,9 +147,9 @@ def _gflop_per_slice(encoder: CellEncoder, prepared: PreparedCohort) -> float:
 
     from radapt.backbones.build import build
 
-    patch = encoder.found.card.patch
+    patch = encoder.located.card.patch
     size = [max(1, round(side / patch)) * patch for side in prepared.recipe.size]
-    module = build(encoder.found.card)
+    module = build(encoder.located.card)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.empty(1, 3, *size, device="meta"))
     return counter.get_total_flops() / 1e9

@@ -128,7 +128,7 @@ def _unsuited(encoders: list[CellEncoder], study: Study, protocols: dict[int, "P
     """
     kinds = {protocol.name: protocol for protocol in protocols.values() if protocol.uses_backbone}
     lacking = {
-        name: [encoder.entry.name for encoder in encoders if not protocol.suits(encoder.found.card)]
+        name: [encoder.entry.name for encoder in encoders if not protocol.suits(encoder.located.card)]
         for name, protocol in kinds.items()
     }
     for entry, protocol in protocols.items():
@@ -148,12 +148,12 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
         find_backbone, entry.architecture, entry.weights, seed=entry.seed, dtype=entry.dtype,
         device=device, offline=settings.offline,
     )  # fmt: skip
-    found = find(download=False)
+    located = find(download=False)
     if download:
         # Weights that cannot be fetched fail their own cells at loading, not the whole study.
         with suppress(UsageError):
-            found = find()
-    return CellEncoder(entry, found)
+            located = find()
+    return CellEncoder(entry, located)
 
 
 def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[PreparedCohort]:

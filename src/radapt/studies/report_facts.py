@@ -86,17 +86,17 @@ def cohort_is_described(folder: Path, prepared: "PreparedCohort") -> bool:
 
 def write_backbone_facts(folder: Path, encoder: "CellEncoder") -> None:
     """Write `backbones/<name>.json`: the weight card, the origin of the weights and the number format."""
-    found = encoder.found
+    located = encoder.located
     facts = {
-        **asdict(found.card),
+        **asdict(located.card),
         "name": encoder.entry.name,
-        "architecture": found.card.architecture if found.lazy.modalities else encoder.entry.architecture,
-        "modalities": list(found.lazy.modalities),
-        "identity": found.lazy.identity,
-        "weights": found.source.identity,
-        "source_kind": found.source.kind,
-        "dtype": found.lazy.dtype,
-        "device": found.device,
+        "architecture": located.card.architecture if located.lazy.modalities else encoder.entry.architecture,
+        "modalities": list(located.lazy.modalities),
+        "identity": located.lazy.identity,
+        "weights": located.source.identity,
+        "source_kind": located.source.kind,
+        "dtype": located.lazy.dtype,
+        "device": located.device,
     }
     write_json(folder / "backbones" / f"{slug(encoder.entry.name)}.json", facts)
 

@@ -76,9 +76,9 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
 def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
     """Load each weight file that unfinished cells need, so that a wrong one stops the study at once."""
     encoders = [cell.encoder for cell in plan.cells if cell.encoder and not ledger.is_done(cell.id)]
-    for found in {encoder.entry.name: encoder.found for encoder in encoders}.values():
-        if found.source.kind == "file":
-            found.lazy.load()
+    for located in {encoder.entry.name: encoder.located for encoder in encoders}.values():
+        if located.source.kind == "file":
+            located.lazy.load()
 
 
 NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "repeat")
@@ -116,7 +116,7 @@ class _StudyRun:
 
     def _from_one_backbone(self, encoder: CellEncoder, cells: list[Cell]) -> None:
         """Run the cells that read features. The backbone is loaded on first use and released when this call returns."""
-        lazy = replace(encoder.found.lazy, load=cache(encoder.found.lazy.load))
+        lazy = replace(encoder.located.lazy, load=cache(encoder.located.lazy.load))
         reading = [cell for cell in cells if cell.job.protocol.reads == "features"]
         for prepared, group in groupby(reading, key=lambda cell: cell.prepared):
             pending = [cell for cell in group if not self.ledger.is_done(cell.id)]
@@ -187,7 +187,7 @@ class _StudyRun:
         self.ledger.log(cell.id, f"finished: {cell.title}")
         cost = asdict(result.cost) if result.cost else {}
         if cost and cell.encoder and cell.job.protocol.reads == "features":
-            cost["parameters"] += cell.encoder.found.card.parameters  # frozen, but part of the model
+            cost["parameters"] += cell.encoder.located.card.parameters  # frozen, but part of the model
         self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1
 

@@ -38,7 +38,7 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
     result = train(
         prepared.cohort if draw is None else restrict(prepared.cohort, draw),
         cell.job.protocol,
-        cell.encoder.found.lazy if cell.encoder else None,
+        cell.encoder.located.lazy if cell.encoder else None,
         recipe=prepared.recipe,
         pooling=Pooling(**plan.study.pooling.model_dump()),
         machine=Machine(plan.device, cell.facts["dtype"], ledger.opened(cell.id), settings.progress, settings.devices),
