@@ -21,7 +21,7 @@ def _row(value: float, low: float, high: float) -> CellScore:
 
 @pytest.fixture
 def mixed(toy_run, toy_cohort):
-    """One cohort with classes and masks, judged both ways, from a backbone and from scratch."""
+    """One cohort with classes and masks, evaluated for both, from a backbone and from scratch."""
     toy = toy_cohort(name="both", tests=("test", "external"), mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).backbone("dinov2-s")
     toy_run.cell(toy, "dinov2-s", "lora", aim="classification", cost=COST)

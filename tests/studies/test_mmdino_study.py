@@ -1,4 +1,4 @@
-"""Adaptations in a study: rows told apart by title, backbones that do not suit, masks that decide."""
+"""Adaptations in a study: titles of entries, unsupported backbones, masks in the digest."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def test_rows_have_titles_and_subsets_in_one_report(cohort: Path, tmp_path: Path
     assert (again.already, again.finished) == (4, 0)
 
 
-def test_rows_without_titles_are_told_apart_by_their_options(cohort: Path, tmp_path: Path) -> None:
+def test_entries_without_titles_differ_by_their_options(cohort: Path, tmp_path: Path) -> None:
     rows = [{"mmdino": {"preset": "cpu"}}, {"mmdino": {"preset": "supervised"}}]
     cells = plan(write_study(tmp_path, [cohort], backbones=[VIT], protocols=rows)).cells
     assert {cell.facts["label"] for cell in cells} == {"mmdino (preset=cpu)", "mmdino (preset=supervised)"}

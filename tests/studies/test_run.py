@@ -126,7 +126,7 @@ def test_a_broken_image_fails_its_cohort_alone_and_is_named(tmp_path: Path) -> N
     assert "5-a.npy" in json.loads(failed[0].read_text())["reason"]
 
 
-def test_a_mended_cohort_goes_on_where_it_failed(tmp_path: Path) -> None:
+def test_fixed_cohort_resumes_where_it_failed(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "discs")
     image = cohort.parent / "images" / "5-a.npy"
     whole = image.read_bytes()
