@@ -1,4 +1,4 @@
-"""What goes into the encoder of several modalities, and what comes out of it."""
+"""Input and output of the encoder of several modalities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ class Crops:
     """Images of one size, of any subset of the modalities. B cases, M modalities, C channels, h × w patches.
 
     `present` and `hidden` may stay on the CPU whatever the device of `images`: they decide how tokens are packed, and
-    reading them from a GPU makes the program wait for it.
+    reading them from a GPU would make the program wait for it.
     """
 
     images: Tensor
-    """(B, M, C, H, W), C 1 (grey) or 3, uint8 or float in [0, 1]; whatever stands at absent modalities is ignored."""
+    """(B, M, C, H, W), C 1 (grey) or 3, uint8 or float in [0, 1]; pixels of absent modalities are ignored."""
     present: Tensor
-    """bool (B, M): the modalities that a case has, at least one."""
+    """bool (B, M): the available modalities of each case, at least one."""
     hidden: Tensor | None = None
-    """bool (B, M, h, w): patches that the encoder must not see. At absent modalities it says nothing."""
+    """bool (B, M, h, w): masked patches. Ignored at absent modalities."""
     wanted: Tensor | None = None
-    """bool (B, M, h, w): patches whose tokens are of use to the caller; None: all. What only the others need is left
-    out of the last block."""
+    """bool (B, M, h, w): patches whose tokens the caller needs; None: all. The last block skips what only others
+    need."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -41,10 +41,10 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens after the final norm, float32. T patch tokens: of present modalities, of what was wanted.
+    """Tokens after the final norm, float32; T patch tokens, the wanted ones of present modalities.
 
-    Tokens are packed: case after case, in it modality after modality, in it row after row. What was hidden is among
-    them unless the encoder leaves hidden patches out altogether.
+    Tokens are packed by case, then by modality, then by row. Masked patches are included unless the encoder leaves them
+    out altogether (`hidden_blocks` 0).
     """
 
     cls: Tensor
@@ -52,24 +52,24 @@ class Encoded:
     tokens: Tensor
     """(T, D)."""
     index: Tensor
-    """int64 (T,), ascending: b·M·h·w + m·h·w + r·w + c, the place of each token among all that there could be."""
+    """int64 (T,), ascending: b·M·h·w + m·h·w + r·w + c, the flat place of each token among all patches."""
     hidden: Tensor
-    """bool (T,): whether the encoder could not see that patch."""
+    """bool (T,): whether the patch was masked."""
     shape: tuple[int, int, int, int]
     """(B, M, h, w)."""
     layers: tuple[Summary, ...] = ()
-    """Of the blocks asked for, in that order."""
+    """Summaries of the requested blocks, in that order."""
 
     @property
     def case(self) -> Tensor:
-        """int64 (T,): the row of the batch that each token belongs to."""
+        """int64 (T,): the row of the batch of each token."""
         _, modalities, rows, columns = self.shape
         return self.index // (modalities * rows * columns)
 
     def of_hidden(self) -> tuple[Tensor, Tensor]:
-        """The hidden tokens: (n, D) and their places int64 (n,)."""
-        where = self.hidden.nonzero()[:, 0]
-        return self.tokens.index_select(0, where), self.index.index_select(0, where)
+        """Masked patches: tokens (n, D) and places int64 (n,)."""
+        rows = self.hidden.nonzero()[:, 0]
+        return self.tokens.index_select(0, rows), self.index.index_select(0, rows)
 
     def means(self) -> Tensor:
         """(B, D): the mean of each case's tokens; zeros where it has none."""
@@ -77,13 +77,13 @@ class Encoded:
 
 
 def mean_by(tokens: Tensor, owner: Tensor, owners: int) -> Tensor:
-    """The mean of the tokens (T, D) of each owner, int64 (T,) ascending: (owners, D), zeros for who has none."""
+    """Mean of the tokens (T, D) of each `owner`, int64 (T,) ascending: (owners, D), zeros without tokens."""
     count = torch.bincount(owner, minlength=owners)  # (owners,)
     return torch.segment_reduce(tokens, "sum", lengths=count, axis=0) / count.clamp(min=1)[:, None]
 
 
 def checked(crops: Crops, modalities: Sequence[str], grid: tuple[int, int]) -> None:
-    """Refuse crops that do not fit an encoder of `modalities` whose patches form `grid`."""
+    """Raises UsageError or DataError for crops that do not fit an encoder of `modalities` with patches in a `grid`."""
     images, expected = crops.images, f"(B, {len(modalities)}, 1 or 3, H, W) for {', '.join(modalities)}"
     if images.ndim != 5 or 0 in images.shape or images.shape[1] != len(modalities) or images.shape[2] not in (1, 3):
         raise UsageError(f"Images of several modalities should have the shape {expected}, not {tuple(images.shape)}.")
@@ -97,8 +97,8 @@ def checked(crops: Crops, modalities: Sequence[str], grid: tuple[int, int]) -> N
     if without:
         named = ", ".join(map(str, without[:5])) + (", …" if len(without) > 5 else "")
         raise DataError(
-            f"{counted(len(without), 'case')} of the batch (rows {named}) without any of the modalities that the "
-            f"encoder knows: {', '.join(modalities)}."
+            f"{counted(len(without), 'case')} of the batch (rows {named}) without any of the encoder's "
+            f"modalities: {', '.join(modalities)}."
         )
 
 

@@ -1,6 +1,6 @@
-"""Sequences of unequal length in one matrix of tokens, those of one length beside one another.
+"""Packs sequences of unequal length into one matrix of tokens, sorted by length.
 
-Linear layers and norms then work on exactly the tokens that exist, and attention on one tensor per length.
+Linear layers and norms then process exactly the existing tokens, without padding, and attention one tensor per length.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Groups = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the tokens of N sequences lie among T rows; sequences are sorted by length."""
+    """The rows of N sequences among T rows of tokens, sorted by length."""
 
     starts: np.ndarray
     """int64 (N,): the first row of each sequence."""
@@ -34,29 +34,29 @@ class Packing:
         return cls(starts, np.repeat(order, lengths[order]), lengths)
 
     def groups(self, kept: np.ndarray | None = None) -> Groups:
-        """The runs of equal length among all sequences, or among those that `kept` bool (N,) marks."""
+        """Runs of equally long sequences, of all or of those selected by `kept` bool (N,)."""
         values, counts = np.unique(self.lengths if kept is None else self.lengths[kept], return_counts=True)
         return tuple(zip(counts.tolist(), values.tolist(), strict=True))
 
     def rows(self, kept: np.ndarray) -> np.ndarray:
-        """int64, ascending: the rows of the sequences that `kept` bool (N,) marks."""
+        """int64, ascending: the rows of the sequences selected by `kept` bool (N,)."""
         return np.flatnonzero(kept[self.owner])
 
 
 @dataclass(frozen=True)
 class TokenPositions:
-    """The patch tokens that N sequences could have, sequence after sequence."""
+    """The patch tokens of N sequences, sequence after sequence."""
 
     sequences: int
     """N."""
     index: np.ndarray
-    """int64 (T,): the flat place of each among all patches of its crops, absent ones counted."""
+    """int64 (T,): the flat place of each among all patches of its crops, absent ones included."""
     owner: np.ndarray
     """int64 (T,), ascending: its sequence."""
     hidden: np.ndarray
-    """bool (T,): the encoder must not see it."""
+    """bool (T,): masked patches."""
     wanted: np.ndarray
-    """bool (T,): the caller has a use for it."""
+    """bool (T,): patches whose tokens the caller needs."""
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class TokenPositions:
 
     @classmethod
     def joined(cls, parts: "Sequence[TokenPositions]") -> "TokenPositions":
-        """Those of several crops; the sequences of the later ones count on."""
+        """Positions of several crops; sequence numbers of later crops continue those of earlier ones."""
         before = np.cumsum([0, *(part.sequences for part in parts)])
         owner = np.concatenate([part.owner + first for part, first in zip(parts, before, strict=False)])
         index, hidden, wanted = (np.concatenate([getattr(part, name) for part in parts])
@@ -78,14 +78,14 @@ class TokenPositions:
         return cls(int(before[-1]), index, owner, hidden, wanted)
 
     def only(self, which: np.ndarray) -> "TokenPositions":
-        """Those that `which` bool (T,) marks."""
+        """The positions selected by `which` bool (T,)."""
         return TokenPositions(
             self.sequences, self.index[which], self.owner[which], self.hidden[which], self.wanted[which]
         )
 
 
 class PackedLayout:
-    """The packing of sequences that each start with `prefix` tokens (CLS, registers) and go on with their patches."""
+    """The packing of sequences of `prefix` tokens (CLS, registers) followed by patch tokens."""
 
     def __init__(self, places: TokenPositions, prefix: int) -> None:
         counts = np.bincount(places.owner, minlength=places.sequences)
@@ -98,17 +98,17 @@ class PackedLayout:
         """int64 (T,): rows of the patch tokens, in the order of `places`."""
 
     def filled(self, prefix: np.ndarray, patches: np.ndarray) -> np.ndarray:
-        """int64 (rows,): what each row is filled from, where the prefixes (N, R) and patches (T,) come from there."""
+        """int64 (rows,): the source row of each packed row, given those of prefixes (N, R) and patches (T,)."""
         source = np.empty(len(self.packing.owner), np.int64)
         source[self.prefix] = prefix
         source[self.patches] = patches
         return source
 
     def needed(self) -> np.ndarray:
-        """int64, ascending: the rows of all CLS tokens and of the patches that are wanted."""
+        """int64, ascending: the rows of all CLS tokens and of the wanted patches."""
         return np.sort(np.concatenate([self.prefix[:, 0], self.patches[self.places.wanted]]))
 
 
 def indices(rows: np.ndarray, device: torch.device) -> Tensor:
-    """Rows as torch has them, on `device`."""
+    """Row numbers as a tensor on `device`."""
     return torch.from_numpy(rows).to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""From pixels to the tokens of single patches, of which only those that are there are computed."""
+"""Patch embedding of selected patches only."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ from radapt.errors import UsageError
 def patches_of(images: Tensor, grid: tuple[int, int], patch: int, places: Tensor) -> Tensor:
     """The pixels of the patches at `places` int64 (T,), flat over (B, M, h, w): (B, M, C, H, W) -> (T, C·p·p).
 
-    Images that are no `grid` of patches are resized to it, bilinearly and with antialiasing, as by `Backbone.tokens`.
+    Images of another size are resized to the `grid` of patches, bilinearly and with antialiasing, as by
+    `Backbone.tokens`.
     """
     # B cases, M modalities, C channels, h × w patches of p × p pixels
     size = (grid[0] * patch, grid[1] * patch)
@@ -27,13 +28,13 @@ def patches_of(images: Tensor, grid: tuple[int, int], patch: int, places: Tensor
 def embedded(vit: Any, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Patch embeddings (T, D) of pixels (T, C·p·p), uint8 or float in [0, 1], C 1 (grey) or 3.
 
-    The normalisation is folded into the kernel, and for grey images the three equal channels too. With kernel W_c, bias
+    The normalisation is folded into the kernel; for grey images, so are the three equal channels. With kernel W_c, bias
     b, mean m_c and deviation s_c of channel c and a patch x_c:
 
         Σ_c W_c (x_c - m_c) / s_c + b  =  Σ_c (W_c / s_c) x_c  +  (b - Σ_c (m_c / s_c) Σ W_c)
 
     and with x_c = x for all c the first sum is (Σ_c W_c / s_c) x: one channel in place of three. Both are
-    computed from the parameters as they are now, in float32, so that gradients reach them.
+    computed from the current parameters, in float32, so that gradients reach them.
     """
     layer = vit.patch_embed.proj
     with torch.autocast(pixels.device.type, enabled=False):
@@ -50,9 +51,9 @@ def embedded(vit: Any, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def _in_range(pixels: Tensor) -> Tensor:
-    """The pixels of what is there, if they can be those of images."""
+    """`pixels`. Raises UsageError for float pixels far from [0, 1], on a CPU."""
     if pixels.dtype == torch.uint8 or pixels.device.type != "cpu" or not pixels.numel():
-        return pixels  # elsewhere the look would stall the device
+        return pixels  # elsewhere the check would wait for the device
     low, high = (float(v) for v in pixels.detach().aminmax())
     if not (low >= -0.5 and high <= 1.5):
         raise UsageError(

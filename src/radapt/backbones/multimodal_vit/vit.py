@@ -1,7 +1,7 @@
 """A vision transformer that takes any subset of a set of modalities, as MM-DINOv2 does (arXiv 2509.06617).
 
-All modalities of a case form one sequence behind one CLS token: the pretrained patch embedding serves every modality,
-each is told apart by a learned embedding, and absent ones have no tokens.
+All modalities of a case form one sequence behind one CLS token. They share the pretrained patch embedding, a learned
+embedding identifies each of them, and absent ones have no tokens.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ["Crops", "Encoded", "MultiModalViT", "Summary"]
 
 
 class Plain(Protocol):
-    """What a `Backbone` says of itself that an encoder is made of."""
+    """The part of a `Backbone` that an encoder is made from."""
 
     card: WeightCard
     module: nn.Module
@@ -36,16 +36,16 @@ class Plain(Protocol):
 class MultiModalViT(nn.Module):
     """The encoder of `modalities` around `vit`, timm's VisionTransformer with a CLS token, which it trains in place.
 
-    `mean` and `std` are the normalisation that the weights were trained with, `position_recipe` one of
-    `position.RECIPES`. `positions`: `shared`, every modality has the position embedding of an image of its own
-    (published); `tiled`, all modalities of the encoder stand side by side as one wide image whose positions are
-    interpolated (the baseline that the paper calls concatenation). `modality_embedding`: an embedding per modality is
-    learned, of length 1 with `unit_embedding` (published); its start is drawn from `seed`.
+    `mean` and `std` are the normalisation of the pretrained weights, `position_recipe` is one of `position.RECIPES`.
+    `positions`: with `shared`, all modalities have the same position embedding (published); with `tiled`, they stand
+    side by side as one wide image whose positions are interpolated (the paper's baseline, concatenation).
+    `modality_embedding`: a learned embedding per modality, scaled to length 1 with `unit_embedding` (published) and
+    initialised from `seed`.
 
-    `drop_path`: share of the cases that each branch leaves out in training (DINOv2: 0.3, alike in all blocks).
-    `hidden_blocks`: hidden patches pass as mask tokens the last so many blocks only; None: all (published); 0: none.
+    `drop_path`: share of the cases that each residual branch skips in training (DINOv2: 0.3, the same in all blocks).
+    `hidden_blocks`: number of last blocks that process masked patches, as mask tokens; None: all (published); 0: none.
 
-    UsageError: another kind of module, no or repeated modalities, an unknown recipe.
+    Raises UsageError for another kind of module, for no or repeated modalities, and for an unknown recipe.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MultiModalViT(nn.Module):
 
     @classmethod
     def of(cls, backbone: Plain, modalities: Sequence[str], **options: Any) -> "MultiModalViT":
-        """Around the module of a backbone, which it does not copy; `options` as in the constructor."""
+        """Around the module of a backbone, which is not copied; `options` as in the constructor."""
         card = backbone.card
         settings: dict[str, Any] = {"mean": card.mean, "std": card.std, "position_recipe": card.position_recipe}
         return cls(backbone.module, modalities=modalities, **settings, **options).to(backbone.device)
@@ -101,7 +101,7 @@ class MultiModalViT(nn.Module):
         return len(self.vit.blocks)
 
     def columns(self, names: Sequence[str]) -> tuple[int, ...]:
-        """The place of each of `names` among the modalities. UsageError for names that the encoder does not know."""
+        """The index of each of `names` among the modalities. Raises UsageError for unknown names."""
         unknown = [name for name in names if name not in self.modalities]
         if unknown:
             raise UsageError(
@@ -111,22 +111,22 @@ class MultiModalViT(nn.Module):
         return tuple(self.modalities.index(name) for name in names)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """How many rows and columns of patches describe an image, as `Backbone.grid` says."""
+        """Rows and columns of patches for an image, as in `Backbone.grid`."""
         patch = self.patch
         return max(1, (height + patch // 2) // patch), max(1, (width + patch // 2) // patch)
 
     def forward(self, crops: Crops, layers: Sequence[int] | None = None) -> Encoded:
         """The tokens of `crops`; see `Crops` and `Encoded`.
 
-        Sides that are no multiple of the patch are resized as `Backbone.tokens` does. `layers`: blocks, counted from
-        the end (-1 is the last), whose CLS and patch mean are wanted too. Results do not depend on the other cases of
-        the batch, except in training with `drop_path`. UsageError for shapes that do not fit, DataError for a case
-        without any modality.
+        Images whose sides are no multiple of the patch are resized as in `Backbone.tokens`. `layers`: blocks, counted
+        from the end (-1 is the last), whose CLS token and patch mean are returned too. Results do not depend on the
+        other cases of the batch, except in training with `drop_path`. Raises UsageError for shapes that do not fit,
+        DataError for a case without any modality.
         """
         return self._encode([crops], self._counted(layers or (), crops))[0]
 
     def encode(self, many: Sequence[Crops]) -> list[Encoded]:
-        """The tokens of crops of several sizes, the same numbers as one after the other."""
+        """The tokens of crops of several sizes, with the same results as one after the other."""
         return self._encode(many, [])
 
     def _encode(self, many: Sequence[Crops], layers: list[int]) -> list[Encoded]:
@@ -149,7 +149,7 @@ class MultiModalViT(nn.Module):
         return self._encoded(x, layout, parts, tuple(summaries[number] for number in layers))
 
     def _joins(self) -> int:
-        """The block before which hidden patches join; the number of blocks where they never do."""
+        """The block before which masked patches join; the number of blocks if they never do."""
         return 0 if self.hidden_blocks is None else max(0, self.depth - self.hidden_blocks)
 
     def _entering(self, parts: "list[_Part]", places: TokenPositions) -> tuple[Tensor, PackedLayout]:
@@ -166,7 +166,7 @@ class MultiModalViT(nn.Module):
     def _joining(
         self, x: Tensor, before: PackedLayout, parts: "list[_Part]", places: TokenPositions
     ) -> tuple[Tensor, PackedLayout]:
-        """What has been computed so far with mask tokens at the hidden patches, packed anew."""
+        """The tokens so far, together with mask tokens for the masked patches, packed again."""
         layout = PackedLayout(places, self.vit.num_prefix_tokens)
         masks = torch.cat([self.mask_token + self._table(part, part.places.hidden) for part in parts])
         patches = np.empty(len(layout.patches), np.int64)
@@ -176,13 +176,13 @@ class MultiModalViT(nn.Module):
         return torch.cat([x, self.vit.norm_pre(masks).to(x.dtype)]).index_select(0, source), layout
 
     def _embedded(self, part: "_Part") -> Tensor:
-        """The patch embedding of what is visible: (T, D)."""
+        """Patch embeddings of the visible patches: (T, D)."""
         images = part.crops.images.to(self.mask_token.device)
         where = indices(part.places.index[~part.places.hidden], images.device)
         return embedded(self.vit, patches_of(images, part.grid, self.patch, where), self.mean, self.std)
 
     def _table(self, part: "_Part", which: np.ndarray) -> Tensor:
-        """Position and modality embedding of the patches that `which` marks: (T, D)."""
+        """Sum of position and modality embedding of the patches selected by `which`: (T, D)."""
         rows, columns = part.grid
         count = len(self.modalities)
         table = self.mask_token.new_zeros(count, rows * columns, self.width)  # (M, h·w, D)
@@ -191,7 +191,9 @@ class MultiModalViT(nn.Module):
         if self.modality_embedding is not None:
             table = table + self._units(self.modality_embedding)[:, None]
         where = indices(part.places.index[which] % (count * rows * columns), table.device)
-        return nn.functional.embedding(where, table.flatten(0, 1))  # unlike indexing, alike in every backward pass
+        return nn.functional.embedding(
+            where, table.flatten(0, 1)
+        )  # indexing is not deterministic in backward
 
     def _places(self, rows: int, columns: int) -> Tensor:
         """Position embeddings (1 or M, h·w, D)."""
@@ -203,14 +205,14 @@ class MultiModalViT(nn.Module):
         return wide.view(rows, len(self.modalities), columns, -1).transpose(0, 1).flatten(1, 2)
 
     def _units(self, embedding: Tensor) -> Tensor:
-        """(M, D): rows of length 1; a row of zeros stays one, and its gradient finite."""
+        """(M, D): rows scaled to length 1; a row of zeros stays zero, with a finite gradient."""
         if not self.unit_embedding:
             return embedding
         length = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
         return embedding / torch.where(length > 0, length, 1)
 
     def _prefix(self) -> Tensor:
-        """CLS and registers as they enter: (1, R, D)."""
+        """CLS and register tokens at the input: (1, R, D)."""
         vit = self.vit
         prefix = torch.cat([token for token in (vit.cls_token, vit.reg_token) if token is not None], dim=1)
         if vit.pos_embed is None or vit.no_embed_class:
@@ -218,7 +220,7 @@ class MultiModalViT(nn.Module):
         return prefix + vit.pos_embed[:, : vit.num_prefix_tokens]
 
     def _summary(self, x: Tensor, layout: PackedLayout) -> Summary:
-        """CLS and mean of the patch tokens of one block's output (rows, D)."""
+        """CLS token and mean of the patch tokens of a block's output (rows, D)."""
         x = self.vit.norm(x.clone()).float()  # later blocks work in place
         patches = x.index_select(0, indices(layout.patches, x.device))
         return Summary(x.index_select(0, indices(layout.prefix[:, 0], x.device)),
@@ -266,7 +268,7 @@ class MultiModalViT(nn.Module):
 
 @dataclass(frozen=True)
 class _Part:
-    """Crops of one size, with the patches that they have."""
+    """Crops of one size and their patch positions."""
 
     crops: Crops
     grid: tuple[int, int]
