@@ -170,5 +170,5 @@ def test_sequences_that_do_not_overlap_are_named(folder: Path) -> None:
     add_sequence(folder, "t2", {4: (9, 10, 11)}, away)
     (problem,) = check(folder).problems
     assert (problem.severity, problem.code, problem.case) == ("warning", "grids_apart", "c4")
-    assert "t2 and t1 cannot be looked at together" in problem.message
+    assert "t2 and t1 cannot be used together" in problem.message
     assert "do not overlap" in problem.message

@@ -165,7 +165,7 @@ def test_a_header_that_promises_too_much_is_noticed(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", buffer.getvalue())
     for cache in (None, tmp_path / "cache"):
-        with pytest.raises(DataError, match="cut off"):
+        with pytest.raises(DataError, match="truncated"):
             read(Location(tmp_path / "a.npz", "images", 0), array_cache=cache)
 
 

@@ -140,7 +140,7 @@ INCONSISTENT = {
     "orientation": (change_slice(3, ImageOrientationPatient=[1, 0, 0, 0, 0, 1]), "orientation"),
     "colour": (change_slice(3, PhotometricInterpretation="MONOCHROME1"), "colour MONOCHROME1"),
     "no position": (change_slice(3, ImagePositionPatient=None), "position not given"),
-    "shifted": (change_slice(3, ImagePositionPatient=[-10, -12, 37.5]), "8.0 mm beside the line"),
+    "shifted": (change_slice(3, ImagePositionPatient=[-10, -12, 37.5]), "8.0 mm off the line"),
     "nonsense": (lambda k, data: setattr(data, "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), "perpendicular"),
 }
 

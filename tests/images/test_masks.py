@@ -143,7 +143,7 @@ def test_a_cut_off_file_is_named(tmp_path):
         read_mask(place, IMAGE, {1: "a"})
     cut = png(tmp_path, np.eye(12, 10, dtype=np.uint8))
     cut.path.write_bytes(cut.path.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"mask\.png is cut off"):
+    with pytest.raises(DataError, match=r"mask\.png is truncated"):
         read_mask(cut, FILM, {1: "a"})
 
 

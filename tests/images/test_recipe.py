@@ -7,7 +7,7 @@ import pytest
 
 from radapt.errors import UsageError
 from radapt.images import CT_WINDOWS_HU, Recipe, Volume
-from radapt.images.intensity import foreground_limits, percentiles_of
+from radapt.images.intensity_limits import foreground_limits, percentiles_of
 from radapt.images.window import Window
 
 KINDS = ("xray", "ct", "mri", "other")

@@ -1,9 +1,9 @@
-"""Images: files of every usual format become volumes with a place in the patient, volumes become planes of 8-bit grey
-or colour by a declared recipe, and planes are kept on disk so that nothing is decoded twice. Masks take the same way,
-and label maps the way back to the file's own grid."""
+"""Images: files of the usual formats become volumes with a geometry, volumes become 8-bit planes by a declared recipe,
+and the slice cache keeps planes on disk so that nothing is decoded twice. Masks follow the same path, and label maps
+return to the grid of the file."""
 
 from radapt.images.aligned import AlignedSliceCache, MaskFacts
-from radapt.images.intensity import CT_WINDOWS_HU
+from radapt.images.intensity_limits import CT_WINDOWS_HU
 from radapt.images.masks import read_mask
 from radapt.images.placement import Placement
 from radapt.images.plausibility import Remark, image_problems, mask_labels_problem, mask_problems, same_grid

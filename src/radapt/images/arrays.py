@@ -17,11 +17,11 @@ from radapt.locations import Location
 
 FIX = "Was the copy or download interrupted? Copy it again."
 MIN_PICTURE = 8
-"""From this many rows and columns on, a last axis of 2 or 4 is taken for channels and refused, not for a width."""
+"""From this many rows and columns on, a last axis of 2 or 4 is read as channels and refused, not as a width."""
 
 _UNPACKING = threading.Lock()
 _PARSING = threading.Lock()
-"""NumPy parses headers as Python; CPython 3.11 now and then fails when two threads do so at once (gh-106905)."""
+"""NumPy parses headers as Python code; in CPython 3.11 two threads doing so at once may fail (gh-106905)."""
 
 
 def read_array(location: Location, modality: str | None = None, cache: Path | None = None) -> Volume:
@@ -70,7 +70,7 @@ def _npz(path: Path, location: Location, cache: Path | None) -> np.ndarray:
         _check_member(archive, name, location)
         with archive.open(f"{name}.npy") as file, _PARSING:
             array = np.lib.format.read_array(file, allow_pickle=False)
-            file.read()  # reaching the end makes zipfile compare the checksum
+            file.read()  # reaching the end makes zipfile verify the checksum
             return array
 
 
@@ -89,18 +89,18 @@ def _check_member(archive: zipfile.ZipFile, name: str, location: Location) -> No
     with archive.open(f"{name}.npy") as file:
         size = _check_header(file, location)
     if archive.getinfo(f"{name}.npy").file_size < size:
-        raise DataError(f"{location} is cut off: its array needs {size} bytes. {FIX}")
+        raise DataError(f"{location} is truncated: its array needs {size} bytes. {FIX}")
 
 
 def _check_header(file: IO[bytes], location: Location) -> int:
-    """The bytes the header promises. Raises DataError if it promises objects or numbers we cannot use."""
+    """The size in bytes that the header declares. Raises DataError for pickled objects."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with _PARSING:
         shape, _, dtype = read(file)
     if dtype.hasobject:
         raise DataError(
-            f"{location} holds pickled Python objects, which could run code and are not read. "
+            f"{location} holds pickled Python objects, which could run code and are never read. "
             "Save it again as numbers, for example np.savez(file, images=np.stack(images))."
         )
     return int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -110,7 +110,7 @@ def _unpacked(path: Path, name: str, location: Location, cache: Path) -> Path:
     facts = path.stat()
     key = digest([str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino, name])
     target = cache / f"{key}.npy"
-    # One thread unpacks, the others find it done; two processes may both do it, which is harmless.
+    # One thread unpacks and the others wait; two processes may both unpack, which is harmless.
     with _UNPACKING:
         if target.exists():
             return target
@@ -130,7 +130,7 @@ def _entry(array: np.ndarray, location: Location) -> np.ndarray:
 
 
 def _as_planes(array: np.ndarray, location: Location) -> np.ndarray:
-    """(n, H, W) or (n, H, W, 3) of what an array means as an image."""
+    """The array as planes, (n, H, W) or (n, H, W, 3)."""
     if array.ndim in (3, 4) and array.shape[-1] == 1:
         array = array[..., 0]
     rows = array.shape[-3:-1]

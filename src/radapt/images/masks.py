@@ -1,4 +1,4 @@
-"""Masks: whole numbers with names, in the grid of an image."""
+"""Masks: label maps in the grid of an image."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -15,20 +15,20 @@ from radapt.locations import Location
 def read_mask(
     location: Location, like: Volume, labels: Collection[int] = (), *, array_cache: Path | None = None
 ) -> Volume:
-    """Read the mask at `location` with the shape, the affine and the storage order of `like`: int32 or uint8, 0 …
+    """Read the mask at `location` with the shape, affine and axis order of `like`: int32 or uint8, from 0.
 
-    `labels` are the numbers that have a name; without any, every whole number from 0 is a label. Floats that are whole
-    numbers are taken for them. Where one label is declared and the mask holds 0 and 255 only, as pictures of masks
-    often do, 255 is read as that label. The mask may be stored with other axes than the image.
+    `labels` are the declared label values; without any, every whole number from 0 is a label. Floats that are whole
+    numbers are accepted. If one label is declared and the mask holds 0 and 255 only, as PNG masks often do, 255 is read
+    as that label. The mask may be stored with other axes than the image.
 
-    Raises DataError, naming the file and a fix, if it cannot be read, is a colour picture, holds fractions, negative
-    or undeclared numbers, or lies in another grid than `like`, be it by half a voxel.
+    Raises a DataError that names the file and a fix if the mask cannot be read, is in colour, holds fractions, negative
+    or undeclared values, or lies in another grid than `like`, even by half a voxel.
     """
     return checked_mask(read(location, array_cache=array_cache), like, labels, location)
 
 
 def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: Location) -> Volume:
-    """What `read_mask` gives of a `mask` that was read from `location` already."""
+    """As `read_mask`, for a `mask` that is already read from `location`."""
     if difference := same_grid(like, mask):
         fix = "Resample it to the image with nearest-neighbour interpolation."
         raise DataError(f"Mask {location} does not lie in the grid of its image: it has {difference}. {fix}")
@@ -36,7 +36,7 @@ def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: 
 
 
 def named_values(mask: Volume, labels: Collection[int], location: Location) -> Volume:
-    """The mask as whole numbers, all of `labels`. Raises DataError as `read_mask` does; its grid is not looked at."""
+    """The mask as whole numbers, all in `labels`. Raises DataError as `read_mask` does; the grid is not checked."""
     for remark in mask_value_problems(mask, labels):
         if remark.severity == "error":
             raise DataError(_said(remark, location))

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 files, plain or gzipped.
 
-The header is nibabel's; the voxels are read here, so that a broken gzip stream is noticed to its last byte and a
-volume is in memory once.
+nibabel parses the header; the voxels are read here, so that a broken gzip stream is detected to its last byte and a
+volume is in memory only once.
 """
 
 import gzip
@@ -20,9 +20,9 @@ CHANNELS = "channels"
 """`file.nii.gz::channels[k]` is the k-th volume of a file with four dimensions."""
 
 MAX_GZIP_RATIO = 1032
-"""DEFLATE cannot shrink bytes further than this; a header that promises more is wrong."""
+"""The highest compression ratio of DEFLATE; a header that declares more is wrong."""
 
-_TAIL = 1 << 20  # bytes read at a time behind the voxels, to reach gzip's checksum
+_TAIL = 1 << 20  # bytes read at a time after the voxels, to reach gzip's checksum
 
 
 def read_nifti(location: Location, modality: str | None = None) -> Volume:
@@ -65,7 +65,7 @@ def _header(file: IO[bytes], path: Path) -> Any:
     elif start[4:8] in (b"n+2\0", b"ni2\0"):
         kind = Nifti2Header
     else:
-        raise DataError(f"{path} is not a NIfTI file: its header does not say so. Convert it to NIfTI.")
+        raise DataError(f"{path} is not a NIfTI file: its header lacks the NIfTI magic. Convert it to NIfTI.")
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         raise DataError(f"{path} is the header of a two-file NIfTI. Save it as one .nii.gz file.")
     header = kind.from_fileobj(io.BytesIO(start[: kind.sizeof_hdr]), check=False)
@@ -81,15 +81,15 @@ def _voxels(file: IO[bytes], path: Path, header: Any, shape: tuple[int, ...]) ->
     stored = path.stat().st_size * (MAX_GZIP_RATIO if isinstance(file, gzip.GzipFile) else 1)
     if expected > stored:
         raise DataError(
-            f"{path} is cut off: size {shape} of {dtype} needs {expected} bytes, the file can hold {stored} at most."
+            f"{path} is truncated: size {shape} of {dtype} needs {expected} bytes, the file can hold at most {stored}."
             " Was the copy or download interrupted? Copy it again."
         )
     file.seek(int(header.get_data_offset()))
     buffer = bytearray(expected)
     filled = file.readinto(buffer)  # type: ignore[attr-defined]
     if filled < expected:
-        raise DataError(f"{path} is cut off: {filled} of {expected} bytes of voxels are there. Copy it again.")
-    while file.read(_TAIL):  # gzip compares its checksum at the end of the stream
+        raise DataError(f"{path} is truncated: it holds {filled} of {expected} bytes of voxels. Copy it again.")
+    while file.read(_TAIL):  # gzip verifies its checksum at the end of the stream
         pass
     return np.frombuffer(buffer, dtype).reshape(shape, order="F")
 
@@ -115,7 +115,7 @@ def _one_volume(raw: np.ndarray, shape: tuple[int, ...], location: Location) -> 
 def _colour_last(raw: np.ndarray) -> np.ndarray:
     if raw.dtype.names is None:
         return raw
-    return np.stack([raw[name] for name in raw.dtype.names[:3]], axis=-1)  # alpha is left out
+    return np.stack([raw[name] for name in raw.dtype.names[:3]], axis=-1)  # without alpha
 
 
 def _scaled(raw: np.ndarray, header: Any, path: Path) -> np.ndarray:

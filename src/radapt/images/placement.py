@@ -1,4 +1,4 @@
-"""Where the planes that a recipe makes lie in the patient, for masks on the way in and label maps on the way back."""
+"""Where the planes of a recipe lie in the volume: masks to planes, and scores of planes back to a label map."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ MOST_CLASSES = 256
 """Label maps are 8-bit."""
 
 SLAB_BYTES = 64 << 20
-"""Scores are brought to full resolution in slabs of about this size, so that memory does not grow with the volume."""
+"""Scores are resized to full resolution in slabs of about this size, so that memory does not grow with the volume."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlaneStack:
-    """Planes along one axis: which of `total` planes of `shape` (h, w) are `kept` (n,), and how each is framed."""
+    """Planes along one axis: the indices `kept` (n,) of `total` planes of `shape` (h, w), and their framing."""
 
     axis: Axis
     kept: np.ndarray
@@ -32,15 +32,15 @@ class PlaneStack:
 
     @property
     def between(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For each of all planes the kept neighbour below, the one above, and how near it is to the latter."""
-        place = np.interp(np.arange(self.total), self.kept, np.arange(len(self.kept)))
-        below = place.astype(np.int64)
-        return below, np.ceil(place).astype(np.int64), (place - below).astype(np.float32)
+        """For each of the `total` planes: the kept plane below, the kept plane above, and the weight of the latter."""
+        position = np.interp(np.arange(self.total), self.kept, np.arange(len(self.kept)))
+        below = position.astype(np.int64)
+        return below, np.ceil(position).astype(np.int64), (position - below).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Every plane's place in a volume, whose voxels it does not keep. Made by `Recipe.place`.
+    """The position of every plane of a volume, without its voxels. Created by `Recipe.place`.
 
     `grid` has the volume's shape and affine as stored. N planes, those of the first stack first, on a canvas of H × W
     pixels.
@@ -54,21 +54,21 @@ class Placement:
         return sum(len(stack.kept) for stack in self.stacks)
 
     def masks(self, mask: Volume) -> np.ndarray:
-        """The planes (N, H, W) of a mask on this grid, framed as the image's, in the mask's type: nearest voxel.
+        """The planes (N, H, W) of a mask on this grid, framed like the image, in the mask's type: nearest voxel.
 
         The mask may be stored with other axes. Raises DataError if it does not have the same voxels.
         """
         if difference := same_grid(self.grid, mask):
             raise DataError(f"The mask does not lie on its image: it has {difference}.")
-        turned = Volume(mask.stored_like(self.grid).array, self.grid.affine)
-        return np.concatenate([stack.framing.pick(turned.planes(stack.axis)[stack.kept]) for stack in self.stacks])
+        aligned = Volume(mask.stored_like(self.grid).array, self.grid.affine)
+        return np.concatenate([stack.framing.pick(aligned.planes(stack.axis)[stack.kept]) for stack in self.stacks])
 
     def restore(self, scores: np.ndarray) -> Volume:
-        """Class indices uint8 in the stored grid, of scores float (N, K, h, w) over the whole canvas.
+        """The label map, uint8 class indices in the stored grid, of scores float (N, K, h, w) over the whole canvas.
 
-        h × w is that of the canvas or lower. Scores, not labels, are interpolated: over the plane, and between kept
-        planes for those left out (before the first and behind the last, the nearest). Several stacks are averaged,
-        which is meant for probabilities. The highest score wins, of equals the first class.
+        h × w is the canvas size or lower. Scores, not labels, are interpolated: within the plane, and between kept
+        planes for those left out (the nearest before the first and after the last). Several stacks are averaged, which
+        suits probabilities. The class with the highest score wins; ties go to the first.
 
         Raises DataError for scores of another shape or that are not finite.
         """
@@ -89,32 +89,32 @@ class Placement:
         shape = scores.shape
         if len(shape) != 4 or shape[0] != len(self) or not 1 <= shape[1] <= MOST_CLASSES or min(shape) < 1:
             expected = f"({len(self)}, classes up to {MOST_CLASSES}, height, width)"
-            raise DataError(f"Scores of the shape {shape} do not fit this image, expected {expected}.")
+            raise DataError(f"Scores have shape {shape}; expected {expected} for this image.")
         if not np.isfinite(scores).all():
-            raise DataError("The model gave scores that are not finite; train it again, with float32.")
+            raise DataError("The scores of the model are not finite; train it again in float32.")
 
     def _slab(self, scores: np.ndarray, low: int, high: int) -> "Tensor":
-        """(z, K, Y, X) scores of the voxels from `low` to `high` towards the head, in RAS order; sums of stacks."""
-        parts = np.split(scores, np.cumsum([len(stack.kept) for stack in self.stacks])[:-1])
-        found = [_scores(stack, part, low, high) for stack, part in zip(self.stacks, parts, strict=True)]
-        total = found[0]
-        for other in found[1:]:
+        """(z, K, Y, X) scores of the axial slab from `low` to `high`, in RAS order, summed over stacks."""
+        by_stack = np.split(scores, np.cumsum([len(stack.kept) for stack in self.stacks])[:-1])
+        slabs = [_scores(stack, planes, low, high) for stack, planes in zip(self.stacks, by_stack, strict=True)]
+        total = slabs[0]
+        for other in slabs[1:]:
             total = total + other
         return total
 
 
 def _scores(stack: PlaneStack, scores: np.ndarray, low: int, high: int) -> "Tensor":
-    """(z, K, Y, X) scores of one stack. Display order runs against RAS along rows and columns (`Volume.planes`)."""
+    """(z, K, Y, X) scores of one stack. Rows and columns of planes run against RAS (`Volume.planes`)."""
     import torch
 
     below, above, share = stack.between
     rows, columns = (torch.from_numpy(side[::-1].copy()) for side in stack.framing.back(stack.shape, scores.shape[2:4]))
     if stack.axis == "axial":
-        part = _blend(scores, below[low:high], above[low:high], share[low:high])
-        return rows @ part @ columns.T  # (z, K, Y, X)
-    part = rows[low:high] @ torch.from_numpy(np.asarray(scores, np.float32)) @ columns.T  # (n, K, z, Y or X)
-    part = _blend(part.numpy(), below, above, share)
-    return part.permute(2, 1, 0, 3) if stack.axis == "coronal" else part.permute(2, 1, 3, 0)
+        blended = _blend(scores, below[low:high], above[low:high], share[low:high])
+        return rows @ blended @ columns.T  # (z, K, Y, X)
+    resized = rows[low:high] @ torch.from_numpy(np.asarray(scores, np.float32)) @ columns.T  # (n, K, z, Y or X)
+    blended = _blend(resized.numpy(), below, above, share)
+    return blended.permute(2, 1, 0, 3) if stack.axis == "coronal" else blended.permute(2, 1, 3, 0)
 
 
 def _blend(scores: np.ndarray, below: np.ndarray, above: np.ndarray, share: np.ndarray) -> "Tensor":

@@ -1,4 +1,4 @@
-"""What `radapt check` says about volumes and masks that can be read but should be looked at."""
+"""Checks of volumes and masks that can be read but may be wrong, for `radapt check`."""
 
 from collections.abc import Collection, Sequence
 from itertools import product
@@ -9,29 +9,29 @@ import numpy as np
 from radapt.images.volume import Volume
 
 GRID_TOLERANCE_MM = 0.1
-"""A mask's voxels may lie this far from the image's: beyond header rounding, below any voxel."""
+"""A mask's voxels may be this far from the image's: more than header rounding, less than a voxel."""
 
 GRID_TOLERANCE_VOXELS = 0.25
-"""And this far in voxels, whichever is less: half a voxel is a common mistake, also of fine images."""
+"""And this far in voxels, whichever is less: a shift by half a voxel is a common mistake, even in fine images."""
 
 AIR_HU = -500
-"""A CT in Hounsfield units that shows any air or lung has values below this."""
+"""A CT in Hounsfield units with any air or lung has values below this."""
 
 SMALLEST_PX = 8
 """A plane with fewer pixels along a side shows no anatomy."""
 
-PICTURED = 255
-"""White, where a picture of a mask has black and white: often the only trace of a label numbered 1."""
+WHITE = 255
+"""White in a black-and-white mask image, which usually stands for label 1."""
 
 WHOLE = 1e-4
-"""A value this near to a whole number is one: the slope of a header rounds 1 to 1.0000001."""
+"""A value this close to a whole number counts as whole: a header's slope may turn 1 into 1.0000001."""
 
 _LISTED = 10
 _COUNTABLE = 1 << 16
 
 
 class Remark(NamedTuple):
-    """Something found in a file: how bad, a code for programs, what, and the nearest fix."""
+    """A finding about a file: severity, a code for programs, the message, and the nearest fix."""
 
     severity: Literal["error", "warning"]
     code: str
@@ -40,13 +40,15 @@ class Remark(NamedTuple):
 
 
 def image_problems(volume: Volume, kind: str = "other") -> list[Remark]:
-    """Remarks on an image that was read well: constant, tiny, or a CT that is not in Hounsfield units."""
+    """Remarks on a readable image: constant, tiny, or a CT that is not in Hounsfield units."""
     low, high = volume.array.min(), volume.array.max()
-    found = []
+    remarks = []
     if low == high:
-        found.append(Remark("warning", "constant_image", f"every voxel is {low}.", "Remove the image if it is empty."))
+        remarks.append(
+            Remark("warning", "constant_image", f"every voxel is {low}.", "Remove the image if it is empty.")
+        )
     elif kind == "ct" and volume.array.dtype != np.uint8 and low > AIR_HU:
-        found.append(
+        remarks.append(
             Remark(
                 "warning",
                 "ct_units",
@@ -57,12 +59,12 @@ def image_problems(volume: Volume, kind: str = "other") -> list[Remark]:
     rows, columns = volume.planes(volume.flat_axis or "axial").shape[1:3]
     if min(rows, columns) < SMALLEST_PX:
         message = f"its planes have only {rows} × {columns} pixels."
-        found.append(Remark("warning", "tiny_image", message, "Choose another axis, or remove the image."))
-    return found
+        remarks.append(Remark("warning", "tiny_image", message, "Choose another axis, or remove the image."))
+    return remarks
 
 
 def same_grid(volume: Volume, mask: Volume) -> str | None:
-    """None if both have the same voxels in the patient, however they are stored; else what differs, in words."""
+    """None if both have the same voxels in space, however they are stored; else the difference in words."""
     stored = mask.stored_like(volume)
     if stored.array.shape[:3] == volume.array.shape[:3] and _largest_shift_mm(volume, stored) <= _tolerance_mm(volume):
         return None
@@ -82,42 +84,42 @@ def same_grid(volume: Volume, mask: Volume) -> str | None:
 
 
 def mask_problems(mask: Volume, images: Sequence[Volume], labels: Collection[int] = ()) -> list[Remark]:
-    """Remarks on a mask: its grid against the case's images, whole numbers, known labels, not empty.
+    """Remarks on a mask: its grid against the case's images, whole numbers, declared labels, not empty.
 
-    The mask should lie in the grid of at least one image; without readable images its grid is not judged. 0 is
+    The mask should lie in the grid of at least one image; without readable images its grid is not checked. 0 is
     background. Without `labels` any whole number from 0 is a label. An empty mask is a warning: organs may be absent.
     """
-    found = []
+    remarks = []
     differences = [same_grid(image, mask) for image in images]
     if differences and all(differences):
         fix = "Resample the mask to the image with nearest-neighbour interpolation."
-        found.append(Remark("error", "mask_grid", f"the mask has {differences[0]}.", fix))
-    return [*found, *mask_value_problems(mask, labels)]
+        remarks.append(Remark("error", "mask_grid", f"the mask has {differences[0]}.", fix))
+    return [*remarks, *mask_value_problems(mask, labels)]
 
 
 def mask_value_problems(mask: Volume, labels: Collection[int] = ()) -> list[Remark]:
-    """Remarks on the values of a mask alone: whole numbers from 0, known labels, not empty.
+    """Remarks on the values of a mask alone: whole numbers from 0, declared labels, not empty.
 
-    A mask of 0 and 255 where one other label is declared is a picture of a mask: 255 is read as that label.
+    A mask of 0 and 255 with one other label declared is a black-and-white image: 255 is read as that label.
     """
     if mask.is_colour:
         fix = "Save one whole number per pixel: 0 for background, and for each colour the number of its label."
-        return [Remark("error", "mask_values", "the mask is a colour picture.", fix)]
+        return [Remark("error", "mask_values", "the mask is a colour image.", fix)]
     values = distinct(mask.array)
     odd = values[(np.abs(values - np.rint(values)) > WHOLE) | (values < 0)]
     if len(odd):
         message = f"the mask holds {_listed(odd)}, expected whole numbers from 0."
         return [Remark("error", "mask_values", message, "Was it smoothed or resampled? Use the original.")]
     if not values.any():
-        return [Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if nothing is there.")]
-    found = mask_labels_problem(np.rint(values), labels)
-    return [found] if found else []
+        return [Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if the structure is absent.")]
+    remark = mask_labels_problem(np.rint(values), labels)
+    return [remark] if remark else []
 
 
 def mask_labels_problem(values: np.ndarray, labels: Collection[int], known: str = "mask_labels has") -> Remark | None:
-    """A remark on the different whole numbers of a mask, if they are not 0 and `labels`; without labels, none.
+    """A remark if the distinct values of a mask are not 0 and `labels`; without labels, none.
 
-    `known` says where the labels come from.
+    `known` names the source of the labels in the message.
     """
     if (label := read_as_one(values, labels)) is not None:
         fix = f"Nothing to do if the mask shows label {label}."
@@ -133,26 +135,26 @@ def _fix_of(unknown: list[int]) -> str:
     if unknown == [255]:
         return "Save each label with its own number instead of 255, or add 255 to mask_labels."
     if len(unknown) > _LISTED:
-        return "So many numbers come of lossy compression, smoothing or a mix-up with the image; use the original mask."
+        return "So many values indicate lossy compression, smoothing or a mix-up with the image; use the original mask."
     return "Add them to mask_labels, or correct the mask."
 
 
 def read_as_one(values: np.ndarray, labels: Collection[int]) -> int | None:
-    """The only label declared, if `values` are 0 and 255 and it is not 255 itself: `PICTURED` then stands for it."""
+    """The only label declared, if `values` are 0 and 255 and it is not 255 itself; 255 (`WHITE`) then stands for it."""
     named = set(labels) - {0}
-    if len(named) != 1 or PICTURED in named or not values.any() or not np.isin(values, (0, PICTURED)).all():
+    if len(named) != 1 or WHITE in named or not values.any() or not np.isin(values, (0, WHITE)).all():
         return None
     return int(named.pop())
 
 
 def whole_numbers(array: np.ndarray) -> np.ndarray:
-    """Values that are whole numbers from 0, up to rounding, as uint8 if they fit, else int32."""
+    """Values that are whole numbers from 0 up to rounding, as uint8 if they fit, else int32."""
     whole = np.rint(array) if array.dtype.kind == "f" else array
     return whole.astype(np.uint8 if whole.max() <= np.iinfo(np.uint8).max else np.int32)
 
 
 def distinct(array: np.ndarray) -> np.ndarray:
-    """The different values of an array, rising. Integers of a small range are counted, which takes no sorting."""
+    """The distinct values of an array, ascending. Integers of a small range are counted, which needs no sorting."""
     if array.dtype.kind not in "iu" or array.size == 0:
         return np.unique(array)
     low, high = int(array.min()), int(array.max())

@@ -1,4 +1,4 @@
-"""One way to read an image, whatever its format."""
+"""`read`: one function for images of every format."""
 
 import difflib
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from radapt.images.tiff import read_tiff
 from radapt.images.volume import Volume
 from radapt.locations import Location
 
-Read = Callable[[Location, str | None], Volume]
+ReadFunction = Callable[[Location, str | None], Volume]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A format: the endings that name it, the bytes it starts with (offset, bytes), and the function that reads it."""
+    """A format: its file endings, its magic bytes (offset, bytes), and the function that reads it."""
 
     name: str
     endings: tuple[str, ...]
     magic: tuple[tuple[int, bytes], ...]
-    read: Read
+    read: ReadFunction
 
 
 READERS: tuple[Reader, ...] = (
@@ -45,9 +45,9 @@ READERS: tuple[Reader, ...] = (
 def read(location: Location, modality: str | None = None, *, array_cache: Path | None = None) -> Volume:
     """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF or NumPy file, or a DICOM series folder.
 
-    The ending of the name chooses the format; a file without a known ending is recognised by its first bytes.
-    `modality` is only noted. `array_cache` is a folder for arrays unpacked from `.npz` archives. Raises DataError
-    naming the file and a fix if it is missing, damaged, not an image, empty, or has NaN or infinite voxels.
+    The file ending decides the format; a file without a known ending is recognised by its first bytes. `modality` is
+    stored in the volume. `array_cache` is a folder for arrays unpacked from `.npz` archives. Raises a DataError that
+    names the file and a fix if it is missing, damaged, not an image, empty, or has NaN or infinite voxels.
     """
     path = location.path
     if path.is_dir():
@@ -75,8 +75,8 @@ def _reader_of(path: Path) -> Reader:
     recognised = next((reader for reader in READERS if _matches(start, reader)), None)
     if named and recognised and not _matches(start, named):
         raise DataError(f"{path} is named as {named.name} but holds {recognised.name}. Rename it or replace it.")
-    if found := named or recognised:
-        return found
+    if reader := named or recognised:
+        return reader
     endings = ", ".join(ending for reader in READERS for ending in reader.endings)
     raise DataError(f"{path} is not an image radapt can read. Known endings: {endings}; DICOM needs none.")
 

@@ -1,4 +1,4 @@
-"""What every reader shares: errors that name the file, and voxels brought to a plain numeric type."""
+"""Shared by all readers: errors that name the file, and voxels of a plain numeric type."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from radapt.errors import DataError, RadaptError, UsageError
 
 @contextmanager
 def reading(path: Path, what: str, fix: str = "Copy or export it again.") -> Iterator[None]:
-    """Turn whatever a format library raises about `path` into one DataError that names it.
+    """Turn the exceptions of a format library into one DataError that names `path`.
 
-    The libraries below us raise dozens of types on damaged files, none of them documented as complete.
+    The libraries raise dozens of types on damaged files, without a complete list in their documentation.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def reading(path: Path, what: str, fix: str = "Copy or export it again.") -> Ite
 
 
 def plain_voxels(array: np.ndarray, path: Path) -> np.ndarray:
-    """`array` in native byte order as bool-free integers of at most 32 bits, or float32.
+    """`array` in native byte order as integers of at most 32 bits, or float32; bool becomes uint8.
 
     Raises DataError for empty arrays, complex numbers, text and objects, and values float32 cannot hold.
     """
@@ -53,8 +53,8 @@ def plain_voxels(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def check_voxels(array: np.ndarray, path: Path) -> None:
-    """Raise DataError if any voxel is NaN or infinite, saying how many and where the first is."""
-    # Extremes first: they are NaN or infinite if anything is, and cost no copy of the volume.
+    """Raise a DataError that counts the NaN or infinite voxels and gives the first, if there are any."""
+    # The extremes are NaN or infinite if any voxel is, and need no copy of the volume.
     if array.dtype.kind != "f" or (np.isfinite(array.min()) and np.isfinite(array.max())):
         return
     wrong = ~np.isfinite(array)
@@ -79,7 +79,7 @@ def _as_float32(array: np.ndarray, path: Path) -> np.ndarray:
 
 @contextmanager
 def writing_cache(folder: Path) -> Iterator[None]:
-    """Turn a full disk or an unwritable cache folder into one UsageError; no other case would fare better."""
+    """Turn a full disk or an unwritable cache folder into a UsageError, because every other case would fail too."""
     try:
         yield
     except OSError as error:

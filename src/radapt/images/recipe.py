@@ -1,4 +1,4 @@
-"""Recipes: declared, digestible preprocessing from a volume to 8-bit planes."""
+"""Recipes: declared preprocessing from a volume to 8-bit planes, with a digest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from radapt.digests import digest
 from radapt.errors import DataError, UsageError, suggest
 from radapt.images.framing import Framing
-from radapt.images.intensity import (
+from radapt.images.intensity_limits import (
     CT_WINDOWS_HU,
     Limits,
     foreground_limits,
@@ -21,7 +21,7 @@ from radapt.images.placement import Placement, PlaneStack
 from radapt.images.volume import AXES, Volume, check_axis
 
 VERSION = 1
-"""Raise it when the same bytes and options give other planes, be it by a recipe or by a reader."""
+"""Raised when the same bytes and options give other planes, through a change of a recipe or a reader."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "xray": {"percentiles": (0.5, 99.5), "display_window": False},
@@ -29,10 +29,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "mri": {"percentiles": (0.5, 99.5)},
     "other": {"percentiles": None},
 }
-"""What each kind of image lets one choose, and the choice otherwise made."""
+"""The options of each kind of image, with their defaults."""
 
 TRIPLANAR = "triplanar"
-"""The axis that stands for all three, axial, coronal and sagittal planes in this order."""
+"""The axis option for axial, coronal and sagittal planes, in this order."""
 
 LARGEST_PX = 4096
 BATCH_BYTES = 32 << 20
@@ -43,18 +43,16 @@ BATCH_BYTES = 32 << 20
 class Recipe:
     """How a volume becomes planes: uint8 (n, C, H, W) with C = 1, or 3 for colour, three CT windows and `neighbours`.
 
-    `size` is (H, W) in pixels. Planes keep their proportions in mm and are centred on black. `axis` chooses the planes
-    of a stack, `triplanar` those of all three axes; an image with one plane gives that plane. `every` keeps each k-th
-    plane of an axis, `count` at most so many, evenly spaced. With `neighbours` k ≥ 1 (2.5D) the channels of a plane are
-    the one k planes before it, itself, and the one k planes after it, of all the planes there are, kept or not; the
-    first and the last stand in for planes beyond. Limits of grey are measured over the whole volume, so they do not
-    depend on the planes kept.
+    `size` is (H, W) in pixels. Planes keep their aspect ratio in mm and are centred on black. `axis` selects the planes
+    of a stack, `triplanar` those of all three axes; an image with a single plane gives that plane. `every` keeps each
+    k-th plane of an axis, `count` at most that many, evenly spaced. With `neighbours` k ≥ 1 (2.5D) the channels are the
+    plane k before, the plane itself and the plane k after, whether these are kept or not; the first and the last plane
+    replace those beyond. Intensity limits are measured over the whole volume, so they do not depend on the planes kept.
 
-    xray: black and white at two `percentiles`, or with `display_window=True` the file's own window if it has one.
-    ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images are taken as
-    windowed already. mri: two `percentiles` of the foreground. other: 8-bit values as they are, else the range, or
-    `percentiles`. Colour is never rescaled by percentiles or windows. A constant image becomes black, except 8-bit
-    values taken as they are.
+    xray: black and white at two `percentiles`, or with `display_window=True` the window of the file if it has one.
+    ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images count as windowed.
+    mri: two `percentiles` of the foreground. other: 8-bit values unchanged, else the range, or `percentiles`. Colour is
+    never rescaled by percentiles or windows. A constant image becomes black, except unchanged 8-bit values.
     """
 
     kind: str
@@ -78,10 +76,10 @@ class Recipe:
         neighbours: int = 0,
         **overrides: Any,
     ) -> "Recipe":
-        """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with some choices made otherwise.
+        """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with overrides of its options.
 
         Raises UsageError for an unknown kind or option, an option of another kind, values out of range, and neighbours
-        beside three CT windows, which need the same channels.
+        together with three CT windows, which need the same channels.
         """
         if kind not in DEFAULTS:
             raise UsageError(f"There is no recipe for {kind!r}. {suggest(str(kind), DEFAULTS)}")
@@ -105,10 +103,10 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """32 hex digits that change whenever the planes of some image may."""
+        """32 hex digits that change whenever the planes of any image may change."""
         facts = {"version": VERSION, **asdict(self)}
         if not self.neighbours:
-            del facts["neighbours"]  # what was cached before there was this option stays valid
+            del facts["neighbours"]  # caches written before this option existed stay valid
         return digest(facts)
 
     def describe(self) -> str:
@@ -133,11 +131,11 @@ class Recipe:
             )
         stacks = self._stacks(volume)
         channels = self._channels(volume.planes(stacks[0].axis), volume)
-        parts = [self._planes(volume, stack, channels) for stack in stacks]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        planes = [self._planes(volume, stack, channels) for stack in stacks]
+        return planes[0] if len(planes) == 1 else np.concatenate(planes)
 
     def place(self, volume: Volume) -> Placement:
-        """Where the planes that `apply` makes of `volume` lie in it. Looks at shape and affine only."""
+        """The position in `volume` of the planes that `apply` makes. Uses shape and affine only."""
         return Placement(volume.grid, self._stacks(volume))
 
     def _planes(self, volume: Volume, stack: PlaneStack, channels: tuple[Limits | None, ...]) -> np.ndarray:
@@ -145,8 +143,8 @@ class Recipe:
         if not self.neighbours:
             return self._framed(volume, stack, stack.kept, channels)
         around = stack.kept[:, None] + self.neighbours * np.arange(-1, 2)  # (n, 3)
-        needed, place = np.unique(np.clip(around, 0, stack.total - 1), return_inverse=True)
-        return self._framed(volume, stack, needed, channels)[:, 0][place.reshape(around.shape)]
+        needed, index = np.unique(np.clip(around, 0, stack.total - 1), return_inverse=True)
+        return self._framed(volume, stack, needed, channels)[:, 0][index.reshape(around.shape)]
 
     def _framed(
         self, volume: Volume, stack: PlaneStack, kept: np.ndarray, channels: tuple[Limits | None, ...]
@@ -174,7 +172,7 @@ class Recipe:
         return indices[((np.arange(self.count) + 0.5) * len(indices) / self.count).astype(int)]
 
     def _channels(self, planes: np.ndarray, volume: Volume) -> tuple[Limits | None, ...]:
-        """Limits of grey for each channel; None stands for the window the file recommends."""
+        """Intensity limits of each channel; None stands for the display window of the file."""
         if planes.dtype == np.uint8 and (volume.is_colour or self.kind == "ct"):
             return ((0.0, 255.0),)
         if volume.is_colour:
@@ -191,8 +189,7 @@ class Recipe:
     def _greys(self) -> str:
         if self.windows:
             names = {limits: name for name, limits in CT_WINDOWS_HU.items()}
-            parts = [f"{names.get(w, 'window')} {w[0]:g} to {w[1]:g} HU" for w in self.windows]
-            return " | ".join(parts)
+            return " | ".join(f"{names.get(w, 'window')} {w[0]:g} to {w[1]:g} HU" for w in self.windows)
         if self.percentiles is None:
             return "8-bit values as stored, others by their range"
         where = " of the foreground" if self.kind == "mri" else ""
@@ -233,8 +230,8 @@ def _neighbours(given: Any, windows: Sequence[Any]) -> None:
         raise UsageError(f"neighbours must be a whole number of planes, 0 for none, not {given!r}.")
     if given and len(windows) > 1:
         raise UsageError(
-            "neighbours cannot stand beside three CT windows, as both fill the three channels; choose one window, such "
-            "as windows: [soft-tissue], or leave out neighbours."
+            "neighbours and three CT windows cannot be combined, because both fill the three channels; choose one "
+            "window, such as windows: [soft-tissue], or leave out neighbours."
         )
 
 

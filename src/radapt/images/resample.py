@@ -1,4 +1,4 @@
-"""A volume in the grid of another, through the patient's millimetres."""
+"""Resampling a volume to the grid of another, in patient coordinates."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from radapt.images.volume import IMAGE_AFFINE, Volume
 
 
 def resampled(volume: Volume, like: Volume, nearest: bool = False) -> Volume:
-    """`volume` with the shape and the affine of `like`, whose voxels are not looked at.
+    """`volume` resampled to the shape and affine of `like`, whose voxels are not used.
 
-    Where both have the same voxels, only axes are reordered. Else values are interpolated linearly, after a Gaussian
+    If both have the same voxels, only axes are reordered. Otherwise values are interpolated linearly, after a Gaussian
     filter along axes where the new voxels are larger (σ = (ratio - 1) / 2 voxels, as scikit-image's `resize`), or
-    taken from the `nearest` voxel, for label maps. Integers stay integers. Outside the volume's field of view lies
-    its smallest value; for label maps 0.
+    taken from the `nearest` voxel, for label maps. Integers stay integers. Outside the field of view of the volume the
+    value is its minimum; for label maps 0.
 
-    Raises DataError if the two do not overlap, and for pictures without geometry of different sizes, of which nobody
-    knows how they lie.
+    Raises DataError if the two do not overlap, and for images without geometry of different sizes, whose relative
+    position is unknown.
     """
     if same_grid(like, volume) is None:
         return Volume(volume.stored_like(like).array, like.affine, volume.modality, volume.window)
@@ -31,45 +31,45 @@ def resampled(volume: Volume, like: Volume, nearest: bool = False) -> Volume:
 
 
 def grids_problem(volumes: Sequence[Volume]) -> Remark | None:
-    """A remark on images of one case, named by their modality, that do not all have the voxels of the first.
+    """A remark on the images of one case, named by their modality, that do not all have the grid of the first.
 
-    Nothing is wrong with that, but whoever looks at them together looks at resampled ones; and images that cannot be
-    resampled (see `resampled`) cannot be looked at together at all.
+    This is not an error, but models of several sequences see them resampled; images that cannot be resampled (see
+    `resampled`) cannot be used together.
     """
-    differences = {number: said for number, each in enumerate(volumes) if (said := same_grid(volumes[0], each))}
+    differences = {index: text for index, volume in enumerate(volumes) if (text := same_grid(volumes[0], volume))}
     for number in differences:
         try:
             _overlap(volumes[number], volumes[0])
         except DataError as error:
             names = f"{volumes[number].modality} and {volumes[0].modality}"
-            fix = "Sequences that are looked at one by one can be used."
-            return Remark("warning", "grids_apart", f"{names} cannot be looked at together. {error}", fix)
+            fix = "Models that encode each sequence separately can use them."
+            return Remark("warning", "grids_apart", f"{names} cannot be used together. {error}", fix)
     if not differences:
         return None
     first, *others = differences
     reference = str(volumes[0].modality)
-    said = differences[first].replace("the image", reference)
-    message = f"{volumes[first].modality} has another grid than {reference}: {said}."
+    difference = differences[first].replace("the image", reference)
+    message = f"{volumes[first].modality} has another grid than {reference}: {difference}."
     if others:
         message += f" Others that differ from {reference}: {', '.join(str(volumes[at].modality) for at in others)}."
-    fix = "Nothing to do: where sequences are looked at together, they are resampled to the first."
+    fix = "Nothing to do: models of several sequences resample them to the first."
     return Remark("warning", "grids_differ", message, fix)
 
 
 def _overlap(volume: Volume, like: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """The (4, 4) way from voxels of `like` to those of `volume`, and (X, Y, Z) bool where the latter are.
+    """The (4, 4) map from voxels of `like` to those of `volume`, and (X, Y, Z) bool: the voxels inside `volume`.
 
-    Raises DataError if there are none, or nobody knows where they are.
+    Raises DataError if there are none, or the relative position is unknown.
     """
     if np.array_equal(volume.affine, IMAGE_AFFINE) and np.array_equal(like.affine, IMAGE_AFFINE):
         raise DataError(
-            f"Images of one case without geometry do not fit each other: one has {same_grid(like, volume)}. Resize "
+            f"Images of one case without geometry differ: one has {same_grid(like, volume)}. Resize "
             "them to the same pixels, or save them as NIfTI with their voxel size and position."
         )
     matrix = np.linalg.inv(volume.affine) @ like.affine
     inside = _inside(matrix, like.array.shape[:3], volume.array.shape[:3])
     if not inside.any():
-        raise DataError("Images of one case do not overlap in the patient. Check the geometry in their headers.")
+        raise DataError("Images of one case do not overlap in space. Check the geometry in their headers.")
     return matrix, inside
 
 
@@ -80,17 +80,17 @@ def _interpolated(array: np.ndarray, matrix: np.ndarray, like: Volume, nearest: 
     ratio = np.abs(matrix[:3, :3]).max(axis=1)
     if not nearest and (ratio > 1).any():
         source = gaussian_filter(source, np.maximum(0, (ratio - 1) / 2), mode="nearest")
-    found: np.ndarray = affine_transform(
+    resampled_array: np.ndarray = affine_transform(
         source, matrix[:3, :3], matrix[:3, 3], like.array.shape[:3], order=0 if nearest else 1, mode="nearest"
     )
-    return np.rint(found) if array.dtype.kind in "iu" and not nearest else found
+    return np.rint(resampled_array) if array.dtype.kind in "iu" and not nearest else resampled_array
 
 
 def _inside(matrix: np.ndarray, shape: tuple[int, ...], source: tuple[int, ...]) -> np.ndarray:
-    """(X, Y, Z) bool: voxels whose centre lies in the field of view of a volume of the shape `source`."""
+    """(X, Y, Z) bool: voxels whose centre lies in the field of view of a volume of shape `source`."""
     x, y, z = np.ogrid[: shape[0], : shape[1], : shape[2]]
     inside = np.ones(shape, dtype=bool)
     for axis, size in enumerate(source):
-        place = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
-        inside &= (place >= -0.5) & (place <= size - 0.5)
+        index = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
+        inside &= (index >= -0.5) & (index <= size - 0.5)
     return inside

@@ -1,4 +1,4 @@
-"""The decode-once cache: the planes of an image by a recipe, on disk, memory-mapped, shared by every study."""
+"""The slice cache: planes of an image by a recipe, decoded once, on disk, memory-mapped, shared by all studies."""
 
 import json
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from radapt.locations import Location
 class SliceCache:
     """Planes of images, decoded once and kept under `folder`.
 
-    An entry is named by the digests of the image's bytes and of the recipe, so a changed file or recipe is another
-    entry and two copies of a file share one. Entries are written beside their place and renamed: several processes may
-    use one cache, a killed one leaves nothing behind that is read, and a damaged entry is decoded again. Raises
-    UsageError if the folder cannot be written.
+    An entry is named by the digests of the image's bytes and of the recipe: a changed file or recipe is another entry,
+    and two copies of a file share one. Entries are written to a temporary file and renamed: several processes may share
+    a cache, a killed process leaves no partial entry, and a damaged entry is decoded again. Raises UsageError if the
+    folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class SliceCache:
             self._digests = ByteDigests(self.folder)
 
     def key(self, location: Location, recipe: Recipe, modality: str | None = None) -> str:
-        """32 hex digits that name the planes. The modality's name does not change them."""
+        """The key of the planes, 32 hex digits. It does not depend on the modality's name."""
         return digest([self._digests.of(location), recipe.digest])
 
     def planes(self, location: Location, recipe: Recipe, modality: str | None = None) -> np.ndarray:
@@ -47,7 +47,7 @@ class SliceCache:
         return read(location, modality, array_cache=self.folder / "arrays")
 
     def keep(self, location: Location, recipe: Recipe, volume: Volume) -> None:
-        """Keep the planes of a `volume` that was just read from `location`, unless they are there."""
+        """Store the planes of a `volume` that was just read from `location`, unless they exist."""
         self._planes(location, recipe, lambda: volume)
 
     def _planes(self, location: Location, recipe: Recipe, volume: Callable[[], Volume]) -> np.ndarray:
@@ -55,26 +55,26 @@ class SliceCache:
         return self.array("slices", key, lambda: recipe.apply(volume()), lambda planes: fits_recipe(planes, recipe))
 
     def bytes_digest(self, location: Location) -> str:
-        """The digest of the bytes at `location`, remembered. Raises DataError if nothing is there."""
+        """The digest of the bytes at `location`, cached. Raises DataError if it does not exist."""
         return self._digests.of(location)
 
     def array(
         self, room: str, key: str, make: Callable[[], np.ndarray], fits: Callable[[np.ndarray], bool]
     ) -> np.ndarray:
-        """What `make` gives, kept in the folder `room` under `key`, memory-mapped and read-only.
+        """The array of `make`, stored in the folder `room` under `key`, memory-mapped and read-only.
 
-        A kept array that does not satisfy `fits`, or cannot be read, is made again.
+        A stored array that does not satisfy `fits`, or cannot be read, is made again.
         """
         entry = self.folder / room / key[:2] / f"{key}.npy"
-        if (kept := _opened(entry, fits)) is None:
+        if (stored := _opened(entry, fits)) is None:
             made = make()
             with writing_cache(self.folder), atomic_path(entry) as part, part.open("wb") as file:
                 np.save(file, made)
-            kept = _opened(entry, fits)
-        return self._lost(entry) if kept is None else kept
+            stored = _opened(entry, fits)
+        return self._lost(entry) if stored is None else stored
 
     def facts(self, room: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The JSON-like facts `make` gives, kept in the folder `room` under `key`."""
+        """The JSON-like facts of `make`, stored in the folder `room` under `key`."""
         entry = self.folder / room / key[:2] / f"{key}.json"
         try:
             return dict(json.loads(entry.read_text(encoding="utf-8")))
@@ -90,15 +90,15 @@ class SliceCache:
 
 
 def _opened(entry: Path, fits: Callable[[np.ndarray], bool]) -> np.ndarray | None:
-    """The entry, or None if it is absent, cut off, or not what was asked for."""
+    """The entry, or None if it is absent, truncated, or does not satisfy `fits`."""
     try:
-        kept = mapped(entry)
+        stored = mapped(entry)
     except (OSError, ValueError, EOFError):
         return None
-    return kept if fits(kept) else None
+    return stored if fits(stored) else None
 
 
 def fits_recipe(planes: np.ndarray, recipe: Recipe) -> bool:
-    """Whether these are planes as the recipe makes them."""
+    """Whether the planes have the type and shape that the recipe makes."""
     fits = planes.dtype == np.uint8 and planes.ndim == 4 and planes.shape[1] in (1, 3)
     return bool(fits and planes.shape[2:] == recipe.size and len(planes))

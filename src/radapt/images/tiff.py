@@ -1,4 +1,4 @@
-"""TIFF pictures and stacks: one page is one plane."""
+"""TIFF images and stacks: one page is one plane."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from radapt.errors import DataError
-from radapt.images.raster import FIX, no_parts, pillow_pixels, without_equal_channels
+from radapt.images.raster import FIX, no_named_parts, pillow_pixels, without_equal_channels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
@@ -28,12 +28,12 @@ UPRIGHT: dict[int, tuple[bool, bool, bool]] = {
 def read_tiff(location: Location, modality: str | None = None) -> Volume:
     """Read a TIFF of any bit depth as a stack of planes at 1 mm, in page order.
 
-    Palettes, 1-bit, inverted grey, alpha (over black) and the orientation tag are applied. Pages of several sizes
-    and microscopy axes beyond pages are refused. LZW, JPEG and other compressions need `radapt[tiff]` unless Pillow
-    can read them.
+    Palettes, 1-bit, inverted grey, alpha (over black) and the orientation tag are applied. Pages of different sizes and
+    microscopy axes beyond pages are refused. LZW, JPEG and other compressions need `radapt[tiff]` unless Pillow can
+    read them.
     """
     path = location.path
-    no_parts(location)
+    no_named_parts(location)
     with reading(path, "a TIFF picture", FIX):
         planes = _tifffile_planes(path)
         if planes is None:
@@ -59,7 +59,7 @@ def _tifffile_planes(path: Path) -> np.ndarray | None:
 
 
 def _page(pixels: np.ndarray, page: Any) -> np.ndarray:
-    """(H, W) or (H, W, 3) grey levels or colours of one page's samples."""
+    """(H, W) or (H, W, 3) grey or colour values of one page."""
     photometric = page.photometric.name
     if page.axes.startswith("S") and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
@@ -90,7 +90,7 @@ def _upright(planes: np.ndarray, page: Any) -> np.ndarray:
 
 
 def _pillow_planes(path: Path) -> np.ndarray:
-    """What tifffile needs imagecodecs for, if Pillow can read it."""
+    """Planes with a compression for which tifffile needs imagecodecs, if Pillow can read it."""
     hint = f"{path} uses a TIFF compression that needs: pip install 'radapt[tiff]'"
     try:
         with Image.open(path, formats=("TIFF",)) as file:

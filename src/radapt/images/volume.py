@@ -1,4 +1,4 @@
-"""A volume: voxels, where they lie in the patient, and the 2D planes a reader would look at.
+"""A volume: voxels, their geometry, and 2D planes in radiological display order.
 
 World coordinates are RAS in mm: x grows to the patient's right, y to the front, z to the head.
 """
@@ -19,19 +19,19 @@ AXES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 """The RAS axis each kind of plane is stacked along."""
 
 TIE_DECIMALS = 6
-"""Sums of direction cosines closer than this count as equal, so that 45° obliques do not depend on rounding."""
+"""Sums of direction cosines closer than this are equal, so that 45° obliques do not depend on rounding."""
 
 IMAGE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""A picture without geometry: columns run to the patient's left, rows to the back, pages to the head; 1 mm."""
+"""An image without geometry: columns run to the patient's left, rows to the back, pages to the head; 1 mm."""
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels and their place in the patient.
+    """Voxels and their geometry.
 
-    `array` is (X, Y, Z) grey or (X, Y, Z, 3) colour in the stored numeric type; `affine` (4, 4) takes voxel
-    indices to RAS mm and may be oblique, flipped or sheared. `modality` is the cohort's name for it (`t1`, `ct`).
-    `window` is the display window the file recommends, in the units of `array`, or None.
+    `array` is (X, Y, Z) grey or (X, Y, Z, 3) colour in the stored numeric type; `affine` (4, 4) maps voxel indices to
+    RAS mm and may be oblique, flipped or sheared. `modality` is its name in the cohort (`t1`, `ct`). `window` is the
+    display window of the file in the units of `array`, or None.
 
     Raises DataError if the shapes are wrong or the affine is not invertible.
     """
@@ -71,7 +71,7 @@ class Volume:
 
     @classmethod
     def blank(cls, shape: Sequence[int], affine: np.ndarray) -> "Volume":
-        """A grid of (X, Y, Z) voxels that are all 0, read-only, and take no memory whatever the shape."""
+        """A grid of (X, Y, Z) zeros, read-only, which takes no memory whatever its shape."""
         x, y, z = (int(size) for size in shape[:3])
         return cls(np.broadcast_to(np.zeros((), np.uint8), (x, y, z)), affine)
 
@@ -92,16 +92,16 @@ class Volume:
 
     @property
     def flat_axis(self) -> Axis | None:
-        """The plane of an image that has only one, such as an X-ray or a single slice; None for a stack."""
+        """The axis of an image with a single plane, such as an X-ray or one slice; None for a stack."""
         shape = self.to_ras().array.shape[:3]
         flat = [name for name, axis in AXES.items() if shape[axis] == 1]
         return flat[0] if len(flat) == 1 else None  # type: ignore[return-value]
 
     def to_ras(self) -> "Volume":
-        """The same voxels with axes permuted and flipped so that they run closest to right, front and head.
+        """The same voxels with axes permuted and flipped to run closest to right, front and head.
 
-        Nothing is resampled; the array is a view. The choice depends on the directions in space and never on
-        how the file stores them.
+        Nothing is resampled; the array is a view. The choice depends on the directions in space, never on the storage
+        order of the file.
         """
         order = _closest_axes(self.affine)
         array = self.array.transpose(*order, *range(3, self.array.ndim))
@@ -114,10 +114,10 @@ class Volume:
         return Volume(array, affine, self.modality, self.window)
 
     def stored_like(self, like: "Volume") -> "Volume":
-        """The same voxels with axes permuted and flipped to run as the axes of `like` do, as nearly as may be.
+        """The same voxels with axes permuted and flipped to run closest to the axes of `like`.
 
-        Nothing is resampled; the array is a view. Grids that hold the same voxels become equal in shape and affine,
-        at any angle to the patient.
+        Nothing is resampled; the array is a view. Grids with the same voxels become equal in shape and affine, at any
+        angle to the patient.
         """
         turn = np.linalg.inv(like.affine[:3, :3]) @ self.affine[:3, :3]
         turn *= np.asarray(like.spacing_mm)[:, None] / np.asarray(self.spacing_mm)
@@ -161,17 +161,17 @@ def check_axis(axis: str) -> Axis:
 
 def _is_singular(affine: np.ndarray) -> bool:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    # Judged on directions, so that microns are as good as centimetres.
+    # Decided on directions, so that the unit of the spacing does not matter.
     return bool((lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6)
 
 
 def _closest_axes(affine: np.ndarray) -> tuple[int, ...]:
-    """Which array axis runs closest to R, which to A, which to S."""
+    """The array axes that run closest to R, A and S."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 
     def nearness(order: tuple[int, ...]) -> tuple[float, ...]:
         chosen = directions[:, list(order)]
-        # A tie (45°) is settled by the directions themselves, signs aside: they are the patient's, not the file's.
+        # A tie (45°) is decided by the directions without their signs, which do not depend on the file.
         signed = chosen * np.where(np.diag(chosen) < 0, -1.0, 1.0)
         return (round(float(np.abs(np.diag(chosen)).sum()), TIE_DECIMALS), *np.round(signed.T.ravel(), TIE_DECIMALS))
 

@@ -1,4 +1,4 @@
-"""The display window a DICOM file recommends: which values are shown, and how they become grey."""
+"""The display window of a DICOM file: the values shown, and how they become grey levels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ class Window:
     table: np.ndarray | None = None
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """`values` as float32 grey levels in [0, 1]. A window of no width is a threshold."""
+        """`values` as float32 grey levels in [0, 1]. A window of width 0 is a threshold."""
         width = self.high - self.low
         if not width > 0:
             return (values > self.low).astype(np.float32)
@@ -33,7 +33,7 @@ class Window:
         return np.clip(share, 0, 1)
 
     def inverted(self, total: float) -> "Window":
-        """The same window for voxels turned around by v → total - v, as MONOCHROME1 needs."""
-        # The greys turn around with the voxels: what was shown black is shown white.
+        """The same window for voxels inverted by v → total - v, as for MONOCHROME1."""
+        # The grey levels are inverted with the voxels: black becomes white.
         table = None if self.table is None else 1 - self.table[::-1]
         return Window(total - self.high, total - self.low, self.shape, table)

@@ -1,4 +1,4 @@
-"""Label maps to files: NIfTI in the patient's grid, PNG for pictures."""
+"""Writing label maps: NIfTI in the grid of the image, PNG for images without geometry."""
 
 import gzip
 from pathlib import Path
@@ -12,28 +12,28 @@ from radapt.images.volume import IMAGE_AFFINE, Volume
 ENDINGS = (".nii.gz", ".nii", ".png")
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".npz")
-"""Files whose images have no place in the patient."""
+"""Formats of images without geometry."""
 
 GZIP_LEVEL = 4
-"""Label maps shrink a hundredfold at any level; higher ones take three times as long for a tenth."""
+"""Label maps shrink a hundredfold at any level; higher levels take three times as long to save a tenth."""
 
-_SCANNER, _ALIGNED = 1, 2  # NIfTI's codes of coordinates in the scanner, and aligned to something
+_SCANNER, _ALIGNED = 1, 2  # NIfTI codes of scanner coordinates and of aligned coordinates
 
 
 def write_labels(path: Path, volume: Volume) -> None:
     """Write a label map, integers from 0, as NIfTI (`.nii.gz`, `.nii`) or as grey PNG of 8 or 16 bits (`.png`).
 
-    Read back, the voxels, their order and the affine are equal; NIfTI keeps affines in float32. A PNG holds one axial
-    plane and no geometry. The same label map gives the same bytes. Written beside its place and renamed.
+    Reading it back gives equal voxels, axis order and affine (float32 in NIfTI). A PNG holds one axial plane and no
+    geometry. The same label map gives the same bytes. The file is written to a temporary path and renamed.
 
-    Raises UsageError for another ending or a folder that cannot be written, DataError for values that are not
-    labels and for a PNG of more than one plane.
+    Raises UsageError for another ending or an unwritable folder, DataError for values that are not labels and for a PNG
+    of more than one plane.
     """
     if not path.name.endswith(ENDINGS):
         raise UsageError(f"Label maps are written as {', '.join(ENDINGS)}; got {path.name}.")
     content = volume.array
     if volume.is_colour or content.dtype.kind not in "iub" or content.min() < 0:
-        raise DataError(f"{path.name} was to be a label map, but its values are not whole numbers from 0.")
+        raise DataError(f"{path.name} must be a label map, but its values are not whole numbers from 0.")
     whole = Volume(content.astype(_smallest(int(content.max()))), volume.affine)
     try:
         with atomic_path(path) as part:
@@ -43,12 +43,12 @@ def write_labels(path: Path, volume: Volume) -> None:
 
 
 def ending_for(image: Path, grid: Volume) -> str:
-    """`.png` for the label map of a picture, `.nii.gz` for that of anything with a place in the patient, or depth.
+    """The ending of a label map: `.png` for an image without geometry and depth, else `.nii.gz`.
 
-    `image` is the file, or series folder, that the image of this `grid` was read from.
+    `image` is the file or series folder from which the image with this `grid` was read.
     """
-    bare = np.array_equal(grid.affine, IMAGE_AFFINE) and grid.array.shape[2] == 1
-    return ".png" if bare and image.name.lower().endswith(PICTURES) else ".nii.gz"
+    is_flat = np.array_equal(grid.affine, IMAGE_AFFINE) and grid.array.shape[2] == 1
+    return ".png" if is_flat and image.name.lower().endswith(PICTURES) else ".nii.gz"
 
 
 def _smallest(highest: int) -> type[np.generic]:
@@ -68,10 +68,10 @@ def _write_nifti(part: Path, labels: Volume, zipped: bool) -> None:
 
 
 def _without_shear(labels: Volume) -> np.ndarray:
-    """The affine with the axis that is not square to the other two, of a tilted gantry, made so.
+    """The affine with the sheared axis of a tilted gantry made orthogonal to the other two.
 
-    A qform knows no shear, and programs built on ITK refuse files without an orthonormal one. They also read a tilted
-    DICOM series as if it were square, so this is where they see the image.
+    A qform has no shear, and programs built on ITK refuse files without an orthonormal one. They also read a tilted
+    DICOM series as if it were orthogonal, so they see the image in the same position.
     """
     directions = labels.affine[:3, :3] / np.asarray(labels.spacing_mm)
     slant = np.abs(directions.T @ directions - np.eye(3))

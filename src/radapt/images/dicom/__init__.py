@@ -1,1 +1,1 @@
-"""DICOM: from the files of a series to one volume with its place in the patient."""
+"""DICOM: from the files of a series to one volume with its geometry."""

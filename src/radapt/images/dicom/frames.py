@@ -1,6 +1,6 @@
-"""DICOM headers: which files are images, and what each frame says about itself.
+"""DICOM headers: which files are images, and the geometry and window of each frame.
 
-Only the tags listed here are ever parsed. Names, ids, dates and accession numbers of patients are not among them.
+Only the tags listed here are parsed. Names, ids, dates and accession numbers of patients are not among them.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from radapt.images.window import Window
 FIX = "Was the export or copy interrupted? Export it again."
 ENDINGS = (".dcm", ".dicom", ".ima")
 NOT_PICTURES = ("Segmentation", "RT Dose", "Presentation State", "Directory")
-"""Parts of SOP class names whose objects may have rows and columns but are no images of a patient."""
+"""Parts of SOP class names of objects that may have rows and columns but are not images of a patient."""
 
-TELLING = (
+DISTINGUISHING = (
     "EchoTime",
     "EchoNumbers",
     "InversionTime",
@@ -30,10 +30,10 @@ TELLING = (
     "ImageType",
     "ConvolutionKernel",
 )
-"""Tags that usually explain why several images lie at one position."""
+"""Tags that usually explain several images at one position."""
 
 TAGS = (
-    *TELLING,
+    *DISTINGUISHING,
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -80,11 +80,11 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffset
 
 @dataclass(frozen=True, eq=False)
 class DicomFrame:
-    """One plane of one file: where it lies (DICOM's LPS mm) and how its stored values become numbers.
+    """One plane of one file: its position (DICOM's LPS, mm) and the tags to convert its stored values.
 
     `spacing_mm` is (between rows, between columns). `position_mm` (3,) and `orientation` (6,) are None without
-    geometry. `header` is the file's parsed tags, `index` the frame's number in it, `placed_mm` its position where
-    the header gives that of the file's first frame only.
+    geometry. `header` holds the file's parsed tags, `index` is the frame's number in the file, and `placed_mm` is its
+    position if the header gives only that of the first frame.
     """
 
     path: Path
@@ -101,8 +101,8 @@ class DicomFrame:
     def get(self, tag: str, group: str | None = None) -> Any:
         """The tag's value for this frame: from its functional group, else from the file, else None."""
         for functional in self.groups if group else ():
-            found = functional.get(group)
-            if found and (value := found[0].get(tag)) not in (None, ""):
+            items = functional.get(group)
+            if items and (value := items[0].get(tag)) not in (None, ""):
                 return value
         value = self.header.get(tag)
         return None if value in (None, "") else value
@@ -115,20 +115,20 @@ class DicomFrame:
 
     @property
     def orientation(self) -> np.ndarray | None:
-        found = _numbers(self.get("ImageOrientationPatient", "PlaneOrientationSequence"), 6)
-        return None if found is None or not found.any() else found
+        cosines = _numbers(self.get("ImageOrientationPatient", "PlaneOrientationSequence"), 6)
+        return None if cosines is None or not cosines.any() else cosines
 
     @property
     def spacing_mm(self) -> tuple[float, float]:
         for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-            found = _numbers(self.get(tag, "PixelMeasuresSequence"), 2)
-            if found is not None and (found > 0).all():
-                return float(found[0]), float(found[1])
+            spacing = _numbers(self.get(tag, "PixelMeasuresSequence"), 2)
+            if spacing is not None and (spacing > 0).all():
+                return float(spacing[0]), float(spacing[1])
         return 1.0, 1.0
 
     @property
     def thickness_mm(self) -> float:
-        """From slice to slice: SpacingBetweenSlices, of either sign, else SliceThickness, else 1."""
+        """Distance between slices: |SpacingBetweenSlices|, else SliceThickness, else 1."""
         step, thickness = self.slice_step_mm, _numbers(self.get("SliceThickness", "PixelMeasuresSequence"), 1)
         if step:
             return abs(step)
@@ -136,9 +136,9 @@ class DicomFrame:
 
     @property
     def slice_step_mm(self) -> float | None:
-        """SpacingBetweenSlices as stored; negative where slices follow each other against the normal."""
-        found = _numbers(self.get("SpacingBetweenSlices", "PixelMeasuresSequence"), 1)
-        return None if found is None else float(found[0])
+        """SpacingBetweenSlices as stored; negative if the slices run against the normal."""
+        step = _numbers(self.get("SpacingBetweenSlices", "PixelMeasuresSequence"), 1)
+        return None if step is None else float(step[0])
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -147,7 +147,7 @@ class DicomFrame:
 
     @property
     def window(self) -> Window | None:
-        """The first display window or table the frame recommends, after rescaling; None without a usable one."""
+        """The first display window or VOI LUT of the frame, after rescaling; None without a usable one."""
         try:
             if tables := self.header.get("VOILUTSequence"):
                 return _table(tables[0])
@@ -155,7 +155,7 @@ class DicomFrame:
             width = _first(self.get("WindowWidth", "FrameVOILUTSequence"))
             function = str(self.get("VOILUTFunction", "FrameVOILUTSequence") or "LINEAR")
         except (ValueError, TypeError, IndexError, AttributeError):
-            return None  # a recommendation only: a damaged one is none
+            return None  # the window is only a recommendation, so a damaged one is ignored
         if centre is None or width is None or not np.isfinite([centre, width]).all() or width <= 0:
             return None
         if function == "LINEAR":  # PS3.3 C.11.2.1.2.1 counts in whole grey values
@@ -164,49 +164,49 @@ class DicomFrame:
 
 
 def series_key(uid: str) -> str:
-    """`series-` and 12 hex digits that name a series without revealing its UID."""
+    """`series-` and 12 hex digits that identify a series without revealing its UID."""
     return "series-" + hashlib.blake2b(str(uid).encode(), digest_size=16).hexdigest()[:12]
 
 
 def read_header(path: Path, *, pixels: bool = False) -> Any | None:
-    """The tags of a DICOM file we use, or None if it is not DICOM. Raises DataError if it is damaged."""
+    """The tags of a DICOM file that radapt uses, or None if it is not DICOM. Raises DataError if it is damaged."""
     import pydicom
 
     with path.open("rb") as file:
-        marked = file.read(132)[128:] == b"DICM"
-    if not marked and not path.name.lower().endswith(ENDINGS) and "." in path.name:
+        has_preamble = file.read(132)[128:] == b"DICM"
+    if not has_preamble and not path.name.lower().endswith(ENDINGS) and "." in path.name:
         return None
     tags = list(TAGS + PIXELS) if pixels else list(TAGS)
     with reading(path, "DICOM", FIX):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=not marked)
+            header = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=not has_preamble)
             sop_class(header)
         except Exception:
-            if marked or path.name.lower().endswith(ENDINGS):
+            if has_preamble or path.name.lower().endswith(ENDINGS):
                 raise
             return None
-    if not marked and "SOPClassUID" not in header and "Rows" not in header:
+    if not has_preamble and "SOPClassUID" not in header and "Rows" not in header:
         if path.name.lower().endswith(ENDINGS):
-            raise DataError(f"{path} is not a DICOM file, or it is cut off. {FIX}")
+            raise DataError(f"{path} is not a DICOM file, or it is truncated. {FIX}")
         return None
     return header
 
 
 def sop_class(header: Any) -> str:
-    """The kind of object in words, such as `CT Image Storage`; empty if the header does not say."""
+    """The SOP class in words, such as `CT Image Storage`; empty if the header does not name it."""
     uid = header.get("SOPClassUID") or getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
     return "" if uid is None else str(uid.name)
 
 
 def is_image(header: Any, path: Path) -> bool:
-    """Whether the object is an image. Raises DataError if it should be one but its header is cut off."""
+    """Whether the object is an image. Raises DataError if it should be one but its header is truncated."""
     kind = sop_class(header)
-    if any(part in kind for part in NOT_PICTURES):
+    if any(word in kind for word in NOT_PICTURES):
         return False
     if header.get("Rows") and header.get("Columns"):
         return True
     if "Image Storage" in kind or not kind:
-        raise DataError(f"{path} is cut off: the DICOM header gives no image size. {FIX}")
+        raise DataError(f"{path} is truncated: the DICOM header gives no image size. {FIX}")
     return False
 
 
@@ -223,8 +223,8 @@ def frames_of(header: Any, path: Path) -> list[DicomFrame]:
 def _numbers(value: Any, count: int) -> np.ndarray | None:
     if value is None:
         return None
-    found = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    return found if found.shape == (count,) and np.isfinite(found).all() else None
+    numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
 
 
 def _first(value: Any) -> float | None:

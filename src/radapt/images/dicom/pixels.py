@@ -1,4 +1,4 @@
-"""From the pixel data of one DICOM file to numbers: decoding, colour, rescaling, inversion, padding."""
+"""From the pixel data of a DICOM file to values: decoding, colour, rescaling, inversion, padding."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,16 +10,15 @@ from radapt.images.dicom.frames import FIX, PIXELS, DicomFrame, read_header
 from radapt.images.reading import reading
 
 PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-"""JPEG baseline, JPEG 2000 lossless and JPEG 2000.
-
-Transfer syntaxes decoded by Pillow even where GDCM is there, which ends the process on some damaged files."""
+"""JPEG baseline, JPEG 2000 lossless and JPEG 2000: decoded by Pillow even if GDCM is installed, which crashes the
+process on some damaged files."""
 
 
 def read_pixels(frames: Sequence[DicomFrame]) -> tuple[np.ndarray, float | None]:
-    """All planes (n, rows, columns[, 3]) of one file in stored order, and T if values were turned around by v → T - v.
+    """All planes (n, rows, columns[, 3]) of one file in stored order, and T if values were inverted by v → T - v.
 
-    Grey values are rescaled to their unit (Hounsfield, for CT), padding is set to the darkest value, and MONOCHROME1
-    is turned around so that larger is brighter. Colour is RGB. Integers stay integers where the rescale allows.
+    Grey values are rescaled to their unit (Hounsfield for CT), padding is set to the darkest value, and MONOCHROME1 is
+    inverted so that larger is brighter. Colour is RGB. Integers stay integers if the rescale slope allows it.
     """
     path = frames[0].path
     header = read_header(path, pixels=True)
@@ -47,7 +46,7 @@ def _decoded(header: Any, path: Any) -> np.ndarray:
     try:
         plugins = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ("none",)
     except NotImplementedError as error:
-        raise DataError(f"{path} holds {syntax.name}, which is not pictures radapt can read.") from error
+        raise DataError(f"{path} holds {syntax.name}, which radapt cannot read as an image.") from error
     if not plugins:
         raise DataError(
             f"{path} is compressed as {syntax.name} and no decoder for it is installed. "
@@ -82,7 +81,7 @@ def _grey(
 
 
 def _rescaled(stored: np.ndarray, frames: Sequence[DicomFrame], header: Any) -> tuple[np.ndarray, float]:
-    """Values after slope and intercept, and the sum of the darkest and the brightest value a pixel can have."""
+    """Values after slope and intercept, and the sum of the smallest and the largest possible value."""
     group = "PixelValueTransformationSequence"
     slopes = np.asarray([_number(frame.get("RescaleSlope", group), 1.0) for frame in frames])
     intercepts = np.asarray([_number(frame.get("RescaleIntercept", group), 0.0) for frame in frames])
@@ -109,7 +108,7 @@ def _padding(stored: np.ndarray, header: Any) -> np.ndarray | None:
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:
-    """64-bit integers brought to 16 or 32 bits where they fit; other types as they are."""
+    """64-bit integers as 16 or 32 bits if they fit; other types unchanged."""
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 8:
         return values
     kinds: tuple[type, ...] = (np.int16, np.int32)

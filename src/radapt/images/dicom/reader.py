@@ -1,4 +1,4 @@
-"""DICOM: one file, or a folder that holds a series."""
+"""Reading DICOM: one file, or a folder that holds a series."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from radapt.images.dicom.frames import FIX, DicomFrame, frames_of, is_image, rea
 from radapt.images.dicom.pixels import read_pixels
 from radapt.images.dicom.slice_order import arrange, check_alike
 from radapt.images.dicom.stack import stacked
-from radapt.images.raster import no_parts, without_equal_channels
+from radapt.images.raster import no_named_parts, without_equal_channels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.images.window import Window
@@ -20,18 +20,18 @@ from radapt.locations import Location
 def read_dicom(location: Location, modality: str | None = None) -> Volume:
     """Read a DICOM file, or the series in a folder; `folder::series-<12 hex digits>` chooses one of several.
 
-    Frames are ordered by their position along the slice normal; where a file gives the position of its first frame
-    only, the others are stacked on it (`dicom_stack`). A tilted gantry gives a sheared affine. Images without
-    position become a volume without orientation: one X-ray, or the frames of one file in stored order, with
-    PixelSpacing, else ImagerPixelSpacing, else 1 mm. Objects without a picture are skipped in folders and refused
-    alone. Raises DataError if the frames are not one volume, saying what differs.
+    Frames are ordered by their position along the slice normal; if a file gives the position of its first frame only,
+    the others are stacked on it (`dicom.stack`). A tilted gantry gives a sheared affine. Images without position become
+    a volume without orientation: one X-ray, or the frames of one file in stored order, with PixelSpacing, else
+    ImagerPixelSpacing, else 1 mm. Objects that are not images are skipped in folders and refused as single files.
+    Raises a DataError that says what differs if the frames are not one volume.
     """
     path = location.path
     with reading(path, "DICOM", FIX):
         if path.is_dir():
             frames = _series(_frames_in(path), location)
         else:
-            no_parts(location)
+            no_named_parts(location)
             frames = _frames_of_file(path)
         return _volume(frames, str(location), modality)
 
@@ -83,11 +83,11 @@ def _series(frames: list[DicomFrame], location: Location) -> list[DicomFrame]:
     if location.array is None and len(by_key) == 1:
         return frames
     if location.array is None:
-        found = ", ".join(
+        listed = ", ".join(
             f"{key} ({len(items)} × {items[0].header.get('Modality') or 'image'})" for key, items in by_key.items()
         )
         raise DataError(
-            f"{location.path} holds {len(by_key)} series: {found}. "
+            f"{location.path} holds {len(by_key)} series: {listed}. "
             f"Choose one by writing {location.path}::{next(iter(by_key))}, or give each a folder of its own."
         )
     if location.index is not None or location.array not in by_key:
@@ -96,14 +96,14 @@ def _series(frames: list[DicomFrame], location: Location) -> list[DicomFrame]:
 
 
 def _planes(ordered: list[DicomFrame]) -> tuple[np.ndarray, Window | None]:
-    """The planes of `ordered`, each file decoded once, and the window of the middle one."""
+    """The planes of `ordered`, each file decoded once, and the display window of the middle one."""
     files: dict[Path, list[DicomFrame]] = defaultdict(list)
     for frame in sorted(ordered, key=lambda frame: frame.index):
         files[frame.path].append(frame)
     decoded = {path: read_pixels(frames) for path, frames in files.items()}
     planes = np.stack([decoded[frame.path][0][frame.index] for frame in ordered])
     middle = ordered[len(ordered) // 2]
-    window, turned = middle.window, decoded[middle.path][1]
-    if window is not None and turned is not None:
-        window = window.inverted(turned)
+    window, total = middle.window, decoded[middle.path][1]
+    if window is not None and total is not None:
+        window = window.inverted(total)
     return plain_voxels(without_equal_channels(planes), middle.path), window

@@ -1,4 +1,4 @@
-"""From the positions of DICOM frames to their order and one affine, or a reason why they are not one volume."""
+"""The slice order and the affine of DICOM frames from their positions, or the reason why they are not one volume."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,35 +6,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.dicom.frames import TELLING, DicomFrame
+from radapt.images.dicom.frames import DISTINGUISHING, DicomFrame
 from radapt.images.dicom.stack import counted_by
 
 COSINE_TOLERANCE = 1e-3
-"""Direction cosines that differ less are the same orientation: a twentieth of a degree, beyond header rounding."""
+"""Direction cosines that differ by less are the same orientation: 0.05°, more than header rounding."""
 
 SPACING_TOLERANCE = 1e-3
-"""Pixel spacings that differ by a smaller share are the same."""
+"""Pixel spacings that differ by a smaller fraction are the same."""
 
 SAME_POSITION_MM = 0.01
 """Frames closer than this along the normal lie at the same position."""
 
 GAP_TOLERANCE = 0.05
-"""Distances between slices may differ from their median by this share, which covers rounded positions."""
+"""Distances between slices may differ from their median by this fraction, which covers rounded positions."""
 
 DRIFT_TOLERANCE_MM = 0.5
-"""How far a slice may lie beside the straight line through the first and the last."""
+"""How far a slice may lie from the straight line through the first and the last."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def check_alike(frames: Sequence[DicomFrame], where: str) -> None:
-    """Raise DataError naming the frame that differs if sizes, colours, orientations or spacings do."""
+    """Raise a DataError that names the frame with another size, colour, orientation or spacing."""
     _same(where, "size", frames, [" × ".join(str(number) for number in frame.size[:2]) for frame in frames])
     _same(where, "colour", frames, [str(frame.header.get("PhotometricInterpretation")) for frame in frames])
     spacings = np.asarray([frame.spacing_mm for frame in frames])
     _close(where, "pixel spacing", frames, spacings, SPACING_TOLERANCE * np.median(spacings))
     located = [frame.position_mm is not None and frame.orientation is not None for frame in frames]
-    _same(where, "position", frames, ["given" if there else "not given" for there in located])
+    _same(where, "position", frames, ["given" if has_position else "not given" for has_position in located])
     if all(located):
         cosines = np.asarray([frame.orientation for frame in frames])
         _close(where, "orientation", frames, cosines, COSINE_TOLERANCE)
@@ -43,9 +43,9 @@ def check_alike(frames: Sequence[DicomFrame], where: str) -> None:
 def arrange(frames: Sequence[DicomFrame], where: str) -> tuple[list[int], np.ndarray]:
     """The order of `frames` along the slice normal, and the affine (4, 4) from (column, row, slice) to RAS mm.
 
-    The order comes from positions alone, never from file names or instance numbers. The slice axis of the affine
-    follows the positions, so that a tilted gantry gives a sheared, exact affine and nothing is resampled. Raises
-    DataError for duplicate positions, missing slices, uneven gaps, or slices beside one line.
+    The order comes from the positions alone, never from file names or instance numbers. The slice axis of the affine
+    follows the positions, so a tilted gantry gives an exact sheared affine and nothing is resampled. Raises DataError
+    for duplicate positions, missing slices, uneven gaps, and slices that do not lie on one line.
     """
     row, column, normal = _directions(frames[0], where)
     positions = np.asarray([frame.position_mm for frame in frames])  # (n, 3)
@@ -79,7 +79,7 @@ def _check_gaps(ordered: Sequence[DicomFrame], distances: np.ndarray, where: str
     gaps = np.diff(distances)
     if gaps.min() < SAME_POSITION_MM:
         raise DataError(_duplicates(ordered, gaps, where))
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two, the smaller: the larger one misses a slice
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two gaps the smaller: the larger one misses a slice
     worst = int(np.abs(gaps - usual).argmax())
     if abs(gaps[worst] - usual) <= GAP_TOLERANCE * usual:
         return
@@ -105,14 +105,14 @@ def _duplicates(ordered: Sequence[DicomFrame], gaps: np.ndarray, where: str) -> 
     if first.path != second.path and first.header.get("SOPInstanceUID") == second.header.get("SOPInstanceUID"):
         return start + "They are the same image twice. Remove one copy."
     if first.path == second.path:
-        together = sorted((frame for frame in ordered if frame.path == first.path), key=lambda frame: frame.index)
-        tags = counted_by(together)
+        frames_of_file = sorted((frame for frame in ordered if frame.path == first.path), key=lambda frame: frame.index)
+        tags = counted_by(frames_of_file)
         reason = f"The file counts its frames by {', '.join(tags)}. " if tags else ""
         return (
             f"{start}{reason}Save each time point, echo or reconstruction as a file of its own, or convert the file to "
             "NIfTI, for example with dcm2niix, and name one volume as FILE.nii.gz::channels[0]."
         )
-    differing = [tag for tag in TELLING if first.header.get(tag) != second.header.get(tag)]
+    differing = [tag for tag in DISTINGUISHING if first.header.get(tag) != second.header.get(tag)]
     reason = f"They differ in {', '.join(differing)}. " if differing else ""
     return start + reason + "Put each echo, time point or reconstruction into a folder of its own."
 
@@ -123,8 +123,8 @@ def _check_line(ordered: Sequence[DicomFrame], positions: np.ndarray, step: np.n
     worst = int(drift.argmax())
     if drift[worst] > max(DRIFT_TOLERANCE_MM, GAP_TOLERANCE * float(np.linalg.norm(step))):
         raise DataError(
-            f"{where}: {ordered[worst].name} lies {drift[worst]:.1f} mm beside the line through the other slices. "
-            "Slices that are shifted or fanned out are not one volume; choose another series."
+            f"{where}: {ordered[worst].name} lies {drift[worst]:.1f} mm off the line through the other slices. "
+            "Shifted or radial slices are not one volume; choose another series."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which values become black and which white: CT windows, and percentiles of images and of MRI foregrounds."""
+"""Intensity limits, the values shown black and white: CT windows, percentiles of images and of MRI foregrounds."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ CT_WINDOWS_HU: dict[str, tuple[float, float]] = {
     "brain": (0, 80),
     "subdural": (-20, 180),
 }
-"""(black, white) in Hounsfield units, from the usual level and width (https://radiopaedia.org/articles/windowing-ct)."""
+"""(black, white) in Hounsfield units, from the usual window level and width (radiopaedia.org/articles/windowing-ct)."""
 
 BACKGROUND_SHARE = 0.1
-"""Voxels below this share of the robust range are background, as in BET (Smith, Human Brain Mapping 2002)."""
+"""Voxels below this fraction of the robust range are background, as in BET (Smith, Human Brain Mapping 2002)."""
 
 ROBUST_PERCENTILES = (2.0, 98.0)
-"""The robust range BET measures that share in."""
+"""The robust range of BET."""
 
 _COUNTABLE = 1 << 16  # integers with at most this many different values are counted, not sorted
 
@@ -40,8 +40,8 @@ def percentile_limits(values: np.ndarray, percentiles: Sequence[float]) -> Limit
 def foreground_limits(values: np.ndarray, percentiles: Sequence[float]) -> Limits:
     """The two percentiles of the foreground of an MRI volume.
 
-    Values equal to the smallest are set aside first, so that padding and skull stripping change nothing; of the rest,
-    the foreground is what exceeds a tenth of the robust range. If the foreground is flat, black is the smallest
+    Values equal to the smallest are excluded first, so that padding and skull stripping change nothing; of the rest,
+    the foreground is what exceeds a tenth of the robust range. If the foreground is constant, black is the smallest
     value; a constant volume gives (c, c).
     """
     darkest, brightest = range_limits(values)
@@ -58,8 +58,8 @@ def percentiles_of(values: np.ndarray, percentiles: Sequence[float]) -> tuple[fl
     """Two percentiles with linear interpolation, as `numpy.percentile`; integers are counted, which is faster."""
     low, high = percentiles
     if values.dtype.kind not in "iu" or int(values.max()) - int(values.min()) >= _COUNTABLE:
-        found = np.percentile(values, [low, high])
-        return float(found[0]), float(found[1])
+        both = np.percentile(values, [low, high])
+        return float(both[0]), float(both[1])
     start = int(values.min())
     offset = values.astype(np.int32).ravel(order="K") - start
     total = np.cumsum(np.bincount(offset))
@@ -67,14 +67,14 @@ def percentiles_of(values: np.ndarray, percentiles: Sequence[float]) -> tuple[fl
 
 
 def _counted(total: np.ndarray, percentile: float) -> float:
-    place = percentile / 100 * (int(total[-1]) - 1)
-    below = int(np.floor(place))
+    rank = percentile / 100 * (int(total[-1]) - 1)
+    below = int(np.floor(rank))
     first, second = np.searchsorted(total, [below, min(below + 1, int(total[-1]) - 1)], side="right")
-    return float(first + (second - first) * (place - below))
+    return float(first + (second - first) * (rank - below))
 
 
 def grey_levels(values: np.ndarray, limits: Limits, out: np.ndarray) -> None:
-    """Write grey levels in [0, 255] into float32 `out`, black at the lower limit; zeros where the limits coincide."""
+    """Write grey levels in [0, 255] into float32 `out`, black at the lower limit; zeros if the limits coincide."""
     low, high = limits
     if not high > low:
         out[...] = 0
