@@ -10,7 +10,7 @@ from torch import nn
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.build import randomise
 from radapt.backbones.card import WeightCard
-from radapt.backbones.encoders import encoder_of
+from radapt.backbones.encoders import extractor_for
 from radapt.backbones.weights import WeightSource
 
 
@@ -71,7 +71,7 @@ def toy_backbone(family: str, seed: int = 0) -> Backbone:
     patch = {"dinov3": 16, "sam": 16}.get(family, 14 if family.startswith(("vit", "hf")) else 32)
     recipe = "timm" if family.startswith("vit") else "none"
     size = 224 if family == "swin" else 64
-    encoder = encoder_of(module, recipe)
+    encoder = extractor_for(module, recipe)
     widths = encoder.widths(module)
     card = WeightCard(
         name=family, family=family, architecture="toy", repo="nobody/toy", licence="none", pretraining=(),

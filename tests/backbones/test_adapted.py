@@ -165,7 +165,7 @@ def cut(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: (folder / "backbone.json").unlink(), "holds no adapted backbone that can be read"),
+        (lambda folder: (folder / "backbone.json").unlink(), "holds no readable adapted backbone"),
         (lambda folder: (folder / "backbone.safetensors").unlink(), "damaged, missing"),
         (lambda folder: (folder / "backbone.json").write_text("{"), "can be read"),
         (lambda folder: (folder / "backbone.json").write_text("[]"), "can be read"),
@@ -173,12 +173,12 @@ def cut(folder: Path) -> None:
         (edited(format=99), "format 99"),
         (edited(card=None), "can be read.*card"),
         (edited(card={"name": "x"}), "can be read"),
-        (edited(modalities="t1"), "modalities of another kind"),
+        (edited(modalities="t1"), "modalities of another type"),
         (edited(modalities=["t1", "t1c"]), "of another shape: modality_embedding"),
-        (edited(modalities=["t1", "t1", "flair"]), "modalities that differ"),
+        (edited(modalities=["t1", "t1", "flair"]), "each once"),
         (edited(options={"colour": True}), "another version of radapt.*colour"),
         (rewritten(lambda state: state.pop("mask_token")), "missing: mask_token"),
-        (rewritten(lambda state: state.update(more=torch.ones(1))), "left over: more"),
+        (rewritten(lambda state: state.update(more=torch.ones(1))), "unexpected: more"),
         (rewritten(lambda state: state["mask_token"].fill_(float("nan"))), "not finite: mask_token"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from radapt.backbones import CATALOG, card, resolve
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.build import build
-from radapt.backbones.encoders import encoder_of
+from radapt.backbones.encoders import extractor_for
 from radapt.backbones.position import RECIPES
 from radapt.errors import UsageError
 
@@ -25,7 +25,7 @@ def backbone(request) -> Backbone:
     """Each encoder without storage for its weights: shapes are computed, numbers are not."""
     known = CATALOG[request.param]
     module = build(known)
-    return Backbone(known.name, known, resolve(known, "random"), module, encoder_of(module, known.position_recipe))
+    return Backbone(known.name, known, resolve(known, "random"), module, extractor_for(module, known.position_recipe))
 
 
 def test_card_agrees_with_the_module(backbone):
@@ -69,7 +69,7 @@ def test_timm_offers_these_weights(name):
 def test_the_grid_is_the_nearest_one_and_never_empty():
     known = CATALOG["dinov2-s"]
     module = build(known)
-    backbone = Backbone("x", known, resolve(known, "random"), module, encoder_of(module, known.position_recipe))
+    backbone = Backbone("x", known, resolve(known, "random"), module, extractor_for(module, known.position_recipe))
     for side in range(1, 100):
         rows, columns = backbone.grid(side, 2 * side)
         assert rows == max(1, math.floor(side / 14 + 0.5))
@@ -91,7 +91,7 @@ def test_contamination_is_a_question_one_can_ask():
         ("timm:", "Unknown backbone"),
         ("timm:resnet1", "timm has no model 'resnet1'"),
         ("timm:resnet18.nobody", "It has: resnet18.a1_in1k"),
-        ("hf:nobody/nothing", "neither is it in the cache nor can the hub be reached"),
+        ("hf:nobody/nothing", "it is not in the cache and the hub cannot be reached"),
     ],
 )
 def test_unknown_names_are_answered_with_known_ones(name, said):

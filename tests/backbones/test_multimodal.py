@@ -7,7 +7,7 @@ import torch
 
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.card import WeightCard
-from radapt.backbones.encoders import encoder_of
+from radapt.backbones.encoders import extractor_for
 from radapt.backbones.multimodal_vit.vit import Crops, Encoded, MultiModalViT
 from radapt.backbones.position import RECIPES, interpolate_positions
 from radapt.backbones.weights import WeightSource
@@ -110,7 +110,7 @@ def backbone_of(vit: torch.nn.Module, recipe: str) -> Backbone:
         name="tiny", family="toy", architecture="toy", repo="nobody/tiny", licence="none", pretraining=(),
         width=24, depth=3, parameters=0, patch=14, native_size=56, mean=MEAN, std=STD, position_recipe=recipe,
     )  # fmt: skip
-    return Backbone("tiny", card, WeightSource("random", "random:0", True, "", seed=0), vit, encoder_of(vit, recipe))
+    return Backbone("tiny", card, WeightSource("random", "random:0", True, "", seed=0), vit, extractor_for(vit, recipe))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from radapt.backbones import load_backbone
-from radapt.backbones.encoders import encoder_of
+from radapt.backbones.encoders import extractor_for
 from radapt.backbones.strict import load_strictly
 from radapt.errors import UsageError
 
@@ -151,7 +151,7 @@ def test_official_registers_fold_the_position_of_cls_into_it(scatter, tiny_vit):
 def test_a_base_grid_of_another_size_is_taken_and_said(scatter, tiny_vit):
     origin, target = scatter(tiny_vit(img_size=98)), tiny_vit(img_size=56)
     assert "7 × 7" in " ".join(load(target, origin.state_dict()))
-    encoders = [encoder_of(module, "dinov2") for module in (origin, target)]
+    encoders = [extractor_for(module, "dinov2") for module in (origin, target)]
     x = torch.randn(1, 3, 42, 70)
     with torch.no_grad():
         a, b = (encoder(module, x, [2])[0] for encoder, module in zip(encoders, (origin, target), strict=True))
@@ -179,7 +179,7 @@ def test_torchvision_files_load_and_give_torchvisions_features(name, tmp_path):
     ("spoil", "said"),
     [
         (lambda state: state.pop("blocks.1.mlp.fc1.weight"), "Missing: blocks.1.mlp.fc1.weight."),
-        (lambda state: state.update({"blocks.1.extra": torch.zeros(1)}), "Left over: blocks.1.extra."),
+        (lambda state: state.update({"blocks.1.extra": torch.zeros(1)}), "Unexpected: blocks.1.extra."),
         (lambda state: state.update({"norm.weight": torch.zeros(7)}), "norm.weight ((7,) instead of (24,))"),
         (
             lambda state: state.update({"norm.weight": torch.full((24,), float("nan"))}),
@@ -221,7 +221,7 @@ def test_dinov3_from_transformers_names_gives_transformers_tokens(scatter):
         load(module, {key.removeprefix("model."): value for key, value in model.state_dict().items()}, "rope")
         x = torch.randn(1, 3, 64, 96)
         expected = model(pixel_values=x).last_hidden_state
-        tokens = encoder_of(module, "rope")(module, x, [1])[0]
+        tokens = extractor_for(module, "rope")(module, x, [1])[0]
     torch.testing.assert_close(tokens.cls, expected[:, 0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(tokens.patches.flatten(1, 2), expected[:, 5:], atol=1e-4, rtol=1e-4)
 
@@ -238,7 +238,7 @@ def test_official_dinov3_names_and_a_bias_that_must_be_zero(bias, scatter):
         state[f"blocks.{index}.attn.qkv.bias_mask"] = torch.full((192,), float("nan"))
     state |= {"rope_embed.periods": torch.ones(8), "mask_token": torch.zeros(1, 64)}
     if bias:
-        with pytest.raises(UsageError, match=r"Left over: blocks.0.attn.qkv.bias"):
+        with pytest.raises(UsageError, match=r"Unexpected: blocks.0.attn.qkv.bias"):
             load(target, state, "rope")
         return
     assert "official DINOv3" in " ".join(load(target, state, "rope"))

@@ -153,7 +153,7 @@ def test_sequences_on_different_grids_are_said_to_be_resampled(folder: Path) -> 
     (problem,) = check(folder).problems
     assert (problem.severity, problem.code, problem.case) == ("warning", "grids_differ", "c3")
     assert "t2 has another grid than t1: size 9 × 10 × 5, t1 has 9 × 10 × 11" in problem.message
-    assert "resampled to the first" in problem.fix
+    assert "resample them to the first" in problem.fix
 
 
 def test_many_cases_on_different_grids_are_one_line(folder: Path) -> None:

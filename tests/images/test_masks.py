@@ -132,7 +132,7 @@ def test_colour_is_refused_with_the_fix(tmp_path):
     palette = Image.fromarray(colour).convert("P")
     palette.save(tmp_path / "palette.png")
     for place in (png(tmp_path, colour), Location(tmp_path / "palette.png")):
-        with pytest.raises(DataError, match=r"colour picture\. Save one whole number per pixel: 0 for background"):
+        with pytest.raises(DataError, match=r"colour image\. Save one whole number per pixel: 0 for background"):
             read_mask(place, FILM, {1: "lung"})
 
 

@@ -258,9 +258,9 @@ def test_the_first_of_equal_scores_wins():
     ("scores", "message"),
     [
         (np.zeros((3, 2, 8, 8)), r"shape \(3, 2, 8, 8\)"),
-        (np.zeros((2, 8, 8)), "do not fit"),
+        (np.zeros((2, 8, 8)), "Scores have shape"),
         (np.zeros((2, 300, 8, 8)), "classes up to 256"),
-        (np.zeros((2, 0, 8, 8)), "do not fit"),
+        (np.zeros((2, 0, 8, 8)), "Scores have shape"),
         (np.full((2, 2, 8, 8), np.nan), "not finite"),
         (np.full((2, 2, 8, 8), np.inf), "not finite"),
     ],

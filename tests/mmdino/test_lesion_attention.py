@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from radapt.backbones.multimodal_vit.crops import Encoded
+from radapt.backbones.multimodal_vit.inputs import Encoded
 from radapt.mmdino.lesion_attention import LesionAttention, LesionMaps, boxes_around, lesion_loss, lesion_targets
 
 WIDTH = 4

@@ -1,5 +1,5 @@
-"""Encoders, their weights and their cards. A backbone turns images into tokens through one call, whatever its kind:
-`load_backbone("dinov2-s").tokens(images)`. The catalog and `resolve` need no torch; loading does."""
+"""Backbones: encoders with their weights and weight cards. Every backbone turns images into tokens by the same call:
+`load_backbone("dinov2-s").tokens(images)`. The catalog and `resolve` do not import torch; loading does."""
 
 from typing import TYPE_CHECKING
 

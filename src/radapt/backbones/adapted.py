@@ -1,9 +1,9 @@
-"""An adapted backbone as a folder: one encoder for any subset of its modalities, with all it takes to load it again.
+"""The folder of an adapted backbone: one encoder for any subset of its modalities, complete for loading.
 
-    backbone.json           what it is: card, modalities, options, the digest of the weights, and how it was made
-    backbone.safetensors    every weight, so that the weights it was adapted from are not needed
+    backbone.json           card, modalities, options, the digest of the weights, and how it was adapted
+    backbone.safetensors    every weight, so that the original weights are not needed
 
-The JSON is written last and names the weights by their digest: there is a whole backbone, or none.
+The JSON is written last and names the weights by their digest, so a partial folder is never loaded.
 """
 
 import json
@@ -31,10 +31,10 @@ _NAMED = 6  # how many tensors an error lists before it counts the rest
 
 @dataclass(frozen=True)
 class AdaptedBackbone:
-    """What a folder says of its backbone, known without loading it.
+    """The description of an adapted backbone, read without loading its weights.
 
-    `card` is that of the encoder it was adapted from, under the folder's name. `modalities` stand in the model's
-    order. `options` are those of `MultiModalViT` that the card does not know. `facts` are what the maker wrote down.
+    `card` is that of the original encoder, with the folder's name. `modalities` are in the model's order. `options`
+    are those of `MultiModalViT` that the card does not hold. `facts` are those passed to `save_adapted`.
     """
 
     folder: Path
@@ -52,12 +52,12 @@ def save_adapted(
     facts: Mapping[str, Any] | None = None,
     state: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
-    """Write `network` as a backbone into `folder`, which is made if need be; other files in it are left alone.
+    """Write `network` as a backbone into `folder`, which is created if needed; other files in it are left unchanged.
 
-    `card` is that of the backbone it was adapted from, with what the adaptation changed (its pretraining has seen
-    the cohort too; its native size is that of the crops). `facts` are JSON-like and come back as they are. Weights are
-    kept in float32. `state` holds the tensors of a network with adapters, merged (see `networks.adapters_merge`).
-    Raises UsageError for a card of another encoder, and if adapters are left among the tensors.
+    `card` is that of the original backbone with the changes of the adaptation (the cohort is part of its pretraining;
+    its native size is that of the crops). `facts` are JSON-like and returned unchanged by `read_adapted`. Weights are
+    stored in float32. `state` holds the merged tensors of a network with adapters (see `networks.adapters.merge`).
+    Raises UsageError for a card of another encoder, and if adapters remain among the tensors.
     """
     from safetensors.torch import save_file
 
@@ -65,8 +65,10 @@ def save_adapted(
 
     tensors = network.state_dict() if state is None else state
     plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
-    if kept := [name for name in plain if ".base_layer." in name]:
-        raise UsageError(f"The network holds adapters ({_listed(kept)}); merge them into its weights before saving it.")
+    if unmerged := [name for name in plain if ".base_layer." in name]:
+        raise UsageError(
+            f"The network holds adapters ({_listed(unmerged)}); merge them into its weights, then save it."
+        )
     (folder / FACTS).unlink(missing_ok=True)
     with atomic_path(folder / WEIGHTS) as part:
         save_file(plain, part)
@@ -87,24 +89,24 @@ def save_adapted(
 
 
 def is_adapted(path: str | Path) -> bool:
-    """Whether `path` is a folder that holds an adapted backbone, or half of one."""
+    """Whether `path` is a folder that holds an adapted backbone, even a partial one."""
     folder = Path(path).expanduser()
     return (folder / FACTS).is_file() or (folder / WEIGHTS).is_file()
 
 
 def adapted_folder(name: str, weights: str | Path | None, known: Collection[str], as_: str | None) -> Path | None:
-    """The folder of the adapted backbone that a name, or the weights given for a name of one's own, stand for; else
-    None. A name of the catalog (`known`) is never a folder.
+    """The folder of the adapted backbone that `name`, or the weights of a custom name, refer to; else None. A name of
+    the catalog (`known`) is never a folder.
 
-    Raises UsageError for other weights or another architecture beside the folder, and for a folder without a backbone.
+    Raises UsageError for weights or an architecture in addition to the folder, and for a folder without a backbone.
     """
     folder = None if weights is None else Path(weights).expanduser()
     is_known = name in known or name.startswith(("timm:", "hf:"))
     if folder is not None and is_adapted(folder):
         if is_known or as_ is not None:
             raise UsageError(
-                f"{folder} holds an adapted backbone of its own, not weights of {as_ or name}. Give it a name outside "
-                "the catalog, and no architecture."
+                f"{folder} holds an adapted backbone, not weights of {as_ or name}. Give it a name outside the "
+                "catalog, and no architecture."
             )
         return folder
     folder = Path(name).expanduser()
@@ -112,32 +114,34 @@ def adapted_folder(name: str, weights: str | Path | None, known: Collection[str]
         return None
     if not is_adapted(folder):
         if weights is not None or as_ is not None:
-            return None  # a name of one's own, which happens to be that of a folder
+            return None  # a custom name that happens to be that of a folder
         raise UsageError(
             f"Folder {name} holds no adapted backbone: it has no {FACTS}. Name the folder that `radapt adapt` wrote, "
             f"hf:{name} for one in the hub's layout, or a backbone of the catalog."
         )
     if weights is not None or as_ is not None:
         given = f"the architecture {as_}" if weights is None else f"the weights {weights}"
-        raise UsageError(f"{name} is an adapted backbone and says itself what it is; leave out {given}.")
+        raise UsageError(
+            f"{name} is an adapted backbone, which defines its weights and architecture; leave out {given}."
+        )
     return folder
 
 
 def read_adapted(folder: str | Path, name: str | None = None) -> AdaptedBackbone:
-    """What `folder` says of its backbone, under `name` (default: the folder's). No tensor is read, but every byte is.
+    """The description of the backbone in `folder`, under `name` (default: the folder's). Verifies the weights' digest.
 
-    Raises UsageError if the folder holds none, or one that is damaged, half written or of another format.
+    Raises UsageError if the folder holds no backbone, or one that is damaged, partial or of another format.
     """
     folder = Path(folder).expanduser()
     stored = _stored(folder)
     card, modalities = stored["card"], tuple(stored["modalities"])
-    found = digest_of(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"
-    if found != stored["weights"]:
+    weights = digest_of(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"
+    if weights != stored["weights"]:
         raise UsageError(
-            f"{folder / WEIGHTS} is not what {FACTS} beside it was written for: it is damaged, missing, or of another "
-            "adaptation. Copy the whole folder again, or adapt again."
+            f"{folder / WEIGHTS} does not match {FACTS}: it is damaged, missing, or of another adaptation. Copy the "
+            "whole folder again, or adapt again."
         )
-    identity = digest([found, list(modalities), stored["options"]])
+    identity = digest([weights, list(modalities), stored["options"]])
     source = WeightSource("file", f"adapted:{identity}", True, str(folder), folder)
     card = replace(card, name=name or folder.resolve().name)
     return AdaptedBackbone(folder, card, source, modalities, stored["options"], stored["facts"])
@@ -146,30 +150,31 @@ def read_adapted(folder: str | Path, name: str | None = None) -> AdaptedBackbone
 def load_adapted(adapted: AdaptedBackbone | str | Path) -> "MultiModalViT":
     """The network of a folder in float32 on the CPU, in evaluation mode.
 
-    Raises UsageError as `read_adapted` does, and if a tensor is missing, left over, not finite or of another shape.
+    Raises UsageError as `read_adapted` does, and for missing, unexpected, non-finite or misshapen tensors.
     """
     from radapt.backbones.build import build, materialise
-    from radapt.backbones.files import read_state
     from radapt.backbones.multimodal_vit.vit import MultiModalViT
+    from radapt.backbones.weight_files import read_state
 
-    known = adapted if isinstance(adapted, AdaptedBackbone) else read_adapted(adapted)
-    state, _ = read_state(known.folder / WEIGHTS)
-    vit = materialise(build(known.card), known.card)
+    described = adapted if isinstance(adapted, AdaptedBackbone) else read_adapted(adapted)
+    card = described.card
+    state, _ = read_state(described.folder / WEIGHTS)
+    vit = materialise(build(card), card)
     _fit_positions(vit, state)
     try:
         network = MultiModalViT(
-            vit, modalities=known.modalities, mean=known.card.mean, std=known.card.std,
-            position_recipe=known.card.position_recipe, **known.options,
+            vit, modalities=described.modalities, mean=card.mean, std=card.std, position_recipe=card.position_recipe,
+            **described.options,
         )  # fmt: skip
     except TypeError as error:
-        raise UsageError(f"{known.folder / FACTS} has options of another version of radapt: {error}.") from error
-    _refuse_unfit(network.state_dict(), state, known.folder / WEIGHTS)
+        raise UsageError(f"{described.folder / FACTS} has options of another version of radapt: {error}.") from error
+    _refuse_unfit(network.state_dict(), state, described.folder / WEIGHTS)
     network.load_state_dict(state, strict=True)
     return network.eval()
 
 
 def check_modalities(names: Sequence[str], known: Sequence[str], backbone: str) -> None:
-    """Raises UsageError naming the modalities that a backbone does not know, those it does, and the nearest."""
+    """Raise a UsageError that names the modalities the backbone lacks, those it has, and the nearest name."""
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
@@ -194,21 +199,21 @@ def _stored(folder: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["format"] != FORMAT:
             raise UsageError(f"{path} has format {stored['format']}; this version of radapt reads format {FORMAT}.")
-        names = {each.name for each in fields(WeightCard)}
+        names = {item.name for item in fields(WeightCard)}
         card = WeightCard(**{name: tuples(value) for name, value in stored["card"].items() if name in names})
         shaped = {"modalities": list, "options": dict, "weights": str, "facts": dict}
         if wrong := [name for name, kind in shaped.items() if not isinstance(stored[name], kind)]:
-            raise ValueError(f"{', '.join(wrong)} of another kind")
+            raise ValueError(f"{', '.join(wrong)} of another type")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{folder} holds no adapted backbone that can be read ({path.name}: {error}). Copy the whole folder again, "
+            f"{folder} holds no readable adapted backbone ({path.name}: {error}). Copy the whole folder again, "
             "or adapt again."
         ) from error
     return {**stored, "card": card, "options": {name: tuples(value) for name, value in stored["options"].items()}}
 
 
 def _fit_positions(vit: Any, state: "Mapping[str, torch.Tensor]") -> None:
-    """Room for a position embedding on a base grid of another size than the architecture's own."""
+    """Resize the position embedding to the base grid of the stored one, if that differs."""
     import torch
 
     given = state.get("vit.pos_embed")
@@ -221,12 +226,12 @@ def _refuse_unfit(target: "Mapping[str, torch.Tensor]", state: "Mapping[str, tor
 
     lists = {
         "missing": [name for name in target if name not in state],
-        "left over": [name for name in state if name not in target],
+        "unexpected": [name for name in state if name not in target],
         "of another shape": [name for name in target if name in state and target[name].shape != state[name].shape],
         "not finite": [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())],
     }
-    if said := [f"{what}: {_listed(names)}" for what, names in lists.items() if names]:
-        raise UsageError(f"{path} does not fit the backbone that {FACTS} describes. {'; '.join(said)}. Adapt again.")
+    if problems := [f"{what}: {_listed(names)}" for what, names in lists.items() if names]:
+        raise UsageError(f"{path} does not fit the backbone in {FACTS}. Tensors {'; '.join(problems)}. Adapt again.")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -235,5 +240,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def tuples(value: Any) -> Any:
-    """Lists, as JSON has them, as tuples."""
+    """Lists, as read from JSON, converted to tuples."""
     return tuple(map(tuples, value)) if isinstance(value, list) else value

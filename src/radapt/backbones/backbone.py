@@ -1,4 +1,4 @@
-"""A backbone: an encoder with its weights, and one way to ask it for tokens."""
+"""`Backbone`: an encoder with its weights, and one call for its tokens."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from radapt.backbones.card import WeightCard
-from radapt.backbones.encoders import Encoder
+from radapt.backbones.encoders import TokenExtractor
 from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
 from radapt.errors import UsageError
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 class Backbone:
     """An encoder, its weights and their card.
 
-    `module` is the plain nn.Module (timm's, with its named blocks), to be fine-tuned or given adapters; tokens
-    follow whatever is done to it. `notes` say what was renamed or left out when the weights were loaded.
+    `module` is the plain nn.Module (timm's, with its named blocks), to be fine-tuned or given adapters; tokens reflect
+    its current weights. `notes` say what was renamed or left out when the weights were loaded.
 
-    An adapted backbone has a `network` too, which encodes several modalities of a slice together (see `joint`); its
-    encoder is `module`, so that what is done to one is done to the other. Alone, `module` sees one image at a time,
-    without knowing its modality.
+    An adapted backbone also has a `network`, which encodes several modalities of a slice together (see `joint`). Its
+    encoder is `module`, so both share their weights. `module` alone encodes one image at a time and does not know its
+    modality.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Backbone:
         card: WeightCard,
         source: WeightSource,
         module: nn.Module,
-        encoder: Encoder,
+        encoder: TokenExtractor,
         notes: tuple[str, ...] = (),
         network: "MultiModalViT | None" = None,
     ) -> None:
@@ -52,12 +52,12 @@ class Backbone:
 
     @property
     def identity(self) -> str:
-        """What decides its tokens besides the images, the layers and the dtype; see `identity_of`."""
+        """The digest of what decides the tokens besides images, layers and dtype; see `identity_of`."""
         return identity_of(self.card, self.source)
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that an adapted backbone knows, in its own order; none for any other."""
+        """The modalities of an adapted backbone, in its own order; empty for any other."""
         return () if self.network is None else tuple(self.network.modalities)
 
     @property
@@ -67,13 +67,13 @@ class Backbone:
 
     @property
     def depth(self) -> int:
-        """How many layers can be asked for."""
+        """The number of layers."""
         return len(self._encoder.widths(self.module))
 
     def widths(self, layers: Sequence[int]) -> tuple[int, ...]:
         """Dimension of the tokens of each of `layers`."""
-        every = self._encoder.widths(self.module)
-        return tuple(every[index] for index in self._indices(layers))
+        widths = self._encoder.widths(self.module)
+        return tuple(widths[index] for index in self._indices(layers))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,31 +86,31 @@ class Backbone:
     def tokens(self, images: torch.Tensor, layers: Sequence[int] = (-1,)) -> Tokens:
         """Tokens of `images` (B, 3, H, W) or (B, 1, H, W), float in [0, 1] or uint8 in 0…255.
 
-        The backbone applies its own normalisation. Any size: sides that are no multiple of the patch (ViT) or of the
-        total stride (CNN) are resized, bilinearly and with antialiasing, to the nearest multiple and at least one, so
-        that the h × w patches describe the whole image, edges included: h = max(1, round(H / patch)), halves up. A
-        module that takes its native size only (some outside the catalog: `card.fixed`) gets every image resized to it.
+        The backbone applies its own normalisation. Images may have any size: sides that are not a multiple of the patch
+        (ViT) or of the total stride (CNN) are resized, bilinearly with antialiasing, to the nearest multiple and at
+        least one, so that the h × w patches cover the whole image: h = max(1, round(H / patch)), halves up. A module
+        that accepts its native size only (some outside the catalog: `card.fixed`) gets every image resized to it.
 
-        `layers` are counted from the end: -1 is the last block (or stage), the final norm is applied to each (see
-        `encoders`). Tokens are float32 whatever the module computes in. Gradients flow unless the caller forbids
-        them. UsageError for what is no tensor, for images of another shape or range, and for layers that do not exist.
+        `layers` are counted from the end: -1 is the last block (or stage); the final norm is applied to each (see
+        `encoders`). Tokens are float32 whatever the module's dtype. Gradients flow unless the caller disables them.
+        UsageError for a value that is not a tensor, images of another shape or range, and layers that do not exist.
         """
         indices = self._indices(layers)
         x = self._normalise(self._resize(_checked(images).to(self.device)))
         return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
 
     def joint(self, crops: "Crops", layers: Sequence[int] = (-1,)) -> "Encoded":
-        """What an adapted backbone sees in all modalities of each slice together (see `MultiModalViT.forward`).
+        """The tokens of an adapted backbone for all modalities of each slice together (see `MultiModalViT.forward`).
 
-        `crops` has one column for each of `modalities`; what stands in those a slice lacks is not looked at. Sides are
-        resized and `layers` counted as for `tokens`. UsageError for a backbone that was not adapted.
+        `crops` has one column for each of `modalities`; missing modalities are ignored. Sides are resized and `layers`
+        counted as for `tokens`. UsageError for a backbone that is not adapted.
         """
         if self.network is None:
-            raise UsageError(f"{self.name} sees one image at a time; only a backbone of `radapt adapt` sees several.")
+            raise UsageError(f"{self.name} encodes one image at a time; use a backbone of `radapt adapt` for several.")
         return self.network(replace(crops, images=crops.images.to(self.device)), layers=tuple(layers))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """How many rows and columns of patches describe an image of `height` × `width` pixels."""
+        """The rows and columns of patches of an image of `height` × `width` pixels."""
         patch = self.card.patch
         if self.card.fixed:
             return self.card.native_size // patch, self.card.native_size // patch
@@ -158,7 +158,7 @@ def _checked(images: torch.Tensor) -> torch.Tensor:
         return images
     if not images.is_floating_point():
         raise UsageError(f"Images should be float in [0, 1] or uint8, not {images.dtype}.")
-    if images.device.type == "cpu":  # elsewhere the look would stall the device
+    if images.device.type == "cpu":  # on other devices the check would force a synchronisation
         low, high = (float(v) for v in images.detach().aminmax())
         if not (low >= -0.5 and high <= 1.5):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""From a card to a module: without weights (on torch's meta device), or with random ones that a seed decides."""
+"""Modules from weight cards: without weights (on torch's meta device), or with random weights from a seed."""
 
 import math
 from functools import partial
@@ -18,30 +18,30 @@ def build(card: WeightCard) -> nn.Module:
 
 
 def materialise(module: nn.Module, card: WeightCard) -> nn.Module:
-    """The same module on the CPU: buffers that no file holds (rotary frequencies, window indices) are computed,
-    parameters and stored buffers are uninitialised memory, to be filled by the caller."""
+    """The module on the CPU: non-persistent buffers (rotary frequencies, window indices) are computed, parameters and
+    persistent buffers are uninitialised memory for the caller to fill."""
     from timm.models._manipulate import reinit_non_persistent_buffers
 
-    owners = [part for part in module.modules() if part._non_persistent_buffers_set]
-    if all(hasattr(part, "init_non_persistent_buffers") for part in owners):
+    owners = [child for child in module.modules() if child._non_persistent_buffers_set]
+    if all(hasattr(child, "init_non_persistent_buffers") for child in owners):
         module.to_empty(device="cpu")
         reinit_non_persistent_buffers(module)
         return module
-    with torch.random.fork_rng(devices=[]):  # slower, but such buffers are then right
+    with torch.random.fork_rng(devices=[]):  # slower, but these buffers are then correct
         return _create(card)
 
 
 def randomise(module: nn.Module, seed: int) -> None:
-    """Fill every parameter and stored buffer from `seed`, in name order; no global random state is read or changed.
+    """Fill every parameter and persistent buffer from `seed`, in name order, without the global random state.
 
     Weights are uniform with variance 2 / fan-in in CNNs and 1 / fan-in elsewhere, embeddings uniform with standard
-    deviation 0.02, norms the identity, layer scales 1: at their usual start of 1e-5 an untrained encoder would give
-    nearly the same CLS token for every image. The norm that ends a ResNet's block is 0.25, or fifty blocks would
-    double the variance fifty times.
+    deviation 0.02, norms the identity, layer scales 1: with the usual 1e-5 an untrained encoder gives nearly the same
+    CLS token for every image. The last norm of a ResNet block is 0.25, or fifty blocks would double the variance fifty
+    times.
     """
     rng = np.random.default_rng(seed)
-    norms = {id(p) for part in module.modules() if _is_norm(part) for p in part.parameters(recurse=False)}
-    gain = 2.0 if any(isinstance(part, nn.BatchNorm2d | nn.ReLU) for part in module.modules()) else 1.0
+    norms = {id(p) for child in module.modules() if _is_norm(child) for p in child.parameters(recurse=False)}
+    gain = 2.0 if any(isinstance(child, nn.BatchNorm2d | nn.ReLU) for child in module.modules()) else 1.0
     stored = module.state_dict(keep_vars=True)
     with torch.no_grad():
         for name in sorted(stored):
@@ -53,41 +53,41 @@ def randomise(module: nn.Module, seed: int) -> None:
 
 
 def to_train(module: nn.Module) -> None:
-    """Give a randomised plain vision transformer a start that it learns sooner from: others are left as they are.
+    """Initialise a randomised plain vision transformer so that it trains faster; other modules are left unchanged.
 
-    Attention looks at tokens that are alike, and takes off what they have in common, as trained attention does
-    (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828; here by shared random projections, whose
-    products are near the identity, in place of a decomposition for every head). Positions are sines and cosines of both
-    coordinates, as in MAE and MoCo v3, so that near is alike; at half the height, or small encoders would see little
-    else. For encoders that are there to be trained: those that stand for a pretrained one stay plainly random.
+    Attention starts by attending to similar tokens and subtracting what they share, as trained attention does (mimetic
+    initialisation, Trockman and Kolter 2023, arXiv 2305.09828; here with shared random projections, whose products are
+    close to the identity, instead of a decomposition per head). Position embeddings are 2D sines and cosines, as in MAE
+    and MoCo v3, at half the amplitude, because they would dominate in small encoders. Used for encoders that are to be
+    trained; encoders that stand in for a pretrained one stay purely random.
     """
     with torch.no_grad():
-        for part in module.modules():
-            _begin(part)
+        for child in module.modules():
+            _mimetic(child)
 
 
-def _begin(part: nn.Module) -> None:
-    """What `to_train` does to an attention, and to a table of positions; nothing to any other part."""
-    qkv, proj = getattr(part, "qkv", None), getattr(part, "proj", None)
+def _mimetic(module: nn.Module) -> None:
+    """Initialise an attention layer or a position embedding as `to_train` says; other modules stay unchanged."""
+    qkv, proj = getattr(module, "qkv", None), getattr(module, "proj", None)
     if isinstance(qkv, nn.Linear) and isinstance(proj, nn.Linear) and qkv.weight.shape[0] == 3 * proj.in_features:
         query, key, value = qkv.weight.chunk(3)
         if value.shape == proj.weight.T.shape:
             key.add_(query).mul_(math.sqrt(0.5))
             proj.weight.sub_(value.T).mul_(0.5)
             value.mul_(math.sqrt(0.5))
-    positions, patches = getattr(part, "pos_embed", None), getattr(part, "patch_embed", None)
+    positions, patches = getattr(module, "pos_embed", None), getattr(module, "patch_embed", None)
     if isinstance(positions, nn.Parameter) and positions.ndim == 3 and positions.shape[2] % 4 == 0:
         grid = getattr(patches, "grid_size", None)
         if grid is not None and math.prod(grid) <= positions.shape[1]:
-            positions[:, positions.shape[1] - math.prod(grid) :] = 0.5 * _waves(grid, positions.shape[2])
+            positions[:, positions.shape[1] - math.prod(grid) :] = 0.5 * _sincos(grid, positions.shape[2])
 
 
-def _waves(grid: tuple[int, int], width: int) -> torch.Tensor:
-    """(h · w, D): sines and cosines of the row and of the column, at D / 4 wavelengths from 2π to 20000π patches."""
+def _sincos(grid: tuple[int, int], width: int) -> torch.Tensor:
+    """(h · w, D): sines and cosines of row and column, at D / 4 wavelengths from 2π to 20000π patches."""
     rates = 10_000 ** (-torch.arange(width // 4) / (width // 4))
     row, column = torch.meshgrid(*(torch.arange(side).float() for side in grid), indexing="ij")
-    angles = [each.flatten()[:, None] * rates for each in (row, column)]
-    return torch.cat([f(each) for each in angles for f in (torch.sin, torch.cos)], dim=1)
+    angles = [coordinate.flatten()[:, None] * rates for coordinate in (row, column)]
+    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
 
 
 def _fill(tensor: torch.Tensor, name: str, rng: np.random.Generator, gain: float, *, is_norm: bool) -> None:
@@ -101,13 +101,13 @@ def _fill(tensor: torch.Tensor, name: str, rng: np.random.Generator, gain: float
     else:
         is_matrix = end == "weight" and tensor.ndim > 1
         deviation = math.sqrt(gain / math.prod(tensor.shape[1:])) if is_matrix else 0.02
-        # Uniform numbers cost a fifth of normal ones; on [-1, 1) their deviation is 1 / √3.
+        # Uniform numbers take a fifth of the time of normal ones; on [-1, 1) their standard deviation is 1 / √3.
         draw = torch.from_numpy(rng.random(tuple(tensor.shape), dtype=np.float32))
         tensor.copy_(draw.mul_(2).sub_(1).mul_(deviation * math.sqrt(3)))
 
 
-def _is_norm(part: nn.Module) -> bool:
-    return "Norm" in type(part).__name__
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
 
 
 def _create(card: WeightCard) -> nn.Module:
@@ -127,7 +127,7 @@ def _create(card: WeightCard) -> nn.Module:
 def _timm(model: str, options: dict[str, Any]) -> nn.Module:
     import timm
 
-    try:  # where a transformer can take any image size, let it
+    try:  # transformers that support it accept any image size
         module = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True, **options)
     except TypeError:
         module = timm.create_model(model, pretrained=False, num_classes=0, **options)

@@ -1,4 +1,4 @@
-"""Whether a weight file arrived whole, and what it is instead when it is none."""
+"""Checks that a weight file is complete, and what an unreadable file looks like."""
 
 import tarfile
 import zipfile
@@ -6,13 +6,13 @@ import zlib
 from pathlib import Path
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError)
-"""What Python's zip reader raises for archives that are damaged, or of a kind PyTorch never writes."""
+"""The exceptions of Python's zip reader for archives that are damaged, or of a kind that PyTorch never writes."""
 
 
 def archive_damage(path: Path) -> str | None:
     """What is wrong with a zip archive of torch.save, or None. Reads it once, in small pieces.
 
-    torch.load does not look at the checksums, so a damaged tensor would be loaded without a word. A file saved with
+    torch.load does not verify the checksums, so a damaged tensor would be loaded silently. A file saved with
     `torch.serialization.set_crc32_options(False)` has none (0 for every entry) and cannot be checked.
     """
     try:
@@ -27,15 +27,15 @@ def archive_damage(path: Path) -> str | None:
 
 
 def looks_like(path: Path) -> str:
-    """What a file that PyTorch cannot read is, going by how it begins."""
+    """What a file that PyTorch cannot read looks like, judging by its first bytes."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
         return "it is empty"
     if not any(start):
-        return "it begins with zeros, as a download that never finished does"
+        return "it begins with zeros, like an incomplete download"
     if start[:1] == b"\x80":
-        return "the pickle in it breaks off or is damaged"
+        return "the pickle in it is truncated or damaged"
     if start[8:10] == b'{"':
         return "it is a safetensors file; give it the suffix .safetensors"
     if tarfile.is_tarfile(path):
@@ -43,4 +43,4 @@ def looks_like(path: Path) -> str:
     text = start.decode("utf-8", errors="replace")
     if all(letter.isprintable() or letter.isspace() for letter in text[:-1]) and "\ufffd" not in text[:-1]:
         return f"it holds text that begins {' '.join(text.split())[:40]!r}"
-    return f"it begins with the bytes {start[:4].hex(' ')}, which is no pickle of tensors"
+    return f"it begins with the bytes {start[:4].hex(' ')}, which is not a pickle of tensors"

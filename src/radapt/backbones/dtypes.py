@@ -1,4 +1,4 @@
-"""In which number format an encoder runs."""
+"""The dtype that an encoder runs in."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ DTYPES = ("float32", "bfloat16", "auto")
 
 
 def auto_dtype(device: "str | torch.device" = "cpu") -> str:
-    """`bfloat16` where the machine computes faster in it, else `float32`. Decided by what the machine is, never by a
-    timing, so that the answer (a part of every cache key) is the same tomorrow.
+    """`bfloat16` if the machine computes faster in it, else `float32`. Decided by the hardware, never by a timing, so
+    that the dtype, a part of every cache key, is always the same.
 
-    CUDA: compute capability 8.0 on. CPU: AMX units, or AVX-512 BF16 on AMD, where it is about twice as fast. Intel
-    without usable AMX has the same instructions, but they gain nothing over float32 there: measured 0.5–0.7×.
+    CUDA: compute capability 8.0 or higher. CPU: AMX units, or AVX-512 BF16 on AMD, where it is about twice as fast.
+    Intel without usable AMX has the same instructions, but they are slower than float32: measured 0.5–0.7×.
     """
     import torch
 
@@ -23,11 +23,11 @@ def auto_dtype(device: "str | torch.device" = "cpu") -> str:
         return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float32"
     if kind != "cpu":
         return "float32"
-    return "bfloat16" if cpu_likes_bfloat16(_cpu_facts()) else "float32"
+    return "bfloat16" if cpu_favours_bfloat16(_cpu_facts()) else "float32"
 
 
-def cpu_likes_bfloat16(facts: str) -> bool:
-    """Whether a CPU described like Linux's /proc/cpuinfo gains from bfloat16."""
+def cpu_favours_bfloat16(facts: str) -> bool:
+    """Whether a CPU, described as in Linux's /proc/cpuinfo, gains from bfloat16."""
     words = set(facts.split())
     if "amx_bf16" in words:
         return True
@@ -35,7 +35,7 @@ def cpu_likes_bfloat16(facts: str) -> bool:
 
 
 def _cpu_facts() -> str:
-    """The first processor's entry of /proc/cpuinfo; empty where there is none (then float32 it is)."""
+    """The first processor's entry of /proc/cpuinfo; empty without that file (float32 is then used)."""
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:

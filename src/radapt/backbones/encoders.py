@@ -1,8 +1,8 @@
-"""How tokens are drawn out of each kind of module, behind one call.
+"""Token extraction from each kind of module, behind one interface.
 
-An encoder takes normalised images (B, 3, H, W) whose sides are multiples of the patch, and the indices (from 0) of
-the layers wanted; it gives one `LayerTokens` per index, in that order. It keeps no weights of its own: the module
-may be trained, moved or given adapters, and the encoder follows.
+An extractor takes normalised images (B, 3, H, W) whose sides are multiples of the patch, and the indices (from 0) of
+the layers; it gives one `LayerTokens` per index, in that order. It holds no weights: the module may be trained, moved
+or given adapters in the meantime.
 """
 
 import inspect
@@ -16,8 +16,8 @@ from radapt.backbones.position import RECIPES, PositionCache
 from radapt.backbones.tokens import LayerTokens
 
 
-class Encoder(Protocol):
-    """Draws tokens out of a module."""
+class TokenExtractor(Protocol):
+    """Extracts tokens from a module."""
 
     def __call__(self, module: Any, images: torch.Tensor, layers: Sequence[int]) -> list[LayerTokens]: ...
 
@@ -27,10 +27,10 @@ class Encoder(Protocol):
 
 
 class PlainViT:
-    """timm's VisionTransformer: learned position embeddings, CLS and registers in front, or attention pooling.
+    """timm's VisionTransformer: learned position embeddings, with CLS and register tokens, or attention pooling.
 
-    The final norm is applied to every layer asked for, as DINOv2's `get_intermediate_layers` does. Without a CLS
-    token, cls is what the model itself pools by: its attention pooling head (SigLIP), else the mean of the patches.
+    The final norm is applied to every layer, as in DINOv2's `get_intermediate_layers`. Without a CLS token, cls is the
+    model's own pooling: its attention pooling head (SigLIP), else the mean of the patches.
     """
 
     def __init__(self, recipe: str) -> None:
@@ -46,12 +46,12 @@ class PlainViT:
             images.shape[2] // module.patch_embed.patch_size[0],
             images.shape[3] // module.patch_embed.patch_size[1],
         )
-        found: dict[int, LayerTokens] = {}
+        tokens: dict[int, LayerTokens] = {}
         for index, block in enumerate(module.blocks[: max(layers) + 1]):
             x = block(x)
             if index in layers:
-                found[index] = self._split(module, module.norm(x), size)
-        return [found[index] for index in layers]
+                tokens[index] = self._split(module, module.norm(x), size)
+        return [tokens[index] for index in layers]
 
     def embed(self, module: Any, images: torch.Tensor) -> torch.Tensor:
         """The tokens that enter the first block: (B, 3, H, W) -> (B, R + h·w, D)."""
@@ -60,10 +60,10 @@ class PlainViT:
         x = module.patch_embed.norm(grid.flatten(2).transpose(1, 2))  # (B, h·w, D)
         prefix = [token for token in (module.cls_token, module.reg_token) if token is not None]
         if module.pos_embed is not None:
-            ahead = 0 if module.no_embed_class else module.num_prefix_tokens
-            x = x + self._positions(module.pos_embed[:, ahead:], size, module.pos_embed)
-            if ahead:
-                prefix = [torch.cat(prefix, dim=1) + module.pos_embed[:, :ahead]]
+            n_prefix = 0 if module.no_embed_class else module.num_prefix_tokens
+            x = x + self._positions(module.pos_embed[:, n_prefix:], size, module.pos_embed)
+            if n_prefix:
+                prefix = [torch.cat(prefix, dim=1) + module.pos_embed[:, :n_prefix]]
         if prefix:
             x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in prefix), x], dim=1)
         return module.norm_pre(module.patch_drop(module.pos_drop(x)))
@@ -78,10 +78,10 @@ class PlainViT:
 class Intermediates:
     """Any timm model with `forward_intermediates`: CNNs, hierarchical and rotary transformers (DINOv3, SAM, Swin…).
 
-    Transformers that have a CLS token give it; for all others cls is the mean of the patches. Layers are blocks, or
-    stages. The final norm is applied to every layer where all layers have one width; where a ConvNeXt keeps its
-    last norm in the head (DINOv3 pools, then normalises both the mean and the patches), it acts on the last stage.
-    SAM's neck, which belongs to its mask decoder, is left out: tokens are those of the blocks.
+    Transformers with a CLS token give it; for all others cls is the mean of the patches. Layers are blocks or stages.
+    The final norm is applied to every layer if all layers have the same width; where a ConvNeXt has its last norm in
+    the head (DINOv3 pools, then normalises both the mean and the patches), it is applied to the last stage. SAM's neck,
+    which belongs to its mask decoder, is not used: tokens are those of the blocks.
     """
 
     def widths(self, module: Any) -> tuple[int, ...]:
@@ -104,8 +104,8 @@ class Intermediates:
             **more,
         )
         last = len(self.widths(module)) - 1
-        found = {index: self._tokens(module, out, index == last) for index, out in zip(wanted, outputs, strict=True)}
-        return [found[index] for index in layers]
+        tokens = {index: self._tokens(module, out, index == last) for index, out in zip(wanted, outputs, strict=True)}
+        return [tokens[index] for index in layers]
 
     def _tokens(self, module: Any, output: Any, is_last: bool) -> LayerTokens:
         if isinstance(output, tuple):
@@ -121,12 +121,12 @@ class Intermediates:
         return LayerTokens(cls, patches)
 
 
-def encoder_of(module: nn.Module, recipe: str) -> Encoder:
-    """The encoder that fits a module; `recipe` is the card's position recipe."""
+def extractor_for(module: nn.Module, recipe: str) -> TokenExtractor:
+    """The extractor for a module; `recipe` is the card's position recipe."""
     from timm.layers import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
-    # Subclasses and other patch embeddings arrange their tokens in ways of their own, which timm knows.
+    # Subclasses and other patch embeddings arrange their tokens differently, which timm handles.
     if type(module) is VisionTransformer and type(module.patch_embed) is PatchEmbed and recipe in RECIPES:
         return PlainViT(recipe)
     if type(module).__module__.startswith("transformers."):

@@ -1,8 +1,7 @@
 """Cards of encoders from any repository in the hub's layout: `hf:<repository>`, or `hf:<folder>` with the same files.
 
-The usual ViTs become timm modules, so that their tokens follow the recipe of their weights and their speed is that of
-the catalog's. Every other image encoder that transformers has runs as transformers builds it. No code that a
-repository brings along is ever run.
+The usual ViTs become timm modules, so that they use the position recipe of their weights and are as fast as those of
+the catalog. Other image encoders run as transformers builds them. Code from a repository is never executed.
 """
 
 import json
@@ -19,13 +18,13 @@ _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "qui
 
 
 def hf_card(repo: str, *, offline: bool = False) -> WeightCard:
-    """The card of `hf:<repo>`, from its config.json and preprocessor_config.json. UsageError if they cannot be had."""
+    """The card of `hf:<repo>`, from its config.json and preprocessor_config.json. UsageError without them."""
     from radapt.backbones.others import measured, timm_card
 
     config = _json(repo, "config.json", offline)
     if config is None:
-        raise UsageError(f"hf:{repo} has no config.json, which says what its weights are.")
-    if "pretrained_cfg" in config:  # a timm model kept on the hub
+        raise UsageError(f"hf:{repo} has no config.json, which describes the architecture.")
+    if "pretrained_cfg" in config:  # a timm model on the hub
         return _renamed(timm_card(config["architecture"]), repo, config["pretrained_cfg"])
     config = config.get("vision_config") or config
     kind = str(config.get("model_type", "")).removesuffix("_vision_model")
@@ -61,7 +60,7 @@ def _renamed(card: WeightCard, repo: str, settings: dict[str, Any]) -> WeightCar
 
 
 def _vit_options(kind: str, config: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """transformers' words for a ViT in timm's. Absent keys have the default of the transformers class."""
+    """timm's options for a ViT from transformers' configuration. Missing keys have the transformers default."""
     from transformers import AutoConfig
 
     folder = dict(config)
@@ -94,7 +93,7 @@ def _vit_options(kind: str, config: dict[str, Any]) -> tuple[tuple[str, Any], ..
 
 
 def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
-    """A small JSON file of a repository or folder; None if the repository has none of that name."""
+    """A small JSON file of a repository or folder; None if it does not exist."""
     folder = Path(repo).expanduser()
     if folder.is_dir():
         path = folder / name
@@ -108,8 +107,8 @@ def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
         if name != "config.json":
             return None
         raise UsageError(
-            f"hf:{repo} cannot be looked up: neither is it in the cache nor can the hub be reached. On a machine with "
-            f"network, `hf download {repo}` fetches it; then name its folder: hf:FOLDER."
+            f"hf:{repo} cannot be looked up: it is not in the cache and the hub cannot be reached. On a machine with "
+            f"network, download it by `hf download {repo}`, then name its folder: hf:FOLDER."
         ) from error
     except EntryNotFoundError:
         return None

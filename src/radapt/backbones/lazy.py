@@ -1,4 +1,4 @@
-"""A backbone that is known before it is loaded: with all features stored, no weights need be in memory."""
+"""A backbone that is loaded only if needed: with all features stored, its weights never enter memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ def _unknown(dtype: str) -> "Backbone":
 
 @dataclass(frozen=True)
 class LazyBackbone:
-    """A backbone known by its identity (`identity_of`) and loaded only if something must be computed.
+    """A backbone with a known identity (`identity_of`) that is loaded only if something must be computed.
 
-    With `settled=False` the identity may change on loading, as when weights are yet to be fetched; it is then
+    With `settled=False` the identity may change on loading, because weights must still be downloaded; it is then
     loaded at once.
     """
 
@@ -35,9 +35,9 @@ class LazyBackbone:
     load: Callable[[], "Backbone"]
     settled: bool = True
     load_as: Callable[[str], "Backbone"] = field(default=_unknown, repr=False)
-    """Loads anew in another number format: training keeps its weights in float32 whatever features are made in."""
+    """Loads it again in another dtype: training keeps weights in float32 whatever the dtype of the features."""
     modalities: tuple[str, ...] = ()
-    """Those of an adapted backbone, which are encoded together; see `Backbone.joint`."""
+    """The modalities of an adapted backbone, which are encoded together; see `Backbone.joint`."""
     card: WeightCard | None = None
     source: WeightSource | None = None
     """The origin of its weights; a model trained on it stores card and source."""
@@ -63,27 +63,28 @@ def find_backbone(
     offline: bool = False,
     download: bool = True,
 ) -> LocatedBackbone:
-    """What `load_backbone` with the same arguments would load, each `load()` anew.
+    """The backbone that `load_backbone` loads with the same arguments, without loading it.
 
-    With `download` weights of the hub are fetched if they are not here, so that their identity is final. Raises
-    UsageError for an unknown name, and for weights that are not there or cannot be fetched.
+    With `download`, missing weights are downloaded from the hub, so that their identity is final. Raises UsageError for
+    an unknown name, and for weights that do not exist or cannot be downloaded.
     """
     folder, modalities = adapted_folder(name, weights, CATALOG, None), tuple[str, ...]()
     if folder is not None:
         adapted = read_adapted(folder, None if weights is None else name)
-        known, source, modalities = adapted.card, adapted.source, adapted.modalities
+        weight_card, source, modalities = adapted.card, adapted.source, adapted.modalities
     else:
-        known = card(name, offline=offline)
-        source = resolve(known, weights, seed=seed, offline=offline)
+        weight_card = card(name, offline=offline)
+        source = resolve(weight_card, weights, seed=seed, offline=offline)
         if download:
-            source = fetch(known, source, offline=offline)
-    number = auto_dtype(device) if dtype == "auto" else dtype
+            source = fetch(weight_card, source, offline=offline)
+    resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
 
-    def load(dtype: str = number) -> "Backbone":
+    def load(dtype: str = resolved_dtype) -> "Backbone":
         return load_backbone(name, weights, seed=seed, dtype=dtype, device=device, offline=offline)
 
-    shown = known.name if folder is not None else name
+    shown = weight_card.name if folder is not None else name
+    identity = identity_of(weight_card, source)
     lazy = LazyBackbone(
-        shown, identity_of(known, source), number, load, source.available, load, modalities, known, source
+        shown, identity, resolved_dtype, load, source.available, load, modalities, weight_card, source
     )
-    return LocatedBackbone(known, source, device, lazy)
+    return LocatedBackbone(weight_card, source, device, lazy)

@@ -30,22 +30,22 @@ def load_backbone(
     """The encoder `name` with its weights, in evaluation mode.
 
     `name` is a catalog name, `timm:<model>`, `hf:<repository>`, or the folder of an adapted backbone, which may also be
-    given as the weights of a name of one's own; with `as_` the name is free and `as_` says what the encoder is.
-    `weights`: None (the hub), a local file or folder in DINOv2's, timm's or transformers' naming, or
-    `random` (`random:SEED`), which depends on the seed alone and leaves the global random state as it was.
-    `dtype`: float32, bfloat16, or auto (see `auto_dtype`). `offline` or HF_HUB_OFFLINE=1: the network is not touched.
+    given as the weights of a custom name; with `as_` the name is custom and `as_` names the encoder. `weights`: None
+    (the hub), a local file or folder in DINOv2's, timm's or transformers' naming, or `random` (`random:SEED`), which
+    depends on the seed alone and does not change the global random state. `dtype`: float32, bfloat16, or auto (see
+    `auto_dtype`). With `offline` or HF_HUB_OFFLINE=1 the network is not used.
 
-    UsageError: an unknown name; weights that are absent, unreadable, unsafe or of another architecture.
+    UsageError: an unknown name; weights that are missing, unreadable, unsafe or of another architecture.
     """
     if dtype not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r}. {suggest(dtype, DTYPES)}")
-    number = auto_dtype(device) if dtype == "auto" else dtype
+    resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
     folder = adapted_folder(name, weights, CATALOG, as_)
     if folder is not None:
-        return _adapted(read_adapted(folder, None if weights is None else name), number, device)
-    known = _card(name, as_, offline)
-    source = fetch(known, resolve(known, weights, seed=seed, offline=offline), offline=offline)
-    return assemble(name, known, source, number, device)
+        return _adapted(read_adapted(folder, None if weights is None else name), resolved_dtype, device)
+    weight_card = _card(name, as_, offline)
+    source = fetch(weight_card, resolve(weight_card, weights, seed=seed, offline=offline), offline=offline)
+    return assemble(name, weight_card, source, resolved_dtype, device)
 
 
 def _card(name: str, as_: str | None, offline: bool) -> WeightCard:
@@ -57,55 +57,55 @@ def _card(name: str, as_: str | None, offline: bool) -> WeightCard:
 
 
 def assemble(
-    name: str, known: WeightCard, source: WeightSource, dtype: str, device: "str | torch.device"
+    name: str, weight_card: WeightCard, source: WeightSource, dtype: str, device: "str | torch.device"
 ) -> "Backbone":
-    """The encoder of a card with the weights of a source that is here, in evaluation mode."""
+    """The encoder of a card with the available weights of a source, in evaluation mode."""
     import torch
 
     from radapt.backbones.backbone import Backbone
     from radapt.backbones.build import build, materialise, randomise, to_train
-    from radapt.backbones.encoders import encoder_of
+    from radapt.backbones.encoders import extractor_for
 
     notes: tuple[str, ...] = ()
     if source.path is None:
-        module = materialise(build(known), known)
+        module = materialise(build(weight_card), weight_card)
         randomise(module, source.seed)
-        if not known.repo:
+        if not weight_card.repo:
             to_train(module)
     else:
-        module, notes = _from_file(name, known, source.path)
+        module, notes = _from_file(name, weight_card, source.path)
     module = module.to(device=device, dtype=getattr(torch, dtype))
-    if known.position_recipe == "none":  # CNNs: measured 1.3× on a CPU, and what tensor cores want
+    if weight_card.position_recipe == "none":  # CNNs: measured 1.3× faster on a CPU, and preferred by tensor cores
         module = module.to(memory_format=torch.channels_last)
-    return Backbone(name, known, source, module.eval(), encoder_of(module, known.position_recipe), notes)
+    return Backbone(name, weight_card, source, module.eval(), extractor_for(module, weight_card.position_recipe), notes)
 
 
-def _adapted(known: AdaptedBackbone, dtype: str, device: "str | torch.device") -> "Backbone":
+def _adapted(weight_card: AdaptedBackbone, dtype: str, device: "str | torch.device") -> "Backbone":
     import torch
 
     from radapt.backbones.backbone import Backbone
-    from radapt.backbones.encoders import encoder_of
+    from radapt.backbones.encoders import extractor_for
 
-    network = load_adapted(known)
+    network = load_adapted(weight_card)
     exact = network.mean, network.std
     network = network.to(device=device, dtype=getattr(torch, dtype))
-    network.mean, network.std = (each.to(device) for each in exact)  # normalisation is folded in float32
-    encoder = encoder_of(network.vit, known.card.position_recipe)
-    return Backbone(known.card.name, known.card, known.source, network.vit, encoder, network=network)
+    network.mean, network.std = (buffer.to(device) for buffer in exact)  # normalisation is folded in float32
+    encoder = extractor_for(network.vit, weight_card.card.position_recipe)
+    return Backbone(weight_card.card.name, weight_card.card, weight_card.source, network.vit, encoder, network=network)
 
 
-def _from_file(name: str, known: WeightCard, path: Path) -> "tuple[torch.nn.Module, tuple[str, ...]]":
+def _from_file(name: str, weight_card: WeightCard, path: Path) -> "tuple[torch.nn.Module, tuple[str, ...]]":
     from radapt.backbones.build import build, materialise
-    from radapt.backbones.files import read_state
     from radapt.backbones.strict import load_strictly
+    from radapt.backbones.weight_files import read_state
 
     state, notes = read_state(path)
-    if known.architecture == "transformers":
+    if weight_card.architecture == "transformers":
         from radapt.backbones.transformers_models import load_transformers
 
-        module, more = load_transformers(known, state, str(path))
+        module, more = load_transformers(weight_card, state, str(path))
         return module, (*notes, *more)
-    module = materialise(build(known), known)
-    expected = name if name in CATALOG else f"{name} ({known.architecture})"
-    more = load_strictly(module, state, recipe=known.position_recipe, what=str(path), expected=expected)
+    module = materialise(build(weight_card), weight_card)
+    expected = name if name in CATALOG else f"{name} ({weight_card.architecture})"
+    more = load_strictly(module, state, recipe=weight_card.position_recipe, what=str(path), expected=expected)
     return module, (*notes, *more)

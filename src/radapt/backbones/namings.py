@@ -1,7 +1,7 @@
-"""Names that different codes give to the same weights, brought to timm's, in which radapt's modules are built.
+"""Conversion of the parameter names of other code bases to timm's, which radapt's modules use.
 
-A naming is recognised by marks in its keys and told as a table of substitutions. Nothing is dropped here except a
-text tower beside an image tower; what does not fit is for `strict` to report.
+A naming is recognised by patterns in its keys and defined as a table of substitutions. Nothing is dropped here except a
+text tower next to an image tower; `strict` reports what does not fit.
 """
 
 import re
@@ -11,18 +11,18 @@ import torch
 
 State = dict[str, torch.Tensor]
 
-# Wrappers around an encoder, taken off as often as they occur; a name that would then occur twice keeps its prefix.
+# Prefixes of wrappers, removed as often as they occur; a name that would then occur twice keeps its prefix.
 PREFIXES = (
     "_orig_mod.", "module.", "teacher.backbone.", "teacher.", "student.backbone.", "student.", "backbone.", "model.",
     "dinov2_with_registers.", "dinov2.", "vit.", "trunk.",
 )  # fmt: skip
-# The image tower of a model that has others; everything beside it is left out.
+# The image tower of a model with several towers; the others are left out.
 TOWERS = ("vision_model.", "visual.", "image_encoder.", "vision_tower.")
 
 
 @dataclass(frozen=True)
 class Naming:
-    """One code's names: recognised if a key matches each of `marks`; `rules` are tried in order, all that match act."""
+    """The names of one code base, recognised if a key matches each of `marks`; `rules` apply in order."""
 
     name: str
     marks: tuple[str, ...]
@@ -104,7 +104,7 @@ NAMINGS = (
 
 
 def convert(state: State) -> tuple[State, tuple[str, ...]]:
-    """The same weights under timm's names, and notes on what was recognised and left out."""
+    """The weights under timm's names, and notes on what was recognised and left out."""
     state, notes = unwrap(state)
     naming = recognise(state)
     if naming is not None:
@@ -114,7 +114,7 @@ def convert(state: State) -> tuple[State, tuple[str, ...]]:
 
 
 def recognise(state: State) -> Naming | None:
-    """The first naming whose marks all occur; None means timm's own (or an unknown one)."""
+    """The first naming whose marks all occur; None for timm's own (or an unknown one)."""
     for naming in NAMINGS:
         if all(any(re.search(mark, key) for key in state) for mark in naming.marks):
             return naming
@@ -122,7 +122,7 @@ def recognise(state: State) -> Naming | None:
 
 
 def unwrap(state: State) -> tuple[State, tuple[str, ...]]:
-    """Weights without the prefixes that wrappers put before them, and without the towers beside the image tower."""
+    """Weights without the prefixes of wrappers, and without towers other than the image tower."""
     notes: list[str] = []
     students = [key for key in state if key.startswith("student.")]
     if students and any(key.startswith("teacher.") for key in state):
@@ -137,10 +137,10 @@ def unwrap(state: State) -> tuple[State, tuple[str, ...]]:
                 notes.append(f"image tower {prefix[:-1]!r}, {len(state) - len(inside)} other tensors left out")
                 state, changed = inside, True
         for prefix in PREFIXES:
-            found = [key for key in state if key.startswith(prefix) and key[len(prefix) :] not in state]
-            if found:
-                notes.append(f"prefix {prefix!r} taken off")
-                state = {key[len(prefix) :] if key in set(found) else key: value for key, value in state.items()}
+            prefixed = {key for key in state if key.startswith(prefix) and key[len(prefix) :] not in state}
+            if prefixed:
+                notes.append(f"prefix {prefix!r} removed")
+                state = {key[len(prefix) :] if key in prefixed else key: value for key, value in state.items()}
                 changed = True
     return state, tuple(notes)
 
@@ -152,18 +152,20 @@ def _rename(key: str, naming: Naming) -> str:
 
 
 def _fuse(state: State) -> State:
-    """Separate query, key and value become qkv; gate and up become the one first layer of a SwiGLU."""
+    """Separate query, key and value become qkv; gate and up become the first layer of a SwiGLU."""
     fused: State = {}
     for key, value in state.items():
-        part = re.fullmatch(r"(.*\.attn\.)([qkv])\.(weight|bias)", key)
+        projection = re.fullmatch(r"(.*\.attn\.)([qkv])\.(weight|bias)", key)
         swiglu = re.fullmatch(r"(.*\.mlp\.)(gate|up)_proj\.(weight|bias)", key)
-        if part:
-            triple = [state.get(f"{part[1]}{letter}.{part[3]}") for letter in "qkv"]
+        if projection:
+            triple = [state.get(f"{projection[1]}{letter}.{projection[3]}") for letter in "qkv"]
             like = next(tensor for tensor in triple if tensor is not None)
-            # DINOv3's keys have no bias.
-            whole = [torch.zeros_like(like) if tensor is None and part[3] == "bias" else tensor for tensor in triple]
+            # The key projections of DINOv3 have no bias.
+            whole = [
+                torch.zeros_like(like) if tensor is None and projection[3] == "bias" else tensor for tensor in triple
+            ]
             if all(tensor is not None for tensor in whole):
-                fused[f"{part[1]}qkv.{part[3]}"] = torch.cat([t for t in whole if t is not None])
+                fused[f"{projection[1]}qkv.{projection[3]}"] = torch.cat([t for t in whole if t is not None])
                 continue
         elif swiglu:
             gate, up = (state.get(f"{swiglu[1]}{side}_proj.{swiglu[3]}") for side in ("gate", "up"))
@@ -175,7 +177,7 @@ def _fuse(state: State) -> State:
 
 
 def _shape(state: State) -> State:
-    """Leading dimensions that some codes leave out, and the pooling head's joint projection split."""
+    """Add leading dimensions that some code bases omit, and split the joint projection of the pooling head."""
     shaped: State = {}
     for key, value in state.items():
         if key == "attn_pool.qkv.weight" or key == "attn_pool.qkv.bias":

@@ -1,4 +1,4 @@
-"""Cards for timm models outside the catalog, read off the model itself."""
+"""Weight cards of timm models outside the catalog, derived from the model itself."""
 
 import difflib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 from radapt.backbones.card import WeightCard
 from radapt.errors import UsageError
 
-# Words in timm's tags that say what a model has seen.
+# Words in timm's tags that name the pretraining data.
 _TAGS = {
     "in1k": "ImageNet-1k",
     "in12k": "ImageNet-12k",
@@ -28,7 +28,7 @@ _TAGS = {
     "dino": "ImageNet-1k",
 }
 
-# How third-party modules say that they do not do what is asked of them.
+# The exceptions that third-party modules raise for unsupported input.
 _REFUSALS = (AttributeError, TypeError, AssertionError, RuntimeError, ValueError, LookupError)
 
 
@@ -68,22 +68,22 @@ def timm_card(model: str) -> WeightCard:
 
 
 def measured(card: WeightCard) -> WeightCard:
-    """`card` with width, depth, parameters and patch read off a forward pass without storage (meta device)."""
+    """`card` with width, depth, parameters and patch measured by a forward pass on the meta device."""
     import torch
 
     from radapt.backbones.build import build
-    from radapt.backbones.encoders import encoder_of
+    from radapt.backbones.encoders import extractor_for
 
     try:
         module = build(card)
-        encoder = encoder_of(module, card.position_recipe)
-        depth = len(encoder.widths(module))
+        extractor = extractor_for(module, card.position_recipe)
+        depth = len(extractor.widths(module))
 
-        def look(side: int) -> Any:
+        def run(side: int) -> Any:
             with torch.no_grad(), torch.device("meta"):
-                return encoder(module, torch.empty(1, 3, side, side, device="meta"), [depth - 1])[0]
+                return extractor(module, torch.empty(1, 3, side, side, device="meta"), [depth - 1])[0]
 
-        tokens = look(card.native_size)
+        tokens = run(card.native_size)
         patch = _patch(module, card.native_size, tokens.patches.shape[1])
     except _REFUSALS as error:
         raise UsageError(
@@ -96,16 +96,16 @@ def measured(card: WeightCard) -> WeightCard:
         parameters=sum(p.numel() for p in module.parameters()),
         patch=patch,
         position_recipe=card.position_recipe if _has_positions(module) else "none",
-        fixed=not _works(look, card.native_size + patch),
+        fixed=not _works(run, card.native_size + patch),
     )
 
 
 def _patch(module: Any, side: int, count: int) -> int:
-    """Pixels per token: what the module says of itself, if `count` tokens on `side` pixels agree (CNNs round up)."""
+    """Pixels per token: as the module declares, if it agrees with `count` tokens on `side` pixels (CNNs round up)."""
     stages = list(getattr(module, "feature_info", None) or [{}])
-    said = [stages[-1].get("reduction") if isinstance(stages[-1], dict) else None]
-    said.append(getattr(getattr(module, "config", None), "patch_size", None))
-    likely = [patch for patch in said if isinstance(patch, int)] + [side // count, 32, 16, 14, 8]
+    declared = [stages[-1].get("reduction") if isinstance(stages[-1], dict) else None]
+    declared.append(getattr(getattr(module, "config", None), "patch_size", None))
+    likely = [patch for patch in declared if isinstance(patch, int)] + [side // count, 32, 16, 14, 8]
     return next((patch for patch in likely if count in (side // patch, -(-side // patch))), side // count)
 
 
@@ -113,9 +113,9 @@ def _has_positions(module: Any) -> bool:
     return any(hasattr(module, name) for name in ("pos_embed", "rope", "blocks", "config"))
 
 
-def _works(look: Callable[[int], Any], side: int) -> bool:
+def _works(run: Callable[[int], Any], side: int) -> bool:
     try:
-        look(side)
+        run(side)
     except _REFUSALS:
         return False
     return True

@@ -1,7 +1,7 @@
-"""Position embeddings at other image sizes, by the recipe the weights were trained with.
+"""Position embeddings at other image sizes, by the interpolation recipe of the weights.
 
-With equal interpolation the known implementations give identical tokens; with another recipe DINOv2's patch tokens
-move by 4–18 % (relative L2). So the recipe belongs to the weights, and stands on their card.
+With the same interpolation the known implementations give identical tokens; with another recipe DINOv2's patch tokens
+change by 4–18 % (relative L2). So the recipe belongs to the weights and is part of their card.
 """
 
 import math
@@ -15,8 +15,8 @@ from torch.nn.functional import interpolate
 class PositionRecipe:
     """Bicubic interpolation of the grid of position embeddings, always in float32.
 
-    `offset`: the grid is scaled by (n + offset) / base instead of to the size n, as DINO and DINOv2 without
-    registers do (0.1 there, to keep the size from being rounded down). `antialias` acts when the grid shrinks.
+    `offset`: the grid is scaled by (n + offset) / base instead of to the size n, as in DINO and DINOv2 without
+    registers (0.1 there, so that the size is not rounded down). `antialias` applies when the grid shrinks.
     """
 
     antialias: bool
@@ -45,19 +45,19 @@ def interpolate_positions(grid: torch.Tensor, size: tuple[int, int], recipe: Pos
 
 
 class PositionCache:
-    """The embeddings of the last sizes seen, kept while the weights stay as they are.
+    """A cache of the interpolated embeddings of recent sizes, valid while the weights do not change.
 
-    A frozen encoder meets one or two sizes; interpolating for each batch would cost more than adding. While the
-    embedding is being trained nothing is kept, so that gradients flow.
+    A frozen encoder sees one or two sizes, and interpolating for each batch would cost more than adding. While the
+    embedding is trained nothing is cached, so that gradients flow.
     """
 
     def __init__(self, recipe: PositionRecipe, keep: int = 8) -> None:
         self._recipe = recipe
         self._keep = keep
-        self._kept: dict[tuple[object, ...], torch.Tensor] = {}
+        self._cached: dict[tuple[object, ...], torch.Tensor] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        """A copy keeps nothing: what is kept is named by where weights lie in memory, which differs there."""
+        """A copy starts empty: entries are keyed by memory addresses, which differ in the copy."""
         return {**self.__dict__, "_kept": {}}
 
     def __call__(self, grid: torch.Tensor, size: tuple[int, int], source: torch.Tensor) -> torch.Tensor:
@@ -66,9 +66,9 @@ class PositionCache:
             return interpolate_positions(grid, size, self._recipe)
         version = 0 if source.is_inference() else source._version
         key = (size, source.data_ptr(), version, source.dtype, source.device)
-        if key not in self._kept:
-            while len(self._kept) >= self._keep:
-                del self._kept[next(iter(self._kept))]
+        if key not in self._cached:
+            while len(self._cached) >= self._keep:
+                del self._cached[next(iter(self._cached))]
             with torch.inference_mode(False), torch.no_grad():
-                self._kept[key] = interpolate_positions(grid.detach(), size, self._recipe)
-        return self._kept[key]
+                self._cached[key] = interpolate_positions(grid.detach(), size, self._recipe)
+        return self._cached[key]

@@ -1,4 +1,4 @@
-"""What an encoder says about images: a CLS token per image and one token per patch, of the layers asked for."""
+"""Tokens of an encoder: a CLS token per image and a token per patch, for each requested layer."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class LayerTokens:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of the layers asked for, in that order; `cls` and `patches` are those of the deepest one among them."""
+    """Tokens of the requested layers, in that order; `cls` and `patches` are those of the deepest layer."""
 
     layers: tuple[LayerTokens, ...]
     deepest: int = -1

@@ -1,4 +1,4 @@
-"""Encoders that run as transformers builds them: their module, their weights and their tokens."""
+"""Encoders of the transformers library: their module, weights and tokens."""
 
 import json
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from radapt.backbones.card import WeightCard
-from radapt.backbones.files import State
 from radapt.backbones.tokens import LayerTokens
+from radapt.backbones.weight_files import State
 from radapt.errors import UsageError
 
 _HOOKS = "transformers.utils.output_capturing"
@@ -24,7 +24,7 @@ def transformers_module(options: dict[str, Any]) -> nn.Module:
 
 
 def load_transformers(card: WeightCard, state: State, what: str) -> tuple[nn.Module, tuple[str, ...]]:
-    """The encoder with `state`, whose names on disk transformers translates; strict as everywhere."""
+    """The encoder with `state`, whose names transformers converts; strict like all loading."""
     config = _config(dict(card.options))
     with torch.device("meta"):
         kind: Any = type(transformers_module(dict(card.options)))
@@ -34,9 +34,9 @@ def load_transformers(card: WeightCard, state: State, what: str) -> tuple[nn.Mod
     if missing or wrong:
         listed = ", ".join([*missing, *wrong][:6])
         raise UsageError(f"The weights in {what} do not fit {card.name}: missing or of another shape: {listed}.")
-    over = sorted(info["unexpected_keys"])
-    notes = (f"left out, not part of the encoder: {', '.join(over[:6])} ({len(over)} in all)",) if over else ()
-    return module.eval(), notes
+    unexpected = sorted(info["unexpected_keys"])
+    listed = f"{', '.join(unexpected[:6])} ({len(unexpected)} in all)"
+    return module.eval(), (f"left out, not part of the encoder: {listed}",) if unexpected else ()
 
 
 def _config(options: dict[str, Any]) -> Any:
@@ -50,10 +50,11 @@ def _config(options: dict[str, Any]) -> Any:
 
 
 class TransformersEncoder:
-    """Any image encoder of transformers that gives its hidden states.
+    """Any image encoder of transformers that returns its hidden states.
 
-    A sequence with more tokens than patches starts with CLS; else cls is the mean of the patches. The last layer is
-    transformers' own output; earlier layers of the same width get the model's final norm, as in the catalog.
+    A sequence with more tokens than patches starts with the CLS token; otherwise cls is the mean of the patches. The
+    last layer is transformers' own output; earlier layers of the same width get the model's final norm, as in the
+    catalog.
     """
 
     def widths(self, module: Any) -> tuple[int, ...]:
@@ -91,30 +92,30 @@ class TransformersEncoder:
             patches = state.permute(0, 2, 3, 1).float()  # (B, D, h, w) -> (B, h, w, D)
             return LayerTokens(patches.mean((1, 2)), patches)
         height, width = size or self._grid(module, images, state.shape[1])
-        ahead = state.shape[1] - height * width
-        patches = state[:, ahead:].unflatten(1, (height, width)).float()  # (B, R + h·w, D) -> (B, h, w, D)
-        return LayerTokens(state[:, 0].float() if ahead else patches.mean((1, 2)), patches)
+        n_prefix = state.shape[1] - height * width
+        patches = state[:, n_prefix:].unflatten(1, (height, width)).float()  # (B, R + h·w, D) -> (B, h, w, D)
+        return LayerTokens(state[:, 0].float() if n_prefix else patches.mean((1, 2)), patches)
 
     def _grid(self, module: Any, images: torch.Tensor, count: int) -> tuple[int, int]:
         patch = side_of(module.config.patch_size)
         height, width = images.shape[2] // patch, images.shape[3] // patch
-        while height * width > count:  # a pyramid: every stage halves the sides
+        while height * width > count:  # every stage of a pyramid halves the sides
             height, width = (height + 1) // 2, (width + 1) // 2
         return height, width
 
 
 def _unhook(module: nn.Module) -> None:
-    """Take away the hooks by which transformers noted hidden states; it puts them back at the next call.
+    """Remove the hooks with which transformers captures hidden states; it adds them again at the next call.
 
-    They are functions inside functions, which cannot be pickled: with them a module could not be sent to a process.
+    They are nested functions, which cannot be pickled, so a module with them could not be sent to another process.
     """
-    for part in module.modules():
-        part.__dict__.pop("_output_capturing_hooks_installed", None)
-        hooks = part._forward_hooks
+    for child in module.modules():
+        child.__dict__.pop("_output_capturing_hooks_installed", None)
+        hooks = child._forward_hooks
         for number in [number for number, hook in hooks.items() if getattr(hook, "__module__", None) == _HOOKS]:
             del hooks[number]
 
 
 def side_of(value: Any) -> int:
-    """The side of a square that configurations write as a number or as a pair."""
+    """The side of a square, given as a number or a pair in configurations."""
     return int(value[0] if isinstance(value, list | tuple) else value)

@@ -1,4 +1,4 @@
-"""Where weights come from and what identifies them, decided without reading a tensor."""
+"""The source of weights and their identity, resolved without reading a tensor."""
 
 import os
 import re
@@ -12,22 +12,22 @@ from radapt.backbones.card import WeightCard
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
 
-_TOKENS = 1  # raised when the same weights begin to give other tokens, so that stored features are not mixed
+_TOKENS = 1  # raised when the same weights give other tokens, so that stored features are not mixed
 
 
 @dataclass(frozen=True)
 class WeightSource:
-    """One origin of weights: `hub`, `file` or `random`.
+    """A source of weights: `hub`, `file` or `random`.
 
-    `identity` decides cache keys: the file's digest, the hub's own digest of the downloaded blob, or the seed. For
-    hub weights that are not here yet it names the repository only; `fetch` then gives the final source.
+    `identity` is part of cache keys: the file's digest, the hub's digest of the downloaded blob, or the seed. For hub
+    weights that are not downloaded yet it names the repository only; `fetch` then gives the final source.
     """
 
     kind: str
     identity: str
     available: bool
     where: str
-    """For people: a path, a repository, or the seed."""
+    """For messages: a path, a repository, or the seed."""
     path: Path | None = None
     seed: int = 0
 
@@ -37,8 +37,8 @@ def resolve(
 ) -> WeightSource:
     """The source that `weights` means for `card`: None is the hub, `random` or `random:SEED`, else a file or folder.
 
-    For a card without a repository, None is random. Cheap: no network (so `offline` makes no difference yet), no
-    tensors; a local file is read once for its digest. UsageError if a named file is not there.
+    For a card without a repository, None is random. Uses neither the network (so `offline` has no effect yet) nor
+    tensors; a local file is read once for its digest. UsageError if a named file does not exist.
     """
     del offline
     text = ("hub" if card.repo else "random") if weights is None else str(weights)
@@ -53,14 +53,14 @@ def resolve(
     path = _cached(card)
     if path is None:
         return WeightSource("hub", f"hub:{card.repo}", False, f"hub, {card.repo}")
-    # The cache keeps files under the hub's own digest (SHA-256 for weights) and links them into a snapshot.
+    # The hub cache stores files under the hub's digest (SHA-256 for weights) and links them into a snapshot.
     blob = path.resolve().name
     blob = path.parent.name if blob == path.name else blob
     return WeightSource("hub", f"hub:{card.repo}/{path.name}@{blob}", True, f"hub cache, {card.repo}", path)
 
 
 def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> WeightSource:
-    """`source` with its file here, downloaded if need be; its identity is final. UsageError says what to do instead."""
+    """`source` with its file downloaded if needed; its identity is final. UsageError says what to do instead."""
     if source.available:
         return source
     from huggingface_hub import hf_hub_download
@@ -74,7 +74,7 @@ def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> W
         try:
             hf_hub_download(card.repo, name)
         except GatedRepoError as error:
-            raise _unavailable(card, "the hub hands them out only to those who accepted their terms") from error
+            raise _unavailable(card, "the hub requires you to accept their terms first") from error
         except LocalEntryNotFoundError as error:
             raise _unavailable(card, "the hub cannot be reached") from error
         except EntryNotFoundError:
@@ -86,31 +86,31 @@ def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> W
 
 
 def identity_of(card: WeightCard, source: WeightSource) -> str:
-    """What decides tokens besides the images, the layers and the dtype, as 32 hex digits, without loading anything.
+    """The digest of what decides tokens besides images, layers and dtype, 32 hex digits, without loading anything.
 
-    The architecture with its options, the normalisation, how positions follow the image size, and the weights. The
-    name does not enter, so that two names for the same encoder are one.
+    The architecture with its options, the normalisation, the position recipe, and the weights. The name does not
+    enter, so two names of the same encoder have the same identity.
     """
     options = [[name, str(value)] for name, value in card.options]
     geometry = [card.patch, card.position_recipe, list(card.mean), list(card.std), card.fixed]
     return digest([_TOKENS, card.architecture, options, geometry, source.identity])
 
 
-def is_offline(asked: bool = False) -> bool:
-    """Whether the network must not be touched: asked for, or by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+def is_offline(requested: bool = False) -> bool:
+    """Whether the network must not be used: by `requested`, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return asked or any(os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on") for name in names)
+    return requested or any(os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on") for name in names)
 
 
 def hub_cache() -> Path:
-    """The folder in which the hub's client keeps downloads."""
+    """The download folder of the hub's client."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE)
 
 
 def _local(path: Path) -> WeightSource:
-    from radapt.backbones.files import find_files
+    from radapt.backbones.weight_files import find_files
 
     files = find_files(path)
     digests = [digest_of(file) for file in files]
@@ -119,7 +119,7 @@ def _local(path: Path) -> WeightSource:
 
 
 def digest_of(path: Path) -> str:
-    """The digest of a file's bytes, which are read again only if its size or time changed."""
+    """The digest of a file's bytes, computed again only if its size or modification time changes."""
     return _digest(str(path), path.stat().st_size, path.stat().st_mtime_ns)
 
 
@@ -132,16 +132,16 @@ def _cached(card: WeightCard) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     for name in card.files:
-        found = try_to_load_from_cache(card.repo, name)
-        if isinstance(found, str):
-            return Path(found)
+        path = try_to_load_from_cache(card.repo, name)
+        if isinstance(path, str):
+            return Path(path)
     return None
 
 
 def hub_is_reachable() -> bool:
-    """Whether something answers at the hub's address, found out in seconds: its client tries for half a minute.
+    """Whether the hub answers within seconds; its own client would try for half a minute.
 
-    Behind a proxy the client is left to find out itself.
+    Behind a proxy the check is left to the client.
     """
     from huggingface_hub.constants import ENDPOINT
 
@@ -158,10 +158,9 @@ def hub_is_reachable() -> bool:
 def _unavailable(card: WeightCard, why: str) -> UsageError:
     access = f"They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN. "
     return UsageError(
-        f"The weights of {card.name} are not here and cannot be fetched: {why}. They come from the hub repository "
-        f"{card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On a machine with network, "
-        f"`hf download {card.repo}` puts them into its cache; copy that folder to {hub_cache()} here. Or copy the file "
-        "anywhere and name it, --weights FILE or weights: FILE in a study (DINOv2's, timm's and transformers' names "
-        "are understood). "
-        "`--weights random` needs no file."
+        f"The weights of {card.name} are not on this machine and cannot be downloaded: {why}. They come from the hub "
+        f"repository {card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On a machine with network, "
+        f"`hf download {card.repo}` downloads them; copy that folder to {hub_cache()} here. Or copy the file anywhere "
+        "and name it with --weights FILE, or weights: FILE in a study (parameter names of DINOv2, timm and "
+        "transformers are accepted). `--weights random` needs no file."
     )

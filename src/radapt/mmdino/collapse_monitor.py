@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from radapt.backbones.multimodal_vit.crops import Crops
+from radapt.backbones.multimodal_vit.inputs import Crops
 from radapt.mmdino.centring import Centring, Sinkhorn, sinkhorn
 from radapt.mmdino.crops import whole
 from radapt.mmdino.neighbours import chance, knn_accuracy

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radapt.backbones.multimodal_vit.crops import Crops
+from radapt.backbones.multimodal_vit.inputs import Crops
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cases.foreground import around
 from radapt.errors import UsageError, counted

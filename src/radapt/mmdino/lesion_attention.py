@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, linear
 
-from radapt.backbones.multimodal_vit.crops import Encoded, mean_by
+from radapt.backbones.multimodal_vit.inputs import Encoded, mean_by
 
 _LEAST = 1e-4  # smallest share of lesion, so that the weighted mean over slices is defined
 

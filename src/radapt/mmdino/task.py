@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radapt.backbones.multimodal_vit.crops import Crops, Encoded
+from radapt.backbones.multimodal_vit.inputs import Crops, Encoded
 from radapt.mmdino.centring import Centre, Centring, Sinkhorn
 from radapt.mmdino.collapse_monitor import CollapseMonitor
 from radapt.mmdino.crops import CropDraws, MultiCrop

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from radapt.backbones.card import WeightCard
 from radapt.backbones.multimodal_vit.blocks import Depth, ending, whole
-from radapt.backbones.multimodal_vit.crops import Crops, Encoded, Summary, checked, mean_by
+from radapt.backbones.multimodal_vit.inputs import Crops, Encoded, Summary, checked, mean_by
 from radapt.backbones.multimodal_vit.packing import PackedLayout, TokenPositions, indices
-from radapt.backbones.multimodal_vit.patches import embedded, patches_of
+from radapt.backbones.multimodal_vit.patch_embedding import embedded, patches_of
 from radapt.backbones.position import RECIPES, PositionCache
 from radapt.errors import UsageError, suggest
 

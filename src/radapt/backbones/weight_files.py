@@ -1,4 +1,4 @@
-"""Reading weight files without ever running what is in them."""
+"""Reading weight files without executing their content."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 def find_files(path: Path) -> tuple[Path, ...]:
-    """The weight files behind `path`: the file itself, or those of a folder in the hub's layout (one or shards)."""
+    """The weight files at `path`: the file itself, or those of a folder in the hub's layout (one file or shards)."""
     if path.is_file():
         return (path,)
     if not path.is_dir():
@@ -30,21 +30,21 @@ def find_files(path: Path) -> tuple[Path, ...]:
         if index.is_file():
             names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             return tuple(path / name for name in sorted(set(names)))
-    found = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
-    best = [item for item in found if item.name in ("model.safetensors", "open_clip_model.safetensors")] or found
+    files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
+    best = [item for item in files if item.name in ("model.safetensors", "open_clip_model.safetensors")] or files
     best = best[:1] if len({item.suffix for item in best}) == len(best) else best
     if len(best) != 1:
-        seen = ", ".join(item.name for item in found) or "none"
-        raise UsageError(f"Folder {path} should hold one weight file; it holds: {seen}. Name the file itself.")
+        listed = ", ".join(item.name for item in files) or "none"
+        raise UsageError(f"Folder {path} should hold one weight file; it holds: {listed}. Name the file itself.")
     return tuple(best)
 
 
 def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
-    """All tensors behind `path` by name, and notes on what was unwrapped to get at them.
+    """All tensors at `path` by name, and notes on the wrappers that were removed.
 
-    UsageError for a missing, truncated, damaged or foreign file, and for a pickle that holds anything but tensors
-    and plain values: loading it could run code. safetensors and PyTorch's format before 1.6 keep no checksums, so
-    damage that leaves their length and structure as they were is not seen.
+    UsageError for a missing, truncated, damaged or foreign file, and for a pickle that holds more than tensors and
+    plain values, because loading it could run code. safetensors and PyTorch's format before 1.6 have no checksums, so
+    damage that keeps their length and structure is not detected.
     """
     state: State = {}
     notes: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def _read_safetensors(path: Path) -> Any:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UsageError(
-            f"Weight file {path} cannot be read as safetensors ({error}). It is truncated or not such a file: "
+            f"Weight file {path} cannot be read as safetensors ({error}). It is truncated or of another format: "
             "copy or download it again."
         ) from error
 
@@ -76,19 +76,19 @@ def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         first = file.read(2)
     if first == b"PK" and not zipped:
-        raise _unreadable(path, "the archive breaks off")
+        raise _unreadable(path, "the archive is truncated")
     if zipped and (damage := archive_damage(path)):
         raise _unreadable(path, damage)
     try:
-        # argparse.Namespace is a bag of plain values that DINO and MAE store beside their weights.
+        # argparse.Namespace holds plain values that DINO and MAE store with their weights.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols and TorchScript; both end in an error below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except MemoryError:
         raise
-    except Exception as error:  # on foreign bytes torch's reader raises whatever its parts do, without an explanation
+    except Exception as error:  # torch raises many types for foreign bytes, without an explanation
         if isinstance(error, pickle.UnpicklingError) and (zipped or first[:1] == b"\x80"):
-            raise _unsafe(path, error) from error  # a whole pickle, of which torch's safe reader refuses a part
+            raise _unsafe(path, error) from error  # a complete pickle that torch's safe reader refuses
         if "TorchScript" in str(error):
             raise UsageError(
                 f"Weight file {path} is a TorchScript archive, which holds code. Save its state_dict() instead."
@@ -100,15 +100,15 @@ def _unsafe(path: Path, error: Exception) -> UsageError:
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     what = f" ({named[1]})" if named else ""
     return UsageError(
-        f"Weight file {path} holds more than tensors{what}, and loading it could run code; "
-        "radapt refuses it. Save the tensors alone where the file comes from: "
+        f"Weight file {path} holds more than tensors{what}, and loading it could run code. "
+        "Save only the tensors where the file was made: "
         "torch.save(model.state_dict(), 'weights.pth'), or safetensors."
     )
 
 
 def _unreadable(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"Weight file {path} cannot be read: {why}. Expected was a whole file of torch.save, or .safetensors: "
+        f"Weight file {path} cannot be read: {why}. Expected a complete file of torch.save, or .safetensors: "
         "copy or download it again."
     )
 
@@ -121,7 +121,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "teacher", "target_encoder", "mode
 
 
 def _unwrap(stored: Any, path: Path) -> tuple[State, tuple[str, ...]]:
-    """Down through the dictionaries that training codes wrap around weights, teacher before student."""
+    """The weights inside the dictionaries of training code, the teacher before the student."""
     notes: list[str] = []
     while isinstance(stored, dict) and not _is_state(stored):
         name = next((name for name in WRAPPERS if isinstance(stored.get(name), dict)), None)
