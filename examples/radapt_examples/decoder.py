@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import ConvBlock, Project, classify, joined, largest
+from radapt.networks.decoders.layers import ConvBlock, Project, classify, joined, largest
 
 
 class MLPDecoder(Decoder):

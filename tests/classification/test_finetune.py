@@ -561,7 +561,7 @@ def test_bad_options_are_refused(name: str, options: dict[str, Any], said: str) 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("partial", {"blocks": 9}, "last 9 blocks were asked for"),
+        ("partial", {"blocks": 9}, "blocks of .* to train; got 9"),
         ("lora", {"targets": ["attn.qkvv"]}, "No layer of the blocks is called 'attn.qkvv'"),
     ],
 )

@@ -385,7 +385,7 @@ def test_a_network_of_another_kind_is_adapted_in_its_top_level_parts() -> None:
     assert [name for name, _ in blocks(module)] == ["0", "2"]
     adapt(module, "partial", blocks=1)
     assert set(trained(module)) == {"2.weight", "2.bias"}
-    with pytest.raises(UsageError, match="no parts"):
+    with pytest.raises(UsageError, match="no modules"):
         blocks(nn.ReLU())
 
 

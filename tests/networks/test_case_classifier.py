@@ -107,7 +107,7 @@ def test_a_modality_that_no_training_case_lacks_is_filled_with_its_mean() -> Non
 @pytest.mark.parametrize("use", ["concat", "mean"])
 def test_a_case_without_any_image_gets_an_answer(use: str) -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    found = network(use).answer(torch.zeros(0, WIDTH), none, torch.zeros(0), none, none, 2)
+    found = network(use).classify(torch.zeros(0, WIDTH), none, torch.zeros(0), none, none, 2)
     assert found.shape == (2, 3)
     assert torch.isfinite(found).all()
 

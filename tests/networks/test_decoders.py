@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from radapt.errors import UsageError
 from radapt.networks.decoders.base import Decoder
 from radapt.networks.decoders.fusion import Fusion, SegmentationHead
-from radapt.networks.decoders.parts import group_norm, pyramid_factors, resized
+from radapt.networks.decoders.layers import group_norm, pyramid_factors, resized
 from radapt.networks.decoders.registry import DECODERS, decoder_layers, make_decoder
 
 NAMES = sorted(DECODERS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from radapt.errors import UsageError
-from radapt.networks.unet.plan import (
+from radapt.networks.unet.architecture import (
     Budget,
     Channel,
     Fingerprint,
@@ -175,5 +175,5 @@ def test_what_cannot_be_planned_is_said(print_of: Fingerprint, budget: Budget) -
 
 @pytest.mark.parametrize("facts", [{}, {"dims": 2}, {"patch": 3}])
 def test_a_damaged_plan_is_said(facts: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="not the plan"):
+    with pytest.raises(UsageError, match="not that of a U-Net"):
         UNetPlan.of(facts)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save
 
 from radapt.errors import UsageError
+from radapt.networks.unet.architecture import Budget, Channel, Fingerprint, UNetPlan, plan_unet
 from radapt.networks.unet.network import build_unet, dynunet
-from radapt.networks.unet.plan import Budget, Channel, Fingerprint, UNetPlan, plan_unet
 
 GREY = Channel("t1", 0.0, 1.0, 0.5, 0.2, 0.0)
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from radapt.images import Recipe, Volume
 from radapt.networks import Budget, Channel, Fingerprint, UNetPlan, plan_unet
-from radapt.networks.unet.plan import Scaling
+from radapt.networks.unet.architecture import Scaling
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.unet.fingerprint import Cases, colours_of, fingerprint, measure

@@ -82,7 +82,7 @@ class BagLoader(CaseLoader[CaseReader]):
         position = torch.cat([torch.zeros(0), *places]).to(device)
         modality = torch.tensor(kinds, dtype=torch.int64, device=device)
         slices = torch.cat(vectors) if vectors else torch.zeros(0, 0, device=device)
-        return network.answer(slices, image, position, torch.zeros_like(modality), modality, 1)[0]
+        return network.classify(slices, image, position, torch.zeros_like(modality), modality, 1)[0]
 
 
 def _listed(images: CaseReader, rows: Sequence[int] | np.ndarray) -> list[SliceSource]:

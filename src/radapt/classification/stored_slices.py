@@ -125,7 +125,7 @@ class StoredSliceLoader(CaseLoader[StoredSlices]):
         return found
 
     def _answer(self, bag: SliceBag, cases: int) -> Tensor:
-        return self.network.answer(bag.vectors, bag.image, bag.position, bag.case, bag.modality, cases)
+        return self.network.classify(bag.vectors, bag.image, bag.position, bag.case, bag.modality, cases)
 
     def _bag(
         self, images: StoredSlices, rows: Sequence[int] | np.ndarray, draws: list[np.random.Generator] | None

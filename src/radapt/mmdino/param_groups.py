@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from radapt.errors import UsageError
-from radapt.networks.adapters.blocks import layer_of
+from radapt.networks.adapters.encoder_blocks import layer_of
 from radapt.training import Group, parameter_groups
 
 LAYER_DECAY = 0.9

@@ -1,6 +1,7 @@
-"""From the slices of a case to one vector: mean, maximum, mean of the largest, gated attention, a small transformer.
+"""Slice aggregation: from the slices of a case to one vector by mean, maximum, top-k mean, gated attention or a small
+transformer (multiple-instance pooling).
 
-All cases of a batch go through at once, whatever their numbers of slices; none sees another's.
+All cases of a batch are processed at once, whatever their numbers of slices, and independently of each other.
 """
 
 import abc
@@ -14,10 +15,10 @@ from radapt.errors import UsageError, suggest
 
 
 class Aggregator(nn.Module, abc.ABC):
-    """Makes one vector of the slices of each case. S slices, B cases, D columns.
+    """Aggregates the slices of each case to one vector. S slices, B cases, D columns.
 
-    `width_out` is the length of that vector. `weights` (S,) are those that the slices had in the last forward pass,
-    summing to 1 over each case, None where slices have none of their own.
+    `width_out` is the length of that vector. `weights` (S,) are the slice weights of the last forward pass, which sum
+    to 1 over each case; None for aggregators without slice weights.
     """
 
     options: ClassVar[tuple[str, ...]] = ()
@@ -30,70 +31,72 @@ class Aggregator(nn.Module, abc.ABC):
     def forward(self, vectors: Tensor, owner: Tensor, cases: int, position: Tensor | None = None) -> Tensor:
         """(S, D) -> (B, width_out) float32.
 
-        `owner` int64 (S,) is the case of each slice, in rising order; `position` (S,) where it lies in its image, from
-        0 to 1, which only the transformer looks at. A case without slices gets zeros. Raises UsageError for owners that
-        are not in order or not below `cases`.
+        `owner` int64 (S,) is the case of each slice, in ascending order; `position` (S,) its place in its image, from
+        0 to 1, used by the transformer only. A case without slices gets zeros. Raises UsageError for owners that are
+        not in order or not below `cases`.
         """
         if vectors.ndim != 2 or owner.shape != vectors.shape[:1]:
             raise UsageError(
                 "Slices should be vectors (S, D) with owners (S,), not "
                 f"{tuple(vectors.shape)} and {tuple(owner.shape)}."
             )
-        if owner.device.type == "cpu" and len(owner):  # elsewhere the look would stall the device
+        if owner.device.type == "cpu" and len(owner):  # elsewhere the check would force a synchronisation
             rises = bool((owner[1:] >= owner[:-1]).all())
             if not rises or int(owner[0]) < 0 or int(owner[-1]) >= cases:
-                raise UsageError(f"Owners of slices should rise from 0 and stay below the number of cases, {cases}.")
+                raise UsageError(f"Owners of slices should ascend from 0 and stay below the number of cases, {cases}.")
         counts = torch.zeros(cases, dtype=torch.int64, device=owner.device).index_add_(0, owner, torch.ones_like(owner))
-        with torch.autocast(vectors.device.type, enabled=False):  # sums over many slices, and little to gain
+        with torch.autocast(
+            vectors.device.type, enabled=False
+        ):  # sums over many slices need float32, and there is little to gain
             pooled = self.pool(vectors.float(), owner, counts, position)
             return torch.where(counts[:, None] > 0, pooled, 0.0)
 
     @abc.abstractmethod
     def pool(self, vectors: Tensor, owner: Tensor, counts: Tensor, position: Tensor | None) -> Tensor:
-        """(S, D) float32 -> (B, width_out); `counts` (B,) slices per case. What a case without slices gets is free."""
+        """(S, D) float32 -> (B, width_out); `counts` (B,) slices per case. Results without slices are ignored."""
 
 
 class Mean(Aggregator):
-    """The mean over slices, as the radiology study has it for volumes (arXiv 2312.02366)."""
+    """The mean over slices, as in the radiology study for volumes (arXiv 2312.02366)."""
 
     def pool(self, vectors: Tensor, owner: Tensor, counts: Tensor, position: Tensor | None) -> Tensor:
         return _sums(vectors, counts) / counts.clamp(min=1)[:, None]
 
 
 class Max(Aggregator):
-    """The largest value of each column. Slices that share it share the gradient."""
+    """The maximum of each column. Slices that tie share the gradient."""
 
     def pool(self, vectors: Tensor, owner: Tensor, counts: Tensor, position: Tensor | None) -> Tensor:
         return torch.segment_reduce(vectors, "max", lengths=counts, axis=0, unsafe=True, initial=-math.inf)
 
 
 class TopK(Aggregator):
-    """The mean of the `k` largest values of each column, of all where there are fewer: between maximum and mean
-    (the highest-scoring regions of WELDON, Durand et al. 2016, per column). A finding often shows on a few slices,
-    hence 5; which number is best is the cohort's."""
+    """The mean of the `k` largest values of each column, or of all if there are fewer: between maximum and mean (the
+    highest-scoring regions of WELDON, Durand et al. 2016, per column). The default is 5, because a finding often shows
+    on a few slices; the best number depends on the cohort."""
 
     options = ("k",)
 
     def __init__(self, width: int, k: int = 5) -> None:
         super().__init__(width)
         if k < 1:
-            raise UsageError(f"The mean of the {k} largest was asked for; at least 1 is needed.")
+            raise UsageError(f"The top-k mean needs k of at least 1; got {k}.")
         self.k = k
 
     def pool(self, vectors: Tensor, owner: Tensor, counts: Tensor, position: Tensor | None) -> Tensor:
         padded, _ = _padded(vectors, owner, counts, -math.inf)  # (B, n, D)
         most = min(self.k, padded.shape[1])
         largest = padded.topk(most, dim=1).values  # (B, most, D)
-        kept = counts.clamp(max=self.k)[:, None]  # (B, 1)
-        inside = torch.arange(most, device=counts.device) < kept  # (B, most)
-        return largest.masked_fill(~inside[..., None], 0.0).sum(1) / kept.clamp(min=1)
+        averaged = counts.clamp(max=self.k)[:, None]  # (B, 1)
+        inside = torch.arange(most, device=counts.device) < averaged  # (B, most)
+        return largest.masked_fill(~inside[..., None], 0.0).sum(1) / averaged.clamp(min=1)
 
 
 class Attention(Aggregator):
-    """Gated attention (Ilse et al. 2018, equation 9): the mean with learned weights, z = Σ a h,
+    """Gated attention (Ilse et al. 2018, equation 9): the weighted mean z = Σ a h with
     a = softmax(w · (tanh(V h) ⊙ sigmoid(U h))) over the slices of a case.
 
-    `hidden` is their 128. `dropout` acts on the gated values: CLAM's 0.25 (Lu et al. 2021).
+    `hidden` is 128 as in the paper. `dropout` is applied to the gated values: 0.25 as in CLAM (Lu et al. 2021).
     """
 
     options = ("hidden", "dropout")
@@ -114,12 +117,12 @@ class Attention(Aggregator):
 
 
 class Transformer(Aggregator):
-    """A small transformer over the slices of a case, in their order, read out by a CLS token (as ViT over patches;
-    without position embeddings, as TransMIL's, where no `position` is given).
+    """A small transformer over the slices of a case in their order, read out by a CLS token, as ViT over patches;
+    without `position` it has no position embeddings, like TransMIL.
 
-    Slices are projected to `inner` columns; `layers` pre-norm layers with `heads` heads follow. Two layers are
-    TransMIL's (Shao et al. 2021); `inner` and `heads` are a third of ViT-S's, for cohorts of hundreds of cases;
-    `dropout` 0.1 is that of the first transformer (Vaswani et al. 2017).
+    Slices are projected to `inner` columns; `layers` pre-norm layers with `heads` heads follow. Two layers as in
+    TransMIL (Shao et al. 2021); `inner` and `heads` are a third of those of ViT-S, for cohorts of hundreds of cases;
+    `dropout` 0.1 as in the original transformer (Vaswani et al. 2017).
     """
 
     options = ("inner", "layers", "heads", "dropout")
@@ -143,10 +146,10 @@ class Transformer(Aggregator):
     def pool(self, vectors: Tensor, owner: Tensor, counts: Tensor, position: Tensor | None) -> Tensor:
         tokens = self.project(vectors)  # (S, D) -> (S, inner)
         if position is not None:
-            tokens = tokens + _waves(position, tokens.shape[1])
+            tokens = tokens + _sincos(position, tokens.shape[1])
         padded, absent = _padded(tokens, owner, counts, 0.0)  # (B, n, inner), (B, n)
         cls = self.cls.expand(len(counts), 1, -1)
-        mask = torch.cat([absent.new_zeros(len(counts), 1), absent], dim=1)  # (B, 1 + n): True is not looked at
+        mask = torch.cat([absent.new_zeros(len(counts), 1), absent], dim=1)  # (B, 1 + n): True is masked out
         return self.layers(torch.cat([cls, padded], dim=1), src_key_padding_mask=mask)[:, 0]
 
 
@@ -160,12 +163,12 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
 
 
 def make_aggregator(name: str, width: int, **options: Any) -> Aggregator:
-    """The aggregator `name` of slices with `width` columns. First weights come from torch's own random state.
+    """The aggregator `name` of slices with `width` columns. Initial weights come from torch's random state.
 
     Raises UsageError for an unknown name or option, or a value out of range.
     """
     if name not in AGGREGATORS:
-        raise UsageError(f"Slices cannot be aggregated by {name!r}. {suggest(str(name), AGGREGATORS)}")
+        raise UsageError(f"Unknown slice aggregator {name!r}. {suggest(str(name), AGGREGATORS)}")
     kind = AGGREGATORS[name]
     for option in options:
         if option not in kind.options:
@@ -186,22 +189,22 @@ def _sums(vectors: Tensor, counts: Tensor) -> Tensor:
 def _softmax(scores: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
     """(S, 1) -> (S, 1), summing to 1 over each case."""
     highest = torch.segment_reduce(scores.detach(), "max", lengths=counts, axis=0, unsafe=True, initial=-math.inf)
-    raised = torch.exp(scores - highest[owner])
-    return raised / _sums(raised, counts)[owner]
+    exponentials = torch.exp(scores - highest[owner])
+    return exponentials / _sums(exponentials, counts)[owner]
 
 
 def _padded(vectors: Tensor, owner: Tensor, counts: Tensor, fill: float) -> tuple[Tensor, Tensor]:
-    """(S, D) -> (B, n, D), n the most slices of a case and at least 1, `fill` behind the last; and where (B, n)."""
+    """(S, D) -> (B, n, D) padded with `fill`, n the most slices of a case and at least 1; and (B, n) the padding."""
     starts = counts.cumsum(0) - counts
-    inside = torch.arange(len(owner), device=owner.device) - starts[owner]  # (S,): place in its own case
+    inside = torch.arange(len(owner), device=owner.device) - starts[owner]  # (S,): index in its case
     most = max(1, int(counts.max())) if len(counts) else 1
     padded = vectors.new_full((len(counts), most, vectors.shape[1]), fill).index_put((owner, inside), vectors)
     return padded, torch.arange(most, device=owner.device) >= counts[:, None]
 
 
-def _waves(position: Tensor, width: int) -> Tensor:
-    """(S,) in [0, 1] -> (S, width): sines and cosines from half a wave over the image to 256 (Vaswani et al. 2017, with
-    frequencies for a share of the image instead of a count)."""
+def _sincos(position: Tensor, width: int) -> Tensor:
+    """(S,) in [0, 1] -> (S, width): sines and cosines from half a wave over the image to 256 waves (Vaswani et al.
+    2017, with frequencies for the relative position instead of a count)."""
     frequencies = math.pi * 2.0 ** torch.linspace(0, 9, width // 2, device=position.device)
     angles = position.float()[:, None] * frequencies  # (S, width / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,4 +1,4 @@
-"""Convolutional classifiers with random weights, for training from scratch: ResNet and DenseNet in 2D and 3D."""
+"""Convolutional classifiers for training from scratch: ResNet and DenseNet in 2D and 3D."""
 
 from typing import Any, Literal, get_args
 
@@ -11,17 +11,17 @@ NetworkName = Literal["resnet18", "resnet50", "densenet121"]
 Stem = Literal["standard", "small"]
 
 WIDTHS: dict[str, int] = {"resnet18": 512, "resnet50": 2048, "densenet121": 1024}
-"""Length of the pooled vector in front of the last layer."""
+"""Length of the pooled vector before the last layer."""
 
 SMALL_STEM_PX = 64
-"""Images whose shorter side is at most this get the small stem: 28 and 64 px are MedMNIST's small sizes."""
+"""Images with a shorter side of at most this get the small stem: 28 and 64 px are MedMNIST's small sizes."""
 
 _SMALLEST: dict[tuple[str, str], int] = {("densenet121", "standard"): 32, ("densenet121", "small"): 8}
-"""DenseNet halves without padding: a shorter side would vanish on the way. ResNets pad, and take any."""
+"""DenseNet halves sides without padding, so shorter sides would vanish. ResNets pad, and accept any side."""
 
 
 def stem_for(sides: tuple[int, ...]) -> Stem:
-    """The stem that keeps enough of images with these sides (pixels)."""
+    """The stem that keeps enough resolution of images with these sides (pixels)."""
     return "small" if min(sides) <= SMALL_STEM_PX else "standard"
 
 
@@ -30,17 +30,17 @@ def scratch_classifier(
 ) -> nn.Module:
     """The network `name` with random weights: (B, in_channels, *S) -> logits (B, outputs), S of `dims` sides.
 
-    With 0 `outputs` it ends with the pooled vector (B, `WIDTHS[name]`). 2D is timm's, 3D MONAI's; both start as He et
-    al. (2015) say, from `seed` alone, and leave the random state of torch as it was. The `standard` stem divides the
-    sides by four before the first block (7 × 7 convolution of stride 2, maximum pooling); the `small` one keeps them
-    (3 × 3, stride 1, no pooling), as for CIFAR (He et al. 2016, section 4.2) and MedMNIST at 28 px.
+    With 0 `outputs` it ends with the pooled vector (B, `WIDTHS[name]`). 2D networks are timm's, 3D networks MONAI's;
+    both are initialised as in He et al. (2015) from `seed` alone and do not change torch's random state. The `standard`
+    stem divides the sides by four before the first block (7 × 7 convolution of stride 2, maximum pooling); the `small`
+    stem keeps them (3 × 3, stride 1, no pooling), as for CIFAR (He et al. 2016, section 4.2) and MedMNIST at 28 px.
 
     Raises UsageError for an unknown name, stem, or number of dimensions.
     """
     if name not in WIDTHS:
-        raise UsageError(f"There is no network {name!r} to train from scratch. {suggest(str(name), WIDTHS)}")
+        raise UsageError(f"Unknown network {name!r} to train from scratch. {suggest(str(name), WIDTHS)}")
     if stem not in get_args(Stem):
-        raise UsageError(f"There is no stem {stem!r}. {suggest(str(stem), get_args(Stem))}")
+        raise UsageError(f"Unknown stem {stem!r}. {suggest(str(stem), get_args(Stem))}")
     if dims not in (2, 3):
         raise UsageError(f"A network has 2 or 3 dimensions, not {dims!r}.")
     with torch.random.fork_rng(devices=[]):
@@ -50,18 +50,18 @@ def scratch_classifier(
 
 
 def check_sides(name: str, sides: tuple[int, ...], stem: Stem) -> None:
-    """Raises UsageError if images of these sides (pixels) would vanish inside the network."""
+    """Raise UsageError if images of these sides (pixels) would vanish inside the network."""
     least = _SMALLEST.get((name, stem), 1)
     if min(sides) < least:
         shown = " × ".join(map(str, sides))
         raise UsageError(
-            f"{name} with the {stem} stem needs sides of at least {least}, and images have {shown}. "
+            f"{name} with the {stem} stem needs sides of at least {least} px; the images have {shown}. "
             + ("Use larger images." if stem == "small" else "Use larger images, the small stem, or a ResNet.")
         )
 
 
 class PlainEncoder(nn.Module):
-    """A network over grey levels in [0, 1], or 0…255 (uint8), which brings them to mean 0 and deviation 1 or so."""
+    """A network on grey levels in [0, 1], or 0…255 (uint8), which it standardises to about mean 0 and deviation 1."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -73,9 +73,9 @@ class PlainEncoder(nn.Module):
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Grey levels, uint8 or float in [0, 1], with middle grey at 0 and a quarter of the range as 1.
+    """Grey levels, uint8 or float in [0, 1], with mid-grey at 0 and a quarter of the range as 1.
 
-    Near enough to ImageNet's mean and deviation; the norms inside a network see to the rest.
+    This is close to ImageNet's mean and deviation; the norm layers of the network do the rest.
     """
     return ((images.float() / 255 if images.dtype == torch.uint8 else images) - 0.5) / 0.25
 

@@ -1,7 +1,7 @@
-"""TransUNet: a ResNet whose last map becomes tokens of a transformer, and a decoder that meets the ResNet's maps again.
+"""TransUNet: a ResNet whose last map becomes the tokens of a transformer, and a decoder with skips from the ResNet.
 
 Chen et al., TransUNet: transformers make strong encoders for medical image segmentation, 2021. The hybrid encoder is
-timm's, so that its weights can be those pretrained on ImageNet-21k, as in the paper.
+timm's, so that weights pretrained on ImageNet-21k can be used, as in the paper.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError, suggest
-from radapt.networks.decoders.parts import ConvBlock, resized
+from radapt.networks.decoders.layers import ConvBlock, resized
 
 Size = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True)
 class Hybrid:
-    """A hybrid encoder: its name in timm ('' for one that timm has no weights of), or its layers, width and depth."""
+    """A hybrid encoder: its name in timm ('' for one without pretrained weights), or its layers, width and depth."""
 
     timm: str = ""
     layers: tuple[int, ...] = ()
@@ -36,20 +36,20 @@ HYBRIDS: dict[str, Hybrid] = {
 }
 
 DROPOUT = 0.1
-"""In the transformer, as in the paper."""
+"""Dropout in the transformer, as in the paper."""
 
-SEEN = 512
-"""Channels that the transformer's tokens are brought to (paper)."""
+TOKEN_CHANNELS = 512
+"""Channels of the projected transformer tokens (paper)."""
 
 WIDTHS = (256, 128, 64, 32, 16)
-"""Channels of the decoder from deep to full size. The paper's four steps have 256, 128, 64 and 16; 32 stands in for
-encoders with a fifth step."""
+"""Channels of the decoder from deep to full size. The paper's four steps have 256, 128, 64 and 16; 32 is for encoders
+with a fifth step."""
 
 
 class TransUNet(nn.Module):
     """Logits (B, K, H, W) from images (B, C, H, W) in [0, 1], any size.
 
-    Sides that are no multiple of the encoder's stride are padded with black to the right and below, and cut off again.
+    Sides that are not a multiple of the encoder's stride are padded with black at the right and bottom, then cropped.
     """
 
     def __init__(self, size: Size, in_channels: int, outputs: int, image: tuple[int, int], *, pretrained: bool) -> None:
@@ -58,14 +58,14 @@ class TransUNet(nn.Module):
         resnet = self.vit.patch_embed.backbone
         widths = [info["num_chs"] for info in resnet.feature_info]  # stem, then stages
         self.stride = 2 ** len(widths)
-        self.skips = widths[:-1][::-1]  # deep to shallow; the last map went through the transformer
+        self.skips = widths[:-1][::-1]  # deep to shallow; the last map goes through the transformer
         self._size_positions(image)
-        self.seen = ConvBlock(self.vit.embed_dim, SEEN)
+        self.seen = ConvBlock(self.vit.embed_dim, TOKEN_CHANNELS)
         steps = len(widths)
         channels = [*WIDTHS[: steps - 1], WIDTHS[-1]]
         self.steps = nn.ModuleList(
             _Step(before, skip, after)
-            for before, skip, after in zip([SEEN, *channels], [*self.skips, 0], channels, strict=False)
+            for before, skip, after in zip([TOKEN_CHANNELS, *channels], [*self.skips, 0], channels, strict=False)
         )
         self.last = nn.Conv2d(channels[-1], outputs, kernel_size=3, padding=1)
 
@@ -80,7 +80,7 @@ class TransUNet(nn.Module):
         return logits[:, :, :height, :width]
 
     def _encoded(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(B, D, h, w) tokens in their places, and the ResNet's earlier maps from deep to shallow."""
+        """The tokens as a map (B, D, h, w), and the ResNet's earlier maps from deep to shallow."""
         embed, maps = self.vit.patch_embed, []
         for name, layer in embed.backbone.stem.named_children():
             if name == "pool":
@@ -96,19 +96,19 @@ class TransUNet(nn.Module):
         return y.transpose(1, 2).unflatten(2, (rows, columns)), maps[-2::-1]
 
     def _size_positions(self, image: tuple[int, int]) -> None:
-        """Positions for the grid of `image`, so that they are trained as they are used."""
+        """Resize the position embedding to the grid of `image`, so that it is trained as it is used."""
         rows, columns = (-(-side // self.stride) for side in image)
         with torch.no_grad():
             own = self.vit.pos_embed
-            ahead = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
-            grid = own[:, ahead:].unflatten(1, self.vit.patch_embed.grid_size).permute(0, 3, 1, 2)
+            n_prefix = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
+            grid = own[:, n_prefix:].unflatten(1, self.vit.patch_embed.grid_size).permute(0, 3, 1, 2)
             fitted = resized(grid, (rows, columns)).flatten(2).transpose(1, 2)
-            self.vit.pos_embed = nn.Parameter(torch.cat([own[:, :ahead], fitted], dim=1))
+            self.vit.pos_embed = nn.Parameter(torch.cat([own[:, :n_prefix], fitted], dim=1))
         self.vit.patch_embed.grid_size = (rows, columns)
 
 
 class _Step(nn.Module):
-    """Twice the rows and columns, the encoder's map of that size beside them, two convolutions."""
+    """Doubles rows and columns, concatenates the encoder's map of that size, and applies two convolutions."""
 
     def __init__(self, before: int, skip: int, after: int) -> None:
         super().__init__()
@@ -117,20 +117,20 @@ class _Step(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         height, width = x.shape[2:]
         x = resized(x, (2 * height, 2 * width))
-        found: Tensor = self.blocks(x if skip is None else torch.cat([x, skip], dim=1))
-        return found
+        out: Tensor = self.blocks(x if skip is None else torch.cat([x, skip], dim=1))
+        return out
 
 
 def build_transunet(
     size: Size, in_channels: int, outputs: int, image: tuple[int, int], *, pretrained: bool = False, seed: int = 0
 ) -> TransUNet:
-    """A new TransUNet for images of (H, W) pixels, whose random weights `seed` decides.
+    """A new TransUNet for images of (H, W) pixels, with random weights from `seed`.
 
-    `pretrained` takes the encoder's weights from timm. Raises UsageError for an unknown size, a size without
-    pretrained weights, and weights that cannot be fetched.
+    `pretrained` loads the encoder's weights from timm. Raises UsageError for an unknown size, a size without pretrained
+    weights, and weights that cannot be downloaded.
     """
     if size not in HYBRIDS:
-        raise UsageError(f"There is no TransUNet of size {size!r}. {suggest(size, HYBRIDS)}")
+        raise UsageError(f"Unknown size {size!r} of TransUNet. {suggest(size, HYBRIDS)}")
     if pretrained and not HYBRIDS[size].timm:
         known = [name for name, hybrid in HYBRIDS.items() if hybrid.timm]
         raise UsageError(f"There are no pretrained weights for a TransUNet of size {size!r}, only for {known}.")
@@ -154,8 +154,8 @@ def _encoder(size: Size, in_channels: int, pretrained: bool) -> Any:
         return timm.create_model(hybrid.timm, pretrained=pretrained, **options)
     except (OSError, RuntimeError) as error:
         raise UsageError(
-            f"The pretrained weights of {hybrid.timm} cannot be had ({str(error).splitlines()[0]}). Fetch them once "
-            "while connected, or take weights: random."
+            f"The pretrained weights of {hybrid.timm} cannot be loaded ({str(error).splitlines()[0]}). Download them "
+            "once while online, or use weights: random."
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""What of an encoder is trained: everything, some of its layers, or small adapters beside them."""
+"""Which parameters of an encoder are trained: all, those of some layers, or small adapters such as LoRA."""

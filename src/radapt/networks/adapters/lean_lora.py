@@ -1,15 +1,15 @@
-"""LoRA and DoRA beside linear layers with less to remember and fewer passes over memory than peft's own forward.
+"""LoRA and DoRA on linear layers with less memory and fewer passes over it than peft's own forward pass.
 
-peft holds the parameters; this computes with them. With x (..., D) the input, W (E, D) and b the frozen layer, A (r, D)
-and B (E, r) the adapter, s its scale and d dropout:
+peft holds the parameters; this module computes with them. With x (..., D) the input, W (E, D) and b the frozen layer,
+A (r, D) and B (E, r) the adapter, s its scale and d dropout:
 
     LoRA   y = W x + b + s B A d(x)
     DoRA   y = m ⊙ (W x + s B A d(x)) + b,   m = magnitude / ‖W + s B A‖ per row, the norm taken as constant
 
-In plain LoRA each layer keeps a copy of its input with zeros in it and the factors that put them there, over all layers
-more than the gradients and moments that LoRA saves beside full fine-tuning. Here x itself is kept, which is there
-anyway, and a byte per number. DoRA's own code also drops out what its magnitudes scale; here, as in LoRA, the
-frozen layer sees all of x, and nothing of the size of W is kept.
+In plain LoRA each layer stores the dropped-out copy of its input and the dropout mask, over all layers more than the
+gradients and moments that LoRA saves over full fine-tuning. Here only x itself is stored, which exists anyway, and a
+mask of one byte per number. DoRA's own code also applies dropout to what its magnitudes scale; here, as in LoRA, the
+frozen layer sees all of x, and nothing of the size of W is stored.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ _LEVELS = 1 << 16
 
 
 class LeanLora:
-    """Takes the place of a variant of peft's LoRA on a linear layer."""
+    """Replaces peft's LoRA variant on a linear layer."""
 
     @staticmethod
     def forward(module: Any, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
@@ -32,7 +32,7 @@ class LeanLora:
 
 
 class LeanDora:
-    """Takes the place of peft's variant for DoRA on a linear layer."""
+    """Replaces peft's DoRA variant on a linear layer."""
 
     @staticmethod
     def forward(module: Any, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
@@ -40,16 +40,16 @@ class LeanDora:
         base = module.get_base_layer()
         first, second = module.lora_A[active_adapter].weight, module.lora_B[active_adapter].weight
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            whole = torch.addmm(base.weight, second.to(base.weight.dtype), first.to(base.weight.dtype),
+            adapted = torch.addmm(base.weight, second.to(base.weight.dtype), first.to(base.weight.dtype),
                                 alpha=module.scaling[active_adapter])  # fmt: skip
-            norm = whole.float().norm(dim=1)
+            norm = adapted.float().norm(dim=1)
         share = module.lora_magnitude_vector[active_adapter].weight / norm  # (E,)
         added = _added(module, active_adapter, x, result)
         return added * share if base.bias is None else torch.addcmul(base.bias * (1 - share), added, share)
 
 
 def lighten(tuner: Any) -> None:
-    """Let a layer that peft has given LoRA or DoRA compute by this module, if it is linear."""
+    """Make a linear layer with peft's LoRA or DoRA compute its forward pass with this module."""
     for name, first in tuner.lora_A.items():
         if isinstance(first, nn.Linear):
             tuner.lora_variant[name] = LeanDora() if name in tuner.lora_magnitude_vector else LeanLora()
@@ -71,12 +71,12 @@ def _added(module: Any, adapter: str, x: Tensor, result: Tensor) -> Tensor:
         hidden = nn.functional.linear(x.to(dtype), first.to(dtype))  # (..., r)
     flat = torch.addmm(
         result.flatten(0, -2).to(dtype), hidden.flatten(0, -2), second.to(dtype).T, alpha=scale
-    )  # one pass where a product, a scaling and a sum would take three
+    )  # one pass instead of three for product, scaling and sum
     return flat.view(result.shape)
 
 
 class _DropAndMultiply(torch.autograd.Function):
-    """x, A, kept -> (x ⊙ kept) Aᵀ, without the scaling of what dropout keeps."""
+    """x, A, kept -> (x ⊙ kept) Aᵀ, without the scaling of dropout."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, first: Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
@@ -97,13 +97,13 @@ class _DropAndMultiply(torch.autograd.Function):
 
 
 def _kept(x: Tensor, dropped: int) -> Tensor:
-    """int8 of x's shape: 0 for `dropped` of 65,536 numbers on average and else 1. What it draws follows from torch's
-    own random state."""
+    """int8 dropout mask of x's shape: 0 for `dropped` of 65,536 numbers on average, else 1; drawn from torch's random
+    state."""
     if x.device.type == "cpu":
-        # A tenth of the time of torch's own draws, which on a CPU would outweigh the products.
+        # A tenth of the time of torch's own draws, which would take longer than the products on a CPU.
         seed = int(torch.randint(1 << 62, ()))
         drawn = np.random.Generator(np.random.SFC64(seed)).integers(_LEVELS, size=x.numel(), dtype=np.uint16)
         kept = torch.from_numpy(drawn >= dropped).view(x.shape)
     else:
         kept = torch.rand(x.shape, device=x.device) >= dropped / _LEVELS
-    return kept.view(torch.int8)  # a product with bytes is twice as fast as a choice by truth values
+    return kept.view(torch.int8)  # multiplying by bytes is twice as fast as selecting by booleans

@@ -1,4 +1,4 @@
-"""Adapters that peft puts beside the layers of an encoder: LoRA, DoRA and (IA)³."""
+"""Injection of peft's adapters into the layers of an encoder: LoRA, DoRA and (IA)³."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from radapt.errors import UsageError, suggest
-from radapt.networks.adapters.blocks import INNER, KEYS_AND_VALUES, OUTER, QUERIES, block_layers, blocks
+from radapt.networks.adapters.encoder_blocks import INNER, KEYS_AND_VALUES, OUTER, QUERIES, block_layers, blocks
 from radapt.networks.adapters.lean_lora import lighten
 
 Targets = Sequence[str] | None
@@ -17,7 +17,7 @@ Targets = Sequence[str] | None
 def inject_lora(
     module: nn.Module, rank: int, alpha: float, dropout: float, targets: Targets, seed: int, *, magnitudes: bool = False
 ) -> None:
-    """Put LoRA, or with `magnitudes` DoRA, beside the target layers of every block (see `adapters.Lora`)."""
+    """Inject LoRA, or with `magnitudes` DoRA, into the target layers of every block (see `LoraTuning`)."""
     if not (rank >= 1 and alpha > 0 and 0 <= dropout < 1):
         raise UsageError(
             f"LoRA needs rank ≥ 1, alpha > 0 and dropout in [0, 1); given: {rank}, {alpha:g} and {dropout:g}."
@@ -35,7 +35,7 @@ def inject_lora(
 
 
 def inject_ia3(module: nn.Module, targets: Targets, feed_forward: Targets) -> None:
-    """Put a factor per channel at the outputs of `targets` and the inputs of `feed_forward` (see `adapters.Ia3`)."""
+    """Inject a factor per channel at the outputs of `targets` and the inputs of `feed_forward` (see `Ia3Tuning`)."""
     from peft import IA3Config
 
     outputs, inputs = _ia3_targets(module, targets, feed_forward)
@@ -43,11 +43,11 @@ def inject_ia3(module: nn.Module, targets: Targets, feed_forward: Targets) -> No
 
 
 def tuners(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers that hold an adapter, by the name of the layer it was put beside."""
+    """The layers with an adapter, by name."""
     return [
-        (name, part)
-        for name, part in module.named_modules()
-        if hasattr(part, "base_layer") and type(part).__module__.startswith("peft.")
+        (name, child)
+        for name, child in module.named_modules()
+        if hasattr(child, "base_layer") and type(child).__module__.startswith("peft.")
     ]
 
 
@@ -57,11 +57,11 @@ def _inject(config: object, module: nn.Module) -> None:
     with torch.random.fork_rng(devices=[]):  # peft draws initial values that `_draw` replaces
         inject_adapter_in_model(config, module)
     for block in blocks(module):
-        _Watch(*block)
+        _UnusedAdapterCheck(*block)
 
 
 def _draw(module: nn.Module, seed: int) -> None:
-    """Fill LoRA's first matrices as their authors do (kaiming uniform, a = √5), from a generator of their own."""
+    """Initialise LoRA's first matrices as its authors do (Kaiming uniform, a = √5), from a separate generator."""
     generator = torch.Generator().manual_seed(seed)
     for _, tuner in tuners(module):
         for first in tuner.lora_A.values():  # type: ignore[operator]
@@ -71,28 +71,28 @@ def _draw(module: nn.Module, seed: int) -> None:
                 first.weight.copy_(drawn)
 
 
-class _Watch:
-    """Refuses, at a block's first forward pass, adapters that the block does not call.
+class _UnusedAdapterCheck:
+    """Raises at a block's first forward pass for adapters that the block does not call.
 
-    Some attention layers read the weights of their projections instead of calling them (BEiT, Swin v2): peft then
-    wraps a layer whose adapter is never used, and training would change nothing without a word.
+    Some attention layers read the weights of their projections instead of calling them (BEiT, Swin v2): the adapter is
+    then never used, and training would silently change nothing.
     """
 
     def __init__(self, name: str, block: nn.Module) -> None:
-        found = [(f"{name}.{inner}" if inner else name, tuner) for inner, tuner in tuners(block)]
-        self._waiting = {full for full, _ in found}
-        self._handles = [tuner.register_forward_hook(partial(self._called, full)) for full, tuner in found]
-        self._handles.append(block.register_forward_hook(self._judge))
+        adapted = [(f"{name}.{inner}" if inner else name, tuner) for inner, tuner in tuners(block)]
+        self._uncalled = {full for full, _ in adapted}
+        self._handles = [tuner.register_forward_hook(partial(self._called, full)) for full, tuner in adapted]
+        self._handles.append(block.register_forward_hook(self._check))
 
     def _called(self, name: str, *_: object) -> None:
-        self._waiting.discard(name)
+        self._uncalled.discard(name)
 
-    def _judge(self, *_: object) -> None:
+    def _check(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
-        if self._waiting:
+        if self._uncalled:
             raise UsageError(
-                f"Adapters at {', '.join(sorted(self._waiting))} have no effect: the network reads the weights there "
+                f"Adapters at {', '.join(sorted(self._uncalled))} have no effect: the network reads the weights there "
                 "without calling the layer. Give other targets."
             )
 
@@ -100,14 +100,14 @@ class _Watch:
 def _lora_targets(module: nn.Module, targets: Targets) -> list[str]:
     layers = {full: inner for full, (inner, layer) in block_layers(module).items() if getattr(layer, "groups", 1) == 1}
     if targets is not None:
-        return _some(_matching(layers, targets), layers)
+        return _not_empty(_matching(layers, targets), layers)
     kinds = (KEYS_AND_VALUES, QUERIES, INNER, OUTER)
-    found = [full for full, inner in layers.items() if any(kind.fullmatch(inner) for kind in kinds)]
-    return _some(found or _convolutions(module, layers), layers)
+    names = [full for full, inner in layers.items() if any(kind.fullmatch(inner) for kind in kinds)]
+    return _not_empty(names or _convolutions(module, layers), layers)
 
 
 def _ia3_targets(module: nn.Module, targets: Targets, feed_forward: Targets) -> tuple[list[str], list[str]]:
-    """Names of the layers whose outputs, and of those whose inputs, are scaled; no layer is both."""
+    """Names of the layers whose outputs are scaled, and of those whose inputs are; no layer is in both."""
     layers = {full: inner for full, (inner, _) in block_layers(module).items()}
     if targets is None and feed_forward is None:
         inputs = [full for full, inner in layers.items() if OUTER.fullmatch(inner)]
@@ -116,7 +116,7 @@ def _ia3_targets(module: nn.Module, targets: Targets, feed_forward: Targets) -> 
     else:
         inputs = _matching(layers, feed_forward or ())
         outputs = [full for full in _matching(layers, targets or ()) if full not in inputs]
-    _some([*inputs, *outputs], layers)
+    _not_empty([*inputs, *outputs], layers)
     return outputs, inputs
 
 
@@ -129,22 +129,22 @@ def _matching(layers: Mapping[str, str], targets: Sequence[str]) -> list[str]:
     targets = (targets,) if isinstance(targets, str) else targets
     wanted: set[str] = set()
     for target in targets:
-        found = {full for full in layers if full == target or full.endswith(f".{target}")}
-        if not found:
-            known = _ends(layers) if "." in target else [end.rpartition(".")[2] for end in _ends(layers)]
+        matches = {full for full in layers if full == target or full.endswith(f".{target}")}
+        if not matches:
+            known = _suffixes(layers) if "." in target else [end.rpartition(".")[2] for end in _suffixes(layers)]
             raise UsageError(f"No layer of the blocks is called {target!r}. {suggest(target, dict.fromkeys(known))}")
-        wanted |= found
+        wanted |= matches
     return [full for full in layers if full in wanted]
 
 
-def _some(found: list[str], layers: Mapping[str, str]) -> list[str]:
-    if not found:
+def _not_empty(names: list[str], layers: Mapping[str, str]) -> list[str]:
+    if not names:
         raise UsageError(
-            "No layer of the blocks is one that adapters are put beside. Give targets: ends of layer names. "
-            f"Known: {', '.join(_ends(layers)) or 'none'}."
+            "No layer of the blocks takes adapters by default. Give targets: suffixes of layer names. "
+            f"Known: {', '.join(_suffixes(layers)) or 'none'}."
         )
-    return found
+    return names
 
 
-def _ends(layers: Mapping[str, str]) -> list[str]:
+def _suffixes(layers: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(layers.values()))

@@ -1,4 +1,4 @@
-"""Adapters folded into the weights they were put beside, so that an encoder can be kept and run without them."""
+"""Merging adapters into the weights of their layers, so that an encoder can be stored and run without them."""
 
 import copy
 from typing import Any
@@ -11,27 +11,27 @@ from radapt.networks.adapters.lora import tuners
 
 @torch.no_grad()
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of `module.state_dict()` as they are without adapters, each adapter folded into its layer.
+    """The state dict of `module` without adapters, each adapter merged into its layer.
 
-    `module` is left as it was. A module of the same kind without adapters, loaded with them, gives the same outputs up
-    to rounding; dropout of LoRA aside, which acts in training only. Without adapters this is the state dict itself.
+    `module` is unchanged. A module without adapters that loads this state gives the same outputs up to rounding, except
+    for LoRA's dropout in training. Without adapters this is the state dict itself.
     """
-    found = tuners(module)
-    inside = tuple(f"{name}." for name, _ in found)
-    state = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(inside)}
-    for name, tuner in found:
-        state |= {f"{name}.{end}": tensor for end, tensor in _folded(tuner).items()}
+    adapted = tuners(module)
+    prefixes = tuple(f"{name}." for name, _ in adapted)
+    state = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(prefixes)}
+    for name, tuner in adapted:
+        state |= {f"{name}.{end}": tensor for end, tensor in _merged(tuner).items()}
     return state
 
 
-def _folded(tuner: Any) -> dict[str, Tensor]:
-    """The layer under an adapter with the adapter in its weights."""
+def _merged(tuner: Any) -> dict[str, Tensor]:
+    """The state of the layer under an adapter, with the adapter merged into its weights."""
     base = tuner.get_base_layer()
     adapters = tuple(getattr(tuner, "lora_A", ()))
     if not isinstance(base, nn.Linear) or len(adapters) != 1:
-        whole = copy.deepcopy(tuner)
-        whole.merge()
-        return dict(whole.get_base_layer().state_dict())
+        merged = copy.deepcopy(tuner)
+        merged.merge()
+        return dict(merged.get_base_layer().state_dict())
     (adapter,) = adapters
     weight = base.weight + tuner.get_delta_weight(adapter).to(base.weight.dtype)
     if adapter in tuner.lora_magnitude_vector:  # DoRA: y = m / ‖W + s B A‖ ⊙ (W + s B A) x + b, as in `lean_lora`

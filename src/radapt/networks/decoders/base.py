@@ -1,4 +1,4 @@
-"""What every decoder is: tokens of a few layers of an encoder in, a logit per pixel and class out."""
+"""The interface of a decoder: tokens of a few layers of an encoder in, a logit per pixel and class out."""
 
 import abc
 from collections.abc import Sequence
@@ -7,31 +7,31 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from radapt.errors import UsageError
-from radapt.networks.decoders.parts import resized
+from radapt.networks.decoders.layers import resized
 
 SHALLOW = 8
-"""A backbone with fewer layers than this is taken to count stages, not blocks: the last ones are read."""
+"""A backbone with fewer layers than this counts stages, not blocks: its last layers are read."""
 
 
 class Decoder(nn.Module, abc.ABC):
-    """Logits from tokens: `forward(maps, size)` takes maps (B, h, w, D_i) float32, shallow to deep, and gives
-    (B, outputs, *size) at the size of the image, any, odd ones too.
+    """Logits from tokens: `forward(maps, size)` takes maps (B, h, w, D_i) float32, shallow to deep, and returns
+    (B, outputs, *size) at the size of the image, which may be odd.
 
-    Maps may differ in rows and columns (stages of a CNN) or not (blocks of a ViT). `layers(depth)` says which layers
-    of a backbone it wants; where a backbone has fewer, it reads all there are. The first module a map meets is a norm
-    (see `Project`). Logits end in a convolution and a resize: no ReLU cuts them off.
+    Maps may differ in size (stages of a CNN) or not (blocks of a ViT). `layers(depth)` gives the layers of a backbone
+    that it reads; it reads all layers of a backbone with fewer. Each map first passes a norm (see `Project`). Logits
+    end in a convolution and a resize, without ReLU.
     """
 
     name: ClassVar[str]
     """What studies call it."""
     reads: ClassVar[int] = 4
-    """How many layers it wants: four, as UPerNet and DPT."""
+    """The number of layers it reads: four, as UPerNet and DPT."""
 
     def __init__(self, widths: Sequence[int], outputs: int) -> None:
         super().__init__()
         if outputs < 2 or not widths or min(widths) < 1:
             raise UsageError(
-                f"A decoder needs at least one map and two outputs, the background among them; got {len(widths)} maps "
+                f"A decoder needs at least one map and two outputs, including the background; got {len(widths)} maps "
                 f"of widths {list(widths)} and {outputs} outputs."
             )
         self.widths = tuple(int(width) for width in widths)
@@ -39,10 +39,10 @@ class Decoder(nn.Module, abc.ABC):
 
     @classmethod
     def layers(cls, depth: int) -> tuple[int, ...]:
-        """Which of a backbone's `depth` layers to read, counted from the end, shallow to deep.
+        """The layers to read of a backbone with `depth` layers, counted from the end, shallow to deep.
 
-        Blocks are read at even distances, the last one among them, as DINOv2 and DPT do (3, 6, 9, 12 of 12); of
-        stages (fewer than `SHALLOW`) the last ones.
+        Blocks are read at even distances including the last one, as in DINOv2 and DPT (3, 6, 9, 12 of 12); of stages
+        (fewer than `SHALLOW`) the last ones are read.
         """
         count = min(cls.reads, depth)
         if depth < SHALLOW:
@@ -50,8 +50,8 @@ class Decoder(nn.Module, abc.ABC):
         return tuple((i + 1) * depth // count - 1 - depth for i in range(count))
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        found = tuple(m.shape[-1] for m in maps)
-        if found != self.widths or any(m.ndim != 4 for m in maps):
+        widths = tuple(m.shape[-1] for m in maps)
+        if widths != self.widths or any(m.ndim != 4 for m in maps):
             shapes = ", ".join(str(tuple(m.shape)) for m in maps)
             raise UsageError(
                 f"This decoder reads maps (B, h, w, D) with D = {list(self.widths)}; got {shapes or 'none'}."
@@ -60,4 +60,4 @@ class Decoder(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def decode(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Logits (B, outputs, h, w) at a resolution of the decoder's own, at most `size`."""
+        """Logits (B, outputs, h, w) at the decoder's resolution, at most `size`."""

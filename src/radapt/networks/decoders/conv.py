@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import ConvBlock, Project, classify, doubled, finest, joined, largest
+from radapt.networks.decoders.layers import ConvBlock, Project, classify, doubled, finest, joined, largest
 
 
 class ConvDecoder(Decoder):
-    """Multi-scale convolutional decoder: maps projected, joined at the finest grid, mixed, and refined on the way up.
+    """Multi-scale convolutional decoder: maps are projected, joined at the finest grid, mixed, and refined upwards.
 
-    Light on purpose: with a ViT-S at 224 px it costs 3 % of the encoder's pass, so that stored tokens pay off. The
-    last 3 × 3 convolution runs at a `stride`-th of the image, 4 as in SegFormer and UPerNet.
+    With a ViT-S at 224 px it costs 3 % of the encoder's forward pass, so that stored tokens pay off. The last 3 × 3
+    convolution runs at 1 / `stride` of the image size, 4 as in SegFormer and UPerNet.
     """
 
     name = "conv"

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import Project, classify, group_norm, pyramid_factors, resized
+from radapt.networks.decoders.layers import Project, classify, group_norm, pyramid_factors, resized
 
 
 class DPTDecoder(Decoder):
     """The dense prediction transformer's decoder (Ranftl et al. 2021, arXiv 2103.13413), its segmentation head.
 
-    Maps of one size (`flat`, a ViT's) are resampled by learned layers: transposed convolutions ×4 and ×2, and a
-    convolution of stride 2. CLS tokens are not read (the paper's variant "ignore"). GroupNorm where the paper has batch
-    norm; no dropout in the head. `width` is 64; the paper's 256 cost more than a ViT-S.
+    Maps of equal size (`flat`, from a ViT) are resampled by learned layers: transposed convolutions ×4 and ×2, and a
+    convolution of stride 2. CLS tokens are not read (the paper's variant "ignore"). GroupNorm replaces the paper's
+    batch norm; the head has no dropout. `width` is 64; the paper's 256 costs more than a ViT-S.
     """
 
     name = "dpt"
@@ -32,8 +32,8 @@ class DPTDecoder(Decoder):
         self.classify = classify(width, outputs)
 
     def decode(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-        parts = zip(self.project, self.resample, self.even, maps, strict=True)
-        levels = [even(resample(project(m))) for project, resample, even, m in parts]
+        stages = zip(self.project, self.resample, self.even, maps, strict=True)
+        levels = [even(resample(project(m))) for project, resample, even, m in stages]
         x = self.fuse[-1](levels[-1], None)
         for index in range(len(levels) - 2, -1, -1):
             x = self.fuse[index](levels[index], resized(x, (levels[index].shape[2], levels[index].shape[3])))
@@ -42,11 +42,11 @@ class DPTDecoder(Decoder):
 
 
 class _Fusion(nn.Module):
-    """RefineNet's block: the level, refined, is added to what comes from below; both are refined again."""
+    """RefineNet's block: the refined level is added to the deeper output, and the sum is refined again."""
 
     def __init__(self, width: int, joins: bool) -> None:
         super().__init__()
-        self.before = _Residual(width) if joins else None  # the deepest level has nothing to be joined with
+        self.before = _Residual(width) if joins else None  # the deepest level has nothing to join
         self.after = _Residual(width)
         self.out = nn.Conv2d(width, width, kernel_size=1)
 

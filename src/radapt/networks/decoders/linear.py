@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import Project
+from radapt.networks.decoders.layers import Project
 
 
 class LinearDecoder(Decoder):

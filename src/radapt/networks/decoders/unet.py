@@ -1,4 +1,4 @@
-"""A U-Net-like decoder on several layers of an encoder."""
+"""A U-Net decoder on several layers of an encoder."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import ConvBlock, Project, classify, doubled, finest, resized
+from radapt.networks.decoders.layers import ConvBlock, Project, classify, doubled, finest, resized
 
 LEAST_WIDTH = 16
-"""Channels are halved at every step, but no further than this."""
+"""Channels are halved at every step, down to this."""
 
 
 class UNetDecoder(Decoder):
-    """The deepest map is doubled in size step by step and joined with the next shallower one, as in U-Net's right half.
+    """The deepest map is doubled in size step by step and joined with the next shallower one, as in U-Net's decoder.
 
-    As in the radiology study (arXiv 2312.02366): five layers, two convolutions per step, and where the encoder is a ViT
-    the skipped maps are enlarged to the step's size. Channels are halved at every step from `width`, at first 128.
-    Steps end at a `stride`-th of the image, by default half of it: full size would double the cost for pixels that one
-    patch of 14 px has little to say about.
+    As in the radiology study (arXiv 2312.02366): five layers, two convolutions per step, and with a ViT encoder the
+    skip maps are enlarged to the size of the step. Channels are halved at every step from `width`, by default 128.
+    Steps end at 1 / `stride` of the image size, by default half: full size would double the cost for detail that
+    patches of 14 px do not hold.
     """
 
     name = "unet"

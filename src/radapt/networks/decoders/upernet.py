@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from radapt.networks.decoders.base import Decoder
-from radapt.networks.decoders.parts import ConvBlock, Project, classify, joined, pyramid_factors, resized, scaled
+from radapt.networks.decoders.layers import ConvBlock, Project, classify, joined, pyramid_factors, resized, scaled
 
 POOLS = (1, 2, 3, 6)
 """Sides of the pooled grids (PSPNet, Zhao et al. 2017; UPerNet)."""
@@ -15,8 +15,8 @@ POOLS = (1, 2, 3, 6)
 class UPerNetDecoder(Decoder):
     """UPerNet (Xiao et al. 2018, arXiv 1807.10221).
 
-    Maps of one size (`flat`, a ViT's) are first made a pyramid of ×4, ×2, ×1 and ×½, as BEiT does, but by
-    resizing the projected maps, which costs no weights. `width` is 64; the paper's 512 cost several times a ViT-S.
+    Maps of equal size (`flat`, from a ViT) first become a pyramid of ×4, ×2, ×1 and ×½ as in BEiT, but by resizing the
+    projected maps, which needs no weights. `width` is 64; the paper's 512 costs several times a ViT-S.
     """
 
     name = "upernet"

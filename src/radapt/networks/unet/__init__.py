@@ -1,1 +1,1 @@
-"""The U-Net from scratch: planned from a fingerprint of the training images, then built."""
+"""The U-Net from scratch: planned from the fingerprint of the training images, then built."""

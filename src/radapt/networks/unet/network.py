@@ -1,4 +1,4 @@
-"""The U-Net that a plan describes: MONAI's dynamic U-Net with supervision of every resolution but the two lowest."""
+"""The U-Net of a plan: MONAI's dynamic U-Net with deep supervision of every resolution except the two lowest."""
 
 from typing import TYPE_CHECKING
 
@@ -6,25 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from radapt.errors import UsageError
-from radapt.networks.unet.plan import UNetPlan
+from radapt.networks.unet.architecture import UNetPlan
 
 if TYPE_CHECKING:
     from monai.networks.nets import DynUNet
 
 
 class UNet(nn.Module):
-    """Encoder and decoder of plain convolutions with instance norm and leaky ReLU, as nnU-Net has them (Isensee et al.
-    2021): the blocks of MONAI's DynUNet.
+    """Encoder and decoder of plain convolutions with instance norm and leaky ReLU, as in nnU-Net (Isensee et al. 2021),
+    from the blocks of MONAI's DynUNet.
 
-    In training it gives logits at several resolutions, the full one first; in eval mode those of the full one.
+    In training it returns logits at several resolutions, the full one first; in evaluation mode those of the full one.
     """
 
     def __init__(self, plan: UNetPlan, in_channels: int, outputs: int) -> None:
         super().__init__()
         net = dynunet(plan, in_channels, outputs)
         self.divisor = plan.divisor
-        # DynUNet holds each block under two names, and enlarges every map to full size, which costs more than it
-        # teaches; so its blocks are used, and not its forward.
+        # DynUNet registers each block under two names, and upsamples every map to full size, which is expensive; so
+        # its blocks are used without its forward.
         self.down = nn.ModuleList([net.input_block, *net.downsamples])
         self.bottom = net.bottleneck
         self.up = net.upsamples  # the lowest resolution first
@@ -34,7 +34,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, C, *S) -> (B, K, *S), in training a list of (B, K, *S / stride), the finest first.
 
-        Raises UsageError if a side of S is not a multiple of what pooling divides it by.
+        Raises UsageError if a side of S is not a multiple of the total pooling stride.
         """
         if any(side % steps for side, steps in zip(x.shape[2:], self.divisor, strict=True)):
             raise UsageError(f"A patch {tuple(x.shape[2:])} must be a multiple of {self.divisor} along each axis.")
@@ -49,7 +49,7 @@ class UNet(nn.Module):
         logits: Tensor = self.last(x)
         if not self.training:
             return logits
-        return [logits, *(head(part) for head, part in zip(self.heads, reversed(maps[:-1]), strict=False))]
+        return [logits, *(head(level) for head, level in zip(self.heads, reversed(maps[:-1]), strict=False))]
 
 
 def dynunet(plan: UNetPlan, in_channels: int, outputs: int) -> "DynUNet":
@@ -66,13 +66,13 @@ def dynunet(plan: UNetPlan, in_channels: int, outputs: int) -> "DynUNet":
         filters=plan.features,
         norm_name=("INSTANCE", {"affine": True}),
         deep_supervision=True,
-        # The decoder has a map per stage but the lowest; of the rest the lowest two teach too little (paper).
+        # The decoder has a map per stage except the lowest; the lowest two of these are not supervised (paper).
         deep_supr_num=max(1, len(plan.strides) - 3),
     )
 
 
 def build_unet(plan: UNetPlan, in_channels: int, outputs: int, seed: int = 0) -> UNet:
-    """A new U-Net whose weights `seed` decides; the random state of torch is left as it was."""
+    """A new U-Net with weights from `seed`; torch's random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet(plan, in_channels, outputs)

@@ -13,7 +13,7 @@ from radapt.digests import ByteDigests, digest
 from radapt.durable import atomic_path
 from radapt.errors import DataError
 from radapt.networks import Channel, Fingerprint
-from radapt.networks.unet.plan import cropped
+from radapt.networks.unet.architecture import cropped
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.data import SegmentationData

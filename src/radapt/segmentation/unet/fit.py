@@ -80,7 +80,7 @@ class Fitting:
         augmentation = None
         if protocol.augment == "default" or self.flips:
             chances = tuple(0.5 if axis in self.flips else 0.0 for axis in range(plan.dims))
-            spacing = tuple(plan.spacing_mm[axis] or 1.0 for axis in plan.seen)
+            spacing = tuple(plan.spacing_mm[axis] or 1.0 for axis in plan.network_axes)
             augmentation = Augmentation.for_kind(
                 self.problem.cohort.kind, plan.dims, protocol.augment, flips=chances, spacing=spacing, bounds=None
             )
@@ -120,4 +120,4 @@ def mirror_axes(mirror: str, plan: UNetPlan, kind: str, labels: Iterable[str]) -
         return tuple(range(plan.dims))
     if mirror == "none" or (mirror == "auto" and (kind == "xray" or has_sides(labels))):
         return ()
-    return (plan.seen.index(0),) if 0 in plan.seen else ()
+    return (plan.network_axes.index(0),) if 0 in plan.network_axes else ()

@@ -39,7 +39,7 @@ class GridCrop:
         """The frame of an image by a plan; `box` (2, 3) is what is kept of it, None all."""
         kept = np.array([[0, 0, 0], shape]) if box is None else box
         extent = kept[1] - kept[0]
-        seen = np.isin(np.arange(3), plan.seen)
+        seen = np.isin(np.arange(3), plan.network_axes)
         if plan.longest is not None:
             factor = np.where(seen, plan.longest / np.asarray(shape)[seen].max(), 1.0)
         else:

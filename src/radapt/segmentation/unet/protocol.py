@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.networks import Budget
-from radapt.networks.unet.plan import REFERENCE_GB, WIDEST_PATCH
+from radapt.networks.unet.architecture import REFERENCE_GB, WIDEST_PATCH
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem, Precision
 from radapt.protocols.protocol import Protocol

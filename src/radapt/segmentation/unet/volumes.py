@@ -6,7 +6,7 @@ import numpy as np
 
 from radapt.images import Volume
 from radapt.networks import UNetPlan
-from radapt.networks.unet.plan import Scaling
+from radapt.networks.unet.architecture import Scaling
 from radapt.segmentation.unet.grids import GridCrop, content_box, resized
 
 SMALLEST_SD = 1e-8

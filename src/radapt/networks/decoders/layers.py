@@ -1,7 +1,7 @@
-"""What decoders are built of. Maps come as tokens (B, h, w, D) and are (B, C, h, w) inside.
+"""Layers of decoders. Maps enter as tokens (B, h, w, D) and are (B, C, h, w) inside.
 
-Norms are GroupNorm and LayerNorm: they know one sample at a time, so that a batch in pieces, on several devices or
-with other neighbours, gives the same numbers.
+Norms are GroupNorm and LayerNorm, which treat every sample separately, so that results do not depend on how a batch is
+split or composed.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ GROUPS = 8
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, h, w) -> (B, C, *size), bilinear, on pixel centres: the borders of image and map lie on each other.
+    """(B, C, h, w) -> (B, C, *size), bilinear, with aligned borders (align_corners=False).
 
-    Numbers are those of torch's interpolate. Two matrix products make them, rows and then columns, because their
-    gradient is two products as well: three to eight times faster on a CPU, and the same on a GPU at every run.
+    The result equals torch's interpolate. It is computed by two matrix products, rows then columns, whose gradient is
+    two products as well: three to eight times faster on a CPU, and deterministic on a GPU.
     """
     height, width = maps.shape[2:]
     if (height, width) == tuple(size):
@@ -30,20 +30,20 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _weights(before: int, after: int) -> Tensor:
-    """(after, before): how much each of `before` places says at each of `after`; rows sum to 1."""
+    """(after, before) interpolation weights; rows sum to 1."""
     with torch.inference_mode(False), torch.no_grad():
-        places = torch.eye(before)[None]  # (1, before, before)
-        return F.interpolate(places, size=after, mode="linear", align_corners=False)[0].T.contiguous()
+        identity = torch.eye(before)[None]  # (1, before, before)
+        return F.interpolate(identity, size=after, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 def doubled(maps: Tensor, limit: tuple[int, int]) -> Tensor:
-    """Twice as many rows and columns, but none beyond `limit`; odd limits are met exactly."""
+    """Maps with twice as many rows and columns, up to `limit`, which may be odd."""
     height, width = maps.shape[2:]
     return resized(maps, (max(height, min(2 * height, limit[0])), max(width, min(2 * width, limit[1]))))
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GROUPS groups, or the most that divide `channels`."""
+    """A GroupNorm of GROUPS groups, or the most that divide `channels`."""
     return nn.GroupNorm(
         next(groups for groups in range(min(GROUPS, channels), 0, -1) if channels % groups == 0), channels
     )
@@ -52,9 +52,9 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class Project(nn.Module):
     """Tokens to `width` channels: LayerNorm and a 1 × 1 convolution, (B, h, w, D) -> (B, width, h, w).
 
-    The norm makes one learning rate mean the same for every backbone: tokens of a ViT are normalised already, maps
-    of a CNN differ by orders of magnitude. DINOv2's linear head has a batch norm in its place. It has no weights of its
-    own, which the convolution would only repeat.
+    The norm makes a learning rate comparable between backbones: tokens of a ViT are already normalised, maps of a CNN
+    differ by orders of magnitude. DINOv2's linear head uses a batch norm instead. It has no weights, which would be
+    redundant with the convolution.
     """
 
     def __init__(self, tokens: int, width: int) -> None:
@@ -79,7 +79,7 @@ class ConvBlock(nn.Sequential):
 
 
 def classify(width: int, outputs: int) -> nn.Conv2d:
-    """The last layer: logits, which nothing may cut off afterwards."""
+    """The last layer, which gives the logits; no activation follows."""
     return nn.Conv2d(width, outputs, kernel_size=1)
 
 
@@ -100,15 +100,15 @@ def scaled(maps: Tensor, factor: float) -> Tensor:
 
 
 def joined(maps: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """All maps at one size, their channels behind each other."""
+    """All maps resized to one size and concatenated by channels."""
     return torch.cat([resized(m, size) for m in maps], dim=1)
 
 
 def pyramid_factors(widths: Sequence[int], flat: bool | None) -> tuple[float, ...]:
-    """By what each of several maps is resized so that they form a pyramid: ×4, ×2, ×1, ×½ for four `flat` ones.
+    """The factors that resize several maps to a pyramid: ×4, ×2, ×1, ×½ for four `flat` ones.
 
-    Maps of one width are taken to be of one size if `flat` is None. A single map stays as it is, and so do maps that
-    are a pyramid already.
+    With `flat` None, maps of equal width count as maps of equal size. A single map is not resized, nor are maps that
+    already form a pyramid.
     """
     count = len(widths)
     if flat is None:
