@@ -53,7 +53,7 @@ class Decoding(Task):
         self.module: nn.Module = network if store is None else network.head
         self.size = len(planes)
         self.ends: list[tuple[float, float]] = []
-        self.places = None if store is None else store.places(slice_keys(planes[:, 0]))
+        self.places = None if store is None else store.row_addresses(slice_keys(planes[:, 0]))
 
     def load(self, indices: np.ndarray, seeds: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         if self.store is None or self.places is None:

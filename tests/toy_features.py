@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from radapt.cohorts.cohort import Case, Cohort
-from radapt.features import Segment
+from radapt.features import RowSegment
 from radapt.features.features import lay_out
 from radapt.locations import Location
 
@@ -20,7 +20,7 @@ class ArrayFeatures:
 
     cohort: Cohort
     values: np.ndarray
-    segments: tuple[Segment, ...]
+    segments: tuple[RowSegment, ...]
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -167,12 +167,12 @@ def cut(folder: Path) -> None:
     [
         (lambda folder: (folder / "backbone.json").unlink(), "holds no readable adapted backbone"),
         (lambda folder: (folder / "backbone.safetensors").unlink(), "damaged, missing"),
-        (lambda folder: (folder / "backbone.json").write_text("{"), "can be read"),
-        (lambda folder: (folder / "backbone.json").write_text("[]"), "can be read"),
+        (lambda folder: (folder / "backbone.json").write_text("{"), "readable"),
+        (lambda folder: (folder / "backbone.json").write_text("[]"), "readable"),
         (cut, "damaged, missing, or of another"),
         (edited(format=99), "format 99"),
-        (edited(card=None), "can be read.*card"),
-        (edited(card={"name": "x"}), "can be read"),
+        (edited(card=None), "readable.*card"),
+        (edited(card={"name": "x"}), "readable"),
         (edited(modalities="t1"), "modalities of another type"),
         (edited(modalities=["t1", "t1c"]), "of another shape: modality_embedding"),
         (edited(modalities=["t1", "t1", "flair"]), "each once"),
@@ -197,14 +197,14 @@ def test_a_kill_while_saving_leaves_no_whole_backbone(folder: Path, monkeypatch:
     monkeypatch.setattr("safetensors.torch.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         save_adapted(folder, network(("ct",)), base().card)
-    with pytest.raises(UsageError, match="can be read"):
+    with pytest.raises(UsageError, match="readable"):
         load_backbone(str(folder))
 
 
 def test_names_that_do_not_go_together_are_refused(folder: Path, tmp_path: Path) -> None:
     for wrong, said in (
-        ({"name": "dinov2-s", "weights": folder}, "adapted backbone of its own"),
-        ({"name": "mine", "weights": folder, "as_": "dinov2-s"}, "adapted backbone of its own"),
+        ({"name": "dinov2-s", "weights": folder}, "adapted backbone, not weights"),
+        ({"name": "mine", "weights": folder, "as_": "dinov2-s"}, "adapted backbone, not weights"),
         ({"name": str(folder), "weights": "random"}, "leave out the weights random"),
         ({"name": str(folder), "as_": "dinov2-s"}, "leave out the architecture dinov2-s"),
         ({"name": str(tmp_path)}, "has no backbone.json"),

@@ -369,7 +369,7 @@ def test_what_does_not_fit_is_refused(network, given, kind, said):
     ("change", "said"),
     [
         ({"modalities": ()}, "none"),
-        ({"modalities": ("t1", "t1")}, "differ"),
+        ({"modalities": ("t1", "t1")}, "each once"),
         ({"position_recipe": "dinov"}, "dinov2"),
         ({"positions": "wide"}, "tiled"),
         ({"vit": torch.nn.Linear(2, 2)}, "Linear"),

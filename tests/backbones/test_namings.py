@@ -183,7 +183,7 @@ def test_torchvision_files_load_and_give_torchvisions_features(name, tmp_path):
         (lambda state: state.update({"norm.weight": torch.zeros(7)}), "norm.weight ((7,) instead of (24,))"),
         (
             lambda state: state.update({"norm.weight": torch.full((24,), float("nan"))}),
-            "NaN or infinite values, in norm",
+            "NaN or infinite values in norm",
         ),
         (lambda state: [state.pop(key) for key in list(state) if "blocks.2" in key], "2 blocks and no registers"),
         (lambda state: state.update({"reg_token": torch.zeros(1, 4, 24)}), "4 registers"),

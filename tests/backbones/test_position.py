@@ -45,7 +45,7 @@ def test_what_is_kept_follows_the_weights_and_the_training():
         torch.testing.assert_close(positions(parameter, (3, 3), parameter), 2 * first)
         for side in (4, 5, 7):
             positions(parameter, (side, side), parameter)
-        assert len(positions._kept) == 2
+        assert len(positions._cached) == 2
     assert math.isclose(
         float(first.sum()), float(positions(parameter, (3, 3), parameter).detach().sum()) / 2, rel_tol=1e-4
     )

@@ -19,7 +19,7 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Features, extract, write_embedding
 from radapt.features.batches import ModalityPart, SliceSource
-from radapt.features.config import Config
+from radapt.features.feature_config import FeatureConfig
 from radapt.features.joint import pack_alike
 from radapt.images import Recipe, SliceCache
 from radapt.images.aligned import AlignedSliceCache
@@ -155,7 +155,7 @@ def test_names_of_modalities_decide_a_row(cohort: Cohort, backbone: Backbone, tm
 
 def test_stores_of_single_images_keep_their_names() -> None:
     """What was stored before there were joint features is found again: the digest is that of version 0.2.0."""
-    plain = Config("name", "identity", "float32", (-2, -1), "recipe")
+    plain = FeatureConfig("name", "identity", "float32", (-2, -1), "recipe")
     assert plain.folder(Path()).name == "680aa0719fa94deaed5f81e95331d4c6"
     assert dataclasses.replace(plain, joint=True).folder(Path()).name != plain.folder(Path()).name
 

@@ -32,7 +32,7 @@ def nothing(count: int) -> None:
 
 
 def tokens(store: TokenStore, keys: Sequence[str]) -> list[np.ndarray]:
-    rows = torch.from_numpy(store.gather(store.places(keys)))
+    rows = torch.from_numpy(store.gather(store.row_addresses(keys)))
     return [part.float().numpy() for part in store.source.layout.split(rows)]
 
 
@@ -80,7 +80,7 @@ def test_rows_do_not_depend_on_their_batch(tmp_path: Path, toy_backbone: Callabl
     other.fill(backbone, [image(0, 5)], nothing, batch=4)
     for number, slices in ((0, 5), (1, 4)):
         keys = image(number, slices)[2]
-        assert np.array_equal(one.gather(one.places(keys)), other.gather(other.places(keys)))
+        assert np.array_equal(one.gather(one.row_addresses(keys)), other.gather(other.row_addresses(keys)))
 
 
 def test_a_killed_extraction_goes_on(tmp_path: Path, toy_backbone: Callable[..., Any], monkeypatch: Any) -> None:
@@ -148,7 +148,7 @@ def test_a_missing_modality_reads_as_zeros(tmp_path: Path, toy_backbone: Callabl
     backbone = toy_backbone()
     store = opened(tmp_path, backbone)
     store.fill(backbone, [image(0, 2)], nothing)
-    places = np.concatenate([store.places(image(0, 2)[2]), [[-1, -1]]])
+    places = np.concatenate([store.row_addresses(image(0, 2)[2]), [[-1, -1]]])
     rows = store.gather(places)
     assert not rows[2].any()
     assert rows[:2].any(axis=1).all()
@@ -159,7 +159,7 @@ def test_letting_go_of_what_was_read_changes_nothing(
 ) -> None:
     store = opened(tmp_path, toy_backbone())
     store.fill(toy_backbone(), [image(0, 5)], nothing)
-    places = store.places(image(0, 5)[2])
+    places = store.row_addresses(image(0, 5)[2])
     before = store.gather(places)
     monkeypatch.setattr("radapt.features.token_store._RELEASE_BYTES", 0)
     assert np.array_equal(before, store.gather(places))
@@ -184,7 +184,7 @@ def test_tokens_beyond_float16_are_refused_by_name(tmp_path: Path, toy_backbone:
 
 def test_keys_that_are_not_there_are_refused(tmp_path: Path, toy_backbone: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match="removed or changed"):
-        opened(tmp_path, toy_backbone()).places(["nowhere"])
+        opened(tmp_path, toy_backbone()).row_addresses(["nowhere"])
 
 
 def test_layers_that_do_not_exist_are_refused() -> None:

@@ -1,8 +1,8 @@
-"""Features: what a frozen backbone sees in every slice of a cohort, kept on disk and pooled per case."""
+"""Features of a frozen backbone for every slice of a cohort, stored on disk and pooled per case."""
 
 from radapt.features.export import provenance_of, write_embedding
 from radapt.features.extract import LAYERS, extract
-from radapt.features.features import Features, Segment
+from radapt.features.features import Features, RowSegment
 from radapt.features.patch_pca import patch_pca
 from radapt.features.pooling import Design, Pooling, select
 
@@ -11,7 +11,7 @@ __all__ = [
     "Design",
     "Features",
     "Pooling",
-    "Segment",
+    "RowSegment",
     "extract",
     "patch_pca",
     "provenance_of",

@@ -1,4 +1,4 @@
-"""One pass of the encoder: batches of slices in, rows of features out, the device never waiting for the host."""
+"""The encoder pass: batches of slices in, rows of features out, with copies and computation overlapping on a GPU."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from radapt.features.joint import joint_rows
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
-Read = Callable[["Backbone", torch.Tensor, tuple[int, ...]], torch.Tensor]
+TokenReadout = Callable[["Backbone", torch.Tensor, tuple[int, ...]], torch.Tensor]
 """(backbone, pixels uint8 (B, C, H, W), layers) → rows (B, D)."""
 
-CPU_BATCH = 16  # FACTS: 8–16 is best on a CPU, 32 is up to a quarter slower
+CPU_BATCH = 16  # measured: 8–16 is best on a CPU, 32 is up to a quarter slower
 DEVICE_BATCH = 128
 
 
@@ -26,13 +26,13 @@ def default_batch(device: torch.device) -> int:
 
 
 def encode(
-    backbone: "Backbone", batches: Iterable[Batch], layers: tuple[int, ...], read: Read | None = None
+    backbone: "Backbone", batches: Iterable[Batch], layers: tuple[int, ...], read: TokenReadout | None = None
 ) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch with its rows (B, D): what `read` takes from the tokens, by default `pooled_rows`, and `joint_rows` of
-    images seen together.
+    """Each batch with its rows (B, D): the result of `read`, by default `pooled_rows`, or `joint_rows` for modalities
+    that are encoded together.
 
-    A batch's rows are fetched only after the next batch was sent, so that on a GPU copies and reading overlap
-    with computing. Raises UsageError if a batch does not fit in the device's memory.
+    The rows of a batch are fetched after the next batch is sent, so that on a GPU copies and reading overlap with
+    computation. Raises UsageError if a batch does not fit into the device's memory.
     """
     running: _Running | None = None
     for batch in batches:
@@ -46,19 +46,19 @@ def encode(
 
 @dataclass
 class _Running:
-    """A batch whose rows may still be on their way from the device."""
+    """A batch whose rows may still be in transfer from the device."""
 
     batch: Batch
     rows: torch.Tensor
-    arrived: torch.cuda.Event | None
+    transferred: torch.cuda.Event | None
 
     def finish(self) -> np.ndarray:
-        if self.arrived is not None:
-            self.arrived.synchronize()
+        if self.transferred is not None:
+            self.transferred.synchronize()
         return self.rows.numpy()
 
 
-def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: Read) -> _Running:
+def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: TokenReadout) -> _Running:
     device = torch.device(backbone.device)
     pixels = torch.from_numpy(batch.pixels)
     try:
@@ -72,7 +72,7 @@ def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: Re
     except torch.OutOfMemoryError as error:
         size = len(batch.pixels)
         raise UsageError(
-            f"A batch of {size} slices does not fit in the memory of {device} with {backbone.name}; "
+            f"A batch size of {size} slices does not fit into the memory of {device} with {backbone.name}; "
             f"try --batch {max(1, size // 2)} (batch={max(1, size // 2)} in Python)."
         ) from error
 
@@ -90,6 +90,6 @@ def _fetch(batch: Batch, rows: torch.Tensor) -> _Running:
         return _Running(batch, rows.cpu(), None)
     host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
     host.copy_(rows, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
-    return _Running(batch, host, arrived)
+    transferred = torch.cuda.Event()
+    transferred.record()
+    return _Running(batch, host, transferred)

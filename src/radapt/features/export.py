@@ -1,4 +1,4 @@
-"""Features as files anyone can open: an array, a table of the cases, and how both were made."""
+"""Features as plain files: an array, a table of the cases, and their provenance."""
 
 import shutil
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ def write_embedding(
 ) -> None:
     """Write `features.npy` float32 (N, M, D), `cases.parquet` with a row per case, and last `embed.json`.
 
-    Row i of the table is entry i of the array; a missing modality is NaN. embed.json is there only if the other
-    two are whole and belong to it.
+    Row i of the table is entry i of the array; a missing modality is NaN. embed.json exists only if the other two files
+    are complete and belong to it.
     """
     (out / PROVENANCE).unlink(missing_ok=True)
     pooled = features.pooled(slices)
@@ -47,7 +47,7 @@ def write_embedding(
 
 
 def provenance_of(card: "WeightCard", source: "WeightSource", recipe: Any, cohort: Mapping[str, Any]) -> dict[str, Any]:
-    """What embed.json says beyond the features themselves: card, weights, images and cohort."""
+    """The provenance in embed.json beyond the features themselves: card, weights, images and cohort."""
     return {
         "card": asdict(card),
         "weights": source.identity,
@@ -58,8 +58,8 @@ def provenance_of(card: "WeightCard", source: "WeightSource", recipe: Any, cohor
 
 
 def _with_slices(features: Features) -> pd.DataFrame:
-    """The table of the cases with `slices:<modality>`, 0 where it is missing."""
+    """The table of the cases with the number of slices, `slices:<modality>`, 0 where it is missing."""
     table = case_table(features.cohort)
-    for place, name in enumerate(features.modalities):
-        table[f"slices:{name}"] = features.counts[:, place]
+    for column, name in enumerate(features.modalities):
+        table[f"slices:{name}"] = features.counts[:, column]
     return table

@@ -1,4 +1,4 @@
-"""Run a frozen backbone once over every slice of a cohort, and never again."""
+"""Feature extraction: a frozen backbone runs once over every slice of a cohort; results are stored."""
 
 import contextlib
 import os
@@ -21,8 +21,8 @@ from radapt.cases.preflight import failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import SliceSource, pack
-from radapt.features.config import Config, read_segments, write_config
 from radapt.features.encode import default_batch, encode
+from radapt.features.feature_config import FeatureConfig, read_segments, write_config
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_planes, pack_alike, together
 from radapt.features.store import FeatureStore, ShardWriter
@@ -32,13 +32,13 @@ from radapt.progress import Advance, ProgressMaker, silent
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 LAYERS = (-4, -3, -2, -1)
-"""The last four blocks: what the radiology study's linear probe chooses from (arXiv 2312.02366)."""
+"""The last four blocks, from which the radiology study's linear probe chooses (arXiv 2312.02366)."""
 
 Grid = list[list[SliceSource | None]]
 
 
-class Failure(NamedTuple):
-    """An image whose features could not be made, and why."""
+class ExtractionFailure(NamedTuple):
+    """An image whose features could not be computed, and the reason."""
 
     case: str
     modality: str
@@ -62,28 +62,28 @@ def extract(
 ) -> Features:
     """The CLS and the mean patch token of `layers` (-1: the last block) for every slice of every image.
 
-    A backbone that was adapted to several modalities sees all those of a slice together, and gives one row for them:
-    the planes of a case then lie in the grid of the first of its modalities, in the model's order, and others are
-    resampled to it. What a case lacks is simply not there.
+    An adapted backbone encodes all modalities of a slice together, and gives one row for them: the planes of a case are
+    in the grid of the first of its modalities in the model's order (the reference grid), and others are resampled to
+    it. Missing modalities have no tokens.
 
-    What is in the cache is not computed again, across cohorts and studies: rows are kept under the digest of
-    the image's bytes, the recipe, the weights, the layers and the number format. Killed anywhere, the next call
-    goes on at the image and ends with the same bits; neither the order of the cases nor what was stored before
-    changes a number. `recipe` overrides `size`, `axis`, `every`, `count` and `neighbours`, which otherwise adapt the
-    default recipe of the cohort's kind. `batch` slices are encoded at once, 16 on a CPU by default, proportionally
-    fewer where modalities are seen together. Memory does not grow with the number of cases.
+    Cached rows are not computed again, across cohorts and studies: they are stored under the digest of the image's
+    bytes, the recipe, the weights, the layers and the dtype. After a kill, the next call resumes at the image and ends
+    with the same bits; results do not depend on the order of the cases or the state of the cache. `recipe` overrides
+    `size`, `axis`, `every`, `count` and `neighbours`, which otherwise modify the default recipe of the cohort's kind.
+    `batch` is the batch size in slices, 16 on a CPU by default, proportionally fewer if modalities are encoded
+    together. Memory does not grow with the number of cases.
 
-    Images that cannot be read, or whose features are not finite, do not stop the others: when everything else
-    is stored, DataError lists them; with them cases without any modality, where modalities are seen together. Raises
-    UsageError for impossible layers, recipes and batches, for a cohort or backbone that was named rather than loaded,
-    and for modalities that an adapted backbone does not know.
+    Images that cannot be read, or whose features are not finite, do not stop the others: a DataError lists them after
+    everything else is stored, and also cases without any modality of an adapted backbone. Raises UsageError for
+    invalid layers, recipes and batch sizes, for a cohort or backbone given by name instead of loaded, and for
+    modalities that an adapted backbone does not know.
 
-    Two processes that extract the same images at the same time are safe, but do not share the work: each computes
-    and stores what was not there when it began. To compute once, start the second when the first has ended.
+    Two processes may extract the same images at the same time, but do not share the work: each computes what was not
+    stored when it started. To compute once, start the second after the first has ended.
     """
     _check_kinds(cohort, backbone)
     if batch is not None and batch < 1:
-        raise UsageError(f"The batch was given as {batch}; expected at least 1.")
+        raise UsageError(f"The batch size is {batch}; expected at least 1.")
     recipe = recipe or Recipe.for_kind(
         cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
     )
@@ -94,8 +94,8 @@ def extract(
     dtype = str(backbone.dtype).removeprefix("torch.")
     known = tuple(getattr(backbone, "modalities", ()))
     if known:
-        check_modalities(_had(cohort), known, backbone.name)
-    config = Config(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
+        check_modalities(_available_modalities(cohort), known, backbone.name)
+    config = FeatureConfig(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
     work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
@@ -106,9 +106,9 @@ def extract(
 
 @dataclass(frozen=True)
 class _Work:
-    """One extraction: what is wanted, where from, where to."""
+    """One extraction: configuration, source and store."""
 
-    config: Config
+    config: FeatureConfig
     folder: Path
     backbone: "Backbone | LazyBackbone"
     recipe: Recipe
@@ -116,44 +116,44 @@ class _Work:
     batch: int | None
     show: ProgressMaker
     known: tuple[str, ...] = ()
-    """The modalities of an adapted backbone, which are seen together."""
+    """The modalities of an adapted backbone, which are encoded together."""
 
-    def find(self, cohort: Cohort) -> tuple[Grid, list[Failure]]:
-        """The key of every image (N × M), which takes reading the bytes of those never seen before."""
+    def find(self, cohort: Cohort) -> tuple[Grid, list[ExtractionFailure]]:
+        """The key of every image (N × M); reads the bytes of images without a cached digest."""
         grid: Grid = []
-        failures: list[Failure] = []
+        failures: list[ExtractionFailure] = []
         with self.show(len(cohort), f"Reading {cohort.name}", "cases") as advance:
             for case in cohort:
                 grid.append([self._joint(case, failures)] if self.known else self._single(case, cohort, failures))
                 advance(1)
         return grid, failures
 
-    def _single(self, case: Case, cohort: Cohort, failures: list[Failure]) -> list[SliceSource | None]:
-        """Each modality of the cohort by itself."""
+    def _single(self, case: Case, cohort: Cohort, failures: list[ExtractionFailure]) -> list[SliceSource | None]:
+        """Each modality of the cohort separately."""
         row: list[SliceSource | None] = [None] * len(cohort.modalities)
-        for place, name in enumerate(cohort.modalities):
+        for column, name in enumerate(cohort.modalities):
             if (location := case.images.get(name)) is None:
                 continue
             try:
                 key = self.slices.key(location, self.recipe, name)
-                row[place] = SliceSource(key, case.case, name, location)
+                row[column] = SliceSource(key, case.case, name, location)
             except DataError as error:
-                failures.append(Failure(case.case, name, str(error)))
+                failures.append(ExtractionFailure(case.case, name, str(error)))
         return row
 
-    def _joint(self, case: Case, failures: list[Failure]) -> SliceSource | None:
-        """All modalities of a case together; having none is a failure."""
+    def _joint(self, case: Case, failures: list[ExtractionFailure]) -> SliceSource | None:
+        """All modalities of a case together; a case without any is a failure."""
         try:
             if (image := together(case, self.known, self.slices, self.recipe)) is not None:
                 return image
             reason = f"it has no image; expected at least one of {', '.join(self.known)}"
         except DataError as error:
             reason = str(error)
-        failures.append(Failure(case.case, JOINT, reason))
+        failures.append(ExtractionFailure(case.case, JOINT, reason))
         return None
 
-    def compute(self, images: list[SliceSource], name: str) -> list[Failure]:
-        """Put into the store what it lacks; the images that failed."""
+    def compute(self, images: list[SliceSource], name: str) -> list[ExtractionFailure]:
+        """Compute and store the missing rows; returns the images that failed."""
         segments = read_segments(self.folder)
         if segments is None:
             segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
@@ -176,23 +176,23 @@ class _Work:
 
     def _encode(
         self, backbone: "Backbone", images: list[SliceSource], writer: ShardWriter, advance: Advance
-    ) -> list[Failure]:
-        failures: list[Failure] = []
+    ) -> list[ExtractionFailure]:
+        failures: list[ExtractionFailure] = []
 
         def failed(image: SliceSource, error: DataError) -> None:
-            failures.append(Failure(image.case, image.modality, str(error)))
+            failures.append(ExtractionFailure(image.case, image.modality, str(error)))
 
         device = torch.device(backbone.device)
         read = read_ahead(images, self._planes, failed, _readers(device))
-        parts: list[np.ndarray] = []
+        chunks: list[np.ndarray] = []
         packed = (pack_alike if self.known else pack)(read, self.batch or default_batch(device))
         with contextlib.closing(prefetch(packed)) as batches:
             for batch, rows in encode(backbone, batches, self.config.layers):
                 for span in batch.spans:
-                    parts.append(rows[span.start : span.stop])
-                    if sum(map(len, parts)) == span.total:
-                        _store(span.image, np.concatenate(parts), writer, failed)
-                        parts = []
+                    chunks.append(rows[span.start : span.stop])
+                    if sum(map(len, chunks)) == span.total:
+                        _store(span.image, np.concatenate(chunks), writer, failed)
+                        chunks = []
                         advance(1)
         return failures
 
@@ -209,7 +209,7 @@ class _Work:
         return Features(
             cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
             self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
-            _had(cohort) if self.known else (), self.recipe, BackboneReference.of(self.backbone),
+            _available_modalities(cohort) if self.known else (), self.recipe, BackboneReference.of(self.backbone),
         )  # fmt: skip
 
 
@@ -219,12 +219,12 @@ def _store(
     if np.isfinite(rows).all():
         writer.add(image.key, rows)
     else:
-        failed(image, DataError(f"{image.location}: the backbone gave features that are not finite; try float32."))
+        failed(image, DataError(f"{image.location}: the features are not finite; try --dtype float32."))
 
 
-def _had(cohort: Cohort) -> tuple[str, ...]:
-    """The modalities that some case has."""
-    return tuple(name for place, name in enumerate(cohort.modalities) if cohort.presence[:, place].any())
+def _available_modalities(cohort: Cohort) -> tuple[str, ...]:
+    """The modalities that at least one case has."""
+    return tuple(name for column, name in enumerate(cohort.modalities) if cohort.presence[:, column].any())
 
 
 def _unique(grid: Grid) -> list[SliceSource]:
@@ -237,34 +237,32 @@ def _unique(grid: Grid) -> list[SliceSource]:
 
 def _check_kinds(cohort: object, backbone: object) -> None:
     if not isinstance(cohort, Cohort):
-        raise UsageError(f"The cohort was given as {_told(cohort)}; expected what radapt.load_cohort(PATH) gives.")
+        raise UsageError(f"The cohort is {_described(cohort)}; expected the result of radapt.load_cohort(PATH).")
     if not hasattr(backbone, "identity"):
-        raise UsageError(
-            f"The backbone was given as {_told(backbone)}; expected what radapt.load_backbone(NAME) gives."
-        )
+        raise UsageError(f"The backbone is {_described(backbone)}; expected the result of radapt.load_backbone(NAME).")
 
 
-def _told(value: object) -> str:
+def _described(value: object) -> str:
     return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _checked(layers: Sequence[int]) -> tuple[int, ...]:
     chosen = tuple(sorted({int(layer) for layer in layers}))
     if not chosen or chosen[-1] >= 0:
-        raise UsageError(f"Layers were given as {list(layers)}; expected -1 for the last block, -2, and so on.")
+        raise UsageError(f"Layers are {list(layers)}; expected -1 for the last block, -2, and so on.")
     return chosen
 
 
 def _readers(device: torch.device) -> int:
-    """Threads that decode: a GPU must be kept fed, a CPU should rather encode."""
+    """The number of decoding threads: more for a GPU, fewer for a CPU, which needs its cores to encode."""
     cores = os.cpu_count() or 1
     return max(1, min(4, cores // 8)) if device.type == "cpu" else max(1, min(8, cores // 2))
 
 
-def _message(failures: list[Failure], cohort: Cohort, what: str) -> str:
+def _message(failures: list[ExtractionFailure], cohort: Cohort, what: str) -> str:
     total = len(cohort) if what == "cases" else int(cohort.presence.sum())
     head = (
-        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. Correct these, "
-        "or leave their rows out of the table, and run again"
+        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. Fix these, or "
+        "remove their rows from the table, and run again"
     )
     return failure_list(head, (f"Case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures))

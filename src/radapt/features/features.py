@@ -1,4 +1,4 @@
-"""The features of a cohort: a row per slice and modality, and their means or maxima per case."""
+"""The features of a cohort: a row per slice and modality, and their mean or maximum per case."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SliceReduction = Literal["mean", "max"]
 _CHUNK_BYTES = 16 << 20
 
 
-class Segment(NamedTuple):
+class RowSegment(NamedTuple):
     """Columns start ≤ column < stop of a row: one token kind of one layer (-1: the last block)."""
 
     layer: int
@@ -33,30 +33,30 @@ class Segment(NamedTuple):
     stop: int
 
 
-def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[Segment, ...]:
+def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[RowSegment, ...]:
     """The segments of a row: the CLS of every layer, then the patch mean of every layer, layers in order.
 
-    So that the CLS of the last n blocks, what probes ask for most, are columns that lie side by side.
+    The CLS of the last n blocks, which probes use most, are then adjacent columns.
     """
     segments, start = [], 0
     kinds: tuple[SegmentKind, ...] = ("cls", "patch_mean")
     for kind in kinds:
         for layer, width in zip(layers, widths, strict=True):
-            segments.append(Segment(layer, kind, start, start + width))
+            segments.append(RowSegment(layer, kind, start, start + width))
             start += width
     return tuple(segments)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one backbone sees in each slice of each modality of each case of a cohort.
+    """The features of a backbone for each slice of each modality of each case of a cohort.
 
-    A backbone that was adapted to several modalities sees those of a slice together: `joint` names them, and the one
-    modality of the features is then called `joint`; else it is empty, and `modalities` are the cohort's.
+    An adapted backbone encodes the modalities of a slice together: `joint` names them, and the features have a single
+    modality called `joint`; otherwise `joint` is empty, and `modalities` are the cohort's.
 
-    `backbone` is its name and `identity` says which weights. `keys` holds, per case, the store's key of each
-    modality, None where the case lacks it. `config` is what decided the numbers, in words. Rows have `width`
-    (D) float32 columns, divided into `segments`. Everything lies in files; nothing is held in memory.
+    `backbone` is the name and `identity` the digest of the weights. `keys` holds the store's key of each modality of
+    each case, None where it is missing. `config` holds the values that decide the rows. Rows have `width` (D) float32
+    columns, divided into `segments`. Everything is in files, not in memory.
     """
 
     cohort: Cohort
@@ -64,7 +64,7 @@ class Features:
     identity: str
     dtype: str
     layers: tuple[int, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[RowSegment, ...]
     config: Mapping[str, Any]
     keys: tuple[tuple[str | None, ...], ...]
     store: FeatureStore
@@ -75,7 +75,7 @@ class Features:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """(M,) names of what rows are kept for: the cohort's modalities, or `joint` for all of them together."""
+        """(M,) names of the modalities of the rows: the cohort's, or `joint` for all of them together."""
         return ("joint",) if self.joint else self.cohort.modalities
 
     @property
@@ -84,23 +84,23 @@ class Features:
 
     @cached_property
     def presence(self) -> np.ndarray:
-        """(N, M) bool: which modality each case has."""
+        """(N, M) bool: which modalities each case has."""
         flat = [[key is not None for key in row] for row in self.keys]
         return np.asarray(flat, dtype=bool).reshape(self._shape)
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """(N, M) int64: how many slices; 0 for a modality the case lacks."""
+        """(N, M) int64: the number of slices; 0 for a missing modality."""
         flat = [[self.store.entry(key).rows if key else 0 for key in row] for row in self.keys]
         return np.asarray(flat, dtype=np.int64).reshape(self._shape)
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits of the images of every case in order and of all that made the numbers."""
+        """32 hex digits of the images of every case in order and of everything that decides the rows."""
         return digest([dict(self.config), list(self.modalities), [list(row) for row in self.keys]])
 
     def slices(self, case_index: int, modality: str) -> np.ndarray:
-        """Rows (n, D) of one image as a mapped, read-only view; (0, D) if the case lacks the modality."""
+        """Rows (n, D) of one image as a memory-mapped, read-only view; (0, D) for a missing modality."""
         if modality not in self.modalities:
             raise UsageError(f"Unknown modality {modality!r}. {suggest(modality, self.modalities)}")
         key = self.keys[case_index][self.modalities.index(modality)]
@@ -109,7 +109,7 @@ class Features:
     def pooled(self, slices: SliceReduction = "mean") -> np.ndarray:
         """(N, M, D) float32: mean or maximum over the slices of each image, NaN where a modality is missing.
 
-        A read-only map of a file beside the store, written at the first call in one pass over the rows.
+        A read-only memory map of a file next to the store, written at the first call in one pass over the rows.
         """
         if slices not in ("mean", "max"):
             raise UsageError(f"Slices cannot be pooled by {slices!r}. {suggest(slices, ('mean', 'max'))}")
@@ -147,12 +147,12 @@ class Features:
 
 
 def reduce_slices(rows: np.ndarray, slices: SliceReduction) -> np.ndarray:
-    """(n, D) → (D,); sums in float64 so that a thousand slices cost no digits."""
+    """(n, D) → (D,); sums in float64, so that a thousand slices lose no precision."""
     return rows.max(axis=0) if slices == "max" else rows.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def _open_array(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The mapped array at `path`, or None if it is absent or not what was written there."""
+    """The memory-mapped array at `path`, or None if it is absent or invalid."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""A picture of what an encoder sees: patch tokens reduced to three colours.
+"""Patch PCA: the patch tokens of an encoder reduced to three colours.
 
-The tokens of all patches of a few slices share one PCA, so that the same colour means the same kind of tissue
-on every slice (Oquab et al. 2023, DINOv2, figure 1, without its foreground step).
+The patches of a few slices share one PCA, so that a colour means the same kind of tissue on every slice (Oquab et al.
+2023, DINOv2, figure 1, without its foreground step).
 """
 
 from typing import TYPE_CHECKING
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from radapt.backbones import Backbone
 
 MAX_FITTED = 8192
-"""Patches the components are fitted on; more of them change the picture no more, only the time."""
+"""Patches that the components are fitted on; more cost time without changing the image."""
 
 ROBUST_PERCENTILES = (2.0, 98.0)
-"""A component's range is stretched between these, so that one odd patch does not wash out the rest."""
+"""A component's range is stretched between these, so that a single outlier does not reduce the contrast."""
 
 _BATCH = 8
 _MID_GREY = 0.5
-_FLAT = 1e-6  # a component this small beside the tokens' own size is rounding, not signal
+_FLAT = 1e-6  # a component this small relative to the tokens is rounding error
 
 
 def patch_pca(backbone: "Backbone", planes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Colour each patch of `planes` by the first three principal components of its token.
 
-    `planes` is uint8 (n, C, H, W) with C = 1 or 3; the result is uint8 (n, H, W, 3), each patch a flat block
-    of one colour. `rng` draws the patches the components are fitted on when there are more than `MAX_FITTED`.
-    The sign of a component is fixed by its largest loading, so equal input gives an equal picture. Where
-    tokens do not vary (constant slices, a single patch), the picture is mid-grey.
+    `planes` is uint8 (n, C, H, W) with C = 1 or 3; the result is uint8 (n, H, W, 3), each patch a block of one colour.
+    `rng` draws the patches that the components are fitted on if there are more than `MAX_FITTED`. The largest loading
+    fixes the sign of a component, so equal input gives an equal image. Where tokens do not vary (constant slices, a
+    single patch), the image is mid-grey.
     """
     if planes.ndim != 4 or planes.shape[1] not in (1, 3) or planes.dtype != np.uint8:
         raise UsageError(
-            f"patch_pca was given planes of shape {planes.shape} and type {planes.dtype}; "
+            f"Planes have shape {planes.shape} and type {planes.dtype}; "
             "expected uint8 (n, C, H, W) with C = 1 or 3, as a recipe makes them."
         )
     count, _, height, width = planes.shape
@@ -47,15 +47,15 @@ def patch_pca(backbone: "Backbone", planes: np.ndarray, rng: np.random.Generator
 
 
 def _patch_tokens(backbone: "Backbone", planes: np.ndarray) -> np.ndarray:
-    found = []
+    tokens_of_batches = []
     for start in range(0, len(planes), _BATCH):
         # A copy, because planes from the slice cache are read-only memory maps.
         images = torch.from_numpy(np.array(planes[start : start + _BATCH])).float().div_(255)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode():
-            found.append(backbone.tokens(images).patches.float().cpu().numpy())
-    return np.concatenate(found)
+            tokens_of_batches.append(backbone.tokens(images).patches.float().cpu().numpy())
+    return np.concatenate(tokens_of_batches)
 
 
 def _colours(tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,15 +1,15 @@
-"""Feature rows on disk: content-addressed, append-only, safe to kill at any moment and to share.
+"""The feature store: rows on disk, content-addressed, append-only, crash-safe and shareable between processes.
 
-A store is a folder of shards. Each process that writes has shards of its own, so nobody waits for a lock:
+A store is a folder of shards. Each writing process has its own shards, so no process waits for a lock:
 
-    config.json                 what decides the numbers, in words, and the width D of a row
+    config.json                 the values that decide the rows, and the width D of a row
     <shard>.f32                 rows of D little-endian float32, one after the other (.f16: of float16)
     <shard>.jsonl               a line per image, written and synced after its rows: key, start, rows, CRC
-    <shard>.ok                  size and time of the .f32 file when its CRCs were last found right
+    <shard>.ok                  size and time of the .f32 file when its CRCs were last verified
 
-A line that broke off, rows that are not there, and rows whose CRC is wrong do not count: their images are
-simply not in the store and are computed again. Processes that start together on the same images each compute
-them all: nobody sees rows stored after it opened the store. The rows are then there twice, and one of them is used.
+Truncated index lines, missing rows, and rows with a wrong CRC are ignored: their images are not in the store and are
+computed again. Processes that start together on the same images each compute them all, because a process does not see
+rows stored after it opened the store; one of the copies is then used.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from radapt.durable import write_text
 from radapt.errors import DataError
 
 FLOAT32, FLOAT16 = np.dtype("<f4"), np.dtype("<f2")
-_FLUSH_EVERY_S = 2.0  # what a kill can cost
+_FLUSH_EVERY_S = 2.0  # the most work that a kill can lose
 _FLUSH_EVERY_BYTES = 64 << 20
 
 
@@ -40,9 +40,9 @@ class Entry(NamedTuple):
 
 
 class FeatureStore:
-    """Rows of `width` numbers by key, in `folder`. Opening reads the index lines, not the rows.
+    """Rows of `width` numbers by key, in `folder`. Opening reads the index only, not the rows.
 
-    Rows of a shard whose CRCs have not been checked since it last changed are read once on opening.
+    The rows of a shard that changed since its CRCs were last verified are read once on opening.
     """
 
     def __init__(self, folder: Path, width: int, number: np.dtype = FLOAT32) -> None:
@@ -54,7 +54,7 @@ class FeatureStore:
             self._open_shard(index.with_suffix(_suffix(number)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the files anew: a pickled map would be a copy of its rows."""
+        """Another process maps the files again: a pickled map would be a copy of its rows."""
         return {**self.__dict__, "_maps": {}}
 
     def __contains__(self, key: str) -> bool:
@@ -67,23 +67,23 @@ class FeatureStore:
         return self._entries[key]
 
     def view(self, entry: Entry) -> np.ndarray:
-        """Rows (n, D) as a read-only view of the mapped file; nothing is read until it is looked at."""
+        """Rows (n, D) as a read-only view of the memory-mapped file, read on access."""
         return self.shard(entry.shard)[entry.start : entry.start + entry.rows]
 
     def shard(self, number: int) -> np.ndarray:
-        """All rows of the shard of that number, as a read-only view of the mapped file."""
+        """All rows of shard `number`, as a read-only view of the memory-mapped file."""
         if number not in self._maps:
             self._maps[number] = _map(self._shards[number], self.width, self.number)
         return self._maps[number]
 
     def read(self, entry: Entry) -> np.ndarray:
-        """Rows (n, D) as a copy: for passes over everything, which would otherwise map the whole store."""
+        """Rows (n, D) as a copy, for passes over all rows, which would otherwise map the whole store."""
         offset = entry.start * self.width * self.number.itemsize
         rows = np.fromfile(self._shards[entry.shard], self.number, entry.rows * self.width, offset=offset)
         return rows.reshape(entry.rows, self.width)
 
     def writer(self) -> "ShardWriter":
-        """A new shard to append to; open the store again to see what it wrote."""
+        """A writer of a new shard; open the store again to see its rows."""
         return ShardWriter(self.folder, self.width, self.number)
 
     def _open_shard(self, path: Path) -> None:
@@ -94,20 +94,20 @@ class FeatureStore:
         lines = [line for line in lines if line.start + line.rows <= rows]
         if not _is_stamped(path, stamp):
             mapped = _map(path, self.width, self.number)
-            sound = [line for line in lines if zlib.crc32(mapped[line.start : line.start + line.rows].data) == line.crc]
-            if len(sound) == len(lines):
+            valid = [line for line in lines if zlib.crc32(mapped[line.start : line.start + line.rows].data) == line.crc]
+            if len(valid) == len(lines):
                 _write_stamp(path, stamp)
-            lines = sound
+            lines = valid
         for line in lines:
             self._entries.setdefault(line.key, Entry(len(self._shards), line.start, line.rows))
         self._shards.append(path)
 
 
 class ShardWriter:
-    """Appends the rows of whole images to a shard of its own; a context manager that flushes at the end.
+    """Appends the rows of complete images to its own shard; a context manager that flushes at the end.
 
-    Rows are gathered in memory and written about every two seconds: first the rows, synced, then their index
-    lines, synced. Files appear with the first flush. After a flush that failed the writer is of no more use.
+    Rows are buffered and written about every two seconds: first the rows, synced, then their index lines, synced. Files
+    appear with the first flush. After a failed flush the writer cannot be used.
     """
 
     def __init__(self, folder: Path, width: int, number: np.dtype = FLOAT32) -> None:
@@ -124,7 +124,7 @@ class ShardWriter:
         self.close()
 
     def add(self, key: str, rows: np.ndarray) -> None:
-        """Take the rows (n, D) of one image; n ≥ 1."""
+        """Add the rows (n, D) of one image; n ≥ 1."""
         if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows):
             raise ValueError(f"Expected at least one row of {self._width} numbers for {key}, got {rows.shape}.")
         data = np.ascontiguousarray(rows, self._number).tobytes()
@@ -136,13 +136,15 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Put everything taken so far on disk. Raises DataError when the disk does not take it."""
+        """Write all buffered rows to disk. Raises DataError if they cannot be written."""
         if self._lines:
             try:
                 _append(self._path, b"".join(self._data))
                 _append(self._path.with_suffix(".jsonl"), "".join(self._lines).encode())
             except OSError as error:
-                self._rows = 0  # where the next row would lie is unknown now, and nobody may vouch for the rest
+                self._rows = (
+                    0  # the position of the next row is unknown now, and the shard must not be stamped as verified
+                )
                 reason = error.strerror or error
                 raise DataError(f"Features cannot be written to {self._path.parent}: {reason}.") from error
             finally:
@@ -150,7 +152,7 @@ class ShardWriter:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Flush, and vouch for the shard so that the next opening need not read it."""
+        """Flush, and stamp the shard as verified so that the next opening does not read it."""
         self.flush()
         if self._rows:
             _write_stamp(self._path, _stamp(self._path))
@@ -164,7 +166,7 @@ class _Line(NamedTuple):
 
 
 def _index_lines(path: Path) -> Iterator[_Line]:
-    """The whole lines of an index; the first one that broke off or is not understood ends it."""
+    """The valid lines of an index, up to the first truncated or invalid one."""
     for text in path.read_bytes().splitlines(keepends=True):
         if not text.endswith(b"\n"):
             return
@@ -202,5 +204,5 @@ def _is_stamped(path: Path, stamp: str) -> bool:
 
 
 def _write_stamp(path: Path, stamp: str) -> None:
-    with contextlib.suppress(OSError):  # a store that may only be read is checked at every opening
+    with contextlib.suppress(OSError):  # a read-only store is verified at every opening
         write_text(path.with_suffix(".ok"), stamp)

@@ -1,8 +1,8 @@
-"""Patch tokens of a frozen encoder on disk, so that what is trained on them never waits for the encoder again.
+"""The token store: patch tokens of a frozen encoder on disk, so that decoders train on them without the encoder.
 
-A row holds the tokens of one slice of one modality, all layers behind each other, in float16: half the bytes of
-float32, and each number off by at most 2⁻¹¹ of itself (0.05 %; numbers below 6e-5 by 3e-8). Rows are kept in a
-`FeatureStore`: resumable, safe to kill at any moment and to share between processes.
+A row holds the tokens of one slice of one modality, all layers concatenated, in float16: half of float32, with
+a relative error of at most 2⁻¹¹ (0.05 %; absolute 3e-8 below 6e-5). Rows are in a `FeatureStore`: resumable, crash-safe
+and shareable between processes.
 """
 
 import math
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16"]
 
-_FORMAT = 1  # raised when the way from slices to rows changes, so that old rows are not taken for new ones
+_FORMAT = 1  # raised when the computation of rows changes, so that old rows are not reused
 _RELEASE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """How the tokens of one slice lie in a row: those of each of `layers` (shallow to deep), of `shapes` (h, w, D)."""
+    """The layout of a row: the tokens of each of `layers` (shallow to deep), of `shapes` (h, w, D)."""
 
     layers: tuple[int, ...]
     shapes: tuple[tuple[int, int, int], ...]
 
     @classmethod
     def of(cls, backbone: "Backbone", layers: Sequence[int], size: tuple[int, int]) -> "TokenLayout":
-        """That of `backbone` for slices of `size` (H, W) pixels. Runs it once, on a black slice."""
+        """The layout of `backbone` for slices of `size` (H, W) pixels. Runs it once on a black slice."""
         with torch.inference_mode():
             tokens = backbone.tokens(torch.zeros(1, 1, *size, dtype=torch.uint8), layers=layers)
         shapes = tuple(tuple(layer.patches.shape[1:]) for layer in tokens.layers)
@@ -64,19 +64,19 @@ class TokenLayout:
         return tuple(shape[2] for shape in self.shapes)
 
     def bytes(self, slices: int) -> int:
-        """What so many slices take on disk; the index adds about a hundred bytes a slice."""
+        """The size on disk of that many slices; the index adds about a hundred bytes per slice."""
         return slices * self.width * FLOAT16.itemsize
 
     def split(self, rows: Tensor) -> list[Tensor]:
         """(..., width) -> one view (..., h, w, D) per layer."""
         sizes = [math.prod(shape) for shape in self.shapes]
-        parts = rows.split(sizes, dim=-1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        layers = rows.split(sizes, dim=-1)
+        return [layer.unflatten(-1, shape) for layer, shape in zip(layers, self.shapes, strict=True)]
 
 
 @dataclass(frozen=True)
 class TokenSource:
-    """What decides a row besides the pixels of its slice: the weights, the number format they run in, the layers."""
+    """What decides a row besides the pixels of its slice: the weights, their precision, and the layers."""
 
     backbone: str
     identity: str
@@ -85,7 +85,7 @@ class TokenSource:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What the digest is made of. The recipe is not: it acts through the pixels, which name the rows."""
+        """The values of the digest. The recipe is not among them: it acts through the pixels, which key the rows."""
         return {
             "format": _FORMAT,
             "encoder": self.identity,
@@ -102,11 +102,11 @@ class TokenSource:
 def slice_keys(planes: np.ndarray) -> list[str]:
     """The key of each slice of `planes` uint8 (n, C, H, W): 32 hex digits of its pixels and their shape."""
     head = str(planes.shape[1:]).encode()
-    return [blake2b(head + np.ascontiguousarray(one).tobytes(), digest_size=16).hexdigest() for one in planes]
+    return [blake2b(head + np.ascontiguousarray(plane).tobytes(), digest_size=16).hexdigest() for plane in planes]
 
 
 class TokenStore:
-    """Tokens by the key of a slice (`slice_keys`), under `cache`. Opening it reads the index only."""
+    """Tokens by the key of a slice (`slice_keys`), under `cache`. Opening reads the index only."""
 
     def __init__(self, cache: Path, source: TokenSource) -> None:
         self.source, self.folder = source, source.folder(cache)
@@ -122,33 +122,32 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def places(self, keys: Sequence[str]) -> np.ndarray:
-        """int64 (n, 2): shard and row of each key, for `gather`; DataError if one is not there."""
-        lost = next((key for key in keys if key not in self._rows), None)
-        if lost is not None:
+    def row_addresses(self, keys: Sequence[str]) -> np.ndarray:
+        """int64 (n, 2): shard and row of each key, for `gather`; DataError for a missing key."""
+        if any(key not in self._rows for key in keys):
             raise DataError(f"The token store {self.folder} was removed or changed while it was in use.")
         entries = [self._rows.entry(key) for key in keys]
         return np.asarray([(entry.shard, entry.start) for entry in entries], np.int64).reshape(len(keys), 2)
 
-    def gather(self, places: np.ndarray) -> np.ndarray:
-        """float16 (n, width): the rows at `places` (n, 2), read from the mapped files; zeros where the shard is -1."""
-        out = np.zeros((len(places), self.source.layout.width), FLOAT16)
-        for shard in np.unique(places[:, 0]):
+    def gather(self, row_addresses: np.ndarray) -> np.ndarray:
+        """float16 (n, width): the rows at `row_addresses` (n, 2), from mapped files; zeros where the shard is -1."""
+        out = np.zeros((len(row_addresses), self.source.layout.width), FLOAT16)
+        for shard in np.unique(row_addresses[:, 0]):
             if shard >= 0:
-                here = places[:, 0] == shard
-                out[here] = self._rows.shard(int(shard))[places[here, 1]]
+                in_shard = row_addresses[:, 0] == shard
+                out[in_shard] = self._rows.shard(int(shard))[row_addresses[in_shard, 1]]
         self._read += out.nbytes
         if self._read > _RELEASE_BYTES:
-            self._release(np.unique(places[:, 0]))
+            self._release(np.unique(row_addresses[:, 0]))
         return out
 
     def _release(self, shards: np.ndarray) -> None:
-        """Pages that were read count as this process's memory until it is said that they need not stay."""
+        """Release mapped pages, which otherwise count as this process's memory."""
         self._read = 0
         for shard in shards[shards >= 0]:
-            behind = getattr(self._rows.shard(int(shard)), "_mmap", None)
-            if isinstance(behind, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                behind.madvise(mmap.MADV_DONTNEED)
+            mapping = getattr(self._rows.shard(int(shard)), "_mmap", None)
+            if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                mapping.madvise(mmap.MADV_DONTNEED)
 
     def fill(
         self,
@@ -157,22 +156,23 @@ class TokenStore:
         advance: Advance,
         batch: int | None = None,
     ) -> int:
-        """Encode what is not there yet; how many slices that was.
+        """Encode the missing slices; returns their number.
 
-        `images` are planes uint8 (n, C, H, W) with their n keys; `advance` is told of every slice done. Killed
-        anywhere, the next call goes on where this one was. Rows do not depend on what else is in a batch.
+        `images` are planes uint8 (n, C, H, W) with their n keys; `advance` is called with the number of slices done.
+        After a kill, the next call resumes. Rows do not depend on the other slices of a batch.
 
-        Raises DataError, after all else is stored, naming the case and modality whose tokens are not finite in float16.
+        Raises a DataError, after everything else is stored, that names the case and modality whose tokens are not
+        finite in float16.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        words = {"backbone": self.source.backbone, "radapt": __version__}
-        write_json(self.folder / "config.json", {**words, **self.source.facts})
+        description = {"backbone": self.source.backbone, "radapt": __version__}
+        write_json(self.folder / "config.json", {**description, **self.source.facts})
         waiting: deque[tuple[SliceSource, str]] = deque()
         size = batch or default_batch(torch.device(backbone.device))
         done, failed = 0, dict[str, None]()
         with self._rows.writer() as writer, closing(prefetch(pack(self._missing(images, waiting), size))) as batches:
-            for made, rows in encode(backbone, batches, self.source.layout.layers, self._encoded):
-                count = sum(span.stop - span.start for span in made.spans)
+            for encoded, rows in encode(backbone, batches, self.source.layout.layers, self._encoded):
+                count = sum(span.stop - span.start for span in encoded.spans)
                 failed |= dict.fromkeys(_store(writer, [waiting.popleft() for _ in range(count)], rows))
                 done += count
                 advance(count)
@@ -187,7 +187,7 @@ class TokenStore:
     def _missing(
         self, images: Iterable[tuple[SliceSource, np.ndarray, Sequence[str]]], waiting: "deque[tuple[SliceSource, str]]"
     ) -> Iterator[tuple[SliceSource, np.ndarray]]:
-        """The slices to be encoded, each once; their keys are put in line in `waiting`."""
+        """The slices to encode, each once; their keys are queued in `waiting`."""
         seen: set[str] = set()
         for image, planes, keys in images:
             first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._rows and key not in seen}
@@ -206,7 +206,7 @@ class TokenStore:
 
 
 def _store(writer: ShardWriter, waiting: list[tuple[SliceSource, str]], rows: np.ndarray) -> Iterator[str]:
-    """Store the rows that are finite; names of images with one that is not."""
+    """Store the finite rows; yields the names of images with other rows."""
     finite = np.isfinite(rows).all(axis=1)
     for (image, key), row, fine in zip(waiting, rows, finite, strict=False):
         if fine:

@@ -9,10 +9,10 @@ whether it is undefined depends on the ground truth alone. `docs/statistics.md` 
 from radapt.metrics.bootstrap import multiplicities, percentile_interval, units_of
 from radapt.metrics.calibration import brier, ece, log_loss, reliability_bins
 from radapt.metrics.confusion import accuracy, balanced_accuracy, confusion_matrix, f1, mcc, quadratic_kappa
-from radapt.metrics.curves import roc_curve
 from radapt.metrics.paired_scores import score_paired
 from radapt.metrics.ranking import auroc, average_precision
 from radapt.metrics.repeats import compare_repeats, score_repeats
+from radapt.metrics.roc import roc_curve
 from radapt.metrics.score import score
 from radapt.metrics.segmentation import case_numbers
 from radapt.metrics.segmentation_summary import summarise

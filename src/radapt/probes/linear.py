@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.features import Segment, select
+from radapt.features import RowSegment, select
 from radapt.models.folder import SavedModel
 from radapt.probes.linear_models import LinearCandidates, LinearProbe, restore_linear
 from radapt.probes.logistic import CGrid, LogisticFamily, c_values
@@ -76,7 +76,7 @@ class HeadsFamily(Family):
 
 
 def columns_of(
-    source: DesignMatrix, segments: Sequence[Segment], union: tuple[int, bool], part: tuple[int, bool]
+    source: DesignMatrix, segments: Sequence[RowSegment], union: tuple[int, bool], part: tuple[int, bool]
 ) -> np.ndarray:
     """Where the columns of one reading (blocks, patch mean) stand in a source that was made for a larger one.
 

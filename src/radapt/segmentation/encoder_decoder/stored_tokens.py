@@ -127,7 +127,7 @@ def _images(
 
 def _places(store: TokenStore, case: Keys) -> np.ndarray:
     missing = np.full((max(len(some or ()) for some in case), 2), -1, np.int64)
-    return np.stack([missing if some is None else store.places(some) for some in case], axis=1)
+    return np.stack([missing if some is None else store.row_addresses(some) for some in case], axis=1)
 
 
 def encoding_seconds(backbone: "Backbone", planes: np.ndarray, layers: Sequence[int]) -> float:
