@@ -212,7 +212,7 @@ def test_long_lists_of_failures_are_cut(toy_cohort: Make, toy_backbone: Make, tm
 def test_features_that_are_not_finite_are_not_stored(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
     backbone = toy_backbone()
     backbone._weights[:] = float("inf")
-    with pytest.raises(DataError, match=r"not finite; try float32"):
+    with pytest.raises(DataError, match=r"not finite; try --dtype float32"):
         run(toy_cohort(cases=1), backbone, tmp_path)
 
 
@@ -223,11 +223,11 @@ def test_impossible_layers(layers: tuple[int, ...], toy_cohort: Make, toy_backbo
 
 
 def test_names_in_place_of_what_they_name(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cohort was given as 'x'; expected what radapt\.load_cohort"):
+    with pytest.raises(UsageError, match=r"cohort is .x.; expected the result of radapt\.load_cohort"):
         extract("x", toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"backbone was given as 'dinov2-s'; expected what radapt\.load_backbone"):
+    with pytest.raises(UsageError, match=r"backbone is .dinov2-s.; expected the result of radapt\.load_backbone"):
         extract(toy_cohort(cases=1), "dinov2-s", cache=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"cohort was given as a \w*Path"):
+    with pytest.raises(UsageError, match=r"cohort is a \w*Path"):
         extract(Path("cohort.yaml"), toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
 
 

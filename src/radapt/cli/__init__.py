@@ -1,4 +1,4 @@
-"""The command line: one thin file for each verb, and one place where errors become a message and an exit code."""
+"""The command line: one file per command, and the conversion of errors to messages and exit codes."""
 
 import sys
 
@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the data or a cell failed, 2 the command or its file is wrong."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    given = [word for word in given if word != "--debug"]
+    given = [argument for argument in given if argument != "--debug"]
     try:
         app(given, prog_name="radapt")
     except RadaptError as error:
@@ -22,10 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"radapt: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as ended:  # typer turns Ctrl-C into 130 without a word
-        if ended.code == _STOPPED:
+    except SystemExit as error:  # typer turns Ctrl-C into exit code 130 without a message
+        if error.code == _STOPPED:
             print(
-                "radapt: stopped; what was finished is saved, and the same command goes on from there.",
+                "radapt: stopped; finished work is saved, and the same command resumes it.",
                 file=sys.stderr,
             )
         raise
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(
             f"radapt: {error.filename or 'A file'} cannot be read or written: {error.strerror or error}. "
-            "Check the path, whether you may write there, and the room on the disk.",
+            "Check the path, the write permission, and the free disk space.",
             file=sys.stderr,
         )
         sys.exit(2)
@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         print(
-            f"radapt: a fault of radapt itself, not of your data ({type(error).__name__}: {error}). "
-            "Run the same command with --debug and report what it prints.",
+            f"radapt: an internal error of radapt, not of your data ({type(error).__name__}: {error}). "
+            "Run the same command with --debug and report its output.",
             file=sys.stderr,
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""radapt adapt: a backbone that answers from any subset of a patient's sequences, with a classifier."""
+"""radapt adapt: adapt a backbone to any subset of a patient's sequences, with a classifier."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from radapt.cli.embed import Axis, NumberFormat
+from radapt.cli.embed import NumberFormat, SliceAxis
 from radapt.errors import counted
 
 
@@ -27,32 +27,34 @@ def adapt(
     backbone: str = typer.Option(
         ...,
         help="A plain vision transformer: a name from `radapt backbones`, timm:<name>, hf:<repository>; or the folder "
-        "of an adaptation, which goes on.",
+        "of an adapted backbone, to continue from it.",
     ),
     out: Path = typer.Option(..., help="The folder to write: a backbone for every other command, and a classifier."),
     preset: Preset = typer.Option(
         Preset.default,
         help="default: radapt's own; mm-dinov2: as published; supervised: labels alone; concatenation: the published "
-        "baseline; small-gpu, cpu: the default with small batches.",
+        "baseline; small-gpu, cpu: the default with a small batch size.",
     ),
     set_: list[str] = typer.Option([], "--set", metavar="NAME=VALUE", help="An option that differs from the preset."),
     weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
-    seed: int = typer.Option(0, min=0, help="Decides every draw."),
+    seed: int = typer.Option(0, min=0, help="Seed of all random draws."),
     size: int = typer.Option(224, min=1, help="Side of the slices that crops are taken from, in pixels."),
-    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in; triplanar: all three."),
+    axis: SliceAxis = typer.Option(SliceAxis.axial, help="Axis along which volumes are sliced; triplanar: all three."),
     every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
     count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
     cache: Path = typer.Option(None, help="Slices; default $RADAPT_CACHE, else the user's cache folder."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     devices: int = typer.Option(1, min=1, help="Processes on this machine that share the training."),
-    precision: NumberFormat = typer.Option(NumberFormat.auto, help="Of matrix products; auto: the faster."),
+    precision: NumberFormat = typer.Option(
+        NumberFormat.auto, help="Precision of matrix products; auto: the faster one."
+    ),
     resamples: int = typer.Option(2000, min=100, help="Bootstrap resamples behind each interval."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
-    """Adapt BACKBONE to the sequences of COHORT, labelled cases and unlabelled ones, and judge it on every subset.
+    """Adapt BACKBONE to the sequences of COHORT, labelled and unlabelled cases, and evaluate it on every subset.
 
-    A killed adaptation goes on with the same command; a finished one is left as it is. Without labels it is the
-    backbone alone. Use it as --backbone OUT, as `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
+    The same command resumes a killed adaptation; a finished one is not changed. Without labels only the backbone is
+    adapted. Use it as --backbone OUT, as `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
     """
     from radapt.backbones import auto_dtype, find_backbone
     from radapt.cachedir import cache_folder
@@ -93,25 +95,25 @@ def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, s
 
     from radapt.errors import UsageError, suggest
 
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     names = [name for name in known if name != "preset"]
-    for word in given:
-        name, equals, value = word.partition("=")
+    for argument in given:
+        name, equals, value = argument.partition("=")
         if not equals or not value:
-            raise UsageError(f"--set {word}: expected NAME=VALUE, such as --set epochs=50.")
+            raise UsageError(f"--set {argument}: expected NAME=VALUE, such as --set epochs=50.")
         if name not in names:
-            raise UsageError(f"--set {word}: an adaptation has no option {name!r}. {suggest(name, names, renamed)}")
-        if name in found:
+            raise UsageError(f"--set {argument}: an adaptation has no option {name!r}. {suggest(name, names, renamed)}")
+        if name in options:
             raise UsageError(f"--set gives {name!r} twice; give it once.")
         try:
-            found[name] = yaml.safe_load(value)
+            options[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {word}: the value is not understood; lists look like [0.2, 0.5].") from error
-    return found
+            raise UsageError(f"--set {argument}: the value is not valid YAML; lists look like [0.2, 0.5].") from error
+    return options
 
 
 def headline(folder: Path) -> list[str]:
-    """MCC on each test set with all sequences and with one missing, and what each sequence brings."""
+    """MCC on each test set with all sequences and with one missing, and the contribution of each sequence."""
     import pandas as pd
 
     if not (folder / "subsets.parquet").is_file():
@@ -120,7 +122,7 @@ def headline(folder: Path) -> list[str]:
     shares = shares[(shares["metric"] == "mcc") & shares["site"].isna()]
     whole = scores[(scores["metric"] == "mcc") & scores["site"].isna()]
     whole = whole[whole["n_sequences"] == whole["n_sequences"].max()]
-    lines = ["MCC with 95 % interval by patient; 0 is guessing:"]
+    lines = ["MCC with 95 % interval by patient; chance is 0:"]
     for row in whole.itertuples():
         lines.append(
             f"  {row.split:10} {number(row.value, row.ci_low, row.ci_high)} with {every(row.n_sequences)}, "
@@ -130,21 +132,24 @@ def headline(folder: Path) -> list[str]:
             continue
         own = shares[shares["split"] == row.split]
         lost = own[(own["quantity"] == "absence") & own["modality"].isna()].iloc[0]
-        lines.append(f"  {'':10} {number(lost.value, lost.ci_low, lost.ci_high)} lost where one of them is missing")
-        brings = own[(own["quantity"] == "shapley") & own["modality"].notna()].sort_values("value", ascending=False)
+        lines.append(f"  {'':10} {number(lost.value, lost.ci_low, lost.ci_high)} lost if one of them is missing")
+        contributions = own[(own["quantity"] == "shapley") & own["modality"].notna()].sort_values(
+            "value", ascending=False
+        )
         lines.append(
-            f"  {'':10} each brings: " + ", ".join(f"{one.modality} {one.value:.2f}" for one in brings.itertuples())
+            f"  {'':10} contributions: "
+            + ", ".join(f"{row.modality} {row.value:.2f}" for row in contributions.itertuples())
         )
     return lines
 
 
 def every(sequences: int) -> str:
-    """All of them, in words."""
+    """All sequences, in words."""
     return "its one sequence" if sequences == 1 else f"all {sequences} sequences"
 
 
 def number(value: float, low: float, high: float) -> str:
-    """A number with its interval; a NaN is undefined."""
+    """A metric with its interval; NaN is undefined."""
     if value != value:
         return "undefined"
     return f"{value:.2f}" if low != low else f"{value:.2f} [{low:.2f}, {high:.2f}]"

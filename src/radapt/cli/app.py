@@ -1,4 +1,4 @@
-"""The verbs of the command line, each from its own file."""
+"""The commands, each from its own file."""
 
 import typer
 
@@ -23,8 +23,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"radapt {__version__}")
         raise typer.Exit
 
@@ -36,5 +36,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for verb in (demo, scan, check, backbones, embed, adapt, run, report):
-    app.command()(verb)
+for command in (demo, scan, check, backbones, embed, adapt, run, report):
+    app.command()(command)

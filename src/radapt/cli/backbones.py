@@ -1,4 +1,4 @@
-"""`radapt backbones`: the encoders radapt knows by name, and whether their weights are here."""
+"""radapt backbones: the catalog of encoders, and whether their weights are on this machine."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,9 @@ import typer
 def backbones(
     as_json: Annotated[bool, typer.Option("--json", help="Print the catalog as JSON.")] = False,
 ) -> None:
-    """List the encoders: size, pretraining, licence, where the weights come from, whether they are here.
+    """List the encoders: size, pretraining, licence, source of the weights, and whether they are on this machine.
 
-    Besides these, any `timm:<model>`, `hf:<repository or folder>` and folder of `radapt adapt` will do.
+    Any `timm:<model>`, `hf:<repository or folder>` and folder of `radapt adapt` can be used too.
     """
     from radapt.backbones.catalog import CATALOG
 
@@ -53,7 +53,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for title in ("params", "width", "patch", "size"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("here", no_wrap=True)
-    table.add_column("pretraining; licence; where the weights come from")
+    table.add_column("pretraining; licence; source of the weights")
     for row in rows:
         numbers = (_millions(row["parameters"]), str(row["width"]), str(row["patch"]), str(row["native_size"]))
         origin = row["repo"] + (" (gated)" if row["gated"] else "") or "random weights"
@@ -65,6 +65,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print(
         "\nAlso timm:<model>, hf:<repository or folder>, and folders of `radapt adapt`. "
-        f"Downloads are kept in {hub_cache()}",
+        f"Downloads are stored in {hub_cache()}",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""radapt check: everything that is wrong with a cohort, in one go."""
+"""radapt check: list all problems of a cohort."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def check(
     json_file: Path = typer.Option(None, "--json", help="Also write the findings to this file."),
     cache: Path = typer.Option(None, help="Unpacked arrays; default $RADAPT_CACHE, else the user's cache folder."),
 ) -> None:
-    """Read every case of COHORT and list what is wrong, worst first.
+    """Read every case of COHORT and list the problems, errors first.
 
     Exit code 0: clean, or warnings only. 1: errors. 2: COHORT itself cannot be read.
     """

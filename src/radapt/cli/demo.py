@@ -1,4 +1,4 @@
-"""radapt demo: the whole way from images to a report, on synthetic patients."""
+"""radapt demo: the complete workflow from images to a report, on synthetic patients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,26 +20,25 @@ def demo(
     patients: int = typer.Option(180, min=30, help="Synthetic patients of hospital A; hospital B has a third as many."),
     seed: int = typer.Option(0, min=0, help="Seed of the patients and of their splits."),
     size: int = typer.Option(96, min=32, help="Side of the images the encoders see, in pixels."),
-    slices: int = typer.Option(10, min=1, help="Slices used of each volume."),
-    steps: int = typer.Option(STEPS, min=1, help="Steps of training of each adaptation."),
+    slices: int = typer.Option(10, min=1, help="Slices per volume."),
+    steps: int = typer.Option(STEPS, min=1, help="Training steps of each adaptation."),
     cache: Path = typer.Option(None, help="Slices and features; default: cache in the folder of the demo."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
 ) -> None:
-    """Invent patients, scan and check them, run a study and write its report; the last line is the report's path.
+    """Create synthetic patients, scan and check them, run a study and write its report, whose path is the last line.
 
-    Needs no data, no network and no GPU. The patients are synthetic brain MRI computed from the signal equations of
-    the sequences, the encoders have random weights: the numbers show that radapt works, not what a trained encoder can.
-    Run again, it goes on where it stopped; a study.yaml that was changed is kept.
+    Needs no data, no network and no GPU. The patients are synthetic brain MRI computed from the signal equations of the
+    sequences, and the encoders have random weights: the results show that radapt works, not what trained encoders can
+    do. The same command resumes an interrupted demo; an edited study.yaml is kept.
     """
     from radapt.durable import write_text
     from radapt.progress import progress
     from radapt.reports import write_report
     from radapt.studies import Settings, read_study, run_study
 
-    typer.echo("The patients of this demo are SYNTHETIC: computed brain MRI of invented people with drawn tumours.")
+    typer.echo("The patients of this demo are SYNTHETIC: computed brain MRI with simulated tumours.")
     typer.echo(
-        "Its encoders, a ResNet-18 and a small vision transformer, have RANDOM weights: they have learned nothing, so "
-        "expect modest numbers."
+        "The encoders, a ResNet-18 and a small vision transformer, have RANDOM weights, so expect modest results."
     )
     cohort = _cohort(out, patients, seed)
     _check(cohort, cache or out / "cache")
@@ -52,7 +51,7 @@ def demo(
         typer.echo(outcome.summary())
     typer.echo(_headline(out / "run"))
     typer.echo(_adaptations(out / "run"))
-    typer.echo("These numbers are about synthetic patients and untrained encoders. Your own study: see the README.")
+    typer.echo("These results are of synthetic patients and untrained encoders. For your own study see the README.")
     typer.echo(f"Report: {write_report(out / 'run')}")
     if outcome.failures:
         typer.echo(outcome.reasons(), err=True)
@@ -60,7 +59,7 @@ def demo(
 
 
 def _cohort(out: Path, patients: int, seed: int) -> Path:
-    """Patients written as BIDS, then scanned like any other folder; hospital B becomes a test set of its own."""
+    """Write patients as BIDS, then scan them like any other folder; hospital B becomes a separate test set."""
     import os
 
     from radapt.cohorts import Fractions, ScanOptions, scan, write_cohort
@@ -71,7 +70,7 @@ def _cohort(out: Path, patients: int, seed: int) -> Path:
     external = patients // 3
     with (
         _step(f"Writing {patients + external} synthetic patients to {out / 'patients'}"),
-        progress(patients + external, "Inventing patients", "patients") as advance,
+        progress(patients + external, "Simulating patients", "patients") as advance,
     ):
         workers = min(os.cpu_count() or 1, 8)
         bids = write_bids(
@@ -121,13 +120,13 @@ def _headline(run: Path) -> str:
 
 
 def _adaptations(run: Path) -> str:
-    """MCC at the other hospital after both adaptations, as its patients are and with one more sequence missing."""
+    """MCC at the other hospital after both adaptations, with the available sequences and with one more missing."""
     import pandas as pd
 
     results = pd.read_parquet(run / "results.parquet")
     lines = [
-        "With a quarter of the labels, judged at the other hospital, whose patients lack sequences. MCC with 95 % "
-        "interval; 0 is guessing:"
+        "Trained on a quarter of the labels, evaluated at the other hospital with missing sequences. MCC with 95 % "
+        "interval; chance is 0:"
     ]
     for title in (ADAPTED, SUPERVISED):
         for cell in results.loc[results["protocol"] == title, "cell"].unique():
@@ -152,7 +151,7 @@ def _number(row: "pd.Series") -> str:
 
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    """Say what is done, and how long it took."""
+    """Print a step before it starts, and its duration after it ends."""
     import time
 
     typer.echo(f"\n{what} …")

@@ -1,4 +1,4 @@
-"""radapt embed: the features of a cohort, as files."""
+"""radapt embed: write the features of a cohort to files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from radapt.progress import Advance
 
 
-class Axis(StrEnum):
-    """The direction volumes are cut in; triplanar: all three."""
+class SliceAxis(StrEnum):
+    """The axis along which volumes are sliced; triplanar: all three."""
 
     axial = "axial"
     coronal = "coronal"
@@ -23,7 +23,7 @@ class Axis(StrEnum):
 
 
 class NumberFormat(StrEnum):
-    """What the encoder computes in."""
+    """The dtype of the encoder."""
 
     auto = "auto"
     float32 = "float32"
@@ -39,22 +39,22 @@ def embed(
     weights: str = typer.Option(None, help="A weight file, or random, or random:SEED; default: the hub."),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
     size: int = typer.Option(224, min=1, help="Side of the images the encoder sees, in pixels."),
-    axis: Axis = typer.Option(Axis.axial, help="Direction volumes are cut in; triplanar: all three."),
+    axis: SliceAxis = typer.Option(SliceAxis.axial, help="Axis along which volumes are sliced; triplanar: all three."),
     every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
     count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
     neighbours: int = typer.Option(0, min=0, help="Slices this many before and after as channels (2.5D); 0: none."),
     layers: int = typer.Option(4, min=1, help="Keep the tokens of this many last layers."),
-    dtype: NumberFormat = typer.Option(NumberFormat.auto, help="What the encoder computes in; auto: the faster."),
+    dtype: NumberFormat = typer.Option(NumberFormat.auto, help="Dtype of the encoder; auto: the faster one."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
-    batch: int = typer.Option(None, min=1, help="Slices encoded at once; default 16 on a CPU, 128 on a GPU."),
+    batch: int = typer.Option(None, min=1, help="Batch size in slices; default 16 on a CPU, 128 on a GPU."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
-    """Write what BACKBONE sees in every case of COHORT; run again after an interruption, it goes on.
+    """Write the features of BACKBONE for every case of COHORT; the same command resumes after an interruption.
 
-    A backbone that was adapted to several sequences sees those of a case together, as one modality called joint.
+    A backbone adapted to several sequences encodes those of a case together, as one modality called joint.
 
-    features.npy is float32 (cases, modalities, columns), the mean over the slices of each image, NaN where a
-    modality is missing; cases.parquet names its rows and embed.json says how it was made.
+    features.npy is float32 (cases, modalities, columns), the mean over the slices of each image, NaN where a modality
+    is missing; cases.parquet names its rows and embed.json is its provenance.
     """
     from radapt.backbones import find_backbone
     from radapt.cachedir import cache_folder
@@ -65,21 +65,27 @@ def embed(
     from radapt.images import Recipe
 
     table, folder = load_cohort(cohort), cache_folder(cache)
-    found = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
+    resolved = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
     recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count, neighbours=neighbours)
-    tally = _Tally()
+    meter = _EncodingMeter()
     features = extract(
-        table, found.lazy, recipe=recipe, layers=range(-layers, 0), batch=batch, cache=folder, progress=tally.progress
+        table,
+        resolved.lazy,
+        recipe=recipe,
+        layers=range(-layers, 0),
+        batch=batch,
+        cache=folder,
+        progress=meter.progress,
     )
     facts = {"name": table.name, "cases": len(table), "digest": cohort_digest(table, ByteDigests(folder))}
-    write_embedding(features, out, provenance_of(found.card, found.source, recipe.describe(), facts))
+    write_embedding(features, out, provenance_of(resolved.card, resolved.source, recipe.describe(), facts))
     what = "cases" if features.joint else "images"
-    for line in (tally.text(int(features.presence.sum()), what), f"Features: {out / 'features.npy'}"):
+    for line in (meter.text(int(features.presence.sum()), what), f"Features: {out / 'features.npy'}"):
         typer.echo(line)
 
 
-class _Tally:
-    """Shows progress, and remembers how many images were encoded in how many seconds."""
+class _EncodingMeter:
+    """Shows progress, and counts the encoded images and the seconds."""
 
     def __init__(self) -> None:
         self.images, self.seconds = 0, 0.0
@@ -101,6 +107,6 @@ class _Tally:
 
     def text(self, total: int, what: str) -> str:
         if not self.images:
-            return f"All {total} {what} were stored already."
+            return f"All {total} {what} were already stored."
         rate = self.images / max(self.seconds, 1e-9)
         return f"{self.images} of {total} {what} encoded in {self.seconds:.1f} s, {rate:.3g} {what} per second."

@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 
-def report(run: Path = typer.Argument(..., metavar="RUN", help="The run folder that `radapt run` wrote.")) -> None:
-    """(Re)write report.html in the run folder RUN and print its path. Works on unfinished runs too."""
+def report(run: Path = typer.Argument(..., metavar="RUN", help="The run folder of `radapt run`.")) -> None:
+    """(Re)write report.html in the run folder RUN and print its path. Also for unfinished runs."""
     from radapt.reports import write_report
 
     typer.echo(write_report(run))

@@ -12,22 +12,22 @@ def scan(
     out: Path = typer.Option(..., "--out", help="The cohort.yaml to write; its table of cases goes beside it."),
     layout: str = typer.Option(None, help="table, folders, medmnist, msd, nnunet, bids, nih or dicom."),
     name: str = typer.Option(None, help="Name of the cohort; default: that of the source."),
-    kind: str = typer.Option(None, help="xray, ct, mri or other; default: what the layout tells."),
-    label: list[str] = typer.Option([], help="Column that holds the label; given several times: findings of 1 and 0."),
-    site: str = typer.Option(None, help="Column that holds the site."),
-    patient: str = typer.Option(None, help="Column that holds the patient."),
-    patient_regex: str = typer.Option(None, help="Where the patient is in a file name, such as '^(person[0-9]+)_'."),
-    split: str = typer.Option(None, help="Column that holds the split."),
-    external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a test set of its own."),
-    redraw: bool = typer.Option(False, help="Set the splits of the source aside and draw new ones."),
+    kind: str = typer.Option(None, help="xray, ct, mri or other; default: as the layout implies."),
+    label: list[str] = typer.Option([], help="Column with the label; repeated: one finding (1 or 0) each."),
+    site: str = typer.Option(None, help="Column with the site."),
+    patient: str = typer.Option(None, help="Column with the patient."),
+    patient_regex: str = typer.Option(None, help="Pattern of the patient in a file name, such as '^(person[0-9]+)_'."),
+    split: str = typer.Option(None, help="Column with the split."),
+    external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a separate test set."),
+    redraw: bool = typer.Option(False, help="Ignore the splits of the source and draw new ones."),
     seed: int = typer.Option(0, min=0, help="Seed of the splits that are drawn."),
-    val: float = typer.Option(0.15, help="Share of the patients drawn for val."),
-    test: float = typer.Option(0.2, help="Share of the patients drawn for test."),
-    force: bool = typer.Option(False, help="Write over another cohort of the same name."),
+    val: float = typer.Option(0.15, help="Fraction of the patients drawn for val."),
+    test: float = typer.Option(0.2, help="Fraction of the patients drawn for test."),
+    force: bool = typer.Option(False, help="Overwrite another cohort of the same name."),
 ) -> None:
-    """Turn SOURCE into a cohort. Without --layout it recognises which one it is, or says what it saw.
+    """Turn SOURCE into a cohort. Without --layout the layout is recognised, or the message lists what SOURCE holds.
 
-    Splits that the source does not bring are drawn by patient, stratified by label.
+    Splits that the source does not give are drawn by patient, stratified by label.
     """
     from radapt.cohorts import KINDS, Fractions, ScanOptions, write_cohort
     from radapt.cohorts import scan as read_source
@@ -39,7 +39,7 @@ def scan(
     if kind is not None and kind not in KINDS:
         raise UsageError(f"--kind {kind}: {suggest(kind, KINDS)}")
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
-        raise UsageError(f"--val {val} --test {test}: expected shares from 0, together below 1.")
+        raise UsageError(f"--val {val} --test {test}: expected fractions from 0, together below 1.")
     options = ScanOptions(
         name=name,
         kind=next((known for known in KINDS if known == kind), None),

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a cohort, all of it at once, before any time is spent on it."""
+"""The doctor finds all problems of a cohort before any computation."""
 
 from radapt.doctor.check import Findings, check_cohort
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a cohort: its table, then every image and mask, each read once."""
+"""Checks of a cohort: its table, then every image and mask, each read once."""
 
 import hashlib
 import os
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from radapt.images import Remark, Volume
 
 _NAMED = 10
-_AHEAD = 4  # cases a worker may be ahead of the report, which keeps memory flat
+_AHEAD = 4  # cases a worker may read ahead, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What `radapt check` found; errors come first, each severity in table order."""
+    """The findings of `radapt check`: errors first, each severity in table order."""
 
     cohort: str
     n_cases: int
@@ -40,13 +40,13 @@ class Findings:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     def text(self) -> str:
-        """One line per problem under a line that counts them."""
+        """A line of counts, then one line per problem."""
         counts = (self.n_cases, "case"), (len(self.errors), "error"), (len(self.warnings), "warning")
         head = f"{self.cohort}: {', '.join(counted(count, noun) for count, noun in counts)}."
         return "\n".join([head, *(f"{problem.severity}: {problem}" for problem in self.problems)])
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The findings as JSON-like values, for programs."""
         from dataclasses import asdict
 
         return {
@@ -61,26 +61,26 @@ class Findings:
 def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> Findings:
     """Read the table and every image of the cohort at `path`.
 
-    Raises UsageError only if the cohort file itself cannot be read; all else becomes a Problem.
+    Raises UsageError only if the cohort file itself cannot be read; everything else becomes a `CohortIssue`.
     """
     cohort, problems = read_cohort(path)
     if cohort is None:
         return Findings(str(path), 0, _worst_first(problems))
-    found = list(problems)
+    issues = list(problems)
     pixels: dict[str, list[Case]] = defaultdict(list)
     labels: list[tuple[Case, np.ndarray]] = []
     with progress(len(cohort), f"Checking {cohort.name}", "cases") as advance:
-        for case, read in _read_all(cohort, cache):
-            found += read.problems
-            for digest in read.digests:
+        for case, case_check in _read_all(cohort, cache):
+            issues += case_check.problems
+            for digest in case_check.digests:
                 pixels[digest].append(case)
-            if read.labels is not None:
-                labels.append((case, read.labels))
+            if case_check.labels is not None:
+                labels.append((case, case_check.labels))
             advance(1)
-    found = _folded(found, "grids_differ") + _leaks(pixels)
+    issues = _folded(issues, "grids_differ") + _leaks(pixels)
     if not cohort.mask_labels:
-        found += _unlearnable(labels)
-    return Findings(cohort.name, len(cohort), _worst_first(found))
+        issues += _unlearnable(labels)
+    return Findings(cohort.name, len(cohort), _worst_first(issues))
 
 
 def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
@@ -88,16 +88,16 @@ def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
-    """What one case has: problems, digests of its pixels, and the numbers in its mask, None without a good one."""
+class _CaseCheck:
+    """The check of one case: problems, digests of its pixels, and the values of its mask, None without a usable one."""
 
     problems: list[CohortIssue]
     digests: list[str]
     labels: np.ndarray | None = None
 
 
-def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _Read]]:
-    """Cases in order, each with what it has, read by a few threads."""
+def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
+    """Cases in order, each with its check, read by a few threads."""
     workers = min(8, os.cpu_count() or 1)
     step = workers * _AHEAD
     with ThreadPoolExecutor(workers) as pool:
@@ -107,7 +107,7 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _Read]]:
             yield from zip(chunk, results, strict=True)
 
 
-def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
+def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
     from radapt.images import grids_problem, image_problems, read
 
     problems: list[CohortIssue] = []
@@ -127,30 +127,30 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _Read:
     if volumes and (remark := grids_problem(volumes)):
         problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:
-        return _Read(problems, digests)
-    said, labels = _read_mask(case, case.mask, cohort, volumes, cache)
-    return _Read([*problems, *said], digests, labels)
+        return _CaseCheck(problems, digests)
+    remarks_on_mask, labels = _read_mask(case, case.mask, cohort, volumes, cache)
+    return _CaseCheck([*problems, *remarks_on_mask], digests, labels)
 
 
 def _read_mask(
-    case: Case, place: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path
+    case: Case, location: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path
 ) -> tuple[list[CohortIssue], np.ndarray | None]:
-    """The problems of a mask, and the numbers it holds if its values are no problem."""
+    """The problems of a mask, and its values if they are valid."""
     from radapt.images import mask_problems, read
     from radapt.images.plausibility import distinct
 
     try:
-        mask = read(place, array_cache=cache / "arrays")
+        mask = read(location, array_cache=cache / "arrays")
     except DataError as error:
-        return [_unreadable(case, "unreadable_mask", error, str(place))], None
+        return [_unreadable(case, "unreadable_mask", error, str(location))], None
     remarks = mask_problems(mask, volumes, cohort.mask_labels)
     usable = not any(remark.code == "mask_values" for remark in remarks)
     labels = np.unique(np.rint(distinct(mask.array))) if usable else None
-    return [_problem(case, remark, remark.message, str(place)) for remark in remarks], labels
+    return [_problem(case, remark, remark.message, str(location)) for remark in remarks], labels
 
 
 def _folded(problems: list[CohortIssue], code: str) -> list[CohortIssue]:
-    """One problem for all of a code, which in a cohort most cases may have: how many, the first, and who else."""
+    """The problems with those of one code, which most cases may have, merged into one: the first and the other cases."""
     same = [problem for problem in problems if problem.code == code]
     if len(same) < 2:
         return problems
@@ -161,21 +161,21 @@ def _folded(problems: list[CohortIssue], code: str) -> list[CohortIssue]:
     return [problem for problem in problems if problem.code != code] + [replace(first, message=message)]
 
 
-def _unlearnable(found: list[tuple[Case, np.ndarray]]) -> list[CohortIssue]:
-    """Where no labels are declared, the numbers that masks hold and none of train does: they cannot be segmented.
+def _unlearnable(masks: list[tuple[Case, np.ndarray]]) -> list[CohortIssue]:
+    """Without declared labels: mask values that no training mask holds, so that they cannot be learned.
 
-    Warnings, since nothing is wrong with the masks, and other protocols do not look at them.
+    Warnings, because the masks are valid, and other protocols do not use them.
     """
     from radapt.images import mask_labels_problem
 
-    learned = {int(value) for case, values in found if case.split == "train" for value in values} - {0}
-    remarks = ((case, mask_labels_problem(values, learned, "the masks of train hold")) for case, values in found)
-    said = ((case, remark._replace(severity="warning")) for case, remark in remarks if remark)
-    return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in said]
+    learned = {int(value) for case, values in masks if case.split == "train" for value in values} - {0}
+    remarks = ((case, mask_labels_problem(values, learned, "the masks of train hold")) for case, values in masks)
+    remarks_on_mask = ((case, remark._replace(severity="warning")) for case, remark in remarks if remark)
+    return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in remarks_on_mask]
 
 
 def _leaks(pixels: dict[str, list[Case]]) -> list[CohortIssue]:
-    """Equal pixels under two patients: the same image twice, worst where the two are in different splits."""
+    """Equal pixels of two patients: the same image twice, a leak if the two are in different splits."""
     problems = []
     for cases in pixels.values():
         first = cases[0]
