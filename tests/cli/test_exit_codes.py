@@ -91,7 +91,7 @@ def test_a_command_that_is_stopped_says_how_it_goes_on(
 
     monkeypatch.setattr("radapt.doctor.check_cohort", stop)
     assert call("check", cohort) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes it" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback_and_its_absence_hides_it(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ protocols:
 - knn
 - linear
 - logistic
-- {{fewshot: {{shots: [2, 8], repeats: 3}}}}     # few-shot: 2 and 8 labelled patients per class, drawn three times
+- {{fewshot: {{shots: [2, 8], repeats: 3}}}}  # 2 and 8 labelled patients per class, drawn 3 times
 # Adapted to all four sequences with a quarter of the labels, and evaluated on every subset of the sequences: by
 # self-supervision on all patients plus these labels, and by the labels alone. Both see the same tokens.
 {adaptations}

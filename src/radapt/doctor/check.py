@@ -150,7 +150,7 @@ def _read_mask(
 
 
 def _folded(problems: list[CohortIssue], code: str) -> list[CohortIssue]:
-    """The problems with those of one code, which most cases may have, merged into one: the first and the other cases."""
+    """The problems, those of one `code`, which most cases may have, merged into one that names the cases."""
     same = [problem for problem in problems if problem.code == code]
     if len(same) < 2:
         return problems
