@@ -1,4 +1,4 @@
-"""Where decoded slices and features are kept. Deleting the folder costs time, never results."""
+"""The cache folder of decoded slices and features. Deleting it costs time, never results."""
 
 import os
 import sys

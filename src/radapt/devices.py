@@ -1,22 +1,22 @@
-"""Which processor the encoder runs on."""
+"""The device that models run on."""
 
 from radapt.errors import UsageError
 
 
 def check_count(device: str, devices: int) -> None:
-    """Raises UsageError unless this machine has so many devices of the kind of `device`; a CPU is as many as wanted."""
+    """Raise UsageError unless this machine has `devices` devices of the type of `device`; any number for a CPU."""
     import torch
 
     kind = torch.device(device).type
-    here = torch.cuda.device_count() if kind == "cuda" else devices
-    if not 1 <= devices <= here:
-        raise UsageError(f"Training on {devices} devices of type {kind}: expected 1 to {max(here, 1)}.")
+    available = torch.cuda.device_count() if kind == "cuda" else devices
+    if not 1 <= devices <= available:
+        raise UsageError(f"Training on {devices} devices of type {kind}: expected 1 to {max(available, 1)}.")
 
 
 def pick_device(name: str = "auto") -> str:
-    """`auto` becomes `cuda` where a GPU is usable, else `cpu`; another name is checked and kept.
+    """`auto` is `cuda` if a GPU is usable, else `cpu`; another name is checked and returned.
 
-    Raises UsageError for a device this machine does not have.
+    Raises UsageError for a device that this machine does not have.
     """
     import torch
 
@@ -27,5 +27,5 @@ def pick_device(name: str = "auto") -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"Device {name!r} cannot be used here ({reason}). Use auto, cpu, cuda or cuda:N.") from error
+        raise UsageError(f"Device {name!r} is not usable ({reason}). Use auto, cpu, cuda or cuda:N.") from error
     return str(device)

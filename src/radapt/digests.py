@@ -1,7 +1,7 @@
-"""Digests that decide identity: of plain values, of files, and of where an image's bytes come from.
+"""Digests of plain values, of files, and of the bytes at an image's location.
 
-File digests are remembered by path, size and modification time, so that a cohort of many gigabytes is read for
-its digest once and not at every start.
+File digests are cached by path, size and modification time, so that a cohort of many gigabytes is read for its digest
+once, not at every start.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
 
 
 def digest(value: Any) -> str:
-    """32 hex digits that depend on a JSON-like value (dicts, lists, strings, numbers, None) and nothing else."""
+    """32 hex digits of a JSON-like value (dicts, lists, strings, numbers, None)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=_SIZE).hexdigest()
 
@@ -33,21 +33,21 @@ def digest_file(path: Path) -> str:
 
 
 class ByteDigests:
-    """Digests of the bytes behind locations, remembered on disk in `folder`.
+    """Digests of the bytes at locations, cached on disk in `folder`.
 
-    Safe with several threads and processes: the memory is an SQLite file, and losing it costs time only.
+    Safe with several threads and processes: the cache is an SQLite file, and losing it costs time only.
     """
 
     def __init__(self, folder: Path) -> None:
         path = folder / "digests.sqlite"
-        self._where = folder
+        self._cache_folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                self._memory = _open(path)
+                self._database = _open(path)
             except sqlite3.DatabaseError:
-                path.unlink()  # broken; what it remembered can be computed again
-                self._memory = _open(path)
+                path.unlink()  # corrupt; its digests can be computed again
+                self._database = _open(path)
         except (OSError, sqlite3.Error) as error:
             raise UsageError(
                 f"The cache folder {folder} cannot be written ({error}). Give another with --cache or $RADAPT_CACHE."
@@ -55,41 +55,41 @@ class ByteDigests:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> "tuple[type[ByteDigests], tuple[Path]]":
-        """Another process opens the same memory."""
-        return ByteDigests, (self._where,)
+        """Another process opens the same cache."""
+        return ByteDigests, (self._cache_folder,)
 
     def of(self, location: Location) -> str:
         """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array.
 
-        Raises DataError if nothing is there.
+        Raises DataError if the location does not exist.
         """
         path = location.path
         try:
-            found = self._folder(path) if path.is_dir() else self._file(path)
+            content = self._folder(path) if path.is_dir() else self._file(path)
         except OSError as error:
             raise DataError(f"Image file {path} cannot be read: {error.strerror or error}.") from error
-        return found if location.array is None else digest([found, location.array, location.index])
+        return content if location.array is None else digest([content, location.array, location.index])
 
     def _file(self, path: Path) -> str:
-        return self._remembered(path, _stamp(path.stat()), lambda: digest_file(path))
+        return self._cached(path, _stamp(path.stat()), lambda: digest_file(path))
 
     def _folder(self, folder: Path) -> str:
-        """Remembered as a whole: one look at a folder where nothing changed, however many files it holds."""
+        """Cached as a whole: an unchanged folder is one lookup, however many files it holds."""
         with os.scandir(folder) as entries:
             files = sorted((item.name, _stamp(item.stat())) for item in entries if _counts(item))
         stamp = digest([[name, stamp] for name, stamp in files])
-        return self._remembered(folder, stamp, lambda: digest(sorted(self._file(folder / name) for name, _ in files)))
+        return self._cached(folder, stamp, lambda: digest(sorted(self._file(folder / name) for name, _ in files)))
 
-    def _remembered(self, path: Path, stamp: str, compute: Callable[[], str]) -> str:
+    def _cached(self, path: Path, stamp: str, compute: Callable[[], str]) -> str:
         key = os.path.realpath(path)
         with self._lock:
-            row = self._memory.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
+            row = self._database.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
         if row is not None and row[0] == stamp:
             return str(row[1])
-        found = compute()
+        computed = compute()
         with self._lock, contextlib.suppress(sqlite3.OperationalError):  # a full disk makes it slower, not wrong
-            self._memory.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, found))
-        return found
+            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, computed))
+        return computed
 
 
 def _stamp(facts: os.stat_result) -> str:
@@ -101,8 +101,8 @@ def _counts(entry: "os.DirEntry[str]") -> bool:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    memory = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    # Nothing here is worth a disk flush per image: after a crash it is only computed again.
-    memory.execute("PRAGMA synchronous = OFF")
-    memory.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
-    return memory
+    database = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    # No disk flush per image: after a crash digests are computed again.
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
+    return database

@@ -1,4 +1,4 @@
-"""Writing that survives being killed: every file is written beside its place and renamed when it is whole."""
+"""Crash-safe writing: every file is written to a temporary path beside it and renamed when it is complete."""
 
 import json
 import os
@@ -15,44 +15,45 @@ import pandas as pd
 
 @contextmanager
 def atomic_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block ends well, remove it otherwise.
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it otherwise.
 
-    The rename is atomic, so a reader sees the old file, or the new one, never a part. With `folder=True` the
-    temporary path is an existing empty folder; an older folder at `path` is removed first, so that for a moment
-    there may be none.
+    The rename is atomic: a reader sees the old or the new file, never a partial one. With `folder=True` the temporary
+    path is an existing empty folder; an older folder at `path` is removed first, so for a moment there may be none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Made with the rights any new file gets: asking for the umask would change it for all threads.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    part.mkdir() if folder else part.touch(exist_ok=False)
-    rights = stat.S_IMODE(part.stat().st_mode)
+    # Created with the default permissions: reading the umask would change it for all threads.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+    permissions = stat.S_IMODE(temporary.stat().st_mode)
     try:
-        yield part
-        if stat.S_IMODE(part.stat().st_mode) != rights:  # safetensors puts a file of its own there, for nobody else
-            part.chmod(rights)
+        yield temporary
+        if stat.S_IMODE(temporary.stat().st_mode) != permissions:  # safetensors writes files only their owner can read
+            temporary.chmod(permissions)
         if folder and path.is_dir():
             shutil.rmtree(path)
         elif not folder:
-            _flush(part)
-        part.replace(path)
+            _flush(temporary)
+        temporary.replace(path)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True) if folder else part.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
+    """Write `text` as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable JSON; NaN is written as null, which is what JSON has for it."""
+    """Write `value` as indented JSON; NaN is written as null."""
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as part:
-        table.to_parquet(part, index=False)
+    """Write `table` without its index."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def plain(value: Any) -> Any:

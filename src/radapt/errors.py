@@ -1,7 +1,7 @@
-"""What can go wrong, said in one readable paragraph, with the exit code that goes with it.
+"""radapt's errors, each with an exit code.
 
-Every message gives what was given, what was expected and the nearest fix. The command line prints the message
-and nothing else; `--debug` adds the traceback.
+Every message is one readable paragraph: what was given, what was expected and the nearest fix. The command line prints
+only the message; `--debug` adds the traceback.
 """
 
 import difflib
@@ -9,25 +9,25 @@ from collections.abc import Iterable, Mapping
 
 
 class RadaptError(Exception):
-    """Base of all errors radapt raises on purpose."""
+    """Base class of all errors that radapt raises deliberately."""
 
     exit_code = 1
 
 
 class DataError(RadaptError):
-    """The data are wrong: a table's row, an image file, a label. Exit code 1."""
+    """An error in the data: a row of a table, an image file, a label. Exit code 1."""
 
     exit_code = 1
 
 
 class UsageError(RadaptError):
-    """The command, an option, or a file it names is wrong. Exit code 2."""
+    """An error in the command, an option, or a file that it names. Exit code 2."""
 
     exit_code = 2
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun in the right number.
+    """A count with its noun in singular or plural.
 
     >>> counted(1, "error"), counted(0, "error"), counted(1200, "case")
     ('1 error', '0 errors', '1,200 cases')
@@ -36,7 +36,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def suggest(given: str, known: Iterable[str], renamed: Mapping[str, str] | None = None) -> str:
-    """The end of an error message about an unknown name: the nearest known one, then all of them.
+    """The end of an error message about an unknown name: the nearest known name, then all names.
 
     A name that was `renamed` (old name → new name) is answered with its new name alone.
 

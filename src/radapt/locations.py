@@ -1,4 +1,4 @@
-"""Where an image lies: a file, a folder of DICOM files, or one entry of an array inside a `.npz` archive."""
+"""The location of an image: a file, a folder of DICOM files, or an entry of an array in a `.npz` archive."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _ARRAY = re.compile(r"^(?P<array>[^\[\]:]+?)(?:\[(?P<index>\d+)\])?$")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """A place an image can be read from.
+    """A location to read an image from.
 
     `path` is a file or a DICOM series folder. For `file.npz::train_images[17]`, `array` is `train_images` and
     `index` is 17; without an index the whole array is the image.
@@ -23,14 +23,14 @@ class Location:
 
     @classmethod
     def parse(cls, text: str, base: Path | None = None) -> "Location":
-        """Read `path` or `path::array[index]`; a relative path is taken from the folder `base`."""
+        """Parse `path` or `path::array[index]`; a relative path starts at the folder `base`."""
         name, separator, inside = text.partition("::")
         path = Path(name) if base is None else base / name
         if not separator:
             return cls(path)
         match = _ARRAY.match(inside)
         if not name or match is None:
-            raise DataError(f"Image location {text!r} is not understood; expected PATH or FILE.npz::ARRAY[INDEX].")
+            raise DataError(f"Image location {text!r} is not valid; expected PATH or FILE.npz::ARRAY[INDEX].")
         index = match["index"]
         return cls(path, match["array"], None if index is None else int(index))
 

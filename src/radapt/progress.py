@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, plain lines in a log, nothing for tiny work."""
+"""Progress of long work: a bar on a terminal, plain lines in a log, nothing for work under a second."""
 
 import sys
 import time
@@ -10,24 +10,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Advance = Callable[[int], None]
 ProgressMaker = Callable[[int, str, str], AbstractContextManager[Advance]]
-"""(total, label, unit) → a context that yields `advance(n)`; `progress` and `silent` are of this shape."""
+"""(total, label, unit) → a context manager that yields `advance(n)`, such as `progress` and `silent`."""
 
-_QUIET_S = 1.0  # work that ends sooner shows nothing
+_QUIET_S = 1.0  # shorter work shows nothing
 _LINE_EVERY_S = 10.0
 
 
 @contextmanager
 def silent(total: int, label: str, unit: str = "cases") -> Iterator[Advance]:
-    """No sign of progress at all: the default when radapt is used as a library."""
+    """No progress output: the default when radapt is used as a library."""
     yield _ignore
 
 
 @contextmanager
 def progress(total: int, label: str, unit: str = "cases") -> Iterator[Advance]:
-    """Show on stderr how many of `total` are done; call the yielded function with how many more became done.
+    """Show on stderr how many of `total` are done; the yielded function takes the number of newly done ones.
 
-    A terminal gets a bar, anything else a line about every ten seconds and one at the end. Work that is over
-    within a second shows nothing.
+    A terminal shows a bar, other output a line about every ten seconds and one at the end. Work of less than a second
+    shows nothing.
     """
     show = _Bar(total, label, unit) if sys.stderr.isatty() else _Lines(total, label, unit)
     try:
@@ -37,7 +37,7 @@ def progress(total: int, label: str, unit: str = "cases") -> Iterator[Advance]:
 
 
 def _ignore(count: int = 1) -> None:
-    """Take a step and say nothing."""
+    """Advance without output."""
 
 
 class _Lines:
@@ -45,20 +45,20 @@ class _Lines:
 
     def __init__(self, total: int, label: str, unit: str) -> None:
         self._total, self._label, self._unit = total, label, unit
-        self._done = self._said = 0
+        self._done = self._printed = 0
         self._start = self._last = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         self._done += count
         if time.monotonic() - self._last >= _LINE_EVERY_S:
-            self._say()
+            self._print()
 
     def close(self) -> None:
-        if self._said != self._done and time.monotonic() - self._start >= _QUIET_S:
-            self._say()
+        if self._printed != self._done and time.monotonic() - self._start >= _QUIET_S:
+            self._print()
 
-    def _say(self) -> None:
-        self._last, self._said = time.monotonic(), self._done
+    def _print(self) -> None:
+        self._last, self._printed = time.monotonic(), self._done
         seconds = max(self._last - self._start, 1e-9)
         rate = self._done / seconds
         text = f"{self._label}: {self._done} of {self._total} {self._unit}, {rate:.3g} per second"
@@ -66,7 +66,7 @@ class _Lines:
 
 
 class _Bar:
-    """A rich bar that appears once the work has taken a second."""
+    """A rich progress bar that appears after a second."""
 
     def __init__(self, total: int, label: str, unit: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))

@@ -14,7 +14,7 @@ _Lines = dict[tuple[Any, ...], int]
 
 
 class StrictModel(BaseModel):
-    """A part of a YAML file: frozen, and closed to keys it does not know."""
+    """A section of a YAML file: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -22,25 +22,25 @@ class StrictModel(BaseModel):
     @classmethod
     def _known_keys_only(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
+            names = [field.alias or name for name, field in cls.model_fields.items()]
             for key in value:
-                if key not in known and key not in cls.model_fields:
-                    hint = suggest(str(key), known)
+                if key not in names and key not in cls.model_fields:
+                    hint = suggest(str(key), names)
                     raise PydanticCustomError("unknown_key", "unknown key {key}. {hint}", {"key": key, "hint": hint})
         return value
 
 
 def read_yaml(path: Path, model: type[Model], what: str) -> Model:
-    """Read the file `path`, which should be a `what` (say "study file"), into `model`.
+    """Read the file `path`, a `what` such as "study file", into `model`.
 
-    Raises UsageError naming the file and, for each fault, the line and the key.
+    Raises a UsageError that names the file and, for each error, the line and the key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"The {what} {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"The {what} {path} is not text in UTF-8 (byte {error.start}); save it as UTF-8.") from error
+        raise UsageError(f"The {what} {path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: _Lines = {}
@@ -60,32 +60,32 @@ def read_yaml(path: Path, model: type[Model], what: str) -> Model:
         raise UsageError(f"The {what} {path} has {_count(faults)}: " + " ".join(dict.fromkeys(faults))) from None
 
 
-def _collect(node: yaml.Node | None, place: tuple[Any, ...], lines: _Lines, path: Path, what: str) -> None:
-    """Note the line of every key and list item, and refuse a key given twice (YAML itself keeps the last)."""
+def _collect(node: yaml.Node | None, key_path: tuple[Any, ...], lines: _Lines, path: Path, what: str) -> None:
+    """Record the line of every key and list item, and refuse a repeated key (YAML itself keeps the last)."""
     if isinstance(node, yaml.MappingNode):
         for key, item in node.value:
             name = yaml.safe_load(yaml.serialize(key)) if not isinstance(key, yaml.ScalarNode) else key.value
-            here = (*place, name)
+            child_path = (*key_path, name)
             line = key.start_mark.line + 1
-            if here in lines:
-                raise UsageError(f"The {what} {path} gives {name!r} twice: line {lines[here]} and line {line}.")
-            lines[here] = line
-            _collect(item, here, lines, path, what)
+            if child_path in lines:
+                raise UsageError(f"The {what} {path} gives {name!r} twice: line {lines[child_path]} and line {line}.")
+            lines[child_path] = line
+            _collect(item, child_path, lines, path, what)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            lines[*place, index] = item.start_mark.line + 1
-            _collect(item, (*place, index), lines, path, what)
+            lines[*key_path, index] = item.start_mark.line + 1
+            _collect(item, (*key_path, index), lines, path, what)
 
 
 def _fault(item: Any, lines: _Lines) -> str:
-    place = tuple(item["loc"])
+    key_path = tuple(item["loc"])
     key = item.get("ctx", {}).get("key")
-    # A place may end in the tags of a union; the longest part that is in the file is the place the user wrote.
-    while place and _as_written(place) not in lines:
-        place = place[:-1]
-    line = lines.get(_as_written((*place, key)) if key is not None else _as_written(place))
+    # The path may end in tags of a union; its longest prefix in the file is what the user wrote.
+    while key_path and _as_written(key_path) not in lines:
+        key_path = key_path[:-1]
+    line = lines.get(_as_written((*key_path, key)) if key is not None else _as_written(key_path))
     message = _expected(item)
-    name = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in place)  # lists count from 1
+    name = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in key_path)  # lists count from 1
     where = f"line {line}" if line else "the file"
     if item["type"] == "missing":
         return f"{where}: {'.'.join(str(part) for part in item['loc'])!r} is missing."
@@ -94,9 +94,9 @@ def _fault(item: Any, lines: _Lines) -> str:
 
 
 def _expected(item: Any) -> str:
-    """What should have stood there, in the words of someone who writes YAML rather than Python."""
+    """The expected value, in the words of YAML rather than Python."""
     limits = item.get("ctx", {})
-    said = {
+    messages = {
         "too_short": "at least {min_length} must be given",
         "string_too_short": "some text must be given",
         "string_type": "text was expected",
@@ -114,12 +114,12 @@ def _expected(item: Any) -> str:
         "greater_than_equal": "a number from {ge} up was expected",
         "literal_error": "{expected} was expected",
     }
-    known = said.get(item["type"])
-    return known.format(**limits) if known else str(item["msg"]).removeprefix("Value error, ")
+    message = messages.get(item["type"])
+    return message.format(**limits) if message else str(item["msg"]).removeprefix("Value error, ")
 
 
-def _as_written(place: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(part if isinstance(part, int) else str(part) for part in place)
+def _as_written(key_path: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(part if isinstance(part, int) else str(part) for part in key_path)
 
 
 def _where(error: yaml.YAMLError) -> str:
@@ -129,4 +129,4 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 def _count(faults: list[str]) -> str:
-    return "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return "an error" if len(faults) == 1 else f"{len(faults)} errors"

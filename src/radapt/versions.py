@@ -1,4 +1,4 @@
-"""The versions that made a number, for whoever wants to make it again."""
+"""The versions that a result depends on."""
 
 import platform
 from importlib.metadata import version
@@ -9,5 +9,5 @@ PACKAGES = ("torch", "torchvision", "timm", "transformers", "nibabel", "pydicom"
 
 
 def versions() -> dict[str, str]:
-    """Versions of radapt, of Python and of every library that takes part in a number."""
+    """Versions of radapt, of Python and of every library that results depend on."""
     return {"radapt": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}

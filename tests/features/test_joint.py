@@ -233,7 +233,7 @@ def test_pictures_that_do_not_fit_each_other_are_named(
     toy_cohort: Callable[..., Cohort], tmp_path: Path, backbone: Backbone
 ) -> None:
     """Without geometry nobody knows how images of different sizes lie."""
-    with pytest.raises(DataError, match=r"case c1, joint: .*do not fit each other"):
+    with pytest.raises(DataError, match=r"case c1, joint: .*without geometry differ"):
         run(toy_cohort(cases=3), backbone, tmp_path, recipe=Recipe.for_kind("other", size=32))
 
 

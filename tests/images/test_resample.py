@@ -129,5 +129,5 @@ def test_what_cannot_be_brought_together():
     with pytest.raises(DataError, match="do not overlap in space"):
         resampled(volume, Volume(volume.array, turned(0, (1, 1, 1), (50, 0, 0))))
     small, large = (Volume.from_planes(np.zeros((1, side, side), np.uint8)) for side in (20, 30))
-    with pytest.raises(DataError, match=r"without geometry do not fit.*size 20 × 20 × 1.*Resize them"):
+    with pytest.raises(DataError, match=r"without geometry differ.*size 20 × 20 × 1.*Resize them"):
         resampled(small, large)

@@ -77,7 +77,7 @@ def test_it_learns_where_a_square_is() -> None:
 
 @pytest.mark.parametrize(
     ("size", "pretrained", "says"),
-    [("huge", False, "no TransUNet of size 'huge'"), ("tiny", True, "no pretrained weights")],
+    [("huge", False, "Unknown size 'huge'"), ("tiny", True, "no pretrained weights")],
 )
 def test_what_there_is_not_is_said(size: str, pretrained: bool, says: str) -> None:
     with pytest.raises(UsageError, match=says):

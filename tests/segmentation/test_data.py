@@ -229,7 +229,7 @@ def test_a_modality_elsewhere_in_the_patient_is_said(simple, tmp_path):
         replace(case, images={**case.images, "b": save(tmp_path, "away", grey(drawing(0)), away)}) for case in simple
     ]
     data = data_of(cohort_of(cases), tmp_path)
-    with pytest.raises(DataError, match="do not overlap in the patient"):
+    with pytest.raises(DataError, match="do not overlap in space"):
         data.planes(0)
 
 

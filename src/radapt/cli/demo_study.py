@@ -47,7 +47,7 @@ protocols:
 # Adapted to all four sequences with a quarter of the labels, and evaluated on every subset of the sequences: by
 # self-supervision on all patients plus these labels, and by the labels alone. Both see the same tokens.
 {adaptations}
-# Fine-tuning on images instead of stored features, which takes longer:  - bitfit  - lora  - {{scratch: {{network: resnet18}}}}
+# Trained on images instead of stored features, which is slower:  - bitfit  - lora  - {{scratch: {{network: resnet18}}}}
 # Segmentation of the tumour masks:  - {{segment: {{decoder: conv}}}}  - unet
 image:
   size: {size}              # side in pixels

@@ -1,10 +1,10 @@
-"""Synthetic patients with known truth: multi-sequence brain MRI of three glioma subtypes from two hospitals.
+"""Synthetic patients with known ground truth: multi-sequence brain MRI of three glioma subtypes from two hospitals.
 
-Anatomy is drawn from smooth shapes, tissue signals come from typical relaxation times and the signal equations
-of the pulse sequences, and each scanner adds its bias field, gain, noise and way of storing voxels.
+Anatomy consists of smooth shapes, tissue signals come from typical relaxation times and the signal equations of the
+pulse sequences, and each scanner adds its bias field, gain, noise and storage order.
 """
 
-from radapt.phantom.bids import write_bids
+from radapt.phantom.bids_writer import write_bids
 from radapt.phantom.tumours import MASK_LABELS, SUBTYPES
 
 __all__ = ["MASK_LABELS", "SUBTYPES", "write_bids"]

@@ -1,4 +1,4 @@
-"""A head: scalp, skull, brain with folded cortex, ventricles and deep nuclei, all from smooth shapes in space.
+"""The head: scalp, skull, brain with folded cortex, ventricles and deep nuclei, from smooth shapes in space.
 
 Coordinates are mm in the head's own frame: +x the patient's right-to-left axis as in RAS (x to the right), +y
 anterior, +z superior, the origin near the middle of the third ventricle. Anatomy is symmetrical until each
@@ -12,7 +12,7 @@ import numpy as np
 from radapt.phantom.shapes import Array, Waves, cover, ellipsoid, soft_union, step, tube
 
 Layer = tuple[str, Array]
-"""A tissue's name and the share of every voxel it covers of what is not covered by layers before it."""
+"""A tissue's name and the fraction that it covers of what the layers before it leave of every voxel."""
 
 GREY_MM = 3.3
 """Thickness of the cortical ribbon; measured means lie between 2.5 and 3 mm, a little more draws better at 2 mm."""
@@ -61,18 +61,18 @@ class Head:
         )
 
     def template(self, points: Array) -> Array:
-        """Where in the unwarped template each of the (3, N) points of this head lies."""
+        """The positions in the unwarped template of (3, N) points of this head."""
         moved = np.stack([wave.at(points) for wave in self.warp]) * np.float32(self.warp_mm)
         return (points + moved) / self.scale[:, None]
 
 
 def room(points: Array) -> Array:
-    """(N,) share in [0, 1] by which brain may be displaced at head points: none at the skull, free inside."""
+    """(N,) fraction in [0, 1] by which brain may be displaced at head points: 0 at the skull, 1 inside."""
     return step(ellipsoid(points, *VAULT) - 8.0, 14.0)
 
 
 def may_reach(head: Head, points: Array) -> Array:
-    """(N,) bool: whether the head could reach so far; a quick outer bound that spares the air around it."""
+    """(N,) bool: whether points may be inside the head; a fast outer bound that excludes the air around it."""
     (x, y, z), (across, along, up) = points, np.asarray(_REACH_MM, np.float32) * head.scale
     return np.square(x / across) + np.square(y / along) + np.square(np.maximum(z, 0.0) / up) < 1.0
 
@@ -102,7 +102,7 @@ def envelope(head: Head, points: Array) -> Envelope:
     cerebrum = soft_union(np.minimum(vault, (z - floor) * 0.9), temporal, 5)
     low = np.minimum(ellipsoid(points, *_CEREBELLUM), vault)
     dura = soft_union(soft_union(cerebrum, low, 9), tube(points, _STEM), 9) + 3.0
-    egg[2] = np.maximum(z, -18.0)  # below the vault the head goes on as neck and face
+    egg[2] = np.maximum(z, -18.0)  # below the vault the head continues as neck and face
     skin = ellipsoid(egg, *VAULT) + 8.5 + head.scalp_mm
     return Envelope(np.maximum(skin, ellipsoid(points, (0, 58, -52), (52, 48, 52))), dura, vault, cerebrum)
 

@@ -1,4 +1,4 @@
-"""Who comes to a hospital: patients drawn one by one, each from a seed of his own."""
+"""The patients of a hospital, each drawn from its own seed."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from radapt.phantom.scanners import HOSPITAL_A, HOSPITAL_B, MODALITIES, Scanner,
 from radapt.phantom.tumours import SUBTYPES, Subtype, Tumour, draw_tumour
 
 GOLDEN = 0.6180339887498949
-"""Steps of this share of a circle fill it evenly, so that few patients already hold every subtype."""
+"""Steps of this fraction of a circle cover it evenly, so that a few patients include every subtype."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """What is usual at a hospital. `prevalence` follows SUBTYPES, `missing` follows MODALITIES."""
+    """The statistics of a hospital. `prevalence` is in the order of SUBTYPES, `missing` in that of MODALITIES."""
 
     scanner: Scanner
     prevalence: tuple[float, float, float]
@@ -30,8 +30,8 @@ _AGE = {"astrocytoma": (39.0, 11.0), "glioblastoma": (59.0, 12.0), "oligodendrog
 
 
 @dataclass(frozen=True)
-class Study:
-    """One visit: session number (None for a patient seen once), sequences acquired, and how the scanner was set."""
+class Examination:
+    """One examination: session number (None for a patient with one), acquired sequences, and scanner setting."""
 
     session: int | None
     modalities: tuple[str, ...]
@@ -40,14 +40,14 @@ class Study:
     seed: np.random.SeedSequence
 
     def noise(self, modality: str) -> np.random.Generator:
-        """The noise of one sequence, the same at every call (`SeedSequence.spawn` would go on counting)."""
+        """The noise generator of one sequence, the same at every call (`SeedSequence.spawn` would count on)."""
         key = (*self.seed.spawn_key, MODALITIES.index(modality))
         return np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One synthetic patient. `labelled` says whether the subtype is known to the cohort; the truth is always here."""
+    """One synthetic patient. `labelled`: whether the cohort has the subtype; the ground truth is always here."""
 
     key: str
     hospital: str
@@ -56,7 +56,7 @@ class Patient:
     tumour: Tumour
     head: Head
     labelled: bool
-    studies: tuple[Study, ...]
+    studies: tuple[Examination, ...]
 
     @property
     def subtype(self) -> Subtype:
@@ -64,14 +64,14 @@ class Patient:
 
 
 def draw_patient(population: Population, index: int, seed: int) -> Patient:
-    """Patient `index` of a hospital under a seed: always the same, however many others are drawn, in any order."""
+    """Patient `index` of a hospital for a seed: the same whatever the number and order of the others."""
     hospital = population.scanner.hospital
     circle = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ord(hospital),))).random()
     root = np.random.SeedSequence(seed, spawn_key=(ord(hospital), index))
     people, tumours, *visits = root.spawn(4)
     rng = np.random.default_rng(people)
-    place = (circle + GOLDEN * index) % 1.0
-    subtype = SUBTYPES[int(np.searchsorted(np.cumsum(population.prevalence)[:2], place, side="right"))]
+    position = (circle + GOLDEN * index) % 1.0
+    subtype = SUBTYPES[int(np.searchsorted(np.cumsum(population.prevalence)[:2], position, side="right"))]
     age = int(np.clip(rng.normal(*_AGE[subtype]), 18, 88))
     twice = rng.random() < population.two_studies
     return Patient(
@@ -83,21 +83,21 @@ def draw_patient(population: Population, index: int, seed: int) -> Patient:
         head=Head.draw(rng, age),
         tumour=draw_tumour(np.random.default_rng(tumours), subtype),
         studies=tuple(
-            _draw_study(population, visit, number if twice else None)
+            _draw_examination(population, visit, number if twice else None)
             for number, visit in enumerate(visits[: 1 + twice], start=1)
         ),
     )
 
 
-def _draw_study(population: Population, visit: np.random.SeedSequence, session: int | None) -> Study:
+def _draw_examination(population: Population, visit: np.random.SeedSequence, session: int | None) -> Examination:
     settings, noise = visit.spawn(2)
     rng = np.random.default_rng(settings)
     absent = rng.random(len(MODALITIES)) < population.missing
     if absent.all():
         absent[int(rng.integers(len(MODALITIES)))] = False
-    return Study(
+    return Examination(
         session=session,
-        modalities=tuple(name for name, gone in zip(MODALITIES, absent, strict=True) if not gone),
+        modalities=tuple(name for name, missing in zip(MODALITIES, absent, strict=True) if not missing),
         setting=Setting.draw(rng, population.scanner),
         growth=1.0 if session != 2 else float(rng.uniform(1.0, 1.2)),
         seed=noise,

@@ -1,4 +1,4 @@
-"""Two scanners, and what they do to a signal: bias field, gain, noise, and the order voxels are stored in."""
+"""Two scanners and their effects on the signal: bias field, gain, noise, and storage order of voxels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from radapt.phantom.sequences import InversionRecovery, Sequence, SpinEcho, Spoi
 from radapt.phantom.shapes import Array
 
 MODALITIES = ("T1w", "ce-gad_T1w", "T2w", "FLAIR")
-"""BIDS endings of the four sequences; `ce-gad` is T1w after contrast agent."""
+"""BIDS suffixes of the four sequences; `ce-gad` is T1w after contrast agent."""
 
 
 @dataclass(frozen=True)
 class Scanner:
     """A scanner and its protocol.
 
-    `shape` and `voxel_mm` are along right, anterior and superior; `orientation` names the direction each stored
-    axis runs to, as nibabel does. `snr` is the signal of white matter over the noise of either channel.
+    `shape` and `voxel_mm` are along right, anterior and superior; `orientation` names the direction of each stored
+    axis, as in nibabel. `snr` is the signal of white matter divided by the noise of either channel.
     """
 
     hospital: str
@@ -71,7 +71,7 @@ HOSPITAL_B = Scanner(
 
 @dataclass(frozen=True)
 class Setting:
-    """What one study's preparation happens to be: position of the head, coil loading, receiver gain."""
+    """The setting of one examination: position of the head, coil loading, receiver gain."""
 
     turn: Array  # (3, 3) rotation from the grid to the head's frame
     shift_mm: Array  # (3,) the grid's centre in the head's frame
@@ -125,7 +125,7 @@ def add_rician(signal: Array, sigma: float, rng: np.random.Generator) -> Array:
 
 
 def store(array: Array, affine: Array, orientation: str) -> tuple[Array, Array]:
-    """An array of axes right, anterior, superior, and its affine, as a scanner of this orientation stores them."""
+    """An array with axes right, anterior, superior, and its affine, in the storage order of a scanner's orientation."""
     axes = ["LR", "PA", "IS"]
     order = [next(index for index, pair in enumerate(axes) if letter in pair) for letter in orientation]
     moved = np.transpose(array, order)

@@ -1,4 +1,4 @@
-"""Signal equations of the pulse sequences: what a scanner receives from a tissue, in units of full magnetisation.
+"""Signal equations of the pulse sequences: the signal of a tissue in units of full magnetisation.
 
 Notation as in Bernstein, King, Zhou, Handbook of MRI Pulse Sequences (2004): M0 proton density, TR repetition,
 TE echo, TI inversion time. For turbo spin echo, TE is the effective echo time.

@@ -1,6 +1,6 @@
 """Smooth shapes in space: signed depths in mm (positive inside) and sums of plane waves.
 
-Points are (3, N) float32 in mm. Everything is element by element, without matrix products, so that a patient is
+Points are (3, N) float32 in mm. All operations are element-wise, without matrix products, so that a patient is
 bit-identical whatever the number of threads.
 """
 
@@ -47,7 +47,7 @@ def soft_union(first: Array, second: Array, radius_mm: float) -> Array:
 
 
 def cover(depth: Array, width_mm: float) -> Array:
-    """The share in [0, 1] of a voxel that lies inside, from its depth and how far the voxel reaches."""
+    """The fraction in [0, 1] of a voxel that is inside, from its depth and the voxel's width."""
     return np.clip(0.5 + depth / np.float32(width_mm), 0.0, 1.0)
 
 

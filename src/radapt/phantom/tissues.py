@@ -1,19 +1,19 @@
-"""What the phantom's tissues are to a magnet: proton density, relaxation times, and what gadolinium does to them.
+"""The phantom's tissues: proton density, relaxation times, and the effect of gadolinium.
 
-The numbers are typical ones at 1.5 T and 3 T, rounded and in places set by hand; they are not a table of measurements,
-and no entry claims to be that of a paper. Where to read about such values, and how widely they scatter:
+The values are typical at 1.5 T and 3 T, rounded and partly set by hand; they are not measurements, and no entry is that
+of a paper. Sources on such values and their spread:
 
 - T1 of white and grey matter, caudate and putamen: Wright et al., MAGMA 2008;21:121;
 - T2 of white and grey matter, T1 and T2 of muscle: Stanisz et al., Magn Reson Med 2005;54:507;
 - T1 of cerebrospinal fluid, here the same at every field: Rooney et al., Magn Reson Med 2007;57:308;
 - subcutaneous fat and marrow: de Bazelaire et al., Radiology 2004;230:652;
 - water content of white and grey matter: Whittall et al., Magn Reson Med 1997;37:34;
-- tumour, oedema and necrosis, long in T1 and T2: Bottomley et al., Med Phys 1987;14:1; every patient draws his own
+- tumour, oedema and necrosis, long in T1 and T2: Bottomley et al., Med Phys 1987;14:1; drawn for every patient
   (see `tumours`);
 - contrast agent: r1 in the range reported for gadobutrol in plasma at 37 °C (Szomolanyi et al., Invest Radiol
   2019;54:559); r2 is set a quarter above r1.
 
-A phantom needs the order and the rough ratio of tissues on each sequence to be right, which such values give.
+A phantom needs the right order and rough ratio of tissues on each sequence, which such values give.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 FIELDS_T = (1.5, 3.0)
-"""Field strengths the tissue values are given at; between them they are interpolated linearly."""
+"""Field strengths of the tissue values; between them they are interpolated linearly."""
 
 RELAXIVITY_R1 = (4.78, 4.97)  # L / (mmol s) at FIELDS_T
 RELAXIVITY_R2 = (6.0, 6.2)  # L / (mmol s) at FIELDS_T
@@ -92,7 +92,7 @@ MUCOID = Tissue(0.95, (3000.0, 3200.0), (330.0, 310.0))
 """Loose microcystic tumour: nearly fluid, so its T1 comes near the null of FLAIR while T2w shows it bright."""
 
 LEAKS = ("enhancing", "blood", "marrow", "muscle")
-"""Tissues contrast agent reaches. Normal brain keeps it out."""
+"""Tissues that contrast agent reaches; the blood-brain barrier excludes it from normal brain."""
 
 
 def blend(first: Tissue, second: Tissue, share: float) -> Tissue:

@@ -1,4 +1,4 @@
-"""Gliomas of three subtypes. Each sign is drawn with the frequency it is seen with, so subtypes overlap.
+"""Gliomas of three subtypes. Each imaging sign is drawn with its reported frequency, so subtypes overlap.
 
 - Astrocytoma, IDH-mutant: homogeneous and bright on T2w; in about half the core is dark on FLAIR within a bright
   rim, the T2-FLAIR mismatch (Patel et al., Clin Cancer Res 2017;23:6078; pooled sensitivity about 0.4, and a few
@@ -6,7 +6,7 @@
 - Oligodendroglioma: cortical, mostly frontal, of indistinct border, calcified in most, faintly enhancing in some.
 - Glioblastoma: an enhancing ring around necrosis in most, with oedema that follows the white matter.
 
-No sequence alone tells them apart: mismatch needs T2w and FLAIR, a dark core on FLAIR may be necrosis, and only
+No single sequence distinguishes them: the mismatch needs T2w and FLAIR, a dark core on FLAIR may be necrosis, and only
 contrast agent separates the two; calcification is dark on every sequence, like a vessel.
 """
 
@@ -39,7 +39,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Habits:
-    """How often a subtype shows a sign, and how strongly: odds in [0, 1], ranges of uniform draws."""
+    """The frequency of signs of a subtype, in [0, 1], and their strength, as ranges of uniform draws."""
 
     lobes: tuple[float, float, float, float, float]  # odds of _LOBES
     below: Range  # the centre's distance from the surface, in radii
@@ -125,28 +125,28 @@ class Tumour:
     tissues: Mapping[str, Tissue]
 
     def grown(self, factor: float) -> "Tumour":
-        """The same tumour at a later study, its radius times `factor`."""
+        """The same tumour at a later examination, with its radius times `factor`."""
         return replace(self, radius_mm=self.radius_mm * factor)
 
     def depth(self, points: Array) -> Array:
-        """(N,) depth in mm below the tumour's surface, about, at (3, N) points of the head."""
+        """(N,) approximate depth in mm below the tumour's surface at (3, N) points of the head."""
         offset = (points - self.centre[:, None]) / self.stretch[:, None]
         radius = self.radius_mm * (1.0 + self.lobulation * self.lobes.at(points))
         return radius - np.sqrt(np.square(offset).sum(axis=0))
 
     def displaced(self, points: Array, room: Array) -> Array:
-        """Where the tissue now at (3, N) points lay before the tumour grew; `room` in [0, 1] is 0 at the skull."""
+        """Where the tissue at (3, N) points was before the tumour grew; `room` in [0, 1] is 0 at the skull."""
         offset = points - self.centre[:, None]
         reach = np.float32(self.radius_mm + 8.0)
         share = np.square(offset).sum(axis=0) / (reach * reach)
         return points - offset * (room * np.float32(self.push_mm) / reach * np.exp(0.5 - 0.5 * share))
 
     def layers(self, points: Array, seen: Brain) -> list[Layer]:
-        """What the tumour makes of a brain, front layer first, at the brain's own points."""
+        """The layers of the tumour in a brain, front layer first, at the brain's points."""
         depth = self.depth(points)
         side = step(np.sign(self.centre[0]) * points[0] + 1.5, 4.0)
-        there = cover(seen.hull, 2.5) * np.maximum(side, cover(seen.white_core, 2.0))  # stays in its hemisphere
-        body = there * step(depth, self.edge_mm)
+        in_hemisphere = cover(seen.hull, 2.5) * np.maximum(side, cover(seen.white_core, 2.0))  # stays in its hemisphere
+        body = in_hemisphere * step(depth, self.edge_mm)
         inner = step(depth - self.core_mm * (1.0 + 0.35 * self.lobes.at(points * 1.7)), max(self.edge_mm * 0.6, 1.5))
         patchy = np.clip(0.8 + 0.35 * self.lobes.at(points * 2.3), 0.0, 1.0)
         shell = self.ring * patchy * (1.0 - inner)
@@ -157,7 +157,7 @@ class Tumour:
             specks = np.maximum(specks, cover(_ball(points, x, y, z, radius), 2.0))
         white = cover(seen.cortex - GREY_MM, 2.0)
         fingers = self.oedema_mm * (1.0 + 0.5 * self.lobes.at(points * 0.7))
-        around = self.oedema * white * there * step(depth + fingers, 6.0 + 0.4 * self.oedema_mm)
+        around = self.oedema * white * in_hemisphere * step(depth + fingers, 6.0 + 0.4 * self.oedema_mm)
         return [
             ("calcification", 0.9 * specks * body),
             ("enhancing", np.clip(shell, 0.0, 1.0) * body),
@@ -168,18 +168,18 @@ class Tumour:
 
 
 def labels(layers: list[Layer]) -> Array:
-    """(N,) uint8 label map of a tumour's layers: see MASK_LABELS, 0 elsewhere."""
+    """(N,) uint8 label map of a tumour's layers, values of MASK_LABELS, 0 elsewhere."""
     left = np.ones_like(layers[0][1])
     parts = {1: np.zeros_like(left), 2: np.zeros_like(left), 3: np.zeros_like(left)}
     for name, share in layers:
         parts[{"enhancing": 2, "oedema": 3}.get(name, 1)] += left * share
         left *= 1.0 - share
-    found = np.zeros(left.shape, np.uint8)
+    label_map = np.zeros(left.shape, np.uint8)
     tumour = parts[1] + parts[2]
-    found[(parts[3] > 0.4) & (parts[3] > tumour)] = 3
-    found[(tumour > 0.45) & (tumour >= parts[3])] = 1
-    found[(parts[2] > 0.4) & (parts[2] >= parts[1]) & (tumour > parts[3])] = 2
-    return found
+    label_map[(parts[3] > 0.4) & (parts[3] > tumour)] = 3
+    label_map[(tumour > 0.45) & (tumour >= parts[3])] = 1
+    label_map[(parts[2] > 0.4) & (parts[2] >= parts[1]) & (tumour > parts[3])] = 2
+    return label_map
 
 
 def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
@@ -193,7 +193,7 @@ def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
         habits.mismatch,
     )
     radius = float(np.clip(rng.normal(19.5, 4.0), 11.0, 29.0))
-    centre = _place(rng, habits, radius)
+    centre = _draw_centre(rng, habits, radius)
     return Tumour(
         subtype=subtype,
         centre=centre,
@@ -232,7 +232,7 @@ def _tissues(rng: np.random.Generator, mismatch: float) -> dict[str, Tissue]:
     }
 
 
-def _place(rng: np.random.Generator, habits: _Habits, radius: float) -> Array:
+def _draw_centre(rng: np.random.Generator, habits: _Habits, radius: float) -> Array:
     lobe = list(_LOBES)[int(rng.choice(len(_LOBES), p=habits.lobes))]
     side = rng.choice((-1.0, 1.0))
     direction = np.asarray(_LOBES[lobe]) * (side, 1.0, 1.0) + rng.normal(0, 0.22, 3)

@@ -1,7 +1,7 @@
-"""The phantom's patients as a BIDS folder of NIfTI files.
+"""Writing the phantom's patients as a BIDS folder of NIfTI files.
 
 Names follow the Brain Imaging Data Structure 1.10: `sub-A0001[/ses-1]/anat/sub-A0001[_ses-1][_ce-gad]_T1w.nii.gz`
-with a sidecar beside every image, `participants.tsv` on top, tumour label maps under `derivatives/masks`.
+with a sidecar for every image, `participants.tsv`, and tumour label maps under `derivatives/masks`.
 """
 
 import gzip
@@ -16,13 +16,13 @@ import numpy as np
 
 from radapt.durable import atomic_path
 from radapt.errors import UsageError
-from radapt.phantom.acquire import Images, acquire
-from radapt.phantom.patients import POPULATION_A, POPULATION_B, Patient, Population, Study, draw_patient
+from radapt.phantom.acquire import AcquiredImages, acquire
+from radapt.phantom.patients import POPULATION_A, POPULATION_B, Examination, Patient, Population, draw_patient
 from radapt.phantom.scanners import Scanner
 from radapt.phantom.tumours import MASK_LABELS
 
 VERSION = 1
-"""Grows whenever the same parameters give other patients."""
+"""Raised when the same parameters give other patients."""
 
 _COLUMNS = {
     "age": "age in years (invented)",
@@ -42,11 +42,11 @@ conclusions about patients. Label maps of the tumours are under derivatives/mask
 @dataclass(frozen=True)
 class _Visit:
     patient: Patient
-    study: Study
+    study: Examination
     scanner: Scanner
 
     def stem(self, separator: str) -> str:
-        """`sub-A0001`, and the session where there are several, joined by `separator`."""
+        """`sub-A0001`, with the session if there are several, joined by `separator`."""
         session = "" if self.study.session is None else f"{separator}ses-{self.study.session}"
         return f"sub-{self.patient.key}{session}"
 
@@ -63,27 +63,27 @@ def write_bids(
 ) -> Path:
     """Write a synthetic cohort of brain tumours to the folder `out` and return it.
 
-    `patients` come from hospital A (1.5 T), `external` from hospital B (3 T; default a third as many). Patient k of
-    a hospital under a `seed` is the same whatever the numbers of patients and workers. `coarser` makes voxels that
-    many times as large in each direction, for quick tests. `advance(1)` is called after every patient.
+    `patients` come from hospital A (1.5 T), `external` from hospital B (3 T; default a third as many). Patient k of a
+    hospital with a `seed` is the same whatever the numbers of patients and workers. `coarser` enlarges voxels by this
+    factor in each direction, for quick tests. `advance(1)` is called after every patient.
 
-    The folder appears whole or not at all. If it already holds the phantom of the same parameters, nothing is done;
-    anything else in it raises UsageError.
+    The folder appears complete or not at all. If it already holds the phantom of the same parameters, nothing is done;
+    other content raises UsageError.
     """
     external = patients // 3 if external is None else external
     if patients < 1 or external < 0 or not 1.0 <= coarser <= 8.0 or seed < 0:
         raise UsageError(
-            f"The phantom was asked for patients={patients}, external={external}, coarser={coarser}, seed={seed}; "
-            "expected at least 1 patient, 0 or more external ones, coarser between 1 and 8, and a seed of 0 or more."
+            f"Got patients={patients}, external={external}, coarser={coarser}, seed={seed} for the phantom; expected "
+            "at least 1 patient, 0 or more external ones, coarser between 1 and 8, and a seed of 0 or more."
         )
-    asked: dict[str, object] = {
+    requested: dict[str, object] = {
         "version": VERSION,
         "patients": patients,
         "external": external,
         "seed": seed,
         "coarser": float(coarser),
     }
-    if _is_there(out, asked):
+    if _is_there(out, requested):
         return out
     wanted = [(POPULATION_A, index) for index in range(patients)]
     wanted += [(POPULATION_B, index) for index in range(external)]
@@ -101,23 +101,23 @@ def write_bids(
             drawn.append(patient)
             if advance is not None:
                 advance(1)
-        _write_tables(part, drawn, asked)
+        _write_tables(part, drawn, requested)
     return out
 
 
-def _is_there(out: Path, asked: dict[str, object]) -> bool:
+def _is_there(out: Path, requested: dict[str, object]) -> bool:
     if not out.exists() or (out.is_dir() and next(out.iterdir(), None) is None):
         return False
     try:
-        told = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
-        found = told["GeneratedBy"][0]["Parameters"]
+        description = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
+        existing = description["GeneratedBy"][0]["Parameters"]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         raise UsageError(
             f"{out} is not empty and holds no phantom; nothing was written. Name a new or empty folder."
         ) from None
-    if found != asked:
+    if existing != requested:
         raise UsageError(
-            f"{out} holds a phantom made with {_words(found)}, and {_words(asked)} was asked for; nothing was written. "
+            f"{out} holds a phantom with the options {_words(existing)}, not {_words(requested)}; nothing was written. "
             "Name another folder, or delete that one."
         )
     return True
@@ -129,15 +129,15 @@ def _words(parameters: object) -> str:
     return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
-def _write_visit(root: Path, visit: _Visit, made: Images) -> None:
+def _write_visit(root: Path, visit: _Visit, acquired: AcquiredImages) -> None:
     folder = root / visit.stem("/") / "anat"
     folder.mkdir(parents=True)
-    for name, array in made.images.items():
-        _write_nifti(folder / f"{visit.stem('_')}_{name}.nii.gz", array, made.affine)
+    for name, array in acquired.images.items():
+        _write_nifti(folder / f"{visit.stem('_')}_{name}.nii.gz", array, acquired.affine)
         _write_json(folder / f"{visit.stem('_')}_{name}.json", _sidecar(visit, name))
     folder = root / "derivatives" / "masks" / visit.stem("/") / "anat"
     folder.mkdir(parents=True)
-    _write_nifti(folder / f"{visit.stem('_')}_desc-tumour_dseg.nii.gz", made.labels, made.affine)
+    _write_nifti(folder / f"{visit.stem('_')}_desc-tumour_dseg.nii.gz", acquired.labels, acquired.affine)
 
 
 def _sidecar(visit: _Visit, name: str) -> dict[str, object]:
@@ -166,8 +166,8 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_tables(root: Path, drawn: list[Patient], asked: dict[str, object]) -> None:
-    made_by = [{"Name": "radapt.phantom", "Parameters": asked}]
+def _write_tables(root: Path, drawn: list[Patient], requested: dict[str, object]) -> None:
+    made_by = [{"Name": "radapt.phantom", "Parameters": requested}]
     kind = {"Name": "SYNTHETIC brain tumours (radapt phantom)", "BIDSVersion": "1.10.0", "License": "CC0"}
     _write_json(root / "dataset_description.json", {**kind, "DatasetType": "raw", "GeneratedBy": made_by})
     masks = {**kind, "Name": "SYNTHETIC tumour label maps", "DatasetType": "derivative", "GeneratedBy": made_by}
