@@ -93,7 +93,7 @@ def test_bad_requests_are_refused(given: dict, said: str) -> None:
 def test_images_that_would_vanish_are_refused() -> None:
     check_sides("densenet121", (32, 32), "standard")
     check_sides("resnet50", (3, 3), "standard")
-    with pxytest.raises(UsageError, match="sides of at least 32 px; the images have 28 × 28"):
+    with pytest.raises(UsageError, match="sides of at least 32 px; the images have 28 × 28"):
         check_sides("densenet121", (28, 28), "standard")
     with pytest.raises(UsageError, match="at least 8"):
         check_sides("densenet121", (5, 64, 64), "small")
