@@ -98,7 +98,7 @@ def test_embed_writes_array_table_and_provenance_and_resumes(toy_cohort: Callabl
     assert facts["card"]["name"] == "dinov2-s"
     assert facts["segments"][-1]["stop"] == array.shape[2]
     second = call(*words, tmp_path / "two")
-    assert "All 8 images were stored already." in second.output
+    assert "All 8 images were already stored." in second.output
     for name in ("features.npy", "embed.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

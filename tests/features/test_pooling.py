@@ -130,7 +130,7 @@ def test_segments_and_selection() -> None:
     ]
     assert select(SEGMENTS) == (slice(2, 5),)
     assert select(SEGMENTS, 2, True) == (slice(0, 2), slice(2, 5), slice(7, 10))
-    with pytest.raises(UsageError, match="4 layers"):
+    with pytest.raises(UsageError, match="got 4"):
         select(SEGMENTS, 4)
 
 
