@@ -351,8 +351,8 @@ def test_targets_are_ends_of_names() -> None:
         ("vit", "ia3", {"feed_forward": ("fc3",)}, "Did you mean"),
         ("vit", "ia3", {"targets": (), "feed_forward": ()}, "Give targets"),
         ("convnext", "lora", {"targets": ("conv_dw",)}, "called 'conv_dw'.*fc1"),
-        ("vit", "partial", {"blocks": 4}, "has 3"),
-        ("vit", "partial", {"blocks": 0}, "last 0 blocks"),
+        ("vit", "partial", {"blocks": 4}, "1 to 3 blocks"),
+        ("vit", "partial", {"blocks": 0}, "got 0"),
         ("vgg", "norm", {}, "no normalisation layer"),
     ],
 )  # fmt: skip

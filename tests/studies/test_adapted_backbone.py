@@ -107,4 +107,4 @@ def test_embed_writes_one_modality(place: Path, tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "out" / "embed.json").read_text())
     assert facts["seen_together"] == ["a", "b"]
     assert facts["card"]["name"] == "ours"
-    assert "All 36 cases were stored already." in CliRunner().invoke(app, words).output
+    assert "All 36 cases were already stored." in CliRunner().invoke(app, words).output

@@ -84,7 +84,5 @@ def find_backbone(
 
     shown = weight_card.name if folder is not None else name
     identity = identity_of(weight_card, source)
-    lazy = LazyBackbone(
-        shown, identity, resolved_dtype, load, source.available, load, modalities, weight_card, source
-    )
+    lazy = LazyBackbone(shown, identity, resolved_dtype, load, source.available, load, modalities, weight_card, source)
     return LocatedBackbone(weight_card, source, device, lazy)

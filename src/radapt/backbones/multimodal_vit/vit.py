@@ -191,9 +191,7 @@ class MultiModalViT(nn.Module):
         if self.modality_embedding is not None:
             table = table + self._units(self.modality_embedding)[:, None]
         where = indices(part.places.index[which] % (count * rows * columns), table.device)
-        return nn.functional.embedding(
-            where, table.flatten(0, 1)
-        )  # indexing is not deterministic in backward
+        return nn.functional.embedding(where, table.flatten(0, 1))  # indexing is not deterministic in backward
 
     def _places(self, rows: int, columns: int) -> Tensor:
         """Position embeddings (1 or M, h·w, D)."""
@@ -302,4 +300,4 @@ def _check(vit: nn.Module, modalities: Sequence[str], recipe: str, positions: st
         raise UsageError(f"Unknown positions {positions!r}. {suggest(positions, ('shared', 'tiled'))}")
     names = list(modalities)
     if not names or len(set(names)) < len(names):
-        raise UsageError(f"An encoder needs modalities that differ, by name; given: {', '.join(names) or 'none'}.")
+        raise UsageError(f"An encoder needs at least one modality, each once; got: {', '.join(names) or 'none'}.")
