@@ -115,7 +115,7 @@ def test_an_adapted_folder_is_adapted_again(
     folder: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(*words(cohort, tmp_path / "again", "--backbone", folder)) == 0
-    assert f"{folder.name} was adapted to a, b before, and goes on from there." in capsys.readouterr().out
+    assert f"{folder.name} was adapted to a, b before, and training continues from there." in capsys.readouterr().out
     assert json.loads((tmp_path / "again" / "adapt.json").read_text())["weights"].startswith("adapted:")
     assert call(*words(cohort, folder, "--backbone", folder)) == 2
     assert "the backbone was another one" in capsys.readouterr().err

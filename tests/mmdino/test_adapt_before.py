@@ -81,11 +81,11 @@ def labelled_as(cohort: Cohort, **labels: int | None) -> Cohort:
 
 @pytest.mark.usefixtures("_untrained")
 def test_labels_alone_need_two_classes_in_train(cohort: Cohort, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"8 labelled training cases, but no two that labels tell apart, and only .*Give"
-    ):
+    with pytest.raises(DataError, match=r"8 labelled training cases, but no two with different labels, and .*Give"):
         run(labelled_as(cohort, train=1), tmp_path, "supervised")
-    with pytest.raises(DataError, match=r"no labelled training case, and only labels are learned from. Give labelled"):
+    with pytest.raises(
+        DataError, match=r"no labelled training case, and the options train on labels only. Give labelled"
+    ):
         run(labelled_as(cohort, train=None), tmp_path, "supervised")
     with pytest.raises(DataError, match=r"no training case to adapt to. Give patients the split 'train'"):
         run(cohort.select(cohort.splits != "train"), tmp_path)
@@ -94,7 +94,7 @@ def test_labels_alone_need_two_classes_in_train(cohort: Cohort, tmp_path: Path) 
 def test_one_class_in_train_is_said_and_answered_with_the_frequencies(cohort: Cohort, tmp_path: Path) -> None:
     one = labelled_as(cohort, train=1)
     made = run(one, tmp_path)
-    assert any("every patient is answered with the frequencies of training. Give labelled" in n for n in made.notes)
+    assert any("every patient gets the class frequencies of training. Give labelled" in n for n in made.notes)
     np.testing.assert_allclose(made.predict(one, SliceCache(tmp_path), [8, 9, 13]), [[0.1, 0.9]] * 3)
 
 
@@ -107,4 +107,4 @@ def test_without_two_classes_or_labels_in_train_there_is_no_classifier(
     one = labelled_as(cohort, train=0, val=0, test=0, elsewhere=0)
     made = run(replace(bare if len(classes) == 2 else one, classes=classes), tmp_path)
     assert made.answer is None
-    assert any("adapted without, and has no classifier. Give labelled" in note for note in made.notes)
+    assert any("adapted without labels, and has no classifier. Give labelled" in note for note in made.notes)

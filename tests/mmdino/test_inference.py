@@ -250,10 +250,8 @@ def test_an_adapted_backbone_goes_on_by_the_names_of_sequences(
     embedding = after["modality_embedding"]
     torch.testing.assert_close(embedding[0], before["modality_embedding"][1], rtol=0, atol=1e-5)
     assert (embedding[1] - before["modality_embedding"][0]).abs().max() > 1e-2
-    said = (
-        "first was adapted to a, b before, and goes on from there; new to it: c; given up, as no training case has it:"
-    )
-    assert f"{said} a." in made.notes
+    said = "first was adapted to a, b before, and training continues from there; new: c"
+    assert f"{said}; dropped, as no training case has it: a." in made.notes
     assert torch.equal(first.network.state_dict()["mask_token"], before["mask_token"])  # type: ignore[union-attr]
 
 

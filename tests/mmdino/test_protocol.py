@@ -116,7 +116,7 @@ def test_cases_that_have_nothing_else_are_answered_with_the_prior_and_counted(co
     answers = found.predictions.set_index("case")[["p_healthy", "p_ill"]]
     np.testing.assert_array_equal(answers.loc[first], [[0.5, 0.5]] * 3)
     assert (answers.drop(first)["p_ill"] != 0.5).all()
-    said = "3 cases of other splits have nothing else, and are answered with the frequencies"
+    said = "for lack of any other sequence: 3 cases of other splits"
     assert any(said in note for note in found.chosen["notes"])
     assert found.subsets is not None
     rows = found.subsets.scores.query("metric == 'mcc' and site.isna()").set_index(["split", "subset"])["n_without"]

@@ -1,4 +1,4 @@
-"""`adapt`: from a cohort and a backbone to an encoder of any subset of its modalities, with a classifier."""
+"""`adapt`: adapts a backbone to a cohort, giving an encoder of any subset of its modalities, with a classifier."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
@@ -29,16 +29,16 @@ from radapt.progress import ProgressMaker, silent
 from radapt.training import TrainConfig, TrainResult, train
 
 SUBSETS = 31
-"""Subsets of a training case's sequences that the deployed classifier learns from, at most: all of five sequences."""
+"""Largest number of subsets of a training case's sequences for the deployed classifier: all of five sequences."""
 
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """An adapted encoder with the classifier that is deployed with it, and how both came about.
+    """An adapted encoder with its deployed classifier, and a record of the training.
 
-    `network` holds the teacher's (or the student's) weights, in eval mode. `answer` is None for a cohort without
-    labels. `outputs` are the classes or findings. `left_out` are sequences that no training case had, and others did:
-    they are known, and not looked at.
+    `network` has the teacher's (or the student's) weights, in eval mode. `answer`, the classifier, is None for a cohort
+    without labels. `outputs` are the classes or findings. `left_out` are sequences of the cohort that no training case
+    has; they are ignored in every case.
     """
 
     network: MultiModalViT
@@ -57,13 +57,13 @@ class Adapted:
 
     @property
     def looking(self) -> CaseEncoder:
-        """How it looks at cases."""
+        """The encoder of cases, with the options of the adaptation."""
         return _looking(self.network, self.reader, self.options)
 
     def feed(self, cohort: Cohort, cache: SliceCache) -> SliceLoader:
-        """The slices of a cohort as this encoder takes them; `able` says which cases have any.
+        """The slices of a cohort for this encoder; `able` says which cases have any of its sequences.
 
-        Raises UsageError for a sequence that the encoder does not know, by name, DataError for a case without any.
+        Raises UsageError for an unknown sequence, by name, and DataError for a case without any known one.
         """
         unknown = [name for name in cohort.modalities if name not in (*self.modalities, *self.left_out)]
         if unknown:
@@ -83,24 +83,24 @@ class Adapted:
         rows: Sequence[int] | np.ndarray,
         modalities: Collection[str] | None = None,
     ) -> np.ndarray:
-        """Probabilities float64 (n, outputs) of cases of any cohort; with `modalities`, as if they had no others.
+        """Probabilities float64 (n, outputs) for the cases at `rows` of any cohort, from `modalities` only if given.
 
-        A case that has none of these, or nothing but what was `left_out`, is answered with the frequencies of training.
-        Raises UsageError where there is no classifier, a sequence is unknown, or `rows` are no numbers of cases; and
-        DataError if an image cannot be read.
+        A case with none of these, or with `left_out` sequences only, gets the class frequencies of training. Raises
+        UsageError without a classifier, for an unknown sequence and for invalid `rows`, and DataError if an image
+        cannot be read.
         """
         if self.answer is None:
             raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
         feed, rows = self.feed(cohort, cache), checked_rows(rows, len(cohort))
-        wanted = None if modalities is None else self._known(modalities)
+        wanted = None if modalities is None else self._in_order(modalities)
         able = feed.present[rows][:, [wanted is None or name in wanted for name in self.modalities]].any(axis=1)
-        found = np.tile(self.answer.prior, (len(rows), 1))
-        wishes = [CaseQuery(int(row), wanted) for row in rows[able]]
-        if wishes:
-            found[able] = self.answer.probabilities(self.looking.vectors(feed, wishes))
-        return found
+        probabilities = np.tile(self.answer.prior, (len(rows), 1))
+        queries = [CaseQuery(int(row), wanted) for row in rows[able]]
+        if queries:
+            probabilities[able] = self.answer.probabilities(self.looking.vectors(feed, queries))
+        return probabilities
 
-    def _known(self, names: Collection[str]) -> tuple[str, ...]:
+    def _in_order(self, names: Collection[str]) -> tuple[str, ...]:
         if isinstance(names, str):
             raise UsageError(f"modalities = {names!r} is one name; expected a list of names, such as [{names!r}].")
         self.network.columns(list(names))
@@ -121,15 +121,15 @@ def adapt(
     cache: Path | str | None = None,
     progress: ProgressMaker = silent,
 ) -> Adapted:
-    """Adapt a backbone to the sequences of a cohort, by its training cases, most of which may have no label.
+    """Adapt a backbone to the sequences of a cohort, on its training cases, most of which may have no label.
 
-    Cases of split `train` are learned from, labelled or not; the labels of `val` choose the strength of the deployed
-    classifier; nothing is learned from any other split. The images of all cases are read before training begins, so
-    that a damaged one is named at once and not when it is to be answered for. The backbone given is not changed.
+    Trains on the cases of split `train`, labelled or not; the labels of `val` choose the regularisation of the deployed
+    classifier; no other split is used. The images of all cases are read before training, so that a damaged one is
+    reported at once and not at prediction. The given backbone is not changed.
 
-    One that was adapted before goes on from what it knows of sequences of the same names.
+    A backbone that was adapted before keeps its embeddings of sequences with the same names.
 
-    Raises UsageError for a backbone that is no plain ViT, DataError where there is too little to learn from or an image
+    Raises UsageError for a backbone that is no plain ViT, DataError without enough training data and for an image that
     cannot be read.
     """
     options = options or Options()
@@ -149,7 +149,7 @@ def adapt(
     feed = SliceLoader(
         cohort, slices, recipe, modalities, focus=options.focus, marked=options.lesion_slice_share, left_out=left_out
     )
-    notes += _said_of(left_out, feed, labels)
+    notes += _left_out_notes(left_out, feed, labels)
     known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     useful = known | (options.unlabelled & ((marked & bool(options.lesion_loss_weight)) | options.self_supervised))
     rows = np.flatnonzero(seen & useful)
@@ -159,12 +159,12 @@ def adapt(
     feed.prepare(rows, progress, marks=bool(options.lesion_loss_weight), answered=others)
     rates = tuple(feed.mark_rates(rows, seed).tolist()) if options.lesion_loss_weight and marked[rows].any() else ()
     learner = StudentModel.of(fresh, modalities, options, labels, rates, seed)
-    notes += _going_on(learner.encoder, fresh)
+    notes += _continue_from(learner.encoder, fresh)
     parts = float(known[rows].mean()) or 1.0, float(marked[rows].mean())
     task = AdaptTask(learner, feed, rows, targets, options, labels, *parts, rates)
     trained = train(
-        task, _regime(options, len(rows), precision), seed=seed, device=device, devices=devices, checkpoint=checkpoint,
-        progress=progress, label=f"adapting to {cohort.name}",
+        task, _train_config(options, len(rows), precision), seed=seed, device=device, devices=devices,
+        checkpoint=checkpoint, progress=progress, label=f"adapting to {cohort.name}",
     )  # fmt: skip
     final: Any = task.module.teacher.network if options.deployed_network == "teacher" else task.module.student
     final.eval()
@@ -176,57 +176,57 @@ def adapt(
 
 
 def _seen(card: WeightCard, cohort: Cohort) -> WeightCard:
-    """The card of weights that have seen the cohort too, so that a later test on it is known not to be new to them."""
+    """The card with the cohort added to its pretraining data, so that later tests on the cohort are flagged."""
     return replace(card, pretraining=tuple(dict.fromkeys((*card.pretraining, cohort.name))))
 
 
 def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, SampleLabels | None, list[str]]:
-    """The labels of train and val, all others blank; what there is to learn about them; what a reader should know."""
+    """The labels of train and val, with all others blank; their kind and frequencies; notes for the reader."""
     targets = np.array(cohort.labels, dtype=np.float64 if cohort.labels.ndim == 2 else np.int64)
     targets[~np.isin(cohort.splits, ("train", "val"))] = -1 if targets.ndim == 1 else np.nan
     train = targets[cohort.splits == "train"]
-    count, apart = int(_known(train).sum()), _told_apart(train)
+    count, separable = int(_known(train).sum()), _has_two_classes(train)
     found = "no labelled training case"
     if count:
-        found = f"{counted(count, 'labelled training case')}, but no two that labels tell apart"
-    if not (apart or options.self_supervised):
-        raise DataError(f"Cohort {cohort.name!r} has {found}, and only labels are learned from. {_FIX}")
+        found = f"{counted(count, 'labelled training case')}, but no two with different labels"
+    if not (separable or options.self_supervised):
+        raise DataError(f"Cohort {cohort.name!r} has {found}, and the options train on labels only. {_FIX}")
     if not count or (targets.ndim == 1 and len(cohort.outputs) == 1):
-        return targets, None, [f"There is {found}: the backbone is adapted without, and has no classifier. {_FIX}"]
+        note = f"There is {found}: the backbone is adapted without labels, and has no classifier. {_FIX}"
+        return targets, None, [note]
     frequency = shares(train, len(cohort.outputs))
     kind: Any = "classes" if targets.ndim == 1 else "findings"
-    notes = [] if apart else [f"There is {found}: every patient is answered with the frequencies of training. {_FIX}"]
+    notes = [] if separable else [f"There is {found}: every patient gets the class frequencies of training. {_FIX}"]
     return targets, SampleLabels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), notes
 
 
 _FIX = "Give labelled cases of two classes or more, or with and without a finding, the split 'train'."
 
 
-def _told_apart(train: np.ndarray) -> bool:
-    """Whether training has two classes, or cases with and without a finding."""
+def _has_two_classes(train: np.ndarray) -> bool:
+    """Whether training cases have two classes, or a finding that is both present and absent."""
     if train.ndim == 1:
         return len(set(train[train >= 0].tolist())) > 1
     return bool(((train == 1).any(axis=0) & (train == 0).any(axis=0)).any())
 
 
-def _said_of(left_out: tuple[str, ...], feed: SliceLoader, labels: SampleLabels | None) -> list[str]:
-    """A note on sequences that nothing can be learned about, and on cases that have nothing else."""
+def _left_out_notes(left_out: tuple[str, ...], feed: SliceLoader, labels: SampleLabels | None) -> list[str]:
+    """A note on sequences without a training case, and on cases that have no others."""
     if not left_out:
         return []
-    note = f"No training case has {', '.join(left_out)}: left out, and not looked at in any case."
+    note = f"No training case has {', '.join(left_out)}: left out in every case."
     if lacking := int((~feed.able).sum()):
-        fate = "answered with the frequencies of training" if labels else "left out, too"
-        verbs = ("has", "is") if lacking == 1 else ("have", "are")
-        note += f" {counted(lacking, 'case')} of other splits {verbs[0]} nothing else, and {verbs[1]} {fate}."
+        outcome = "Predicted with the class frequencies of training" if labels else "Left out as well"
+        note += f" {outcome}, for lack of any other sequence: {counted(lacking, 'case')} of other splits."
     return [note]
 
 
 def _known(targets: np.ndarray) -> np.ndarray:
-    """(N,) bool: labelled, with several findings at least one of them."""
+    """(N,) bool: cases with a label, or with at least one known finding."""
     return targets >= 0 if targets.ndim == 1 else np.isfinite(targets).any(axis=1)
 
 
-def _regime(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
+def _train_config(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
     epochs = options.epochs if options.steps is None else options.steps
     return TrainConfig(
         epochs=epochs, steps=options.steps, batch=options.batch, lr=options.lr * (options.batch / 1024) ** 0.5,
@@ -246,26 +246,26 @@ def _deployed(
         return _head(final, labels, prior, options), {}
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
-    wishes, weights = _wishes(feed, rows, options.classifier_cases, rng)
-    vectors = _looking(final.encoder, final.reader, options).vectors(feed, wishes)
-    place = np.asarray([wish.row for wish in wishes])
-    held_out = feed.cohort.splits[place] == "val"
-    return fit_logistic(vectors, targets[place], weights, held_out, labels.kind, prior, final.reader.blocks)
+    queries, weights = _queries(feed, rows, options.classifier_cases, rng)
+    vectors = _looking(final.encoder, final.reader, options).vectors(feed, queries)
+    cases = np.asarray([query.row for query in queries])
+    held_out = feed.cohort.splits[cases] == "val"
+    return fit_logistic(vectors, targets[cases], weights, held_out, labels.kind, prior, final.reader.blocks)
 
 
-def _wishes(
+def _queries(
     feed: SliceLoader, rows: np.ndarray, on: str, rng: np.random.Generator
 ) -> tuple[list[CaseQuery], np.ndarray]:
-    """The cases with every subset of their modalities, those of a case together weighing 1; or as they are."""
+    """Each case with every subset of its modalities, with a total weight of 1 per case; or each case as it is."""
     if on == "complete":
         return [CaseQuery(int(row)) for row in rows], np.ones(len(rows))
-    wishes, weights = [], []
+    queries, weights = [], []
     for row in rows:
-        names = [name for name, there in zip(feed.modalities, feed.present[row], strict=True) if there]
+        names = [name for name, present in zip(feed.modalities, feed.present[row], strict=True) if present]
         subsets = subsets_of(names, SUBSETS, rng)
-        wishes += [CaseQuery(int(row), one) for one in subsets]
+        queries += [CaseQuery(int(row), subset) for subset in subsets]
         weights += [1 / len(subsets)] * len(subsets)
-    return wishes, np.asarray(weights)
+    return queries, np.asarray(weights)
 
 
 def _looking(network: MultiModalViT, reader: LesionAttention, options: Options) -> CaseEncoder:
@@ -273,18 +273,20 @@ def _looking(network: MultiModalViT, reader: LesionAttention, options: Options) 
 
 
 def _head(final: StudentModel, labels: SampleLabels, prior: np.ndarray, options: Options) -> LinearClassifier:
-    """The trained classifier as it answers for patients like the cohort's."""
+    """The classifier of the training, with logits adjusted to patients like the cohort's."""
     if final.classifier is None:
         raise UsageError("Prototypes as classes are no linear classifier; use classifier: logistic.")
     weight, bias = (each.detach().double().cpu().numpy() for each in (final.classifier.weight, final.classifier.bias))
     odds = np.log(prior) if labels.kind == "classes" else np.log(prior / (1 - prior))
-    weight = np.pad(weight, [(0, 0), (0, final.reader.labels)])  # training has no first look at a whole patient
+    weight = np.pad(
+        weight, [(0, 0), (0, final.reader.labels)]
+    )  # columns of the lesion amounts, which training does not have
     return LinearClassifier(labels.kind, weight, bias, prior).shifted(odds)
 
 
-def _going_on(encoder: MultiModalViT, backbone: Backbone) -> list[str]:
-    """Take over what a backbone that was adapted before has learned of sequences of the same names and of hidden
-    patches; what a reader should know about it."""
+def _continue_from(encoder: MultiModalViT, backbone: Backbone) -> list[str]:
+    """Copy the mask token, and the embeddings of sequences with the same names, from a backbone that was adapted
+    before. Returns a note for the reader."""
     before = backbone.network
     if before is None:
         return []
@@ -294,11 +296,11 @@ def _going_on(encoder: MultiModalViT, backbone: Backbone) -> list[str]:
         if encoder.modality_embedding is not None and before.modality_embedding is not None:
             places = list(encoder.columns(same)), list(before.columns(same))
             encoder.modality_embedding[places[0]] = before.modality_embedding[places[1]].to(encoder.modality_embedding)
-    note = f"{backbone.name} was adapted to {', '.join(before.modalities)} before, and goes on from there"
+    note = f"{backbone.name} was adapted to {', '.join(before.modalities)} before, and training continues from there"
     new = [name for name in encoder.modalities if name not in same]
     gone = [name for name in before.modalities if name not in same]
-    note += f"; new to it: {', '.join(new)}" if new else ""
-    return [note + (f"; given up, as no training case has it: {', '.join(gone)}." if gone else ".")]
+    note += f"; new: {', '.join(new)}" if new else ""
+    return [note + (f"; dropped, as no training case has it: {', '.join(gone)}." if gone else ".")]
 
 
 def check_crops(options: Options, patch: int) -> None:
