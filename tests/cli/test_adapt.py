@@ -234,7 +234,7 @@ def test_a_cohort_without_a_test_set_is_adapted_to_and_not_scored(
         (("--set", "lrr=1"), "Did you mean 'lr'?"),
         (("--set", "seed=1"), "has no option 'seed'"),
         (("--set", "steps=5"), "gives 'steps' twice"),
-        (("--set", "dino=[1"), "not understood"),
+        (("--set", "dino=[1"), "not valid YAML"),
         (("--set", "dino=-1"), "option 'dino' cannot be -1"),
         (("--set", "zoom_slices=none"), "option 'zoom_slices' cannot be 'none'"),
         (("--set", "rank=None"), "option 'rank' cannot be 'None'"),
