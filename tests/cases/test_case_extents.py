@@ -11,6 +11,7 @@ from radapt.cases.case_extents import ExtentReader
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache
 from toy_cases import oblique_cohort
+from toy_images import image_cohort
 
 RECIPE = Recipe.for_kind("mri", size=(28, 32))
 
@@ -78,9 +79,21 @@ def test_extents_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     measured = ExtentReader(reader)
     first = measured.extents(0, masked=True)
     assert measured.extents(0, masked=True) is first
+    assert len(measured.extents(0, ["t2"], masked=True).boxes) != len(first.boxes)
     monkeypatch.setattr("radapt.cases.case_extents.foreground", lambda *_: pytest.fail("measured again"))
     for other in (pickle.loads(pickle.dumps(measured)), ExtentReader(reader_of(tmp_path))):
         np.testing.assert_array_equal(other.extents(0, masked=True).boxes, first.boxes)
+
+
+def test_planes_with_a_tenth_of_the_most_are_shown(tmp_path: Path) -> None:
+    """Areas of 256, 26, 25 and 0 pixels."""
+    volume = np.zeros((4, 32, 32), np.uint8)
+    volume[0, 8:24, 8:24] = volume[1, 8:21, 8:10] = volume[2, 8:13, 8:13] = 200
+    cohort = image_cohort(tmp_path / "images", [{"a": volume}], [0], ["train"])
+    reader = CaseReader(
+        cohort, SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=32), cohort.modalities, grid="own"
+    )
+    assert [planes.tolist() for planes in ExtentReader(reader).extents(0).shown] == [[0, 1]]
 
 
 def test_on_own_grids_an_image_has_extents_of_its_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from radapt.cases import CaseReader
-from radapt.cases.sampling import draw_bag, evenly_spaced, place_in_image, random_plane, spread
+from radapt.cases.sampling import SliceIndex, draw_bag, evenly_spaced, place_in_image, random_plane, spread
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
@@ -90,3 +90,15 @@ def test_a_random_plane_is_of_a_random_axis_first() -> None:
     axes = [np.arange(10, 18), np.array([30, 31])]
     assert [random_plane(axes, 0.49, place) for place in (0, 0.5, 0.999)] == [10, 14, 17]
     assert [random_plane(axes, 0.5, place) for place in (0, 0.5)] == [30, 31]
+
+
+def test_an_index_of_slices_draws_those_with_a_label_more_often() -> None:
+    pixels = {3: np.array([[9, 0], [8, 1], [9, 0]]), 5: np.array([[9, 0]])}
+    index = SliceIndex.of([3, 5], lambda row: pixels[row])
+    assert index.row.tolist() == [3, 3, 3, 5]
+    assert index.plane.tolist() == [0, 1, 2, 0]
+    assert [slices.tolist() for slices in index.having] == [[1]]
+    assert sorted(index.order(0.0, np.random.default_rng(0)).tolist()) == [0, 1, 2, 3]
+    assert index.order(1.0, np.random.default_rng(0)).tolist() == [1] * 4
+    share = np.mean([(index.order(0.2, np.random.default_rng(seed)) == 1).mean() for seed in range(300)])
+    assert share == pytest.approx(0.2 + 0.8 / 4, abs=0.04)
