@@ -143,7 +143,7 @@ def test_a_finished_folder_is_left_as_it_is(folder: Path, cohort: Path, capsys: 
         (("--seed", 1), "seed was 0 and is 1"),
         (("--set", "lr=0.5"), "lr was 0.0001 and is 0.5"),
         (("--weights", "random:1"), "the backbone was another one"),
-        (("--every", 2), "images were made otherwise"),
+        (("--every", 2), "images were prepared differently"),
         (("--preset", "supervised"), "dino was 1.0 and is 0.0"),
     ],
 )

@@ -1,11 +1,11 @@
-"""A folder that `radapt adapt` fills: the adapted backbone, its classifier, and what that is worth.
+"""The output folder of `radapt adapt`: the adapted backbone, its classifier, and its test scores.
 
-request.json            what was asked for; a folder goes on with nothing else
-checkpoints/            while it is trained
+request.json            the request; the folder resumes this one only
+checkpoints/            during the training
 backbone.json, backbone.safetensors, classifier.safetensors     (see `radapt.mmdino.folder`)
 predictions.parquet, scores.parquet, subsets.parquet, shapley.parquet
-adapt.json              how it came about, for the report
-done.json               last: without it the folder is not finished
+adapt.json              the record of the training, for the report
+done.json               written last; without it the folder is not finished
 """
 
 import json
@@ -43,7 +43,7 @@ REQUEST, DONE = "request.json", "done.json"
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """An adaptation that is asked for: of which encoder, to which cohort, how."""
+    """A request to adapt an encoder to a cohort with given options."""
 
     cohort: Cohort
     found: "LocatedBackbone"
@@ -53,7 +53,7 @@ class Request:
     resamples: int = 2000
 
     def facts(self, cache: Path, precision: str) -> dict[str, Any]:
-        """Everything that decides its numbers, as JSON has it."""
+        """Everything that decides the results, as values that JSON can hold."""
         lazy = self.found.lazy
         asked = {
             "radapt": __version__,
@@ -70,7 +70,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Ended:
-    """How an adaptation stands: `already` finished when it was asked for, and `notes` on what a reader should know."""
+    """A finished adaptation: whether it was finished `already` when requested, and `notes` for the reader."""
 
     folder: Path
     already: bool
@@ -78,8 +78,8 @@ class Ended:
 
 
 def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) -> Ended:
-    """Fill `folder` as `request` says. Killed anywhere, the same call goes on and ends with the same numbers; a folder
-    that is finished stays as it is. `machine.folder` is not looked at.
+    """Fill `folder` as `request` says. A killed process resumes with the same call and ends with the same numbers; a
+    finished folder is left unchanged. `machine.folder` is ignored.
 
     A cohort without labels gives a backbone alone; one without a labelled case outside train and val is answered for,
     but not scored. Raises UsageError for a folder that holds anything else, and while another process fills it.
@@ -139,7 +139,7 @@ def _scored(request: Request, adapted: Adapted, cache: SliceCache) -> Result | N
 
 @dataclass(frozen=True, eq=False)
 class _Whole(Model):
-    """A model that is asked about cases as they are only."""
+    """A model that predicts from all sequences of a case only, and not from subsets."""
 
     model: Model
 
@@ -155,7 +155,7 @@ def _tested(cohort: Cohort) -> bool:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the folder for one process; the lock goes with it, even if it is killed."""
+    """Lock the folder for this process; the lock ends with the process, even if it is killed."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; an adaptation needs a folder. Give another one with --out.")
     fresh = not folder.exists()
@@ -170,7 +170,7 @@ def _held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
     try:
-        for part in folder.rglob(".*.part"):  # what a killed process left half-written
+        for part in folder.rglob(".*.part"):  # half-written files of a killed process
             shutil.rmtree(part) if part.is_dir() else part.unlink()
         yield
     finally:
@@ -187,10 +187,10 @@ def _refuse_other(folder: Path) -> None:
 
 
 def _open(folder: Path, asked: dict[str, Any]) -> None:
-    """Write down what is asked for, or see that it is what was asked for before.
+    """Write the request, or check that the folder holds the same one.
 
-    What was asked for binds nobody while nothing came of it: an image that could not be read is mended, and the same
-    command is given again.
+    An unfinished run may be restarted with other options while the folder holds no result of it, such as after an image
+    that could not be read.
     """
     path = folder / REQUEST
     if not path.is_file() or not any(_come_of_it(folder)):
@@ -200,24 +200,24 @@ def _open(folder: Path, asked: dict[str, Any]) -> None:
     changed = [said for name in asked if (said := _difference(name, before.get(name), asked[name]))]
     if changed:
         raise UsageError(
-            f"{folder} is of another adaptation: {'; '.join(changed)}. Ask for the same again, or give another --out."
+            f"{folder} holds another adaptation: {'; '.join(changed)}. Request the same again, or give another --out."
         )
 
 
 def _come_of_it(folder: Path) -> Iterator[Path]:
-    """The files of a folder that an adaptation has left there, be it a checkpoint."""
+    """The files that an adaptation has written to the folder, checkpoints included."""
     return (each for each in folder.rglob("*") if each.is_file() and each.name not in (REQUEST, ".lock"))
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """What differs, in a few words; '' for nothing."""
+    """The difference in a few words; '' if there is none."""
     if before == now:
         return ""
     if name == "options" and isinstance(before, dict):
         parts = [f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in now if before.get(key) != now[key]]
         return "; ".join(parts)
     if name == "images":
-        return f"images were made otherwise ({before[0] if before else before}; now {now[0]})"
+        return f"images were prepared differently ({before[0] if before else before}; now {now[0]})"
     if name in ("cohort", "backbone"):
         return f"the {name} was another one"
     return f"{name} was {before!r} and is {now!r}"
