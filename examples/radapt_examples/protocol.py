@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from radapt.protocols import FeatureProblem, Fitted, Model, Protocol
+from radapt.protocols import FeatureProblem, FitRecord, Fitted, Model, Protocol
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Centroid(Protocol[FeatureProblem]):
         if problem.task == "multilabel":
             labels = problem.labels  # (N, F), NaN where unknown
         model = CentroidModel(vectors, _gaps(vectors, labels, rows), self.temperature, problem.task)
-        return Fitted(model, model, {"kind": "centroid"})
+        return Fitted(model, model, FitRecord.unchosen({"kind": "centroid"}, train=len(rows)))
 
 
 class CentroidModel(Model):

@@ -14,7 +14,6 @@ import torch
 import radapt
 from radapt.backbones import load_backbone
 from radapt.backbones.backbone import Backbone
-from radapt.classification import candidates
 from radapt.classification.finetune import Adapting
 from radapt.classification.task import CaseTask, LabelledCases, TrainableModel, probabilities
 from radapt.cohorts.cohort import Cohort
@@ -24,6 +23,8 @@ from radapt.images import SliceCache
 from radapt.progress import Advance
 from radapt.protocols import PROTOCOLS, Machine, Result, evaluate, make, train
 from radapt.protocols.targets import Targets
+from radapt.training import lr_search
+from radapt.training.fit_record import FitCases
 from toy_images import discs, image_cohort, stripes
 
 METHODS = sorted(name for name, kind in PROTOCOLS.items() if issubclass(kind, Adapting))
@@ -95,7 +96,7 @@ def test_every_method_answers_replays_and_is_loaded_again(
     found = answers(first)
     assert len(found) == (cohort.splits != "train").sum()
     np.testing.assert_allclose(found.sum(1), 1)
-    assert first.chosen["candidates"] == [first.chosen["winner"]]
+    assert first.fit.candidates == (first.fit.winner,)
     assert first.cost is not None
     assert 0 < first.cost.trained <= first.cost.parameters
 
@@ -173,7 +174,7 @@ def test_a_killed_training_ends_with_the_same_predictions(
     after: int, run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three steps an epoch, two epochs, two rates: in the first, at its end, in the second."""
-    monkeypatch.setattr(candidates, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(lr_search, "CHECKPOINT_S", 0.0)
     protocol = quick("lora", lr=RATES)
     whole = run(cohort, protocol)
     folder = tmp_path / "cell"
@@ -192,15 +193,15 @@ def test_a_killed_training_ends_with_the_same_predictions(
     pd.testing.assert_frame_equal(rest.predictions, whole.predictions, check_exact=True)
     assert not (folder / "checkpoints").exists()
     assert len(steps) == 12 - after + 1  # killed before that step was kept
-    assert [each["lr"] for each in rest.chosen["candidates"]] == RATES
-    assert rest.chosen["winner"] in rest.chosen["candidates"]
+    assert [each.options["lr"] for each in rest.fit.candidates] == RATES
+    assert rest.fit.winner in rest.fit.candidates
 
 
 @pytest.mark.parametrize("rates", [[1e-2, 1e-6], [1e-6, 1e-2]])
 def test_the_best_candidate_answers(rates: list[float], run: Any, cohort: Cohort, tmp_path: Path) -> None:
     both = run(cohort, quick("bitfit", lr=rates), machine=Machine(folder=tmp_path))
-    best = both.chosen["winner"]["lr"]
-    numbers = [(-each["val_auroc"], each["val_log_loss"]) for each in both.chosen["candidates"]]
+    best = both.fit.winner.options["lr"]
+    numbers = [(-each.val["auroc"], each.val["log_loss"]) for each in both.fit.candidates]
     assert best == rates[numbers.index(min(numbers))]
     alone = {rate: answers(run(cohort, quick("bitfit", lr=rate))) for rate in rates}
     np.testing.assert_array_equal(answers(both), alone[best])
@@ -231,7 +232,7 @@ def test_a_kill_after_training_costs_no_training(
 def test_a_checkpoint_of_other_options_is_not_gone_on_from(
     run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(lr_search, "CHECKPOINT_S", 0.0)
     with pytest.raises(Killed):
         run(cohort, quick("bitfit"), machine=Machine(folder=tmp_path / "cell", progress=killer(4)))
     other = quick("bitfit", label_smoothing=0.3)
@@ -266,7 +267,7 @@ def test_slices_and_modalities_are_pooled_every_way(slices: str, modalities: Any
     protocol = quick("bitfit", lr=1e-3, slices=slices, patch_mean=True)
     result = run(cohort, protocol, pooling=Pooling(modalities=modalities))
     assert np.isfinite(answers(result)).all()
-    assert any("Missing in some training cases: b" in note for note in result.chosen["notes"])
+    assert any("Missing in some training cases: b" in note for note in result.fit.notes)
 
 
 def test_pooling_of_slices_follows_the_study_unless_said(run: Any, cohort: Cohort) -> None:
@@ -291,7 +292,7 @@ def test_a_modality_missing_from_train_or_only_elsewhere(run: Any, tmp_path: Pat
     cohort = image_cohort(tmp_path / "i", images, labels, splits, modalities=("a", "b", "c"))
     for modalities in ("concat", "mean"):
         result = run(cohort, quick("bitfit"), pooling=Pooling(modalities=modalities))  # type: ignore[arg-type]
-        assert "No training case has c; left out." in result.chosen["notes"]
+        assert "No training case has c; left out." in result.fit.notes
         np.testing.assert_allclose(answers(result).sum(1), 1)
 
 
@@ -300,7 +301,7 @@ def test_several_classes_one_of_them_absent_from_train(run: Any, tmp_path: Path)
     cases = tuple(case for case in cohort if case.split != "train" or case.label != 2)
     result = run(replace(cohort, cases=cases), quick("lora"))
     assert (result.predictions["p_k2"] == 0).all()
-    assert any("'k2'" in note and "predicted as 0" in note for note in result.chosen["notes"])
+    assert any("'k2'" in note and "predicted as 0" in note for note in result.fit.notes)
     full = run(cohort, quick("lora"))
     assert (full.predictions["p_k2"] > 0).all()
     np.testing.assert_allclose(answers(full).sum(1), 1)
@@ -313,7 +314,7 @@ def test_findings_with_unknown_ones(run: Any, tmp_path: Path) -> None:
     splits = [SPLITS[number // 2 % 6] for number in range(36)]
     images = [{"a": discs(rng, int(label))} for label in first]
     result = run(image_cohort(tmp_path / "i", images, labels, splits, outputs=3), quick("finetune"))
-    assert any("'k2'" in note for note in result.chosen["notes"])
+    assert any("'k2'" in note for note in result.fit.notes)
     np.testing.assert_allclose(result.predictions["p_k2"], (18 + 1) / (18 + 2))
     assert result.predictions["p_k0"].std() > 0
     assert not np.allclose(result.predictions["p_k0"] + result.predictions["p_k1"], 1)
@@ -324,13 +325,12 @@ def test_too_few_patients_to_choose_on(run: Any, tmp_path: Path) -> None:
     labels, splits = [0, 1, 0, 1], ["train", "train", "test", "test"]
     cohort = image_cohort(tmp_path / "i", [{"a": discs(rng, label)} for label in labels], labels, splits)
     result = run(cohort, quick("lora", lr=RATES, epochs=3, patience=1), machine=Machine(folder=tmp_path / "cell"))
-    chosen = result.chosen
-    assert chosen["val"] == "none"
-    assert chosen["cases"] == {"train": 2, "val": 0}
-    assert chosen["winner"]["lr"] == 1e-3
-    assert chosen["winner"]["epochs"] == 3
-    assert chosen["candidates"] == []
-    assert any("first learning rate was trained for the whole schedule" in note for note in chosen["notes"])
+    record = result.fit
+    assert record.cases == FitCases(2, 0, "none")
+    assert record.winner.options["lr"] == 1e-3
+    assert record.winner.epochs == 3
+    assert record.candidates == (record.winner,)
+    assert any("first learning rate was trained for the whole schedule" in note for note in record.notes)
 
 
 def diverging(monkeypatch: pytest.MonkeyPatch, *rates: float) -> None:
@@ -351,13 +351,13 @@ def test_a_rate_at_which_training_diverges_is_left_out_with_its_reason(
     diverging(monkeypatch, 7.0)
     result = run(cohort, quick("bitfit", lr=rates), machine=Machine(folder=tmp_path / "cell"))
     np.testing.assert_array_equal(answers(result), answers(alone))
-    assert result.chosen["winner"]["lr"] == 3e-3
-    assert [each["lr"] for each in result.chosen["candidates"]] == rates
-    lost = result.chosen["candidates"][rates.index(7.0)]
-    assert lost["diverged"].startswith("The loss became nan at step 1")
-    assert np.isnan(lost["val_auroc"])
-    assert "diverged" not in result.chosen["winner"]
-    said = [note for note in result.chosen["notes"] if note.startswith("Learning rate 7 was left out")]
+    assert result.fit.winner.options["lr"] == 3e-3
+    assert [each.options["lr"] for each in result.fit.candidates] == rates
+    lost = result.fit.candidates[rates.index(7.0)]
+    assert lost.diverged.startswith("The loss became nan at step 1")
+    assert lost.val == {}
+    assert result.fit.winner.diverged is None
+    said = [note for note in result.fit.notes if note.startswith("Learning rate 7 was left out")]
     assert len(said) == 1
     assert " with c" in said[0]
 
@@ -399,16 +399,16 @@ def test_how_often_slices_go_through_the_backbone_is_foreseen() -> None:
 
 def test_equal_fits_choose_and_say_the_same(run: Any, cohort: Cohort) -> None:
     first, second = (run(cohort, quick("bitfit", lr=RATES)) for _ in range(2))
-    assert first.chosen == second.chosen
+    assert first.fit == second.fit
     assert first.cost.seconds > 0
 
 
 def test_val_of_one_class_is_compared_by_log_loss(run: Any, cohort: Cohort) -> None:
     cases = tuple(case for case in cohort if case.split != "val" or case.label == 0)
-    chosen = run(replace(cohort, cases=cases), quick("lora", lr=[1e-3, 1e-2, 1e-4])).chosen
-    losses = [each["val_log_loss"] for each in chosen["candidates"]]
-    assert chosen["winner"]["val_log_loss"] == min(losses)
-    assert any("AUROC is undefined on val" in note for note in chosen["notes"])
+    record = run(replace(cohort, cases=cases), quick("lora", lr=[1e-3, 1e-2, 1e-4])).fit
+    losses = [each.val["log_loss"] for each in record.candidates]
+    assert record.winner.val["log_loss"] == min(losses)
+    assert any("AUROC is undefined on val" in note for note in record.notes)
 
 
 def test_one_labelled_class_is_refused(run: Any, cohort: Cohort) -> None:

@@ -19,6 +19,7 @@ from radapt.networks import AGGREGATORS
 from radapt.protocols import evaluate
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.registry import make
+from radapt.training.fit_record import FitCases
 
 WIDTH = 8
 QUICK: dict[str, Any] = {"lr": 2e-2, "epochs": 12, "batch": 32}
@@ -127,7 +128,7 @@ def test_a_finding_known_one_way_only_is_answered_by_its_prior(stored: Make) -> 
     result = evaluate(stored(bags, labels, splits_of(60)), "mil", resamples=0, **QUICK)
     known = (splits_of(60) == "train").sum()
     np.testing.assert_allclose(result.predictions["p_k1"], (known + 1) / (known + 2))
-    assert any("k1" in note for note in result.chosen["notes"])
+    assert any("k1" in note for note in result.fit.notes)
 
 
 @pytest.mark.parametrize("use", ["concat", "mean"])
@@ -144,8 +145,8 @@ def test_missing_modalities(stored: Make, use: Any) -> None:
     result = evaluate(stored(bags, labels, splits), "mil", pooling=Pooling(modalities=use), resamples=0, **QUICK)
     assert result.predictions["p_k1"].notna().all()
     assert float(result.scores.query("split == 'test' and metric == 'auroc'")["value"].iloc[0]) > 0.9
-    assert any("No training case has m2" in note for note in result.chosen["notes"])
-    assert any("Missing in some training cases: m1" in note for note in result.chosen["notes"])
+    assert any("No training case has m2" in note for note in result.fit.notes)
+    assert any("Missing in some training cases: m1" in note for note in result.fit.notes)
 
 
 def test_equal_seeds_give_equal_answers_and_leave_random_states_alone(stored: Make) -> None:
@@ -173,14 +174,14 @@ def test_the_best_rate_on_val_answers(stored: Make) -> None:
     labels = np.random.default_rng(3).integers(0, 2, 120)
     features = stored(needles(labels), labels, splits_of(120))
     result = evaluate(features, "mil", resamples=0, epochs=6, lr=(1e-9, 5e-3), slices="max")
-    assert [each["lr"] for each in result.chosen["candidates"]] == [1e-9, 5e-3]
-    assert result.chosen["winner"]["lr"] == 5e-3
-    assert result.chosen["cases"] == {"train": int((splits_of(120) == "train").sum()),
-                                      "val": int((splits_of(120) == "val").sum())}  # fmt: skip
+    assert [each.options["lr"] for each in result.fit.candidates] == [1e-9, 5e-3]
+    assert result.fit.winner.options["lr"] == 5e-3
+    counts = [int((splits_of(120) == split).sum()) for split in ("train", "val")]
+    assert result.fit.cases == FitCases(*counts, "cohort")
     assert result.cost is not None
     assert result.cost.trained == result.cost.parameters - WIDTH == 2 * WIDTH + WIDTH + 1
     unhurried = evaluate(features, "mil", resamples=0, epochs=4, patience=None, lr=1e-9)
-    assert unhurried.chosen["winner"]["epochs"] == 4
+    assert unhurried.fit.winner.epochs == 4
 
 
 def test_without_val_the_first_rate_is_trained_to_the_end(stored: Make) -> None:
@@ -188,9 +189,9 @@ def test_without_val_the_first_rate_is_trained_to_the_end(stored: Make) -> None:
     splits = np.array(["train", "train", "test", "test", "test", "test"])
     features = stored(needles(labels), labels, splits)
     result = evaluate(features, "mil", resamples=0, epochs=3, lr=(1e-3, 1e-2))
-    assert result.chosen["winner"]["lr"] == 1e-3
-    assert result.chosen["candidates"] == []
-    assert result.chosen["val"] == "none"
+    assert result.fit.winner.options["lr"] == 1e-3
+    assert result.fit.candidates == (result.fit.winner,)
+    assert result.fit.cases.val_source == "none"
 
 
 @pytest.mark.parametrize("classes", [2, 3])

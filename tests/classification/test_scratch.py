@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import radapt
-from radapt.classification import candidates, scratch
+from radapt.classification import scratch
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
@@ -20,6 +20,7 @@ from radapt.images import Recipe
 from radapt.networks.classifiers import WIDTHS
 from radapt.progress import Advance
 from radapt.protocols import Machine, Result, make, train
+from radapt.training import lr_search
 from toy_images import discs, image_cohort, stripes
 
 QUICK: dict[str, Any] = {"epochs": 2, "batch": 6, "lr": 1e-3}
@@ -139,7 +140,7 @@ def test_a_killed_training_ends_with_the_same_predictions(
     run: Any, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of an epoch, with the running statistics of batch normalisation."""
-    monkeypatch.setattr(candidates, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(lr_search, "CHECKPOINT_S", 0.0)
     done = [0]
 
     @contextmanager
@@ -165,7 +166,7 @@ def test_slices_and_modalities_are_pooled_as_a_backbone_s(modalities: Any, cohor
     protocol = make("scratch", **QUICK, slices="attention", stem="standard")
     result = train(cohort, protocol, size=16, cache=tmp_path, resamples=0, pooling=Pooling(modalities=modalities))
     assert np.isfinite(answers(result)).all()
-    assert any("Missing in some training cases: b" in note for note in result.chosen["notes"])
+    assert any("Missing in some training cases: b" in note for note in result.fit.notes)
 
 
 @pytest.mark.usefixtures("thin")

@@ -37,16 +37,6 @@ NARROWER = {
 }
 """Rooms that need, and may use, less than all levels below."""
 
-KNOWN_BESIDE = {("segmentation", "classification")}
-"""Imports between rooms of one level that are still to be removed."""
-
-KNOWN_CYCLES = {
-    "radapt.segmentation.encoder_decoder.protocol",
-    "radapt.segmentation.transunet.protocol",
-    "radapt.segmentation.unet.protocol",
-}
-"""A file of each cycle that is still to be removed."""
-
 LARGEST_SHARE = 0.15
 """Of the lines of `src`, in one room."""
 
@@ -56,10 +46,6 @@ MAY_IMPORT_LATE = {
     "doctor": "reading image files is only needed once a case is read",
     "backbones": "the catalog and `resolve` need no torch, and few encoders need transformers",
     "training/loop.py": "Lightning Fabric is needed once a training starts",
-    "classification/candidates.py": "a test replaces the training loop by its name",
-    "segmentation/encoder_decoder": "fitting and protocol know each other",
-    "segmentation/transunet/protocol.py": "fitting and protocol know each other",
-    "segmentation/unet/protocol.py": "fitting and protocol know each other",
 }
 """Rooms, folders and files in which a function may import from radapt, and why."""
 
@@ -103,15 +89,7 @@ def test_a_room_imports_only_the_rooms_below_it(path: Path) -> None:
     room = path.relative_to(SOURCE).parts[0]
     level = next(number for number, rooms in enumerate(LEVELS) if room in rooms)
     below = NARROWER.get(room, {other for rooms in LEVELS[level + 1 :] for other in rooms})
-    below |= {other for beside, other in KNOWN_BESIDE if beside == room}
     assert {other for name in imported(path) if (other := room_of(name))} - {room} <= below
-
-
-def test_known_exceptions_are_still_there() -> None:
-    """An exception that is gone leaves the list, so that it cannot come back."""
-    for room, other in KNOWN_BESIDE:
-        assert any(other == room_of(name) for path in (SOURCE / room).rglob("*.py") for name in imported(path))
-    assert {name for cycle in cycles() for name in cycle} >= KNOWN_CYCLES
 
 
 def test_the_picture_in_contributing_is_this_one() -> None:
@@ -123,7 +101,7 @@ def test_the_picture_in_contributing_is_this_one() -> None:
 
 
 def test_files_do_not_import_each_other_in_a_circle() -> None:
-    assert [cycle for cycle in cycles() if not KNOWN_CYCLES & set(cycle)] == []
+    assert cycles() == []
 
 
 def cycles() -> list[list[str]]:

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from radapt.mmdino.inference import LinearClassifier
 from radapt.mmdino.regression import STRENGTHS, fit_logistic
+from radapt.training.fit_record import Candidate
 
 N, D = 60, 5
 
@@ -19,15 +20,18 @@ def test_it_is_scikit_learn_on_standardised_vectors(classes: int) -> None:
     x = vectors()
     y = np.digitize(x[:, 0] + x[:, 1], np.quantile(x[:, 0] + x[:, 1], np.arange(1, classes) / classes))
     held_out = np.arange(N) % 3 == 0
-    answer, chosen = fit_logistic(x, y, np.ones(N), held_out, "classes", np.full(classes, 1 / classes))
+    answer, choice = fit_logistic(x, y, np.ones(N), held_out, "classes", np.full(classes, 1 / classes))
     scaled = (x - x[~held_out].mean(0)) / x[~held_out].std(0)
-    model = LogisticRegression(C=chosen["strength"], max_iter=2000).fit(scaled[~held_out], y[~held_out])
+    model = LogisticRegression(C=choice.winner.options["strength"], max_iter=2000).fit(scaled[~held_out], y[~held_out])
     np.testing.assert_allclose(answer.probabilities(x), model.predict_proba(scaled), atol=1e-3)
     losses = []
     for strength in STRENGTHS:
         other = LogisticRegression(C=strength, max_iter=2000).fit(scaled[~held_out], y[~held_out])
         losses.append(-np.log(other.predict_proba(scaled[held_out])[np.arange(20), y[held_out]]).mean())
-    assert chosen["strength"] == STRENGTHS[int(np.argmin(losses))]
+    assert choice.winner.options["strength"] == STRENGTHS[int(np.argmin(losses))]
+    tried = [one.options["strength"] for one in choice.candidates]
+    assert tried == STRENGTHS.tolist()
+    np.testing.assert_allclose([one.val["log_loss"] for one in choice.candidates], losses, atol=1e-3)
 
 
 def test_a_class_that_training_lacks_is_next_to_impossible() -> None:
@@ -88,12 +92,16 @@ def test_what_is_held_out_chooses_what_is_read() -> None:
     y, prior = (marks[:, 0] > 0).astype(int), np.full(2, 0.5)
     blocks = {"CLS": 80, "amounts of marks": 2}
     x, held_out = np.concatenate([token, marks], axis=1), np.arange(N) % 3 == 0
-    answer, chosen = fit_logistic(x, y, np.ones(N), held_out, "classes", prior, blocks)
-    assert chosen["read"] == ["amounts of marks"]
+    answer, choice = fit_logistic(x, y, np.ones(N), held_out, "classes", prior, blocks)
+    assert choice.winner.options["read"] == ["amounts of marks"]
+    assert len(choice.candidates) == 3 * len(STRENGTHS)
+    assert choice.winner.val["log_loss"] == min(one.val["log_loss"] for one in choice.candidates)
     assert not answer.weight[:, :80].any()
     other = np.concatenate([rng.normal(size=(N, 80)), marks], axis=1)
     np.testing.assert_allclose(answer.probabilities(other), answer.probabilities(x))
     told = (token[:, 0] > 0).astype(int)
     wide = np.concatenate([np.repeat(token[:, :1], 80, axis=1), marks], axis=1)
-    assert fit_logistic(wide, told, np.ones(N), held_out, "classes", prior, blocks)[1]["read"] == ["CLS"]
-    assert fit_logistic(x, y, np.ones(N), np.zeros(N, bool), "classes", prior, blocks)[1]["read"] == list(blocks)
+    _, token_choice = fit_logistic(wide, told, np.ones(N), held_out, "classes", prior, blocks)
+    assert token_choice.winner.options["read"] == ["CLS"]
+    _, default = fit_logistic(x, y, np.ones(N), np.zeros(N, bool), "classes", prior, blocks)
+    assert default.candidates == (Candidate({"strength": 1.0, "read": list(blocks)}),)

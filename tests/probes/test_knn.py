@@ -124,10 +124,10 @@ def test_the_size_of_a_modality_or_of_all_does_not_matter(modalities: Any, featu
         )
         for size in (np.float32(1), first, whole)
     )
-    assert any("unit length" in note for note in expected.chosen["notes"])
+    assert any("unit length" in note for note in expected.fit.notes)
     for found in scaled:
         np.testing.assert_allclose(found.predictions[names], expected.predictions[names], atol=1e-5)
-        assert found.chosen["winner"]["k"] == expected.chosen["winner"]["k"]
+        assert found.fit.winner.options["k"] == expected.fit.winner.options["k"]
 
 
 @pytest.mark.parametrize("modalities", [1, 2])

@@ -39,7 +39,7 @@ def test_test_labels_change_no_prediction(name: str, every_task: Any) -> None:
     before, after = (evaluate(each, quick(name), resamples=0) for each in (every_task, shuffled))
     columns = [column for column in before.predictions if column.startswith("p_")]
     pd.testing.assert_frame_equal(before.predictions[columns], after.predictions[columns], check_exact=True)
-    assert before.chosen == after.chosen
+    assert before.fit == after.fit
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -56,7 +56,7 @@ def test_twice_the_same_and_every_case_answered(name: str, every_task: Any) -> N
     first, second = (evaluate(every_task, quick(name), seed=3, resamples=50) for _ in range(2))
     pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
     pd.testing.assert_frame_equal(first.scores, second.scores, check_exact=True)
-    assert first.chosen == second.chosen
+    assert first.fit == second.fit
     cohort = every_task.cohort
     assert len(first.predictions) == (cohort.splits != "train").sum()
     assert list(first.scores["split"].unique()) == ["val", "test", "external"]
@@ -66,9 +66,9 @@ def test_twice_the_same_and_every_case_answered(name: str, every_task: Any) -> N
         np.testing.assert_allclose(values.sum(1), 1)
     found = first.scores.query("split == 'test' and metric == 'auroc'")["value"].item()
     assert found > 0.65  # the features carry the labels
-    assert first.chosen["protocol"] == name
-    best = max(each["val_auroc"] for each in first.chosen["candidates"])
-    assert first.chosen["winner"]["val_auroc"] == best
+    assert first.protocol == name
+    best = max(each.val["auroc"] for each in first.fit.candidates)
+    assert first.fit.winner.val["auroc"] == best
 
 
 @pytest.mark.parametrize(("name", "repeats"), [("knn", True), ("logistic", True), ("linear", False)])
@@ -76,7 +76,7 @@ def test_with_the_cohorts_own_val_a_seed_decides_minibatches_and_resamples_only(
     name: str, repeats: bool, multiclass: Any
 ) -> None:
     first, second = (evaluate(multiclass, name, seed=seed, resamples=50) for seed in (0, 1))
-    assert (first.chosen["candidates"] == second.chosen["candidates"]) == repeats
+    assert (first.fit.candidates == second.fit.candidates) == repeats
     if repeats:
         pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
         assert first.scores["value"].equals(second.scores["value"])
@@ -84,10 +84,10 @@ def test_with_the_cohorts_own_val_a_seed_decides_minibatches_and_resamples_only(
 
 
 def test_the_linear_probe_records_all_its_candidates(binary: Any) -> None:
-    candidates = evaluate(binary, "linear", resamples=0).chosen["candidates"]
-    assert [each["kind"] for each in candidates].count("sgd") == 16
-    assert [each["kind"] for each in candidates].count("logistic") == 13
-    assert all(np.isfinite(each["val_auroc"]) and np.isfinite(each["val_log_loss"]) for each in candidates)
+    candidates = evaluate(binary, "linear", resamples=0).fit.candidates
+    assert [each.options["kind"] for each in candidates].count("sgd") == 16
+    assert [each.options["kind"] for each in candidates].count("logistic") == 13
+    assert all(np.isfinite(each.val["auroc"]) and np.isfinite(each.val["log_loss"]) for each in candidates)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -118,7 +118,7 @@ def test_without_val_patients_are_drawn_whole(name: str, features_of: Any) -> No
     assert set(problem.splits[[*train, *val]]) == {"train"}
     result = evaluate(features, quick(name), resamples=0)
     assert set(result.predictions["split"]) == {"test"}
-    assert result.chosen["val"].startswith("drawn")
+    assert result.fit.cases.val_source == "train"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -126,7 +126,7 @@ def test_too_few_patients_to_choose_on_takes_the_default(name: str, features_of:
     labels = np.array([0, 1, 0, 1, 1])
     features = features_of(labels, np.array(["train", "train", "test", "test", "test"]))
     result = evaluate(features, quick(name), resamples=0)
-    assert "default" in result.chosen["criterion"]
+    assert "default" in result.fit.criterion
     assert len(result.predictions) == 3
 
 
@@ -139,7 +139,7 @@ def test_missing_modalities(name: str, modalities: Any, features_of: Any) -> Non
     features = features_of(rng.integers(0, 2, 120), np.repeat(["train", "val", "test"], 40), missing=missing)
     result = evaluate(features, quick(name), pooling=Pooling(modalities=modalities), resamples=0)
     assert result.predictions["p_k1"].notna().all()
-    assert any("issing" in note for note in result.chosen["notes"])
+    assert any("issing" in note for note in result.fit.notes)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -153,7 +153,7 @@ def test_gaps_in_the_labels(name: str, features_of: Any) -> None:
     result = evaluate(features_of(labels, splits, outputs=3), quick(name), resamples=0)
     assert (result.predictions["p_k2"] == 0).all()
     assert result.predictions["truth"].isna().sum() == 10
-    assert "log-loss" in " ".join(result.chosen["notes"])
+    assert "log-loss" in " ".join(result.fit.notes)
     scored = result.scores.query("split == 'test' and metric == 'accuracy'").iloc[0]
     assert (scored["n_scored"], scored["n_unscored"]) == (10, 10)
 
@@ -161,10 +161,10 @@ def test_gaps_in_the_labels(name: str, features_of: Any) -> None:
     findings[:60, 1] = 0
     result = evaluate(features_of(findings, splits), quick(name), resamples=0)
     tested = result.predictions["split"] == "test"
-    cases = result.chosen["cases"]
-    learned = cases.get("refit", cases["train"])  # a network is not trained again with val
+    cases = result.fit.cases
+    learned = cases.refit or cases.train  # a network is not trained again with val
     np.testing.assert_allclose(result.predictions.loc[tested, "p_k1"], 1 / (learned + 2))
-    assert any("'k1'" in note for note in result.chosen["notes"])
+    assert any("'k1'" in note for note in result.fit.notes)
 
 
 TRAIN, VAL, TEST = ["train"] * 4, ["val"] * 2, ["test"] * 2

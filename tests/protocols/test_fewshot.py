@@ -14,6 +14,7 @@ from radapt.cohorts.label_draws import restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
 from radapt.protocols import PROTOCOLS, FeatureProblem, FewShot, Machine, evaluate, learning_curve, make, train
+from radapt.training.fit_record import FitCases
 from toy_images import discs, image_cohort
 
 BASES = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
@@ -35,12 +36,12 @@ def test_every_protocol_on_features_can_be_repeated(base: str, every_task: Any) 
         assert table["fraction"].isna().all()
         assert list(table.groupby(["shots", "repeat"]).groups) == sizes
     draws = make("fewshot", **small(base)).draws(every_task.cohort, 5)
-    assert [(each["shots"], each["repeat"]) for each in result.chosen["draws"]] == sizes
-    for draw, said in zip(draws, result.chosen["draws"], strict=True):
-        assert said["patients"] == len(draw.patients)
+    assert [(fit.draw.shots, fit.draw.repeat) for fit in result.fits] == sizes
+    for draw, fit in zip(draws, result.fits, strict=True):
+        assert fit.draw.patients == len(draw.patients)
         limited = replace(every_task, cohort=restrict(every_task.cohort, draw))
         alone = evaluate(limited, base, seed=5, resamples=20, refit=False, **QUICK.get(base, {}))
-        assert said["cases"] == alone.chosen["cases"]
+        assert fit.cases == alone.fit.cases
         mine = (result.predictions["shots"] == draw.shots) & (result.predictions["repeat"] == draw.repeat)
         pd.testing.assert_frame_equal(
             result.predictions[mine].iloc[:, 3:].reset_index(drop=True), alone.predictions, check_exact=True
@@ -64,9 +65,9 @@ def test_val_is_never_learned_from(base: str, choose: str, multiclass: Any) -> N
     protocol = make("fewshot", **{**small(base), "shots": [2], "repeats": 1}, choose=choose)
     draw = protocol.draws(multiclass.cohort, 0)[0]
     limited = replace(multiclass, cohort=restrict(multiclass.cohort, draw))
-    chosen = evaluate(multiclass, protocol, resamples=0).chosen["draws"][0]
-    assert chosen["cases"]["train"] == chosen["cases"].get("refit", 8) == 8
-    assert (chosen["cases"]["val"] > 0) == (choose == "val")
+    cases = evaluate(multiclass, protocol, resamples=0).fit.cases
+    assert (cases.train, cases.refit) == (8, None)
+    assert (cases.val > 0) == (choose == "val")
     fitted = protocol.fit(FeatureProblem.of(limited, refit=False), np.random.default_rng(0))
     rows = np.flatnonzero(multiclass.cohort.splits == "test")
     np.testing.assert_array_equal(fitted.final.predict(rows), fitted.before_refit.predict(rows))
@@ -81,7 +82,7 @@ def test_at_defaults_the_labels_of_val_change_nothing(base: str, binary: Any) ->
     one, two = (evaluate(each, "fewshot", resamples=0, **options) for each in (binary, turned))
     columns = [name for name in one.predictions if name.startswith("p_")]
     pd.testing.assert_frame_equal(one.predictions[columns], two.predictions[columns], check_exact=True)
-    assert all(each["cases"]["val"] == 0 for each in one.chosen["draws"])
+    assert all(fit.cases.val == 0 for fit in one.fits)
 
 
 def test_without_val_of_its_own_some_of_the_drawn_patients_serve_and_are_learned_from_in_the_end(binary: Any) -> None:
@@ -89,11 +90,11 @@ def test_without_val_of_its_own_some_of_the_drawn_patients_serve_and_are_learned
     cases = tuple(case for case in cohort if case.split != "val")
     kept = np.flatnonzero(cohort.splits != "val")
     bare = replace(binary, cohort=replace(cohort, cases=cases), values=binary.values[kept])
-    draws = evaluate(bare, "fewshot", shots=[1, 16], repeats=1, resamples=0).chosen["draws"]
-    assert draws[0]["cases"] == {"train": 2, "val": 0, "refit": 2}
-    assert "too few patients" in draws[0]["criterion"]
-    assert draws[1]["cases"]["train"] + draws[1]["cases"]["val"] == draws[1]["cases"]["refit"] == 32
-    assert draws[1]["cases"]["val"] > 0
+    few, many = evaluate(bare, "fewshot", shots=[1, 16], repeats=1, resamples=0).fits
+    assert few.cases == FitCases(2, 0, "none")
+    assert "too few patients" in few.criterion
+    assert many.cases.train + many.cases.val == many.cases.refit == 32
+    assert many.cases.val > 0
 
 
 def test_every_backbone_and_protocol_gets_the_same_patients(multiclass: Any) -> None:
@@ -103,26 +104,26 @@ def test_every_backbone_and_protocol_gets_the_same_patients(multiclass: Any) -> 
         for features in (multiclass, other)
         for base in ("knn", "logistic")
     ]
-    draws = [[each["patients"] for each in result.chosen["draws"]] for result in results]
+    draws = [[fit.draw.patients for fit in result.fits] for result in results]
     assert all(each == draws[0] for each in draws)
     first, second = (make("fewshot", protocol=base).draws(multiclass.cohort, 3) for base in ("knn", "logistic"))
     assert first == second
 
 
 def test_what_was_not_chosen_is_said(binary: Any) -> None:
-    draw = evaluate(binary, "fewshot", shots=[1], repeats=1, choose="default", resamples=0).chosen["draws"][0]
-    assert "val was not looked at" in draw["criterion"]
-    assert draw["winner"]["C"] == 0.01  # the middle of the grid
+    fit = evaluate(binary, "fewshot", shots=[1], repeats=1, choose="default", resamples=0).fit
+    assert "val was not looked at" in fit.criterion
+    assert fit.winner.options["C"] == 0.01  # the middle of the grid
 
 
 def test_a_class_with_too_few_patients_is_said(features_of: Any) -> None:
     labels = np.array([0] * 20 + [1] * 3 + [0, 1] * 5)
     splits = np.array(["train"] * 23 + ["test"] * 10)
     result = evaluate(features_of(labels, splits), "fewshot", shots=[2, 4], repeats=1, resamples=0)
-    small, large = result.chosen["draws"]
-    assert small["draw_notes"] == []
-    assert large["draw_notes"] == ["'k1' has 3 labelled training patients, fewer than 4; all are kept."]
-    assert large["patients"] == 7
+    small, large = (fit.draw for fit in result.fits)
+    assert small.notes == ()
+    assert large.notes == ("'k1' has 3 labelled training patients, fewer than 4; all are kept.",)
+    assert large.patients == 7
 
 
 def test_the_curve_is_the_mean_over_repeats_with_both_chances(every_task: Any) -> None:
@@ -192,8 +193,8 @@ def test_protocols_that_train_on_images_are_repeated_in_folders_of_their_own(cho
     result = train(cohort, protocol, backbone, size=16, cache=tmp_path / "cache", resamples=0, machine=machine)
     assert set(zip(result.scores["shots"], result.scores["repeat"], strict=True)) == {(1, 0), (2, 0)}
     assert {each.name for each in (tmp_path / "cell").iterdir()} == {"1-shots-repeat-0", "2-shots-repeat-0"}
-    for draw in result.chosen["draws"]:
-        assert draw["cases"] == {"train": 2 * draw["shots"], "val": 6 if choose == "val" else 0}
+    for fit in result.fits:
+        assert (fit.cases.train, fit.cases.val) == (2 * fit.draw.shots, 6 if choose == "val" else 0)
     assert result.cost is not None
     assert 0 < result.cost.trained < result.cost.parameters
     with pytest.raises(UsageError, match=r"radapt\.train"):

@@ -46,7 +46,7 @@ def test_protocols_answer_for_every_case(
     assert set(result.predictions["case"]) == {case.case for case in features.cohort if case.split != "train"}
     scores = result.scores.set_index(["split", "metric"])["value"]
     assert scores["test", "auroc"] > 0.8, "the disc is seen"
-    assert not [note for note in result.chosen["notes"] if "issing" in note], "nothing is missing of what was joined"
+    assert not [note for note in result.fit.notes if "issing" in note], "nothing is missing of what was joined"
 
 
 def test_few_shots_run_on_them(features: Features) -> None:

@@ -15,6 +15,7 @@ from radapt.protocols.fitted import Fitted, Model, SubsetModel
 from radapt.protocols.scoring import score_fitted
 from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SHARED, score_subsets, subset_name
+from toy_record import toy_record
 
 NAMES = ("t1", "t2", "flair")
 
@@ -304,10 +305,10 @@ def test_a_model_that_answers_from_any_subset_is_scored_on_every_one() -> None:
         predict = Answering.predict
 
     model = Answering()
-    result = score_fitted(cohort, "toy", Fitted(model, model, {}), np.random.default_rng(0), 50)
+    result = score_fitted(cohort, "toy", Fitted(model, model, toy_record()), np.random.default_rng(0), 50)
     assert result.subsets is not None
     every = result.subsets.scores.query("n_sequences == 3").set_index("metric")["value"]
     pd.testing.assert_series_equal(every, result.scores.set_index("metric")["value"])
-    plain = score_fitted(cohort, "toy", Fitted(Plain(), Plain(), {}), np.random.default_rng(0), 50)
+    plain = score_fitted(cohort, "toy", Fitted(Plain(), Plain(), toy_record()), np.random.default_rng(0), 50)
     assert plain.subsets is None
     pd.testing.assert_frame_equal(plain.scores, result.scores)

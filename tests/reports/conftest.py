@@ -165,7 +165,7 @@ class ToyRun:
             **{"id": id_, "cohort": toy.name, "backbone": backbone, "protocol": label, "options": {}, "label": label},
             **{"shots": None, "repeat": None, "seed": seed, "image": {"size": 224}, "pooling": {"slices": "mean"}},
             **{"resamples": 100, "cohort_digest": "c0ffee" * 5, "weights": "random:0", "recipe": "beef" * 8},
-            **{"chosen": {"k": 20, "val_auroc": 0.8125}},
+            **{"fit": {"candidates": [{"options": {"k": 20}, "val": {"auroc": 0.8125}}], "chosen": 0}},
             **facts,
         }
         write_json(folder / "cell.json", cell)

@@ -18,6 +18,9 @@ HISTORY = [
 CHECKS = [{"step": s, "good": s < 30, "rank": 40.0 - s, "teacher_entropy": 0.5} for s in (0, 20, 40)]
 
 
+FIT = {"candidates": [{"options": {"strength": 0.01}, "val": {}}], "chosen": 0}
+
+
 def facts(**changes: object) -> dict[str, object]:
     trained = {
         "steps": 40, "epochs": 4, "seconds": 75.0, "peak_memory_mb": 1234.0, "trained_parameters": 5, "parameters": 10,
@@ -27,7 +30,7 @@ def facts(**changes: object) -> dict[str, object]:
         "cohort": "glioma", "backbone": "dinov2-s", "weights": "file", "preset": "default", "options": {"batch": 64},
         "modalities": ["t1", "flair"], "outputs": ["a", "b"], "seed": 0, "notes": ["One case has no sequence."],
         "counts": {"cases": 70, "patients": 60, "labelled": 20, "with": {"t1": 61, "flair": 50}}, "source": {},
-        "versions": {"radapt": "1.2.3"}, "chosen": {"strength": 0.01}, "trained": trained,
+        "versions": {"radapt": "1.2.3"}, "fit": FIT, "trained": trained,
     }  # fmt: skip
     return made | changes
 

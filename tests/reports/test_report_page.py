@@ -13,7 +13,7 @@ from radapt.cli import main
 from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
-from radapt.reports.templating import chosen_pairs
+from radapt.reports.templating import fit_pairs
 from report_page import HOSTILE, Page, page_of
 
 FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
@@ -108,7 +108,7 @@ def test_hostile_names_are_escaped(toy_run, toy_cohort) -> None:
     )
     toy.modalities = (f"t1{HOSTILE}", "flair")
     toy_run.cohort(toy).backbone(f"bb{HOSTILE}")
-    toy_run.cell(toy, f"bb{HOSTILE}", f"knn{HOSTILE}", chosen={HOSTILE: HOSTILE})
+    toy_run.cell(toy, f"bb{HOSTILE}", f"knn{HOSTILE}", fit={HOSTILE: HOSTILE})
     toy_run.cell(toy, f"bb{HOSTILE}", "linear", state="failed", reason=HOSTILE)
     toy_run.pictures("cohort", "bb", case=HOSTILE).finish()
     write_json(toy_run.path / "environment.json", {HOSTILE: HOSTILE})
@@ -286,8 +286,14 @@ def test_tables_are_accessible(finished) -> None:
 
 
 def test_choices_are_listed_and_candidates_counted() -> None:
-    chosen = {"winner": {"C": 0.01, "val_auroc": 0.75}, "candidates": [{"C": 1}, {"C": 2}], "grid": list(range(40))}
-    pairs = dict(chosen_pairs(chosen))
-    assert (pairs["C"], pairs["val auroc"], pairs["candidates"]) == ("0.01", "0.75", "2 tried, listed in cell.json")
-    assert "40 values" in pairs["grid"]
-    assert chosen_pairs({str(index): index for index in range(30)})[-1] == ("and", "10 more in cell.json")
+    tried = [{"options": {"C": value}, "val": {"auroc": 0.75}, "steps": None} for value in (0.01, 2)]
+    details = {"grid": list(range(40)), "seen": None}
+    fit = {"candidates": tried, "chosen": 0, "cases": {"train": 7}, "notes": [], "details": details}
+    pairs = dict(fit_pairs(fit))
+    assert list(pairs)[:2] == ["C", "val auroc"], "what was chosen comes first"
+    assert (pairs["C"], pairs["val auroc"], pairs["candidates"]) == ("0.01", "0.75", "2, listed in cell.json")
+    assert pairs["cases train"] == "7"
+    assert "40 values" in pairs["details grid"]
+    assert not {"chosen", "steps", "notes", "details seen"} & set(pairs)
+    assert fit_pairs({str(index): index for index in range(30)})[-1] == ("and", "10 more in cell.json")
+    assert fit_pairs("damaged") == [("", "damaged")]

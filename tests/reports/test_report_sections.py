@@ -41,7 +41,12 @@ def curves(toy_run, toy_cohort):
     for backbone, gain in (("dinov2-s", 0.3), ("resnet50", 0.1)):
         for shots in (1, 4):
             for repeat in range(4):
-                options = {"protocol": "logistic", "shots": shots, "repeat": repeat, "chosen": {"patients": 2 * shots}}
+                options = {
+                    "protocol": "logistic",
+                    "shots": shots,
+                    "repeat": repeat,
+                    "fit": {"draw": {"patients": 2 * shots}},
+                }
                 toy_run.cell(toy, backbone, "fewshot", skill=gain * shots + repeat / 100, **options)
         toy_run.cell(toy, backbone, "logistic", skill=1.5, protocol="logistic")
     toy_run.finish()

@@ -26,7 +26,7 @@ from radapt.protocols.registry import make
 from radapt.protocols.train import train
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.encoder_decoder.fit import Fitting
+from radapt.segmentation.encoder_decoder.fit import SegmentFit, SegmentSearch
 from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter, load_segment_model
 from radapt.segmentation.encoder_decoder.protocol import Segment
 from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
@@ -149,9 +149,9 @@ def test_discs_are_found_by_a_random_encoder(tmp_path: Path, tiny: Callable[...,
     scores = result.scores.set_index(["split", "metric"])["value"]
     assert scores["test", "dice"] > 0.8
     assert min(scores["test", "dice:grey"], scores["test", "dice:white"]) > 0.7
-    assert result.chosen["protocol"] == "segment"
-    assert result.chosen["winner"]["val_dice"] == pytest.approx(scores["val", "dice"], abs=1e-6)
-    assert result.chosen["tokens"]["stored"]
+    assert result.protocol == "segment"
+    assert result.fit.winner.val["dice"] == pytest.approx(scores["val", "dice"], abs=1e-6)
+    assert result.fit.details["tokens"]["stored"]
 
 
 def test_label_maps_lie_in_the_patients_grid_and_are_one_volume(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
@@ -162,7 +162,7 @@ def test_label_maps_lie_in_the_patients_grid_and_are_one_volume(tmp_path: Path, 
         assert found.array.shape == (48, 56, 5)
         np.testing.assert_allclose(found.affine, AFFINE)
         assert set(np.unique(found.array)) <= {0, 1, 2}
-    assert mean_dice(data, data.rows("val"), fitted.final.segment) == fitted.chosen["winner"]["val_dice"]
+    assert mean_dice(data, data.rows("val"), fitted.final.segment) == fitted.record.winner.val["dice"]
     between = fitted.final.segment(4).array
     assert (between[..., 2] == between[..., 1]).mean() > 0.95  # the discs go through all planes, kept or not
 
@@ -174,10 +174,10 @@ def test_one_seed_one_result(tmp_path: Path, tiny: Callable[..., Backbone]) -> N
     again, _ = fit(cohort, tmp_path, backbone, lr=[1e-3, 1e-2], cache="other")
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(np.array_equal(a, b) for a, b in zip(drawn(first, [0, 6]), drawn(again, [0, 6]), strict=True))
-    plain = [f.chosen["candidates"] for f in (first, again)]
+    plain = [f.record.candidates for f in (first, again)]
     assert plain[0] == plain[1]
-    assert [c["lr"] for c in first.chosen["candidates"]] == [1e-3, 1e-2]
-    assert first.chosen["winner"]["val_dice"] == max(c["val_dice"] for c in first.chosen["candidates"])
+    assert [c.options["lr"] for c in first.record.candidates] == [1e-3, 1e-2]
+    assert first.record.winner.val["dice"] == max(c.val["dice"] for c in first.record.candidates)
 
 
 def test_a_rate_at_which_training_diverges_is_left_out(
@@ -190,24 +190,24 @@ def test_a_rate_at_which_training_diverges_is_left_out(
     def judged(self: SliceTask, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         return whole(self, logits, masks) * (np.nan if rates[-1] > 1 else 1.0)
 
-    network = Fitting._task
+    whole_task = SegmentSearch.task
 
-    def task(self: Fitting, network_: Any, rate: float, tokens: Any) -> SliceTask:
+    def task(self: SegmentSearch, model: Any, rate: float) -> SliceTask:
         rates.append(rate)
-        return network(self, network_, rate, tokens)
+        return whole_task(self, model, rate)
 
     monkeypatch.setattr(SliceTask, "judged", judged)
-    monkeypatch.setattr(Fitting, "_task", task)
+    monkeypatch.setattr(SegmentSearch, "task", task)
     alone, _ = fit(cohort, tmp_path, backbone, lr=3e-3)
     fitted, _ = fit(cohort, tmp_path, backbone, lr=[7.0, 3e-3, 8.0])
     assert np.array_equal(*(drawn(each, [6])[0] for each in (alone, fitted)))
-    assert fitted.chosen["winner"] == alone.chosen["winner"]
-    assert {each["lr"]: "diverged" in each for each in fitted.chosen["candidates"]} == {
+    assert fitted.record.winner == alone.record.winner
+    assert {each.options["lr"]: each.diverged is not None for each in fitted.record.candidates} == {
         3e-3: False,
         7.0: True,
         8.0: True,
     }
-    assert sum("was left out, as training diverged: The loss became nan" in n for n in fitted.chosen["notes"]) == 2
+    assert sum("was left out, as training diverged: The loss became nan" in n for n in fitted.record.notes) == 2
     with pytest.raises(DataError, match=r"every learning rate \(7, 8\).*c\d \(slice"):
         fit(cohort, tmp_path, backbone, lr=[7.0, 8.0])
 
@@ -216,30 +216,28 @@ def test_stored_tokens_train_as_the_encoder_would(tmp_path: Path, tiny: Callable
     cohort, backbone = small(tmp_path / "images", modalities=("a", "b")), tiny()
     stored, _ = fit(cohort, tmp_path, backbone)
     flying, _ = fit(cohort, tmp_path, backbone, token_budget_gb=0)
-    assert stored.chosen["tokens"]["stored"]
-    assert not flying.chosen["tokens"]["stored"]
-    assert any("token_budget_gb = 0" in note for note in flying.chosen["notes"])
-    losses = [[epoch["loss"] for epoch in each.chosen["history"]] for each in (stored, flying)]
+    assert stored.record.details["tokens"]["stored"]
+    assert not flying.record.details["tokens"]["stored"]
+    assert any("token_budget_gb = 0" in note for note in flying.record.notes)
+    losses = [[epoch["loss"] for epoch in each.record.history] for each in (stored, flying)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
     same = [np.mean(a == b) for a, b in zip(drawn(stored, [0, 5]), drawn(flying, [0, 5]), strict=True)]
     assert min(same) > 0.98
-    assert stored.cost is not None
-    assert flying.cost is not None
-    assert stored.cost.trained == flying.cost.trained
-    assert stored.cost.parameters == flying.cost.parameters
+    assert stored.record.cost.trained == flying.record.cost.trained
+    assert stored.record.cost.parameters == flying.record.cost.parameters
 
 
 def test_the_cost_of_storing_is_known_and_told(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
     cohort, backbone = small(tmp_path / "images"), tiny()
     first, _ = fit(cohort, tmp_path, backbone)
-    told = first.chosen["tokens"]
+    told = first.record.details["tokens"]
     numbers = 6 * 2 * 4 * 8 * 8 * 48
     assert told["slices"] == told["encoded_now"] == 12
     assert told["gb"] == pytest.approx(2 * numbers / 1e9, abs=1e-6)
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.f16")) == 2 * numbers
     again, _ = fit(cohort, tmp_path, backbone)
-    assert again.chosen["tokens"]["encoded_now"] == 0
-    assert again.chosen["tokens"]["slices_read"] == told["slices_read"] == 2 * 8 + 3 * 4
+    assert again.record.details["tokens"]["encoded_now"] == 0
+    assert again.record.details["tokens"]["slices_read"] == told["slices_read"] == 2 * 8 + 3 * 4
     assert {"seconds_saved", "seconds_storing", "encoder_seconds_per_slice"} <= told.keys()
 
 
@@ -272,10 +270,9 @@ def test_every_way_trains_what_it_says_and_is_saved(
         "finetune": lambda name: True,
     }[encoder]
     assert trained == {name for name in every if expected(name)}
-    assert fitted.cost is not None
     counted = sum(each.numel() for each in model.network.parameters() if each.requires_grad)
-    assert fitted.cost.trained == counted == fitted.chosen["trained"]
-    assert not fitted.chosen["tokens"]["stored"]
+    assert fitted.record.cost.trained == counted == fitted.record.cost.trained
+    assert not fitted.record.details["tokens"]["stored"]
     loaded = SliceSegmenter(load_segment_model(tmp_path / "run", backbone), data)
     for row in (2, 3):
         assert np.array_equal(loaded.segment(row).array, fitted.final.segment(row).array)
@@ -287,7 +284,7 @@ def test_a_killed_fit_goes_on_behind_what_was_done(
     cohort, backbone = small(tmp_path / "images"), tiny()
     options: dict[str, Any] = {"lr": [1e-3, 3e-3, 1e-2], "machine": Machine(folder=tmp_path / "run")}
     whole, _ = fit(cohort, tmp_path, backbone, lr=options["lr"])
-    from radapt.segmentation.encoder_decoder import fit as segment_fit
+    from radapt.training import lr_search
 
     calls: list[int] = []
 
@@ -297,19 +294,21 @@ def test_a_killed_fit_goes_on_behind_what_was_done(
             raise KeyboardInterrupt
         return train_loop(*given, **more)
 
-    train_loop = segment_fit.train
-    monkeypatch.setattr(segment_fit, "train", dying)
+    train_loop = lr_search.train
+    monkeypatch.setattr(lr_search, "train", dying)
     with pytest.raises(KeyboardInterrupt):
         fit(cohort, tmp_path, backbone, **options)
-    assert len(list((tmp_path / "run" / "checkpoints").rglob("*.pt"))) == 2
-    monkeypatch.setattr(segment_fit, "train", train_loop)
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").rglob("*.*"))
+    assert [name for name in kept if name.endswith(".json")] == ["0.json", "1.json"]
+    assert sum(name.endswith(".safetensors") for name in kept) == 1
+    monkeypatch.setattr(lr_search, "train", train_loop)
     seen: list[Any] = []
     from radapt.segmentation.encoder_decoder.tasks import TokenTask
 
     monkeypatch.setattr(TokenTask, "train_mode", lambda task: (seen.append(task), task.module.train())[0])
     resumed, _ = fit(cohort, tmp_path, backbone, **options)
     assert len({id(task) for task in seen}) == 1  # only the third rate was still to be trained
-    assert [c["val_dice"] for c in resumed.chosen["candidates"]] == [c["val_dice"] for c in whole.chosen["candidates"]]
+    assert [c.val["dice"] for c in resumed.record.candidates] == [c.val["dice"] for c in whole.record.candidates]
     assert all(np.array_equal(a, b) for a, b in zip(drawn(whole, [5, 6]), drawn(resumed, [5, 6]), strict=True))
 
 
@@ -323,7 +322,7 @@ def test_a_saved_model_says_what_it_is_and_refuses_another_encoder(
     assert facts["options"]["decoder"] == "conv"
     assert facts["backbone"] == backbone.identity
     size = (tmp_path / "run" / "model.safetensors").stat().st_size
-    assert size < 5 * fitted.chosen["trained"]  # the frozen encoder is not in it
+    assert size < 5 * fitted.record.cost.trained  # the frozen encoder is not in it
     loaded = load_segment_model(tmp_path / "run", backbone)
     assert loaded.recipe == data.problem.recipe
     assert np.array_equal(SliceSegmenter(loaded, data).segment(6).array, drawn(fitted, [6])[0])
@@ -344,7 +343,7 @@ def test_modalities_may_be_missing_anywhere(tmp_path: Path, tiny: Callable[..., 
     cases[7] = replace(cases[7], images={"c": cases[7].images["image"]})
     for budget in (1, 0):
         fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), token_budget_gb=budget)
-        notes = " ".join(fitted.chosen["notes"])
+        notes = " ".join(fitted.record.notes)
         assert "b is missing in 1 training cases; a learned vector" in notes
         assert "No training case has c; left out." in notes
         assert fitted.final.model.modalities == ("a", "b")
@@ -378,7 +377,7 @@ def test_a_batch_of_empty_masks_and_pictures_are_learned_from(
         for number, (found, split) in enumerate(zip(labels, splits, strict=True))
     ]
     fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), batch=1, foreground=0.0, encoder=encoder)
-    assert all(np.isfinite(epoch["loss"]) for epoch in fitted.chosen["history"])
+    assert all(np.isfinite(epoch["loss"]) for epoch in fitted.record.history)
     assert fitted.final.segment(5).array.shape == (48, 56, 1)
 
 
@@ -392,15 +391,15 @@ def test_a_label_that_training_lacks_is_told(tmp_path: Path, tiny: Callable[...,
     cases = [discs(tmp_path / "i", number, "train", labels=(1,)) for number in range(3)]
     cases += [discs(tmp_path / "i", 3, "val"), discs(tmp_path / "i", 4, "test")]
     fitted, _ = fit(cohort_of(cases), tmp_path, tiny(), class_weight="balanced", epochs=10)
-    assert any("'white'" in note and "cannot be" in note for note in fitted.chosen["notes"])
+    assert any("'white'" in note and "cannot be" in note for note in fitted.record.notes)
     assert not (fitted.final.segment(4).array == 2).any()
 
 
 def test_an_encoder_with_few_layers_is_read_whole(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
     cohort = small(tmp_path / "images", train=2, val=1)
     fitted, _ = fit(cohort, tmp_path, tiny(depth=2), decoder="unet")
-    assert any("tiny has 2 layers; decoder unet reads 5" in note for note in fitted.chosen["notes"])
-    assert fitted.chosen["tokens"]["layers"] == [-2, -1]
+    assert any("tiny has 2 layers; decoder unet reads 5" in note for note in fitted.record.notes)
+    assert fitted.record.details["tokens"]["layers"] == [-2, -1]
 
 
 def test_sizes_may_be_odd(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
@@ -413,10 +412,10 @@ def test_sizes_may_be_odd(tmp_path: Path, tiny: Callable[..., Backbone]) -> None
 def test_without_val_the_first_rate_is_trained_to_the_end(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
     cohort = small(tmp_path / "images", train=1, val=0)
     fitted, _ = fit(cohort, tmp_path, tiny(), lr=[1e-3, 1e-2], epochs=3, patience=1)
-    assert fitted.chosen["val"] == "none"
-    assert fitted.chosen["winner"]["lr"] == 1e-3
-    assert fitted.chosen["winner"]["epochs"] == 3
-    assert any("No case to choose on" in note for note in fitted.chosen["notes"])
+    assert fitted.record.cases.val_source == "none"
+    assert fitted.record.winner.options["lr"] == 1e-3
+    assert fitted.record.winner.epochs == 3
+    assert any("No case to choose on" in note for note in fitted.record.notes)
 
 
 def test_loss_that_is_not_finite_names_the_slices(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
@@ -528,7 +527,7 @@ def test_flips_in_training_keep_sides_apart(
     recipe = Recipe.for_kind(kind, size=32, axis=axis)
     problem = ImageProblem.of(cohort, "segmentation", recipe, tmp_path / "cache")
     protocol = Segment(augment="default", mirror=mirror)
-    fitting = Fitting(protocol, problem, np.random.default_rng(0), seed=0)
+    fitting = SegmentFit(protocol, problem, np.random.default_rng(0), seed=0)
     assert fitting.augmentation is not None
     assert fitting.augmentation.flips == expected
 
@@ -550,7 +549,7 @@ def test_planes_of_every_recipe_and_precision(
     for budget in (1, 0):
         fitted, _ = fit(cohort, tmp_path, tiny(), size=32, recipe=recipe, machine=machine, token_budget_gb=budget)
         assert fitted.final.segment(3).array.shape == (24, 32, 5)
-        assert all(np.isfinite(epoch["loss"]) for epoch in fitted.chosen["history"])
+        assert all(np.isfinite(epoch["loss"]) for epoch in fitted.record.history)
 
 
 def test_a_full_disk_means_on_the_fly(
@@ -558,5 +557,5 @@ def test_a_full_disk_means_on_the_fly(
 ) -> None:
     monkeypatch.setattr("radapt.segmentation.encoder_decoder.stored_tokens.TokenPlan.free_gb", 1e-9)
     fitted, _ = fit(small(tmp_path / "images", train=2, val=1), tmp_path, tiny())
-    assert not fitted.chosen["tokens"]["stored"]
-    assert any("the disk of the cache has" in note for note in fitted.chosen["notes"])
+    assert not fitted.record.details["tokens"]["stored"]
+    assert any("the disk of the cache has" in note for note in fitted.record.notes)

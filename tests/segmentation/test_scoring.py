@@ -16,12 +16,13 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError
 from radapt.images import Recipe, Volume, read
 from radapt.locations import Location
-from radapt.protocols.fitted import Cost, Fitted, Segmenter
+from radapt.protocols.fitted import Fitted, Segmenter
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.train import train
 from radapt.segmentation import SegmentationData, SegmentationScorer, check_mask_tests, score_segmentation
 from radapt.segmentation.scoring import file_stems
+from toy_record import toy_record
 
 AFFINE = np.array([[-0.8, 0, 0, 10], [0, 0.9, 0.1, -5], [0, -0.1, 2.5, 7], [0, 0, 0, 1.0]])
 SHAPE = (16, 18, 5)
@@ -67,7 +68,7 @@ def problem_of(cohort: Cohort, folder: Path, out: Path | None = None) -> ImagePr
 
 
 def score_toy(cohort: Cohort, folder: Path, final: Segmenter, before: Segmenter | None = None, out: Path | None = None):
-    fitted = Fitted(final, before or final, {"winner": "x"}, Cost(1, 2, 3.0, 4.0))
+    fitted = Fitted(final, before or final, toy_record())
     return score_segmentation(cohort, "toy", fitted, np.random.default_rng(0), 50, problem_of(cohort, folder, out))
 
 
@@ -95,7 +96,7 @@ def test_every_case_of_val_and_of_each_test_set_by_label(cohort, tmp_path):
     dice = scores[scores["metric"] == "dice"]
     assert (dice["value"] == 1).all()
     assert dice["n_scored"].tolist() == [1, 2, 1]
-    assert result.chosen == {"protocol": "toy", "winner": "x"}
+    assert (result.protocol, result.fit) == ("toy", toy_record())
     assert result.cost.trained == 1
 
 
@@ -299,7 +300,7 @@ class Oracle(Protocol[ImageProblem]):
             classes = np.rint(planes[:, 0, 0] / 127.5).astype(int)  # grey spreads the labels 0, 1, 2 over 0 … 255
             return data.answer(row, np.moveaxis(np.eye(3, dtype=np.float32)[classes], -1, 1))
 
-        return Fitted(Drawn(draw), Drawn(draw), {"notes": list(data.notes)})
+        return Fitted(Drawn(draw), Drawn(draw), replace(toy_record(), notes=tuple(data.notes)))
 
 
 def test_through_train_from_planes_to_millimetres(cohort, tmp_path):

@@ -23,12 +23,13 @@ from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.registry import make
 from radapt.segmentation.criterion import case_dice, mean_dice
 from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.fit_notes import val_notes
 from radapt.segmentation.transunet.model import PlaneSegmenter, load_transunet
 from radapt.segmentation.transunet.protocol import TransUNetProtocol
 from radapt.segmentation.unet.fit import mirror_axes
 from radapt.segmentation.unet.model import VolumeModel, VolumeSegmenter, load_volume_model
 from radapt.segmentation.unet.protocol import UNetProtocol
-from radapt.training.result import TrainResult
+from radapt.training.fit_record import Candidate, FitRecord
 from toy_masks import balls_cohort
 
 TINY: dict[str, Any] = {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32}
@@ -108,12 +109,9 @@ def test_it_learns_balls(tmp_path: Path, dims: int) -> None:
     data = SegmentationData(problem_of(cohort, tmp_path))
     assert fitted.final is fitted.before_refit
     assert mean_dice(SegmentationData(_unblanked(cohort, tmp_path)), [5], fitted.final.segment) > 0.7
-    assert max(one["val_dice"] for one in fitted.chosen["candidates"]) == pytest.approx(
-        mean_dice(data, [4], fitted.final.segment), abs=0.02
-    )
-    assert fitted.cost is not None
+    assert fitted.record.winner.val["dice"] == pytest.approx(mean_dice(data, [4], fitted.final.segment), abs=0.02)
     live = sum(p.numel() for p in fitted.final.model.network.parameters())
-    assert fitted.cost.trained == fitted.cost.parameters == live
+    assert fitted.record.cost.trained == fitted.record.cost.parameters == live
     assert set(np.unique(fitted.final.segment(5).array)) <= {0, 3}
 
 
@@ -153,12 +151,12 @@ def killed_at(total: int, label: str, unit: str = "") -> Iterator[Callable[[int]
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, protocol: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"radapt.segmentation.{protocol.name}.fit.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("radapt.training.lr_search.CHECKPOINT_S", 0.0)
     problem = problem_of(balls_cohort(tmp_path / "data"), tmp_path, tmp_path / "model")
     killed = replace(problem, machine=replace(problem.machine, progress=killed_at))
     with pytest.raises(KeyboardInterrupt):
         fit(protocol, killed)
-    assert len(list((tmp_path / "model" / "checkpoints").glob("*.pt"))) == 1
+    assert len(list((tmp_path / "model" / "checkpoints").rglob("*.pt"))) == 1
     went_on = fit(protocol, problem).final.model.network.state_dict()
     straight = fit(protocol, problem_of(balls_cohort(tmp_path / "data"), tmp_path)).final.model.network.state_dict()
     assert all(torch.equal(went_on[name], straight[name]) for name in straight)
@@ -218,18 +216,18 @@ def test_data_that_is_hardly_there(tmp_path: Path, name: str, protocol: Any) -> 
     fitted = fit(protocol, problem_of(cohort, tmp_path))
     row = len(cohort) - 1
     if name == "a modality nobody trains with":
-        assert any("No training case has t2" in note for note in fitted.chosen["notes"])
+        assert any("No training case has t2" in note for note in fitted.record.notes)
     if name == "a modality missing":
-        assert any("t2 is missing in 1 training cases" in note for note in fitted.chosen["notes"])
+        assert any("t2 is missing in 1 training cases" in note for note in fitted.record.notes)
     if name == "a label nobody has":
-        assert any("spleen" in note for note in fitted.chosen["notes"])
+        assert any("spleen" in note for note in fitted.record.notes)
     if name == "one patient":
-        assert fitted.chosen["val"] == "none"
-        assert fitted.chosen["candidates"] == []
+        assert fitted.record.cases.val_source == "none"
+        assert fitted.record.candidates == (fitted.record.winner,)
     found, grid = fitted.final.segment(row), fitted.final.data.grid(row)
     assert found.array.shape == grid.array.shape
     assert set(np.unique(found.array)) <= {0, *cohort.mask_labels}
-    json.dumps(fitted.chosen)
+    assert FitRecord.from_json(json.loads(json.dumps(fitted.record.to_json()))).chosen == 0
 
 
 @pytest.mark.parametrize("protocol", [UNetProtocol(**TINY), TransUNetProtocol(**PLANES)], ids=lambda one: one.name)
@@ -262,7 +260,7 @@ def test_pictures_are_scaled_to_one_length(tmp_path: Path, mode: str) -> None:
     plan = fitted.final.model.plan
     assert (plan.dims, plan.longest, len(plan.scalings)) == (2, 32, 1 if mode == "L" else 3)
     assert fitted.final.segment(5).array.shape == fitted.final.data.grid(5).array.shape
-    assert any("Pictures without spacing" in note for note in fitted.chosen["notes"])
+    assert any("Pictures without spacing" in note for note in fitted.record.notes)
 
 
 @pytest.mark.parametrize(
@@ -293,12 +291,10 @@ def test_sagittal_planes_have_no_left_and_right() -> None:
 
 
 def test_a_reader_is_told_that_training_was_too_short() -> None:
-    from radapt.segmentation.training_notes import training_notes
-
-    made = TrainResult(0.5, 10, 10, 1000, [], 1.0, 1.0, 1, 1, 2)
-    assert "more may do better" in training_notes(made, True)[0]
-    assert training_notes(replace(made, best_epoch=7), True) == []
-    assert "undefined" in training_notes(replace(made, best_epoch=0, score=float("nan")), True)[0]
+    made = Candidate({"lr": 0.1}, {"dice": 0.5}, 10, 10, 1000)
+    assert "the 1000 steps: more may do better" in val_notes(made, True)[0]
+    assert val_notes(replace(made, best_epoch=7), True) == []
+    assert "undefined" in val_notes(replace(made, best_epoch=None, val={"dice": float("nan")}), True)[0]
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_the_full_share_of_labels_without_val_is_not_the_refitted_protocol(curve
     whole = next(facts for facts in cells.values() if facts["label"] == "logistic")
     cohort = load_cohort(curve / "discs" / "cohort.yaml")
     labelled = int((cohort.splits == "train").sum())
-    assert full["chosen"]["cases"]["refit"] == labelled
-    assert whole["chosen"]["cases"]["refit"] > labelled
+    assert (full["fit"]["cases"]["train"], full["fit"]["cases"]["refit"]) == (labelled, None)
+    assert whole["fit"]["cases"]["refit"] > labelled
 
 
 def test_draws_are_the_same_for_every_backbone(tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def test_a_record_without_draw_and_training_comes_back() -> None:
     assert plain.winner.val == {}
 
 
+def test_where_nothing_was_chosen_the_record_says_so() -> None:
+    record = FitRecord.unchosen({"kind": "centroid"}, train=4, trained=12)
+    assert through_json(record) == record
+    assert (record.winner.options, record.cases, record.cost.trained) == (
+        {"kind": "centroid"},
+        FitCases(4, 0, "none"),
+        12,
+    )
+
+
 def test_equal_fits_have_equal_records_whatever_they_cost() -> None:
     record = through_json(replace(full_record(), candidates=(Candidate({"lr": 1.0}),), chosen=0, history=()))
     assert replace(record, cost=Cost(10, 100, 3.0, 99.0)) == record

@@ -177,7 +177,7 @@ def test_training_stops_after_epochs_without_improvement() -> None:
 def test_undefined_scores_stop_nothing_and_keep_the_last_weights() -> None:
     task = Scripted(math.nan, math.nan, math.nan)
     result = trained(task, regime(epochs=3, patience=1))
-    assert (result.epochs, result.best_epoch) == (3, 0)
+    assert (result.epochs, result.best_epoch) == (3, None)
     assert math.isnan(result.score)
     assert same(weights(task), task.scored_with[2])
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from radapt.cases import CaseReader
-from radapt.classification.candidates import state_of
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.task import TrainableModel, probabilities
 from radapt.cohorts.cohort import Cohort
 from radapt.images import SliceCache
 from radapt.models.state import ModelState
+from radapt.networks.adapters.encoder_network import state_of
 from radapt.protocols.fitted import Model, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.targets import Targets

@@ -13,32 +13,17 @@ from torch import Tensor, nn
 from radapt.classification.case_loader import BagLoader
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.slice_pooling import SliceProtocol
-from radapt.classification.supervised import Rates
 from radapt.classification.task import TrainableModel
 from radapt.errors import UsageError
 from radapt.networks import adapt, fingerprint, layer_of, train_mode
 from radapt.networks.case_classifier import CaseClassifier
+from radapt.protocols.training_options import BIAS_RATES, FULL_RATES, IA3_RATES, LORA_RATES, LayerNames, Rates
 from radapt.training import Augmentation, Group, parameter_groups
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
 _strict = ConfigDict(extra="forbid")
-
-Names = tuple[Annotated[str, Field(min_length=1)], ...] | None
-
-FULL_RATES = (1e-5, 3e-5, 1e-4)
-"""1e-5 is the radiology study's rate for fine-tuning (arXiv 2312.02366), 3e-5 and 1e-4 cover what its layer-wise
-decay takes away. All methods get grids of one size, so that none is favoured."""
-
-BIAS_RATES = (4e-4, 1e-4, 1e-3)
-"""Within the range 1e-4 … 1e-3 of BitFit's authors (Ben Zaken et al. 2022)."""
-
-LORA_RATES = (3e-4, 1e-4, 1e-3)
-"""Around the 2e-4 … 5e-4 that LoRA's authors train RoBERTa with (Hu et al. 2022, appendix D)."""
-
-IA3_RATES = (3e-3, 1e-3, 1e-2)
-"""3e-3 is that of T-Few (Liu et al. 2022)."""
 
 
 @checked(frozen=True, config=_strict)
@@ -196,7 +181,7 @@ class Lora(Adapting):
     rank: Annotated[int, Field(ge=1)] = 48
     alpha: Annotated[float, Field(gt=0)] = 16.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    targets: Names = None
+    targets: LayerNames = None
 
     @property
     def method_options(self) -> dict[str, Any]:
@@ -219,8 +204,8 @@ class Ia3(Adapting):
     method: ClassVar[str] = "ia3"
 
     lr: Rates = IA3_RATES
-    targets: Names = None
-    feed_forward: Names = None
+    targets: LayerNames = None
+    feed_forward: LayerNames = None
 
     @property
     def method_options(self) -> dict[str, Any]:

@@ -10,23 +10,26 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
-from radapt.classification.candidates import CandidateStore, Training, load_state, state_of, train_candidates
-from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
+from radapt.classification.learnable import learnable, modalities_of, notes_of
+from radapt.classification.rate_search import CaseSearch
 from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
-from radapt.classification.supervised import Rates
 from radapt.classification.task import LabelledCases, TrainableModel, probabilities
 from radapt.features import Features, select
 from radapt.features.pooling import ModalityUse
 from radapt.models.folder import SavedModel
 from radapt.models.state import ModelState
+from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
-from radapt.progress import silent
 from radapt.protocols.fitted import Fitted, Model, TrainedModel
+from radapt.protocols.holdout import fit_cases
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
+from radapt.protocols.selection import CRITERION
 from radapt.protocols.targets import ClassWeight, Targets
+from radapt.protocols.training_options import Rates
 from radapt.training import TrainConfig
+from radapt.training.lr_search import TrainSetup, search_rates
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone
@@ -93,20 +96,14 @@ class Mil(Protocol[FeatureProblem]):
         cases = _labelled(problem, drawing, self)
         seed = int(seeding.integers(2**62))
         scale = SliceScale.fit(cases.images, cases.train)
-        training = Training(
-            cases, self._maker(problem, cases, scale, seed), self._regime(chooses=len(cases.val) > 0),
-            0.0, seed, "cpu", silent, self.name, problem.devices,
+        search = CaseSearch(
+            TrainSetup(seed, self.name, devices=problem.devices), cases, self._maker(problem, cases, scale, seed),
+            self._regime(chooses=len(cases.val) > 0),
         )  # fmt: skip
-        winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], CandidateStore(None, ""))
-        model = SliceModel(
-            cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, winner.trainee)
-        )  # fmt: skip
-        chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
-        notes = notes_of(
-            problem.outputs, problem.features, cases, *modalities_of(problem.features, cases.train),
-            problem.pooling.modalities, winner,
-        )  # fmt: skip
-        return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
+        best = search_rates(search, self.lr if len(cases.val) else self.lr[:1])
+        model = SliceModel(cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, best.model))
+        notes = notes_of(problem.outputs, problem.features, cases, problem.pooling.modalities, best.winner)
+        return Fitted(model, model, best.record(CRITERION, fit_cases(problem, cases.train, cases.val), notes))
 
     def _regime(self, *, chooses: bool) -> Callable[[float], TrainConfig]:
         patience = self.patience if chooses else None

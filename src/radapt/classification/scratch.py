@@ -9,11 +9,12 @@ from radapt.classification.case_loader import BagLoader, CaseLoader
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.slice_pooling import SLICES_PER_CASE, SliceProtocol
 from radapt.classification.stacks import StackClassifier, StackLoader
-from radapt.classification.supervised import Optimiser, Rates
+from radapt.classification.supervised import Optimiser
 from radapt.classification.task import TrainableModel
 from radapt.errors import UsageError
 from radapt.images.recipe import TRIPLANAR
 from radapt.networks.classifiers import WIDTHS, NetworkName, PlainEncoder, check_sides, scratch_classifier, stem_for
+from radapt.protocols.training_options import Rates
 from radapt.training import Augmentation
 
 if TYPE_CHECKING:

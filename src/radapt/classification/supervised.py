@@ -1,49 +1,40 @@
 """What all protocols that train a network on cases share: options, the way through, and what they end with."""
 
 import abc
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.cases import CaseReader
 from radapt.cases.preflight import read_images
-from radapt.classification.candidates import CandidateStore, Training, load_state, train_candidates
 from radapt.classification.case_model import CaseModel, Classifier
 from radapt.classification.input_spec import InputSpec
-from radapt.classification.outcome import choice_of, cost_of, learnable, modalities_of, notes_of
+from radapt.classification.learnable import learnable, modalities_of, notes_of
+from radapt.classification.rate_search import CaseSearch
 from radapt.classification.task import LabelledCases, TrainableModel
-from radapt.digests import digest
 from radapt.models.folder import SavedModel
+from radapt.networks.adapters.encoder_network import load_state
 from radapt.protocols.fitted import Fitted, Reads
+from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
+from radapt.protocols.selection import CRITERION
 from radapt.protocols.targets import ClassWeight, Targets
+from radapt.protocols.training_options import STEP_BACK, Rates
 from radapt.training import TrainConfig
-from radapt.versions import __version__
+from radapt.training.checkpoint import fit_key
+from radapt.training.lr_search import TrainSetup, search_rates
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
-STEP_BACK = 2.0
-"""A step back costs about two forward passes (Kaplan et al. 2020, section 2.1)."""
-
 Augment = Literal["default", "none"]
 Optimiser = Literal["adamw", "sgd"]
-
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Rate = Annotated[float, Field(gt=0, le=10)]
-Rates = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1, max_length=20)]
-"""A learning rate or several, the best of which is chosen on val; without val the first is taken."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -111,20 +102,17 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         seed = int(seeding.integers(2**62))
         made = _maker(self, problem, cases, shape, seed)
         machine = problem.machine
-        kept = CandidateStore(machine.checkpoints, self._key(problem, cases, keys, seed))
-        training = Training(
-            cases, made, lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision),
-            self.label_smoothing, seed, machine.device, machine.progress, self.name, machine.devices,
+        search = CaseSearch(
+            TrainSetup(seed, self.name, machine.device, machine.devices, machine.progress), cases, made,
+            lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision), self.label_smoothing,
         )  # fmt: skip
-        winner = train_candidates(training, self.lr if len(cases.val) else self.lr[:1], kept)
+        rates = self.lr if len(cases.val) else self.lr[:1]
+        best = search_rates(search, rates, machine.checkpoints, self._key(problem, cases, keys, seed))
         answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])
-        classifier = Classifier(shape, problem.cohort.outputs, answering, winner.trainee, machine.precision)
+        classifier = Classifier(shape, problem.cohort.outputs, answering, best.model, machine.precision)
         model = CaseModel(classifier, problem.cohort, problem.slices)
-        chosen = choice_of(winner, cases, own_val=len(problem.rows("val")) > 0)
-        notes = notes_of(
-            problem.cohort.outputs, problem.cohort, cases, shape.modalities, shape.partial, shape.use, winner
-        )
-        return Fitted(model, model, {**chosen, "notes": notes}, cost_of(winner))
+        notes = notes_of(problem.cohort.outputs, problem.cohort, cases, shape.use, best.winner)
+        return Fitted(model, model, best.record(CRITERION, fit_cases(problem, cases.train, cases.val), notes))
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> Classifier:
         card = saved.card
@@ -137,11 +125,11 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         return Classifier(shape, card.outputs, targets, trainee, card.precision)
 
     def _key(self, problem: ImageProblem, cases: LabelledCases[CaseReader], keys: list[str], seed: int) -> str:
-        """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
-        numbers = (cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1))
-        texts = [hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest() for each in numbers]
-        facts = [self.name, asdict(self), problem.recipe.digest, asdict(problem.pooling), problem.machine.precision]
-        return digest([__version__, *facts, problem.cohort.modalities, keys, texts, seed])
+        return fit_key(
+            protocol=self.name, options=asdict(self), seed=seed, precision=problem.machine.precision,
+            data=[problem.recipe.digest, asdict(problem.pooling), problem.cohort.modalities, keys],
+            arrays=(cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1)),
+        )  # fmt: skip
 
 
 def _labelled(

@@ -103,13 +103,13 @@ class CaseTask(Task):
         """Macro AUROC on val, ties broken by log-loss; log-loss alone where AUROC is undefined. NaN without val."""
         if not len(self.cases.val):
             return float("nan")
-        found = self.judged()
+        found = self.evaluate()
         loss = float(found.log_loss[0])
         surprise = loss / (1 + loss)  # log-loss on a scale from 0 to 1
         area = float(found.auroc[0])
         return -surprise if np.isnan(area) else area - _TIE * surprise
 
-    def judged(self) -> ValScores:
+    def evaluate(self) -> ValScores:
         """The numbers on val that candidates are chosen by. Raises DivergedError if answers are not finite."""
         logits = self.trainee.feed.answers(self.cases.images, self.cases.val)
         if len(lost := np.flatnonzero(~np.isfinite(logits).all(axis=1))):

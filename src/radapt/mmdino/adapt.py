@@ -1,7 +1,7 @@
 """`adapt`: adapts a backbone to a cohort, giving an encoder of any subset of its modalities, with a classifier."""
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +17,18 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
+from radapt.mmdino.adapt_record import adaptation_record
 from radapt.mmdino.inference import CaseEncoder, CaseQuery, LinearClassifier, checked_rows, subsets_of
 from radapt.mmdino.label_encoding import shares
 from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
-from radapt.mmdino.regression import fit_logistic
+from radapt.mmdino.regression import ClassifierChoice, fit_logistic
 from radapt.mmdino.slices import SliceLoader
 from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.task import AdaptTask
 from radapt.progress import ProgressMaker, silent
 from radapt.training import TrainConfig, TrainResult, train
+from radapt.training.fit_record import FitRecord
 
 SUBSETS = 31
 """Largest number of subsets of a training case's sequences for the deployed classifier: all of five sequences."""
@@ -51,9 +53,13 @@ class Adapted:
     channels: int
     answer: LinearClassifier | None
     trained: TrainResult
-    chosen: Mapping[str, Any]
-    notes: tuple[str, ...]
+    record: FitRecord
     left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        return self.record.notes
 
     @property
     def looking(self) -> CaseEncoder:
@@ -168,10 +174,13 @@ def adapt(
     )  # fmt: skip
     final: Any = task.module.teacher.network if options.deployed_network == "teacher" else task.module.student
     final.eval()
-    answer, chosen = _deployed(final, feed, targets, known & feed.able, labels, options, seed)
+    answer, choice = _deployed(final, feed, targets, known & feed.able, labels, options, seed)
+    used = options.classifier if answer is not None else None
+    held_out = int((known & feed.able & (cohort.splits == "val")).sum()) if choice is not None else 0
+    record = adaptation_record(choice, used, len(rows), held_out, trained, [*notes, *trained.notes])
     return Adapted(
         final.encoder, final.reader, _seen(fresh.card, cohort), modalities, cohort.outputs, recipe, options,
-        feed.channels, answer, trained, chosen, tuple(notes) + tuple(trained.notes), left_out,
+        feed.channels, answer, trained, record, left_out,
     )  # fmt: skip
 
 
@@ -231,19 +240,19 @@ def _train_config(options: Options, cases: int, precision: Literal["float32", "b
     return TrainConfig(
         epochs=epochs, steps=options.steps, batch=options.batch, lr=options.lr * (options.batch / 1024) ** 0.5,
         weight_decay=options.weight_decay, weight_decay_end=options.weight_decay_end, warmup=options.warmup,
-        clip=options.clip, accumulate=options.accumulate, precision=precision, score_every=1_000_000,
+        clip=options.clip, accumulate=options.accumulate, precision=precision, score_every=None,
     )  # fmt: skip
 
 
 def _deployed(
     final: StudentModel, feed: SliceLoader, targets: np.ndarray, known: np.ndarray, labels: SampleLabels | None,
     options: Options, seed: int,
-) -> tuple[LinearClassifier | None, dict[str, Any]]:  # fmt: skip
+) -> tuple[LinearClassifier | None, ClassifierChoice | None]:  # fmt: skip
     if labels is None:
-        return None, {}
+        return None, None
     prior = labels.shares.double().numpy()
     if options.classifier == "head":
-        return _head(final, labels, prior, options), {}
+        return _head(final, labels, prior, options), None
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
     queries, weights = _queries(feed, rows, options.classifier_cases, rng)

@@ -10,7 +10,7 @@ done.json               written last; without it the folder is not finished
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import save_adaptation
-from radapt.mmdino.protocol import AdaptedModel, MmDino, cost_of
+from radapt.mmdino.protocol import AdaptedModel, MmDino
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import Machine
@@ -132,8 +132,7 @@ def _scored(request: Request, adapted: Adapted, cache: SliceCache) -> Result | N
     model: Model = AdaptedModel.of(adapted, cohort, cache)
     if not _tested(cohort):
         model = _Whole(model)
-    chosen: Mapping[str, Any] = {"preset": request.protocol.preset}
-    fitted = Fitted(model, model, chosen, cost_of(adapted))
+    fitted = Fitted(model, model, adapted.record)
     return score_fitted(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)
 
 

@@ -23,6 +23,7 @@ from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
 from radapt.networks.adapters.merge import merged_state
 from radapt.training import TrainResult
+from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 
 CLASSIFIER = "classifier.safetensors"
@@ -53,8 +54,7 @@ def save_adaptation(folder: Path, adapted: Adapted) -> None:
         "channels": adapted.channels,
         "kind": adapted.answer.kind if adapted.answer else None,
         "classifier": digest_of(folder / CLASSIFIER) if tensors else None,
-        "chosen": dict(adapted.chosen),
-        "notes": list(adapted.notes),
+        "fit": adapted.record.to_json(),
         "left_out": list(adapted.left_out),
         "trained": asdict(adapted.trained),
     }
@@ -103,8 +103,7 @@ def load_adaptation(folder: str | Path) -> Adapted:
         channels=facts["channels"],
         answer=answer,
         trained=TrainResult(**{each.name: facts["trained"][each.name] for each in fields(TrainResult)}),
-        chosen=facts["chosen"],
-        notes=tuple(facts["notes"]),
+        record=FitRecord.from_json(facts["fit"]),
         left_out=tuple(facts["left_out"]),
     )
 

@@ -12,7 +12,7 @@ from radapt.backbones.build import build
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
-from radapt.digests import ByteDigests, digest
+from radapt.digests import ByteDigests
 from radapt.durable import write_json
 from radapt.errors import UsageError
 from radapt.images import SliceCache
@@ -20,10 +20,10 @@ from radapt.mmdino.adapt import Adapted, adapt, check_crops
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import save_adaptation
 from radapt.mmdino.options import RENAMED, Options, options_of
-from radapt.protocols.fitted import Cost, Fitted, Reads, SubsetModel
+from radapt.protocols.fitted import Fitted, Reads, SubsetModel
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
-from radapt.versions import __version__
+from radapt.training.checkpoint import fit_key
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
@@ -101,22 +101,15 @@ class MmDino(Protocol[ImageProblem]):
             )  # fmt: skip
             write_json(machine.folder / FACTS, facts)
         model = AdaptedModel.of(adapted, problem.cohort, problem.slices)
-        return Fitted(model, model, self._chosen(adapted), cost_of(adapted))
+        details = {"preset": self.preset, "modalities": list(adapted.modalities)}
+        return Fitted(model, model, replace(adapted.record, details=details))
 
     def _key(self, problem: ImageProblem, cohort: Cohort, identity: str, seed: int) -> str:
-        """Names all that decides a training, so that a checkpoint of another one is never gone on from."""
-        seen = cohort_digest(cohort, ByteDigests(problem.slices.folder), masks=True)
-        facts = [seen, identity, self.options.plain(), problem.recipe.digest, problem.machine.precision, seed]
-        return digest([__version__, *facts])
-
-    def _chosen(self, adapted: Adapted) -> dict[str, Any]:
-        return {
-            "preset": self.preset,
-            "modalities": list(adapted.modalities),
-            "classifier": dict(adapted.chosen),
-            "steps": adapted.trained.steps,
-            "notes": list(adapted.notes),
-        }
+        digest = cohort_digest(cohort, ByteDigests(problem.slices.folder), masks=True)
+        return fit_key(
+            protocol=self.name, options=self.options.plain(), seed=seed, precision=problem.machine.precision,
+            data=[digest, problem.recipe.digest], network=identity,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +134,6 @@ class AdaptedModel(SubsetModel):
 
     def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
         return self.adapted.predict(self.cohort, self.cache, rows, modalities)
-
-
-def cost_of(adapted: Adapted) -> Cost:
-    """Of the student, with its heads: the teacher is a copy of what is trained, and not part of what answers."""
-    trained = adapted.trained
-    live = max(trained.parameters - trained.trained_parameters, trained.trained_parameters)
-    return Cost(trained.trained_parameters, live, trained.peak_memory_mb, trained.seconds)
 
 
 def _without_val(cohort: Cohort) -> Cohort:

@@ -2,16 +2,29 @@
 
 import warnings
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from radapt.mmdino.inference import LinearClassifier
 from radapt.mmdino.label_encoding import Kind
+from radapt.training.fit_record import Candidate
 
 STRENGTHS = np.logspace(-6, 2, 17)
 """Inverse strengths of the penalty to choose among, on standardised vectors. The published grid has 45 from 1e-6 to
 1e5; beyond 100 a few dozen patients are learned by heart."""
+
+
+@dataclass(frozen=True)
+class ClassifierChoice:
+    """What a classifier was chosen among: candidates of `strength` and `read`, and which was taken."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: int
+
+    @property
+    def winner(self) -> Candidate:
+        return self.candidates[self.chosen]
 
 
 def fit_logistic(
@@ -22,7 +35,7 @@ def fit_logistic(
     kind: Kind,
     prior: np.ndarray,
     blocks: Mapping[str, int] | None = None,
-) -> tuple[LinearClassifier, dict[str, Any]]:
+) -> tuple[LinearClassifier, ClassifierChoice]:
     """Fit on the rows that are not `held_out` (n,) bool, choose by the log loss of those that are, and fit no more.
 
     `vectors` (n, D); `targets` (n,) class indices, or (n, F) findings with NaN; `weights` (n,) of each row; `prior`
@@ -47,11 +60,19 @@ def fit_logistic(
     names = _readings(blocks)[reading]
     weight, bias = found[reading][0][best]
     weight = weight * _share(blocks, names) / deviation
-    chosen = {
-        "strength": float(STRENGTHS[best]), "held_out": int(held_out.sum()), "log_loss": float(losses[reading, best]),
-        "read": list(names),
-    }  # fmt: skip
-    return LinearClassifier(kind, weight, bias - weight @ mean, prior), chosen
+    choice = _choice(blocks, losses, int(reading), int(best), chose=bool(held_out.any()))
+    return LinearClassifier(kind, weight, bias - weight @ mean, prior), choice
+
+
+def _choice(blocks: Mapping[str, int], losses: np.ndarray, reading: int, best: int, *, chose: bool) -> ClassifierChoice:
+    """`losses` (readings, strengths). Without a choice the one candidate is what was taken."""
+    offers = [(names, strength) for names in _readings(blocks) for strength in STRENGTHS]
+    options = [{"strength": float(strength), "read": list(names)} for names, strength in offers]
+    chosen = reading * len(STRENGTHS) + best
+    if not chose:
+        return ClassifierChoice((Candidate(options[chosen]),), 0)
+    pairs = zip(options, losses.ravel(), strict=True)
+    return ClassifierChoice(tuple(Candidate(option, {"log_loss": float(loss)}) for option, loss in pairs), chosen)
 
 
 def _readings(blocks: Mapping[str, int]) -> list[tuple[str, ...]]:

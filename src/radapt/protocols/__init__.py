@@ -3,7 +3,7 @@ on val, and test labels are never seen."""
 
 from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve
-from radapt.protocols.fitted import Cost, Fitted, Model, Segmenter, SubsetModel
+from radapt.protocols.fitted import Fitted, Model, Segmenter, SubsetModel
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.load_model import LoadedModel, load_model
 from radapt.protocols.problem import FeatureProblem
@@ -12,12 +12,13 @@ from radapt.protocols.registry import PROTOCOLS, make
 from radapt.protocols.scoring import Result, Scorer
 from radapt.protocols.subsets import SubsetResult, score_subsets
 from radapt.protocols.train import train
+from radapt.training.fit_record import FitRecord
 
 __all__ = [
     "PROTOCOLS",
-    "Cost",
     "FeatureProblem",
     "FewShot",
+    "FitRecord",
     "Fitted",
     "ImageProblem",
     "LoadedModel",

@@ -1,6 +1,6 @@
 """Learning curves: any classification protocol, again and again, on a few of the training patients."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
@@ -13,10 +13,11 @@ from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols.fitted import Aim, Cost, Fitted, Reads
+from radapt.protocols.fitted import Aim, Fitted, Reads
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
 from radapt.protocols.scoring import Result, Scorer
+from radapt.training.fit_record import LabelDraw
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
@@ -134,8 +135,7 @@ def score_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Dra
     """The results of `one` (draw, restricted cohort) over all draws as a single result.
 
     Predictions and scores start with columns shots (Int64), fraction (float64) and repeat (int64), one of the first
-    two empty. `chosen` holds each draw's under `draws`. The cost is the sum of the seconds and the largest of the
-    rest.
+    two empty. `fits` has the record of each draw.
     """
     draws = protocol.draws(cohort, seed)
     results = [one(draw, restrict(cohort, draw)) for draw in draws]
@@ -143,14 +143,8 @@ def score_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Dra
         pd.concat([_marked(getattr(result, name), draw) for draw, result in zip(draws, results, strict=True)])
         for name in ("predictions", "scores")
     )
-    chosen = {
-        "protocol": protocol.name,
-        "draws": [{**draw_facts(draw), **result.chosen} for draw, result in zip(draws, results, strict=True)],
-    }
-    costs = [result.cost for result in results if result.cost]
-    return Result(
-        predictions.reset_index(drop=True), scores.reset_index(drop=True), chosen, _total(costs) if costs else None
-    )
+    fits = tuple(replace(result.fit, draw=drawn(draw)) for draw, result in zip(draws, results, strict=True))
+    return Result(predictions.reset_index(drop=True), scores.reset_index(drop=True), protocol.name, fits)
 
 
 def draw_folder(draw: Draw) -> str:
@@ -159,15 +153,9 @@ def draw_folder(draw: Draw) -> str:
     return f"{size}-repeat-{draw.repeat}"
 
 
-def draw_facts(draw: Draw) -> Mapping[str, Any]:
-    """What a result says of its draw, JSON-like. `draw_notes` say where patients did not suffice."""
-    return {
-        "shots": draw.shots,
-        "fraction": draw.fraction,
-        "repeat": draw.repeat,
-        "patients": len(draw.patients),
-        "draw_notes": list(draw.notes),
-    }
+def drawn(draw: Draw) -> LabelDraw:
+    """What a record says of the draw its model was fitted on."""
+    return LabelDraw(draw.shots, draw.fraction, draw.repeat, len(draw.patients), tuple(draw.notes))
 
 
 def learning_curve(result: Result, cohort: Cohort, *, seed: int = 0, resamples: int = 2000) -> pd.DataFrame:
@@ -206,12 +194,3 @@ def _marked(table: pd.DataFrame, draw: Draw) -> pd.DataFrame:
         "repeat": np.full(len(table), draw.repeat),
     }
     return pd.concat([pd.DataFrame(marks, index=table.index), table], axis=1)
-
-
-def _total(costs: list[Cost]) -> Cost:
-    return Cost(
-        max(cost.trained for cost in costs),
-        max(cost.parameters for cost in costs),
-        float(np.max([cost.peak_memory_mb for cost in costs])),
-        sum(cost.seconds for cost in costs),
-    )

@@ -1,11 +1,12 @@
-"""What fitting a protocol gives: a model that answers for any case of the cohort, what was chosen, and the cost."""
+"""What fitting a protocol gives: a model that answers for any case of the cohort, and the record of the fit."""
 
 import abc
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
+
+from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
     from radapt.images import Volume
@@ -78,21 +79,6 @@ class Segmenter(abc.ABC):
         """
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What fitting took. `trained` of `parameters` numbers of the live model were trained, counted from the model.
-
-    The live model of a protocol that reads features is its head; the frozen encoder is not among its numbers.
-    `peak_memory_mb` is the most that training added: memory of the device, or on a CPU of the process; NaN where it was
-    not measured. `seconds` is the whole fit with every candidate.
-    """
-
-    trained: int
-    parameters: int
-    peak_memory_mb: float
-    seconds: float
-
-
 F = TypeVar("F", Model, Segmenter, covariant=True)
 
 
@@ -101,11 +87,9 @@ class Fitted(Generic[F]):
     """What a protocol ends with.
 
     `final` answers for test sets, `before_refit` for val. They differ where the choice made on val was fitted
-    again with val, which `final` then has learned by heart. `chosen` is JSON-like: what was chosen among
-    what, with the numbers on val that decided.
+    again with val, which `final` then has learned by heart. `record` says what was chosen among what, and at what cost.
     """
 
     final: F
     before_refit: F
-    chosen: Mapping[str, Any]
-    cost: Cost | None = None
+    record: FitRecord

@@ -1,6 +1,7 @@
 """Which cases a protocol may learn from and which it chooses on. Test sets are neither."""
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
 from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted
+from radapt.training.fit_record import FitCases, ValSource
 
 TASKS = ("binary", "multiclass", "multilabel")
 
@@ -42,6 +44,20 @@ def train_and_val(
     share = Fractions(val=INNER_VAL, test=0.0)
     drawn = draw_splits(labels[train], cohort.patients[train], blank, share, rng)
     return train[drawn == "train"], train[drawn == "val"]
+
+
+class HasRows(Protocol):
+    """A problem, which knows its labelled cases."""
+
+    def rows(self, split: str) -> np.ndarray:
+        """Indices of the labelled (or masked) cases of a split."""
+        ...
+
+
+def fit_cases(problem: HasRows, train: np.ndarray, val: np.ndarray, refit: np.ndarray | None = None) -> FitCases:
+    """How many cases were learned from and chosen on, for the record; `train` and `val` are what the problem chose."""
+    source: ValSource = "none" if not len(val) else "cohort" if len(problem.rows("val")) else "train"
+    return FitCases(len(train), len(val), source, None if refit is None else len(refit))
 
 
 def blank_test_labels(cohort: Cohort) -> Cohort:

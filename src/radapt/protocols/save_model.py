@@ -52,7 +52,7 @@ def save_model(
         pooling={"slices": problem.pooling.slices, "modalities": problem.pooling.modalities},
         classes=() if segments else cohort.classes,
         findings=() if segments else cohort.findings,
-        fit=dict(fitted.chosen),
+        fit=fitted.record.to_json(),
         versions=versions(),
         **what,
     )

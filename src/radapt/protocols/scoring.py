@@ -1,7 +1,6 @@
 """From a fitted protocol to predictions for every case that was not trained on, and scores."""
 
 import abc
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from radapt.cohorts.cohort import Cohort
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.metrics import score
-from radapt.protocols.fitted import Aim, Cost, Fitted, Model, SubsetModel
+from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.subsets import SubsetResult, score_subsets
+from radapt.training.fit_record import Cost, FitRecord
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,27 @@ class Result:
     `truth` (class name) and `p_<class>`, or `truth_<finding>` (1, 0, empty) and `p_<finding>`. Val is answered by the
     chosen candidate before it was refitted with val.
     `scores`: `split` and the columns of `radapt.metrics.score`. Those of val were chosen on, and are optimistic.
-    `chosen`: what was chosen, among what, and why.
+    `protocol`: its name. `fits`: how each fitted model came about: one, or one for each draw of a learning curve.
     `subsets`: for a model that answers from any subset of its sequences, what each of them is worth.
     """
 
     predictions: pd.DataFrame
     scores: pd.DataFrame
-    chosen: Mapping[str, Any]
-    cost: Cost | None = None
+    protocol: str
+    fits: tuple[FitRecord, ...]
     subsets: SubsetResult | None = None
+
+    @property
+    def fit(self) -> FitRecord:
+        """How the one model came about. Raises UsageError if there are several; see `fits`."""
+        if len(self.fits) != 1:
+            raise UsageError(f"This result holds {len(self.fits)} fits; take one of Result.fits.")
+        return self.fits[0]
+
+    @property
+    def cost(self) -> Cost:
+        """What all fits took together."""
+        return Cost.total([fit.cost for fit in self.fits])
 
 
 class Scorer(abc.ABC):
@@ -89,7 +101,7 @@ def score_fitted(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.rando
     predictions = pd.concat([table for table, _ in found], ignore_index=True)
     scores = pd.concat([table for _, table in found], ignore_index=True)
     subsets = _subsets(cohort, fitted.final, rng.spawn(1)[0], resamples)
-    return Result(predictions, scores, {"protocol": name, **fitted.chosen}, fitted.cost, subsets)
+    return Result(predictions, scores, name, (fitted.record,), subsets)
 
 
 def _subsets(cohort: Cohort, model: Model, rng: np.random.Generator, resamples: int) -> SubsetResult | None:

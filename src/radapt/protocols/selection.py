@@ -2,7 +2,7 @@
 
 import abc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from radapt.metrics import auroc
 from radapt.metrics.calibration import LEAST_PROBABILITY
-from radapt.protocols.fitted import Cost, Fitted, Model
+from radapt.protocols.fitted import Fitted, Model
+from radapt.protocols.holdout import fit_cases
 from radapt.protocols.problem import FeatureProblem
+from radapt.training.fit_record import Candidate, Cost, FitRecord
 
 CRITERION = "macro AUROC on val, ties by log-loss"
 _TIE = 12  # decimals: areas that differ less differ by rounding
@@ -73,6 +75,10 @@ class ValScores:
         area = np.nan_to_num(np.round(self.auroc, _TIE), nan=-1.0)
         return int(np.lexsort((np.nan_to_num(self.log_loss, nan=np.inf), -area))[0])
 
+    def of(self, candidate: int) -> dict[str, float]:
+        """The numbers of one candidate, by name."""
+        return {"auroc": float(self.auroc[candidate]), "log_loss": float(self.log_loss[candidate])}
+
 
 def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
     """Fit all candidates on train, choose on val, refit the winner on train and val if the problem allows it.
@@ -91,27 +97,26 @@ def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.rand
     best = found.best
     family, number = offers[best]
     models = trained[families.index(family)]
-    own_val = len(problem.rows("val")) > 0
-    refit = problem.refit or not own_val
+    refit = problem.refit or not len(problem.rows("val"))
     both = np.sort(np.concatenate([train, val])) if refit else train
     refitted = family.fit(problem, both, refitting, only=number) if refit else models
-    chosen = {
-        "winner": {**family.candidates[number], **_numbers(found, best)},
-        "criterion": CRITERION,
-        "candidates": [
-            {**family.candidates[number], **_numbers(found, offer)} for offer, (family, number) in enumerate(offers)
-        ],
-        "cases": {"train": len(train), "val": len(val), "refit": len(both)},
-        "val": "the cohort's" if own_val else "drawn by patient inside train",
-        "notes": list(
-            dict.fromkeys([*refitted.notes(), *problem.notes(both, unit_length=family.unit_length), *_val_notes(found)])
-        ),
-        "notes_before_refit": list(models.notes()),
-    }
     before_refit = models.pick(number)
-    if not refit:
-        return Fitted(before_refit, before_refit, chosen, _cost(models.trained(number), start))
-    return Fitted(refitted.pick(0), before_refit, chosen, _cost(refitted.trained(0), start))
+    final = refitted.pick(0) if refit else before_refit
+    notes = [*refitted.notes(), *problem.notes(both, unit_length=family.unit_length)]
+    if undefined := undefined_note(found.auroc):
+        notes.append(undefined)
+    record = FitRecord(
+        candidates=tuple(
+            Candidate(family.candidates[number], found.of(offer)) for offer, (family, number) in enumerate(offers)
+        ),
+        chosen=best,
+        criterion=CRITERION,
+        cases=fit_cases(problem, train, val, both if refit else None),
+        cost=_cost(refitted.trained(0) if refit else models.trained(number), start),
+        notes=tuple(dict.fromkeys(notes)),
+        notes_before_refit=tuple(models.notes()) if refit else (),
+    )
+    return Fitted(final, before_refit, record)
 
 
 def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
@@ -148,16 +153,15 @@ def _fit_default(
     why = "no case to choose on: train has too few patients to draw val from, so the default was taken"
     if not problem.choose:
         why = "the default, as asked: val was not looked at"
-    chosen = {
-        "winner": dict(family.candidates[family.default]),
-        "criterion": why,
-        "candidates": [],
-        "cases": {"train": len(train), "val": 0, "refit": len(train)},
-        "val": "none",
-        "notes": list(dict.fromkeys(notes)),
-        "notes_before_refit": [],
-    }
-    return Fitted(models.pick(0), models.pick(0), chosen, _cost(models.trained(0), start))
+    record = FitRecord(
+        candidates=(Candidate(family.candidates[family.default]),),
+        chosen=0,
+        criterion=why,
+        cases=fit_cases(problem, train, train[:0]),
+        cost=_cost(models.trained(0), start),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    return Fitted(models.pick(0), models.pick(0), record)
 
 
 def _cost(trained: int, start: float) -> Cost:
@@ -165,14 +169,8 @@ def _cost(trained: int, start: float) -> Cost:
     return Cost(trained, trained, float("nan"), time.perf_counter() - start)
 
 
-def _numbers(found: ValScores, candidate: int) -> dict[str, float]:
-    return {
-        "val_auroc": float(found.auroc[candidate]),
-        "val_log_loss": float(found.log_loss[candidate]),
-    }
-
-
-def _val_notes(found: ValScores) -> tuple[str, ...]:
-    if np.isfinite(found.auroc).all():
-        return ()
-    return ("AUROC is undefined on val, where no question has both answers; chosen by log-loss.",)
+def undefined_note(auroc: Iterable[float]) -> str | None:
+    """The note for candidates whose AUROC on val is undefined; None if it is defined for all."""
+    if np.isfinite(np.asarray(list(auroc))).all():
+        return None
+    return "AUROC is undefined on val, where no question has both answers; chosen by log-loss."

@@ -51,8 +51,8 @@ class CurvePoint:
     @property
     def patients(self) -> str:
         """The number of training patients, or its range over the draws; empty if it is not recorded."""
-        records = [cell.facts.get("chosen") or {} for cell in self.method.cells]
-        counts = sorted({int(record["patients"]) for record in records if record.get("patients") is not None})
+        draws = [(cell.facts.get("fit") or {}).get("draw") or {} for cell in self.method.cells]
+        counts = sorted({int(draw["patients"]) for draw in draws if draw.get("patients") is not None})
         return f"{counts[0]:,}" + (f"–{counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
 
     def spread(self, metric: str) -> tuple[float, float, float] | None:

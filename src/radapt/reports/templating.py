@@ -62,7 +62,7 @@ def _environment() -> Environment:
         "embedded": _embedded,
         "breakable": _breakable,
         "plainly": _plainly,
-        "chosen_pairs": chosen_pairs,
+        "fit_pairs": fit_pairs,
     }
     environment.globals |= {
         "interval": formatting.interval,
@@ -93,19 +93,34 @@ def _plainly(value: Any) -> str:
     return str(value)
 
 
-def chosen_pairs(chosen: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """The choices of a fit as (name, value): groups are flattened, candidates counted, long lists cut."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in chosen.items() if isinstance(chosen, dict) else [("chosen", chosen)]:
-        full = f"{prefix} {name}".strip().replace("_", " ")
-        if isinstance(value, dict):
-            pairs += chosen_pairs(value, "" if name == "winner" else full)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            pairs.append((full, f"{len(value)} tried, listed in cell.json"))
-        else:
-            pairs.append((full, _cut(value)))
+def fit_pairs(fit: Any) -> list[tuple[str, str]]:
+    """The record of a fit (see `FitRecord`) as (name, value): the chosen candidate, then the rest.
+
+    Groups are flattened, candidates and epochs counted, empty values left out, long lists cut.
+    """
+    pairs = _winner_pairs(fit) + _pairs(fit, "")
     more = len(pairs) - _MOST_PAIRS
     return pairs if more <= 0 else [*pairs[:_MOST_PAIRS], ("and", f"{more} more in cell.json")]
+
+
+def _winner_pairs(fit: Any) -> list[tuple[str, str]]:
+    try:
+        winner = fit["candidates"][fit["chosen"]]
+        named = {**winner["options"], **{f"val {name}": value for name, value in winner["val"].items()}}
+    except (AttributeError, IndexError, KeyError, TypeError):  # a damaged file: the page shows what it can
+        return []
+    return _pairs({**named, **{name: winner.get(name) for name in ("best_epoch", "epochs", "steps")}}, "")
+
+
+def _pairs(value: Any, name: str) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        inner = {f"{name} {key}".strip().replace("_", " "): one for key, one in value.items() if key != "chosen"}
+        return [pair for full, one in inner.items() for pair in _pairs(one, full)]
+    if value is None or value == []:
+        return []
+    if isinstance(value, list) and isinstance(value[0], dict):
+        return [(name, f"{len(value)}, listed in cell.json")]
+    return [(name, _cut(value))]
 
 
 def _cut(value: Any) -> str:

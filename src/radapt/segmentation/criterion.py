@@ -1,6 +1,6 @@
 """What segmentation protocols choose by on val."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,11 @@ def mean_dice(data: SegmentationData, rows: Sequence[int] | np.ndarray, segment:
     sums, counts = np.where(known, overlaps, 0).sum(axis=0), known.sum(axis=0)
     means = sums[counts > 0] / counts[counts > 0]
     return float(means.mean()) if len(means) else float("nan")
+
+
+def best_dice(val: Sequence[Mapping[str, float]]) -> int:
+    """The highest `dice` of several numbers on val; the first of equal ones, an undefined one never before another."""
+    return int(np.argmax([np.nan_to_num(one.get("dice", np.nan), nan=-1.0) for one in val]))
 
 
 def case_dice(truth: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> np.ndarray:

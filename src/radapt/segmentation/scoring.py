@@ -88,8 +88,7 @@ def score_segmentation(
         found = summarise(tables[-1], labels=list(look.labels.values()), rng=rng.spawn(1)[0], resamples=resamples)
         found.insert(0, "split", split)
         scores.append(found)
-    chosen = {"protocol": name, **fitted.chosen}
-    return Result(pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True), chosen, fitted.cost)
+    return Result(pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True), name, (fitted.record,))
 
 
 def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> None:

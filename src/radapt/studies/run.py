@@ -181,12 +181,12 @@ class _StudyRun:
             result.subsets.write(self.ledger.cell(cell.id))
         environment = {"versions": versions(), **processor(self.plan.device)}
         digest = features.digest if features else None
-        facts = {**cell.facts, "features": digest, "chosen": result.chosen, **environment}
+        facts = {**cell.facts, "features": digest, "fit": result.fit.to_json(), **environment}
         predictions = result.predictions.assign(cell=cell.id)
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
-        cost = asdict(result.cost) if result.cost else {}
-        if cost and cell.encoder and cell.job.protocol.reads == "features":
+        cost = asdict(result.cost)
+        if cell.encoder and cell.job.protocol.reads == "features":
             cost["parameters"] += cell.encoder.located.card.parameters  # frozen, but part of the model
         self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1

@@ -51,8 +51,9 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
 
 def _with_draw(result: "Result", cell: Cell) -> "Result":
     """The result with the number of training patients and the notes of its draw, in a learning curve."""
+    from radapt.protocols.fewshot import drawn
+
     draw = cell.job.draw
     if draw is None:
         return result
-    facts = {"patients": len(draw.patients), "draw_notes": list(draw.notes)}
-    return replace(result, chosen={**result.chosen, **facts})
+    return replace(result, fits=(replace(result.fit, draw=drawn(draw)),))

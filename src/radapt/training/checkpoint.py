@@ -1,11 +1,14 @@
-"""The file from which a killed training goes on: whole or not there, and read without executing anything."""
+"""The files from which a killed training resumes: whole or not there, and read without executing anything."""
 
 import dataclasses
+import hashlib
 import pickle
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -15,10 +18,49 @@ from radapt.durable import atomic_path
 from radapt.training.config import TrainConfig
 from radapt.training.state import State, changing, check, restore, unchanging
 from radapt.training.task import Task
+from radapt.versions import __version__
 
 _FORMAT = 1
 _NORM_TOLERANCE = 1e-4  # relative: the order of a sum depends on the number of threads
 _BROKEN = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
+
+
+def fit_key(
+    *,
+    protocol: str,
+    options: Mapping[str, Any],
+    seed: int,
+    precision: str,
+    data: Any,
+    arrays: Sequence[np.ndarray] = (),
+    network: Any = None,
+) -> str:
+    """Names all that decides a fit, so that a checkpoint of a different one is never resumed: 32 hex digits.
+
+    `options` are the protocol's; `data` names, JSON-like, the bytes that are read and how (keys of the images, digest
+    of the recipe); `arrays` are the rows and labels of the cases; `network` is what decides the network beside options
+    and data: the identity of a backbone, a plan. The version of radapt is always part of the key.
+    """
+    numbers = [
+        [str(each.dtype), list(each.shape), hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest()]
+        for each in arrays
+    ]
+    return digest([__version__, protocol, options, seed, precision, data, numbers, network])
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all. Tensors must be contiguous and share no memory."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as part:
+        save_file(dict(tensors), part)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """What `save_tensors` wrote, on the CPU."""
+    from safetensors.torch import load_file
+
+    return load_file(path)
 
 
 class Checkpoint:
@@ -39,7 +81,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def read(self, optimiser: Optimizer, fresh: State) -> State:
-        """The state to go on from, with the module and the optimiser as they were; `fresh` if there is none.
+        """The state to resume from, with the module and the optimiser as they were; `fresh` if there is none.
 
         A file that is broken or belongs to another training is mentioned in the notes of `fresh`.
         """

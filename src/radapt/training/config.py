@@ -36,7 +36,7 @@ class TrainConfig:
     clip: float | None = 1.0  # norm of the whole gradient, as in DeiT III and most ViT training; None: no clipping
     accumulate: int = 1
     patience: int | None = None  # epochs without a better score on val after which training stops; None: never
-    score_every: int = 1  # epochs between scores; the last epoch always has one
+    score_every: int | None = 1  # epochs between scores; None: no score before the last epoch, which always has one
     precision: Precision = "float32"  # of matrix products: bfloat16 is autocast, and weights stay float32
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """How a fitted model came about: what was chosen among what, on which cases, at what cost, with which notes."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -74,6 +75,17 @@ class Cost:
     """Wall time of the whole fit."""
 
     @classmethod
+    def total(cls, costs: Sequence["Cost"]) -> "Cost":
+        """What several fits took: their seconds together, and the most of the rest; memory is NaN if any is."""
+        memory = [cost.peak_memory_mb for cost in costs]
+        return cls(
+            max(cost.trained for cost in costs),
+            max(cost.parameters for cost in costs),
+            math.nan if any(map(math.isnan, memory)) else max(memory),
+            sum(cost.seconds for cost in costs),
+        )
+
+    @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Cost":
         """The inverse of `asdict` written as JSON: null is NaN."""
         measured = {name: _number(stored[name]) for name in ("peak_memory_mb", "seconds")}
@@ -145,6 +157,19 @@ class FitRecord:
             raise ValueError(f"chosen = {self.chosen} names none of {len(self.candidates)} candidates.")
         if self.winner.diverged is not None:
             raise ValueError(f"Candidate {self.chosen} was chosen, though it diverged: {self.winner.diverged}")
+
+    @classmethod
+    def unchosen(
+        cls, options: Mapping[str, Any], *, train: int, trained: int = 0, seconds: float = math.nan
+    ) -> "FitRecord":
+        """The record of a fit on `train` cases in which nothing was chosen; `trained` numbers were learned."""
+        return cls(
+            candidates=(Candidate(options),),
+            chosen=0,
+            criterion="there was nothing to choose",
+            cases=FitCases(train, 0, "none"),
+            cost=Cost(trained, trained, math.nan, seconds),
+        )
 
     @property
     def winner(self) -> Candidate:

@@ -16,9 +16,10 @@ class TrainResult:
     """What came out, and what it took. The weights that were best on val are in the task's module.
 
     `score` is the best on val and `best_epoch` (from 1) the epoch it was reached in; where the score was undefined
-    in every epoch, it is NaN, and the weights are those of the last epoch. `history` has one entry per epoch: epoch,
-    step (steps done by its end), loss (mean over its samples), score (NaN where none was asked for), lr (at its last
-    step), and what the task records. `checks` has one entry per check of a task's health: step, good, and its numbers.
+    in every epoch, they are NaN and None, and the weights are those of the last epoch. `history` has one entry per
+    epoch: epoch, step (steps done by its end), loss (mean over its samples), score (NaN where none was asked for), lr
+    (at its last step), and what the task records. `checks` has one entry per check of a task's health: step, good, and
+    its numbers.
 
     `stopped` says why training ended before its time, at step `steps`: its health was lost. The weights then are those
     of step `good_step`, or the best on val until then; `score` and `best_epoch` are from before it, too.
@@ -31,7 +32,7 @@ class TrainResult:
     """
 
     score: float
-    best_epoch: int
+    best_epoch: int | None
     epochs: int
     steps: int
     history: list[dict[str, Any]]

@@ -85,7 +85,7 @@ class TrainingRun:
         trained, parameters = count_parameters(self.task.module)
         return TrainResult(
             score=state.best_score,
-            best_epoch=state.best_epoch,
+            best_epoch=state.best_epoch or None,
             epochs=state.epoch,
             steps=state.step,
             history=state.history,
@@ -207,7 +207,7 @@ class TrainingRun:
         state, regime = self.state, self.regime
         state.epoch += 1
         over = state.step >= self.total
-        scored = over or state.epoch % regime.score_every == 0
+        scored = over or (regime.score_every is not None and state.epoch % regime.score_every == 0)
         score = self._score() if scored else math.nan
         if state.improves(score):
             state.best_score, state.best_epoch, state.best = score, state.epoch, copied(self.task)

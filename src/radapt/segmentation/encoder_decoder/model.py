@@ -11,7 +11,6 @@ from torch import Tensor
 
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
-from radapt.classification.candidates import load_state, save_state, state_of
 from radapt.durable import write_json
 from radapt.errors import UsageError
 from radapt.images import Recipe, Volume
@@ -24,12 +23,15 @@ from radapt.models.files import (
     read_weights,
     recipe_of,
 )
+from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.modality_view import ModalityView, parts_of
 from radapt.training import DivergedError
+from radapt.training.checkpoint import save_tensors
+from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ AT_ONCE = 16
 """Slices that are answered at once: with more, a CPU's caches overflow."""
 
 _FORMAT = 1
+
+METHOD = "segment"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +92,15 @@ class SegmentModel:
             )
         return found
 
-    def save(self, folder: Path, options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
         """Write `model.safetensors` (what was trained, without frozen weights) and then `model.json`."""
-        save_state(folder / WEIGHTS, state_of(self.network))
+        save_tensors(folder / WEIGHTS, state_of(self.network))
         facts = {
             "format": _FORMAT,
             "radapt": __version__,
-            "method": "segment",
+            "method": METHOD,
             "options": options,
-            "chosen": chosen,
+            "fit": record.to_json(),
             "backbone": self.network.backbone.identity,
             "backbone_name": self.network.backbone.name,
             "parts": asdict(self.network.parts),
@@ -116,8 +120,8 @@ def load_segment_model(folder: Path, backbone: Backbone | LazyBackbone) -> Segme
     Raises UsageError if nothing readable is there, and if the backbone is another one.
     """
     facts = read_facts(folder)
-    if facts.get("method") != "segment":
-        raise UsageError(f"{folder} holds a model of protocol {facts.get('method')!r}, not of 'segment'.")
+    if facts.get("method") != METHOD:
+        raise UsageError(f"{folder} holds a model of protocol {facts.get('method')!r}, not of {METHOD!r}.")
     check_backbone(folder, facts["backbone"], backbone)
     parts = Parts(**{**facts["parts"], "size": tuple(facts["parts"]["size"])})
     own = fresh_copy(backbone)

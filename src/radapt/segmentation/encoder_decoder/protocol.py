@@ -1,151 +1,29 @@
 """Segmentation with an encoder: its patch tokens, frozen or adapted, under a decoder."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.classification.finetune import BIAS_RATES, FULL_RATES, LORA_RATES, Names
-from radapt.classification.supervised import STEP_BACK, Rates
-from radapt.networks.decoders.registry import decoder_class, decoder_options
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
-from radapt.segmentation.encoder_decoder.network import Encoder, Parts
+from radapt.protocols.training_options import STEP_BACK
+from radapt.segmentation.encoder_decoder.fit import SegmentFit
+from radapt.segmentation.encoder_decoder.options import SegmentOptions
 from radapt.segmentation.scoring import SegmentationScorer
-from radapt.training import TrainConfig
-
-HEAD_RATES = (1e-3, 3e-4, 3e-3)
-"""Learning rates of a decoder on a frozen encoder: the usual 1e-3 of AdamW for small convolutional networks, and half a
-decade to both sides, inside the grid 1e-4 … 1e-1 of the radiology study (arXiv 2312.02366). Without val the first."""
-
-LINEAR_RATES = (1e-2, 1e-3, 1e-1)
-"""For the linear decoder, a convex problem: the upper three decades of the study's grid."""
-
-RATES: Mapping[str, tuple[float, ...]] = {
-    "norm": BIAS_RATES,
-    "bitfit": BIAS_RATES,
-    "lora": LORA_RATES,
-    "partial": FULL_RATES,
-    "finetune": FULL_RATES,
-}
-"""What is tried by default for adapted encoders: the grids of the classification protocols of that name."""
-
-ENCODER_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "partial": ("blocks",),
-    "lora": ("rank", "alpha", "dropout", "targets"),
-}
-"""Options that belong to one way to adapt the encoder; their defaults are those of `radapt.networks`."""
-
-LAYER_DECAY = 0.75
-"""Layer-wise decay of the encoder's learning rate where whole blocks are trained (MAE, He et al. 2022, table 9)."""
-
-TOKEN_BUDGET_GB = 20.0
-"""About 25,000 slices of a ViT-S at 224 px with four layers: a tenth of the disk of a small workstation, and read from
-it in less than a hundredth of the time the encoder takes."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Segment(Protocol[ImageProblem]):
-    """An encoder's patch tokens under a decoder, trained with Dice + cross-entropy; the best learning rate on val.
-
-    `decoder`: `linear` (a linear map of the last patch tokens), `conv` (light, multi-scale), `upernet`, `dpt`, `unet`
-    (U-Net-like, five layers), or one of another package; `width` and `stride` are its options. `encoder`: `frozen`, or
-    adapted by `norm`, `bitfit`, `lora` (`rank`, `alpha`, `dropout`, `targets`), `partial` (the last `blocks`) or
-    `finetune`; the last two learn by `layer_decay` more slowly from layer to layer. All modalities go through the
-    same encoder and are fused at every location; one that a case lacks is a learned vector.
-
-    A frozen encoder's tokens are stored once and read in every epoch where they take at most `token_budget_gb`, and
-    fit on the disk; else every slice is encoded in every epoch. `augment` `auto` augments where the encoder is
-    trained, and not where it is frozen, stored or not. With `default` (what suits the kind of image) and a frozen
-    encoder every slice is encoded in every epoch. `mirror`: flips in training, of left and right (`auto`: unless a
-    label has a side, or the images are X-rays), of `all` axes, or `none`.
-
-    `lr`: rates of what is adapted, each a training of its own from the same start; None takes `RATES` or, where the
-    encoder is frozen, the decoder's own. Beside an adapted encoder the decoder learns at `decoder_lr`, None: the first
-    of its own. `epochs`, or `steps` if those come first, end it; `patience` epochs without a better val end it earlier
-    (None: never); val is looked at every `score_every` epochs. `batch` counts slices. `foreground` is the share of an
-    epoch that is drawn from slices with a label, label by label. `dice` is the share of the Dice loss, the rest is
-    cross-entropy; `class_weight` `balanced` weighs that by how rare a label is in training. `modality_dropout` takes
-    each modality of a slice away with that chance, never all, so that the vector of a missing one is learned. Epochs
-    are compared by mean Dice per case on the planes, rates by mean Dice in the patients' grids.
-    """
+class Segment(SegmentOptions, Protocol[ImageProblem]):
+    """An encoder's patch tokens under a decoder (see `SegmentOptions`)."""
 
     name: ClassVar[str] = "segment"
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
     scorer: ClassVar[Scorer] = SegmentationScorer()
-
-    decoder: str = "conv"
-    width: Annotated[int, Field(ge=8, le=1024)] | None = None
-    stride: Annotated[int, Field(ge=1, le=16)] | None = None
-    encoder: Encoder = "frozen"
-    blocks: Annotated[int, Field(ge=1)] | None = None
-    rank: Annotated[int, Field(ge=1)] | None = None
-    alpha: Annotated[float, Field(gt=0)] | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    targets: Names = None
-    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    token_budget_gb: Annotated[float, Field(ge=0)] = TOKEN_BUDGET_GB
-    augment: Literal["auto", "default", "none"] = "auto"
-    mirror: Literal["auto", "none", "left-right", "all"] = "auto"
-    lr: Rates | None = None
-    decoder_lr: Annotated[float, Field(gt=0, le=10)] | None = None
-    epochs: Annotated[int, Field(ge=1)] = 100  # for small cohorts; `steps` ends the others
-    steps: Annotated[int, Field(ge=1)] | None = 2000  # 32,000 slices: some minutes on stored tokens and two cores
-    patience: Annotated[int, Field(ge=1)] | None = 20
-    score_every: Annotated[int, Field(ge=1)] = 1
-    batch: Annotated[int, Field(ge=1)] = 16
-    weight_decay: Annotated[float, Field(ge=0, lt=10)] = 0.05
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    clip: Annotated[float, Field(gt=0)] | None = 1.0
-    foreground: Annotated[float, Field(ge=0, le=1)] = 0.33  # nnU-Net's (Isensee et al. 2021)
-    dice: Annotated[float, Field(ge=0, le=1)] = 0.5  # Dice and cross-entropy count alike, as in nnU-Net
-    class_weight: Literal["none", "balanced"] = "none"
-    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # judged: one patient in ten lacks a sequence
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for an unknown decoder."""
-        decoder_class(self.decoder)
-        owners = {option: way for way, options in ENCODER_OPTIONS.items() for option in options}
-        for option, way in owners.items():
-            if getattr(self, option) is not None and self.encoder != way:
-                raise ValueError(f"{option} belongs to encoder: {way}, and has no use with {self.encoder}")
-        if self.layer_decay is not None and self.encoder not in ("partial", "finetune"):
-            raise ValueError(f"layer_decay belongs to partial and finetune, and has no use with {self.encoder}")
-        if self.decoder_lr is not None and self.encoder == "frozen":
-            raise ValueError("decoder_lr is for adapted encoders; with a frozen one, lr is the decoder's")
-        if self.mirror != "auto" and not self.augments:
-            raise ValueError("mirror is part of augmentation, of which there is none here (see augment)")
-        stores = self.encoder == "frozen" and not self.augments
-        if self.token_budget_gb != TOKEN_BUDGET_GB and not stores:
-            raise ValueError(
-                "token_budget_gb has no use where tokens are never stored: the encoder is not frozen, or "
-                "slices are augmented"
-            )
-        for option in ("width", "stride"):
-            if getattr(self, option) is not None and option not in decoder_options(self.decoder):
-                raise ValueError(f"{option} has no use with decoder: {self.decoder}")
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        return self.lr or RATES.get(self.encoder, self._decoder_rates)
-
-    @property
-    def decoder_rate(self) -> float:
-        """Learning rate of the decoder beside an adapted encoder."""
-        return self.decoder_lr or self._decoder_rates[0]
-
-    @property
-    def _decoder_rates(self) -> tuple[float, ...]:
-        return LINEAR_RATES if self.decoder == "linear" else HEAD_RATES
-
-    @property
-    def augments(self) -> bool:
-        return self.augment == "default" or (self.augment == "auto" and self.encoder != "frozen")
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
         """Of a frozen encoder one where tokens are stored, which they are if there is room; else until `epochs` or
@@ -157,31 +35,7 @@ class Segment(Protocol[ImageProblem]):
         regime = self.regime(self.rates[0], chooses=False, precision="float32")
         return len(self.rates) * regime.epochs_at_most(planes) * step
 
-    @property
-    def decay(self) -> float | None:
-        """By what the encoder's rate falls from layer to layer; None: all learn alike."""
-        return (self.layer_decay or LAYER_DECAY) if self.encoder in ("partial", "finetune") else None
-
-    def parts(self, modalities: int, outputs: int, size: tuple[int, int]) -> Parts:
-        """What the network is made of."""
-        decoder = {name: getattr(self, name) for name in ("width", "stride") if getattr(self, name) is not None}
-        names = ENCODER_OPTIONS.get(self.encoder, ())
-        encoder = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if encoder.get("targets") is not None:
-            encoder["targets"] = list(encoder["targets"])
-        return Parts(self.decoder, self.encoder, modalities, outputs, size, decoder, encoder)
-
-    def regime(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
-        """How one candidate is trained; without val to choose on it is never stopped early."""
-        return TrainConfig(
-            epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,
-            warmup=self.warmup, clip=self.clip, score_every=self.score_every,
-            patience=self.patience if chooses else None, precision=precision,
-        )  # fmt: skip
-
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""
-        from radapt.segmentation.encoder_decoder.fit import Fitting
-
         drawing, seeding = rng.spawn(2)
-        return Fitting(self, problem, drawing, int(seeding.integers(2**62))).fitted()
+        return SegmentFit(self, problem, drawing, int(seeding.integers(2**62))).fitted()

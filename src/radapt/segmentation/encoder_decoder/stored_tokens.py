@@ -143,7 +143,7 @@ def encoding_seconds(backbone: "Backbone", planes: np.ndarray, layers: Sequence[
 
 
 def report(plan: TokenPlan, tokens: StoredTokens, per_slice: float, passes: int) -> dict[str, Any]:
-    """What storing took and saved, for `chosen`. `passes`: how often a slice was read instead of encoded."""
+    """What storing took and saved, for the record. `passes`: how often a slice was read instead of encoded."""
     return {
         "stored": True,
         "layers": list(plan.layout.layers),

@@ -18,6 +18,7 @@ from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.modality_view import ModalityView, parts_of
+from radapt.training.fit_record import FitRecord
 
 AT_ONCE = 16
 """Slices that are answered at once: with more, a CPU's caches overflow."""
@@ -67,11 +68,11 @@ class PlaneModel:
             raise DataError("The model gave scores that are not finite; train it again, with float32.")
         return found
 
-    def save(self, folder: Path, options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
         """Write `model.safetensors` and then `model.json`."""
         facts = {
             "options": options,
-            "chosen": chosen,
+            "fit": record.to_json(),
             "size": self.size,
             "labels": {str(value): name for value, name in self.labels.items()},
             "modalities": self.modalities,
@@ -83,25 +84,20 @@ class PlaneModel:
         save_whole(folder, self.network, METHOD, facts)
 
 
-def make_model(
-    size: Size, recipe: Recipe, labels: Mapping[int, str], modalities: tuple[str, ...], colours: int,
-    precision: Precision = "float32", *, pretrained: bool = False, seed: int = 0,
-) -> PlaneModel:  # fmt: skip
-    """A new model, whose random weights `seed` decides."""
-    channels = len(modalities) * colours
-    network = build_transunet(size, channels, len(labels) + 1, recipe.size, pretrained=pretrained, seed=seed)
-    return PlaneModel(PlaneNetwork(network), size, recipe, labels, modalities, colours, precision)
+def make_network(
+    size: Size, recipe: Recipe, labels: int, channels: int, *, pretrained: bool = False, seed: int = 0
+) -> PlaneNetwork:
+    """A new network for so many `labels` beside background, whose random weights `seed` decides."""
+    return PlaneNetwork(build_transunet(size, channels, labels + 1, recipe.size, pretrained=pretrained, seed=seed))
 
 
 def load_transunet(folder: Path, device: str = "cpu") -> PlaneModel:
     """The model that was written to `folder`. Raises UsageError if nothing readable, or another model, is there."""
     facts = read_whole(folder, METHOD, ("size", "modalities", "colours", "precision", "recipe"))
-    model = make_model(
-        facts["size"], recipe_of(facts["recipe"]), facts["labels"], tuple(facts["modalities"]), facts["colours"],
-        facts["precision"],
-    )  # fmt: skip
-    load_whole(folder, model.network, device)
-    return model
+    recipe, labels, modalities = recipe_of(facts["recipe"]), facts["labels"], tuple(facts["modalities"])
+    network = make_network(facts["size"], recipe, len(labels), len(modalities) * facts["colours"])
+    load_whole(folder, network, device)
+    return PlaneModel(network, facts["size"], recipe, labels, modalities, facts["colours"], facts["precision"])
 
 
 @dataclass(frozen=True, eq=False)

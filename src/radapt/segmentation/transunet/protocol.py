@@ -1,85 +1,31 @@
 """TransUNet from scratch: slice by slice on the study's planes, answering in the patient's own grid."""
 
-from dataclasses import asdict
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.networks.transunet import HYBRIDS, Size
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
-from radapt.protocols.image_problem import ImageProblem, Precision
+from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.segmentation.scoring import SegmentationScorer
-from radapt.training import TrainConfig
-
-RATES = {"sgd": 0.01, "adamw": 3e-4}
-"""Learning rates: the paper's for SGD; for AdamW a third of what suits convolutions, for the transformer."""
-
-DECAYS = {"sgd": 1e-4, "adamw": 0.05}
-"""Weight decay: the paper's for SGD, and that of `training.TrainConfig`."""
+from radapt.segmentation.transunet.fit import fit_transunet
+from radapt.segmentation.transunet.options import TransUNetOptions
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class TransUNetProtocol(Protocol[ImageProblem]):
-    """TransUNet (Chen et al. 2021): a ResNet, a transformer on its last map, and a decoder that meets its other maps.
-
-    It reads the study's planes (size, axis and greys of the recipe), all modalities as channels, zeros where one is
-    missing, and learns with Dice + cross-entropy. `network`: `base` is the paper's R50-ViT-B/16, `small` R26-ViT-S/32,
-    `tiny` a ResNet-11 with four blocks for processors without an accelerator. `weights`: `random`, or `pretrained` as
-    timm has them for `base` and `small` (the paper starts there). `epochs`, or `steps` if those come first, end
-    training; val is looked at about `scores` times and the best weights are kept. `optimiser` `adamw` (cosine) or the
-    paper's `sgd` (poly); `lr` and `weight_decay` None take what suits it. `foreground` is the share of an epoch that is
-    drawn from slices with a label, label by label. `augment`, `mirror` and `modality_dropout` as in `segment`.
-    """
+class TransUNetProtocol(TransUNetOptions, Protocol[ImageProblem]):
+    """TransUNet (Chen et al. 2021), trained on slices (see `TransUNetOptions`)."""
 
     name: ClassVar[str] = "transunet"
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
-    scorer: ClassVar[Scorer] = SegmentationScorer()
     uses_backbone: ClassVar[bool] = False
-
-    network: Size = "base"
-    weights: Literal["random", "pretrained"] = "random"
-    epochs: Annotated[int, Field(ge=1)] = 150  # the paper's
-    steps: Annotated[int, Field(ge=1)] | None = 2000  # as many as `segment` takes; the paper's 150 epochs are 14,000
-    scores: Annotated[int, Field(ge=1)] = 20
-    batch: Annotated[int, Field(ge=1)] = 24  # the paper's
-    optimiser: Literal["sgd", "adamw"] = "adamw"
-    lr: Annotated[float, Field(gt=0, le=10)] | None = None
-    weight_decay: Annotated[float, Field(ge=0, lt=10)] | None = None
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    clip: Annotated[float, Field(gt=0)] | None = 1.0
-    foreground: Annotated[float, Field(ge=0, le=1)] = 0.33
-    augment: Literal["default", "none"] = "default"
-    mirror: Literal["auto", "none", "left-right", "all"] = "auto"
-    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-
-    def __post_init__(self) -> None:
-        if self.weights == "pretrained" and not HYBRIDS[self.network].timm:
-            raise ValueError(f"network: {self.network} has no pretrained weights; base and small have")
-
-    def regime(self, slices: int, precision: Precision) -> TrainConfig:
-        """How a network is trained on so many slices."""
-        sgd = self.optimiser == "sgd"
-        regime = TrainConfig(
-            epochs=self.epochs, batch=self.batch, steps=self.steps, optimiser=self.optimiser, warmup=self.warmup,
-            clip=self.clip, lr=self.lr or RATES[self.optimiser], schedule="poly" if sgd else "cosine",
-            weight_decay=DECAYS[self.optimiser] if self.weight_decay is None else self.weight_decay,
-            precision=precision,
-        )  # fmt: skip
-        epochs = -(-regime.total_steps(slices) // regime.epoch_steps(slices))
-        return TrainConfig(**{**asdict(regime), "epochs": epochs, "score_every": max(1, epochs // self.scores)})
+    scorer: ClassVar[Scorer] = SegmentationScorer()
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""
-        from radapt.segmentation.transunet.fit import fitted
-
         drawing, seeding = rng.spawn(2)
-        return fitted(self, problem, drawing, int(seeding.integers(2**62)))
-
-    def facts(self) -> dict[str, Any]:
-        """The options as plain values."""
-        return asdict(self)
+        return fit_transunet(self, problem, drawing, int(seeding.integers(2**62)))

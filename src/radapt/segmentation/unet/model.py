@@ -16,6 +16,7 @@ from radapt.protocols.fitted import Segmenter
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.unet.grids import GridCrop, highest
 from radapt.segmentation.unet.volumes import gridded, presence, stacked
+from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -110,11 +111,11 @@ class VolumeModel:
             mode="gaussian", sigma_scale=SIGMA, sw_device=device, device="cpu",
         )  # fmt: skip
 
-    def save(self, folder: Path, options: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
         """Write `model.safetensors` and then `model.json`."""
         facts = {
             "options": options,
-            "chosen": chosen,
+            "fit": record.to_json(),
             "plan": self.plan.facts(),
             "labels": {str(value): name for value, name in self.labels.items()},
             "modalities": self.modalities,
