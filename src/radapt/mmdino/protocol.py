@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MmDino(Protocol[ImageProblem]):
-    """An adaptation by `radapt.mmdino.adapt`, judged on every subset of the sequences.
+    """An adaptation by `radapt.mmdino.adapt`, scored on every subset of the sequences.
 
     Its options are `preset`, one of `radapt.mmdino.options.PRESETS`, and whatever fields of `Options` are to differ
     from that. Unlabelled cases of train are learned from, too; val chooses the strength of the classifier.
