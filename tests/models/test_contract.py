@@ -4,14 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 
 import radapt
 from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError
 from radapt.protocols import PROTOCOLS, LoadedModel, Machine, Result, make
 from toy_images import discs, image_cohort
+from toy_masks import balls_cohort
 
 SPLITS = ("train", "train", "train", "val", "test", "external")
 VIT = ("timm:test_vit", "random")
@@ -83,11 +86,12 @@ def same_tests(model: LoadedModel, cohort: Cohort, stored: pd.DataFrame) -> None
 
 PROBES = ["knn", "linear", "logistic", "mil"]
 IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
-OTHERS = ["fewshot", "mmdino", "segment", "transunet", "unet"]
+SEGMENTERS = ["segment", "transunet", "unet"]
+OTHERS = ["fewshot", "mmdino"]
 
 
 def test_every_protocol_is_held_to_this_contract() -> None:
-    assert sorted(PROTOCOLS) == sorted([*PROBES, *IMAGE_CLASSIFIERS, *OTHERS])
+    assert sorted(PROTOCOLS) == sorted([*PROBES, *IMAGE_CLASSIFIERS, *SEGMENTERS, *OTHERS])
 
 
 @pytest.mark.parametrize("task", ["two classes", "three classes", "findings"])
@@ -119,3 +123,18 @@ def test_the_model_of_every_draw_comes_back(
     for repeat, rows in stored.groupby("repeat"):
         model = radapt.load_model(tmp_path / f"2-shots-repeat-{repeat}" / "model", cache=cache)
         same_tests(model, cohorts["two classes"], rows)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_segmenter_comes_back(name: str, fit: Callable[..., Result], cache: Path, tmp_path: Path) -> None:
+    shapes, splits = ((24, 22, 4),), ("train", "train", "train", "val", "test", "test")
+    cohort = balls_cohort(tmp_path / "i", shapes, splits=splits, modalities=("t1", "t2"), missing={1: "t1", 4: "t1"})
+    fit(name, cohort, tmp_path)
+    model = radapt.load_model(tmp_path / "model", cache=cache)
+    assert (model.card.mask_labels, model.card.outputs) == ({1: "big", 2: "small"}, ())
+    for row in (4, 5):
+        drawn, stored = model.segment(cohort, row), nibabel.load(tmp_path / "masks" / f"c{row}.nii.gz")
+        np.testing.assert_array_equal(drawn.array, np.asarray(stored.dataobj))
+        np.testing.assert_array_equal(drawn.affine, stored.affine)
+    with pytest.raises(UsageError, match="draws label maps"):
+        model.predict(cohort)

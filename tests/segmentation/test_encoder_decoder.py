@@ -1,6 +1,5 @@
 """`segment` on discs one can draw: learned, stored, resumed, saved, modalities missing, data hardly there."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+import radapt
 from radapt import load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG
+from radapt.backbones.reference import BackboneReference
 from radapt.cases.sampling import SliceIndex
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
@@ -23,11 +24,12 @@ from radapt.locations import Location
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.registry import make
+from radapt.protocols.save_model import save_model
 from radapt.protocols.train import train
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.fit import SegmentFit, SegmentSearch
-from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter, load_segment_model
+from radapt.segmentation.encoder_decoder.model import SegmentModel
 from radapt.segmentation.encoder_decoder.protocol import Segment
 from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
 from radapt.segmentation.modality_view import CanvasDice
@@ -273,9 +275,16 @@ def test_every_way_trains_what_it_says_and_is_saved(
     counted = sum(each.numel() for each in model.network.parameters() if each.requires_grad)
     assert fitted.record.cost.trained == counted == fitted.record.cost.trained
     assert not fitted.record.details["tokens"]["stored"]
-    loaded = SliceSegmenter(load_segment_model(tmp_path / "run", backbone), data)
+    save_model(
+        tmp_path / "m",
+        Segment(**{**QUICK, "encoder": encoder, "lr": [1e-3, 1e-4], **options}),
+        fitted,
+        data.problem,
+        BackboneReference.of(backbone),
+    )
+    loaded = radapt.load_model(tmp_path / "m", backbone, cache=data.problem.slices.folder)
     for row in (2, 3):
-        assert np.array_equal(loaded.segment(row).array, fitted.final.segment(row).array)
+        assert np.array_equal(loaded.segment(cohort, row).array, fitted.final.segment(row).array)
 
 
 def test_a_killed_fit_goes_on_behind_what_was_done(
@@ -312,25 +321,19 @@ def test_a_killed_fit_goes_on_behind_what_was_done(
     assert all(np.array_equal(a, b) for a, b in zip(drawn(whole, [5, 6]), drawn(resumed, [5, 6]), strict=True))
 
 
-def test_a_saved_model_says_what_it_is_and_refuses_another_encoder(
+def test_a_saved_model_says_what_it_is_without_the_frozen_encoder(
     tmp_path: Path, tiny: Callable[..., Backbone]
 ) -> None:
     cohort, backbone = small(tmp_path / "images"), tiny()
-    fitted, data = fit(cohort, tmp_path, backbone, machine=Machine(folder=tmp_path / "run"))
-    facts = json.loads((tmp_path / "run" / "model.json").read_text())
-    assert facts["labels"] == {"1": "grey", "2": "white"}
-    assert facts["options"]["decoder"] == "conv"
-    assert facts["backbone"] == backbone.identity
+    fitted, data = fit(cohort, tmp_path, backbone)
+    save_model(tmp_path / "run", Segment(**QUICK), fitted, data.problem, BackboneReference.of(backbone))
+    model = radapt.load_model(tmp_path / "run", backbone, cache=data.problem.slices.folder)
+    assert model.card.mask_labels == {1: "grey", 2: "white"}
+    assert model.card.options["decoder"] == "conv"
     size = (tmp_path / "run" / "model.safetensors").stat().st_size
     assert size < 5 * fitted.record.cost.trained  # the frozen encoder is not in it
-    loaded = load_segment_model(tmp_path / "run", backbone)
-    assert loaded.recipe == data.problem.recipe
-    assert np.array_equal(SliceSegmenter(loaded, data).segment(6).array, drawn(fitted, [6])[0])
-    with pytest.raises(UsageError, match="other weights"):
-        load_segment_model(tmp_path / "run", load_backbone("tiny", weights="random:1"))
-    (tmp_path / "run" / "model.json").write_text("{")
-    with pytest.raises(UsageError, match="no trained model"):
-        load_segment_model(tmp_path / "run", backbone)
+    assert model.card.recipe == data.problem.recipe
+    assert np.array_equal(model.segment(cohort, 6).array, drawn(fitted, [6])[0])
 
 
 def test_modalities_may_be_missing_anywhere(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import radapt
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, Volume
@@ -21,13 +22,13 @@ from radapt.networks import Budget, Channel, Fingerprint, plan_unet
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.registry import make
+from radapt.protocols.save_model import save_model
 from radapt.segmentation.criterion import case_dice, mean_dice
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.fit_notes import val_notes
-from radapt.segmentation.transunet.model import PlaneSegmenter, load_transunet
 from radapt.segmentation.transunet.protocol import TransUNetProtocol
 from radapt.segmentation.unet.fit import mirror_axes
-from radapt.segmentation.unet.model import VolumeModel, VolumeSegmenter, load_volume_model
+from radapt.segmentation.unet.model import VolumeModel, VolumeSegmenter
 from radapt.segmentation.unet.protocol import UNetProtocol
 from radapt.training.fit_record import Candidate, FitRecord
 from toy_masks import balls_cohort
@@ -173,24 +174,12 @@ def test_half_precision_answers_too(tmp_path: Path, protocol: Any, precision: An
 
 @pytest.mark.parametrize("protocol", [UNetProtocol(**TINY), TransUNetProtocol(**PLANES)], ids=lambda one: one.name)
 def test_a_model_is_saved_and_answers_alike_when_loaded(tmp_path: Path, protocol: Any) -> None:
-    folder = tmp_path / "model"
-    problem = problem_of(balls_cohort(tmp_path / "data", modalities=("t1", "t2")), tmp_path, folder)
+    problem = problem_of(balls_cohort(tmp_path / "data", modalities=("t1", "t2")), tmp_path)
     fitted = fit(protocol, problem)
-    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["model.json", "model.safetensors"]
-    if protocol.name == "unet":
-        loaded: Any = VolumeSegmenter(load_volume_model(folder), fitted.final.data)
-    else:
-        loaded = PlaneSegmenter(load_transunet(folder), fitted.final.data)
-    assert (loaded.segment(5).array == fitted.final.segment(5).array).all()
-    facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    assert facts["method"] == protocol.name
-    assert facts["labels"] == {"1": "big", "2": "small"}
-    wrong = load_transunet if protocol.name == "unet" else load_volume_model
-    with pytest.raises(UsageError, match="not of"):
-        wrong(folder)
-    (folder / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match="cannot be read"):
-        (load_volume_model if protocol.name == "unet" else load_transunet)(folder)
+    save_model(tmp_path / "model", protocol, fitted, problem)
+    loaded = radapt.load_model(tmp_path / "model", cache=problem.slices.folder)
+    assert (loaded.segment(problem.cohort, 5).array == fitted.final.segment(5).array).all()
+    assert (loaded.card.protocol, loaded.card.mask_labels) == (protocol.name, {1: "big", 2: "small"})
 
 
 CASES: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """What segmentation learns from: planes of every modality and of the mask, in the grid of a case's reference image."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,12 +9,30 @@ import numpy as np
 
 from radapt.cases import EVERY, CaseReader, Which
 from radapt.errors import DataError
-from radapt.images import AlignedSliceCache, Placement, Volume
+from radapt.images import AlignedSliceCache, Placement, Recipe, Volume
 from radapt.progress import silent
-from radapt.protocols.image_problem import ImageProblem
-from radapt.segmentation.mask_survey import survey_masks
+from radapt.protocols.image_problem import CohortImages, ImageProblem
+from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
 
 _COUNTED = 1 << 22  # pixels counted at once
+
+
+@dataclass(frozen=True)
+class ReferenceRule:
+    """Which image of a case without a mask is its reference: the first in `order` that it has. Both hold all
+    `modalities` of the training cohort."""
+
+    modalities: tuple[str, ...]
+    order: tuple[str, ...]
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "ReferenceRule":
+        return cls(tuple(facts["modalities"]), tuple(facts["order"]))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-like."""
+        return {"modalities": list(self.modalities), "order": list(self.order)}
 
 
 class SegmentationData:
@@ -35,16 +53,37 @@ class SegmentationData:
     notes: tuple[str, ...]
     """What a reader should know, such as a label that no training mask holds."""
 
-    def __init__(self, problem: ImageProblem) -> None:
-        """Look at every mask of train and val once (see `survey_masks`)."""
+    def __init__(self, problem: ImageProblem, survey: MaskSurvey | None = None) -> None:
+        """Look at every mask of train and val once (see `survey_masks`), unless a survey is given."""
         self.problem, self.cohort = problem, problem.cohort
-        aligned = AlignedSliceCache(problem.slices, problem.recipe)
-        survey = survey_masks(problem.cohort, aligned, problem.machine.progress)
-        self.labels, self.notes = survey.labels, survey.notes
+        if survey is None:
+            aligned = AlignedSliceCache(problem.slices, problem.recipe)
+            survey = survey_masks(problem.cohort, aligned, problem.machine.progress)
+        self.labels, self.notes, self.rule = survey.labels, survey.notes, ReferenceRule(self.modalities, survey.order)
         references = {row: survey.reference(case, row) for row, case in enumerate(self.cohort) if case.images}
         self.reader = CaseReader(
             self.cohort, problem.slices, problem.recipe, self.cohort.modalities, grid="reference", references=references
         )
+
+    @classmethod
+    def deployed(
+        cls, images: CohortImages, recipe: Recipe, labels: Mapping[int, str], rule: "ReferenceRule", colours: int | None
+    ) -> "SegmentationData":
+        """The images of any cohort as a trained model reads them: no mask is looked at.
+
+        `colours` is C of the training cases, None for a model that reads no planes. Modalities that they did not have
+        are left out.
+        """
+        cases = tuple(
+            replace(case, mask=None, images={name: each for name, each in case.images.items() if name in rule.order})
+            for case in images.cohort
+        )
+        cohort = replace(images.cohort, cases=cases, modalities=rule.modalities)
+        problem = ImageProblem(cohort, "segmentation", recipe, images.slices)
+        data = cls(problem, MaskSurvey(labels, rule.order, {}))
+        if colours is not None:
+            data.colours = colours
+        return data
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which loads no backbone and shows no progress here."""

@@ -129,8 +129,6 @@ class SegmentFit:
         best = search_rates(search, rates, machine.checkpoints, self._key(backbone.identity))
         model = self.model(best.model)
         record = self._record(best, tokens, self._token_facts(best, backbone, tokens, plan))
-        if machine.folder is not None:
-            model.save(machine.folder, asdict(self.options), record)
         segmenter = SliceSegmenter(model, self.data, tokens)
         return Fitted(segmenter, segmenter, record)
 

@@ -1,8 +1,7 @@
-"""A trained segmentation network: drawing label maps with it, writing it down, and loading it again."""
+"""A trained segmentation network: drawing label maps with it, and making it again from a model folder."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,29 +9,16 @@ import torch
 from torch import Tensor
 
 from radapt.backbones.backbone import Backbone
-from radapt.backbones.lazy import LazyBackbone
-from radapt.durable import write_json
-from radapt.errors import UsageError
 from radapt.images import Recipe, Volume
-from radapt.models.files import (
-    FACTS,
-    WEIGHTS,
-    check_backbone,
-    fresh_copy,
-    read_facts,
-    read_weights,
-    recipe_of,
-)
+from radapt.models.folder import SavedModel
 from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
-from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.data import ReferenceRule, SegmentationData
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.modality_view import ModalityView, parts_of
+from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
 from radapt.training import DivergedError
-from radapt.training.checkpoint import save_tensors
-from radapt.training.fit_record import FitRecord
-from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.segmentation.encoder_decoder.stored_tokens import StoredTokens
@@ -40,13 +26,12 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Slices that are answered at once: with more, a CPU's caches overflow."""
 
-_FORMAT = 1
 
 METHOD = "segment"
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentModel:
+class SegmentModel(SegmentationNetworkModel):
     """A network with all it takes to segment new cases: how images are read and what its outputs mean.
 
     Output 0 is background, output k the k-th of `labels` {value: name}; `colours` is C of the planes it was trained on.
@@ -92,48 +77,33 @@ class SegmentModel:
             )
         return found
 
-    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
-        """Write `model.safetensors` (what was trained, without frozen weights) and then `model.json`."""
-        save_tensors(folder / WEIGHTS, state_of(self.network))
-        facts = {
-            "format": _FORMAT,
-            "radapt": __version__,
-            "method": METHOD,
-            "options": options,
-            "fit": record.to_json(),
-            "backbone": self.network.backbone.identity,
-            "backbone_name": self.network.backbone.name,
-            "parts": asdict(self.network.parts),
-            "labels": {str(value): name for value, name in self.labels.items()},
-            "modalities": self.modalities,
-            "colours": self.colours,
-            "precision": self.precision,
-            "recipe": asdict(self.recipe),
-            "images": self.recipe.describe(),
-        }
-        write_json(folder / FACTS, facts)
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Without frozen weights, which are the backbone's."""
+        return state_of(self.network)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"parts": asdict(self.network.parts), "colours": self.colours}
+
+    @property
+    def plane_channels(self) -> int:
+        return self.colours
+
+    def on(self, data: SegmentationData) -> "SliceSegmenter":
+        return SliceSegmenter(self, data)
 
 
-def load_segment_model(folder: Path, backbone: Backbone | LazyBackbone) -> SegmentModel:
-    """The model that was written to `folder`, around the backbone it was trained with (not changed here).
-
-    Raises UsageError if nothing readable is there, and if the backbone is another one.
-    """
-    facts = read_facts(folder)
-    if facts.get("method") != METHOD:
-        raise UsageError(f"{folder} holds a model of protocol {facts.get('method')!r}, not of {METHOD!r}.")
-    check_backbone(folder, facts["backbone"], backbone)
+def restore_segmenter(saved: SavedModel, backbone: Backbone) -> TrainedSegmenter[SegmentModel]:
+    """The model in a folder, around `backbone`, which is changed."""
+    card, facts = saved.card, saved.card.facts
     parts = Parts(**{**facts["parts"], "size": tuple(facts["parts"]["size"])})
-    own = fresh_copy(backbone)
-    if own is None:
-        raise UsageError(f"The model in {folder} adapts a backbone; give the one it was trained with.")
-    network = SegmentationNetwork(own, parts, seed=0)
-    load_state(network, read_weights(folder / WEIGHTS))
-    labels = {int(value): name for value, name in facts["labels"].items()}
-    return SegmentModel(
-        network.eval(), recipe_of(facts["recipe"]), labels, tuple(facts["modalities"]), facts["colours"],
-        facts["precision"],
+    network = SegmentationNetwork(backbone, parts, seed=0)
+    load_state(network, saved.tensors)
+    model = SegmentModel(
+        network.eval(), card.recipe, card.mask_labels, card.modalities, facts["colours"], card.precision
     )  # fmt: skip
+    return TrainedSegmenter(model, card.recipe, ReferenceRule.from_facts(facts["reference"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +117,10 @@ class SliceSegmenter(Segmenter):
     model: SegmentModel
     data: SegmentationData
     tokens: "StoredTokens | None" = None
+
+    @property
+    def trained_model(self) -> TrainedSegmenter[SegmentModel]:
+        return TrainedSegmenter.of(self.model, self.data)
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""

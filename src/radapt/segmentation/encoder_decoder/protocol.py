@@ -1,19 +1,25 @@
 """Segmentation with an encoder: its patch tokens, frozen or adapted, under a decoder."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
+from radapt.errors import UsageError
+from radapt.models.folder import SavedModel
+from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter, TrainedModel
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.protocols.training_options import STEP_BACK
 from radapt.segmentation.encoder_decoder.fit import SegmentFit
+from radapt.segmentation.encoder_decoder.model import restore_segmenter
 from radapt.segmentation.encoder_decoder.options import SegmentOptions
 from radapt.segmentation.scoring import SegmentationScorer
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -39,3 +45,8 @@ class Segment(SegmentOptions, Protocol[ImageProblem]):
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""
         drawing, seeding = rng.spawn(2)
         return SegmentFit(self, problem, drawing, int(seeding.integers(2**62))).fitted()
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedModel:
+        if backbone is None:
+            raise UsageError(f"The model in {saved.folder} needs the encoder it was trained with.")
+        return restore_segmenter(saved, backbone)

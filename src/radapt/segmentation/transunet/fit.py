@@ -69,8 +69,6 @@ def fit_transunet(
     model = PlaneModel(
         best.model, options.network, problem.recipe, data.labels, seen.names, data.colours, machine.precision
     )
-    if machine.folder is not None:
-        model.save(machine.folder, asdict(options), record)
     segmenter = PlaneSegmenter(model, data)
     return Fitted(segmenter, segmenter, record)
 

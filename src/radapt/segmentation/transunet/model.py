@@ -1,8 +1,7 @@
-"""A TransUNet on planes of several modalities: answering with it, writing it down, and loading it again."""
+"""A TransUNet on planes of several modalities: answering with it, and making it again from a model folder."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,19 @@ from torch import Tensor, nn
 
 from radapt.errors import DataError
 from radapt.images import Recipe, Volume
-from radapt.models.files import recipe_of
-from radapt.models.whole import load_whole, read_whole, save_whole
+from radapt.models.folder import SavedModel
+from radapt.models.whole import load_whole
 from radapt.networks.transunet import Size, build_transunet
 from radapt.protocols.fitted import Segmenter
 from radapt.protocols.image_problem import Precision
-from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.data import ReferenceRule, SegmentationData
 from radapt.segmentation.modality_view import ModalityView, parts_of
-from radapt.training.fit_record import FitRecord
+from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
+
+METHOD = "transunet"
 
 AT_ONCE = 16
 """Slices that are answered at once: with more, a CPU's caches overflow."""
-
-METHOD = "transunet"
 
 
 class PlaneNetwork(nn.Module):
@@ -43,7 +42,7 @@ class PlaneNetwork(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneModel:
+class PlaneModel(SegmentationNetworkModel):
     """A TransUNet with what it reads and means: output k is the k-th of `labels` {value: name}, 0 background."""
 
     network: PlaneNetwork
@@ -68,20 +67,20 @@ class PlaneModel:
             raise DataError("The model gave scores that are not finite; train it again, with float32.")
         return found
 
-    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
-        """Write `model.safetensors` and then `model.json`."""
-        facts = {
-            "options": options,
-            "fit": record.to_json(),
-            "size": self.size,
-            "labels": {str(value): name for value, name in self.labels.items()},
-            "modalities": self.modalities,
-            "colours": self.colours,
-            "precision": self.precision,
-            "recipe": asdict(self.recipe),
-            "images": self.recipe.describe(),
-        }
-        save_whole(folder, self.network, METHOD, facts)
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.network.state_dict()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"size": self.size, "colours": self.colours}
+
+    @property
+    def plane_channels(self) -> int:
+        return self.colours
+
+    def on(self, data: SegmentationData) -> "PlaneSegmenter":
+        return PlaneSegmenter(self, data)
 
 
 def make_network(
@@ -91,13 +90,14 @@ def make_network(
     return PlaneNetwork(build_transunet(size, channels, labels + 1, recipe.size, pretrained=pretrained, seed=seed))
 
 
-def load_transunet(folder: Path, device: str = "cpu") -> PlaneModel:
-    """The model that was written to `folder`. Raises UsageError if nothing readable, or another model, is there."""
-    facts = read_whole(folder, METHOD, ("size", "modalities", "colours", "precision", "recipe"))
-    recipe, labels, modalities = recipe_of(facts["recipe"]), facts["labels"], tuple(facts["modalities"])
-    network = make_network(facts["size"], recipe, len(labels), len(modalities) * facts["colours"])
-    load_whole(folder, network, device)
-    return PlaneModel(network, facts["size"], recipe, labels, modalities, facts["colours"], facts["precision"])
+def restore_transunet(saved: SavedModel) -> TrainedSegmenter[PlaneModel]:
+    """The model in a folder. Raises UsageError if its weights are those of another network."""
+    card, facts = saved.card, saved.card.facts
+    size, labels, colours = facts["size"], card.mask_labels, facts["colours"]
+    network = make_network(size, card.recipe, len(labels), len(card.modalities) * colours)
+    load_whole(saved, network)
+    model = PlaneModel(network, size, card.recipe, labels, card.modalities, colours, card.precision)
+    return TrainedSegmenter(model, card.recipe, ReferenceRule.from_facts(facts["reference"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,10 @@ class PlaneSegmenter(Segmenter):
 
     model: PlaneModel
     data: SegmentationData
+
+    @property
+    def trained_model(self) -> TrainedSegmenter[PlaneModel]:
+        return TrainedSegmenter.of(self.model, self.data)
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""

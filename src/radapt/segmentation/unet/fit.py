@@ -61,8 +61,6 @@ class UNetFit:
             CRITERION, fit_cases(self.problem, self.train, self.val), self._notes(best.winner),
             {"plan": self.plan.facts()}, by_default=BY_DEFAULT,
         )  # fmt: skip
-        if machine.folder is not None:
-            model.save(machine.folder, asdict(options), record)
         segmenter = VolumeSegmenter(model, self.data)
         return Fitted(segmenter, segmenter, record)
 

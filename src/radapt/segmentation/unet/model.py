@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from radapt.errors import DataError
 from radapt.images import Volume
-from radapt.models.whole import load_whole, read_whole, save_whole
+from radapt.models.folder import SavedModel
+from radapt.models.whole import load_whole
 from radapt.networks import UNetPlan, build_unet
 from radapt.protocols.fitted import Segmenter
-from radapt.segmentation.data import SegmentationData
+from radapt.segmentation.data import ReferenceRule, SegmentationData
+from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
 from radapt.segmentation.unet.grids import GridCrop, highest
 from radapt.segmentation.unet.volumes import gridded, presence, stacked
-from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +34,7 @@ PLANES_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class VolumeModel:
+class VolumeModel(SegmentationNetworkModel):
     """A network, its plan and what its classes mean: class k is the k-th of `labels` {value: name}, 0 background.
 
     `colours` is 1 or 3 for each of `modalities`. `mirrors` are the axes (of the patch) over whose flips predictions
@@ -111,29 +111,26 @@ class VolumeModel:
             mode="gaussian", sigma_scale=SIGMA, sw_device=device, device="cpu",
         )  # fmt: skip
 
-    def save(self, folder: Path, options: Mapping[str, Any], record: FitRecord) -> None:
-        """Write `model.safetensors` and then `model.json`."""
-        facts = {
-            "options": options,
-            "fit": record.to_json(),
-            "plan": self.plan.facts(),
-            "labels": {str(value): name for value, name in self.labels.items()},
-            "modalities": self.modalities,
-            "colours": self.colours,
-            "mirrors": self.mirrors,
-            "precision": self.precision,
-        }
-        save_whole(folder, self.network, METHOD, facts)
+    @property
+    def tensors(self) -> "Mapping[str, Tensor]":
+        return self.network.state_dict()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"plan": self.plan.facts(), "colours": self.colours, "mirrors": self.mirrors}
+
+    def on(self, data: SegmentationData) -> "VolumeSegmenter":
+        return VolumeSegmenter(self, data)
 
 
-def load_volume_model(folder: Path, device: str = "cpu") -> VolumeModel:
-    """The model that was written to `folder`. Raises UsageError if nothing readable, or another model, is there."""
-    facts = read_whole(folder, METHOD, ("plan", "modalities", "colours", "mirrors", "precision"))
-    plan, labels = UNetPlan.of(facts["plan"]), facts["labels"]
-    modalities, colours, mirrors = (tuple(facts[name]) for name in ("modalities", "colours", "mirrors"))
-    network = build_unet(plan, sum(colours), len(labels) + 1)
-    load_whole(folder, network, device)
-    return VolumeModel(network, plan, labels, modalities, colours, mirrors, facts["precision"])
+def restore_unet(saved: SavedModel) -> TrainedSegmenter[VolumeModel]:
+    """The model in a folder. Raises UsageError if its weights are those of another network."""
+    card, facts = saved.card, saved.card.facts
+    plan, colours, mirrors = UNetPlan.of(facts["plan"]), tuple(facts["colours"]), tuple(facts["mirrors"])
+    network = build_unet(plan, sum(colours), len(card.mask_labels) + 1)
+    load_whole(saved, network)
+    model = VolumeModel(network, plan, card.mask_labels, card.modalities, colours, mirrors, card.precision)
+    return TrainedSegmenter(model, card.recipe, ReferenceRule.from_facts(facts["reference"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +139,10 @@ class VolumeSegmenter(Segmenter):
 
     model: VolumeModel
     data: SegmentationData
+
+    @property
+    def trained_model(self) -> TrainedSegmenter[VolumeModel]:
+        return TrainedSegmenter.of(self.model, self.data)
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""

@@ -1,18 +1,23 @@
 """The U-Net from scratch: planned as nnU-Net plans it, trained on patches, answering in the patient's own grid."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter
+from radapt.models.folder import SavedModel
+from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter, TrainedModel
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.segmentation.scoring import SegmentationScorer
 from radapt.segmentation.unet.fit import UNetFit
+from radapt.segmentation.unet.model import restore_unet
 from radapt.segmentation.unet.options import UNetOptions
+
+if TYPE_CHECKING:
+    from radapt.backbones import Backbone
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,3 +34,6 @@ class UNetProtocol(UNetOptions, Protocol[ImageProblem]):
         """Raises DataError if images or masks cannot be used, no training mask has a label, or training diverges."""
         drawing, seeding = rng.spawn(2)
         return UNetFit(self, problem, drawing, int(seeding.integers(2**62))).fitted()
+
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedModel:
+        return restore_unet(saved)
