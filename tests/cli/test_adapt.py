@@ -79,8 +79,9 @@ def _trained_twice(*_: object) -> None:
 def test_the_folder_holds_all_that_the_contract_says(folder: Path) -> None:
     left = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert left == {
-        "request.json", "backbone.json", "backbone.safetensors", "classifier.safetensors", "predictions.parquet",
-        "scores.parquet", "subsets.parquet", "shapley.parquet", "adapt.json", "report.html", "done.json",
+        "request.json", "backbone.json", "backbone.safetensors", "model.json", "model.safetensors",
+        "predictions.parquet", "scores.parquet", "subsets.parquet", "shapley.parquet", "adapt.json", "report.html",
+        "done.json",
     }  # fmt: skip
     facts = json.loads((folder / "adapt.json").read_text())
     assert (facts["cohort"], facts["backbone"], facts["preset"], facts["seed"]) == (

@@ -16,7 +16,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
-from radapt.mmdino.folder import CLASSIFIER, load_adaptation, save_adaptation
+from radapt.mmdino.folder import load_adaptation, save_adaptation
 from radapt.mmdino.inference import CaseQuery, checked_rows, subsets_of
 from radapt.mmdino.options import Options, options_of
 from toy_adaptation import QUICK
@@ -202,22 +202,22 @@ def test_a_folder_answers_as_what_was_saved(
 @pytest.mark.parametrize("damage", ["cut", "gone", "other"])
 def test_a_damaged_classifier_is_refused(adapted: Adapted, tmp_path: Path, damage: str) -> None:
     save_adaptation(tmp_path, adapted)
-    path = tmp_path / CLASSIFIER
+    path = tmp_path / "model.safetensors"
     if damage == "gone":
         path.unlink()
     else:
         content = path.read_bytes()
         path.write_bytes(content[:-9] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UsageError, match="classifier"):
+    with pytest.raises(UsageError, match=r"model.safetensors is (missing|not what)"):
         load_adaptation(tmp_path)
 
 
 def test_a_folder_of_a_version_that_looked_otherwise_is_refused(adapted: Adapted, tmp_path: Path) -> None:
     save_adaptation(tmp_path, adapted)
-    stored = json.loads((tmp_path / "backbone.json").read_text())
-    stored["facts"]["adaptation"]["looks"] -= 1
-    (tmp_path / "backbone.json").write_text(json.dumps(stored))
-    with pytest.raises(UsageError, match=r"looked at patients otherwise.*adapt again"):
+    stored = json.loads((tmp_path / "model.json").read_text())
+    stored["facts"]["vectors"] -= 1
+    (tmp_path / "model.json").write_text(json.dumps(stored))
+    with pytest.raises(UsageError, match=r"computed other vectors.*adapt again"):
         load_adaptation(tmp_path)
 
 
@@ -308,7 +308,8 @@ def test_what_is_saved_is_plain_json(adapted: Adapted, tmp_path: Path) -> None:
     def refuse(value: str) -> None:
         raise AssertionError(value)
 
-    json.loads((tmp_path / "backbone.json").read_text(), parse_constant=refuse)
+    for name in ("backbone.json", "model.json"):
+        json.loads((tmp_path / name).read_text(), parse_constant=refuse)
 
 
 def test_subsets_are_all_of_them_or_so_many() -> None:

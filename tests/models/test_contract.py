@@ -36,7 +36,7 @@ def disc_cohort(folder: Path, labels: np.ndarray, outputs: int) -> Cohort:
     for number, label in enumerate(np.nan_to_num(labels.reshape(len(labels), -1)[:, 0])):
         images.append({"a": discs(rng, int(label), slices=1 + number % 3)})
         if number % 3:
-            images[-1]["b"] = discs(rng, int(label), slices=2)
+            images[-1]["b"] = discs(rng, int(label), slices=1 + number % 3)
     splits = [SPLITS[number // 2 % 6] for number in range(len(labels))]
     return image_cohort(folder, images, labels, splits, outputs=outputs, modalities=("a", "b"))
 
@@ -68,8 +68,8 @@ def fit(cache: Path) -> Callable[..., Result]:
         if protocol.reads == "features":
             features = radapt.extract(cohort, backbone, size=16, cache=cache)  # type: ignore[arg-type]
             return radapt.evaluate(features, protocol, folder=folder, resamples=0)
-        machine = Machine(folder=folder)
-        return radapt.train(cohort, protocol, backbone, size=16, machine=machine, cache=cache, resamples=0)
+        machine, size = Machine(folder=folder), 32 if protocol.aim == "segmentation" else 16
+        return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache, resamples=0)
 
     return call
 
@@ -127,8 +127,8 @@ def test_the_model_of_every_draw_comes_back(
 
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_a_segmenter_comes_back(name: str, fit: Callable[..., Result], cache: Path, tmp_path: Path) -> None:
-    shapes, splits = ((24, 22, 4),), ("train", "train", "train", "val", "test", "test")
-    cohort = balls_cohort(tmp_path / "i", shapes, splits=splits, modalities=("t1", "t2"), missing={1: "t1", 4: "t1"})
+    splits = ("train", "train", "train", "val", "test", "test")
+    cohort = balls_cohort(tmp_path / "i", splits=splits, modalities=("t1", "t2"), missing={1: "t1", 4: "t1"})
     fit(name, cohort, tmp_path)
     model = radapt.load_model(tmp_path / "model", cache=cache)
     assert (model.card.mask_labels, model.card.outputs) == ({1: "big", 2: "small"}, ())
@@ -138,3 +138,24 @@ def test_a_segmenter_comes_back(name: str, fit: Callable[..., Result], cache: Pa
         np.testing.assert_array_equal(drawn.affine, stored.affine)
     with pytest.raises(UsageError, match="draws label maps"):
         model.predict(cohort)
+
+
+@pytest.mark.parametrize("task", ["two classes", "findings"])
+def test_an_adaptation_comes_back_for_any_sequences(
+    task: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
+) -> None:
+    cohort = cohorts[task]
+    stored = fit("mmdino", cohort, tmp_path).predictions
+    model = radapt.load_model(tmp_path / "model", cache=cache)
+    same_tests(model, cohort, stored)
+    alone = model.predict(cohort, modalities=["a"]).set_index("case")
+    whole = model.predict(cohort).set_index("case")
+    has_b = [case.case for case in cohort if "b" in case.images]
+    has_a_only = [case.case for case in cohort if "b" not in case.images]
+    pd.testing.assert_frame_equal(alone.loc[has_a_only], whole.loc[has_a_only])
+    assert not np.allclose(alone.loc[has_b].filter(regex="^p_"), whole.loc[has_b].filter(regex="^p_"))
+    with pytest.raises(UsageError, match="does not know 'c'"):
+        model.predict(cohort, modalities=["c"])
+    assert radapt.load_backbone(str(tmp_path / "model")).modalities == ("a", "b")
+    model.save(tmp_path / "copy")
+    same_tests(radapt.load_model(tmp_path / "copy", cache=cache), cohort, stored)

@@ -49,7 +49,7 @@ def test_rows_have_titles_and_subsets_in_one_report(cohort: Path, tmp_path: Path
         assert named.loc[title, "backbone"] == "vit"
         assert named.loc[title, "fraction"] == 0.5
         folder = tmp_path / "run" / "cells" / named.loc[title, "cell"]
-        assert (folder / "backbone.json").is_file()
+        assert (folder / "model" / "backbone.json").is_file()
         assert len(pd.read_parquet(folder / "shapley.parquet"))
     page = write_report(tmp_path / "run").read_text()
     assert "labels alone" in page

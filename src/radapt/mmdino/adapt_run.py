@@ -2,7 +2,7 @@
 
 request.json            the request; the folder resumes this one only
 checkpoints/            during the training
-backbone.json, backbone.safetensors, classifier.safetensors     (see `radapt.mmdino.folder`)
+backbone.json, backbone.safetensors, model.json, model.safetensors     (see `radapt.mmdino.folder`)
 predictions.parquet, scores.parquet, subsets.parquet, shapley.parquet
 adapt.json              the record of the training, for the report
 done.json               written last; without it the folder is not finished
@@ -27,8 +27,8 @@ from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
-from radapt.mmdino.folder import save_adaptation
-from radapt.mmdino.protocol import AdaptedModel, MmDino
+from radapt.mmdino.folder import AdaptedModel, save_adaptation
+from radapt.mmdino.protocol import MmDino
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import Machine
@@ -89,7 +89,7 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         if (folder / DONE).is_file():
             return Ended(folder, True, _notes(folder))
         adapted = _adapted(folder, request, machine, cache)
-        save_adaptation(folder, adapted)
+        save_adaptation(folder, adapted, precision=machine.precision)
         scored = _scored(request, adapted, SliceCache(cache))
         facts = adaptation_facts(
             adapted, request.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,

@@ -15,18 +15,18 @@ from radapt.cohorts.cohort import Cohort
 from radapt.digests import ByteDigests
 from radapt.durable import write_json
 from radapt.errors import UsageError
-from radapt.images import SliceCache
-from radapt.mmdino.adapt import Adapted, adapt, check_crops
+from radapt.mmdino.adapt import adapt, check_crops
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
-from radapt.mmdino.folder import save_adaptation
+from radapt.mmdino.folder import AdaptedModel, TrainedAdaptation, restore_adaptation
 from radapt.mmdino.options import RENAMED, Options, options_of
-from radapt.protocols.fitted import Fitted, Reads, SubsetModel
+from radapt.models.folder import SavedModel
+from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.training.checkpoint import fit_key
 
 if TYPE_CHECKING:
-    from radapt.backbones import WeightCard
+    from radapt.backbones import Backbone, WeightCard
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class MmDino(Protocol[ImageProblem]):
         value where an option may have none."""
         empty = {name for name, value in changed.items() if _is_none(value) and name in _may_be_none()}
         return cls(preset, options_of(preset, **changed | dict.fromkeys(empty)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"preset": self.preset, **self.options.plain()}
 
     def passes(self, slices: int, cases: int, images: int) -> None:
         """Steps are counted in crops of random slices, and unlabelled cases are learned from: it cannot be foreseen."""
@@ -94,7 +98,6 @@ class MmDino(Protocol[ImageProblem]):
             progress=machine.progress,
         )  # fmt: skip
         if machine.folder is not None:
-            save_adaptation(machine.folder, adapted)
             facts = adaptation_facts(
                 adapted, cohort, preset=self.preset, backbone=backbone.name, weights=backbone.source.identity,
                 machine=machine,
@@ -104,36 +107,16 @@ class MmDino(Protocol[ImageProblem]):
         details = {"preset": self.preset, "modalities": list(adapted.modalities)}
         return Fitted(model, model, replace(adapted.record, details=details))
 
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedAdaptation:
+        """The encoder is in the folder, so no backbone is needed."""
+        return TrainedAdaptation(restore_adaptation(saved))
+
     def _key(self, problem: ImageProblem, cohort: Cohort, identity: str, seed: int) -> str:
         digest = cohort_digest(cohort, ByteDigests(problem.slices.folder), masks=True)
         return fit_key(
             protocol=self.name, options=self.options.plain(), seed=seed, precision=problem.machine.precision,
             data=[digest, problem.recipe.digest], network=identity,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class AdaptedModel(SubsetModel):
-    """An adapted encoder's classifier on the cohort it was adapted to, of which it sees the sequences it knows."""
-
-    adapted: Adapted
-    cohort: Cohort
-    cache: SliceCache
-    modalities: tuple[str, ...]
-    prior: np.ndarray
-
-    @classmethod
-    def of(cls, adapted: Adapted, cohort: Cohort, cache: SliceCache) -> "AdaptedModel":
-        """Raises UsageError if it was adapted without labels."""
-        if adapted.answer is None:
-            raise UsageError("This backbone was adapted without labels, so it has no classifier; fit a protocol on it.")
-        return cls(adapted, cohort, cache, adapted.modalities, adapted.answer.prior)
-
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self.adapted.predict(self.cohort, self.cache, rows)
-
-    def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
-        return self.adapted.predict(self.cohort, self.cache, rows, modalities)
 
 
 def _without_val(cohort: Cohort) -> Cohort:

@@ -70,7 +70,7 @@ def save(folder: Path, card: ModelCard, state: ModelState) -> None:
         "label_encoding": dict(state.label_encoding),
         "facts": dict(state.facts),
         "recipe": asdict(card.recipe),
-        "backbone": card.backbone and card.backbone.facts(),
+        "backbone": None if state.holds_encoder or card.backbone is None else card.backbone.facts(),
     }
     head = {"format": FORMAT, "radapt": __version__}
     tail = {

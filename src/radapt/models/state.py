@@ -27,6 +27,8 @@ class ModelState:
     label_encoding: Mapping[str, Any] = field(default_factory=dict)
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     attach: Callable[[Path], tuple[str, ...]] | None = None
+    holds_encoder: bool = False
+    """Whether the files that are attached hold the whole encoder, so that no backbone has to be given or found."""
 
 
 @dataclass(frozen=True)
