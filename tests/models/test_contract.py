@@ -13,6 +13,7 @@ import radapt
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.protocols import PROTOCOLS, LoadedModel, Machine, Result, make
+from toy_adaptation import QUICK as ADAPT
 from toy_images import discs, image_cohort
 from toy_masks import balls_cohort
 
@@ -25,6 +26,10 @@ QUICK: dict[str, dict[str, Any]] = {
     "partial": TRAIN | {"blocks": 1},
     "lora": TRAIN | {"rank": 2},
     "dora": TRAIN | {"rank": 2},
+    "mmdino": ADAPT,
+    "segment": TRAIN | {"steps": 2, "decoder": "linear", "encoder": "bitfit"},
+    "transunet": {"network": "tiny", "steps": 1, "batch": 4},
+    "unet": {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32},
     **dict.fromkeys(("finetune", "bitfit", "norm", "ia3", "scratch"), TRAIN),
 }
 """Options that make a protocol cheap; one that is not named is cheap as it is."""
