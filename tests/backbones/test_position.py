@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -49,3 +50,13 @@ def test_what_is_kept_follows_the_weights_and_the_training():
     assert math.isclose(
         float(first.sum()), float(positions(parameter, (3, 3), parameter).detach().sum()) / 2, rel_tol=1e-4
     )
+
+
+def test_a_copy_of_the_cache_starts_empty():
+    """Memory addresses key the entries; another embedding of the copy may come to stand at one of them."""
+    parameter = torch.nn.Parameter(GRID.clone(), requires_grad=False)
+    positions = PositionCache(RECIPES["dinov2"])
+    positions(parameter, (3, 3), parameter)
+    copied = copy.deepcopy(positions)
+    assert not copied._cached
+    torch.testing.assert_close(copied(2 * GRID, (3, 3), 2 * GRID), 2 * positions(parameter, (3, 3), parameter))

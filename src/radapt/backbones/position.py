@@ -58,7 +58,7 @@ class PositionCache:
 
     def __getstate__(self) -> dict[str, object]:
         """A copy starts empty: entries are keyed by memory addresses, which differ in the copy."""
-        return {**self.__dict__, "_kept": {}}
+        return {**self.__dict__, "_cached": {}}
 
     def __call__(self, grid: torch.Tensor, size: tuple[int, int], source: torch.Tensor) -> torch.Tensor:
         """Embeddings (1, h·w, D) for `size`, from `grid` (1, M·M, D), a view of the parameter `source`."""
