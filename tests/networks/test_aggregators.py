@@ -182,7 +182,7 @@ def test_bad_requests_are_refused(name: str, options: dict, said: str) -> None:
 @pytest.mark.parametrize(
     ("vectors", "owner", "said"),
     [
-        (torch.zeros(3, 6), torch.tensor([0, 1, 0]), "rise"),
+        (torch.zeros(3, 6), torch.tensor([0, 1, 0]), "ascend"),
         (torch.zeros(3, 6), torch.tensor([0, 1, 2]), "below"),
         (torch.zeros(3, 6), torch.tensor([0, 1]), "owners"),
         (torch.zeros(3), torch.tensor([0, 1, 1]), "vectors"),
