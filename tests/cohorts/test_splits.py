@@ -90,6 +90,22 @@ def test_few_cases_of_a_class_are_seen_in_train_first() -> None:
     assert words[-1] == "train"
 
 
+def test_the_rarest_finding_is_spread_first() -> None:
+    """Everyone has the first finding, ten have the second: spread last, the ten would follow the shares by chance."""
+    labels = np.column_stack([np.ones(60), np.arange(60) < 10]).astype(float)
+    for seed in range(8):
+        words = draw(labels, [str(at) for at in range(60)], seed=seed, shares=Fractions(0.2, 0.2))
+        assert [(words[:10] == word).sum() for word in ("train", "val", "test")] == [6, 2, 2]
+
+
+@pytest.mark.parametrize(("recorded", "drawn"), [("val", "test"), ("test", "val")])
+def test_ties_go_to_the_split_that_lacks_most_overall(recorded: str, drawn: str) -> None:
+    """The only patient of a class: val and test lack 0.4 of it each, and one of them already has a patient."""
+    labels, patients = np.array([0] * 10 + [1]), [str(at) for at in range(11)]
+    words = draw(labels, patients, previous={"0": recorded}, shares=Fractions(0.4, 0.4))
+    assert words[-1] == drawn
+
+
 def toy(folder: Path, n: int, seed: int = 0) -> Path:
     rows = [f"c{at},p{at // 2},i.png,{at // 2 % 2}\n" for at in range(n)]
     (folder / "i.png").touch()
