@@ -76,10 +76,10 @@ def test_rescale_is_applied_and_integers_stay(series):
     np.testing.assert_array_equal(volume.planes(), planes() - 1024)
 
     def per_slice(k, data):
-        data.RescaleSlope = 0.5 + k
+        data.RescaleSlope, data.RescaleIntercept = 0.5 + k, 1 - 2 * k
 
-    volume = read(Location(series(planes(), change=per_slice, folder="pet", RescaleIntercept=1)))
-    expected = planes() * (0.5 + np.arange(5))[:, None, None] + 1
+    volume = read(Location(series(planes(), change=per_slice, folder="pet")))
+    expected = planes() * (0.5 + np.arange(5))[:, None, None] + (1 - 2 * np.arange(5))[:, None, None]
     np.testing.assert_allclose(volume.planes(), expected, rtol=1e-6)
 
 

@@ -129,6 +129,12 @@ def test_mri_foreground_is_not_the_air():
     assert 300 <= high <= 320
 
 
+def test_mri_foreground_exceeds_a_tenth_of_the_robust_range():
+    """Of 1 … 101 without the smallest value, 0, the percentiles 2 and 98 are 3 and 99: foreground begins at 12.6."""
+    assert foreground_limits(np.arange(102), (0, 100)) == (13, 101)
+    assert foreground_limits(np.arange(102.0), (0, 100)) == (13, 101)
+
+
 def test_a_binary_mri_keeps_its_two_values():
     array = np.zeros((9, 9, 3), np.uint8)
     array[3:6] = 1

@@ -114,6 +114,21 @@ def test_large_voxels_average_small_ones():
     assert found.mean() == pytest.approx(100, abs=0.3)
 
 
+def test_the_filter_has_a_deviation_of_half_the_ratio_minus_one():
+    """Voxels three times as long: σ = 1 old voxel, sampled 0, 3 and 6 voxels away from a single bright one."""
+    impulse = Volume(np.eye(15, dtype=np.float32)[7].reshape(15, 1, 1), np.eye(4))
+    like = Volume(np.zeros((5, 1, 1), np.uint8), turned(0, (3, 1, 1), (1, 0, 0)))
+    bell = np.exp(-(np.arange(-4, 5) ** 2) / 2)  # cut off at 4 σ
+    expected = np.array([0, bell[1], bell[4], bell[7], 0]) / bell.sum()
+    np.testing.assert_allclose(resampled(impulse, like).array[:, 0, 0], expected, atol=1e-6)
+
+
+def test_whole_numbers_are_rounded():
+    volume = Volume(np.array([0, 1, 3, 3], np.int16).reshape(4, 1, 1), np.eye(4))
+    like = Volume(np.zeros((3, 1, 1), np.uint8), turned(0, (1, 1, 1), (0.75, 0, 0)))
+    np.testing.assert_array_equal(resampled(volume, like).array[:, 0, 0], [1, 2, 3])  # of 0.75, 2.5 (to even) and 3
+
+
 def test_colour_and_single_slices():
     colours = np.random.default_rng(0).integers(0, 255, (12, 10, 1, 3)).astype(np.uint8)
     volume = Volume(colours, np.diag([1.0, 1.0, 5.0, 1.0]))
