@@ -44,6 +44,23 @@ def test_bytes_grey_and_floats_are_the_same_image(backbone):
     torch.testing.assert_close(as_bytes, as_floats, atol=1e-4, rtol=1e-4)
 
 
+def test_bytes_of_a_size_that_fits_are_the_floats_over_255(backbone):
+    """Nothing is resized here, so that the scale of bytes is part of the normalisation."""
+    white = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    images_of_bytes = torch.cat([white, (images(1, 3, 64, 64) * 255).to(torch.uint8)])
+    with torch.no_grad():
+        as_bytes, as_floats = backbone.tokens(images_of_bytes), backbone.tokens(images_of_bytes / 255)
+    torch.testing.assert_close(as_bytes.patches, as_floats.patches, atol=1e-4, rtol=1e-4)
+
+
+def test_sides_are_rounded_to_the_nearest_multiple_of_the_patch(backbone):
+    patch = backbone.card.patch
+    half = 2 * patch + patch // 2
+    assert backbone.grid(half, half - 1) == (3, 2)
+    assert backbone.grid(half + 1, 1) == (3, 1)
+    assert backbone.tokens(images(1, 3, half, half - 1)).patches.shape[1:3] == (3, 2)
+
+
 def test_layers_come_in_the_order_asked_for(backbone):
     x = images(1, 3, 64, 64)
     with torch.no_grad():

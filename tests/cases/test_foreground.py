@@ -52,6 +52,13 @@ def test_a_table_keeps_everything() -> None:
     np.testing.assert_array_equal(again.area, found.area)
 
 
+def test_a_bright_speck_outside_the_head_does_not_widen_its_box() -> None:
+    planes = np.zeros((1, 1, 100, 100), np.uint8)
+    planes[0, 0, 30:60, 40:70] = 200
+    planes[0, 0, 5, 95] = 255  # alone in its line, of which 2 % are two pixels
+    assert foreground(planes, np.array([25])).boxes.tolist() == [[30, 40, 60, 70]]
+
+
 @pytest.mark.parametrize("noise", [0, 8])
 def test_mri_shows_the_head(noise: int) -> None:
     rng = np.random.default_rng(0)

@@ -102,3 +102,11 @@ def test_an_index_of_slices_draws_those_with_a_label_more_often() -> None:
     assert index.order(1.0, np.random.default_rng(0)).tolist() == [1] * 4
     share = np.mean([(index.order(0.2, np.random.default_rng(seed)) == 1).mean() for seed in range(300)])
     assert share == pytest.approx(0.2 + 0.8 / 4, abs=0.04)
+
+
+def test_every_label_has_the_same_chance_however_many_slices_hold_it() -> None:
+    pixels = np.array([[9, 1, 0]] + [[9, 0, 1]] * 8 + [[9, 0, 0]])
+    index = SliceIndex.of([0], lambda row: pixels)
+    drawn = np.concatenate([index.order(1.0, np.random.default_rng(seed)) for seed in range(200)])
+    assert (drawn == 0).mean() == pytest.approx(0.5, abs=0.05)  # the only slice of the first label
+    assert (drawn == 9).sum() == 0
