@@ -130,6 +130,13 @@ def test_brier_definitions() -> None:
     assert metrics.brier(np.array([1]), np.array([[0.2, 0.7, 0.1]])) == pytest.approx(0.04 + 0.09 + 0.01)
 
 
+def test_a_probability_on_an_edge_belongs_to_the_bin_above() -> None:
+    """0.2 = 3/15 and 0.23 share the bin [3/15, 4/15): their errors, -0.8 and 0.23, cancel before the absolute value."""
+    truth, p = np.array([1, 0]), np.array([0.2, 0.23])
+    assert metrics.reliability_bins(truth, p)["cases"].tolist() == [0, 0, 0, 2, *[0] * 11]
+    assert float(metrics.ece(truth, p)) == pytest.approx((0.8 - 0.23) / 2)
+
+
 def test_reliability_bins_add_up_to_the_calibration_error() -> None:
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(4), 300)

@@ -104,6 +104,12 @@ def test_variances_of_patients_and_draws_add_up() -> None:
     assert spread.var() == pytest.approx(expected, rel=0.05)
 
 
+def test_two_repeats_are_widened_by_students_t_and_by_their_own_mean() -> None:
+    """Repeats of 0 and 2, each drawn twice in one replicate: 1 ± √2 · 12.706 / 1.960, and 1 where both are drawn."""
+    found = mean_over_repeats(np.array([[0.0] * 3, [2.0] * 3]), np.array([[2, 1, 0], [0, 1, 2]]))
+    np.testing.assert_allclose(found, [1 - 9.168, 1, 1 + 9.168], atol=1e-3)
+
+
 def test_the_same_state_gives_the_same_table_whatever_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, p, patients = draws_of(5, repeats=3, images=2)
     whole = score_repeats(truth, p, patients, rng=rng(7), resamples=41, **BINARY)

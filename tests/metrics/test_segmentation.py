@@ -146,6 +146,13 @@ def test_an_image_of_one_voxel() -> None:
     assert _one(voxel, voxel, (1, 1, 1))[["dice", "hd95_mm", "nsd"]].tolist() == [1, 0, 1]
 
 
+def test_the_tolerance_is_2_mm_unless_given() -> None:
+    truth, two_mm, three_mm = _picture("1111", *["...."] * 3), np.zeros((4, 4), int), np.zeros((4, 4), int)
+    two_mm[2], three_mm[3] = 1, 1
+    assert _one(truth, two_mm, (1.0, 1.0))["nsd"] == 1
+    assert _one(truth, three_mm, (1.0, 1.0))["nsd"] == 0
+
+
 def test_borders_at_the_tolerance_count_despite_rounding() -> None:
     truth = _picture("1....", ".....")
     predicted = _picture("...1.", ".....")
