@@ -5,9 +5,12 @@ text tower next to an image tower; `strict` reports what does not fit.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from radapt.backbones import efficientnet_names
 
 State = dict[str, torch.Tensor]
 
@@ -22,11 +25,15 @@ TOWERS = ("vision_model.", "visual.", "image_encoder.", "vision_tower.")
 
 @dataclass(frozen=True)
 class Naming:
-    """The names of one code base, recognised if a key matches each of `marks`; `rules` apply in order."""
+    """The names of one code base, recognised if a key matches each of `marks`; `rules` apply in order.
+
+    `to_timm` does what substitutions cannot, where names depend on other tensors.
+    """
 
     name: str
     marks: tuple[str, ...]
     rules: tuple[tuple[str, str], ...] = ()
+    to_timm: Callable[[State], State] | None = None
 
 
 _TRANSFORMERS_VIT = (
@@ -100,6 +107,7 @@ NAMINGS = (
         (r"\.denselayer\d+\.norm\.1\.",),
         ((r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
     ),
+    Naming("efficientnet_pytorch", efficientnet_names.MARKS, to_timm=efficientnet_names.to_timm),
 )
 
 
@@ -109,6 +117,7 @@ def convert(state: State) -> tuple[State, tuple[str, ...]]:
     naming = recognise(state)
     if naming is not None:
         notes = (*notes, f"{naming.name} names")
+        state = naming.to_timm(state) if naming.to_timm else state
         state = {_rename(key, naming): value for key, value in state.items()}
     return _shape(_fuse(state)), notes
 

@@ -110,7 +110,7 @@ def describe(state: State) -> str:
     if patch is None:
         marks = {
             "a ResNet": r"^layer4\.", "a DenseNet": r"^features\.denseblock", "a ConvNeXt": r"^stages\..*conv_dw",
-            "a VGG": r"^features\.\d+\.weight$",
+            "a VGG": r"^features\.\d+\.weight$", "an EfficientNet": r"^blocks\.\d+\.\d+\.conv_dw\.",
         }  # fmt: skip
         for name, mark in marks.items():
             if any(re.search(mark, key) for key in state):
