@@ -6,6 +6,7 @@ Oracles: transformers' own models, whose files are written and read back here, a
 import re
 
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import load_file
@@ -26,6 +27,7 @@ from transformers import (
 
 from radapt.backbones import load_backbone
 from radapt.backbones.encoders import extractor_for
+from radapt.backbones.namings import convert
 from radapt.backbones.strict import load_strictly
 from radapt.errors import UsageError
 
@@ -260,3 +262,42 @@ def test_official_sam_names(scatter):
     load(target, state | {"mask_decoder.x": torch.zeros(1), "prompt_encoder.y": torch.zeros(1)}, "own")
     for left, right in zip(origin.parameters(), target.parameters(), strict=True):
         torch.testing.assert_close(left, right)
+
+
+def efficientnet_pytorch(state):
+    """timm's names of an EfficientNet turned into those of efficientnet_pytorch, written down for Lite0's 16 blocks."""
+    blocks = [(stage, number) for stage, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for number in range(count)]
+    whole = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+    first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+    other = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
+             "conv_pwl": "_project_conv", "bn3": "_bn2"}  # fmt: skip
+    renamed = {}
+    for key, value in state.items():
+        parts = key.split(".")
+        if parts[0] == "blocks":
+            place = blocks.index((int(parts[1]), int(parts[2])))
+            renamed[f"_blocks.{place}.{(first if place == 0 else other)[parts[3]]}.{parts[4]}"] = value
+        else:
+            renamed[f"{whole[parts[0]]}.{parts[1]}"] = value
+    return renamed
+
+
+def test_efficientnet_lite_by_name_whatever_the_order(scatter, tmp_path):
+    given = scatter(timm.create_model("tf_efficientnet_lite0")).state_dict()
+    renamed = efficientnet_pytorch(given)
+    assert "_blocks.15._project_conv.weight" in renamed
+    torch.save(dict(sorted(renamed.items(), reverse=True)), tmp_path / "lite0.pth")
+    backbone = load_backbone("efficientnet-lite0", tmp_path / "lite0.pth")
+    loaded = backbone.module.state_dict()
+    assert all(torch.equal(loaded[key], given[key]) for key in loaded)
+    assert "efficientnet_pytorch names" in backbone.notes
+    del renamed["_blocks.7._bn1.weight"]
+    torch.save(renamed, tmp_path / "cut.pth")
+    with pytest.raises(UsageError, match=r"an EfficientNet of \d+ tensors.*Missing: blocks\.3\.2\.bn2\.weight\."):
+        load_backbone("efficientnet-lite0", tmp_path / "cut.pth")
+
+
+def test_efficientnet_with_squeeze_and_excitation():
+    names = {key: torch.zeros(8, 8, 1, 1) for key in ("_conv_stem.weight", "_blocks.0._depthwise_conv.weight",
+             "_blocks.0._project_conv.weight", "_blocks.0._se_reduce.bias", "_blocks.0._se_expand.weight")}  # fmt: skip
+    assert {"blocks.0.0.se.conv_reduce.bias", "blocks.0.0.se.conv_expand.weight"} < set(convert(names)[0])

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from radapt.backbones.damage import archive_damage, looks_like
+from radapt.backbones.onnx_weights import read_onnx
 from radapt.errors import UsageError
 
 State = dict[str, torch.Tensor]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+ONNX = ".onnx"
 
 
 def find_files(path: Path) -> tuple[Path, ...]:
@@ -24,13 +26,15 @@ def find_files(path: Path) -> tuple[Path, ...]:
         return (path,)
     if not path.is_dir():
         raise UsageError(
-            f"There is no weight file {path}. Expected a {', '.join(SUFFIXES)} file, or a folder that holds one."
+            f"There is no weight file {path}. Expected a {', '.join(SUFFIXES)} or {ONNX} file, or a folder that holds "
+            "one."
         )
     for index in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json"):
         if index.is_file():
             names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             return tuple(path / name for name in sorted(set(names)))
     files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
+    files = files or sorted(item for item in path.iterdir() if item.suffix == ONNX and item.is_file())
     best = [item for item in files if item.name in ("model.safetensors", "open_clip_model.safetensors")] or files
     best = best[:1] if len({item.suffix for item in best}) == len(best) else best
     if len(best) != 1:
@@ -49,13 +53,15 @@ def read_state(path: Path) -> tuple[State, tuple[str, ...]]:
     state: State = {}
     notes: tuple[str, ...] = ()
     for file in find_files(path):
-        tensors, notes = _unwrap(_read_safetensors(file) if _is_safetensors(file) else _read_pickle(file), file)
+        tensors, notes = _read(file)
         state.update(tensors)
     return state, notes
 
 
-def _is_safetensors(path: Path) -> bool:
-    return path.suffix == ".safetensors"
+def _read(file: Path) -> tuple[State, tuple[str, ...]]:
+    if file.suffix == ONNX:
+        return read_onnx(file)
+    return _unwrap(_read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file), file)
 
 
 def _read_safetensors(path: Path) -> Any:
