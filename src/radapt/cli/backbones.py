@@ -53,12 +53,18 @@ def _fetched(name: str) -> str:
     path = source.path or Path()
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     state = "already on this machine" if found.available else "downloaded"
-    return (
-        f"{name}: {state}, from the {source.where} ({size / 1e6:,.0f} MB)\n  {path}\n"
-        f"To use it on a machine without internet, {_carrying(known, source)}, or copy that file anywhere and name it "
-        f"in a study:\n  backbones: [{{name: {name}, weights: /path/to/{path.name}}}]\nor on the command line: "
-        f"--backbone {name} --weights /path/to/{path.name}"
-    )
+    lines = [f"{name}: {state}, from the {source.where} ({size / 1e6:,.0f} MB)", f"  {path}"]
+    if source.kind == "file":
+        return "\n".join(lines)
+    lines += [f"To use it on a machine without internet, {_carrying(known, source)}."]
+    if not name.startswith("hf:"):  # whose description is in the repository too
+        file = f"/path/to/{path.name}"
+        lines += [
+            "Or copy that file anywhere and name it in a study:",
+            f"  backbones: [{{name: {name}, weights: {file}}}]",
+            f"or on the command line: --backbone {name} --weights {file}",
+        ]
+    return "\n".join(lines)
 
 
 def _carrying(card: "WeightCard", source: "WeightSource") -> str:
