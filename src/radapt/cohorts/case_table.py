@@ -11,6 +11,8 @@ from radapt.digests import ByteDigests, digest
 def case_table(cohort: Cohort) -> pd.DataFrame:
     """One row per case: case, patient, site, split, label, `has:<modality>`; no paths and no metadata.
 
+    A cohort with folds has `fold` after `split`.
+
     The label is `label` (class name, None if unlabelled) or `label:<finding>` (1, 0, NaN if unknown).
     """
     columns: dict[str, Any] = {
@@ -19,6 +21,8 @@ def case_table(cohort: Cohort) -> pd.DataFrame:
         "site": [case.site for case in cohort],
         "split": cohort.splits,
     }
+    if cohort.folds:
+        columns["fold"] = pd.Series([case.fold for case in cohort], dtype=object)
     for column, finding in enumerate(cohort.findings):
         columns[f"label:{finding}"] = cohort.labels[:, column]
     if cohort.classes:
@@ -37,6 +41,8 @@ def cohort_digest(cohort: Cohort, digests: ByteDigests, *, masks: bool = False) 
     """
     facts: dict[str, Any] = {"outputs": cohort.outputs, "ordered": cohort.ordered}
     facts["cases"] = [_case_facts(case, digests) for case in cohort]
+    if cohort.folds:
+        facts["folds"] = [case.fold for case in cohort]
     if masks:
         facts["mask_labels"] = sorted(cohort.mask_labels.items())
         facts["masks"] = [None if case.mask is None else digests.of(case.mask) for case in cohort]

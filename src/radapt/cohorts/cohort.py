@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from radapt.cohorts.fold_rule import FoldRule
 from radapt.locations import Location
 
 Kind = Literal["xray", "ct", "mri", "other"]
@@ -24,7 +25,8 @@ class Case:
 
     `images` holds the modalities that are present, in the cohort's order; a missing one has no entry. `label` is a
     class index or None if unlabelled. `findings` holds 1, 0 or None (unknown) for each of the cohort's findings, and is
-    empty unless the task is multi-label. `row` is the line in the table, header = 1.
+    empty unless the task is multi-label. `row` is the line in the table, header = 1. `fold` is None in a cohort without
+    folds, and for a case that is always trained on.
     """
 
     case: str
@@ -37,6 +39,7 @@ class Case:
     findings: tuple[int | None, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     row: int = 0
+    fold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Cohort:
     two is non-empty. `ordered`: the classes have a meaningful order (grades). `modalities` lists every image channel of
     the cohort in table order; a single unnamed `image` column is called `image`. `split_seed` is the seed of the split
     that radapt drew, None if the table gives every split.
+
+    A cohort with `folds` (their names, in order) tests every labelled patient once: the split of these cases is `oof`,
+    and a fold is trained on the others (see `radapt.cohorts.folds`). `fold_rule` says how the folds came about.
     """
 
     name: str
@@ -60,6 +66,8 @@ class Cohort:
     source: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
     split_seed: int | None = None
+    folds: tuple[str, ...] = ()
+    fold_rule: FoldRule | None = None
 
     def __len__(self) -> int:
         return len(self.cases)

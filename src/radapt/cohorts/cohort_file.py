@@ -12,9 +12,15 @@ from typing import Any, TypeVar
 import yaml
 
 from radapt.cohorts.cohort import KINDS, Kind
+from radapt.cohorts.fold_rule import FoldRule
 from radapt.errors import UsageError, suggest
 
 KEYS = ("name", "kind", "cases", "classes", "ordered", "mask_labels", "split", "source")
+_FOLD_KINDS = ("folds", "by", "folds_column", "folds_file")
+_FOLD_KEYS = (*_FOLD_KINDS, "merge")
+_SPLIT_KEYS = ("seed", "val", "test", *_FOLD_KEYS)
+_WITH_FOLDS = {"folds": "seed", "by": "merge"}
+"""What may stand beside each kind of folds."""
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 T = TypeVar("T")
@@ -42,6 +48,7 @@ class CohortFile:
     source: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     fractions: Fractions = field(default_factory=Fractions)
+    fold_rule: FoldRule | None = None
 
 
 def read_config(path: Path) -> CohortFile:
@@ -117,11 +124,17 @@ class _ConfigReader:
         return values, self.errors
 
     def _split(self, node: yaml.Node) -> dict[str, Any]:
-        values: dict[str, Any] = {}
         if not isinstance(node, yaml.MappingNode):
-            self._add_error(node, "'split' must hold seed, val and test, such as {seed: 0, val: 0.15, test: 0.2}.")
+            self._add_error(
+                node,
+                "'split' must hold seed, val and test, such as {seed: 0, val: 0.15, test: 0.2}, or folds, such as "
+                "{folds: 5}, {by: site} or {folds_column: fold}.",
+            )
             return {}
-        for key, value in self._items(node, ("seed", "val", "test"), "split: "):
+        if any(key.value in _FOLD_KEYS for key, _ in node.value):
+            return self._folds(node)
+        values: dict[str, Any] = {}
+        for key, value in self._items(node, _SPLIT_KEYS, "split: "):
             self._take(values, key, _seed if key == "seed" else _share, value)
         shares = Fractions(**{key: values.pop(key) for key in ("val", "test") if key in values})
         if shares.val + shares.test >= 1:
@@ -130,6 +143,36 @@ class _ConfigReader:
                 f"'split' leaves no patients for train: val {shares.val} + test {shares.test} must be below 1.",
             )
         return {**values, "fractions": shares}
+
+    def _folds(self, node: yaml.MappingNode) -> dict[str, Any]:
+        """`folds` with `seed`, `by: site` with `merge`, or `folds_column`."""
+        readers: dict[str, Callable[[yaml.Node], Any]] = {
+            "folds": _fold_count, "seed": _seed, "by": _by_site, "merge": _merge, "folds_column": _text,
+            "folds_file": _text,
+        }  # fmt: skip
+        values: dict[str, Any] = {}
+        items = self._items(node, _SPLIT_KEYS, "split: ")
+        for key, value in items:
+            if key in readers:
+                self._take(values, key, readers[key], value)
+        given = [key for key, _ in items]
+        kind = next((key for key in _FOLD_KINDS if key in given), None)
+        if kind is None:
+            self._add_error(node, "'split' has 'merge' without 'by: site'; give {by: site, merge: {A: B}}.")
+            return {}
+        wrong = [key for key in given if key not in (kind, _WITH_FOLDS.get(kind))]
+        if wrong:
+            self._add_error(
+                node,
+                f"'split' has {', '.join(map(repr, wrong))} beside {kind!r}. With folds every patient is tested once, "
+                "and there is no val or test; give {folds: 5, seed: 0}, {by: site, merge: {A: B}} or "
+                "{folds_column: fold}.",
+            )
+        rule = FoldRule(
+            values.get("folds"), "by" in values, values.get("folds_column"), values.get("folds_file"),
+            values.get("merge", {}), values.get("seed", 0),
+        )  # fmt: skip
+        return {"fold_rule": rule, "seed": rule.seed}
 
     def _take(self, into: dict[str, Any], key: str, read: Callable[[yaml.Node], T], node: yaml.Node) -> None:
         try:
@@ -191,6 +234,26 @@ def _seed(node: yaml.Node) -> int:
     if not re.fullmatch(r"\d+", given):
         raise _ValueError(node, f"is {given!r}, expected a whole number from 0 up.")
     return int(given)
+
+
+def _fold_count(node: yaml.Node) -> int:
+    given = _text(node)
+    if not re.fullmatch(r"\d+", given) or int(given) < 2:
+        raise _ValueError(node, f"is {given!r}, expected a whole number from 2 up.")
+    return int(given)
+
+
+def _by_site(node: yaml.Node) -> str:
+    given = _text(node)
+    if given != "site":
+        raise _ValueError(node, f"is {given!r}, expected site. Folds of another column: {{folds_column: {given}}}.")
+    return given
+
+
+def _merge(node: yaml.Node) -> dict[str, str]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _ValueError(node, "must map a site to the site whose fold it joins, such as {EZ: FG}.")
+    return {str(key.value).strip(): _text(value) for key, value in node.value}
 
 
 def _share(node: yaml.Node) -> float:

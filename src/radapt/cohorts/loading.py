@@ -10,10 +10,14 @@ from radapt.cohorts import consistency as checks
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.cohort_file import CohortFile, read_config
 from radapt.cohorts.columns import sort_columns
+from radapt.cohorts.fold_consistency import folds_can_be_learned
+from radapt.cohorts.fold_reading import read_folds
+from radapt.cohorts.fold_rule import FoldRule
+from radapt.cohorts.folds import folds_path, in_folds
 from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.sheet import read_sheet
-from radapt.cohorts.splits import draw_splits, read_recorded, recorded_path, write_recorded
+from radapt.cohorts.splits import FOLD, SPLIT, draw_splits, read_recorded, recorded_path, write_recorded
 from radapt.errors import DataError
 
 
@@ -21,7 +25,9 @@ def load_cohort(path: Path | str) -> Cohort:
     """Read a cohort.yaml and its table.
 
     Cases without a split get one, drawn by patient from the seed in cohort.yaml (`split: {seed, val, test}`, default 0,
-    0.15, 0.2) and written to `<stem>.splits.csv` beside it, which the next load reuses.
+    0.15, 0.2) and written to `<stem>.splits.csv` beside it, which the next load reuses. With `split: {folds: 5}`,
+    `{by: site}`, `{folds_column: …}` or `{folds_file: …}` every labelled patient is in one fold; folds that are drawn
+    are written to `<stem>.folds.csv`.
 
     Raises UsageError for errors in cohort.yaml itself, and a DataError that lists all problems of the table.
     """
@@ -30,9 +36,11 @@ def load_cohort(path: Path | str) -> Cohort:
     raise_errors(reading.problems, f"Cohort {path}")
     if reading.cohort is None:  # raise_errors has said why; this is for the type checker
         raise DataError(f"Cohort {path} cannot be read.")
-    if reading.cohort.split_seed is not None:
-        write_recorded(recorded_path(path), reading.drawn, reading.cohort.split_seed)
-    return reading.cohort
+    cohort = reading.cohort
+    if cohort.split_seed is not None:
+        word, file = (FOLD, folds_path(path)) if cohort.folds else (SPLIT, recorded_path(path))
+        write_recorded(file, reading.drawn, cohort.split_seed, word)
+    return cohort
 
 
 def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
@@ -48,7 +56,7 @@ def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """The result of reading a table; `drawn` holds (case, patient, split) of the rows whose split is drawn."""
+    """The result of reading a table; `drawn` holds (case, patient, split or fold) of the rows where that is drawn."""
 
     cohort: Cohort | None
     problems: list[CohortIssue]
@@ -70,11 +78,24 @@ def _read(config: CohortFile) -> _Reading:
     if "case" not in columns.has or not columns.images or not len(sheet):
         return _Reading(None, problems)
     rows = Rows(sheet, columns, config.classes)
+    if config.fold_rule is not None:
+        return _read_in_folds(config, config.fold_rule, rows, problems)
     words, seed, more = _splits(config, rows)
     cohort = _cohort(config, rows, words, seed)
     problems += rows.problems + more + checks.enough_of_every_class(cohort, config.cases.name)
     drawn = [at for at, word in enumerate(rows.given_splits) if not word]
     return _Reading(cohort, problems, tuple((rows.ids[at], rows.patients[at], words[at]) for at in drawn))
+
+
+def _read_in_folds(config: CohortFile, rule: FoldRule, rows: Rows, problems: list[CohortIssue]) -> _Reading:
+    folds = read_folds(config, rule, rows)
+    cohort = _cohort(config, rows, ["train"] * len(rows), None if rule.count is None else rule.seed)
+    cohort = in_folds(cohort, [fold for fold, name in zip(folds.of_rows, rows.ids, strict=True) if name], rule)
+    problems = [*problems, *rows.problems, *folds.problems]
+    if not any(problem.severity == "error" for problem in folds.problems):
+        problems += folds_can_be_learned(cohort, config.cases.name)
+    drawn = () if rule.count is None else tuple(zip(rows.ids, rows.patients, folds.of_rows, strict=True))
+    return _Reading(cohort, problems, drawn)
 
 
 def _splits(config: CohortFile, rows: Rows) -> tuple[list[str], int | None, list[CohortIssue]]:

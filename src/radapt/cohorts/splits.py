@@ -11,7 +11,8 @@ from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.issue import CohortIssue
 from radapt.durable import write_text
 
-_HEADER = ["case", "patient", "split", "seed"]
+SPLIT, FOLD = "split", "fold"
+"""What is drawn and recorded: the name of its column."""
 
 
 def draw_splits(
@@ -35,7 +36,7 @@ def draw_splits(
     """
     keys, owner = np.unique(patients.astype(str), return_inverse=True)
     words = _words_of_patients(keys, owner, given, previous or {})
-    strata, labelled = _strata(labels, owner, len(keys))
+    strata, labelled = strata_of(labels, owner, len(keys))
     if not labelled.all():
         words = ["train" if not word and not has else word for word, has in zip(words, labelled, strict=True)]
     shares = _shares(fractions, {str(word) for word in given})
@@ -44,7 +45,7 @@ def draw_splits(
     need = {name: share * (strata & pool[:, None]).sum(0) for name, share in shares.items()}
     for name, lacking in need.items():
         lacking -= strata[np.array([word == name for word in words])].sum(0)
-    _assign(words, free, strata, need, rng)
+    assign(words, free, strata, need, rng)
     return np.asarray(words, dtype=object)[owner]
 
 
@@ -63,7 +64,7 @@ def _shares(fractions: Fractions, said: set[str]) -> dict[str, float]:
     return {word: share / sum(drawn.values()) for word, share in drawn.items()}
 
 
-def _strata(labels: np.ndarray, owner: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
+def strata_of(labels: np.ndarray, owner: np.ndarray, n_patients: int) -> tuple[np.ndarray, np.ndarray]:
     """(P, K) bool: the strata of each patient, and (P,) bool: whether any of its cases has a label."""
     if labels.ndim == 2:
         known = ~np.isnan(labels)
@@ -80,7 +81,7 @@ def _strata(labels: np.ndarray, owner: np.ndarray, n_patients: int) -> tuple[np.
     return strata, labelled
 
 
-def _assign(
+def assign(
     words: list[str],
     free: np.ndarray,
     strata: np.ndarray,
@@ -102,34 +103,35 @@ def recorded_path(cohort_yaml: Path) -> Path:
     return cohort_yaml.with_name(f"{cohort_yaml.stem}.splits.csv")
 
 
-def read_recorded(path: Path, seed: int) -> tuple[dict[str, str], list[CohortIssue]]:
-    """The splits of an earlier draw by patient; empty without one, or if it used another seed."""
+def read_recorded(path: Path, seed: int, word: str = SPLIT) -> tuple[dict[str, str], list[CohortIssue]]:
+    """The splits (or folds) of an earlier draw by patient; empty without one, or if it used another seed."""
+    header = ["case", "patient", word]
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}, []
     except (OSError, UnicodeDecodeError) as error:
-        return {}, [_unusable(path, f"cannot be read: {error}")]
+        return {}, [_unusable(path, f"cannot be read: {error}", word)]
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    if not rows or rows[0][:3] != _HEADER[:3] or any(len(row) != len(rows[0]) for row in rows[1:] if row):
-        return {}, [_unusable(path, f"must have the columns {', '.join(_HEADER[:3])} and a full row per case")]
+    if not rows or rows[0][:3] != header or any(len(row) != len(rows[0]) for row in rows[1:] if row):
+        return {}, [_unusable(path, f"must have the columns {', '.join(header)} and a full row per case", word)]
     if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
-        message = f"The recorded splits use another seed than {seed}; they are drawn again."
-        return {}, [CohortIssue("warning", "splits-redrawn", message, file=path.name)]
+        message = f"The recorded {word}s use another seed than {seed}; they are drawn again."
+        return {}, [CohortIssue("warning", f"{word}s-redrawn", message, file=path.name)]
     words: dict[str, str] = {}
     for line, row in enumerate(rows[1:], start=2):
         if row and words.setdefault(row[1], row[2]) != row[2]:
             message = f"Patient {row[1]!r} is in {words[row[1]]!r} and in {row[2]!r}."
-            fix = "Give all cases of a patient the same split, or delete the file."
-            return {}, [CohortIssue("error", "patient-split", message, row[0], line, path.name, fix)]
-    return {patient: word for patient, word in words.items() if word}, []
+            fix = f"Give all cases of a patient the same {word}, or delete the file."
+            return {}, [CohortIssue("error", f"patient-{word}", message, row[0], line, path.name, fix)]
+    return {patient: drawn for patient, drawn in words.items() if drawn}, []
 
 
-def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int) -> None:
-    """Write the drawn (case, patient, split) rows. A read-only folder is ignored: the seed gives the same splits."""
+def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int, word: str = SPLIT) -> None:
+    """Write the drawn (case, patient, split or fold) rows. A read-only folder is ignored: the seed gives the same."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
+    writer.writerow(["case", "patient", word, "seed"])
     writer.writerows([*row, str(seed)] for row in cases)
     try:
         if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
@@ -138,7 +140,7 @@ def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int)
         return
 
 
-def _unusable(path: Path, what: str) -> CohortIssue:
+def _unusable(path: Path, what: str, word: str) -> CohortIssue:
     return CohortIssue(
-        "error", "bad-splits", f"The recorded splits file {what}.", file=path.name, fix="Fix or delete it."
+        "error", f"bad-{word}s", f"The recorded {word}s file {what}.", file=path.name, fix="Fix or delete it."
     )

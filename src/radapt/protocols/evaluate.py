@@ -1,16 +1,20 @@
 """One protocol on the features of one cohort through one backbone."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Features, Pooling
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
+from radapt.protocols.fitted import Fitted
+from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
+from radapt.protocols.folds import as_one_test_set, naming, run_folds
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
@@ -39,6 +43,10 @@ def evaluate(
     training of a network, which of the protocols on features only `mil` is. The model is written to `folder/model`,
     where `radapt.load_model` finds it.
 
+    In a cohort with folds every labelled patient is tested once, by a model fitted on the other folds, and the result
+    is of all of them (see `Result`). The models are written to `folder/model/fold-<f>`, and finished folds to
+    `folder/folds`, from where the same call takes them.
+
     With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat; see
     `learning_curve` for their means.
 
@@ -53,14 +61,16 @@ def evaluate(
     place = None if folder is None else Path(folder)
     if isinstance(ready, FewShot):
 
-        def one(draw: Draw, cohort: Cohort) -> Result:
+        def one(draw: Draw, cohort: Cohort, base: Protocol) -> Result:
             limited = replace(features, cohort=cohort)
             return evaluate(
-                limited, ready.base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices,
+                limited, base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices,
                 folder=place and place / draw_folder(draw),
             )  # fmt: skip
 
         return score_draws(ready, features.cohort, seed, one)
+    if features.cohort.folds:
+        return _evaluate_folds(features, ready, seed, pooling or Pooling(), resamples, refit, devices, place)
     problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices)
     ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
@@ -68,3 +78,35 @@ def evaluate(
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
     return ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
+
+
+def _evaluate_folds(
+    features: Features,
+    protocol: Protocol,
+    seed: int,
+    pooling: Pooling,
+    resamples: int,
+    refit: bool,
+    devices: int,
+    place: Path | None,
+) -> Result:
+    cohort = features.cohort
+    protocol.scorer.check(as_one_test_set(cohort), None)
+
+    def problem_of(plain: Cohort) -> FeatureProblem:
+        return FeatureProblem.of(replace(features, cohort=plain), pooling, refit=refit, devices=devices)
+
+    def fit(fold: str, plain: Cohort) -> tuple[Fitted, None]:
+        problem = problem_of(plain)
+        fitted = protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0])
+        if place is not None:
+            save_model(place / MODEL_FOLDER / fold_model(fold), protocol, fitted, problem)
+        return fitted, None
+
+    for fold in cohort.folds:  # better said now than after hours
+        with naming(cohort, fold):
+            problem_of(hold_out(cohort, fold))
+    stored = getattr(features, "digest", None)  # features made of arrays have none, and nothing of them is kept
+    key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit])
+    store = FoldStore(None if stored is None else place, key)
+    return run_folds(cohort, protocol, fit, store, np.random.default_rng(seed).spawn(2)[1], resamples)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -10,64 +10,55 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
-from radapt.protocols.fitted import Aim, Fitted, Reads
+from radapt.protocols.delegating import Delegating
+from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result, Scorer
+from radapt.protocols.scoring import Result
 from radapt.training.fit_record import LabelDraw
-
-if TYPE_CHECKING:
-    from radapt.backbones import WeightCard
 
 Choose = Literal["val", "default"]
 _Sizes = AfterValidator(lambda given: tuple(sorted(set(given))))
 
 
 @dataclass(frozen=True)
-class AtDefaults(Protocol[Any]):
+class AtDefaults(Delegating):
     """A protocol whose hyper-parameters are its defaults: val is not looked at. `base` is the protocol."""
 
     base: Protocol
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.base.name
-
-    @property
-    def aim(self) -> Aim:  # type: ignore[override]
-        return self.base.aim
-
-    @property
-    def reads(self) -> Reads:  # type: ignore[override]
-        return self.base.reads
-
-    @property
-    def uses_backbone(self) -> bool:  # type: ignore[override]
-        return self.base.uses_backbone
-
-    @property
-    def scorer(self) -> Scorer:  # type: ignore[override]
-        return self.base.scorer
-
-    @property
-    def uses_masks(self) -> bool:  # type: ignore[override]
-        return self.base.uses_masks
-
-    def suits(self, card: "WeightCard") -> bool:
-        return self.base.suits(card)
-
-    def passes(self, slices: int, cases: int, images: int) -> float | None:
-        return self.base.passes(slices, cases, images)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return self.base.settings
-
     def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
         return self.base.fit(replace(problem, choose=False), rng)
+
+
+@dataclass(frozen=True)
+class OnDraw(Delegating):
+    """A protocol fitted on a draw of the training patients of whatever it is given, such as those of one fold.
+
+    `base` is the protocol; the draw of `seed` and `repeat` has `shots` per class, or a `fraction` of the patients.
+    """
+
+    base: Protocol
+    shots: int | None
+    fraction: float | None
+    repeat: int
+    seed: int
+
+    def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
+        draw = self._draw(problem.cohort)
+        fitted = self.base.fit(problem.limited_to(restrict(problem.cohort, draw)), rng)
+        return replace(fitted, record=replace(fitted.record, draw=drawn(draw)))
+
+    def _draw(self, cohort: Cohort) -> Draw:
+        """The draw among the training patients of `cohort`; repeat 0 where a size takes all of them."""
+        shots = [] if self.shots is None else [self.shots]
+        fractions = [] if self.fraction is None else [self.fraction]
+        draws = draw_patients(cohort, shots, fractions, self.repeat + 1, self.seed)
+        return next((draw for draw in draws if draw.repeat == self.repeat), draws[0])
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -123,28 +114,58 @@ class FewShot(Protocol[Any]):
         return self.base.uses_backbone
 
     def draws(self, cohort: Cohort, seed: int) -> tuple[Draw, ...]:
-        """Every draw of the curve, smallest size first. `restrict` gives the cohort of one."""
+        """Every draw of the curve, smallest size first. `restrict` gives the cohort of one.
+
+        In a cohort with folds the patients of a draw are all of those that are drawn for any fold (see `OnDraw`).
+        """
+        if cohort.folds:
+            return self._draws_of_folds(cohort, seed)
         return draw_patients(cohort, self.shots, self.fractions, self.repeats, seed)
+
+    def _draws_of_folds(self, cohort: Cohort, seed: int) -> tuple[Draw, ...]:
+        merged: dict[tuple[bool, float, int], Draw] = {}
+        for fold in cohort.folds:
+            for draw in draw_patients(hold_out(cohort, fold), self.shots, self.fractions, self.repeats, seed):
+                size = draw.shots if draw.shots is not None else draw.fraction or 0.0
+                key = (draw.shots is None, float(size), draw.repeat)
+                earlier = merged.get(key, draw)
+                patients = tuple(sorted({*earlier.patients, *draw.patients}))
+                notes = tuple(dict.fromkeys((*earlier.notes, *draw.notes)))
+                merged[key] = replace(draw, patients=patients, notes=notes)
+        return tuple(merged[key] for key in sorted(merged))
+
+    def on(self, draw: Draw, seed: int) -> OnDraw:
+        """The base protocol on one draw inside whatever it is fitted on."""
+        return OnDraw(self.base, draw.shots, draw.fraction, draw.repeat, seed)
 
     def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
         """Fit the base protocol on a problem as it is, such as that of one draw."""
         return self.base.fit(problem, rng)
 
 
-def score_draws(protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Draw, Cohort], Result]) -> Result:
-    """The results of `one` (draw, restricted cohort) over all draws as a single result.
+def score_draws(
+    protocol: FewShot, cohort: Cohort, seed: int, one: Callable[[Draw, Cohort, Protocol], Result]
+) -> Result:
+    """The results of `one` (draw, restricted cohort, protocol) over all draws as a single result.
 
     Predictions and scores start with columns shots (Int64), fraction (float64) and repeat (int64), one of the first
-    two empty. `fits` has the record of each draw.
+    two empty. `fits` has the record of each draw; in a cohort with folds those of all folds of each draw, and `one` is
+    given the whole cohort with a protocol that draws inside each fold.
     """
     draws = protocol.draws(cohort, seed)
-    results = [one(draw, restrict(cohort, draw)) for draw in draws]
+    if cohort.folds:
+        results = [one(draw, cohort, protocol.on(draw, seed)) for draw in draws]
+        fits = tuple(fit for result in results for fit in result.fits)
+    else:
+        results = [one(draw, restrict(cohort, draw), protocol.base) for draw in draws]
+        fits = tuple(replace(result.fit, draw=drawn(draw)) for draw, result in zip(draws, results, strict=True))
     predictions, scores = (
         pd.concat([_marked(getattr(result, name), draw) for draw, result in zip(draws, results, strict=True)])
         for name in ("predictions", "scores")
     )
-    fits = tuple(replace(result.fit, draw=drawn(draw)) for draw, result in zip(draws, results, strict=True))
-    return Result(predictions.reset_index(drop=True), scores.reset_index(drop=True), protocol.name, fits)
+    return Result(
+        predictions.reset_index(drop=True), scores.reset_index(drop=True), protocol.name, fits, folds=cohort.folds
+    )
 
 
 def draw_folder(draw: Draw) -> str:

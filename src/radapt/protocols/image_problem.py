@@ -1,7 +1,7 @@
 """What a protocol that trains on images may see: everything but the labels and masks of test sets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -95,6 +95,10 @@ class ImageProblem:
     def usable(self) -> np.ndarray:
         """(N,) bool: cases with a label, or with a mask, that may be seen."""
         return labelled(self.cohort.labels) if self.aim == "classification" else masked(self.cohort)
+
+    def limited_to(self, cohort: Cohort) -> "ImageProblem":
+        """The problem with fewer labels, those of `cohort`."""
+        return replace(self, cohort=cohort)
 
     def rows(self, split: str) -> np.ndarray:
         """Indices of the cases of a split that have a label, or a mask."""

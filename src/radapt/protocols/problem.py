@@ -74,6 +74,10 @@ class FeatureProblem:
         """How many layers are stored."""
         return len({segment.layer for segment in self.features.segments})
 
+    def limited_to(self, cohort: Cohort) -> "FeatureProblem":
+        """The problem with fewer labels, which are few: val is not mixed into them (see `refit`)."""
+        return replace(self, features=replace(self.features, cohort=cohort), refit=False)
+
     def rows(self, split: str) -> np.ndarray:
         """Indices of the labelled cases of a split: with findings, those of which at least one is known."""
         return np.flatnonzero((self.splits == split) & labelled(self.labels))

@@ -27,6 +27,10 @@ class Result:
     `scores`: `split` and the columns of `radapt.metrics.score`. Those of val were chosen on, and are optimistic.
     `protocol`: its name. `fits`: how each fitted model came about: one, or one for each draw of a learning curve.
     `subsets`: for a model that answers from any subset of its sequences, what each of them is worth.
+
+    In a cohort with `folds` every case is answered once, by the model of its fold, and `predictions` has `fold`; the
+    split is `oof`, and `scores` has `oof:fold=<f>` and `oof:site=<s>` too. `fits` are then those of the folds (of each
+    draw).
     """
 
     predictions: pd.DataFrame
@@ -34,6 +38,7 @@ class Result:
     protocol: str
     fits: tuple[FitRecord, ...]
     subsets: SubsetResult | None = None
+    folds: tuple[str, ...] = ()
 
     @property
     def fit(self) -> FitRecord:
@@ -73,6 +78,16 @@ class Scorer(abc.ABC):
         """Answers of the protocol `name` for val and every test set of `cohort`, whose truth is not blank, scored with
         intervals of `resamples` bootstrap replicates by patient."""
 
+    @abc.abstractmethod
+    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
+        """Answers of a fitted `model` for the cases at `rows`, whose truth is not blank: `Result.predictions`."""
+
+    @abc.abstractmethod
+    def scores(
+        self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int
+    ) -> pd.DataFrame:
+        """The scores of a table of `predictions` of cases of `cohort`: `Result.scores` but for `split`."""
+
 
 class ClassificationScorer(Scorer):
     """Probabilities against labels; with any subset of sequences where the model answers from them."""
@@ -92,6 +107,25 @@ class ClassificationScorer(Scorer):
         problem: ImageProblem | None,
     ) -> Result:
         return score_fitted(cohort, name, fitted, rng, resamples)
+
+    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
+        return predictions_table(cohort, rows, model.predict(rows))
+
+    def scores(
+        self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int
+    ) -> pd.DataFrame:
+        place = {case.case: row for row, case in enumerate(cohort)}
+        rows = np.asarray([place[name] for name in predictions["case"]], dtype=np.int64)
+        return score(
+            cohort.labels[rows],
+            predictions[[f"p_{output}" for output in cohort.outputs]].to_numpy(dtype=np.float64),
+            cohort.patients[rows],
+            task=cohort.task,
+            outputs=cohort.outputs,
+            ordered=cohort.ordered,
+            rng=rng,
+            resamples=resamples,
+        )
 
 
 def score_fitted(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:

@@ -45,17 +45,20 @@ class Answers:
     ) -> "Answers":
         """Ask `predict` for every subset of the `modalities`, once for all cases that have all of it.
 
+        `prior` is (outputs,), or (N, outputs) with one for each case of the cohort.
+
         Raises UsageError for a sequence the cohort does not know or more than 12, DataError for answers of another
         shape.
         """
         names = check_modalities(cohort, modalities)
         prior = np.asarray(prior, dtype=np.float64)
-        if prior.shape != (len(cohort.outputs),):
+        prior = prior[rows] if prior.shape == (len(cohort), len(cohort.outputs)) else prior
+        if prior.shape[-1:] != (len(cohort.outputs),) or prior.ndim > 2:
             raise DataError(f"The prior has shape {prior.shape}; expected one share for each of {cohort.outputs}.")
         columns = np.asarray([cohort.modalities.index(name) for name in names])
         present = cohort.presence[rows][:, columns]  # (n, M)
         has = present @ (1 << np.arange(len(names)))  # (n,)
-        table = np.full((2 ** len(names), len(rows), len(prior)), np.nan)
+        table = np.full((2 ** len(names), len(rows), prior.shape[-1]), np.nan)
         table[0] = prior
         inside = members(len(names))
         asked = [np.flatnonzero((has & subset) == subset) for subset in range(len(table))]
@@ -64,7 +67,7 @@ class Answers:
                 which = asked[subset]
                 if len(which):
                     chosen = tuple(name for name, there in zip(names, inside[subset], strict=True) if there)
-                    table[subset, which] = _answered(predict(rows[which], chosen), len(which), len(prior))
+                    table[subset, which] = _answered(predict(rows[which], chosen), len(which), prior.shape[-1])
                     advance(len(which))
         return cls(names, rows, has, table)
 

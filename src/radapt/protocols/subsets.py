@@ -63,9 +63,10 @@ def score_subsets(
     """Score `predict` on every subset of `modalities`, at most 12 of the cohort's.
 
     `predict(rows, names)` gives probabilities (n, outputs) of the cases at `rows` from the sequences `names` alone; it
-    is asked once for each subset, about the cases that have all of it. `prior` (outputs,) answers for cases that have
-    nothing of a subset, such as the shares of the classes in training. `splits` are by default the test sets, or val
-    where there is none; they must still have their labels, and cases without one are not asked about.
+    is asked once for each subset, about the cases that have all of it. `prior` (outputs,), or (N, outputs) by case,
+    answers for cases that have nothing of a subset, such as the shares of the classes in training. `splits` are by
+    default the test sets, or val where there is none; they must still have their labels, and cases without one are not
+    asked about.
 
     A number that a group of cases does not determine is NaN in each of its rows; so is an interval of fewer than two
     patients. The same state of `rng` gives the same result.

@@ -2,7 +2,8 @@
 
 import copy
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
+from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.folds import OUT_OF_FOLD, hold_out
 from radapt.cohorts.label_draws import Draw
+from radapt.digests import ByteDigests
 from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
+from radapt.protocols.fitted import Fitted
+from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
+from radapt.protocols.folds import as_one_test_set, naming, run_folds
+from radapt.protocols.holdout import masked
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
@@ -50,7 +58,7 @@ def train(
     `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
     Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count` and
     `neighbours`. `options` are the protocol's own, and `seed` decides every draw. With `fewshot` every draw is trained,
-    in a folder of its own (see `evaluate`).
+    in a folder of its own; in a cohort with folds a model for every fold (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
@@ -65,25 +73,77 @@ def train(
     lazy = _copied(backbone) if isinstance(backbone, Backbone) else backbone
     if isinstance(ready, FewShot):
 
-        def one(draw: Draw, limited: Cohort) -> Result:
+        def one(draw: Draw, limited: Cohort, base: Protocol) -> Result:
             own = machine and replace(machine, folder=machine.folder and machine.folder / draw_folder(draw))
             return train(
-                limited, ready.base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
+                limited, base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
                 resamples=resamples,
             )  # fmt: skip
 
         return score_draws(ready, cohort, seed, one)
-    problem = ImageProblem.of(cohort, ready.aim, recipe, cache_folder(cache), lazy, pooling, machine)
+    machine, pooling, cache = machine or Machine(), pooling or Pooling(), cache_folder(cache)
+    reference = None if backbone is None else BackboneReference.of(backbone)
+    if cohort.folds:
+        return _Folds(cohort, ready, lazy, reference, recipe, pooling, machine, cache, seed).run(resamples)
+    problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     ready.scorer.check(cohort, problem)
     fitted = ready.fit(problem, fitting)
     if problem.machine.folder is not None:
-        reference = None if backbone is None else BackboneReference.of(backbone)
         save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
     if problem.machine.checkpoints is not None:
         shutil.rmtree(problem.machine.checkpoints, ignore_errors=True)
     return result
+
+
+@dataclass(frozen=True)
+class _Folds:
+    """The training of one model per fold. That of a fold, its checkpoints included, is in `folds/<fold>` of the
+    machine's folder; label maps are written to `masks` as without folds."""
+
+    cohort: Cohort
+    protocol: Protocol
+    backbone: LazyBackbone | None
+    reference: BackboneReference | None
+    recipe: Recipe
+    pooling: Pooling
+    machine: Machine
+    cache: Path
+    seed: int
+
+    def run(self, resamples: int) -> Result:
+        self.protocol.scorer.check(as_one_test_set(self.cohort), None)
+        for fold in self.cohort.folds:  # better said now than after hours
+            with naming(self.cohort, fold):
+                self._problem(hold_out(self.cohort, fold), None)
+        store, scoring = self._store(), np.random.default_rng(self.seed).spawn(2)[1]
+        fit = partial(self._fit, store)
+        return run_folds(self.cohort, self.protocol, fit, store, scoring, resamples)
+
+    def _fit(self, store: FoldStore, fold: str, plain: Cohort) -> tuple[Fitted, ImageProblem]:
+        problem = self._problem(plain, store.place(fold))
+        tested = plain.select(plain.splits == OUT_OF_FOLD)
+        if self.protocol.aim == "segmentation" and masked(tested).any():
+            self.protocol.scorer.check(plain, problem)
+        fitted = self.protocol.fit(problem, np.random.default_rng(self.seed).spawn(2)[0])
+        if self.machine.folder is not None:
+            folder = self.machine.folder / MODEL_FOLDER / fold_model(fold)
+            save_model(folder, self.protocol, fitted, problem, self.reference)
+        return fitted, replace(problem, machine=self.machine)
+
+    def _problem(self, plain: Cohort, folder: Path | None) -> ImageProblem:
+        machine = replace(self.machine, folder=folder)
+        aim = self.protocol.aim
+        return ImageProblem.of(plain, aim, self.recipe, self.cache, self.backbone, self.pooling, machine)
+
+    def _store(self) -> FoldStore:
+        if self.machine.folder is None:
+            return FoldStore(None, "")
+        pixels = cohort_digest(self.cohort, ByteDigests(self.cache), masks=True)
+        identity = None if self.backbone is None else self.backbone.identity
+        data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision]
+        return FoldStore(self.machine.folder, fold_key(self.protocol, self.cohort, self.seed, data))
 
 
 def _check_fits(protocol: Protocol, backbone: object) -> None:

@@ -53,6 +53,18 @@ class SegmentationScorer(Scorer):
             raise UsageError(f"Protocol {name!r} segments images and cannot be scored on features; use radapt.train.")
         return score_segmentation(cohort, name, fitted, rng, resamples, problem)
 
+    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
+        if problem is None:
+            raise UsageError("Label maps need the images of the cohort; use radapt.train.")
+        cache = AlignedSliceCache(problem.slices, problem.recipe)
+        work = _CaseScorer(cohort, survey_masks(cohort, cache), cache, problem.machine.folder)
+        return _segmented(work, rows, model, problem, "the held-out fold")
+
+    def scores(
+        self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int
+    ) -> pd.DataFrame:
+        return summarise(predictions, labels=list(dict.fromkeys(predictions["label"])), rng=rng, resamples=resamples)
+
 
 def score_segmentation(
     cohort: Cohort,
@@ -79,16 +91,23 @@ def score_segmentation(
     for split in splits:
         rows = np.flatnonzero(cohort.splits == split)
         model = fitted.before_refit if split == "val" else fitted.final
-        with problem.machine.progress(len(rows), f"Segmenting {split} of {cohort.name}", "cases") as advance:
-            parts = []
-            for row in rows:
-                parts.append(work.case(int(row), model))
-                advance(1)
-        tables.append(pd.concat(parts, ignore_index=True))
+        tables.append(_segmented(work, rows, model, problem, split))
         found = summarise(tables[-1], labels=list(look.labels.values()), rng=rng.spawn(1)[0], resamples=resamples)
         found.insert(0, "split", split)
         scores.append(found)
     return Result(pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True), name, (fitted.record,))
+
+
+def _segmented(
+    work: "_CaseScorer", rows: np.ndarray, model: Segmenter, problem: ImageProblem, split: str
+) -> pd.DataFrame:
+    """The rows of `predictions` of the cases at `rows`, one after the other."""
+    parts = []
+    with problem.machine.progress(len(rows), f"Segmenting {split} of {work.cohort.name}", "cases") as advance:
+        for row in rows:
+            parts.append(work.case(int(row), model))
+            advance(1)
+    return pd.concat(parts, ignore_index=True)
 
 
 def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> None:

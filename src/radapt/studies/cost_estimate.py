@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radapt.cohorts.folds import hold_out
 from radapt.studies.cells import Cell, CellEncoder, PreparedCohort
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
@@ -70,6 +71,10 @@ def _training(cell: Cell, slices: int, once: float) -> float | None:
     if cell.encoder is None:
         return None
     protocol, draw, cohort = cell.job.protocol, cell.job.draw, cell.prepared.cohort
+    if cohort.folds:
+        plain = (replace(cell.prepared, cohort=hold_out(cohort, fold)) for fold in cohort.folds)
+        parts = [_training(replace(cell, prepared=prepared), slices, once) for prepared in plain]
+        return None if None in parts else sum(part for part in parts if part is not None)
     limited = cohort if draw is None else restrict(cohort, draw)
     usable = labelled(limited.labels) if protocol.aim == "classification" else masked(limited)
     learned = usable & (limited.splits == "train")

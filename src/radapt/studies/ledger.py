@@ -21,9 +21,13 @@ from radapt.errors import UsageError
 
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
-    "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "seconds", "trained_parameters", "trained_share",
-    "peak_memory_mb", "minutes", "cell",
+    "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "unit", "seconds", "trained_parameters",
+    "trained_share", "peak_memory_mb", "minutes", "cell",
 ]  # fmt: skip
+
+
+PATIENT = "patient"
+"""The unit of a number whose interval and count go by patient."""
 
 
 def slug(name: str) -> str:
@@ -149,6 +153,7 @@ class Ledger:
         for column in ("shots", "repeat"):
             scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
         scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
+        scores["unit"] = PATIENT
         done = read_json(folder / "done.json")
         scores["seconds"] = float(done["seconds"])
         for column, value in cost_columns(done.get("cost") or {}).items():

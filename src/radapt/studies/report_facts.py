@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radapt.cohorts import Cohort, case_table
+from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.durable import write_json, write_parquet
 from radapt.studies.ledger import read_json, slug
 from radapt.versions import versions
@@ -68,6 +69,12 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
         "splits": {split: _split_facts(cohort, split) for split in ("train", "val", *cohort.test_sets)},
         "sites": _counts([case.site or "" for case in cohort]),
     }
+    if cohort.folds and cohort.fold_rule is not None:
+        facts["folds"] = {
+            "how": cohort.fold_rule.words,
+            "rule": cohort.fold_rule.facts,
+            "cases": _counts([case.fold or "" for case in cohort if case.split == OUT_OF_FOLD]),
+        }
     if slices is not None and (counts := slices[slices > 0]).size:
         median = float(np.median(counts))
         facts["slices_per_image"] = {"min": int(counts.min()), "median": median, "max": int(counts.max())}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from radapt.studies.cells import Cell, CellEncoder
 from radapt.studies.ledger import Ledger
@@ -181,7 +181,7 @@ class _StudyRun:
             result.subsets.write(self.ledger.cell(cell.id))
         environment = {"versions": versions(), **processor(self.plan.device)}
         digest = features.digest if features else None
-        facts = {**cell.facts, "features": digest, "fit": result.fit.to_json(), **environment}
+        facts = {**cell.facts, "features": digest, **_records(result), **environment}
         predictions = result.predictions.assign(cell=cell.id)
         predictions = predictions[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
@@ -195,3 +195,10 @@ class _StudyRun:
         self.ledger.log(cell.id, "".join(traceback.format_exception(error)))
         self.ledger.fail(cell.id, cell.facts, error)
         self.failures.append(StudyFailure(cell.title, str(error)))
+
+
+def _records(result: "Result") -> dict[str, Any]:
+    """`fit`, the record of the one model; in a cohort with folds `folds`, by name, and no `fit`."""
+    if not result.folds:
+        return {"fit": result.fit.to_json()}
+    return {"fit": None, "folds": {name: fit.to_json() for name, fit in zip(result.folds, result.fits, strict=True)}}

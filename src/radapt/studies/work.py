@@ -9,7 +9,7 @@ from radapt.studies.plan import Plan, Settings
 
 if TYPE_CHECKING:
     from radapt.features import Features
-    from radapt.protocols import Result
+    from radapt.protocols import Protocol, Result
 
 
 def evaluate_cell(cell: Cell, features: "Features", ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
@@ -19,10 +19,10 @@ def evaluate_cell(cell: Cell, features: "Features", ledger: Ledger, settings: Se
     from radapt.protocols import evaluate
 
     draw = cell.job.draw
-    if draw is not None:
+    if draw is not None and not features.cohort.folds:
         features = replace(features, cohort=restrict(features.cohort, draw))
     result = evaluate(
-        features, cell.job.protocol, seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
+        features, _protocol(cell), seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
         resamples=plan.study.resamples, refit=draw is None, devices=settings.devices, folder=ledger.opened(cell.id),
     )  # fmt: skip
     return _with_draw(result, cell)
@@ -36,8 +36,8 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
 
     prepared, draw = cell.prepared, cell.job.draw
     result = train(
-        prepared.cohort if draw is None else restrict(prepared.cohort, draw),
-        cell.job.protocol,
+        prepared.cohort if draw is None or prepared.cohort.folds else restrict(prepared.cohort, draw),
+        _protocol(cell),
         cell.encoder.located.lazy if cell.encoder else None,
         recipe=prepared.recipe,
         pooling=Pooling(**plan.study.pooling.model_dump()),
@@ -49,11 +49,21 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
     return _with_draw(result, cell)
 
 
+def _protocol(cell: Cell) -> "Protocol":
+    """The cell's protocol; in a learning curve on a cohort with folds, on a draw inside each of them."""
+    from radapt.protocols.fewshot import OnDraw
+
+    protocol, draw = cell.job.protocol, cell.job.draw
+    if draw is None or not cell.prepared.cohort.folds:
+        return protocol
+    return OnDraw(protocol, draw.shots, draw.fraction, draw.repeat, cell.seed)
+
+
 def _with_draw(result: "Result", cell: Cell) -> "Result":
     """The result with the number of training patients and the notes of its draw, in a learning curve."""
     from radapt.protocols.fewshot import drawn
 
     draw = cell.job.draw
-    if draw is None:
+    if draw is None or result.folds:  # every fold has a draw of its own, which its record names
         return result
     return replace(result, fits=(replace(result.fit, draw=drawn(draw)),))

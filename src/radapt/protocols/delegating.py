@@ -1,0 +1,50 @@
+"""Protocols that change what another one is fitted on, and leave the rest to it."""
+
+from typing import TYPE_CHECKING, Any
+
+from radapt.protocols.fitted import Aim, Reads
+from radapt.protocols.protocol import Protocol
+from radapt.protocols.scoring import Scorer
+
+if TYPE_CHECKING:
+    from radapt.backbones import WeightCard
+
+
+class Delegating(Protocol[Any]):
+    """A protocol that is `base` in everything but `fit`."""
+
+    base: Protocol
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.base.name
+
+    @property
+    def aim(self) -> Aim:  # type: ignore[override]
+        return self.base.aim
+
+    @property
+    def reads(self) -> Reads:  # type: ignore[override]
+        return self.base.reads
+
+    @property
+    def uses_backbone(self) -> bool:  # type: ignore[override]
+        return self.base.uses_backbone
+
+    @property
+    def scorer(self) -> Scorer:  # type: ignore[override]
+        return self.base.scorer
+
+    @property
+    def uses_masks(self) -> bool:  # type: ignore[override]
+        return self.base.uses_masks
+
+    def suits(self, card: "WeightCard") -> bool:
+        return self.base.suits(card)
+
+    def passes(self, slices: int, cases: int, images: int) -> float | None:
+        return self.base.passes(slices, cases, images)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.base.settings

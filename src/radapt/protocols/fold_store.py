@@ -1,0 +1,110 @@
+"""Finished folds in the folder of a cell, so that a killed evaluation fits none of them again.
+
+folds/<fold>/predictions.parquet, fit.json, subsets.npz, done.json      (done.json, with the key, is written last)
+"""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from radapt.cohorts.cohort import Cohort
+from radapt.digests import digest
+from radapt.durable import atomic_path, write_json, write_parquet
+from radapt.errors import RadaptError
+from radapt.protocols.protocol import Protocol
+from radapt.protocols.subset_inference import Answers
+from radapt.training.fit_record import FitRecord
+from radapt.versions import __version__
+
+FOLDS = "folds"
+"""The folder of a cell that finished folds, and checkpoints of an unfinished one, are written to."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What the model of one fold answered: `predictions` for its cases, `record` of the fit, and from each subset of
+    its sequences, where it is such a model, for the labelled ones."""
+
+    fold: str
+    predictions: pd.DataFrame
+    record: FitRecord
+    subsets: Answers | None = None
+
+
+@dataclass(frozen=True)
+class FoldStore:
+    """Finished folds under `folder`; None keeps nothing. `key` digests all that decides their numbers: a fold that was
+    finished under another key is fitted again."""
+
+    folder: Path | None
+    key: str
+
+    def place(self, fold: str) -> Path | None:
+        """The folder of a fold."""
+        return None if self.folder is None else self.folder / FOLDS / fold_folder(fold)
+
+    def read(self, fold: str) -> HeldOut | None:
+        """A finished fold; None if it is not, or its files are damaged."""
+        place = self.place(fold)
+        if place is None or not (place / "done.json").is_file():
+            return None
+        try:
+            if json.loads((place / "done.json").read_text(encoding="utf-8"))["key"] != self.key:
+                return None
+            record = FitRecord.from_json(json.loads((place / "fit.json").read_text(encoding="utf-8")))
+            predictions = pd.read_parquet(place / "predictions.parquet")
+            subsets = _read_answers(place / "subsets.npz") if (place / "subsets.npz").is_file() else None
+        except (OSError, ValueError, KeyError, TypeError, RadaptError):  # pyarrow's errors are of these kinds
+            return None
+        return HeldOut(fold, predictions, record, subsets)
+
+    def write(self, held: HeldOut) -> None:
+        place = self.place(held.fold)
+        if place is None:
+            return
+        (place / "done.json").unlink(missing_ok=True)
+        (place / "subsets.npz").unlink(missing_ok=True)
+        write_parquet(place / "predictions.parquet", held.predictions)
+        write_json(place / "fit.json", held.record.to_json())
+        if held.subsets is not None:
+            _write_answers(place / "subsets.npz", held.subsets)
+        write_json(place / "done.json", {"fold": held.fold, "key": self.key})
+        shutil.rmtree(place / "checkpoints", ignore_errors=True)
+
+
+def fold_key(protocol: Protocol, cohort: Cohort, seed: int, data: Any) -> str:
+    """A digest of all that decides the numbers of folds; `data` says which features or images."""
+    rows = [[case.case, case.patient, case.site, case.split, case.fold, case.label, case.findings] for case in cohort]
+    options = [type(protocol).__name__, protocol.name, asdict(cast(Any, protocol))]
+    return digest([__version__, options, seed, cohort.outputs, cohort.modalities, rows, data])
+
+
+def fold_model(fold: str) -> str:
+    """The name of the model folder of a fold."""
+    return f"fold-{fold_folder(fold)}"
+
+
+def fold_folder(fold: str) -> str:
+    """A folder name for a fold, equal to it where that is a safe name; else with a digest, so that all differ."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", fold).strip(".")[:80]
+    return safe if safe == fold and fold == fold.lower() else f"{safe}-{digest(fold)[:8]}"
+
+
+def _write_answers(path: Path, answers: Answers) -> None:
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.savez(
+            file, modalities=np.asarray(answers.modalities, dtype=str), rows=answers.rows, has=answers.has,
+            table=answers.table,
+        )  # fmt: skip
+
+
+def _read_answers(path: Path) -> Answers:
+    with np.load(path, allow_pickle=False) as stored:
+        names = tuple(str(name) for name in stored["modalities"])
+        return Answers(names, stored["rows"], stored["has"], stored["table"])
