@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from radapt.backbones import CATALOG, card, fetch, load_backbone, resolve
-from radapt.backbones.dtypes import auto_dtype, cpu_favours_bfloat16
+from radapt.backbones.dtypes import auto_dtype, cpu_favours_bfloat16, scratch_dtype
 from radapt.backbones.weight_files import read_state
 from radapt.errors import UsageError
 
@@ -267,6 +267,7 @@ def test_unknown_dtypes_and_what_auto_decides():
         load_backbone("dinov2-s", "random", dtype="bf16")
     assert auto_dtype("cpu") in ("float32", "bfloat16")
     assert auto_dtype("meta") == "float32"
+    assert scratch_dtype("cpu") == "float32"
     assert cpu_favours_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16 amx_bf16")
     assert cpu_favours_bfloat16("vendor_id : AuthenticAMD flags : avx512_bf16")
     assert not cpu_favours_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
-from radapt.backbones.dtypes import auto_dtype
+from radapt.backbones.dtypes import auto_dtype, scratch_dtype
 from radapt.backbones.lazy import LazyBackbone, LocatedBackbone, find_backbone
 from radapt.backbones.load import load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, is_offline, resolve
@@ -27,4 +27,5 @@ __all__ = [
     "is_offline",
     "load_backbone",
     "resolve",
+    "scratch_dtype",
 ]

@@ -26,6 +26,16 @@ def auto_dtype(device: "str | torch.device" = "cpu") -> str:
     return "bfloat16" if cpu_favours_bfloat16(_cpu_facts()) else "float32"
 
 
+def scratch_dtype(device: "str | torch.device" = "cpu") -> str:
+    """The dtype in which a network without pretrained weights is trained: as `auto_dtype`, but float32 on a CPU.
+
+    There, the gradient of a 3D convolution in bfloat16 is at some sizes uninitialised memory (seen with torch 2.14).
+    """
+    import torch
+
+    return auto_dtype(device) if torch.device(device).type != "cpu" else "float32"
+
+
 def cpu_favours_bfloat16(facts: str) -> bool:
     """Whether a CPU, described as in Linux's /proc/cpuinfo, gains from bfloat16."""
     words = set(facts.split())

@@ -74,7 +74,7 @@ def cell_of(
     study: Study, prepared: PreparedCohort, encoder: CellEncoder | None, job: Job, seed: int, device: str
 ) -> Cell:
     """The cell of one job. Its id is the digest of everything that determines its numbers."""
-    from radapt.backbones import auto_dtype
+    from radapt.backbones import scratch_dtype
     from radapt.features import LAYERS
 
     protocol, draw = job.protocol, job.draw
@@ -84,7 +84,7 @@ def cell_of(
         "recipe": prepared.recipe.digest,
         "architecture": encoder.entry.architecture if encoder else None,
         "weights": lazy.identity if lazy else None,
-        "dtype": lazy.dtype if lazy else auto_dtype(device),
+        "dtype": lazy.dtype if lazy else scratch_dtype(device),
         "layers": list(LAYERS) if protocol.reads == "features" else None,
         "protocol": protocol.name,
         "aim": protocol.aim,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
@@ -54,7 +55,7 @@ def train(
 
     Raises DataError where there are no samples, and DivergedError where the loss or the gradient is not finite, naming
     the samples of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer
-    devices, or the task cannot be sent to processes.
+    devices, the task cannot be sent to processes, or 3D convolutions are to be trained in bfloat16 on a CPU.
     """
     from radapt.training.fabric import make_fabric
 
@@ -62,6 +63,7 @@ def train(
     check_count(chosen.type, devices)
     if count_parameters(task.module)[0] == 0:
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
+    _check_precision(task.module, regime, chosen)
     fabric = make_fabric(chosen, devices, regime.precision)
     given = (task, regime, seed, checkpoint, interval_s, progress, label)
     if devices == 1:
@@ -72,6 +74,17 @@ def train(
     restore(task, weights)
     task.module.to(chosen).eval()
     return trained
+
+
+def _check_precision(module: nn.Module, regime: TrainConfig, device: torch.device) -> None:
+    # torch 2.14 on CPUs with AVX-512 BF16: at some sizes the weight gradient is never written. It then holds whatever
+    # was in memory, differs from run to run and is at times not finite.
+    if regime.precision != "bfloat16" or device.type != "cpu":
+        return
+    if any(isinstance(part, nn.Conv3d | nn.ConvTranspose3d) for part in module.modules()):
+        raise UsageError(
+            "On a CPU, torch computes wrong gradients of 3D convolutions in bfloat16. Train with precision float32."
+        )
 
 
 def _work(
