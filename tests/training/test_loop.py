@@ -52,6 +52,32 @@ def test_it_is_what_a_plain_loop_in_torch_does() -> None:
     assert [entry["loss"] for entry in result.history] == pytest.approx(losses, rel=1e-5)
 
 
+def test_sgd_has_nesterovs_momentum() -> None:
+    """A gradient of 1 and momentum 0.9: velocities 1 and 1.9, steps of 1 + 0.9 · 1 and 1 + 0.9 · 1.9."""
+    task = ToyTask(frozen=False)
+    bias = task.module[3].bias
+    before = float(bias.detach())
+    task.loss = lambda batch, seeds: bias.sum()  # type: ignore[method-assign]
+    options = {"optimiser": "sgd", "warmup": 0.0, "schedule": "constant", "clip": None, "weight_decay": 0.0}
+    trained(task, regime(epochs=2, batch=23, lr=0.1, score_every=None, steps=2, **options))
+    assert before - float(bias.detach()) == pytest.approx(0.1 * (1.9 + 2.71), rel=1e-5)
+
+
+def test_every_part_of_every_step_has_its_own_order_and_random_numbers() -> None:
+    task = ToyTask(24)
+    numbers, seen = [], []
+
+    def record(count: int, batch: dict[str, Any]) -> None:
+        numbers.append(float(torch.rand(())))
+        seen.extend(batch["y"][0][:, 0].tolist())
+
+    task.before_loss = record
+    trained(task, regime(epochs=2, batch=8, accumulate=2))
+    assert len(set(numbers)) == len(numbers) == 2 * 3 * 2
+    assert sorted(seen[:24]) == sorted(seen[24:])
+    assert seen[:24] != seen[24:]
+
+
 def test_every_sample_is_seen_once_an_epoch_and_none_is_alone() -> None:
     task = ToyTask(21)
     sizes: list[int] = []
