@@ -236,6 +236,19 @@ def test_dropout_acts_in_training_and_rests_otherwise(family: str, method: str) 
         assert loss_of(backbone) == loss_of(backbone)
 
 
+def test_lora_starts_at_the_layer_itself_with_first_matrices_drawn_as_in_peft() -> None:
+    """Kaiming's uniform with a = √5: within ± 1 / √(inputs), so with a deviation of 1 / √(3 · inputs)."""
+    module = toy_backbone("vit").module
+    adapt(module, "lora", rank=40, alpha=16.0)
+    for name, weight in trained(module).items():
+        if ".lora_A." in name:
+            bound = weight.shape[1] ** -0.5
+            assert 0.98 * bound < float(weight.detach().abs().max()) <= bound
+            assert float(weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.05)
+        else:
+            assert not weight.any()
+
+
 def test_the_first_matrices_depend_on_the_seed_alone() -> None:
     states = []
     for seed, disturb in ((1, 0), (1, 7), (2, 0)):
