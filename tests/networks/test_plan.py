@@ -128,6 +128,13 @@ def test_activations_of_a_drawn_network() -> None:
     assert activations((8, 8), ((1, 1), (2, 2)), (2, 4)) == 5 * 64 * 2 + 2 * 16 * 4
 
 
+def test_an_axis_twice_as_coarse_waits_for_the_others() -> None:
+    """2 mm beside 1 mm: neither pooled nor convolved over until the finer axis has 2 mm too."""
+    strides, kernels = topology((2.0, 1.0), (16, 16), 7)
+    assert strides == ((1, 1), (1, 2), (2, 2), (2, 1))
+    assert kernels == ((1, 3), (3, 3), (3, 3), (3, 3))
+
+
 def test_an_axis_of_one_voxel_is_left_alone() -> None:
     strides, kernels = topology((1.0, 1.0, 5.0), (64, 64, 1), 5)
     assert {stage[2] for stage in strides} == {1}
