@@ -215,7 +215,7 @@ def test_nothing_that_names_a_patient_is_parsed(series, monkeypatch):
     }
 
 
-def enhanced(dicom, pixels, order, *, slopes=None, echoes=1):
+def enhanced(dicom, pixels, order, *, slopes=None, intercepts=None, echoes=1):
     """A multi-frame object whose frames lie at `order[k]` × 2 mm."""
     data = dicom(pixels, SOPInstanceUID=generate_uid())
     shared = Dataset()
@@ -229,7 +229,7 @@ def enhanced(dicom, pixels, order, *, slopes=None, echoes=1):
         frame, position, transform, window = Dataset(), Dataset(), Dataset(), Dataset()
         position.ImagePositionPatient = [0, 0, 2.0 * place]
         transform.RescaleSlope = 1 if slopes is None else slopes[k]
-        transform.RescaleIntercept = -5
+        transform.RescaleIntercept = -5 if intercepts is None else intercepts[k]
         window.WindowCenter, window.WindowWidth = 100 + place, 51
         frame.PlanePositionSequence = [position]
         frame.PixelValueTransformationSequence = [transform]
@@ -248,6 +248,15 @@ def test_frames_of_an_enhanced_file_are_ordered_and_rescaled_each(dicom, save_di
     assert volume.spacing_mm == (0.75, 0.5, 2.0)
     assert (volume.window.low, volume.window.high) == (101 - 0.5 - 25, 101 - 0.5 + 25)
     np.testing.assert_array_equal(read(Location(tmp_path)).planes(), volume.planes())
+
+
+@pytest.mark.parametrize("slopes", [(1, 1, 1), (1, 2, 3)])
+def test_every_frame_has_its_own_intercept(dicom, save_dicom, tmp_path, slopes):
+    intercepts = [-5, 20, 0]
+    data = enhanced(dicom, planes(3), [0, 1, 2], slopes=slopes, intercepts=intercepts)
+    volume = read(Location(save_dicom(data, tmp_path / "enhanced.dcm")))
+    expected = planes(3) * np.array(slopes)[:, None, None] + np.array(intercepts)[:, None, None]
+    np.testing.assert_allclose(volume.planes(), expected)
 
 
 def test_frames_of_several_files_make_one_volume(dicom, save_dicom, tmp_path):
