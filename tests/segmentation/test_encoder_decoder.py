@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -30,10 +31,13 @@ from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.fit import SegmentFit, SegmentSearch
 from radapt.segmentation.encoder_decoder.model import SegmentModel
+from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.encoder_decoder.protocol import Segment
 from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
 from radapt.segmentation.modality_view import CanvasDice
 from radapt.segmentation.sides import has_sides
+from radapt.training.lr_search import TrainSetup
+from radapt.training.segmentation_loss import dice_ce
 
 AFFINE = np.diag([-1.0, 1.0, 3.0, 1.0])
 GREY = {1: 130, 2: 235}
@@ -370,6 +374,31 @@ def test_modalities_are_dropped_by_seed_and_never_all() -> None:
 
 
 @pytest.mark.parametrize("encoder", ["frozen", "bitfit"])
+def stub_task(network: SegmentationNetwork, goal: Goal, rate: float, **options: Any) -> SliceTask:
+    """The task of one learning rate, of a fit that has no data."""
+    made = SimpleNamespace(options=make("segment", **options), goal=goal, augmentation=None)
+    return SegmentSearch(TrainSetup(0, "segment"), made, None, None).task(network, rate)  # type: ignore[arg-type]
+
+
+def test_the_decoder_keeps_its_own_rate_beside_an_adapted_encoder(tiny: Callable[..., Backbone]) -> None:
+    network = SegmentationNetwork(tiny(), Parts("linear", "bitfit", 1, 3, (48, 48)), seed=0)
+    goal = Goal(None, range(3), np.arange(1))  # type: ignore[arg-type]
+    task = stub_task(network, goal, 2e-4, encoder="bitfit", decoder="linear", decoder_lr=4e-3)
+    rates = {parameter: 2e-4 * group.lr_scale for group in task.groups() for parameter in group.parameters}
+    assert all(rates[each] == pytest.approx(4e-3) for each in network.head.parameters())
+    assert {rates[each] for each in network.encoder.parameters() if each.requires_grad} == {2e-4}
+
+
+def test_the_loss_weighs_classes_and_dice_as_its_goal_says(tiny: Callable[..., Backbone]) -> None:
+    weights, rng = torch.tensor([0.5, 1.0, 4.0]), torch.Generator().manual_seed(0)
+    network = SegmentationNetwork(tiny(), Parts("linear", "frozen", 1, 3, (48, 48)), seed=0)
+    goal = Goal(None, range(3), np.arange(1), dice=0.25, weights=weights)  # type: ignore[arg-type]
+    logits, masks = torch.randn(2, 3, 6, 6, generator=rng), torch.randint(0, 3, (2, 6, 6), generator=rng)
+    loss = stub_task(network, goal, 1e-3).judged(logits, masks)
+    assert loss == dice_ce(logits, masks, weights=weights, dice_share=0.25)
+    assert loss != pytest.approx(float(dice_ce(logits, masks, dice_share=0.25)), rel=1e-3)
+
+
 def test_a_batch_of_empty_masks_and_pictures_are_learned_from(
     tmp_path: Path, tiny: Callable[..., Backbone], encoder: str
 ) -> None:
