@@ -513,6 +513,48 @@ def test_unknown_findings_and_weights_in_the_loss() -> None:
     torch.testing.assert_close(task.loss(batch, np.zeros(4, np.uint64)), (each * known).sum() / 8)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_balanced_classes_weigh_the_same_in_the_loss(classes: int) -> None:
+    """Each case weighs n / (classes · cases of its class); the mean is over cases, not over weights."""
+    labels = np.array([0, 0, 0, 1, classes - 1])
+    task, logits = _task(labels, classes, 0.0, class_weight="balanced")
+    task.trainee.feed.given = logits[:, :1] if classes == 2 else logits  # type: ignore[attr-defined]
+    wide = torch.cat([torch.zeros(5, 1), logits[:, :1]], dim=1) if classes == 2 else logits
+    each = torch.nn.functional.cross_entropy(wide, torch.from_numpy(labels), reduction="none")
+    weights = torch.tensor([5 / 6] * 3 + [5 / 4] * 2 if classes == 2 else [5 / 9] * 3 + [5 / 3] * 2)
+    batch = task.load(np.arange(5), np.zeros(5, np.uint64))
+    torch.testing.assert_close(task.loss(batch, np.zeros(5, np.uint64)), (weights * each).mean())
+
+
+def test_the_score_is_auroc_and_log_loss_only_breaks_ties() -> None:
+    def score(*logits: float) -> float:
+        task, _ = _task(np.array([0, 1]), 2, 0.0)
+        truth = np.array([0, 0, 1, 1])
+        task.cases = replace(task.cases, val=np.arange(4), truth=truth)
+        task.trainee.feed.answers = lambda images, rows: np.array(logits)[:, None]
+        return float(task.score())
+
+    sure, unsure, wrong = score(-3, -2, 2, 3), score(-0.3, -0.2, 0.2, 0.3), score(-3, 2.1, 2, 3)
+    assert sure == pytest.approx(1)
+    assert sure > unsure  # both have an AUROC of 1
+    assert unsure > score(-9, -0.1, -0.2, 9) == pytest.approx(0.75)  # a smaller log-loss does not make up for a pair
+    assert wrong == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("classes", "shares"), [(2, [0.75, 0.25]), (3, [0.5, 0.25, 0.25])])
+def test_a_network_begins_with_the_shares_of_training(
+    classes: int, shares: list[float], run: Any, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = [0, 0, 0, 1] * 2 if classes == 2 else [0, 0, 1, 2] * 2
+    labels += [*range(classes)] * 2
+    splits = ["train"] * 8 + ["val"] * classes + ["test"] * classes
+    images = [{"a": discs(rng, label)} for label in labels]
+    cohort = image_cohort(tmp_path / "i", images, labels, splits, outputs=classes)
+    found = answers(run(cohort, quick("bitfit", lr=1e-12, head_lr=1e-12, epochs=1)))
+    np.testing.assert_allclose(found, [shares] * 2 * classes, atol=1e-6)
+
+
 def _task(labels: np.ndarray, outputs: int, smoothing: float, class_weight: Any = "none") -> Any:
     class Fed:
         network = torch.nn.Linear(1, 1)
