@@ -1,9 +1,6 @@
 """Killed anywhere, the next run continues and ends with the same numbers."""
 
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,26 +9,8 @@ import pandas as pd
 import pytest
 
 from radapt.studies import Ledger
+from toy_kill import command, kill_when, numbers
 from toy_study import write_cohort, write_study
-
-
-def command(study: Path, folder: Path) -> list[str]:
-    out, cache = folder / "run", folder / "cache"
-    return [sys.executable, "-m", "radapt", "run", str(study), "--out", str(out), "--cache", str(cache), "--offline"]
-
-
-def numbers(run: Path) -> pd.DataFrame:
-    return pd.read_parquet(run / "results.parquet").drop(columns=["seconds", "minutes", "peak_memory_mb"])
-
-
-def kill_when(words: list[str], ready: Callable[[], bool], delay_s: float) -> bool:
-    """Start the command, kill it `delay_s` after `ready`; whether it was still going."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not ready():
-        time.sleep(0.002)
-    time.sleep(delay_s)
-    process.kill()
-    return process.wait() == -signal.SIGKILL
 
 
 def test_a_run_killed_at_random_points_ends_like_an_undisturbed_one(tmp_path: Path) -> None:

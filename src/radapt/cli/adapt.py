@@ -54,7 +54,8 @@ def adapt(
     """Adapt BACKBONE to the sequences of COHORT, labelled and unlabelled cases, and evaluate it on every subset.
 
     The same command resumes a killed adaptation; a finished one is not changed. Without labels only the backbone is
-    adapted. Use it as --backbone OUT, as `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
+    adapted. On a cohort with folds it is scored out of fold, then adapted to all patients. Use it as --backbone OUT, as
+    `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
     """
     from radapt.backbones import auto_dtype, find_backbone
     from radapt.cachedir import cache_folder
@@ -124,8 +125,9 @@ def headline(folder: Path) -> list[str]:
     whole = whole[whole["n_sequences"] == whole["n_sequences"].max()]
     lines = ["MCC with 95 % interval by patient; chance is 0:"]
     for row in whole.itertuples():
+        split = "out of fold" if row.split == "oof" else row.split
         lines.append(
-            f"  {row.split:10} {number(row.value, row.ci_low, row.ci_high)} with {every(row.n_sequences)}, "
+            f"  {split:10} {number(row.value, row.ci_low, row.ci_high)} with {every(row.n_sequences)}, "
             f"{counted(row.n_patients, 'patient')}"
         )
         if row.n_sequences == 1:

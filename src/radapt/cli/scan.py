@@ -19,6 +19,9 @@ def scan(
     patient_regex: str = typer.Option(None, help="Pattern of the patient in a file name, such as '^(person[0-9]+)_'."),
     split: str = typer.Option(None, help="Column with the split."),
     external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a separate test set."),
+    folds: str = typer.Option(
+        None, help="Folds instead of splits: a number, site (each hospital left out), column:NAME or file:PATH."
+    ),
     redraw: bool = typer.Option(False, help="Ignore the splits of the source and draw new ones."),
     seed: int = typer.Option(0, min=0, help="Seed of the splits that are drawn."),
     val: float = typer.Option(0.15, help="Fraction of the patients drawn for val."),
@@ -32,6 +35,7 @@ def scan(
     from radapt.cohorts import KINDS, Fractions, ScanOptions, write_cohort
     from radapt.cohorts import scan as read_source
     from radapt.cohorts.archives import remove_on_failure
+    from radapt.cohorts.fold_rule import parse_folds
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
     from radapt.progress import progress
@@ -50,6 +54,7 @@ def scan(
         patient_regex=patient_regex,
         external=tuple(external),
         redraw=redraw,
+        folds=None if folds is None else parse_folds(folds, seed),
         seed=seed,
         fractions=Fractions(val, test),
         progress=progress,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from radapt.cohorts.cohort import Kind
 from radapt.cohorts.cohort_file import Fractions
+from radapt.cohorts.fold_rule import FoldRule
 from radapt.progress import ProgressMaker, silent
 
 
@@ -17,8 +18,8 @@ class ScanOptions:
 
     `label` (several: one finding each), `site`, `patient` and `split` name columns of the source's table.
     `patient_regex` extracts the patient from a file name (its first group, or the whole match). `external` holds SITE
-    or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `progress` reports the
-    progress of long work.
+    or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `folds` asks for
+    folds in place of splits, which are then ignored, too. `progress` reports the progress of long work.
     """
 
     name: str | None = None
@@ -30,6 +31,7 @@ class ScanOptions:
     patient_regex: str | None = None
     external: tuple[str, ...] = ()
     redraw: bool = False
+    folds: FoldRule | None = None
     seed: int = 0
     fractions: Fractions = field(default_factory=Fractions)
     progress: ProgressMaker = silent
@@ -57,6 +59,7 @@ class CohortDraft:
     source_table: Path | None = None
     rows: list[int | None] = field(default_factory=list)
     made: tuple[Path, ...] = ()
+    folds: FoldRule | None = None
 
     @property
     def modalities(self) -> list[str]:

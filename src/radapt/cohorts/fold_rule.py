@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from radapt.errors import UsageError
+
 
 @dataclass(frozen=True)
 class FoldRule:
@@ -31,9 +33,24 @@ class FoldRule:
 
     @property
     def words(self) -> str:
-        """How patients came into their folds, in a few words."""
+        """How patients came into their folds, to follow "out of fold"."""
         if self.count is not None:
-            return f"{self.count} folds drawn by patient, seed {self.seed}"
+            return f"in {self.count} folds drawn by patient, seed {self.seed}"
         if self.by_site:
-            return "each hospital left out in turn"
-        return f"folds of the column {self.column!r}" if self.file is None else f"folds of the file {self.file}"
+            joined = ", ".join(f"{site} with {other}" for site, other in self.merge.items())
+            return f"by hospital ({joined})" if joined else "by hospital"
+        return f"in the folds of column {self.column!r}" if self.file is None else f"in the folds of {self.file}"
+
+
+def parse_folds(text: str, seed: int) -> FoldRule:
+    """The rule that one word names: a number, `site`, `column:NAME` or `file:PATH`. Raises UsageError for another."""
+    kind, _, name = text.partition(":")
+    if text.isdecimal() and int(text) >= 2:
+        return FoldRule(count=int(text), seed=seed)
+    if text == "site":
+        return FoldRule(by_site=True)
+    if kind == "column" and name:
+        return FoldRule(column=name)
+    if kind == "file" and name:
+        return FoldRule(file=name)
+    raise UsageError(f"--folds {text}: expected a number from 2 up, site, column:NAME or file:PATH.")

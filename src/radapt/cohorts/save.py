@@ -56,6 +56,8 @@ def _yaml_text(draft: CohortDraft, cases: str) -> str:
         content["ordered"] = True
     if draft.mask_labels:
         content["mask_labels"] = {int(key): str(value) for key, value in draft.mask_labels.items()}
+    if draft.folds:
+        content["split"] = draft.folds.facts
     if draft.source:
         content["source"] = {key: str(value) for key, value in draft.source.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

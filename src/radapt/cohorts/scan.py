@@ -93,7 +93,9 @@ def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
         draft.notes.append("The kind of the images is unknown; 'other' is used. Set it with --kind xray, ct or mri.")
     _patients(draft, options)
     _usual_splits(draft)
-    if options.redraw and "split" in table:
+    if options.folds and options.external:
+        raise UsageError("--external and --folds exclude each other: with folds every hospital is tested.")
+    if (options.redraw or options.folds) and "split" in table:
         table["split"] = ""
     if options.external:
         _external(draft, options.external)
@@ -232,6 +234,10 @@ def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
 
 def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
+    if options.folds:
+        draft.folds = options.folds
+        draft.notes.append(f"Every labelled patient is tested once, out of fold, {options.folds.words}.")
+        return
     if table["split"].all():
         if table["split"].isin(("train", "val")).all():
             draft.notes.append("The source has no test set, so nothing can be evaluated; --redraw draws one.")

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
+from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.errors import DataError, counted
 from radapt.locations import Location
 from radapt.progress import ProgressMaker, silent
 
 if TYPE_CHECKING:
     from radapt.images import Remark, Volume
+
+LEARNED = ("train", OUT_OF_FOLD)
+"""Splits that some model is trained on."""
 
 _NAMED = 10
 _AHEAD = 4  # cases a worker may read ahead, which bounds the memory
@@ -168,7 +172,7 @@ def _unlearnable(masks: list[tuple[Case, np.ndarray]]) -> list[CohortIssue]:
     """
     from radapt.images import mask_labels_problem
 
-    learned = {int(value) for case, values in masks if case.split == "train" for value in values} - {0}
+    learned = {int(value) for case, values in masks if case.split in LEARNED for value in values} - {0}
     remarks = ((case, mask_labels_problem(values, learned, "the masks of train hold")) for case, values in masks)
     remarks_on_mask = ((case, remark._replace(severity="warning")) for case, remark in remarks if remark)
     return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in remarks_on_mask]
@@ -182,12 +186,16 @@ def _leaks(pixels: dict[str, list[Case]]) -> list[CohortIssue]:
         for other in cases[1:]:
             if other.patient == first.patient:
                 continue
-            across = first.split != other.split
-            where = f" and the two are in {first.split} and {other.split}" if across else ""
+            across = (first.split, first.fold) != (other.split, other.fold)
+            where = f" and the two are in {_place(first)} and {_place(other)}" if across else ""
             message = f"has the same pixels as case {first.case!r} of patient {first.patient!r}{where}."
             fix = "Give both the same patient, or remove one."
             problems.append(CohortIssue("warning", "duplicate_image", message, other.case, other.row, fix=fix))
     return problems
+
+
+def _place(case: Case) -> str:
+    return case.split if case.fold is None else f"fold {case.fold}"
 
 
 def _pixel_digest(array: np.ndarray) -> str:

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.folds import all_train
 from radapt.digests import ByteDigests
 from radapt.durable import write_json, write_parquet
 from radapt.errors import UsageError
@@ -33,6 +34,7 @@ from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import Machine
 from radapt.protocols.scoring import Result, score_fitted
+from radapt.protocols.train import train
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -81,6 +83,9 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
     """Fill `folder` as `request` says. A killed process resumes with the same call and ends with the same numbers; a
     finished folder is left unchanged. `machine.folder` is ignored.
 
+    On a cohort with folds an adaptation to the other folds answers for each, and these answers are scored; the
+    backbone and classifier of `folder` are then adapted to all patients.
+
     A cohort without labels gives a backbone alone; one without a labelled case outside train and val is answered for,
     but not scored. Raises UsageError for a folder that holds anything else, and while another process fills it.
     """
@@ -88,14 +93,18 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         _open(folder, request.facts(cache, machine.precision))
         if (folder / DONE).is_file():
             return Ended(folder, True, _notes(folder))
-        adapted = _adapted(folder, request, machine, cache)
+        folds = bool(request.cohort.folds) and request.cohort.task in TASKS
+        scored = _out_of_fold(folder, request, machine, cache) if folds else None
+        delivered = replace(request, cohort=all_train(request.cohort)) if request.cohort.folds else request
+        adapted = _adapted(folder, delivered, machine, cache)
         save_adaptation(folder, adapted, precision=machine.precision)
-        scored = _scored(request, adapted, SliceCache(cache))
+        scored = scored or _scored(delivered, adapted, SliceCache(cache))
         facts = adaptation_facts(
-            adapted, request.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
+            adapted, delivered.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
             weights=request.found.source.identity, machine=machine, seed=request.seed,
         )  # fmt: skip
-        facts["notes"] = [*facts["notes"], *unscored(request.cohort, adapted)]
+        about = _fold_notes(request.cohort) if folds else unscored(delivered.cohort, adapted)
+        facts["notes"] = [*facts["notes"], *about]
         if scored is not None:
             write_parquet(folder / "predictions.parquet", scored.predictions)
             write_parquet(folder / "scores.parquet", scored.scores)
@@ -114,6 +123,22 @@ def unscored(cohort: Cohort, adapted: Adapted) -> list[str]:
     if not _tested(cohort):
         return ["No case outside train and val has a label, so nothing was scored."]
     return []
+
+
+def _out_of_fold(folder: Path, request: Request, machine: Machine, cache: Path) -> Result:
+    """Answers for every labelled patient by an adaptation to the other folds, in `folds/` and `model/fold-<f>`."""
+    return train(
+        request.cohort, request.protocol, request.found.lazy, recipe=request.recipe, cache=cache, seed=request.seed,
+        machine=replace(machine, folder=folder), resamples=request.resamples,
+    )  # fmt: skip
+
+
+def _fold_notes(cohort: Cohort) -> list[str]:
+    how = "" if cohort.fold_rule is None else f", {cohort.fold_rule.words}"
+    return [
+        f"Scores are out of fold{how}: every labelled patient was tested once, by an adaptation to the other folds.",
+        "The delivered model was then adapted to all patients; the scores are those of the folds' models, not its own.",
+    ]
 
 
 def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> Adapted:

@@ -124,7 +124,6 @@ def sites(run: Run, facts: Facts) -> CountTable | None:
 def summary(facts: Facts) -> list[tuple[str, str]]:
     """The cohort's facts as (name, value); empty values are left out."""
     source = facts.get("source") or {}
-    seed = facts.get("split_seed")
     slices = facts.get("slices_per_image") or {}
     pairs = [
         ("Task", TASKS.get(str(facts.get("task")), str(facts.get("task", "—")))),
@@ -134,11 +133,18 @@ def summary(facts: Facts) -> list[tuple[str, str]]:
         ("Images", f"{facts.get('kind', '')}: {_listed(facts.get('modalities'))}"),
         ("Slices per image", _slices(slices)),
         ("Preprocessing", str(facts.get("recipe") or "")),
-        ("Split", "as given in the table of cases" if seed is None else f"drawn by radapt, by patient, seed {seed}"),
+        ("Split", _split(facts)),
         *((str(name).replace("_", " ").capitalize(), str(value)) for name, value in source.items()),
         ("Cases digest", str(facts.get("digest") or "")),
     ]
     return [(name, value) for name, value in pairs if value]
+
+
+def _split(facts: Facts) -> str:
+    how, seed = (facts.get("folds") or {}).get("how"), facts.get("split_seed")
+    if how:
+        return f"every labelled patient tested once, out of fold, {how}; a column 'split' is set aside"
+    return "as given in the table of cases" if seed is None else f"drawn by radapt, by patient, seed {seed}"
 
 
 def _slices(slices: Mapping[str, Any]) -> str:

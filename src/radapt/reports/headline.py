@@ -31,8 +31,11 @@ def headline(board: Leaderboard) -> Headline:
     patients = counted(max(score.n_patients for score in best.scores), "patient")
     certainty = f"95 % CI {interval(best.ci_low, best.ci_high)}" if best.has_interval else "no interval"
     rank = "is best" if others else "is the only method evaluated"
+    where = f"{best.method.phrase} {rank} on {board.split}"
+    if board.where:
+        where = f"{board.where}: {best.method.phrase} {rank}"
     sentence = (
-        f"On {board.cohort}, {best.method.phrase} {rank} on {board.split}: "
+        f"On {board.cohort}, {where}: "
         f"{metric_of(metric).title} {shown(best.value)} ({certainty}), {patients}{_runner_up(best, others)}."
     )
     return Headline(board, sentence, _caution(board, metric, best), metric, best)

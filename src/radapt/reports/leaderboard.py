@@ -6,7 +6,7 @@ is the mean: averaging over the defined cells would reward failures.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -19,6 +19,9 @@ from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.run_folder import Facts, Run
 
 SELECTION_SPLITS = ("train", "val")
+OUT_OF_FOLD = "oof"
+"""The split of a cohort with folds that holds every patient once; `oof:fold=<f>` and `oof:site=<s>` are parts of it."""
+
 AIMS = ("classification", "segmentation")
 COUNTS = ("n_patients", "n_scored", "n_unscored", "n_undefined")
 
@@ -120,11 +123,29 @@ class Leaderboard:
     by_class: Mapping[str, Mapping[str, tuple[LeaderboardRow, ...]]]  # metric family -> class -> rows
     facts: Facts  # of the split, from cohort.json
     aim: str = "classification"
+    cohort_facts: Facts = field(default_factory=dict)
 
     @property
     def is_selection_split(self) -> bool:
         """Whether choices were made on this split, so that its scores are optimistic."""
         return self.split in SELECTION_SPLITS
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it holds one fold or hospital of another split, and is no test set of its own."""
+        return is_part(self.split)
+
+    @property
+    def title(self) -> str:
+        return split_title(self.split)
+
+    @property
+    def where(self) -> str:
+        """The split, to follow the name of the cohort in a sentence; empty but for folds."""
+        if self.split != OUT_OF_FOLD:
+            return ""
+        how = (self.cohort_facts.get("folds") or {}).get("how")
+        return f"every patient tested once, out of fold{f', {how}' if how else ''}"
 
     @property
     def primary(self) -> str | None:
@@ -185,6 +206,18 @@ def scores_of(results: pd.DataFrame) -> Scores:
     return scores
 
 
+def is_part(split: str) -> bool:
+    """Whether a split is one fold or hospital of `oof`."""
+    return split.startswith(f"{OUT_OF_FOLD}:")
+
+
+def split_title(split: str) -> str:
+    """The name of a split for readers."""
+    if split == OUT_OF_FOLD:
+        return "out of fold"
+    return split.removeprefix(f"{OUT_OF_FOLD}:").replace("=", " ", 1) if is_part(split) else split
+
+
 def split_order(split: str) -> tuple[int, str]:
     """Sort key: `test` first, other test sets by name, then train and val."""
     return (2 if split in SELECTION_SPLITS else 0 if split == "test" else 1, split)
@@ -193,7 +226,7 @@ def split_order(split: str) -> tuple[int, str]:
 def _leaderboard(
     aim: str, split: str, names: set[str], methods: list[Method], scores: Scores, cohort: Facts
 ) -> Leaderboard:
-    facts = (cohort.get("splits") or {}).get(split) or {}
+    facts = {**(cohort.get("splits") or {}), **(cohort.get("parts") or {})}.get(split) or {}
     members = [*(facts.get("outputs") or ()), *(cohort.get("mask_labels") or {}).values()]
 
     def rows(metric: str) -> tuple[LeaderboardRow, ...]:
@@ -207,7 +240,7 @@ def _leaderboard(
         families.setdefault(family, {})[member] = rows(name)
     metrics = {name: rows(name) for name in ordered(names)}
     by_class = {name: families[name] for name in ordered(set(families))}
-    return Leaderboard(methods[0].cohort, split, metrics, by_class, facts, aim)
+    return Leaderboard(methods[0].cohort, split, metrics, by_class, facts, aim, cohort)
 
 
 def _class_order(names: set[str], outputs: list[str]) -> list[str]:

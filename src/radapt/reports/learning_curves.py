@@ -17,7 +17,7 @@ import numpy as np
 from radapt.metrics import score_repeats
 from radapt.reports.draw_predictions import DrawPredictions, draw_predictions
 from radapt.reports.formatting import defined, interval, shown
-from radapt.reports.leaderboard import SELECTION_SPLITS, CellScore, Scores, scores_of, split_order, spread_of
+from radapt.reports.leaderboard import SELECTION_SPLITS, CellScore, Scores, is_part, scores_of, split_order, spread_of
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import Run
@@ -51,13 +51,19 @@ class CurvePoint:
     @property
     def patients(self) -> str:
         """The number of training patients, or its range over the draws; empty if it is not recorded."""
-        draws = [(cell.facts.get("fit") or {}).get("draw") or {} for cell in self.method.cells]
+        fits = [fit for cell in self.method.cells for fit in _fits(cell.facts)]
+        draws = [fit.get("draw") or {} for fit in fits]
         counts = sorted({int(draw["patients"]) for draw in draws if draw.get("patients") is not None})
         return f"{counts[0]:,}" + (f"–{counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
 
     def spread(self, metric: str) -> tuple[float, float, float] | None:
         """Minimum, maximum and standard deviation (n - 1) over the draws."""
         return spread_of(self.scores.get(metric, ()))
+
+
+def _fits(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The records of the fits of a cell: one, or one per fold."""
+    return [fit for fit in (facts.get("fit"), *(facts.get("folds") or {}).values()) if fit]
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,8 @@ def learning_curve_sets(run: Run, methods: Iterable[Method], primary: str | None
         return ()
     scores = scores_of(run.results)
     all_labels = [method for method in methods if not method.few_labels]
-    splits = sorted({split for split, _, _ in scores if split not in SELECTION_SPLITS}, key=split_order)
+    tested = {split for split, _, _ in scores if split not in SELECTION_SPLITS and not is_part(split)}
+    splits = sorted(tested, key=split_order)
     facts = run.cohorts.get(few[0].cohort) or {}
     predictions = {(method.key, split): draw_predictions(method, split, facts) for method in few for split in splits}
     resamples = _resamples(few, [draws for draws in predictions.values() if draws])

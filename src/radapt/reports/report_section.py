@@ -59,6 +59,7 @@ class ReportSection:
     primary: str | None
     test_sets: tuple[LeaderboardView, ...]
     selection_splits: tuple[LeaderboardView, ...]  # train and val
+    parts: tuple[LeaderboardView, ...] = ()  # single folds and hospitals of a test set
     classifications: Mapping[str, tuple[ClassificationPredictions, ...]] = field(default_factory=dict)
     segmentations: Mapping[str, tuple[SegmentationPredictions, ...]] = field(default_factory=dict)
     learning: tuple[LearningCurveSet, ...] = ()
@@ -95,7 +96,7 @@ def report_section(
     run: Run, id_: str, title: str, boards: Sequence[Leaderboard], methods: Sequence[Method]
 ) -> ReportSection:
     """The section of the leaderboards `boards`, at least one, and `methods` of one cohort and aim."""
-    tests = [board for board in boards if not board.is_selection_split]
+    tests = [board for board in boards if not (board.is_selection_split or board.is_part)]
     primary = next((board.primary for board in tests if board.primary), None)
     segments = boards[0].aim == "segmentation"
     classifications = {} if segments else {board.split: best_predictions(run, board) for board in tests}
@@ -113,6 +114,7 @@ def report_section(
         primary=primary,
         test_sets=tuple(_view(board, axes) for board in tests),
         selection_splits=tuple(_view(board, axes) for board in boards if board.is_selection_split),
+        parts=tuple(_view(board, axes) for board in boards if board.is_part),
         classifications={split: models for split, models in classifications.items() if models},
         segmentations={split: models for split, models in segmentations.items() if models},
         learning=learning,

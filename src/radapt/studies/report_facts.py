@@ -66,10 +66,13 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
         "split_seed": cohort.split_seed,
         "source": dict(cohort.source),
         "recipe": prepared.recipe.describe(),
-        "splits": {split: _split_facts(cohort, split) for split in ("train", "val", *cohort.test_sets)},
+        "splits": {
+            split: _split_facts(cohort, cohort.splits == split) for split in ("train", "val", *cohort.test_sets)
+        },
         "sites": _counts([case.site or "" for case in cohort]),
     }
     if cohort.folds and cohort.fold_rule is not None:
+        facts["parts"] = _parts(cohort)
         facts["folds"] = {
             "how": cohort.fold_rule.words,
             "rule": cohort.fold_rule.facts,
@@ -108,8 +111,18 @@ def write_backbone_facts(folder: Path, encoder: "CellEncoder") -> None:
     write_json(folder / "backbones" / f"{slug(encoder.entry.name)}.json", facts)
 
 
-def _split_facts(cohort: Cohort, split: str) -> dict[str, Any]:
-    rows = cohort.splits == split
+def _parts(cohort: Cohort) -> dict[str, Any]:
+    """The facts of each fold and site of a cohort with folds, named as in `results.parquet`."""
+    tested = cohort.splits == OUT_OF_FOLD
+    groups = {"fold": [case.fold for case in cohort], "site": [case.site for case in cohort]}
+    return {
+        f"{OUT_OF_FOLD}:{kind}={name}": _split_facts(cohort, tested & (np.asarray(values, dtype=object) == name))
+        for kind, values in groups.items()
+        for name in sorted({value for value in values if value is not None})
+    }
+
+
+def _split_facts(cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
     labels = cohort.labels[rows]
     labelled = ~np.isnan(labels) if cohort.findings else labels >= 0
     return {
@@ -117,7 +130,7 @@ def _split_facts(cohort: Cohort, split: str) -> dict[str, Any]:
         "patients": len(set(cohort.patients[rows])),
         "labelled": int(labelled.any(axis=1).sum() if cohort.findings else labelled.sum()),
         "outputs": {name: _output_facts(cohort, labels, index) for index, name in enumerate(cohort.outputs)},
-        "masked": sum(case.mask is not None for case in cohort if case.split == split),
+        "masked": sum(case.mask is not None for case, own in zip(cohort, rows, strict=True) if own),
         "missing": dict(zip(cohort.modalities, (~cohort.presence[rows]).sum(axis=0).tolist(), strict=True)),
     }
 

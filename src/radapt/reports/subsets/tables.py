@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from radapt.reports.leaderboard import COUNTS, CellScore, LeaderboardRow, split_order
+from radapt.reports.leaderboard import COUNTS, CellScore, LeaderboardRow, split_order, split_title
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord
 
@@ -32,7 +32,7 @@ class TestSet:
 
     @property
     def title(self) -> str:
-        return self.site or self.split
+        return self.site or split_title(self.split)
 
 
 ScoreKey = tuple[TestSet, Subset, str]

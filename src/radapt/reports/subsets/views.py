@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from radapt.reports.bar_axis import BarAxis, axis_of
 from radapt.reports.formatting import defined, interval, shown
-from radapt.reports.leaderboard import LeaderboardRow
+from radapt.reports.leaderboard import OUT_OF_FOLD, LeaderboardRow
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import MetricInfo, metric_of
 from radapt.reports.subsets.tables import SHAPLEY_METRICS, Subset, SubsetTables, TestSet, subset_tables
@@ -198,7 +198,8 @@ def _sentence(tables: SubsetTables, test_set: TestSet, metric: MetricInfo, name:
         return ""
     count = len(tables.sequences)
     with_all = f"all {count} sequences" if count > 1 else "its one sequence"
-    sentence = f"On {test_set.split}, {metric.title} is {shown(score.value)} with {with_all}"
+    where = f"On {test_set.title}" if test_set.site or test_set.split != OUT_OF_FOLD else "Out of fold"
+    sentence = f"{where}, {metric.title} is {shown(score.value)} with {with_all}"
     cost = tables.contribution("absence", test_set, "", name)
     if defined(cost.value) and count > 1:
         sentence += f"; a missing sequence costs {shown(cost.value)} ({interval(cost.ci_low, cost.ci_high)}) on average"
