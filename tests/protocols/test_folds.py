@@ -12,7 +12,7 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 import radapt
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import hold_out, in_folds
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.models.folder import WEIGHTS
 from radapt.protocols import PROTOCOLS, Machine, Result, make
 from toy_adaptation import QUICK as ADAPT
@@ -236,6 +236,33 @@ def test_pixels_labels_and_masks_of_a_held_out_fold_change_nothing_of_its_model(
     files = [tmp_path / f"cell-{number}" / "model" / "fold-y" / WEIGHTS for number in (0, 1)]
     if files[0].exists():
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_masks_in_some_folds_only_leave_the_others_unscored(toy_masks: Cohort, tmp_path: Path) -> None:
+    folds = [FOLDS[number // 2 % 3] for number in range(len(toy_masks))]
+    cases = tuple(
+        replace(case, label=number % 2, mask=None if fold == "x" else case.mask)
+        for number, (case, fold) in enumerate(zip(toy_masks, folds, strict=True))
+    )
+    cohort = in_folds(replace(toy_masks, cases=cases, classes=("well", "ill")), folds)
+    result = run("unet", cohort, tmp_path / "cell", tmp_path)
+    outcomes = result.predictions.groupby("fold")["outcome"].agg(set)
+    assert outcomes["x"] == {"unlabelled"}
+    assert "unlabelled" not in outcomes["y"] | outcomes["z"]
+    pooled = result.scores.query("split == 'oof' and metric == 'dice'").iloc[0]
+    assert pooled["n_scored"] == 4
+    assert np.isnan(result.scores.query("split == 'oof:fold=x' and metric == 'dice'").iloc[0]["value"])
+
+
+def test_a_cell_of_folds_says_where_its_models_are(toy_images: Cohort, tmp_path: Path) -> None:
+    cohort = in_folds(toy_images, [FOLDS[number // 2 % 3] for number in range(len(toy_images))])
+    stored = run("knn", cohort, tmp_path / "cell", tmp_path).predictions
+    with pytest.raises(UsageError, match=r"a model for each fold: give one, such as .*fold-x"):
+        radapt.load_model(tmp_path / "cell" / "model")
+    model = radapt.load_model(tmp_path / "cell" / "model" / "fold-y", cache=tmp_path / "cache")
+    found = model.predict(hold_out(cohort, "y"))
+    rows = (stored["fold"] == "y").to_numpy()
+    np.testing.assert_array_equal(found.loc[rows, ["p_k0", "p_k1"]], stored.loc[rows, ["p_k0", "p_k1"]])
 
 
 def _inverted(place: Any, folder: Path) -> Any:

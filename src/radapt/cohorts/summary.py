@@ -20,7 +20,8 @@ def summary(draft: CohortDraft) -> str:
     lines.append(f"  images: {', '.join(modalities)}")
     if "mask" in table:
         lines.append(f"  masks: {counted(int((table['mask'] != '').sum()), 'case')}")
-    lines.append(f"  splits: {_counts(table['split'], 'without', ('train', 'val', 'test'))}")
+    if draft.folds is None:
+        lines.append(f"  splits: {_counts(table['split'], 'without', ('train', 'val', 'test'))}")
     if "site" in table:
         lines.append(f"  sites: {_counts(table['site'], 'unknown')}")
     if "label" in table:

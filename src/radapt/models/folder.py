@@ -130,6 +130,9 @@ def _nearby(folder: Path) -> str:
     """Where a model may be instead."""
     if (folder / "model" / MODEL).is_file():
         return f" Give {folder / 'model'}."
+    for place in (folder, folder / "model"):
+        if folds := sorted(each.name for each in place.glob("fold-*") if (each / MODEL).is_file()):
+            return f" It holds a model for each fold: give one, such as {place / folds[0]}."
     if (folder / "backbone.json").is_file():
         return (
             " It holds an adapted backbone without a classifier of this version: fit a protocol on it, or adapt again."
