@@ -49,6 +49,15 @@ def test_a_smooth_image_is_resized_as_scipy_does_it() -> None:
     assert np.abs(found - oracle)[3:-3, :, 3:-3].max() < 0.02 * np.abs(image).max()
 
 
+def test_an_axis_more_than_three_times_as_coarse_is_interpolated_linearly() -> None:
+    image = np.array([0, 1, 0], np.float32).reshape(1, 1, 1, 3)
+    linear = resized(image, whole((1, 1, 3), (1, 1, 6)), (1.0, 1.0, 3.1))
+    np.testing.assert_allclose(linear.ravel(), [0, 0.25, 0.75, 0.75, 0.25, 0], atol=1e-6)
+    cubic = resized(image, whole((1, 1, 3), (1, 1, 6)), (1.0, 1.0, 3.0)).ravel()
+    assert cubic.min() < 0  # overshoots
+    assert cubic[2] > 0.8
+
+
 def test_shrinking_does_not_alias() -> None:
     """Stripes finer than the new voxels become their mean."""
     image = np.tile([0.0, 2.0], 30).astype(np.float32).reshape(1, 60, 1, 1)
@@ -167,6 +176,16 @@ def test_every_label_gets_its_turn_however_small_it_is() -> None:
         seen += np.bincount(np.unique(patch), minlength=3)
     assert seen[1] > 100
     assert seen[2] > 100  # one voxel of 9,600: anywhere, it would be seen about once in ten times
+
+
+@pytest.mark.parametrize(
+    ("voxel", "first"), [((10, 7, 9), (0, 6, 5, 6)), ((29, 0, 9), (0, 22, 0, 6))], ids=["middle", "border"]
+)
+def test_a_patch_inside_a_label_is_centred_on_its_voxel(voxel: tuple[int, ...], first: tuple[int, ...]) -> None:
+    labels = np.zeros((1, 30, 20, 16), np.uint8)
+    labels[(0, *voxel)] = 1
+    case = replace(a_case(), labels=labels, places=places_of(labels, 2))
+    assert all(corner(case, np.uint64(seed), (8, 4, 6), 1.0) == first for seed in range(20))
 
 
 def test_patches_lie_anywhere_inside_and_reach_every_border() -> None:
