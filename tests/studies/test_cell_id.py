@@ -67,6 +67,10 @@ def test_what_is_only_shown_or_not_read_keeps_the_id(changes: dict[str, Any]) ->
     assert id_of(**changes) == id_of()
 
 
+def test_protocols_with_equal_options_are_other_cells() -> None:
+    assert id_of(protocol="bitfit", options={}) != id_of(protocol="norm", options={})
+
+
 def test_another_version_may_compute_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     before = id_of()
     monkeypatch.setattr(cells, "__version__", "0.0.0")
