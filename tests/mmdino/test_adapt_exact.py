@@ -91,7 +91,7 @@ def test_killed_and_continued_it_ends_with_the_same_bits(
     assert [name for name in wanted if not torch.equal(wanted[name].nan_to_num(-9), found[name].nan_to_num(-9))] == []
     assert str(again.trained.history) == str(expected.trained.history)
     assert str(again.trained.checks) == str(expected.trained.checks)
-    assert "another training" not in str(again.notes)
+    assert "a different run" not in str(again.notes)
     assert {"dino", "ibot", "supervised", "consistency"} <= again.trained.history[0].keys()
 
 

@@ -96,7 +96,7 @@ def test_what_is_frozen_beside_the_teacher_is_still_compared(tmp_path: Path) -> 
     other = Followed()
     other.module[0].weight.data *= 1.01
     result = kept(other, tmp_path / "training.pt", regime(epochs=1))
-    assert result.notes == ["training.pt is of another training and was not used; started afresh."]
+    assert result.notes == ["training.pt belongs to a different run; training started from the beginning."]
 
 
 def test_a_checkpoint_without_a_tensor_of_the_task_is_of_another_training(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_checkpoint_without_a_tensor_of_the_task_is_of_another_training(tmp_pa
         def state(self) -> dict[str, Tensor]:
             return {**super().state(), "more": torch.zeros(1)}
 
-    assert "another training" in kept(More(), tmp_path / "training.pt").notes[0]
+    assert "a different run" in kept(More(), tmp_path / "training.pt").notes[0]
 
 
 def test_what_a_failed_attempt_gathered_is_forgotten() -> None:
@@ -217,7 +217,7 @@ def test_everything_frozen_at_first_is_refused() -> None:
         def groups(self) -> list[Group]:
             return [Group(list(self.module.parameters()), frozen=0.1)]
 
-    with pytest.raises(UsageError, match="frozen at the beginning"):
+    with pytest.raises(UsageError, match="frozen in the first steps"):
         train(Waiting(), regime(), seed=3)
     with pytest.raises(UsageError, match=r"frozen = 1\.5: expected a share"):
         Group([], frozen=1.5)

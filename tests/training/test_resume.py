@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_is_mentioned_and_training_starts_afresh(tmp_path: 
     result = kept(again, regime(), path)
     assert len(result.notes) == 1
     assert "training.pt" in result.notes[0]
-    assert "started afresh" in result.notes[0]
+    assert "started from the beginning" in result.notes[0]
     assert same(weights(again), weights(undisturbed))
 
 
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
 ) -> None:
     killed(tmp_path / "training.pt", regime(), 7)
     result = kept(task, made, tmp_path / "training.pt", seed=seed)
-    assert result.notes == ["training.pt is of another training and was not used; started afresh."]
+    assert result.notes == ["training.pt belongs to a different run; training started from the beginning."]
     assert task.losses >= 20
 
 

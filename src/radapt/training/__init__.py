@@ -1,5 +1,5 @@
-"""The one training loop, for every network: Lightning Fabric inside, exact resume, the same result however batches are
-cut. It knows tensors and tasks, not cohorts. `Task` says what is trained, `TrainConfig` how, `train` does it."""
+"""One training loop for every network, built on Lightning Fabric: exact resume, and the same result however a batch is
+split. It knows tensors and tasks, not cohorts. `Task` says what is trained, `TrainConfig` how, `train` does it."""
 
 from radapt.training.augment import Augmentation
 from radapt.training.augmentation_draws import Draws, Range

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: declared per kind of image, drawn from a seed per sample, then applied at once."""
+"""Data augmentation of whole batches: declared per kind of image, drawn from one seed per sample, applied at once."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from radapt.training.seeds import uniform
 Kind = Literal["xray", "ct", "mri", "other"]
 Strength = Literal["default", "none"]
 
-_ANISOTROPIC = 3.0  # largest to smallest voxel side from which volumes turn about the long side only, as in nnU-Net
+_ANISOTROPIC = 3.0  # ratio of voxel sides beyond which volumes rotate about the long side only, as in nnU-Net
 _KNOTS = 5  # control points of the elastic displacement along each axis, the outer ones on the border
 _SLOTS = {name: number * 16 for number, name in enumerate(("flips", "rotation", "scale", "shift", "elastic"))}
 _SLOTS |= {"brightness": 80, "contrast": 96, "gamma": 112, "noise": 128, "blur": 144, "resolution": 160}
@@ -26,33 +26,32 @@ _BENDS = 1024  # first slot of the displacements of control points
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to the samples of a training batch. Nothing by default; `for_kind` has what suits a kind.
+    """The augmentations of a training batch and their ranges. None by default; `for_kind` returns those of a kind.
 
-    Axes are those of the array: rows and columns for 2D. `spacing` are the sides of a voxel along them, so that
-    rotations of volumes are rotations in the patient, too; beyond a ratio of 3 they are about the long side only.
-    `bounds` is the range of the images, kept; None is for images without one (z-scores): intensities then change
-    relative to the range of each sample and channel. A channel that is constant (a missing modality) stays as
-    it is.
+    Axes are those of the array: rows and columns in 2D. `spacing` holds the sides of a voxel along them, so that
+    volumes rotate as the patient would; beyond a ratio of 3 they rotate about the long side only. `bounds` is the
+    intensity range, which augmented images keep; with None (z-scores) intensities change relative to the range of
+    each sample and channel. A constant channel (a missing modality) is left unchanged.
     """
 
     dims: int = 2
-    flips: tuple[float, ...] = (0.0, 0.0)  # chance per axis
+    flips: tuple[float, ...] = (0.0, 0.0)  # probability per axis
     rotation: Range | None = None  # degrees about the centre; volumes: about each axis
-    scale: Range | None = None  # size afterwards; drawn evenly in the logarithm
-    shift: Range | None = None  # shares of the size, along each axis
-    elastic: Range | None = None  # largest displacement of a control point, in shares of the size
+    scale: Range | None = None  # zoom factor; log-uniform
+    shift: Range | None = None  # fraction of the image size, along each axis
+    elastic: Range | None = None  # largest displacement of a control point, as a fraction of the image size
     brightness: Range | None = None  # factor
     contrast: Range | None = None  # factor about the mean
-    gamma: Range | None = None  # exponent; drawn evenly in the logarithm
-    gamma_inverted: float = 0.0  # share of gammas that are applied to the negative
-    noise: Range | None = None  # standard deviation, in shares of the range
+    gamma: Range | None = None  # exponent; log-uniform
+    gamma_inverted: float = 0.0  # probability that gamma is applied to the inverted image
+    noise: Range | None = None  # standard deviation, as a fraction of the intensity range
     blur: Range | None = None  # standard deviation, in voxels
-    resolution: Range | None = None  # share of the samples kept along each axis, drawn as if scanned coarser
+    resolution: Range | None = None  # fraction of the resolution that is kept along each axis
     spacing: tuple[float, ...] | None = None
     bounds: tuple[float, float] | None = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Raises UsageError for what does not fit the number of axes, or is out of its range."""
+        """Raises UsageError for a value that does not fit the number of axes or is out of range."""
         if self.dims not in (2, 3):
             raise UsageError(f"Augmentation with dims = {self.dims}: expected 2 or 3.")
         for name in ("flips", "spacing"):
@@ -68,27 +67,27 @@ class Augmentation:
 
     @classmethod
     def for_kind(cls, kind: Kind, dims: int = 2, strength: Strength = "default", **overrides: Any) -> "Augmentation":
-        """What suits a kind of image; `overrides` are fields of this class.
+        """The augmentation for a kind of image; `overrides` are fields of this class.
 
-        CT and MRI: the ranges and chances of nnU-Net (Isensee et al. 2021), with its rotation of volumes, ±30°, for
-        planes too. It mirrors along every axis: switch that off (`flips`) where labels have a side. X-ray: left and
-        right tell diagnoses apart, so no flips; small turns, as patients stand. Other: flips along columns only.
+        CT and MRI: the ranges and probabilities of nnU-Net (Isensee et al. 2021), with the ±30° rotation of its volumes
+        for planes too. Flips along every axis: switch them off (`flips`) where labels have a side. X-ray: no flips, as
+        left and right matter for the diagnosis, and small rotations, as patients stand. Other: horizontal flips only.
         """
         if kind not in _KINDS:
             raise UsageError(f"Augmentation for kind {kind!r}. {suggest(kind, _KINDS)}")
         if strength not in ("default", "none"):
             raise UsageError(f"Augmentation of strength {strength!r}. {suggest(strength, ('default', 'none'))}")
-        known = {field.name for field in dataclasses.fields(cls)} - {"dims"}
+        options = {field.name for field in dataclasses.fields(cls)} - {"dims"}
         for name in overrides:
-            if name not in known:
-                raise UsageError(f"Augmentation has no option {name!r}. {suggest(name, sorted(known))}")
+            if name not in options:
+                raise UsageError(f"Augmentation has no option {name!r}. {suggest(name, sorted(options))}")
         declared = dict(_KINDS[kind]) if strength == "default" else {}
         chances = {"xray": (0.0, 0.0, 0.0), "other": (0.0, 0.0, 0.5)}.get(kind, (0.5, 0.5, 0.5))
         declared["flips"] = chances[-dims:] if strength == "default" else (0.0,) * dims
         return cls(dims, **(declared | overrides))
 
     def draw(self, seeds: np.ndarray) -> Draws:
-        """Parameters for the samples with `seeds` uint64 (B,). A seed gives the same ones in any batch."""
+        """Parameters for the samples with `seeds` uint64 (B,). A seed gives the same parameters in any batch."""
         seeds = np.asarray(seeds, np.uint64)
         flips = np.stack([uniform(seeds, _SLOTS["flips"] + axis) < p for axis, p in enumerate(self.flips)], axis=1)
         gamma = np.exp(self._number(seeds, "gamma", 0.0, logarithmic=True))
@@ -108,12 +107,11 @@ class Augmentation:
         )
 
     def apply(self, images: Tensor, draws: Draws, masks: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The images (B, C, *S) and masks (B, *S) as drawn, new tensors of the same size; the given ones are kept.
+        """Augmented images (B, C, *S) and masks (B, *S): new tensors of the same size; the inputs are left unchanged.
 
-        Images are float, or uint8 in 0…255, which become float32 in 0…1. What comes from outside an image is the
-        low bound (or 0), and label 0. Masks take the nearest label and never a new one.
+        Images are float, or uint8 in 0…255, which become float32 in 0…1. Voxels from outside an image get the lower
+        bound (or 0) and label 0. Masks are resampled with nearest-neighbour interpolation.
         """
-
         self._check(images, draws, masks)
         floats = images.float() / 255 if not images.is_floating_point() else images
         spacing = self.spacing or (1.0,) * self.dims
@@ -137,19 +135,19 @@ class Augmentation:
         matrix = np.broadcast_to(np.eye(self.dims), (len(seeds), self.dims, self.dims))
         for number, (first, second) in enumerate(self._planes()):
             angle = np.deg2rad(self._number(seeds, "rotation", 0.0, which=number))
-            matrix = matrix @ _turns(angle, first, second, self.dims)
+            matrix = matrix @ _rotations(angle, first, second, self.dims)
         return matrix / np.exp(self._number(seeds, "scale", 0.0, logarithmic=True))[:, None, None]
 
     def _planes(self) -> list[tuple[int, int]]:
-        """The pairs of axes to turn in."""
-        every = [(0, 1), (0, 2), (1, 2)] if self.dims == 3 else [(0, 1)]
+        """The pairs of axes that images rotate in."""
+        pairs = [(0, 1), (0, 2), (1, 2)] if self.dims == 3 else [(0, 1)]
         if self.dims == 2 or self.spacing is None or max(self.spacing) <= _ANISOTROPIC * min(self.spacing):
-            return every
+            return pairs
         long = int(np.argmax(self.spacing))
-        return [plane for plane in every if long not in plane]
+        return [plane for plane in pairs if long not in plane]
 
     def _bends(self, seeds: np.ndarray) -> np.ndarray:
-        """(B, dims, *knots): each knot is displaced evenly within the drawn amplitude."""
+        """(B, dims, *knots): the displacement of each knot, uniform within the drawn amplitude."""
         shape = (self.dims, *(_KNOTS,) * self.dims)
         if self.elastic is None:
             return np.zeros((len(seeds), *shape))
@@ -165,12 +163,12 @@ class Augmentation:
             raise UsageError(f"Augmentation of images {tuple(images.shape)} with masks {tuple(masks.shape)}.")
 
 
-def _turns(angle: np.ndarray, first: int, second: int, dims: int) -> np.ndarray:
+def _rotations(angle: np.ndarray, first: int, second: int, dims: int) -> np.ndarray:
     """(B, dims, dims): rotations by `angle` (B,) in the plane of two axes."""
-    turn = np.broadcast_to(np.eye(dims), (len(angle), dims, dims)).copy()
-    turn[:, first, first] = turn[:, second, second] = np.cos(angle)
-    turn[:, first, second], turn[:, second, first] = -np.sin(angle), np.sin(angle)
-    return turn
+    rotation = np.broadcast_to(np.eye(dims), (len(angle), dims, dims)).copy()
+    rotation[:, first, first] = rotation[:, second, second] = np.cos(angle)
+    rotation[:, first, second], rotation[:, second, first] = -np.sin(angle), np.sin(angle)
+    return rotation
 
 
 # nnU-Net v2's trainer, on images whose range is 0 to 1 here: its noise has a variance of up to 0.1 on z-scores
@@ -181,13 +179,13 @@ _SCANNER: dict[str, Any] = {
     "brightness": Range(0.15, 0.75, 1.25),
     "contrast": Range(0.15, 0.75, 1.25),
     "gamma": Range(0.4, 0.7, 1.5),
-    "gamma_inverted": 0.25,  # one in ten against three in ten
+    "gamma_inverted": 0.25,  # nnU-Net inverts one image in ten, against three in ten without
     "noise": Range(0.1, 0.0, 0.05),
     "blur": Range(0.2, 0.5, 1.0),
     "resolution": Range(0.25, 0.5, 1.0),
 }
-# TorchXRayVision (Cohen et al. 2022) trains with turns of ±45°, shifts of 15 % and sizes of 0.85 to 1.15; a third of
-# its turns and shifts here, as films are taken standing upright. Judged, not tuned on any data. Intensities as above.
+# TorchXRayVision (Cohen et al. 2022) trains with rotations of ±45°, shifts of 15 % and scales of 0.85 to 1.15. Here
+# rotations and shifts are a third of these, as patients stand upright; chosen by judgement, not tuned on any data.
 _FILM: dict[str, Any] = {
     "rotation": Range(0.5, -15.0, 15.0),
     "scale": Range(0.5, 0.85, 1.15),

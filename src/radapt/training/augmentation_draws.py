@@ -1,4 +1,4 @@
-"""What is drawn for the samples of a batch, before anything is done to them."""
+"""The random augmentation parameters of a batch, drawn before they are applied."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Range(NamedTuple):
-    """A number drawn evenly from `low` to `high` in a share `chance` of the samples."""
+    """A number drawn uniformly from `low` to `high`, with probability `chance` per sample."""
 
     chance: float
     low: float
@@ -16,20 +16,20 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Draws:
-    """What is done to each of B samples; the neutral value stands where nothing is."""
+    """The augmentation of each of B samples; a neutral value leaves the sample unchanged."""
 
-    seeds: np.ndarray  # (B,) uint64, of the noise
+    seeds: np.ndarray  # (B,) uint64, for the noise
     flips: np.ndarray  # (B, dims) bool
     matrix: np.ndarray  # (B, dims, dims): output to input position in mm (or voxels), from the centre
-    shift: np.ndarray  # (B, dims), in shares of the size
-    bends: np.ndarray  # (B, dims, *knots), in shares of the size
+    shift: np.ndarray  # (B, dims), as a fraction of the image size
+    bends: np.ndarray  # (B, dims, *knots), as a fraction of the image size
     brightness: np.ndarray  # (B,) factor
     contrast: np.ndarray  # (B,) factor about the mean
     gamma: np.ndarray  # (B,) exponent
-    inverted: np.ndarray  # (B,) bool: gamma on the negative
-    noise: np.ndarray  # (B,) standard deviation, in shares of the range
+    inverted: np.ndarray  # (B,) bool: gamma on the inverted image
+    noise: np.ndarray  # (B,) standard deviation, as a fraction of the intensity range
     blur: np.ndarray  # (B,) standard deviation, in voxels
-    resolution: np.ndarray  # (B,) share of the samples kept along each axis
+    resolution: np.ndarray  # (B,) fraction of the resolution kept along each axis
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -1,4 +1,4 @@
-"""The files from which a killed training resumes: whole or not there, and read without executing anything."""
+"""Checkpoint files, from which an interrupted run resumes: written atomically, and read without executing code."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from radapt.training.task import Task
 from radapt.versions import __version__
 
 _FORMAT = 1
-_NORM_TOLERANCE = 1e-4  # relative: the order of a sum depends on the number of threads
+_NORM_TOLERANCE = 1e-4  # relative: the order of summation depends on the number of threads
 _BROKEN = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
@@ -35,21 +35,21 @@ def fit_key(
     arrays: Sequence[np.ndarray] = (),
     network: Any = None,
 ) -> str:
-    """Names all that decides a fit, so that a checkpoint of a different one is never resumed: 32 hex digits.
+    """Key of everything that decides a fit, so that a checkpoint of a different run is never resumed: 32 hex digits.
 
-    `options` are the protocol's; `data` names, JSON-like, the bytes that are read and how (keys of the images, digest
-    of the recipe); `arrays` are the rows and labels of the cases; `network` is what decides the network beside options
-    and data: the identity of a backbone, a plan. The version of radapt is always part of the key.
+    `options` are those of the protocol. `data` (JSON-like) identifies the input bytes and how they are read: keys of
+    the images, digest of the recipe. `arrays` are the rows and labels of the cases. `network` is whatever else
+    decides the network: the identity of a backbone, a plan. The version of radapt is always part of the key.
     """
     numbers = [
-        [str(each.dtype), list(each.shape), hashlib.blake2b(np.ascontiguousarray(each).tobytes()).hexdigest()]
-        for each in arrays
+        [str(array.dtype), list(array.shape), hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest()]
+        for array in arrays
     ]
     return digest([__version__, protocol, options, seed, precision, data, numbers, network])
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all. Tensors must be contiguous and share no memory."""
+    """Write a safetensors file atomically. Tensors must be contiguous and share no memory."""
     from safetensors.torch import save_file
 
     with atomic_path(path) as part:
@@ -66,40 +66,42 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 class Checkpoint:
     """Reads and writes one checkpoint file; without a path it does neither.
 
-    It belongs to a regime, a seed, a number of samples and a task's module and own tensors: one of anything else is
-    left unused, and
-    training starts from the beginning. Frozen weights are not stored, only compared by their norms.
+    A checkpoint belongs to one `TrainConfig`, seed, number of samples and set of trained tensors. A checkpoint of
+    anything else is ignored, and training starts from the beginning. Frozen weights are not stored; their norms are
+    compared.
     """
 
-    def __init__(self, path: Path | None, interval_s: float, task: Task, regime: TrainConfig, *, seed: int) -> None:
+    def __init__(self, path: Path | None, interval_s: float, task: Task, config: TrainConfig, *, seed: int) -> None:
         self._path, self._interval_s, self._task = path, interval_s, task
         if path is None:
             return
-        shapes = {name: list(each.shape) for name, each in changing(task).items()}
-        self._key = digest([_FORMAT, dataclasses.asdict(regime), seed, task.size, shapes])
+        shapes = {name: list(tensor.shape) for name, tensor in changing(task).items()}
+        self._key = digest([_FORMAT, dataclasses.asdict(config), seed, task.size, shapes])
         self._frozen = _norms(task)
         self._written = time.monotonic()
 
     def read(self, optimiser: Optimizer, fresh: State) -> State:
         """The state to resume from, with the module and the optimiser as they were; `fresh` if there is none.
 
-        A file that is broken or belongs to another training is mentioned in the notes of `fresh`.
+        A file that is damaged or belongs to a different run is mentioned in the notes of `fresh`.
         """
         if self._path is None or not self._path.exists():
             return fresh
         try:
-            found = torch.load(self._path, map_location="cpu", weights_only=True)
-            if found["key"] != self._key or not _alike(found["frozen"], self._frozen):
-                fresh.notes.append(f"{self._path.name} is of another training and was not used; started afresh.")
+            stored = torch.load(self._path, map_location="cpu", weights_only=True)
+            if stored["key"] != self._key or not _alike(stored["frozen"], self._frozen):
+                fresh.notes.append(
+                    f"{self._path.name} belongs to a different run; training started from the beginning."
+                )
                 return fresh
-            state = State(**found["state"])
-            if "module" in found:
-                check(self._task, found["module"])
-                optimiser.load_state_dict(found["optimiser"])  # checks, too, before it changes anything
-                restore(self._task, found["module"])
+            state = State(**stored["state"])
+            if "module" in stored:
+                check(self._task, stored["module"])
+                optimiser.load_state_dict(stored["optimiser"])  # also checks, before it changes anything
+                restore(self._task, stored["module"])
         except _BROKEN as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-            fresh.notes.append(f"{self._path.name} could not be read ({reason}); started afresh.")
+            fresh.notes.append(f"{self._path.name} could not be read ({reason}); training started from the beginning.")
             return fresh
         return state
 
@@ -108,24 +110,24 @@ class Checkpoint:
         return self._path is not None and time.monotonic() - self._written >= self._interval_s
 
     def write(self, optimiser: Optimizer, state: State) -> None:
-        """Replace the file. Of a finished training it keeps the best weights only."""
+        """Replace the file. A finished run keeps its best weights only."""
         if self._path is None:
             return
-        found: dict[str, Any] = {"key": self._key, "frozen": self._frozen, "state": state.plain()}
+        stored: dict[str, Any] = {"key": self._key, "frozen": self._frozen, "state": state.plain()}
         if not state.finished or state.best is None:
-            found |= {"module": changing(self._task), "optimiser": optimiser.state_dict()}
+            stored |= {"module": changing(self._task), "optimiser": optimiser.state_dict()}
         with atomic_path(self._path) as part:
-            torch.save(found, part)
+            torch.save(stored, part)
         self._written = time.monotonic()
 
 
 def _norms(task: Task) -> Tensor:
-    """(n,): the norm of each parameter that training leaves alone."""
-    frozen = [each for each in unchanging(task) if each.is_floating_point()]
+    """(n,): the norm of each frozen parameter."""
+    frozen = [parameter for parameter in unchanging(task) if parameter.is_floating_point()]
     if not frozen:
         return torch.zeros(0)
-    return torch.stack([each.float().norm() for each in frozen]).cpu()
+    return torch.stack([parameter.float().norm() for parameter in frozen]).cpu()
 
 
-def _alike(found: Tensor, expected: Tensor) -> bool:
-    return found.shape == expected.shape and torch.allclose(found, expected, rtol=_NORM_TOLERANCE)
+def _alike(stored: Tensor, expected: Tensor) -> bool:
+    return stored.shape == expected.shape and torch.allclose(stored, expected, rtol=_NORM_TOLERANCE)

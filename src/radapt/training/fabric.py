@@ -1,4 +1,4 @@
-"""Lightning Fabric, set up for one device or for several. Import it where it is used: it takes seconds to load."""
+"""Lightning Fabric, set up for one device or several. Import this module where it is used: it takes seconds to load."""
 
 import logging
 from typing import Any
@@ -11,7 +11,7 @@ _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 class _QuietEnvironment(LightningEnvironment):
-    """Processes on this machine, whatever cluster it belongs to, that do not announce themselves on stderr."""
+    """Processes on this machine, even inside a cluster job, without a start message on stderr."""
 
     def set_global_rank(self, rank: int) -> None:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -19,14 +19,14 @@ class _QuietEnvironment(LightningEnvironment):
 
 
 def make_fabric(device: torch.device, devices: int, precision: str) -> Fabric:
-    """Fabric for one device, in this process, or for several, each in a process of its own (not yet started)."""
-    chosen: Any = devices
+    """Fabric for one device in this process, or for several devices with one process each (not yet started)."""
+    selected: Any = devices
     if devices == 1 and device.type == "cuda":
-        chosen = [device.index or 0]
+        selected = [device.index or 0]
     return Fabric(
         accelerator=device.type,
         strategy="ddp_spawn" if devices > 1 else "auto",
-        devices=chosen,
+        devices=selected,
         precision=_PRECISION[precision],
         plugins=[_QuietEnvironment()],
     )

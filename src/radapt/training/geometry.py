@@ -1,4 +1,4 @@
-"""Moving the samples of a batch, each its own way: flips are exact, everything else is one interpolation."""
+"""Spatial augmentation of a batch, sample by sample: flips are exact, everything else is one interpolation."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from radapt.training.augmentation_draws import Draws
 def moved(
     images: Tensor, masks: Tensor | None, draws: Draws, spacing: Sequence[float], fill: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Images (B, C, *S) float and masks (B, *S) moved as drawn, in new memory; outside is `fill`, and label 0."""
+    """Images (B, C, *S) float and masks (B, *S) transformed as drawn, as new tensors; outside is `fill` and label 0."""
     images = images.clone()
     masks = None if masks is None else masks.clone()
     for axis in range(draws.flips.shape[1]):
@@ -40,8 +40,8 @@ def _where(chosen: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _grid(size: Sequence[int], draws: Draws, chosen: np.ndarray, spacing: Sequence[float]) -> Tensor:
-    """(b, *S, dims): where each voxel of the chosen samples comes from, −1 to 1, last axis first, for `grid_sample`."""
-    # Half sides in mm: the matrix is in mm, and the grid in half sides.
+    """(b, *S, dims): the source of each voxel of the chosen samples, −1 to 1, last axis first, for `grid_sample`."""
+    # Half the image sides in mm: the matrix is in mm, the grid in units of half a side.
     half = np.asarray(size) * np.asarray(spacing) / 2
     matrix = draws.matrix[chosen] * half[None, None, :] / half[None, :, None]
     affine = np.concatenate([matrix, 2 * draws.shift[chosen][:, :, None]], axis=2)[:, ::-1]  # (b, dims, dims + 1)

@@ -1,4 +1,4 @@
-"""Which parameters are trained, at which share of the learning rate, and which of them decay."""
+"""Parameter groups: which parameters are trained, with which learning rate, and with or without weight decay."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from torch import nn
 
 from radapt.errors import UsageError
 
-# Neither matrices nor scales: a shrinking position or token embedding says nothing simpler. As timm and the
-# fine-tuning recipes of MAE and DINOv2 have it.
+# Weight decay makes no position or token embedding simpler. timm and the fine-tuning recipes of MAE and DINOv2 also
+# leave them out.
 _NO_DECAY = frozenset(
     {"pos_embed", "cls_token", "reg_token", "mask_token", "dist_token", "register_tokens", "storage_tokens"}
     | {"position_embeddings", "position_embedding", "class_embedding", "positional_embedding", "logit_scale"}
@@ -18,9 +18,9 @@ _NO_DECAY = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Parameters that share a learning rate (`lr_scale` times that of the regime) and decay or do not.
+    """Parameters that share a learning rate (`lr_scale` times that of the `TrainConfig`) and whether they decay.
 
-    For the share `frozen` of all steps, from the first, they stay as they are, and cost no gradient: new heads can
+    They stay frozen for the first fraction `frozen` of all steps and cost no gradient: new heads can
     settle before a pretrained network moves (Kumar et al., Fine-tuning can distort pretrained features, 2022).
     """
 
@@ -42,12 +42,12 @@ def parameter_groups(
     layers: int = 0,
     layer_decay: float = 1.0,
 ) -> list[Group]:
-    """Groups of the parameters of `module` that have `requires_grad`; the others are in none.
+    """Groups of the trained parameters of `module`; frozen parameters are in no group.
 
-    Biases, norms and every other parameter of at most one dimension do not decay, nor do position and token
-    embeddings. With `layer_of`, the parameter called `name` learns at layer_decay^(layers − layer_of(name)) of the
-    learning rate: 0 is the first layer, `layers` the head, which learns at the full rate (layer-wise decay as
-    in Clark et al., ELECTRA, 2020, and Bao et al., BEiT, 2022).
+    Weight decay leaves out biases, norms, every other parameter of at most one dimension, and position and token
+    embeddings. With `layer_of`, the learning rate of the parameter `name` is multiplied by
+    layer_decay^(layers − layer_of(name)): 0 is the first layer, `layers` the head (layer-wise decay as in
+    Clark et al., ELECTRA, 2020, and Bao et al., BEiT, 2022).
     """
     members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
@@ -58,9 +58,9 @@ def parameter_groups(
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """How many numbers of a module are trained, and how many there are; shared ones count once, buffers do not."""
+    """(trained, total) parameters of a module; shared parameters count once, buffers do not count."""
     parameters = list(module.parameters())
-    return sum(each.numel() for each in parameters if each.requires_grad), sum(each.numel() for each in parameters)
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:

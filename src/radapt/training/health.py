@@ -1,16 +1,16 @@
-"""What a task says of its own health while it is trained: go on, or stop and go back to the last good state."""
+"""The health of a run, as its task reports it: continue, or stop and return to the last good state."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a training fares.
+    """The health of a run at one step.
 
-    A state that is `good` is kept, to come back to. `stop` says why training should end now, and what to change; the
-    weights and all else that training changes then become those of the last good state. A state that is neither is
-    not worth going back to, and not bad enough to stop. `numbers` are kept in the records of the training, `warnings`
-    in its notes, each once.
+    A `good` state is kept as a fallback. `stop` gives the reason to end training and what to change; the weights and
+    the rest of the training state are then reset to the last good state. A state that is neither good nor stopped is
+    not kept, and training continues. `numbers` go into the records of the run, each of the `warnings` once into its
+    notes.
     """
 
     good: bool = True
@@ -19,6 +19,6 @@ class Health:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a state that is good and a reason to stop."""
+        """Raises ValueError for a good state with a reason to stop."""
         if self.good and self.stop is not None:
-            raise ValueError("A state in which training has to stop cannot be good.")
+            raise ValueError("A state that stops training cannot be good.")

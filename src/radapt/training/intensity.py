@@ -1,4 +1,4 @@
-"""Changing the grey values of the samples of a batch, each its own way, as scanners and settings would."""
+"""Intensity augmentation of a batch, sample by sample, as scanners and their settings vary."""
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ _SMALLEST = 1e-7  # of the range of a channel that is not constant
 
 
 def recoloured(images: Tensor, draws: Draws, bounds: tuple[float, float] | None) -> Tensor:
-    """Images (B, C, *S) float, which may be overwritten, as drawn: in the order of nnU-Net, noise first, gamma last.
+    """Images (B, C, *S) float, augmented in place in the order of nnU-Net: noise first, gamma last.
 
-    Everything happens on a scale from 0 to 1: that of `bounds`, which the result keeps to, or of each channel.
-    Channels that are constant are left as they were.
+    Intensities are scaled to 0…1: by `bounds`, to which the result is clipped, or by the range of each channel.
+    Constant channels are left unchanged.
     """
     changed = (draws.noise != 0) | (draws.blur != 0) | (draws.resolution != 1) | (draws.gamma != 1)
     changed |= (draws.brightness != 1) | (draws.contrast != 1)
@@ -35,7 +35,7 @@ def recoloured(images: Tensor, draws: Draws, bounds: tuple[float, float] | None)
 
 
 def _changed(unit: Tensor, draws: Draws, changed: np.ndarray, *, clamp: bool) -> Tensor:
-    """(b, C, *S) on the scale from 0 to 1; each step touches the samples it was drawn for only."""
+    """(b, C, *S) in 0…1; each step changes only the samples it was drawn for."""
     noise, blur, resolution = draws.noise[changed], draws.blur[changed], draws.resolution[changed]
     rows = _rows(noise != 0, unit)
     if len(rows):
@@ -62,7 +62,7 @@ def _changed(unit: Tensor, draws: Draws, changed: np.ndarray, *, clamp: bool) ->
 
 
 def normal(seeds: np.ndarray, like: Tensor) -> Tensor:
-    """Standard normal numbers (b, C, *S), those of a sample from its seed alone: a counter through a hash.
+    """Standard normal numbers (b, C, *S) that depend on the seed of each sample alone: a hashed counter.
 
     The hash is lowbias32 (Wellons 2018); its 32 bits become a normal number by the inverse of the distribution.
     """
@@ -77,7 +77,7 @@ def normal(seeds: np.ndarray, like: Tensor) -> Tensor:
 
 
 def blurred(images: Tensor, sigma: np.ndarray) -> Tensor:
-    """Gaussian blur of each image (b, C, *S) with its own `sigma` (b,), in voxels; the border goes on beyond itself."""
+    """Gaussian blur of each image (b, C, *S) with its own `sigma` (b,), in voxels; edge values are repeated."""
     reach = int(np.ceil(_REACH * sigma.max()))
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * (offsets[None] / sigma[:, None]) ** 2) * (
@@ -95,9 +95,9 @@ def blurred(images: Tensor, sigma: np.ndarray) -> Tensor:
 
 
 def coarser(images: Tensor, share: np.ndarray) -> Tensor:
-    """Each image (b, C, *S) as if only `share` (b,) of the samples along each axis were there, and interpolated.
+    """Each image (b, C, *S) sampled at the fraction `share` (b,) of its resolution and interpolated back.
 
-    The nearest voxel is taken at each coarse sample, then values run linearly between them.
+    Coarse samples take the nearest voxel; interpolation between them is linear.
     """
     zoom = torch.from_numpy(share).to(images.device)[:, None]
     for axis in range(2, images.ndim):
@@ -115,7 +115,7 @@ def coarser(images: Tensor, share: np.ndarray) -> Tensor:
 
 
 def _nearest(coarse: Tensor, zoom: Tensor, size: int) -> Tensor:
-    """Index of the voxel nearest to a coarse sample, which lies inside the image."""
+    """Index of the voxel nearest to a coarse sample, clipped to the image."""
     last = (size * zoom).floor() - 1
     inside = torch.minimum(coarse.clamp_min(0), last.clamp_min(0))
     return ((inside + 0.5) / zoom - 0.5).round().long().clamp(0, size - 1)
@@ -128,7 +128,7 @@ def _hash(value: Tensor) -> Tensor:
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:
-    """int32 moved right with zeros coming in, as for unsigned numbers."""
+    """Logical (unsigned) right shift of int32."""
     return (value >> bits) & ((1 << (32 - bits)) - 1)
 
 

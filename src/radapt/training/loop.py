@@ -1,4 +1,4 @@
-"""The one training loop: every network of radapt is trained by `train`."""
+"""The training loop: `train` trains every network of radapt."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def train(
     task: Task,
-    regime: TrainConfig,
+    config: TrainConfig,
     *,
     seed: int,
     device: str = "cpu",
@@ -35,53 +35,52 @@ def train(
     progress: ProgressMaker = silent,
     label: str = "training",
 ) -> TrainResult:
-    """Train the module of a task, and leave it with the weights that were best on val, on the device, in eval mode.
+    """Train the module of a task; it ends with the weights of the best validation score, on the device, in eval mode.
 
-    Equal seeds give equal weights on one kind of machine. Order, the seeds of samples and torch's own random numbers
-    (dropout) are derived from `seed`, epoch and position; the random state of the caller is as before. Cutting
-    batches smaller, other numbers of devices and going on after a kill give the same gradients, the last one the
-    same bits; only layers that look across samples (BatchNorm) and dropout notice how batches are cut.
+    Equal seeds give equal weights on one kind of machine. The sample order, the seeds of samples and torch's own random
+    numbers (dropout) are derived from `seed`, epoch and position; the random state of the caller does not change.
+    Gradients do not depend on gradient accumulation or the number of devices, except through layers that look across
+    samples (BatchNorm) and dropout. A resumed run gives the same weights bit for bit.
 
-    With a path, `checkpoint` is written about every `interval_s` seconds and at the end; a later call goes on from
-    it in the middle of an epoch, and does nothing more if training was over. Remove it when it is no longer
-    needed. Where memory runs out, the batch goes through in halves of its size (see the notes of the result).
+    With a path, `checkpoint` is written about every `interval_s` seconds and at the end. A later call resumes from it,
+    even within an epoch; if training had finished, it only returns the result. Remove the file when it is no longer
+    needed. When memory runs out, the batch is split in halves (see the notes of the result).
 
-    `devices` > 1 starts so many processes on this machine (GPUs, or on a CPU gloo): the task and `progress` must be
-    picklable, and a script needs its `if __name__ == "__main__":`. `batch` stays the number of samples
-    over all of them.
+    `devices` > 1 starts one process per device on this machine (NCCL on GPUs, gloo on a CPU): the task and `progress`
+    must be picklable, and a script needs `if __name__ == "__main__":`. `batch` stays the total over all devices.
 
-    Where the task says that its health is lost (see `Task.check`), training stops there and goes back to the last state
-    that was good: the result's `stopped` and `notes` say why.
+    When the task reports a reason to stop (see `Task.check`), training ends and returns to the last good state: the
+    result's `stopped` and `notes` say why.
 
-    Raises DataError where there are no samples, and DivergedError where the loss or the gradient is not finite, naming
-    the samples of the batch; UsageError where nothing is trained, one sample does not fit in memory, there are fewer
-    devices, the task cannot be sent to processes, or 3D convolutions are to be trained in bfloat16 on a CPU.
+    Raises DataError without samples; DivergedError when the loss or the gradient is not finite, naming the samples of
+    the batch; UsageError when nothing is trained, one sample does not fit in memory, there are fewer devices, the task
+    cannot be pickled, or 3D convolutions would be trained in bfloat16 on a CPU.
     """
     from radapt.training.fabric import make_fabric
 
-    chosen = torch.device(pick_device(device))
-    check_count(chosen.type, devices)
+    target = torch.device(pick_device(device))
+    check_count(target.type, devices)
     if count_parameters(task.module)[0] == 0:
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
-    _check_precision(task.module, regime, chosen)
-    fabric = make_fabric(chosen, devices, regime.precision)
-    given = (task, regime, seed, checkpoint, interval_s, progress, label)
+    _check_precision(task.module, config, target)
+    fabric = make_fabric(target, devices, config.precision)
+    arguments = (task, config, seed, checkpoint, interval_s, progress, label)
     if devices == 1:
         fabric.launch()
-        return _work(fabric, *given)[0]
+        return _work(fabric, *arguments)[0]
     task.module.cpu()
-    trained, weights = on_several(fabric, _work, *given)
+    trained, weights = on_several(fabric, _work, *arguments)
     restore(task, weights)
-    task.module.to(chosen).eval()
+    task.module.to(target).eval()
     return trained
 
 
-def _check_precision(module: nn.Module, regime: TrainConfig, device: torch.device) -> None:
-    # torch 2.14 on CPUs with AVX-512 BF16: at some sizes the weight gradient is never written. It then holds whatever
-    # was in memory, differs from run to run and is at times not finite.
-    if regime.precision != "bfloat16" or device.type != "cpu":
+def _check_precision(module: nn.Module, config: TrainConfig, device: torch.device) -> None:
+    # torch 2.14 on CPUs with AVX-512 BF16: at some sizes the weight gradient is never written. It then holds
+    # uninitialised memory: it differs from run to run and may not be finite.
+    if config.precision != "bfloat16" or device.type != "cpu":
         return
-    if any(isinstance(part, nn.Conv3d | nn.ConvTranspose3d) for part in module.modules()):
+    if any(isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) for layer in module.modules()):
         raise UsageError(
             "On a CPU, torch computes wrong gradients of 3D convolutions in bfloat16. Train with precision float32."
         )
@@ -90,29 +89,29 @@ def _check_precision(module: nn.Module, regime: TrainConfig, device: torch.devic
 def _work(
     fabric: "Fabric",
     task: Task,
-    regime: TrainConfig,
+    config: TrainConfig,
     seed: int,
     checkpoint: Path | None,
     interval_s: float,
     progress: ProgressMaker,
     label: str,
 ) -> tuple[TrainResult, Task]:
-    """What each process does."""
+    """The work of one process."""
     cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
     with PeakMemory(fabric.device) as memory, torch.random.fork_rng(devices=cuda):
         task.module.to(fabric.device)
-        course = TrainingRun(fabric, task, regime, seed, memory)
+        run = TrainingRun(fabric, task, config, seed, memory)
         first = fabric.global_rank == 0
-        file = Checkpoint(checkpoint, interval_s, task, regime, seed=seed)
-        course.state = file.read(course.optimiser, course.state)
-        with (progress if first else silent)(course.total, label, "steps") as advance:
-            advance(course.state.step)
-            for _ in course.steps():
+        file = Checkpoint(checkpoint, interval_s, task, config, seed=seed)
+        run.state = file.read(run.optimiser, run.state)
+        with (progress if first else silent)(run.total, label, "steps") as advance:
+            advance(run.state.step)
+            for _ in run.steps():
                 advance(1)
                 if first and file.due:
-                    file.write(course.optimiser, course.now())
-        if not course.was_over:
-            course.now()
+                    file.write(run.optimiser, run.now())
+        if not run.was_over:
+            run.now()
             if first:
-                file.write(course.optimiser, course.state)
-    return course.result(), task
+                file.write(run.optimiser, run.state)
+    return run.result(), task

@@ -1,4 +1,4 @@
-"""The one search for a learning rate: a training per rate from the same start, of which the best on val is kept."""
+"""Learning-rate search: one run per rate from the same initial weights; the best on val is kept."""
 
 import abc
 import json
@@ -24,7 +24,7 @@ from radapt.training.result import DivergedError, TrainResult
 from radapt.training.task import Task
 
 CHECKPOINT_S = 300.0
-"""Seconds between two checkpoints: what a kill costs at most."""
+"""Seconds between two checkpoints: the most that an interruption costs."""
 
 NO_VAL = "no case to choose on, so the first learning rate was taken by default"
 
@@ -33,11 +33,11 @@ M = TypeVar("M")
 
 @dataclass(frozen=True)
 class TrainSetup:
-    """What the trainings of a search share."""
+    """The settings that all runs of a search share."""
 
     seed: int
     label: str
-    """What is trained, for the progress bar and error messages: the name of a protocol."""
+    """The name of the protocol, for the progress bar and error messages."""
 
     device: str = "cpu"
     devices: int = 1
@@ -45,17 +45,17 @@ class TrainSetup:
 
 
 class RateSearch(abc.ABC, Generic[M]):
-    """What is trained at each rate, and how rates are compared. M is a model with all that its training needs."""
+    """Defines the run at each rate and how rates are compared. M is a model with everything its training needs."""
 
     setup: TrainSetup
 
     @abc.abstractmethod
     def make(self) -> M:
-        """A new model. Equal from call to call."""
+        """A new model, equal in every call."""
 
     @abc.abstractmethod
     def network(self, model: M) -> nn.Module:
-        """All weights of the model, frozen ones included."""
+        """The module with all weights of the model, frozen ones included."""
 
     @abc.abstractmethod
     def task(self, model: M, rate: float) -> Task: ...
@@ -65,31 +65,31 @@ class RateSearch(abc.ABC, Generic[M]):
 
     @abc.abstractmethod
     def evaluate(self, model: M, rate: float, trained: TrainResult) -> dict[str, float]:
-        """The numbers on val that rates are compared by, of a model that was trained; empty where there is no val.
+        """The validation scores of a trained model, by which rates are compared; empty without val.
 
-        Raises DivergedError if the model's answers are not finite.
+        Raises DivergedError if the model's predictions are not finite.
         """
 
     @abc.abstractmethod
     def best(self, val: Sequence[Mapping[str, float]]) -> int:
-        """Which of several `evaluate` is the best; the first where nothing is defined."""
+        """The index of the best among several results of `evaluate`; the first if no score is defined."""
 
     @abc.abstractmethod
     def state(self, model: M) -> dict[str, Tensor]:
-        """Copies on the CPU of all that training changes."""
+        """Copies on the CPU of everything that training changes."""
 
     @abc.abstractmethod
     def load(self, model: M, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave."""
+        """Load what `state` returned."""
 
     def frozen(self, model: M) -> str:
-        """A digest of all that training must not change; '' where nothing is frozen."""
+        """A digest of the frozen weights; '' if nothing is frozen."""
         return ""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one learning rate."""
+    """The result of one learning rate."""
 
     candidate: Candidate
     cost: Cost
@@ -98,7 +98,7 @@ class Trial:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Trial":
-        """The inverse of `asdict` written as JSON: null among numbers is NaN."""
+        """The inverse of `asdict` written as JSON: null becomes NaN."""
         history = tuple(
             {name: float("nan") if value is None else value for name, value in entry.items()}
             for entry in stored["history"]
@@ -108,29 +108,29 @@ class Trial:
 
 
 class TrialStore:
-    """The trials that are over, and the state of the best of them so far.
+    """The finished trials, and the state of the best of them.
 
-    With a folder both are on disk, so that a killed search resumes behind them. A trial is written after the state
-    and before an older state is removed: whenever the search is killed, the state of the best trial is there. `key`
-    names all that decides the search (see `fit_key`); what another key left in the folder is removed.
+    With a folder both are on disk, so that an interrupted search resumes after them. A trial is written after its state
+    and before an older state is removed: the state of the best trial is there whenever the search is interrupted.
+    `key` identifies everything that decides the search (see `fit_key`); files of other keys in the folder are removed.
     """
 
     def __init__(self, folder: Path | None, key: str, best: Callable[[Sequence[Trial]], int | None]) -> None:
-        """Reads the trials that are whole, in order. `best` says whose state is kept, None where all diverged."""
+        """Reads the complete trials, in order. `best` returns the trial whose state is kept, None if all diverged."""
         self._root, self._best = folder, best
         self._folder = None if folder is None else folder / key
         self._state: Mapping[str, Tensor] = {}
         self._tidy()
-        found = self._read()
-        place = best(found)
-        self.trials = found if place is None or self._state_path(place).is_file() else []
+        trials = self._read()
+        winner = best(trials)
+        self.trials = trials if winner is None or self._state_path(winner).is_file() else []
 
     def checkpoint(self) -> Path | None:
-        """Where the training under way is kept."""
+        """The checkpoint file of the current run."""
         return None if self._folder is None else self._folder / f"{len(self.trials)}.pt"
 
     def add(self, trial: Trial, state: Callable[[], Mapping[str, Tensor]]) -> None:
-        """The next trial is over; its `state` is asked for if it is the best so far."""
+        """Add a finished trial; `state` is called if it is the best so far."""
         number, older = len(self.trials), self._best(self.trials)
         is_best = self._best([*self.trials, trial]) == number
         if is_best:
@@ -146,16 +146,16 @@ class TrialStore:
 
     def best_state(self) -> Mapping[str, Tensor]:
         """The state of the best trial; empty if there is none."""
-        place = self._best(self.trials)
-        if self._state or self._folder is None or place is None:
+        winner = self._best(self.trials)
+        if self._state or self._folder is None or winner is None:
             return self._state
-        return load_tensors(self._state_path(place))
+        return load_tensors(self._state_path(winner))
 
     def _state_path(self, number: int) -> Path:
         return Path(str(self._folder), f"{number}.safetensors")
 
     def _tidy(self) -> None:
-        """Remove what another search left."""
+        """Remove the files of other searches."""
         if self._root is None or not self._root.is_dir():
             return
         for other in self._root.glob("*"):
@@ -163,19 +163,19 @@ class TrialStore:
                 shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink(missing_ok=True)
 
     def _read(self) -> list[Trial]:
-        found: list[Trial] = []
+        trials: list[Trial] = []
         if self._folder is None:
-            return found
+            return trials
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             while True:
-                path = self._folder / f"{len(found)}.json"
-                found.append(Trial.from_json(json.loads(path.read_text(encoding="utf-8"))))
-        return found
+                path = self._folder / f"{len(trials)}.json"
+                trials.append(Trial.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        return trials
 
 
 @dataclass(frozen=True, eq=False)
 class BestModel(Generic[M]):
-    """The trained model that is best on val, with every trial. `state` is what `RateSearch.state` gave of it."""
+    """The trained model with the best validation score, and every trial. `state` is its `RateSearch.state`."""
 
     model: M
     number: int
@@ -188,16 +188,16 @@ class BestModel(Generic[M]):
 
     @property
     def cost(self) -> Cost:
-        """Of all trials together; parameters are those of the model."""
+        """The summed time of all trials, their highest memory, and the parameters of the model."""
         best = self.trials[self.number].cost
-        memory = max(one.cost.peak_memory_mb for one in self.trials if one.candidate.diverged is None)
-        return Cost(best.trained, best.parameters, memory, sum(one.cost.seconds for one in self.trials))
+        memory = max(trial.cost.peak_memory_mb for trial in self.trials if trial.candidate.diverged is None)
+        return Cost(best.trained, best.parameters, memory, sum(trial.cost.seconds for trial in self.trials))
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know about the trainings."""
-        said = [note for one in self.trials for note in one.notes]
-        return said + [_left_out(one.candidate) for one in self.trials if one.candidate.diverged is not None]
+        """Notes on all trials for a reader, including rates that were left out."""
+        notes = [note for trial in self.trials for note in trial.notes]
+        return notes + [_left_out(trial.candidate) for trial in self.trials if trial.candidate.diverged is not None]
 
     def record(
         self,
@@ -208,9 +208,9 @@ class BestModel(Generic[M]):
         *,
         by_default: str = NO_VAL,
     ) -> FitRecord:
-        """The record of the search; `by_default` is said in place of the criterion where there was no val."""
+        """The record of the search; `by_default` replaces the criterion if there was no val."""
         return FitRecord(
-            candidates=tuple(one.candidate for one in self.trials),
+            candidates=tuple(trial.candidate for trial in self.trials),
             chosen=self.number,
             criterion=criterion if cases.val else by_default,
             cases=cases,
@@ -224,12 +224,12 @@ class BestModel(Generic[M]):
 def search_rates(
     search: RateSearch[M], rates: Sequence[float], folder: Path | None = None, key: str = ""
 ) -> BestModel[M]:
-    """Train a new model at each of `rates`, one in memory at a time; the best on val wins, the first without val.
+    """Train a new model at each of `rates`, one in memory at a time; the best on val wins, without val the first.
 
-    A rate at which training diverges is left out, with the reason. Leaves the model on its device, in eval mode. With a
-    `folder` and the `key` of the search (see `fit_key`), a later call resumes where a killed one was; remove the folder
-    when the model is safe. Raises DivergedError if training diverges at every rate, RuntimeError if it changed frozen
-    weights.
+    A rate at which training diverges is left out, with the reason in the notes. The model ends on its device, in eval
+    mode. With a `folder` and the `key` of the search (see `fit_key`), a later call resumes an interrupted one; remove
+    the folder once the model is saved. Raises DivergedError if training diverges at every rate, RuntimeError if it
+    changed frozen weights.
     """
     store = TrialStore(folder, key, partial(best_trial, search))
     model: M | None = None
@@ -239,7 +239,7 @@ def search_rates(
         store.add(_tried(search, model, rate, store.checkpoint()), partial(search.state, model))
     best = best_trial(search, store.trials)
     if best is None:
-        raise _all_diverged([one.candidate for one in store.trials])
+        raise _all_diverged([trial.candidate for trial in store.trials])
     if model is None or store.trials[-1].candidate.diverged is not None:
         model = None
         model = search.make()
@@ -250,8 +250,8 @@ def search_rates(
 
 
 def best_trial(search: RateSearch[M], trials: Sequence[Trial]) -> int | None:
-    """The best on val of the trials that did not diverge; None if there is none."""
-    left = [number for number, one in enumerate(trials) if one.candidate.diverged is None]
+    """The index of the best trial on val among those that did not diverge; None if there is none."""
+    left = [number for number, trial in enumerate(trials) if trial.candidate.diverged is None]
     return left[search.best([trials[number].candidate.val for number in left])] if left else None
 
 
@@ -286,5 +286,5 @@ def _left_out(candidate: Candidate) -> str:
 def _all_diverged(candidates: Sequence[Candidate]) -> DivergedError:
     if len(candidates) == 1:
         return DivergedError(candidates[0].diverged)
-    rates = ", ".join(f"{one.options['lr']:g}" for one in candidates)
+    rates = ", ".join(f"{candidate.options['lr']:g}" for candidate in candidates)
     return DivergedError(f"Training diverged at every learning rate ({rates}). At the first: {candidates[0].diverged}")

@@ -1,4 +1,4 @@
-"""How much memory training takes, and what running out of it looks like."""
+"""Peak memory of training, and recognising out-of-memory errors."""
 
 import threading
 
@@ -10,10 +10,10 @@ _MB = 2.0**20
 
 
 class PeakMemory:
-    """The most memory that was in use in a `with` block, beyond what was in use at its beginning.
+    """Peak memory in a `with` block, above what was in use when it began.
 
-    On a GPU torch counts what it allocates. Elsewhere a thread looks at the resident memory of the process 50 times
-    a second: shorter peaks are missed, and so is memory that the process asked for earlier and uses again.
+    On a GPU, torch counts what it allocates. Elsewhere a thread reads the resident memory of the process 50 times a
+    second: it misses shorter peaks, and memory that the process allocated earlier and uses again.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -39,28 +39,28 @@ class PeakMemory:
 
     @property
     def mb(self) -> float:
-        """MiB so far."""
+        """Peak so far, in MiB."""
         if self._device.type == "cuda":
             return (torch.cuda.max_memory_allocated(self._device) - self._start) / _MB
-        self._look()
+        self._measure()
         return (self._peak - self._start) / _MB
 
     def _watch(self) -> None:
         while not self._stop.wait(_EVERY_S):
-            self._look()
+            self._measure()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         self._peak = max(self._peak, int(self._process.memory_info().rss))
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory, of a GPU or of the machine."""
+    """Whether an error means that a GPU or the machine is out of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
     )
 
 
 def release(device: torch.device) -> None:
-    """Give back to a GPU what torch keeps for later use, so that smaller pieces find room."""
+    """Free the GPU memory that torch caches, so that smaller batches fit."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

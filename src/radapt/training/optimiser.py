@@ -1,4 +1,4 @@
-"""The optimiser of a task: its groups with their rates, decay and frozen beginning, step by step."""
+"""The optimiser of a task: parameter groups with their learning rates, weight decay and frozen first steps."""
 
 import contextlib
 import math
@@ -11,43 +11,46 @@ from radapt.errors import UsageError
 from radapt.training.config import TrainConfig
 from radapt.training.task import Task
 
-_EPSILON = 1e-9  # a share of the steps is rounded up, but not because of the last bit of a product
+_EPSILON = 1e-9  # fractions of the steps are rounded up, but not because of float rounding
 
 
-def make_optimiser(task: Task, regime: TrainConfig) -> Optimizer:
-    """With what sets each group apart beside it. Raises UsageError if everything is frozen at the beginning."""
-    given = task.groups()
-    if given and all(group.frozen > 0 for group in given):
-        raise UsageError("Every group of parameters is frozen at the beginning of the training: nothing would learn.")
+def make_optimiser(task: Task, config: TrainConfig) -> Optimizer:
+    """Each parameter group with its learning-rate scale and weight decay.
+
+    Raises UsageError if every group is frozen in the first steps.
+    """
+    declared = task.groups()
+    if declared and all(group.frozen > 0 for group in declared):
+        raise UsageError("Every parameter group is frozen in the first steps of training, so nothing would be trained.")
     groups = [
         {
             "params": group.parameters,
-            "lr": regime.lr * group.lr_scale,
+            "lr": config.lr * group.lr_scale,
             "lr_scale": group.lr_scale,
-            "weight_decay": regime.weight_decay if group.decay else 0.0,
+            "weight_decay": config.weight_decay if group.decay else 0.0,
             "decays": group.decay,
             "frozen": group.frozen,
         }
-        for group in given
+        for group in declared
     ]
-    if regime.optimiser == "adamw":
+    if config.optimiser == "adamw":
         return AdamW(groups, fused=True)
-    return SGD(groups, momentum=regime.momentum, nesterov=regime.momentum > 0, fused=True)
+    return SGD(groups, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
 
 
-def set_rates(optimiser: Optimizer, regime: TrainConfig, step: int, total: int) -> None:
-    """The learning rates and the weight decay of a step, from 0 to total − 1."""
-    factor, decay = regime.lr_factor(step, total), regime.weight_decay_at(step, total)
+def set_rates(optimiser: Optimizer, config: TrainConfig, step: int, total: int) -> None:
+    """Set the learning rates and the weight decay of a step, from 0 to total − 1."""
+    factor, decay = config.lr_factor(step, total), config.weight_decay_at(step, total)
     for group in optimiser.param_groups:
-        group["lr"] = regime.lr * factor * group["lr_scale"]
+        group["lr"] = config.lr * factor * group["lr_scale"]
         group["weight_decay"] = decay if group["decays"] else 0.0
 
 
 @contextlib.contextmanager
 def frozen_beginning(optimiser: Optimizer, step: int, total: int) -> Iterator[None]:
-    """Without gradients, and without the work for them, for the groups that are still frozen at a step.
+    """Disable gradients of the groups that are still frozen at a step.
 
-    They are left without a gradient, so that the optimiser passes over them: no decay, no moments.
+    Their parameters have no gradient, so the optimiser skips them: no weight decay, no moments.
     """
     still = [
         parameter
@@ -63,5 +66,5 @@ def frozen_beginning(optimiser: Optimizer, step: int, total: int) -> Iterator[No
 
 
 def _require(parameters: list[nn.Parameter], gradient: bool) -> None:
-    for each in parameters:
-        each.requires_grad_(gradient)
+    for parameter in parameters:
+        parameter.requires_grad_(gradient)

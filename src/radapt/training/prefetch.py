@@ -1,4 +1,4 @@
-"""The next batch is loaded by a thread while the one before it is learned."""
+"""Prefetching: a thread loads the next batch while the network trains on the current one."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Tree = TypeVar("Tree")
 
 
 class Part(NamedTuple):
-    """Samples that go through the network together: those at positions start ≤ p < stop of an epoch's order."""
+    """A micro-batch: the samples at positions start ≤ p < stop in the order of an epoch."""
 
     epoch: int
     start: int
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 
 class Prefetch:
-    """Loads parts, one of them ahead. Use it in a `with` block, whose end stops the thread."""
+    """Loads one part ahead. Use it in a `with` block, whose end stops the thread."""
 
     def __init__(self, load: Callable[[np.ndarray, np.ndarray], Any], device: torch.device) -> None:
         self._load, self._device = load, device
@@ -54,7 +54,7 @@ class Prefetch:
         self._coming = self._key = None
         if coming is not None and key == part.key:
             return coming
-        if coming is not None:  # another cut of the batch since memory ran out
+        if coming is not None:  # memory ran out, and the batch is now split differently
             coming.cancel()
         return self._thread.submit(self._read, part)
 
@@ -69,7 +69,7 @@ def with_next(parts: list[Part], after: Part | None = None) -> Iterator[tuple[Pa
 
 
 def cut(part: Part, count: int) -> list[Part]:
-    """`count` parts that follow each other, as equal in size as can be."""
+    """`count` consecutive parts of nearly equal size."""
     bounds = [number * len(part.indices) // count for number in range(count + 1)]
     return [
         Part(part.epoch, part.start + low, part.start + high, part.indices[low:high], part.seeds[low:high])
@@ -82,7 +82,7 @@ def _pinned(tensor: Tensor) -> Tensor:
 
 
 def mapped(tree: Tree, function: Callable[[Tensor], Tensor]) -> Tree:
-    """The same dicts, lists, tuples and dataclasses with `function` of every tensor; other things stay as they are."""
+    """Apply `function` to every tensor in dicts, lists, tuples and dataclasses; other values stay as they are."""
     result: Any = tree
     if isinstance(tree, Tensor):
         result = function(tree)
@@ -93,6 +93,6 @@ def mapped(tree: Tree, function: Callable[[Tensor], Tensor]) -> Tree:
     elif isinstance(tree, list | tuple):
         result = type(tree)(mapped(value, function) for value in tree)
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        names = [each.name for each in dataclasses.fields(tree) if each.init]
+        names = [field.name for field in dataclasses.fields(tree) if field.init]
         result = dataclasses.replace(tree, **{name: mapped(getattr(tree, name), function) for name in names})
     return result

@@ -1,4 +1,4 @@
-"""One process per device: starting them, adding up their gradients, failing together instead of waiting for ever."""
+"""One process per device: start them, sum their gradients, and fail together instead of waiting forever."""
 
 import contextlib
 import os
@@ -19,29 +19,31 @@ from radapt.training.task import Task
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_BUCKET = 2**24  # numbers that are added up at once: 64 MiB in float32
+_BUCKET = 2**24  # numbers that are summed at once: 64 MiB in float32
 _TASK, _RESULT, _WEIGHTS = "task.pkl", "result.pkl", "weights.pt"
 _LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")
 
 
-def on_several(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], *given: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Call `work(fabric, *given)` in every process; what the first one returns, and a copy of what training
+def on_several(
+    fabric: "Fabric", work: Callable[..., tuple[Any, Task]], *arguments: Any
+) -> tuple[Any, dict[str, Tensor]]:
+    """Call `work(fabric, *arguments)` in every process; returns the result of the first one and a copy of what training
     changed in its task.
 
-    `given` is pickled. An error that `work` raises on purpose, in all processes alike, is raised here.
+    `arguments` are pickled. A `RadaptError` that `work` raises in all processes is raised here.
     """
     try:
-        # Pickled here: on its own way the module would be in memory that all processes share, and write to.
-        packed = pickle.dumps(given)
+        # Pickled here: torch would otherwise put the module into memory that all processes share and write to.
+        packed = pickle.dumps(arguments)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"Training on several devices sends the task to other processes, and it cannot be sent ({reason}). Use a "
             "class at the top of a module, without open files and lambdas, or train on one device."
         ) from error
-    # By files: processes that are given much are started one after the other, and Fabric would look through what they
-    # return byte by byte. Only this user may read or write the folder, so that what is unpickled is what was put there.
-    with tempfile.TemporaryDirectory(prefix="radapt-") as name, _environment_kept():
+    # Through files: processes with large arguments start one after the other, and Fabric scans return values byte by
+    # byte. Only this user can read or write the folder, so unpickling is safe.
+    with tempfile.TemporaryDirectory(prefix="radapt-") as name, _restored_environment():
         folder = Path(name)
         (folder / _TASK).write_bytes(packed)
         del packed
@@ -53,7 +55,7 @@ def on_several(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], *given: 
 
 
 def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder: Path) -> None:
-    """Leave what `work` returned in the first process, or its error, and what its task changed, in `folder`."""
+    """Write the result or error of `work` in the first process, and what its task changed, into `folder`."""
     try:
         result, task = work(fabric, *pickle.loads((folder / _TASK).read_bytes()))
     except RadaptError as error:
@@ -66,8 +68,8 @@ def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder:
 
 
 @contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Fabric leaves its port in the environment, where the next launch would take it for the user's wish."""
+def _restored_environment() -> Iterator[None]:
+    """Restore the environment: Fabric leaves its port there, and the next launch would take it as the user's choice."""
     before = {name: os.environ.get(name) for name in _LAUNCH_VARIABLES}
     try:
         yield
@@ -77,14 +79,14 @@ def _environment_kept() -> Iterator[None]:
 
 
 def fail_together(fabric: "Fabric", failure: Exception | None) -> None:
-    """Raise the failure of this process, or of the first one that has any, in all processes."""
+    """Raise, in all processes, the failure of the first process that has one."""
     if fabric.world_size > 1:
         count = fabric.all_reduce(torch.tensor(float(failure is not None), device=fabric.device), reduce_op="sum")
         if not float(count):
             return
         failures: list[Exception | None] = [None] * fabric.world_size
         torch.distributed.all_gather_object(failures, _sendable(failure))
-        failure = next(each for each in failures if each is not None)
+        failure = next(error for error in failures if error is not None)
     if failure is not None:
         raise failure
 
@@ -98,21 +100,20 @@ def _sendable(failure: Exception | None) -> Exception | None:
 def add_up(fabric: "Fabric", parameters: list[nn.Parameter], loss: float) -> float:
     """Replace gradients by their sums over processes, and return the sum of `loss`.
 
-    A parameter that was used in one process only has no gradient in the others, and counts as zero there; one that
-    no process used stays without. Fabric's wrapper for this would do it during the backward pass, but
-    cannot start again when memory runs out in the middle of it.
+    A parameter that only some processes used counts as zero in the others; one that no process used keeps no gradient.
+    Fabric's wrapper would sum during the backward pass, and cannot restart when memory runs out within it.
     """
     if fabric.world_size == 1:
         return loss
-    used = [float(each.grad is not None) for each in parameters]
+    used = [float(parameter.grad is not None) for parameter in parameters]
     counts = fabric.all_reduce(torch.tensor([loss, *used], dtype=torch.float64, device=fabric.device), reduce_op="sum")
     total, *anywhere = counts.tolist()
-    for each, count in zip(parameters, anywhere, strict=True):
-        if count and each.grad is None:
-            each.grad = torch.zeros_like(each)
-    for bucket in _buckets([each.grad for each in parameters if each.grad is not None]):
-        flat = fabric.all_reduce(torch.cat([each.flatten() for each in bucket]), reduce_op="sum")
-        for gradient, summed in zip(bucket, flat.split([each.numel() for each in bucket]), strict=True):
+    for parameter, count in zip(parameters, anywhere, strict=True):
+        if count and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
+        flat = fabric.all_reduce(torch.cat([gradient.flatten() for gradient in bucket]), reduce_op="sum")
+        for gradient, summed in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
             gradient.copy_(summed.view_as(gradient))
     return float(total)
 

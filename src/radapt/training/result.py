@@ -1,4 +1,4 @@
-"""What a training ends with."""
+"""The result of a run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,28 +7,26 @@ from radapt.errors import DataError
 
 
 class DivergedError(DataError):
-    """The loss, the gradient or the answers of a network in training are not finite: images may be at fault, or the
+    """The loss, the gradient or the predictions of a network in training are not finite: check the images and the
     learning rate."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came out, and what it took. The weights that were best on val are in the task's module.
+    """Scores, history and cost of a run. The task's module holds the weights of the best validation score.
 
-    `score` is the best on val and `best_epoch` (from 1) the epoch it was reached in; where the score was undefined
-    in every epoch, they are NaN and None, and the weights are those of the last epoch. `history` has one entry per
-    epoch: epoch, step (steps done by its end), loss (mean over its samples), score (NaN where none was asked for), lr
-    (at its last step), and what the task records. `checks` has one entry per check of a task's health: step, good, and
-    its numbers.
+    `score` is the best on val and `best_epoch` (from 1) its epoch; if the score was undefined in every epoch, they are
+    NaN and None, and the weights are those of the last epoch. `history` has one entry per epoch: epoch, step (steps
+    done by its end), loss (mean over its samples), score (NaN without a validation pass), lr (at its last step), and
+    the records of the task. `checks` has one entry per health check of the task: step, good, and its numbers.
 
-    `stopped` says why training ended before its time, at step `steps`: its health was lost. The weights then are those
-    of step `good_step`, or the best on val until then; `score` and `best_epoch` are from before it, too.
+    `stopped` gives the reason if a health check ended training, at step `steps`. The weights are then those of step
+    `good_step`, or the best on val up to it; `score` and `best_epoch` are also from before it.
 
-    `seconds` counts every part of a training that was killed and went on. `peak_memory_mb` is what training added
-    at its most: on a GPU the memory allocated by torch, on a CPU the resident memory of the process, which misses
-    what the process had already asked for before; with several devices, on the first of them.
-    `trained_parameters` of `parameters` numbers were trained. `micro_batch` samples at a time at most went through
-    the network on each device; where memory ran out, `notes` say so.
+    `seconds` includes the time before a run was resumed. `peak_memory_mb` is the peak that training added: on a GPU
+    the memory allocated by torch, on a CPU the resident memory of the process, which misses memory the process had
+    allocated before; with several devices, that of the first. `trained_parameters` of `parameters` were trained.
+    At most `micro_batch` samples at a time went through the network on each device; `notes` say if memory ran out.
     """
 
     score: float

@@ -1,4 +1,4 @@
-"""The loss of segmentation: soft Dice plus cross-entropy, sample by sample."""
+"""The segmentation loss: soft Dice plus cross-entropy, per sample."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from radapt.errors import UsageError
 
 SMOOTH_PX = 1.0
-"""Added above and below the fraction of the Dice: one pixel, so that a sample without a label has a Dice of
-1 / (1 + false alarms) instead of 0 / 0, and a lesion of a dozen pixels is still judged by its own size."""
+"""Added to numerator and denominator of the Dice: one pixel, so that a sample without a label has a Dice of
+1 / (1 + false positives) instead of 0 / 0, and a lesion of a dozen pixels still dominates its own score."""
 
 
 def dice_ce(
@@ -24,23 +24,25 @@ def dice_ce(
     """Twice the mean, weighted by `dice_share`, of a soft Dice loss and a cross-entropy; () float32.
 
     `logits` (B, K, *S) of K - 1 labels and the background, `labels` (B, *S) int64 in 0…K - 1, 0 the background, or
-    `ignore` where nobody knows. Both parts are means over samples, so that a batch in pieces has the gradient of the
-    whole. With the default share the loss is Dice loss + cross-entropy, as nnU-Net and MONAI's DiceCELoss add them.
+    `ignore` where the label is unknown. Both terms are means over samples, so that micro-batches accumulate to the
+    gradient of the whole batch. With the default share the loss is Dice loss + cross-entropy, as in nnU-Net and in
+    MONAI's DiceCELoss.
 
-    Dice (Milletari et al. 2016, with plain sums below): per sample and label, over softmax probabilities, the
-    background left out. A label that is absent from a sample counts: its Dice is smooth / (predicted pixels + smooth),
-    1 where nothing is predicted. So a batch of empty masks has a finite loss, which falls with false alarms.
+    Dice (Milletari et al. 2016, with plain sums below): per sample and label, over softmax probabilities,
+    without the background. A label that is absent from a sample counts: its Dice is
+    smooth / (predicted pixels + smooth), 1 where nothing is predicted. A batch of empty masks thus has a finite loss,
+    which false positives raise.
 
-    Cross-entropy: the mean over a sample's known pixels, each times the weight of its label. `weights` (K,) answer
+    Cross-entropy: the mean over a sample's labelled pixels, each times the weight of its class. `weights` (K,) correct
     class imbalance; give those of the training set (`balanced_weights`), never those of the batch, where a label that
-    happens to be rare would get a huge weight. A sample of which nothing is known adds zero.
+    happens to be rare would get a huge weight. A sample without labelled pixels adds zero.
 
-    Raises UsageError for shapes that do not fit, labels outside 0…K - 1 (looked at on a CPU only, elsewhere the look
-    would stall the device), and a share outside [0, 1].
+    Raises UsageError for shapes that do not fit, labels outside 0…K - 1 (checked on a CPU only, as the check would
+    stall a GPU), and a share outside [0, 1].
     """
     _check(logits, labels, ignore, weights, dice_share)
     classes = logits.shape[1]
-    scores = logits.flatten(2).float()  # (B, K, *S) -> (B, K, N); a half precision cannot sum so many numbers
+    scores = logits.flatten(2).float()  # (B, K, *S) -> (B, K, N); half precision cannot sum so many numbers
     truth = labels.flatten(1)  # (B, *S) -> (B, N)
     known = None if ignore is None else truth != ignore
     if known is not None:
@@ -49,25 +51,25 @@ def dice_ce(
     entropy = -logs.gather(1, truth[:, None])[:, 0]  # (B, N)
     if weights is not None:
         entropy = entropy * weights.to(entropy)[truth]
-    spots = (truth[:, None] == torch.arange(classes, device=truth.device)[:, None]).to(logs.dtype)  # (B, K, N)
-    chances = logs.exp()
+    one_hot = (truth[:, None] == torch.arange(classes, device=truth.device)[:, None]).to(logs.dtype)  # (B, K, N)
+    probabilities = logs.exp()
     if known is None:
-        crossed = entropy.mean(1)
+        cross_entropy = entropy.mean(1)
     else:
-        crossed = (entropy * known).sum(1) / known.sum(1).clamp(min=1)
-        spots, chances = spots * known[:, None], chances * known[:, None]
-    overlap = (chances * spots).sum(2)[:, 1:]  # (B, K - 1)
-    sizes = chances.sum(2)[:, 1:] + spots.sum(2)[:, 1:]
+        cross_entropy = (entropy * known).sum(1) / known.sum(1).clamp(min=1)
+        one_hot, probabilities = one_hot * known[:, None], probabilities * known[:, None]
+    overlap = (probabilities * one_hot).sum(2)[:, 1:]  # (B, K - 1)
+    sizes = probabilities.sum(2)[:, 1:] + one_hot.sum(2)[:, 1:]
     dice = (2 * overlap + smooth_px) / (sizes + smooth_px)
-    return 2 * (dice_share * (1 - dice).mean() + (1 - dice_share) * crossed.mean())
+    return 2 * (dice_share * (1 - dice).mean() + (1 - dice_share) * cross_entropy.mean())
 
 
 def balanced_weights(pixels: Sequence[int], strongest: float = 10.0) -> Tensor:
-    """Weights (K,) for the cross-entropy from how many `pixels` of each label training has: inverse square roots.
+    """Class weights (K,) for the cross-entropy: inverse square roots of the training set's `pixels` of each label.
 
-    The mean weight of a training pixel is 1. The square root is the usual middle way (Mahajan et al. 2018): with full
-    inverses a lesion of a few pixels would outweigh all else. No label weighs more than `strongest` times the
-    lightest one that is there, and a label that training lacks as much as the heaviest: it cannot be learned.
+    The mean weight of a training pixel is 1. The square root is the usual compromise (Mahajan et al. 2018): with plain
+    inverses a lesion of a few pixels would outweigh everything else. No label weighs more than `strongest` times the
+    lightest one; a label that training lacks weighs as much as the heaviest, as it cannot be learned.
     """
     counts = torch.as_tensor(list(pixels), dtype=torch.float64)
     if not counts.sum():
