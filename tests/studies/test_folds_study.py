@@ -122,3 +122,21 @@ def test_scan_writes_the_folds_that_are_asked_for(tmp_path: Path, folds: str, wr
     assert "Every labelled patient is tested once, out of fold" in result.output
     assert yaml.safe_load(out.read_text())["split"] == written
     assert len(load_cohort(out).folds) in (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ("1", "expected a number from 2 up, site, column:NAME or file:PATH"),
+        ("site", "name the column that holds them with --site"),
+        ("column:prat", "Did you mean 'part'?"),
+    ],
+)
+def test_scan_refuses_folds_that_the_source_lacks(tmp_path: Path, folds: str, said: str) -> None:
+    source = folded(tmp_path / "discs", "{by: site}").parent
+    table = pd.read_csv(source / "cases.csv").drop(columns="site").assign(part=1)
+    table.to_csv(source / "cases.csv", index=False)
+    words = ["scan", str(source / "cases.csv"), "--out", str(source / "mine.yaml"), "--kind", "other"]
+    result = CliRunner().invoke(app, [*words, "--folds", folds])
+    assert result.exit_code != 0
+    assert said in str(result.exception) + result.output

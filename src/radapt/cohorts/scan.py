@@ -235,6 +235,10 @@ def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
 def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
     if options.folds:
+        if options.folds.by_site and not ("site" in table and table["site"].str.strip().any()):
+            raise UsageError("--folds site needs sites; name the column that holds them with --site.")
+        if options.folds.column is not None and options.folds.column not in table:
+            raise UsageError(f"--folds column:{options.folds.column}: {suggest(options.folds.column, table.columns)}")
         draft.folds = options.folds
         draft.notes.append(f"Every labelled patient is tested once, out of fold, {options.folds.words}.")
         return
