@@ -64,6 +64,21 @@ class ExtentReader:
             raise UsageError(f"The planes of {', '.join(names)} lie on grids of their own; ask for one of them.")
         return self._recent.get((row, names, masked), lambda: self._measured(row, names, masked))
 
+    def each(self, row: int, among: Collection[str] | None = None) -> list[CaseExtents]:
+        """What the planes of a case show in each of its modalities, or those `among` some, on the grid of the
+        reference among these. No mask is read. Raises DataError as `extents` does."""
+        names = tuple(self.reader.modalities[column] for column in self.reader.columns(row, among))
+        grid = self.reader.grid_of(row, names)
+        with naming(self.reader.case(row).case):
+            axes = self._axes(grid)
+            seen = [self._foreground(row, column, names, grid) for column in self.reader.columns(row, names)]
+            return [CaseExtents(*self._shown(extents, axes)) for extents in seen]
+
+    def planes(self, row: int, among: Collection[str] | None = None) -> tuple[np.ndarray, ...]:
+        """The indices of all planes of a case, one array per axis, on the grid of the reference `among` some."""
+        axes = self._axes(self.reader.grid_of(row, among))
+        return tuple(np.flatnonzero(axes == axis) for axis in np.unique(axes))
+
     def _measured(self, row: int, names: tuple[str, ...], masked: bool) -> CaseExtents:
         case, grid = self.reader.case(row), self.reader.grid_of(row, names)
         with naming(case.case):

@@ -26,8 +26,8 @@ def adapt(
     cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml."),
     backbone: str = typer.Option(
         ...,
-        help="A plain vision transformer: a name from `radapt backbones`, timm:<name>, hf:<repository>; or the folder "
-        "of an adapted backbone, to continue from it.",
+        help="A pretrained encoder, or a plain vision transformer to be trained in full: a name from `radapt "
+        "backbones`, timm:<name>, hf:<repository>; or the folder of an adapted backbone, to continue from it.",
     ),
     out: Path = typer.Option(..., help="The folder to write: a backbone for every other command, and a classifier."),
     preset: Preset = typer.Option(
@@ -73,7 +73,7 @@ def adapt(
     check_count(chosen, devices)
     dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
     found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)
-    protocol.check_suits(found.card)
+    protocol.settled(found.source, table, found.lazy.modalities).check_suits(found.card)
     recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
     request = Request(table, found, protocol, recipe, seed, resamples)
     machine = Machine(chosen, "bfloat16" if dtype == "bfloat16" else "float32", None, progress, devices)
@@ -82,7 +82,10 @@ def adapt(
         typer.echo(f"{out} is finished; nothing was done.")
     for line in (*(f"Note: {note}" for note in ended.notes), *headline(out)):
         typer.echo(line)
-    typer.echo(f"Backbone: {out}")
+    if not (out / "backbone.json").is_file():
+        typer.echo(f"Model: {out} (a fusion of the tokens of {backbone}; --set trained=full adapts the encoder itself)")
+    else:
+        typer.echo(f"Backbone: {out}")
     report = out / "report.html"
     typer.echo(f"Report: {report if ended.already and report.is_file() else write_adapt_report(out)}")
 

@@ -15,17 +15,17 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
-from radapt.errors import DataError, UsageError, counted, suggest
+from radapt.errors import DataError, UsageError, suggest
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt_record import adaptation_record
 from radapt.mmdino.inference import CaseEncoder, CaseQuery, LinearClassifier, checked_rows, subsets_of
-from radapt.mmdino.label_encoding import shares
 from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
 from radapt.mmdino.regression import ClassifierChoice, fit_logistic
 from radapt.mmdino.slices import SliceLoader
 from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.task import AdaptTask
+from radapt.mmdino.training_labels import labelled_cases, left_out_notes, training_labels
 from radapt.progress import ProgressMaker, silent
 from radapt.training import TrainConfig, TrainResult, train
 from radapt.training.fit_record import FitRecord
@@ -138,12 +138,14 @@ def adapt(
     Raises UsageError for a backbone that is no plain ViT, DataError without enough training data and for an image that
     cannot be read.
     """
-    options = options or Options()
+    options = (options or Options()).settled(pretrained=False)
+    if options.trained == "fusion":
+        raise UsageError("`adapt` trains the encoder; radapt.mmdino.fusion.fit_fusion fits a fusion on its tokens.")
     recipe = recipe or Recipe.for_kind(cohort.kind, size=224)
     slices = SliceCache(cache_folder(cache))
     fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)
     check_crops(options, fresh.card.patch)
-    targets, labels, notes = _labels(cohort, options)
+    targets, labels, notes = training_labels(cohort, unlabelled=options.self_supervised)
     if labels is None and options.supervision != "none":
         prototypes = options.prototypes or 1024
         options = replace(options, supervision="none", consistency=0.0, prototypes=prototypes, classifier="logistic")
@@ -155,8 +157,8 @@ def adapt(
     feed = SliceLoader(
         cohort, slices, recipe, modalities, focus=options.focus, marked=options.lesion_slice_share, left_out=left_out
     )
-    notes += _left_out_notes(left_out, feed, labels)
-    known, marked = _known(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
+    notes += left_out_notes(left_out, feed, labels)
+    known, marked = labelled_cases(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     useful = known | (options.unlabelled & ((marked & bool(options.lesion_loss_weight)) | options.self_supervised))
     rows = np.flatnonzero(seen & useful)
     if not len(rows):
@@ -187,52 +189,6 @@ def adapt(
 def _seen(card: WeightCard, cohort: Cohort) -> WeightCard:
     """The card with the cohort added to its pretraining data, so that later tests on the cohort are flagged."""
     return replace(card, pretraining=tuple(dict.fromkeys((*card.pretraining, cohort.name))))
-
-
-def _labels(cohort: Cohort, options: Options) -> tuple[np.ndarray, SampleLabels | None, list[str]]:
-    """The labels of train and val, with all others blank; their kind and frequencies; notes for the reader."""
-    targets = np.array(cohort.labels, dtype=np.float64 if cohort.labels.ndim == 2 else np.int64)
-    targets[~np.isin(cohort.splits, ("train", "val"))] = -1 if targets.ndim == 1 else np.nan
-    train = targets[cohort.splits == "train"]
-    count, separable = int(_known(train).sum()), _has_two_classes(train)
-    found = "no labelled training case"
-    if count:
-        found = f"{counted(count, 'labelled training case')}, but no two with different labels"
-    if not (separable or options.self_supervised):
-        raise DataError(f"Cohort {cohort.name!r} has {found}, and the options train on labels only. {_FIX}")
-    if not count or (targets.ndim == 1 and len(cohort.outputs) == 1):
-        note = f"There is {found}: the backbone is adapted without labels, and has no classifier. {_FIX}"
-        return targets, None, [note]
-    frequency = shares(train, len(cohort.outputs))
-    kind: Any = "classes" if targets.ndim == 1 else "findings"
-    notes = [] if separable else [f"There is {found}: every patient gets the class frequencies of training. {_FIX}"]
-    return targets, SampleLabels(kind, len(cohort.outputs), torch.from_numpy(frequency).float()), notes
-
-
-_FIX = "Give labelled cases of two classes or more, or with and without a finding, the split 'train'."
-
-
-def _has_two_classes(train: np.ndarray) -> bool:
-    """Whether training cases have two classes, or a finding that is both present and absent."""
-    if train.ndim == 1:
-        return len(set(train[train >= 0].tolist())) > 1
-    return bool(((train == 1).any(axis=0) & (train == 0).any(axis=0)).any())
-
-
-def _left_out_notes(left_out: tuple[str, ...], feed: SliceLoader, labels: SampleLabels | None) -> list[str]:
-    """A note on sequences without a training case, and on cases that have no others."""
-    if not left_out:
-        return []
-    note = f"No training case has {', '.join(left_out)}: left out in every case."
-    if lacking := int((~feed.able).sum()):
-        outcome = "Predicted with the class frequencies of training" if labels else "Left out as well"
-        note += f" {outcome}, for lack of any other sequence: {counted(lacking, 'case')} of other splits."
-    return [note]
-
-
-def _known(targets: np.ndarray) -> np.ndarray:
-    """(N,) bool: cases with a label, or with at least one known finding."""
-    return targets >= 0 if targets.ndim == 1 else np.isfinite(targets).any(axis=1)
 
 
 def _train_config(options: Options, cases: int, precision: Literal["float32", "bfloat16"]) -> TrainConfig:

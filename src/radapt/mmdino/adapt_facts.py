@@ -11,6 +11,7 @@ from radapt.versions import versions
 
 if TYPE_CHECKING:
     from radapt.mmdino.adapt import Adapted
+    from radapt.mmdino.fusion.fit_fusion import Fusion
 
 FACTS = "adapt.json"
 
@@ -21,7 +22,7 @@ _OF_TRAINING = (
 
 
 def adaptation_facts(
-    adapted: "Adapted",
+    adapted: "Adapted | Fusion",
     cohort: Cohort,
     *,
     preset: str,
@@ -52,7 +53,7 @@ def adaptation_facts(
     return facts if seed is None else facts | {"seed": seed}
 
 
-def _counts(adapted: "Adapted", cohort: Cohort) -> dict[str, Any]:
+def _counts(adapted: "Adapted | Fusion", cohort: Cohort) -> dict[str, Any]:
     seen = cohort.splits == "train"
     columns = {name: place for place, name in enumerate(cohort.modalities)}
     known = labelled(cohort.labels) if len(cohort.outputs) else np.zeros(len(cohort), dtype=bool)

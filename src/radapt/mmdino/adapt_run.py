@@ -2,7 +2,8 @@
 
 request.json            the request; the folder resumes this one only
 checkpoints/            during the training
-backbone.json, backbone.safetensors, model.json, model.safetensors     (see `radapt.mmdino.folder`)
+backbone.json, backbone.safetensors     (see `radapt.mmdino.folder`); a fusion has none
+model.json, model.safetensors           (see `radapt.models.folder`)
 predictions.parquet, scores.parquet, subsets.parquet, shapley.parquet
 adapt.json              the record of the training, for the report
 done.json               written last; without it the folder is not finished
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from radapt.backbones.reference import BackboneReference
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import all_train
@@ -29,12 +31,15 @@ from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import AdaptedModel, save_adaptation
+from radapt.mmdino.fusion.fit_fusion import Fusion, fit_fusion
 from radapt.mmdino.protocol import MmDino
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
-from radapt.protocols.image_problem import Machine
+from radapt.protocols.image_problem import ImageProblem, Machine
+from radapt.protocols.save_model import save_model
 from radapt.protocols.scoring import Result, score_fitted
 from radapt.protocols.train import train
+from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -93,17 +98,21 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         _open(folder, request.facts(cache, machine.precision))
         if (folder / DONE).is_file():
             return Ended(folder, True, _notes(folder))
-        folds = bool(request.cohort.folds) and request.cohort.task in TASKS
-        scored = _out_of_fold(folder, request, machine, cache) if folds else None
+        lazy, source = request.found.lazy, request.found.source
         delivered = replace(request, cohort=all_train(request.cohort)) if request.cohort.folds else request
-        adapted = _adapted(folder, delivered, machine, cache)
-        save_adaptation(folder, adapted, precision=machine.precision)
-        scored = scored or _scored(delivered, adapted, SliceCache(cache))
+        protocol = request.protocol.settled(source, delivered.cohort, lazy.modalities)
+        delivered = replace(delivered, protocol=protocol)
+        folds = bool(request.cohort.folds) and request.cohort.task in TASKS
+        scored = _out_of_fold(folder, replace(request, protocol=protocol), machine, cache) if folds else None
+        make = _fused if protocol.options.trained == "fusion" else _encoder
+        made, model = make(folder, delivered, machine, cache)
+        if scored is None and model is not None:
+            scored = _scored(delivered, model, made.record)
         facts = adaptation_facts(
-            adapted, delivered.cohort, preset=request.protocol.preset, backbone=request.found.lazy.name,
-            weights=request.found.source.identity, machine=machine, seed=request.seed,
+            made, delivered.cohort, preset=protocol.preset, backbone=lazy.name, weights=source.identity,
+            machine=machine, seed=request.seed,
         )  # fmt: skip
-        about = _fold_notes(request.cohort) if folds else unscored(delivered.cohort, adapted)
+        about = _fold_notes(request.cohort) if folds else unscored(delivered.cohort, model)
         facts["notes"] = [*facts["notes"], *about]
         if scored is not None:
             write_parquet(folder / "predictions.parquet", scored.predictions)
@@ -111,14 +120,37 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
             if scored.subsets is not None:
                 scored.subsets.write(folder)
         write_json(folder / FACTS, facts)
-        write_json(folder / DONE, {"radapt": __version__, "seconds": adapted.trained.seconds})
+        write_json(folder / DONE, {"radapt": __version__, "seconds": made.trained.seconds})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return Ended(folder, False, tuple(facts["notes"]))
 
 
-def unscored(cohort: Cohort, adapted: Adapted) -> list[str]:
+def _encoder(folder: Path, request: Request, machine: Machine, cache: Path) -> tuple[Adapted, Model | None]:
+    """An adapted encoder, saved as a backbone with its classifier."""
+    adapted = _adapted(folder, request, machine, cache)
+    save_adaptation(folder, adapted, precision=machine.precision)
+    return adapted, None if adapted.answer is None else AdaptedModel.of(adapted, request.cohort, SliceCache(cache))
+
+
+def _fused(folder: Path, request: Request, machine: Machine, cache: Path) -> tuple[Fusion, Model | None]:
+    """A fusion, saved as a model folder that refers to its encoder."""
+    if machine.devices > 1:
+        raise UsageError("A fusion is trained by one process; leave out --devices.")
+    cohort, lazy, slices = blank_test_labels(request.cohort), request.found.lazy, SliceCache(cache)
+    fusion = fit_fusion(
+        cohort, lazy.load_as("float32"), request.protocol.options, recipe=request.recipe, cache=slices,
+        seed=request.seed, precision=machine.precision, checkpoint=folder / "checkpoints" / "training.pt",
+        progress=machine.progress,
+    )  # fmt: skip
+    model = fusion.model.of(request.cohort, slices, machine.progress)
+    problem = ImageProblem(cohort, "classification", request.recipe, slices, machine=machine)
+    save_model(folder, request.protocol, Fitted(model, model, fusion.record), problem, BackboneReference.of(lazy))
+    return fusion, model
+
+
+def unscored(cohort: Cohort, model: Model | None) -> list[str]:
     """Why nothing can be scored, if so."""
-    if adapted.answer is None:
+    if model is None:
         return ["Without a classifier nothing was scored; fit a protocol on the backbone."]
     if not _tested(cohort):
         return ["No case outside train and val has a label, so nothing was scored."]
@@ -149,15 +181,14 @@ def _adapted(folder: Path, request: Request, machine: Machine, cache: Path) -> A
     )  # fmt: skip
 
 
-def _scored(request: Request, adapted: Adapted, cache: SliceCache) -> Result | None:
+def _scored(request: Request, model: Model, record: FitRecord) -> Result | None:
     """Answers for all cases outside train, with scores; those of subsets where there is a labelled test set."""
     cohort = request.cohort
-    if adapted.answer is None or not (cohort.splits != "train").any():
+    if not (cohort.splits != "train").any():
         return None
-    model: Model = AdaptedModel.of(adapted, cohort, cache)
     if not _tested(cohort):
         model = _Whole(model)
-    fitted = Fitted(model, model, adapted.record)
+    fitted = Fitted(model, model, record)
     return score_fitted(cohort, request.protocol.name, fitted, np.random.default_rng(request.seed), request.resamples)
 
 

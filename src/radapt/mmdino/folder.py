@@ -131,6 +131,8 @@ def restore_adaptation(saved: SavedModel) -> Adapted:
     card, facts = saved.card, saved.card.facts
     if card.protocol != "mmdino":
         raise UsageError(f"{saved.folder} holds a model of protocol {card.protocol!r}, not an adapted backbone.")
+    if "fusion" in facts:
+        raise UsageError(f"{saved.folder} holds a fusion, which leaves its encoder as it is; use radapt.load_model.")
     if facts["vectors"] != _VECTORS:
         raise UsageError(
             f"The model in {saved.folder} was made by radapt {card.versions['radapt']}, which computed other vectors "

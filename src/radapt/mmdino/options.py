@@ -5,13 +5,14 @@ says why.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.errors import UsageError, suggest
+from radapt.mmdino.fusion.fusion_options import FusionOptions
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -130,7 +131,12 @@ class Options:
     patch_lr_scale: Share = 0.2  # factor on the learning rate of the patch embedding; published
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.3  # published
     clip: Annotated[float, Field(gt=0)] | None = 3.0  # largest norm of the gradient; published
-    trained: Literal["full", "lora"] = "full"
+    trained: Literal["auto", "full", "lora", "fusion"] = "auto"
+    """`full`: the whole encoder. `lora`: low-rank adapters in it. `fusion`: the encoder stays frozen, its tokens are
+    stored once, and a small network over them is trained with the options `fusion`; the others, but for `slices`, are
+    those of `full` and `lora`. `auto`: `fusion` for pretrained encoders where no option of `full` is set, else
+    `full`."""
+    fusion: FusionOptions = FusionOptions()
     rank: Count = 48  # of LoRA; the radiology study's (arXiv 2312.02366)
 
     # The deployed classifier.
@@ -161,8 +167,27 @@ class Options:
             raise ValueError("classifier: head needs a trained head, and supervision is none; use classifier: logistic")
         if self.consistency and self.supervision == "none":
             raise ValueError("the consistency loss needs classes, and supervision is none; set consistency to 0")
+        if self.trained == "fusion" and self.changed_for_full:
+            raise ValueError(
+                f"with trained: fusion the option {self.changed_for_full[0]!r} has no effect; set those of fusion, "
+                "such as fusion: {epochs: 30}, or choose trained: full"
+            )
         if not (self.dino or self.ibot or self.supervision != "none"):
             raise ValueError("there is nothing to learn: dino and ibot are 0 and supervision is none")
+
+    @property
+    def changed_for_full(self) -> tuple[str, ...]:
+        """The options that differ from the defaults and that a fusion does not have."""
+        shared = ("trained", "fusion", "slices")
+        default = Options(trained="full")
+        names = (field.name for field in fields(Options) if field.name not in shared)
+        return tuple(name for name in names if getattr(self, name) != getattr(default, name))
+
+    def settled(self, *, pretrained: bool) -> "Options":
+        """With `trained: auto` decided, for an encoder whose weights are trained ones or random."""
+        if self.trained != "auto":
+            return self
+        return replace(self, trained="fusion" if pretrained and not self.changed_for_full else "full")
 
     @property
     def self_supervised(self) -> bool:
@@ -178,15 +203,21 @@ _PUBLISHED: dict[str, Any] = {
     "hidden_blocks": None, "focus": "mask", "masked_modalities": "one", "modality_mask_share": 1.0,
     "modality_dropout": 0.0, "prototypes": None, "centring": "centre", "supervision": "prototypes", "supervised": 0.5,
     "supervised_crops": "all", "consistency": 0.0, "lesion_loss_weight": 0.0, "classifier": "logistic",
-    "classifier_cases": "complete",
+    "classifier_cases": "complete", "trained": "full",
 }  # fmt: skip
 _UNSUPERVISED: dict[str, Any] = {"supervision": "none", "prototypes": 1024}
 _SUPERVISED_ONLY: dict[str, Any] = {
     "unlabelled": False, "dino": 0.0, "ibot": 0.0, "koleo": 0.0, "consistency": 0.0, "masked_modalities": "none",
     "block_mask_share": 0.0, "lesion_loss_weight": 0.0, "modality_dropout": 0.0, "local_crops": 0,
-    "deployed_network": "student", "classifier": "head",
+    "deployed_network": "student", "classifier": "head", "trained": "full",
 }  # fmt: skip
-_SMALL: dict[str, Any] = {"batch": 16, "local_crops": 6, "momentum": 0.996}  # a small batch needs a slower teacher
+# A small batch needs a slower teacher.
+_SMALL: dict[str, Any] = {
+    "batch": 16,
+    "local_crops": 6,
+    "momentum": 0.996,
+    "trained": "full",
+}  # a small batch needs a slower teacher
 
 _CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -218,6 +249,6 @@ def options_of(preset: str = "default", **changed: Any) -> Options:
         return Options(**_CHOICES[preset] | changed)
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"option {str(first['loc'][0])!r} cannot be {first['input']!r}: " if first["loc"] else ""
+        where = f"option {'.'.join(map(str, first['loc']))!r} cannot be {first['input']!r}: " if first["loc"] else ""
         problem = first["msg"].removeprefix("Value error, ")
         raise UsageError(f"Adaptation {preset!r}: {where}{problem}.") from error

@@ -18,7 +18,10 @@ from radapt.errors import UsageError
 from radapt.mmdino.adapt import adapt, check_crops
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import AdaptedModel, TrainedAdaptation, restore_adaptation
+from radapt.mmdino.fusion.fit_fusion import fit_fusion
+from radapt.mmdino.fusion.fusion_model import FusionModel
 from radapt.mmdino.options import RENAMED, Options, options_of
+from radapt.mmdino.training_labels import has_two_labels
 from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.image_problem import ImageProblem
@@ -26,7 +29,7 @@ from radapt.protocols.protocol import Protocol
 from radapt.training.checkpoint import fit_key
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone, WeightCard
+    from radapt.backbones import Backbone, WeightCard, WeightSource
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class MmDino(Protocol[ImageProblem]):
         return
 
     def suits(self, card: "WeightCard") -> bool:
-        """Plain vision transformers only. Raises UsageError for crops smaller than a patch of one."""
+        """Plain vision transformers only, but for a fusion. Raises UsageError for crops smaller than a patch of one."""
+        if self.options.trained == "fusion":
+            return True
         try:
             self._check_kind(card)
         except UsageError:
@@ -76,8 +81,17 @@ class MmDino(Protocol[ImageProblem]):
     def check_suits(self, card: "WeightCard") -> None:
         """Raises UsageError for an encoder that cannot be adapted, or not with these crops. Looked up on shapes
         alone."""
+        if self.options.trained == "fusion":
+            return
         self._check_kind(card)
         check_crops(self.options, card.patch)
+
+    def settled(self, source: "WeightSource", cohort: Cohort, modalities: tuple[str, ...] = ()) -> "MmDino":
+        """With `trained: auto` decided for an encoder with weights of this `source` (see `Options.settled`). One that
+        was adapted to `modalities` before is trained further, and without labels in train there is nothing but the
+        encoder to train."""
+        fuses = source.kind != "random" and not modalities and has_two_labels(cohort)
+        return replace(self, options=self.options.settled(pretrained=fuses))
 
     def _check_kind(self, card: "WeightCard") -> None:
         MultiModalViT(
@@ -87,9 +101,33 @@ class MmDino(Protocol[ImageProblem]):
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if images cannot be read or training diverges, UsageError for a backbone that is no plain
         vision transformer."""
-        cohort = problem.cohort if problem.choose else _without_val(problem.cohort)
-        machine, seed = problem.machine, int(rng.integers(2**62))
         backbone = problem.backbone()
+        ready = self.settled(backbone.source, problem.cohort, backbone.modalities)
+        seed = int(rng.integers(2**62))
+        return (ready._fit_fusion if ready.options.trained == "fusion" else ready._fit_encoder)(problem, backbone, seed)
+
+    def _fit_fusion(self, problem: ImageProblem, backbone: "Backbone", seed: int) -> Fitted:
+        machine = problem.machine
+        if machine.devices > 1:
+            raise UsageError("A fusion is trained by one process; leave out --devices.")
+        key = self._key(problem, problem.cohort, backbone.identity, seed)
+        fusion = fit_fusion(
+            problem.cohort, backbone, self.options, recipe=problem.recipe, cache=problem.slices, seed=seed,
+            precision=machine.precision, checkpoint=machine.checkpoints and machine.checkpoints / f"{key}.pt",
+            progress=machine.progress,
+        )  # fmt: skip
+        if machine.folder is not None:
+            facts = adaptation_facts(
+                fusion, problem.cohort, preset=self.preset, backbone=backbone.name, weights=backbone.source.identity,
+                machine=machine,
+            )  # fmt: skip
+            write_json(machine.folder / FACTS, facts)
+        model = fusion.model.of(problem.cohort, problem.slices, machine.progress)
+        return Fitted(model, model, fusion.record)
+
+    def _fit_encoder(self, problem: ImageProblem, backbone: "Backbone", seed: int) -> Fitted:
+        cohort = problem.cohort if problem.choose else _without_val(problem.cohort)
+        machine = problem.machine
         key = self._key(problem, cohort, backbone.identity, seed)
         adapted = adapt(
             cohort, backbone, self.options, recipe=problem.recipe, seed=seed, device=machine.device,
@@ -107,8 +145,10 @@ class MmDino(Protocol[ImageProblem]):
         details = {"preset": self.preset, "modalities": list(adapted.modalities)}
         return Fitted(model, model, replace(adapted.record, details=details))
 
-    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedAdaptation:
-        """The encoder is in the folder, so no backbone is needed."""
+    def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedAdaptation | FusionModel:
+        """A fusion needs its encoder; an adapted encoder is in the folder, so no backbone is needed."""
+        if "fusion" in saved.card.facts:
+            return FusionModel.restored(saved, backbone)
         return TrainedAdaptation(restore_adaptation(saved))
 
     def _key(self, problem: ImageProblem, cohort: Cohort, identity: str, seed: int) -> str:

@@ -1,0 +1,1 @@
+"""Fusion: a small network over the stored tokens of a frozen encoder, for any subset of a patient's sequences."""

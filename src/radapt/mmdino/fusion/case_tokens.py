@@ -1,0 +1,164 @@
+"""The stored tokens of cases: every slice of every sequence is encoded once, cropped to its own foreground.
+
+What is stored of a sequence depends on its own pixels alone, so that a subset of the sequences of a case needs no pass
+of the encoder, unless it lacks the reference image and the next one lies on another grid.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from radapt.cases.case_extents import ExtentReader
+from radapt.cases.sampling import evenly_spaced
+from radapt.digests import digest
+from radapt.features.batches import SliceSource
+from radapt.features.token_store import Precision, TokenLayout, TokenSource, TokenStore, slice_keys
+from radapt.mmdino.crops import whole
+from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.mmdino.inference import CaseQuery
+from radapt.mmdino.slices import SliceLoader
+from radapt.progress import Advance, ProgressMaker, silent
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+_CROPPED = 64  # planes that are cropped at once
+
+
+@dataclass(frozen=True)
+class PooledSource(TokenSource):
+    """What decides a row of 1 + grid² tokens: CLS, then the means of the patch tokens in grid × grid parts of the
+    image. The layers stand side by side in each token."""
+
+    grid: int = 4
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {**super().facts, "pooled": self.grid}
+
+
+class PooledTokenStore(TokenStore):
+    """A token store of `PooledSource`."""
+
+    source: PooledSource
+
+    def _encoded(self, backbone: "Backbone", pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
+        """float16 (B, width) of uint8 (B, C, H, W)."""
+        half = self.source.precision == "bfloat16"
+        with torch.autocast(pixels.device.type, torch.bfloat16) if half else nullcontext():
+            found = backbone.tokens(pixels, layers=layers).layers
+        cls = torch.cat([layer.cls.float() for layer in found], dim=1)[:, None]  # (B, 1, D)
+        pooled = [adaptive_avg_pool2d(layer.patches.float().permute(0, 3, 1, 2), self.source.grid) for layer in found]
+        patches = torch.cat(pooled, dim=1).flatten(2).transpose(1, 2)  # (B, grid², D)
+        return torch.cat([cls, patches], dim=1).flatten(1).half()
+
+
+class CaseTokens:
+    """The tokens of the cases of a loader, M sequences in the order of its `modalities`, from at most `slices` planes
+    of a case.
+
+    A token has D numbers, those of all layers; a slice of a sequence has 1 + P of them, CLS first. Planes are evenly
+    spaced over the grid of the reference image; those on which none of the sequences in question shows the patient are
+    left out. Masks are read by `lesions` only.
+    """
+
+    def __init__(
+        self, loader: SliceLoader, backbone: "Backbone", options: FusionOptions, slices: int, precision: Precision
+    ) -> None:
+        self.loader, self.backbone, self.slices = loader, backbone, slices
+        self.extents = ExtentReader(loader.reader)
+        self.places, self.width = 1 + options.grid**2, sum(backbone.widths(options.layers))
+        layout = TokenLayout(options.layers, ((1, self.places, self.width),))
+        source = PooledSource(backbone.name, backbone.identity, layout, precision, options.grid)
+        self.store = PooledTokenStore(loader.reader.cache.folder, source)
+        self._keys: dict[tuple[int, str, str], dict[int, str]] = {}
+
+    def prepare(self, queries: Sequence[CaseQuery], progress: ProgressMaker = silent) -> None:
+        """Encode what the queries need and the store lacks. A killed process resumes with the next call.
+
+        Raises DataError for images that cannot be read, or whose tokens float16 cannot hold.
+        """
+        needed = [query for query in queries if self._lacks(query)]
+        if needed:
+            with progress(len(needed), "Encoding slices", "cases") as advance:
+                self.store.fill(self.backbone, self._images(needed, advance), lambda count: None)
+
+    def planes(self, query: CaseQuery) -> np.ndarray:
+        """(n,): the planes that show the patient in the sequences of the query; n ≥ 1."""
+        lattice = evenly_spaced(self.extents.planes(*query), self.slices)
+        shown = np.concatenate([np.concatenate(each.shown) for each in self.extents.each(*query)])
+        planes = lattice[np.isin(lattice, shown)]
+        return planes if len(planes) else lattice
+
+    def tokens(self, query: CaseQuery, planes: np.ndarray) -> np.ndarray:
+        """float16 (n, M, 1 + P, D) of `planes` (n,), which are prepared; 0 where a sequence is not in the query."""
+        out = np.zeros((len(planes), len(self.loader.modalities), self.places, self.width), np.float16)
+        grid = self._grid(query)
+        for column in self.loader.reader.columns(*query):
+            known = self._keys[query.row, grid, self.loader.modalities[column]]
+            rows = self.store.gather(self.store.row_addresses([known[plane] for plane in planes.tolist()]))
+            out[:, column] = rows.reshape(len(planes), self.places, self.width)
+        return out
+
+    def lesions(self, row: int, planes: np.ndarray) -> np.ndarray:
+        """float16 (n, M, P, L): the share of each patch of `planes` (n,) that the mask gives each of L labels; 0 where
+        a sequence is missing. Raises DataError for a case without a mask."""
+        labels, reader = self.loader.marks, self.loader.reader
+        values = sorted(self.loader.cohort.mask_labels)
+        masks = torch.from_numpy(reader.mask_planes(row, values, resample=True)[planes])  # (n, H, W)
+        maps = torch.stack([(masks == number + 1).float() for number in range(len(labels))], dim=1)[:, :, None]
+        side = math.isqrt(self.places - 1)
+        out = np.zeros((len(planes), len(self.loader.modalities), side * side, len(labels)), np.float16)
+        for column, extents in zip(reader.columns(row), self.extents.each(row), strict=True):
+            boxes = torch.from_numpy(extents.boxes[planes].astype(np.float32))
+            crops = whole(maps, boxes, self._side)[:, :, 0]  # (n, L, s, s)
+            out[:, column] = adaptive_avg_pool2d(crops, side).flatten(2).transpose(1, 2).numpy()
+        return out
+
+    @property
+    def _side(self) -> int:
+        return max(self.loader.recipe.size)
+
+    def _grid(self, query: CaseQuery) -> str:
+        """The grid of the reference image of a query."""
+        grid = self.loader.reader.grid_of(*query)
+        return digest([list(map(int, grid.array.shape)), grid.affine.tolist()])
+
+    def _lacks(self, query: CaseQuery) -> bool:
+        wanted, grid = set(self.planes(query).tolist()), self._grid(query)
+        names = (self.loader.modalities[column] for column in self.loader.reader.columns(*query))
+        return any(not wanted <= self._keys.get((query.row, grid, name), {}).keys() for name in names)
+
+    def _images(
+        self, queries: Iterable[CaseQuery], advance: Advance
+    ) -> Iterator[tuple[SliceSource, np.ndarray, Sequence[str]]]:
+        """The crops of the slices that are needed, with the keys that they are stored under."""
+        reader = self.loader.reader
+        for query in queries:
+            planes, grid = self.planes(query), self._grid(query)
+            for column, extents in zip(reader.columns(*query), self.extents.each(*query), strict=True):
+                name = self.loader.modalities[column]
+                known = self._keys.setdefault((query.row, grid, name), {})
+                missing = np.asarray([plane for plane in planes.tolist() if plane not in known], np.int64)
+                source = SliceSource(grid, reader.case(query.row).case, name, reader.location(query.row, column))
+                image = reader.image(query.row, column, query.modalities)
+                for start in range(0, len(missing), _CROPPED):
+                    some = missing[start : start + _CROPPED]
+                    crops = _cropped(image[some], extents.boxes[some], self._side)
+                    keys = slice_keys(crops)
+                    known.update(zip(some.tolist(), keys, strict=True))
+                    yield source, crops, keys
+            advance(1)
+
+
+def _cropped(planes: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (n, C, s, s): the squares around `boxes` (n, 4) of planes uint8 (n, C, H, W)."""
+    crops = whole(torch.from_numpy(planes[:, None]), torch.from_numpy(boxes.astype(np.float32)), side)[:, 0]
+    return (crops * 255).round().to(torch.uint8).numpy()

@@ -1,0 +1,179 @@
+"""A trained fusion: saved and restored as a model folder, and answering for any subset of the sequences of a case."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from radapt.cohorts.cohort import Cohort
+from radapt.errors import UsageError
+from radapt.images import Recipe, SliceCache
+from radapt.mmdino.fusion.case_tokens import CaseTokens
+from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.mmdino.fusion.network import FusionEnsemble, FusionNetwork, FusionShape
+from radapt.mmdino.inference import CaseQuery
+from radapt.mmdino.label_encoding import Kind
+from radapt.mmdino.slices import SliceLoader
+from radapt.models.state import ModelState
+from radapt.progress import ProgressMaker, silent
+from radapt.protocols.fitted import SubsetModel, TrainedModel
+from radapt.protocols.image_problem import CohortImages
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+    from radapt.models.folder import SavedModel
+
+_VERSION = 1
+"""Raise it when the same weights and images give other predictions."""
+
+
+@dataclass(frozen=True)
+class FusionFacts:
+    """What a fusion needs beside its weights, its encoder and its recipe.
+
+    `prior` are the class frequencies of training, predicted for a case without any of the `modalities`. `left_out` are
+    sequences of the training cohort that no training case has.
+    """
+
+    options: FusionOptions
+    shape: FusionShape
+    modalities: tuple[str, ...]
+    left_out: tuple[str, ...]
+    kind: Kind
+    prior: tuple[float, ...]
+    slices: int
+    channels: int
+    precision: Literal["float32", "bfloat16"]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {"version": _VERSION, **asdict(self)}
+
+    @classmethod
+    def from_plain(cls, stored: Mapping[str, Any]) -> "FusionFacts":
+        """Raises UsageError for facts of another version, or that `plain` did not give."""
+        if stored.get("version") != _VERSION:
+            raise UsageError(
+                "This is a fusion of another version of radapt. Predict with that version, or adapt again."
+            )
+        try:
+            given = {name: value for name, value in stored.items() if name != "version"}
+            given |= {name: tuple(given[name]) for name in ("modalities", "left_out", "prior")}
+            return cls(
+                **{**given, "options": FusionOptions(**given["options"]), "shape": FusionShape(**given["shape"])}
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"These are no facts of a fusion: {type(error).__name__}: {error}.") from error
+
+
+@dataclass(frozen=True, eq=False)
+class FusionModel(TrainedModel):
+    """An ensemble with the frozen encoder whose tokens it reads, on the encoder's device."""
+
+    network: FusionEnsemble
+    backbone: "Backbone"
+    recipe: Recipe
+    facts: FusionFacts
+
+    def state(self, *, self_contained: bool = False) -> ModelState:
+        tensors = {name: tensor.detach() for name, tensor in self.network.state_dict().items()}
+        return ModelState(tensors, self.facts.modalities, {"fusion": self.facts.plain()}, {"kind": self.facts.kind})
+
+    def on(self, cases: CohortImages) -> "FusedCases":
+        return self.of(cases.cohort, cases.slices)
+
+    def of(self, cohort: Cohort, cache: SliceCache, progress: ProgressMaker = silent) -> "FusedCases":
+        """The model for the cases of a cohort. Raises DataError for a case without any known sequence."""
+        return FusedCases.of(self, cohort, cache, progress)
+
+    @classmethod
+    def restored(cls, saved: "SavedModel", backbone: "Backbone | None") -> "FusionModel":
+        """Raises UsageError for a model folder that holds no fusion, and without its encoder."""
+        if backbone is None:
+            raise UsageError("A fusion reads the tokens of an encoder, and none was given.")
+        facts = FusionFacts.from_plain(saved.card.facts.get("fusion") or {})
+        network = FusionEnsemble(facts.shape, facts.options.members, torch.full((facts.shape.lesions,), 0.5))
+        try:
+            network.load_state_dict(saved.tensors)
+        except RuntimeError as error:
+            raise UsageError(f"The weights in {saved.folder} do not fit the model: {error}.") from error
+        return cls(network.to(backbone.device).eval(), backbone, saved.card.recipe, facts)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedCases(SubsetModel):
+    """A fusion on the cases of a cohort, of which it sees the sequences that it knows.
+
+    Each slice is encoded at most once; a subset of the sequences costs the small network only.
+    """
+
+    model: FusionModel
+    tokens: CaseTokens
+    modalities: tuple[str, ...]
+    prior: np.ndarray
+    progress: ProgressMaker
+
+    @classmethod
+    def of(cls, model: FusionModel, cohort: Cohort, cache: SliceCache, progress: ProgressMaker) -> "FusedCases":
+        facts = model.facts
+        loader = SliceLoader(
+            cohort, cache, model.recipe, facts.modalities, focus="foreground", channels=facts.channels,
+            left_out=facts.left_out,
+        )  # fmt: skip
+        tokens = CaseTokens(loader, model.backbone, facts.options, facts.slices, facts.precision)
+        return cls(model, tokens, facts.modalities, np.asarray(facts.prior), progress)
+
+    @property
+    def trained_model(self) -> FusionModel:
+        return self.model
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self.predict_from(rows, self.modalities)
+
+    def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
+        """Each case by itself, so that a prediction does not depend on the others. A case without any of the
+        sequences gets the class frequencies of training."""
+        queries = [CaseQuery(int(row), self._names(int(row), modalities)) for row in rows]
+        able = [query for query in queries if query.modalities]
+        self.tokens.prepare(
+            [CaseQuery(query.row, self._names(query.row, self.modalities)) for query in able], self.progress
+        )
+        self.tokens.prepare(able, self.progress)
+        found = [self._probabilities(query) if query.modalities else self.prior for query in queries]
+        return np.stack(found) if found else np.empty((0, len(self.prior)))
+
+    def _names(self, row: int, among: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self.modalities[column] for column in self.tokens.loader.reader.columns(row, among))
+
+    @torch.no_grad()
+    def _probabilities(self, query: CaseQuery) -> np.ndarray:
+        """float64 (outputs,): the mean over members."""
+        network, facts = self.model.network, self.model.facts
+        planes = self.tokens.planes(query)
+        tokens = torch.from_numpy(self.tokens.tokens(query, planes)).to(network.mean.device)
+        visible = torch.tensor([[name in (query.modalities or ()) for name in self.modalities]] * len(planes))
+        case = torch.zeros(len(planes), dtype=torch.long, device=tokens.device)
+        standardised = network.standardised(tokens)
+        logits = torch.stack(
+            [_logits(member, standardised, visible.to(tokens.device), case) for member in network.members]
+        )
+        return _probabilities(logits.double().cpu().numpy(), facts)
+
+
+def _logits(member: torch.nn.Module, tokens: torch.Tensor, visible: torch.Tensor, case: torch.Tensor) -> torch.Tensor:
+    """(outputs,) of the slices of one case."""
+    if not isinstance(member, FusionNetwork):
+        raise TypeError(f"A member of a fusion is a {type(member).__name__}.")
+    return member.logits(member(tokens, visible), case, 1)[0]
+
+
+def _probabilities(logits: np.ndarray, facts: FusionFacts) -> np.ndarray:
+    """(outputs,): the mean over members of logits (members, outputs), which are those of equally frequent classes."""
+    prior = np.asarray(facts.prior)
+    if facts.options.decision == "argmax":
+        logits = logits + (np.log(prior) if facts.kind == "classes" else np.log(prior / (1 - prior)))
+    values = torch.from_numpy(logits)
+    chances = torch.softmax(values, dim=1) if facts.kind == "classes" else torch.sigmoid(values)
+    return chances.mean(0).numpy()
