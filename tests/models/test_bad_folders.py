@@ -74,14 +74,14 @@ def lacking(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (flip, "model.safetensors is not what model.json beside it was written for"),
+        (flip, "model.safetensors does not match its digest in model.json"),
         (lambda model: (model / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda model: (model / "model.json").unlink(), "holds no model: it has no model.json"),
         (lambda model: (model / "model.json").write_text("{"), "model.json cannot be read"),
         (lambda model: (model / "model.json").write_text("[]"), "model.json cannot be read"),
         (changed(format=1, radapt="0.4.0"), "format 1 of radapt 0.4.0; radapt .* reads format 2"),
         (changed(format=99), "format 99"),
-        (changed(recipe_digest="0"), "was trained on images that radapt .* made, and radapt .* makes others"),
+        (changed(recipe_digest="0"), "was trained on images from radapt .*; radapt .* prepares images differently"),
         (changed(protocol="foo"), "of protocol 'foo', which is not here"),
         (changed(files=[]), "was not written by radapt"),
         (changed(recipe={}), "was not written by radapt"),
@@ -97,7 +97,7 @@ def test_a_damaged_folder_is_refused(damage: Callable[[Path], Any], said: str, f
 
 
 def test_what_is_no_model_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="is no folder; a model is one with"):
+    with pytest.raises(UsageError, match=r"is not a folder\. A model is a folder with"):
         radapt.load_model(folder / "nothing")
     with pytest.raises(UsageError, match=r"it has no model.json. Give .*bitfit/model"):
         radapt.load_model(folder / "bitfit")

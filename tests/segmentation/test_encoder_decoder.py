@@ -191,9 +191,9 @@ def test_a_rate_at_which_training_diverges_is_left_out(
 ) -> None:
     cohort, backbone = small(tmp_path / "images"), tiny()
     rates: list[float] = []
-    whole = SliceTask.judged
+    whole = SliceTask.logit_loss
 
-    def judged(self: SliceTask, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    def logit_loss(self: SliceTask, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         return whole(self, logits, masks) * (np.nan if rates[-1] > 1 else 1.0)
 
     whole_task = SegmentSearch.task
@@ -202,7 +202,7 @@ def test_a_rate_at_which_training_diverges_is_left_out(
         rates.append(rate)
         return whole_task(self, model, rate)
 
-    monkeypatch.setattr(SliceTask, "judged", judged)
+    monkeypatch.setattr(SliceTask, "logit_loss", logit_loss)
     monkeypatch.setattr(SegmentSearch, "task", task)
     alone, _ = fit(cohort, tmp_path, backbone, lr=3e-3)
     fitted, _ = fit(cohort, tmp_path, backbone, lr=[7.0, 3e-3, 8.0])
@@ -364,13 +364,13 @@ def test_modalities_are_dropped_by_seed_and_never_all() -> None:
     seeds = np.arange(4000, dtype=np.uint64)
     present = torch.ones(4000, 3, dtype=torch.bool)
     present[:100, 0] = False
-    kept = goal.kept(present, seeds)
+    kept = goal.after_dropout(present, seeds)
     assert kept.any(1).all()
     assert not (kept & ~present).any()
     assert kept[100:].float().mean().item() == pytest.approx(0.3 + 0.7**3, abs=0.03)
-    assert torch.equal(kept[50:60], goal.kept(present[50:60], seeds[50:60]))
+    assert torch.equal(kept[50:60], goal.after_dropout(present[50:60], seeds[50:60]))
     alone = torch.ones(5, 1, dtype=torch.bool)
-    assert goal.kept(alone, seeds[:5]).all()
+    assert goal.after_dropout(alone, seeds[:5]).all()
 
 
 @pytest.mark.parametrize("encoder", ["frozen", "bitfit"])
@@ -394,7 +394,7 @@ def test_the_loss_weighs_classes_and_dice_as_its_goal_says(tiny: Callable[..., B
     network = SegmentationNetwork(tiny(), Parts("linear", "frozen", 1, 3, (48, 48)), seed=0)
     goal = Goal(None, range(3), np.arange(1), dice=0.25, weights=weights)  # type: ignore[arg-type]
     logits, masks = torch.randn(2, 3, 6, 6, generator=rng), torch.randint(0, 3, (2, 6, 6), generator=rng)
-    loss = stub_task(network, goal, 1e-3).judged(logits, masks)
+    loss = stub_task(network, goal, 1e-3).logit_loss(logits, masks)
     assert loss == dice_ce(logits, masks, weights=weights, dice_share=0.25)
     assert loss != pytest.approx(float(dice_ce(logits, masks, dice_share=0.25)), rel=1e-3)
 
@@ -503,8 +503,8 @@ def test_canvas_dice_is_per_case_and_never_pooled() -> None:
         ({"rank": 4}, "rank belongs to encoder: lora"),
         ({"encoder": "lora", "blocks": 2}, "blocks belongs to encoder: partial"),
         ({"encoder": "lora", "layer_decay": 0.5}, "layer_decay belongs to partial and finetune"),
-        ({"decoder": "linear", "width": 16}, "width has no use with decoder: linear"),
-        ({"decoder": "dpt", "stride": 2}, "stride has no use"),
+        ({"decoder": "linear", "width": 16}, "width has no effect with decoder: linear"),
+        ({"decoder": "dpt", "stride": 2}, "stride has no effect"),
         ({"decoder_lr": 1e-3}, "lr is the decoder's"),
         ({"decoder": "fpn"}, "There is no decoder 'fpn'"),
         ({"lr": []}, "option 'lr'"),

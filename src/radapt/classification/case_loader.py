@@ -1,4 +1,4 @@
-"""How cases reach a network that is trained on them, and how it answers: slice by slice."""
+"""Data loaders that give cases to a network in training and at inference, slice by slice."""
 
 import abc
 import contextlib
@@ -27,20 +27,20 @@ Cases = TypeVar("Cases", contravariant=True)
 
 
 class CaseLoader(abc.ABC, Generic[Cases]):
-    """Reads cases for a network: some of each case, altered, to learn from; all of it, as it is, to answer.
+    """Reads cases for a network: augmented samples of slices in training, all slices unchanged at inference.
 
-    `Cases` are what they are read from: their images, or features that are stored.
+    `Cases` is what cases are read from: their images, or stored features.
     """
 
     network: nn.Module
 
     @abc.abstractmethod
     def load(self, images: Cases, rows: np.ndarray, seeds: np.ndarray) -> Any:
-        """The cases at `rows` (b,) as CPU tensors; what is drawn follows from `seeds` uint64 (b,)."""
+        """The cases at `rows` (b,) as CPU tensors; random numbers come from `seeds` uint64 (b,)."""
 
     @abc.abstractmethod
     def logits(self, batch: Any, seeds: np.ndarray) -> Tensor:
-        """(b, outputs) from what `load` gave, on the network's device, altered as `seeds` say."""
+        """(b, outputs) for a batch from `load`, on the network's device, augmented by `seeds`."""
 
     @abc.abstractmethod
     def answers(self, images: Cases, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ class CaseLoader(abc.ABC, Generic[Cases]):
 
 @dataclass(frozen=True, eq=False)
 class BagLoader(CaseLoader[CaseReader]):
-    """For a network over slices. At training at most `most` slices of an image, moved and relit as one."""
+    """For a network over slices. Training uses at most `most` slices of an image, augmented alike."""
 
     network: CaseClassifier
     augmentation: "Augmentation"
@@ -59,24 +59,24 @@ class BagLoader(CaseLoader[CaseReader]):
         return draw_bag(images, rows, seeds, self.most)
 
     def logits(self, batch: Bag, seeds: np.ndarray) -> Tensor:
-        # The slices of an image share its seed, and so their augmentation: a case should differ, not its mean slice.
+        # The slices of an image share a seed and thus their augmentation, so that pooling does not average it out.
         case, kind = batch.origin.T
         pixels, _ = self.augmentation.apply(batch.pixels, self.augmentation.draw(mixed(seeds[case], kind)))
         return self.network(pixels, batch.image, batch.position, batch.case, batch.modality, len(seeds))
 
     @torch.no_grad()
     def answers(self, images: CaseReader, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        found = np.empty((len(rows), self.network.head.out_features))
+        logits = np.empty((len(rows), self.network.head.out_features))
         with contextlib.closing(_encoded(self.network, images, _listed(images, rows))) as coming:
             for place, row in enumerate(rows):
                 kinds = images.columns(int(row))
-                found[place] = self._answer([next(coming) for _ in kinds], kinds).double().cpu().numpy()
-        return found
+                logits[place] = self._answer([next(coming) for _ in kinds], kinds).double().cpu().numpy()
+        return logits
 
     def _answer(self, vectors: list[Tensor], kinds: list[int]) -> Tensor:
         """(outputs,) of one case, from the vectors (n, D) of each of its images."""
         network, device = self.network, self.network.missing.device
-        counts = [len(each) for each in vectors]
+        counts = [len(slices) for slices in vectors]
         image = torch.from_numpy(np.repeat(np.arange(len(kinds)), counts)).to(device)
         places = [torch.from_numpy(place_in_image(np.arange(count), count)) for count in counts]
         position = torch.cat([torch.zeros(0), *places]).to(device)
@@ -95,7 +95,7 @@ def _listed(images: CaseReader, rows: Sequence[int] | np.ndarray) -> list[SliceS
 
 
 def _encoded(network: CaseClassifier, images: CaseReader, listed: list[SliceSource]) -> Generator[Tensor, None, None]:
-    """The vectors (n, D) of every image's slices, in order, encoded in batches of one size across all borders."""
+    """The vectors (n, D) of every image's slices, in order, encoded in full batches across images and cases."""
     device = network.missing.device
 
     def planes(image: SliceSource) -> np.ndarray:
@@ -118,7 +118,7 @@ def _encoded(network: CaseClassifier, images: CaseReader, listed: list[SliceSour
 
 
 def _vectors(network: CaseClassifier, pixels: Tensor) -> Tensor:
-    """(S, C, H, W) -> (S, D); in halves where the device's memory is too small."""
+    """(S, C, H, W) -> (S, D); the batch is halved if device memory runs out."""
     try:
         return network.encode(pixels)
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,4 @@
-"""A trained classifier of cases, apart from any cohort, and for the cases of one."""
+"""A trained classifier, independent of any cohort, and bound to the cases of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from radapt.protocols.targets import Targets
 
 @dataclass(frozen=True, eq=False)
 class Classifier(TrainedModel):
-    """A trained network with all it takes to answer for new cases: how images are read, and what its logits mean."""
+    """A trained network with everything it needs to predict new cases: its input specification and label encoding."""
 
     shape: InputSpec
     outputs: tuple[str, ...]
@@ -32,7 +32,7 @@ class Classifier(TrainedModel):
     def predict(self, cohort: Cohort, cache: SliceCache, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Probabilities float64 (n, outputs) of cases of any cohort; modalities it was not trained with are ignored.
 
-        A case's answer does not depend on the other cases. Raises DataError if an image cannot be read.
+        The prediction of a case does not depend on the other cases. Raises DataError if an image cannot be read.
         """
         shape = self.shape
         images = CaseReader(cohort, cache, shape.recipe, shape.modalities, grid="own", channels=shape.channels)
@@ -42,7 +42,7 @@ class Classifier(TrainedModel):
         return probabilities(self.targets, logits)
 
     def state(self, *, self_contained: bool = False) -> ModelState:
-        """With the weights of the encoder that were trained; the frozen ones are the backbone's."""
+        """Includes the trained weights of the encoder; frozen weights belong to the backbone."""
         return ModelState(
             state_of(self.trainee.network), self.shape.modalities, self.shape.facts, self.targets.encoding
         )  # fmt: skip
@@ -53,7 +53,7 @@ class Classifier(TrainedModel):
 
 @dataclass(frozen=True, eq=False)
 class CaseModel(Model):
-    """A classifier that answers for the cases of one cohort."""
+    """A classifier bound to the cases of one cohort."""
 
     classifier: Classifier
     cohort: Cohort

@@ -1,4 +1,4 @@
-"""Adapting a backbone to a cohort, from a few biases to every weight: one implementation, a protocol per method."""
+"""Fine-tuning a backbone on a cohort, from biases alone to every weight: one implementation, a protocol per method."""
 
 import abc
 from collections.abc import Sequence
@@ -28,31 +28,31 @@ _strict = ConfigDict(extra="forbid")
 
 @checked(frozen=True, config=_strict)
 class Adapting(SliceProtocol):
-    """A backbone, adapted while a head over the slices of cases is learned.
+    """A backbone, adapted together with a head that classifies cases from their slices.
 
-    `head_lr` is the rate of everything outside the backbone, whatever the backbone's: a head knows nothing at first.
-    `patch_mean` puts the mean of the patch tokens beside the CLS token.
+    `head_lr` is the learning rate of everything outside the backbone: the head starts from random weights.
+    `patch_mean` concatenates the mean of the patch tokens to the CLS token.
     """
 
     method: ClassVar[str]
 
     lr: Rates = FULL_RATES
-    head_lr: Annotated[float, Field(gt=0, le=10)] = 1e-3  # the smallest of the study's linear probes
+    head_lr: Annotated[float, Field(gt=0, le=10)] = 1e-3  # the smallest rate of the study's linear probes
     patch_mean: bool = False
 
     @property
     @abc.abstractmethod
     def method_options(self) -> dict[str, Any]:
-        """Options of the method, as `radapt.networks.adapt` takes them."""
+        """Options of the method for `radapt.networks.adapt`."""
 
     @property
     def rate_decay(self) -> float | None:
-        """What the rate is multiplied by from one layer to the one before it; None: all layers learn alike."""
+        """Learning-rate factor from a layer to the one before it; None: one rate for all layers."""
         return None
 
     def trainee(self, shape: InputSpec, backbone: "Backbone | None", seed: int) -> TrainableModel:
         if backbone is None:
-            raise UsageError(f"Protocol {self.name!r} adapts a backbone, and none was given.")
+            raise UsageError(f"Protocol {self.name!r} adapts a backbone, but none was given.")
         adapt(backbone.module, self.method, seed=seed, **self.method_options)
         width = backbone.width * (2 if self.patch_mean else 1)
         network = self.over_slices(backbone.module, _Encode(backbone, self.patch_mean), width, shape, seed)
@@ -64,8 +64,8 @@ class Adapting(SliceProtocol):
 
 @dataclass(frozen=True, eq=False)
 class AdaptedTrainableModel(TrainableModel):
-    """A `CaseClassifier` around an adapted encoder. What is outside the encoder learns at `head_lr`; inside, rates are
-    multiplied by `rate_decay` from one layer to the one before it (None: all layers learn alike)."""
+    """A `CaseClassifier` around an adapted encoder. Parameters outside the encoder have the learning rate `head_lr`;
+    inside, `rate_decay` is the factor from a layer to the one before it (None: one rate for all layers)."""
 
     head_lr: float = 1e-3
     rate_decay: float | None = None
@@ -87,7 +87,7 @@ class AdaptedTrainableModel(TrainableModel):
             inner = parameter_groups(encoder, layer_of=layer, layers=last, layer_decay=self.rate_decay)
         own = {id(parameter) for parameter in encoder.parameters()}
         outer = [
-            Group([each for each in group.parameters if id(each) not in own], self.head_lr / lr, group.decay)
+            Group([p for p in group.parameters if id(p) not in own], self.head_lr / lr, group.decay)
             for group in parameter_groups(self.network)
         ]
         return [group for group in (*inner, *outer) if group.parameters]
@@ -97,7 +97,7 @@ class AdaptedTrainableModel(TrainableModel):
 
 
 class _Encode:
-    """Slices (S, C, H, W) -> (S, D): the last CLS token, with the mean patch token if asked."""
+    """Slices (S, C, H, W) -> (S, D): the last CLS token, with `patch_mean` also the mean patch token."""
 
     def __init__(self, backbone: "Backbone", patch_mean: bool) -> None:
         self.backbone, self.patch_mean = backbone, patch_mean
@@ -109,7 +109,7 @@ class _Encode:
 
 @checked(frozen=True, config=_strict)
 class Finetune(Adapting):
-    """Every weight of the backbone, the first layers more slowly: from layer to layer by `layer_decay`."""
+    """Trains every weight of the backbone, with layer-wise learning-rate decay `layer_decay`."""
 
     name: ClassVar[str] = "finetune"
     method: ClassVar[str] = "full"
@@ -127,12 +127,12 @@ class Finetune(Adapting):
 
 @checked(frozen=True, config=_strict)
 class Partial(Adapting):
-    """The last `blocks` blocks of the backbone and what follows them; the rest stays as it is."""
+    """Trains the last `blocks` blocks of the backbone and what follows them; the rest stays frozen."""
 
     name: ClassVar[str] = "partial"
     method: ClassVar[str] = "partial"
 
-    blocks: Annotated[int, Field(ge=1)] = 4  # comes close to all in MAE (He et al. 2022, figure 9)
+    blocks: Annotated[int, Field(ge=1)] = 4  # close to full fine-tuning in MAE (He et al. 2022, figure 9)
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.75
 
     @property
@@ -146,7 +146,7 @@ class Partial(Adapting):
 
 @checked(frozen=True, config=_strict)
 class Bitfit(Adapting):
-    """The biases only (Ben Zaken et al. 2022)."""
+    """Trains the biases only (Ben Zaken et al. 2022)."""
 
     name: ClassVar[str] = "bitfit"
     method: ClassVar[str] = "bitfit"
@@ -160,7 +160,7 @@ class Bitfit(Adapting):
 
 @checked(frozen=True, config=_strict)
 class Norm(Bitfit):
-    """The weights and biases of normalisation layers only."""
+    """Trains the weights and biases of normalisation layers only."""
 
     name: ClassVar[str] = "norm"
     method: ClassVar[str] = "norm"
@@ -168,10 +168,10 @@ class Norm(Bitfit):
 
 @checked(frozen=True, config=_strict)
 class Lora(Adapting):
-    """Low-rank updates beside the projections of every block (Hu et al. 2022).
+    """Low-rank updates of the projections of every block (Hu et al. 2022).
 
-    `rank`, `alpha` and `dropout` are the radiology study's (arXiv 2312.02366). `targets` are ends of layer names;
-    None: what suits the backbone's family (see `networks.adapters`).
+    `rank`, `alpha` and `dropout` are the radiology study's (arXiv 2312.02366). `targets` are suffixes of layer
+    names; None: the default of the backbone's family (see `networks.adapters`).
     """
 
     name: ClassVar[str] = "lora"
@@ -190,7 +190,7 @@ class Lora(Adapting):
 
 @checked(frozen=True, config=_strict)
 class Dora(Lora):
-    """LoRA for the direction of weights, with a trained length beside it (Liu et al. 2024)."""
+    """LoRA on the direction of weights, with their magnitude trained separately (Liu et al. 2024)."""
 
     name: ClassVar[str] = "dora"
     method: ClassVar[str] = "dora"

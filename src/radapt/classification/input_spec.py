@@ -1,4 +1,4 @@
-"""What a network that classifies cases has to fit."""
+"""The input and output specification of a network that classifies cases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ Kind = Literal["xray", "ct", "mri", "other"]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network has to fit: the images as they are read, and `columns` of logits.
+    """The input and output of a network: how images are read, and `columns` of logits.
 
-    `partial` says which of the `modalities` some training cases lack; `slices` and `use` are the study's pooling.
+    `partial` marks the `modalities` that some training cases lack; `slices` and `use` are the study's pooling.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class InputSpec:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All but kind and recipe, JSON-like."""
+        """Every field but kind and recipe, JSON-like."""
         return {name: getattr(self, name) for name in ("modalities", "partial", *_NUMBERS)}
 
 

@@ -1,4 +1,4 @@
-"""A convolutional network trained from random weights, by a recipe strong enough to be a fair baseline."""
+"""A convolutional network trained from random weights, with a training recipe that makes it a fair baseline."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
 DEPTH = 32
-"""Planes of a stack in 3D. These networks halve a side five times, so 32 planes end as one."""
+"""Planes of a 3D stack. These networks halve each side five times, so 32 planes become one."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Scratch(SliceProtocol):
-    """ResNet-18, ResNet-50 or DenseNet-121 from random weights, trained and judged as the adapted backbones are.
+    """ResNet-18, ResNet-50 or DenseNet-121 from random weights, trained and evaluated like the adapted backbones.
 
     `dims` 2: slice by slice, pooled like a backbone's. `dims` 3: all planes of a case as one volume of `depth` planes
     (None: 32), modalities as channels. `stem`: small images (up to 64 px) keep their resolution at first, larger ones
-    are divided by four; or say which. `lr` is for AdamW; SGD (Nesterov) wants rates ten times as large and more.
+    are divided by four; or name one. `lr` is for AdamW; SGD (Nesterov) needs rates at least ten times as large.
 
-    The defaults begin with MedMNIST's recipe for its ResNets (Yang et al. 2023: Adam, 1e-3, 100 epochs) and add what
-    is known to help: rates chosen on val, decoupled weight decay, warm-up and cosine instead of steps, augmentation
-    and early stopping. Small batches, as medical cohorts are small.
+    The defaults begin with MedMNIST's recipe for its ResNets (Yang et al. 2023: Adam, 1e-3, 100 epochs) and add
+    rates chosen on val, decoupled weight decay, warm-up and a cosine schedule instead of steps, augmentation and early
+    stopping. Batches are small, as medical cohorts are.
     """
 
     name: ClassVar[str] = "scratch"
@@ -47,18 +47,18 @@ class Scratch(SliceProtocol):
     lr: Rates = (1e-3, 3e-4, 3e-3)
     epochs: Annotated[int, Field(ge=1)] = 100
     patience: Annotated[int, Field(ge=1)] | None = 30
-    batch: Annotated[int, Field(ge=2)] = 32  # batch normalisation cannot measure one case
+    batch: Annotated[int, Field(ge=2)] = 32  # batch normalisation needs at least two cases
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     depth: Annotated[int, Field(ge=1, le=512)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dims == 3 and self.slices is not None:
-            raise ValueError("slices pools single slices, which dims: 3 has none of")
+            raise ValueError("slices pools single slices, and dims: 3 reads whole volumes")
         if self.dims == 3 and self.slices_per_case != SLICES_PER_CASE:
-            raise ValueError("slices_per_case counts single slices, which dims: 3 has none of")
+            raise ValueError("slices_per_case counts single slices, and dims: 3 reads whole volumes")
         if self.dims == 2 and self.depth is not None:
-            raise ValueError("depth counts the planes of a volume, which dims: 2 has none of")
+            raise ValueError("depth counts the planes of a volume, and dims: 2 reads single slices")
 
     @property
     def optimiser_used(self) -> Optimiser:
@@ -79,9 +79,9 @@ class Scratch(SliceProtocol):
         recipe, depth = shape.recipe, self.depth or DEPTH
         if recipe.axis == TRIPLANAR or recipe.neighbours:
             raise UsageError(
-                "A 3D network sees a volume as it is: with dims: 3 choose one axis for slices, and no neighbours."
+                "A 3D network reads whole volumes: with dims: 3, choose one axis for slices, and no neighbours."
             )
-        # Planes decide: a stem that keeps 224 px because there are few planes would cost sixty-four times as much.
+        # The plane size decides: keeping 224 px because there are few planes would cost sixty-four times as much.
         stem = stem_for(recipe.size) if self.stem == "auto" else self.stem
         check_sides(self.network, (depth, *recipe.size), stem)
         channels = len(shape.modalities) * shape.channels + sum(shape.partial)

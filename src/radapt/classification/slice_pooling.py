@@ -1,4 +1,4 @@
-"""How the slices of an image are pooled by a network that is trained on them: options, and the network they make."""
+"""Pooling the slices of an image in a trained network: the options, and the network they define."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from radapt.networks.case_classifier import CaseClassifier
 Slices = Literal["mean", "max", "topk", "attention", "transformer"]
 
 SLICES_PER_CASE = 8
-"""Slices of each image in a step. Judged, not tuned: with 16 cases a step has 128 slices of each modality."""
+"""Slices of each image in a step. A reasonable default, not tuned: 16 cases give 128 slices of each modality."""
 
 _OPTIONS = {"k": "k", "hidden": "hidden", "inner": "inner", "layers": "layers", "heads": "heads"}
 _OPTIONS |= {"slices_dropout": "dropout"}
@@ -26,10 +26,10 @@ _OPTIONS |= {"slices_dropout": "dropout"}
 class SliceProtocol(SupervisedProtocol):
     """A network over slices, whose vectors are pooled to images and cases, under a linear head (see `CaseClassifier`).
 
-    `slices_per_case` slices of each image are learned from in a step, drawn anew each time and spread over the image
-    (None: all); answers use all. `slices` pools them: mean, max, topk (the mean of the `k` largest), gated attention
+    Each step trains on `slices_per_case` slices of each image, drawn anew and spread over the image (None: all);
+    inference uses all. `slices` pools them: mean, max, topk (the mean of the `k` largest), gated attention
     (`hidden`, `slices_dropout`) or a small transformer (`inner`, `layers`, `heads`, `slices_dropout`); None follows
-    the study's pooling. Options of a pooling that are not given are those of `networks.aggregators`, with sources.
+    the study's pooling. `networks.aggregators` has the default options of each pooling, with their sources.
     """
 
     slices_per_case: Annotated[int, Field(ge=1)] | None = SLICES_PER_CASE
@@ -42,9 +42,9 @@ class SliceProtocol(SupervisedProtocol):
     slices_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
-        known = AGGREGATORS[self.slices].options if self.slices else ()
+        accepted = AGGREGATORS[self.slices].options if self.slices else ()
         for option, name in _OPTIONS.items():
-            if getattr(self, option) is not None and name not in known:
+            if getattr(self, option) is not None and name not in accepted:
                 raise ValueError(f"{option} has no use with slices: {self.slices or 'as the study pools them'}")
 
     def learned(self, slices: int, images: int) -> float:
@@ -53,9 +53,9 @@ class SliceProtocol(SupervisedProtocol):
     def over_slices(
         self, encoder: nn.Module, encode: Callable[[Tensor], Tensor], width: int, shape: InputSpec, seed: int
     ) -> CaseClassifier:
-        """A classifier of cases around an encoder of slices into `width` columns, its other parts drawn from `seed`."""
-        given: dict[str, Any] = {name: getattr(self, option) for option, name in _OPTIONS.items()}
-        options = {name: value for name, value in given.items() if value is not None}
+        """A case classifier around an encoder of slices into `width` columns, its other weights drawn from `seed`."""
+        declared: dict[str, Any] = {name: getattr(self, option) for option, name in _OPTIONS.items()}
+        options = {name: value for name, value in declared.items() if value is not None}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             aggregator = make_aggregator(self.slices or shape.slices, width, **options)

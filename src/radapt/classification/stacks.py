@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """Volumes uint8 (B, M, C, n, H, W), zero where a case lacks a modality; `present` (B, M) bool."""
+    """Volumes uint8 (B, M, C, n, H, W), zero where a modality is missing; `present` (B, M) bool."""
 
     volumes: Tensor
     present: Tensor
@@ -28,9 +28,9 @@ class Stack:
 class StackClassifier(nn.Module):
     """A 3D network over all modalities of a case at once.
 
-    The channels of a missing modality are zero, which is middle grey once grey levels are brought to mean 0; each
-    modality that some training cases lack (`partial`) has one more channel that says so, 1 where it is there.
-    `encoder` takes M · C channels and one per partial modality, and gives vectors (B, `width`).
+    The channels of a missing modality are zero, the mean of standardised grey levels. Each modality that is missing in
+    some training cases (`partial`) has one more channel, 1 where the modality is present. `encoder` takes M · C
+    channels and one per partial modality, and returns vectors (B, `width`).
     """
 
     partial: Tensor
@@ -46,17 +46,17 @@ class StackClassifier(nn.Module):
     def forward(self, volumes: Tensor, present: Tensor) -> Tensor:
         """Logits (B, outputs) of volumes (B, M, C, n, H, W), uint8 or float in [0, 1], and `present` (B, M) bool."""
         x = standardised(volumes)
-        there = present.to(x.dtype)[:, :, None, None, None, None]
-        grey = (x * there).flatten(1, 2)  # (B, M, C, n, H, W) -> (B, M · C, n, H, W)
-        said = there[:, self.partial, 0].expand(-1, -1, *grey.shape[2:])
-        found = self.encoder(torch.cat([grey, said], dim=1)).float()
-        with torch.autocast(found.device.type, enabled=False):
-            return self.head(found)
+        mask = present.to(x.dtype)[:, :, None, None, None, None]
+        grey = (x * mask).flatten(1, 2)  # (B, M, C, n, H, W) -> (B, M · C, n, H, W)
+        presence = mask[:, self.partial, 0].expand(-1, -1, *grey.shape[2:])
+        vectors = self.encoder(torch.cat([grey, presence], dim=1)).float()
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self.head(vectors)
 
 
 @dataclass(frozen=True, eq=False)
 class StackLoader(CaseLoader[CaseReader]):
-    """For a 3D network. Stacks of any number of planes are brought to `depth` planes."""
+    """For a 3D network. Stacks of any number of planes are resampled to `depth` planes."""
 
     network: StackClassifier
     augmentation: "Augmentation"
@@ -81,16 +81,16 @@ class StackLoader(CaseLoader[CaseReader]):
     @torch.no_grad()
     def answers(self, images: CaseReader, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         device = self.network.head.weight.device
-        found = np.empty((len(rows), self.network.head.out_features))
+        logits = np.empty((len(rows), self.network.head.out_features))
         none = np.zeros(1, np.uint64)
-        for place, row in enumerate(rows):  # one at a time: a volume fills a processor, and has no neighbours
-            one = self.load(images, [int(row)], none)
-            found[place] = self.network(one.volumes.to(device), one.present.to(device))[0].double().cpu().numpy()
-        return found
+        for place, row in enumerate(rows):  # one at a time: one volume fills the device
+            stack = self.load(images, [int(row)], none)
+            logits[place] = self.network(stack.volumes.to(device), stack.present.to(device))[0].double().cpu().numpy()
+        return logits
 
 
 def to_depth(planes: np.ndarray, depth: int) -> np.ndarray:
-    """Planes uint8 (n, C, H, W) as `depth` planes: averaged where there are more, in between where there are fewer."""
+    """Planes uint8 (n, C, H, W) as `depth` planes: averaged if there are more, interpolated if there are fewer."""
     if len(planes) == depth:
         return planes
     stack = torch.from_numpy(planes.astype(np.float32)).flatten(1).T[None]  # (1, C · H · W, n)

@@ -1,4 +1,4 @@
-"""Stored features as bags of slices: read case by case, standardised, given to a network over slices."""
+"""Stored features as bags of slices: read case by case, standardised, and loaded for a network over slices."""
 
 import mmap
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from radapt.networks.case_classifier import CaseClassifier
 from radapt.protocols.feature_matrix import CONSTANT, file_behind
 
 AT_ONCE = 16
-"""Cases that are answered at once."""
+"""Cases per batch at inference."""
 
 
 @dataclass(frozen=True)
 class SliceBag:
-    """Slices of some cases. S slices of P images of B cases; images stand in the order of cases, then modalities.
+    """S slices of P images of B cases; images are ordered by case, then modality.
 
-    `vectors` float32 (S, D), standardised; `image` int64 (S,) whose slice it is, `position` float32 (S,) where in its
-    image it lies, from 0 to 1; `case` and `modality` int64 (P,).
+    `vectors` float32 (S, D), standardised; `image` int64 (S,) the image of each slice, `position` float32 (S,) its
+    position in the image, from 0 to 1; `case` and `modality` int64 (P,).
     """
 
     vectors: Tensor
@@ -38,7 +38,7 @@ class SliceBag:
 class StoredSlices:
     """The stored slices of cases: `columns` of the rows of `modalities`; other modalities of the features are left out.
 
-    Rows are copied out of mapped files, which are then let go: memory does not grow with the cohort.
+    Rows are copied from mapped files, which are then released: memory does not grow with the cohort.
     """
 
     features: Features
@@ -54,18 +54,18 @@ class StoredSlices:
         return sum(part.stop - part.start for part in self.columns)
 
     def present(self, row: int) -> list[int]:
-        """Places in `modalities` of those that a case has."""
-        here = dict(zip(self.features.modalities, self.features.presence[row], strict=True))
-        return [place for place, name in enumerate(self.modalities) if here.get(name, False)]
+        """Indices in `modalities` of those that a case has."""
+        available = dict(zip(self.features.modalities, self.features.presence[row], strict=True))
+        return [index for index, name in enumerate(self.modalities) if available.get(name, False)]
 
-    def read(self, row: int, modality: int, kept: np.ndarray | None = None) -> np.ndarray:
-        """Slices (n, D) of one image, all of them or those at `kept`."""
+    def read(self, row: int, modality: int, positions: np.ndarray | None = None) -> np.ndarray:
+        """Slices (n, D) of one image, all of them or those at `positions`."""
         stored = self.features.slices(row, self.modalities[modality])
-        rows = slice(None) if kept is None else kept
-        found = np.concatenate([stored[rows, part] for part in self.columns], axis=1)
+        rows = slice(None) if positions is None else positions
+        vectors = np.concatenate([stored[rows, part] for part in self.columns], axis=1)
         if (file := file_behind(stored)) is not None:
             file.madvise(mmap.MADV_DONTNEED)
-        return found
+        return vectors
 
     def count(self, row: int, modality: int) -> int:
         """How many slices an image has."""
@@ -89,7 +89,7 @@ class SliceScale:
                 values = stored.read(int(row), kind).astype(np.float64)
                 own, before = values.mean(0), counts[kind]
                 counts[kind] += len(values)
-                # Chan et al. 1983: two parts joined by their means, not by the difference of two large sums.
+                # Chan et al. 1983: combining means avoids the difference of two large sums.
                 apart, share = own - mean[kind], len(values) / counts[kind]
                 mean[kind] += apart * share
                 squares[kind] += np.square(values - own).sum(0) + np.square(apart) * before * share
@@ -104,7 +104,7 @@ class SliceScale:
 
 @dataclass(frozen=True, eq=False)
 class StoredSliceLoader(CaseLoader[StoredSlices]):
-    """For a network over stored slices. At training at most `most` slices of an image, spread over it."""
+    """For a network over stored slices. Training uses at most `most` slices of an image, spread over it."""
 
     network: CaseClassifier
     scale: SliceScale
@@ -118,11 +118,11 @@ class StoredSliceLoader(CaseLoader[StoredSlices]):
 
     @torch.no_grad()
     def answers(self, images: StoredSlices, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        found = np.empty((len(rows), self.network.head.out_features))
+        logits = np.empty((len(rows), self.network.head.out_features))
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            found[start : start + len(some)] = self._answer(self._bag(images, some, None), len(some)).double().numpy()
-        return found
+            logits[start : start + len(some)] = self._answer(self._bag(images, some, None), len(some)).double().numpy()
+        return logits
 
     def _answer(self, bag: SliceBag, cases: int) -> Tensor:
         return self.network.classify(bag.vectors, bag.image, bag.position, bag.case, bag.modality, cases)
@@ -136,12 +136,12 @@ class StoredSliceLoader(CaseLoader[StoredSlices]):
         for place, row in enumerate(rows):
             for modality in images.present(int(row)):
                 total = images.count(int(row), modality)
-                kept = spread(total, self.most, draws[place]) if draws else np.arange(total)
-                whole = None if len(kept) == total else kept
+                chosen = spread(total, self.most, draws[place]) if draws else np.arange(total)
+                whole = None if len(chosen) == total else chosen
                 vectors.append(self.scale.apply(images.read(int(row), modality, whole), modality))
-                positions.append(place_in_image(kept, total))
+                positions.append(place_in_image(chosen, total))
                 owners.append((place, modality))
-        counts = [len(each) for each in vectors[1:]]
+        counts = [len(slices) for slices in vectors[1:]]
         case, modality_of = torch.tensor(owners, dtype=torch.int64).view(-1, 2).unbind(1)
         return SliceBag(
             torch.from_numpy(np.concatenate(vectors)),

@@ -1,1 +1,1 @@
-"""Trained models as folders: what is written down, and how it is loaded again."""
+"""Trained models as folders: saving and loading them."""

@@ -1,9 +1,9 @@
 """A trained model as a folder: one `save` and one `load` for every protocol.
 
     model.json           what it is and what it needs (`ModelCard`), and the digest of every other file
-    model.safetensors    its numbers; the encoder's own weights are among them only where training changed them
+    model.safetensors    its tensors; those of the encoder only where training changed them
 
-`model.json` is written last and names the other files by their digests: there is a whole model, or none.
+`model.json` is written last and names the other files by their digests: a model folder is complete, or not a model.
 """
 
 import json
@@ -32,14 +32,14 @@ FORMAT = 2
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-    """A model folder whose files are all there, as they were written."""
+    """A complete model folder whose files match their digests."""
 
     folder: Path
     card: ModelCard
 
     @cached_property
     def tensors(self) -> "dict[str, Tensor]":
-        """In memory of their own, as mapped files align numbers otherwise and sums then end in other digits.
+        """Copied into memory: mapped files align numbers differently, which changes the last digits of sums.
 
         Raises UsageError if they cannot be read.
         """
@@ -47,23 +47,23 @@ class SavedModel:
         from safetensors.torch import load_file
 
         try:
-            return {name: each.clone() for name, each in load_file(self.folder / WEIGHTS).items()}
+            return {name: tensor.clone() for name, tensor in load_file(self.folder / WEIGHTS).items()}
         except (OSError, SafetensorError) as error:
             raise UsageError(f"{self.folder / WEIGHTS} cannot be read: {error}.") from error
 
 
 def save(folder: Path, card: ModelCard, state: ModelState) -> None:
-    """Write a model into `folder`, which is made if need be; other files in it are left alone.
+    """Write a model into `folder`, which is created if needed; other files in it are left alone.
 
-    What the state says of the model (modalities, mask labels, label encoding, facts) takes the place of the card's.
+    Modalities, mask labels, label encoding and facts of the state replace those of the card.
     """
     from safetensors.torch import save_file
 
     (folder / MODEL).unlink(missing_ok=True)
     with atomic_path(folder / WEIGHTS) as part:
-        save_file({name: each.detach().cpu().contiguous() for name, each in state.tensors.items()}, part)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, part)
     names = (WEIGHTS, *(state.attach(folder) if state.attach else ()))
-    stored = {each.name: getattr(card, each.name) for each in fields(card)}
+    stored = {field.name: getattr(card, field.name) for field in fields(card)}
     stored |= {
         "modalities": state.modalities,
         "mask_labels": {str(value): name for value, name in state.mask_labels.items()},
@@ -82,27 +82,27 @@ def save(folder: Path, card: ModelCard, state: ModelState) -> None:
 
 
 def load(folder: Path | str) -> SavedModel:
-    """The model in `folder`, every file of it compared with its digest.
+    """The model in `folder`, after every file is compared with its digest.
 
-    Raises UsageError, with what is wrong, for a folder that holds no model, one of another format, a file that is
-    missing or was changed, and images that this version makes otherwise.
+    Raises UsageError if the folder holds no model or one of another format, a file is missing or was changed, or this
+    version prepares images differently.
     """
     folder = Path(folder).expanduser()
     stored = _manifest(folder)
     try:
-        card, files = _card(stored), {str(name): str(each) for name, each in stored["files"].items()}
+        card, files = _card(stored), {str(name): str(value) for name, value in stored["files"].items()}
         recipe_digest = stored["recipe_digest"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{folder / MODEL} was not written by radapt {__version__}, or was changed since "
+            f"{folder / MODEL} was not written by radapt {__version__}, or was changed later "
             f"({type(error).__name__}: {error}). Copy the whole folder again, or train again."
         ) from error
     for name, expected in files.items():
         _check_file(folder / name, expected)
     if card.recipe.digest != recipe_digest:
         raise UsageError(
-            f"The model in {folder} was trained on images that radapt {stored['radapt']} made, and radapt "
-            f"{__version__} makes others. Predict with that version, or train again."
+            f"The model in {folder} was trained on images from radapt {stored['radapt']}; radapt "
+            f"{__version__} prepares images differently. Predict with that version, or train again."
         )
     return SavedModel(folder, card)
 
@@ -110,24 +110,24 @@ def load(folder: Path | str) -> SavedModel:
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; a model is one with {MODEL}, such as cells/<id>/model of a run.")
+        raise UsageError(f"{folder} is not a folder. A model is a folder with {MODEL}, such as cells/<id>/model.")
     if not path.is_file():
         raise UsageError(f"{folder} holds no model: it has no {MODEL}.{_nearby(folder)}")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = stored["format"]
+        version = stored["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}). Copy the whole folder again, or train again.") from error
-    if found != FORMAT:
+    if version != FORMAT:
         raise UsageError(
-            f"The model in {folder} has format {found} of radapt {stored.get('radapt', '(version unknown)')}; radapt "
+            f"The model in {folder} has format {version} of radapt {stored.get('radapt', '(version unknown)')}; radapt "
             f"{__version__} reads format {FORMAT}. Load it with that version, or train again."
         )
     return dict(stored)
 
 
 def _nearby(folder: Path) -> str:
-    """Where a model may be instead."""
+    """A hint where the model may be instead."""
     if (folder / "model" / MODEL).is_file():
         return f" Give {folder / 'model'}."
     for place in (folder, folder / "model"):
@@ -147,18 +147,18 @@ def _check_file(path: Path, expected: str) -> None:
         raise UsageError(f"{path} is missing. Copy the whole folder again, or train again.")
     if digest_file(path) != expected:
         raise UsageError(
-            f"{path} is not what {MODEL} beside it was written for: it was changed or damaged. Copy the whole folder "
+            f"{path} does not match its digest in {MODEL}: it was changed or damaged. Copy the whole folder "
             "again, or train again."
         )
 
 
 def _card(stored: Mapping[str, Any]) -> ModelCard:
-    """Raises KeyError, TypeError, ValueError or AttributeError for what was not written by `save`."""
-    given = {each.name: stored[each.name] for each in fields(ModelCard)}
-    known = {each.name for each in fields(Recipe)}
-    given["recipe"] = Recipe(**{name: tuples(each) for name, each in given["recipe"].items() if name in known})
-    given["backbone"] = given["backbone"] and BackboneReference.from_facts(given["backbone"])
-    given["mask_labels"] = {int(value): str(name) for value, name in given["mask_labels"].items()}
+    """Raises KeyError, TypeError, ValueError or AttributeError for content that `save` did not write."""
+    values = {field.name: stored[field.name] for field in fields(ModelCard)}
+    names = {field.name for field in fields(Recipe)}
+    values["recipe"] = Recipe(**{name: tuples(value) for name, value in values["recipe"].items() if name in names})
+    values["backbone"] = values["backbone"] and BackboneReference.from_facts(values["backbone"])
+    values["mask_labels"] = {int(value): str(name) for value, name in values["mask_labels"].items()}
     for name in ("layers", "classes", "findings", "modalities"):
-        given[name] = tuple(given[name])
-    return ModelCard(**given)
+        values[name] = tuple(values[name])
+    return ModelCard(**values)

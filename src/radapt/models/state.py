@@ -1,4 +1,4 @@
-"""What a model folder holds: the model's own state, and the card that says what it is and what it needs."""
+"""The contents of a model folder: the state of the model, and the card that describes what it is and needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ModelState:
-    """What a model is made of: `tensors` by name, and JSON-like `facts` from which its protocol builds it again.
+    """The state of a model: `tensors` by name, and JSON-like `facts` from which its protocol rebuilds it.
 
-    `modalities` are those it reads. `label_encoding` says what a classifier's logits stand for, `mask_labels` {value:
-    name} what a segmenter's classes do. Weights of the encoder are among the tensors only where training changed them.
-    `attach` writes further files into the folder and returns their names, such as those of an adapted backbone.
+    The model reads `modalities`. `label_encoding` defines the logits of a classifier, `mask_labels` {value: name} the
+    classes of a segmenter. The tensors include encoder weights only where training changed them. `attach` writes
+    further files into the folder, such as those of an adapted backbone, and returns their names.
     """
 
     tensors: "Mapping[str, Tensor]"
@@ -28,41 +28,41 @@ class ModelState:
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     attach: Callable[[Path], tuple[str, ...]] | None = None
     holds_encoder: bool = False
-    """Whether the files that are attached hold the whole encoder, so that no backbone has to be given or found."""
+    """Whether the attached files hold the whole encoder, so that the model needs no other backbone."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` says of a trained model, but for the digests of the files beside it."""
+    """The content of `model.json` apart from the digests of the other files."""
 
     protocol: str
     options: Mapping[str, Any]
-    """Those of the protocol, as `make` takes them."""
+    """Options of the protocol, as `make` takes them."""
     aim: Literal["classification", "segmentation"]
     reads: Literal["features", "images"]
     kind: Literal["xray", "ct", "mri", "other"]
-    """Of the images it was trained on."""
+    """Kind of the training images."""
     recipe: Recipe
     pooling: Mapping[str, Any]
     """How slices and modalities become one vector: `slices` and `modalities` of `Pooling`."""
     precision: Literal["float32", "bfloat16"]
-    """Number format of the encoder's features, or of matrix products where the protocol trains on images."""
+    """Precision of the encoder's features, or of training if the protocol trains on images."""
     backbone: BackboneReference | None = None
-    """The encoder it stands on; None for a network of its own, and where the folder holds the encoder."""
+    """The encoder of the model; None for a network without a backbone, or if the folder holds the encoder."""
     layers: tuple[int, ...] = ()
-    """Layers of the encoder that the features hold; empty for a protocol that reads images."""
+    """Layers of the encoder whose features are read; empty for a protocol that reads images."""
     classes: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     mask_labels: Mapping[int, str] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
-    """Those it reads."""
+    """Modalities that the model reads."""
     label_encoding: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the protocol needs to build the model again."""
+    """What the protocol needs to rebuild the model."""
     fit: Mapping[str, Any] = field(default_factory=dict)
-    """What was chosen among what, and why."""
+    """The fit record: candidates, the chosen one, and why."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of radapt, Python and every library that takes part in a number, when it was trained."""
+    """Versions of radapt, Python and every library that affects results, at training time."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Putting a model folder's tensors into a network that was trained as a whole."""
+"""Loading all weights of a network from a model folder."""
 
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def load_whole(saved: SavedModel, network: "nn.Module") -> None:
-    """Every weight of `network` from the folder, which then is in eval mode.
+    """Load every weight of `network` from the folder and put it into eval mode.
 
-    Raises UsageError if the weights belong to another network.
+    Raises UsageError if the weights belong to a different network.
     """
     try:
         network.load_state_dict(saved.tensors, strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
-        raise UsageError(f"{saved.folder / WEIGHTS} does not fit {MODEL} beside it: {first}") from error
+        raise UsageError(f"{saved.folder / WEIGHTS} does not fit the network in {MODEL}: {first}") from error
     network.eval()

@@ -1,4 +1,4 @@
-"""What neighbours say: DINO's weighted vote for classes, ML-kNN for findings; every k from one search.
+"""kNN classifiers: DINO's weighted vote for classes, ML-kNN for findings; every k from one search.
 
 Counts for all k are cumulative sums over neighbours in order of similarity, read off at each k.
 """
@@ -43,8 +43,8 @@ def class_votes(
 class FindingTables:
     """ML-kNN (Zhang & Zhou, Pattern Recognition 2007) for F findings and every k.
 
-    For a case, j counts its k nearest training cases that have the finding; one whose finding is unknown stays among
-    the k and counts for nothing. `likelihood` holds P(j | finding present) and P(j | absent) from training cases
+    For a case, j counts its k nearest training cases that have the finding; one whose finding is unknown is
+    among the k but not counted. `likelihood` holds P(j | finding present) and P(j | absent) from training cases
     with the finding known, each counted among the training cases of other patients (the paper has one case
     per patient, and leaves out the case itself). `prior` is P(present).
     """
@@ -64,14 +64,14 @@ class FindingTables:
         most, f = max(ks), findings.shape[1]
         shape = (2, len(ks), f, most + 1)
         cell = torch.arange(len(ks) * f).view(len(ks), 1, f) * (most + 1)
-        tally = torch.zeros(2 * len(ks) * f * (most + 1), dtype=torch.float64)
+        histogram = torch.zeros(2 * len(ks) * f * (most + 1), dtype=torch.float64)
         for place, similarity, index in gallery.nearest_others(most):
             counts = _count(present, similarity, index, ks)  # (|ks|, q, F)
             slot = present[place] * (len(ks) * f * (most + 1)) + cell + counts
-            tally += torch.bincount(slot[:, known[place]].flatten(), minlength=len(tally))
-        tally = tally.view(shape)
+            histogram += torch.bincount(slot[:, known[place]].flatten(), minlength=len(histogram))
+        histogram = histogram.view(shape)
         possible = torch.tensor(ks)[:, None, None] + 1  # j can be 0 … k
-        likelihood = (SMOOTHING + tally) / (SMOOTHING * possible + tally.sum(-1, keepdim=True))
+        likelihood = (SMOOTHING + histogram) / (SMOOTHING * possible + histogram.sum(-1, keepdim=True))
         return cls(gallery, present, prior, likelihood, tuple(ks))
 
     def predict(self, queries: np.ndarray) -> np.ndarray:

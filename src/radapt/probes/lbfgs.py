@@ -5,7 +5,7 @@ Problem p asks for the minimiser over W (columns × c outputs, the last row an u
 
     f_p(W) = 1/n_p · Σ_i s_ip · loss(z_i W, y_i) + λ_p/2 · ‖W without its last row‖²,      n_p = Σ_i s_ip.
 
-Each problem has its own step length, its own memory of curvature, and leaves the batch when it has converged.
+Each problem has its own step length and curvature memory, and leaves the batch once it has converged.
 Following Liu & Nocedal 1989 (L-BFGS) with a backtracking line search (Armijo). Two things make it cheap:
 
 * Logits are linear in the step, so a line search multiplies the table once: logits(t) = Z W + t · Z d.
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 MEMORY = 10
-"""Pairs of step and gradient change kept, as scikit-learn's and SciPy's lbfgs keep."""
+"""Pairs of step and gradient change that are kept, as in scikit-learn's and SciPy's lbfgs."""
 
 _ARMIJO = 1e-4
 _HALVINGS = 40
@@ -88,9 +88,9 @@ class Solution:
 
 @dataclass
 class _State:
-    """What is known of the problems still being solved. Everything is in scaled coordinates U = W / D."""
+    """The problems still being solved, in scaled coordinates U = W / D."""
 
-    index: Tensor  # (B,) position in the answer
+    index: Tensor  # (B,) position in the solution
     point: Tensor  # (r + 1, B, c)
     scale: Tensor  # (r + 1, B, c) D
     ridge: Tensor  # (r + 1, B, 1) λ, zero for the intercept
@@ -124,11 +124,11 @@ def minimise(
     """Solve every problem from zero weights.
 
     `ridge` (B,) is λ; `curvature` (B, c) is h, the outcome's variance. `tolerance` bounds the norm of the scaled
-    gradient, which bounds how far the logits are from their optimum. A problem that cannot be improved any more
-    within float64 counts as converged.
+    gradient, which bounds how far the logits are from their optimum. A problem that float64 cannot
+    improve any further counts as converged.
     """
     state = _start(table, loss, ridge, curvature)
-    answer = torch.zeros_like(state.point)
+    solution = torch.zeros_like(state.point)
     converged = torch.zeros(len(ridge), dtype=torch.bool)
     done = 0
     while done < iterations:
@@ -136,13 +136,13 @@ def minimise(
         finished = _norm(state.gradient) <= tolerance
         stuck = finished | ~_advance(table, state, finished)
         if stuck.any():
-            answer[:, state.index] = state.point * state.scale
+            solution[:, state.index] = state.point * state.scale
             converged[state.index[stuck]] = True
             if stuck.all():
                 break
             state = state.keep(~stuck)
-    answer[:, state.index] = state.point * state.scale
-    return Solution(answer, converged, done)
+    solution[:, state.index] = state.point * state.scale
+    return Solution(solution, converged, done)
 
 
 def _start(table: Table, loss: Loss, ridge: Tensor, curvature: Tensor) -> _State:
@@ -178,7 +178,7 @@ def _advance(table: Table, state: _State, finished: Tensor) -> Tensor:
 
 
 def _direction(state: _State) -> Tensor:
-    """The two-loop recursion, for all problems at once. A pair without curvature is passed over."""
+    """The two-loop recursion, for all problems at once. A pair without curvature is skipped."""
     direction = -state.gradient
     remembered = []
     for step, change in zip(reversed(state.steps), reversed(state.changes), strict=True):
@@ -190,7 +190,7 @@ def _direction(state: _State) -> Tensor:
     if state.steps:
         step, change = state.steps[-1], state.changes[-1]
         gamma = _dot(step, change) / _dot(change, change)
-        direction = direction * torch.where(gamma > 0, gamma, 1.0)[:, None]  # NaN (0/0) counts as no news
+        direction = direction * torch.where(gamma > 0, gamma, 1.0)[:, None]  # NaN (0/0) becomes 1
     for step, change, rho, alpha in reversed(remembered):
         beta = rho * _dot(change, direction)
         direction = direction + step * (alpha - beta)[:, None]

@@ -2,11 +2,11 @@
 
 For each C the objective is scikit-learn's, C · Σ_i s_i loss_i + ‖w‖²/2 over standardised features with the intercept
 unpenalised, divided by C · Σ s so that λ = 1 / (C Σ s). Two classes are one logit, more are multinomial, findings are
-independent questions over the cases whose answer is known.
+independent binary problems over the cases whose finding is known.
 
-Why the features are turned to their principal axes first: with standardised X (n, K) = Z Vᵀ, V orthonormal, weights
+Features are first rotated to their principal axes: with standardised X (n, K) = Z Vᵀ, V orthonormal, weights
 w = V u give the same logits X w = Z u and the same penalty ‖w‖ = ‖u‖, so the optimum is the same, while the columns
-of Z are uncorrelated and their curvature is known (see lbfgs.py). Where n < K, Z has only n columns.
+of Z are uncorrelated and their curvature follows directly (see lbfgs.py). Where n < K, Z has only n columns.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from radapt.protocols.targets import Targets
 _LARGEST_ROTATION = 2048
 """Beyond this many axes the eigendecomposition costs more than the iterations it saves."""
 
-_RANK = 1e-14  # relative variance below which an axis is float64's rounding
+_RANK = 1e-14  # relative variance below which an axis is float64 rounding error
 _DOUBLE_BYTES = 160 << 20  # a larger table is held in float32, and multiplied in float64 a block at a time
 _BATCH_VALUES = 2 << 20  # logits held at once per array: 16 MB
 
@@ -52,30 +52,30 @@ def fit_logistic(
 
 
 def _batches(targets: Targets, grid: Sequence[float]) -> list[tuple[Loss, Tensor, Tensor]]:
-    """(loss, λ, curvature) of problems solved together: the grid for one choice, grid × findings for questions."""
+    """(loss, λ, curvature) of problems solved together: the grid for a softmax, grid × findings for sigmoids."""
     strengths = torch.tensor(grid, dtype=torch.float64)
     totals = torch.from_numpy(targets.totals)
     weights = torch.from_numpy(targets.weights) / totals  # (n, c)
-    wanted = torch.from_numpy(targets.values)
+    desired = torch.from_numpy(targets.values)
     curvature = torch.from_numpy(targets.curvature)
-    n, c = wanted.shape
+    n, c = desired.shape
     if targets.link == "softmax":
         ridge = 1 / (strengths * totals[0])
         step = max(1, _BATCH_VALUES // (n * c))
-        loss = SoftmaxLoss(weights[:, :1], wanted[:, None])
-        # One curvature for all classes: then the scaling keeps Σ_c w_c = 0, the subspace the optimum lies in. Outside
-        # it the loss is flat, and L-BFGS would creep.
+        loss = SoftmaxLoss(weights[:, :1], desired[:, None])
+        # One curvature for all classes: then the scaling keeps Σ_c w_c = 0, the subspace of the optimum. Outside it
+        # the loss is flat, and L-BFGS would converge slowly.
         shared = curvature.mean()
         return [(loss, part, shared.expand(len(part), c)) for part in torch.split(ridge, step)]
     step = max(1, _BATCH_VALUES // (n * len(grid)))
-    found: list[tuple[Loss, Tensor, Tensor]] = []
-    for questions in torch.split(torch.arange(c), step):  # problems of a batch: question-major, then the grid
-        ridge = (1 / (strengths * totals[questions, None])).flatten()
-        each = questions.repeat_interleave(len(grid)) if c > 1 else questions
-        positive = weights[:, each] * wanted[:, each]
-        curve = curvature[questions].repeat_interleave(len(grid))[:, None]
-        found.append((SigmoidLoss(weights[:, each], positive), ridge, curve))
-    return found
+    batches: list[tuple[Loss, Tensor, Tensor]] = []
+    for findings in torch.split(torch.arange(c), step):  # problems of a batch: finding-major, then the grid
+        ridge = (1 / (strengths * totals[findings, None])).flatten()
+        column = findings.repeat_interleave(len(grid)) if c > 1 else findings
+        positive = weights[:, column] * desired[:, column]
+        curve = curvature[findings].repeat_interleave(len(grid))[:, None]
+        batches.append((SigmoidLoss(weights[:, column], positive), ridge, curve))
+    return batches
 
 
 def _gather(solutions: Sequence[Solution], shape: tuple[int, int, int]) -> tuple[Tensor, np.ndarray]:
@@ -90,7 +90,7 @@ def _gather(solutions: Sequence[Solution], shape: tuple[int, int, int]) -> tuple
 
 
 def _principal(source: FeatureMatrix, rows: np.ndarray, scale: Scale) -> tuple[Table, Tensor | None]:
-    """Standardised rows in their principal axes, Z (n, r), and the axes V (K, r); None where they are not turned."""
+    """Standardised rows in their principal axes, Z (n, r), and the axes V (K, r); None where they are not rotated."""
     n, columns = len(rows), source.columns
     if min(n, columns) > _LARGEST_ROTATION:
         return Table(_project(source, rows, scale, None)), None

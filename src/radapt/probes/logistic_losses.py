@@ -1,4 +1,4 @@
-"""The two losses of the batched solver: yes-or-no questions, and one choice among several classes."""
+"""The two losses of the batched solver: binary and multinomial cross-entropy."""
 
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ from torch.nn.functional import softplus
 
 @dataclass(frozen=True)
 class SigmoidLoss:
-    """Binary cross-entropy of B questions with one logit each: Σ_i s_i (softplus(x_i) - y_i x_i).
+    """Binary cross-entropy of B problems with one logit each: Σ_i s_i (softplus(x_i) - y_i x_i).
 
-    `weights` (n, B) holds s, already divided by its total, and 0 where the answer is unknown; `positive` holds s y.
+    `weights` (n, B) holds s, already divided by its total, and 0 where the label is unknown; `positive` holds s y.
     Either may be (n, 1) when all problems share them.
     """
 
@@ -34,7 +34,7 @@ class SigmoidLoss:
 
 @dataclass(frozen=True)
 class SoftmaxLoss:
-    """Cross-entropy of one choice among c classes, the same for all problems: Σ_i s_i (log Σ_c exp x_ic - x_iy)."""
+    """Multinomial cross-entropy over c classes, the same for all problems: Σ_i s_i (log Σ_c exp x_ic - x_iy)."""
 
     weights: Tensor  # (n, 1), already divided by its total
     targets: Tensor  # (n, 1, c) one-hot

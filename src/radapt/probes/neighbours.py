@@ -1,4 +1,4 @@
-"""The nearest training cases by cosine similarity: matrix products in blocks, and the best few of each row."""
+"""Nearest training cases by cosine similarity: matrix products in blocks, and the top k of each row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from torch import Tensor
 from radapt.protocols.feature_matrix import DesignMatrix, blocks
 
 _DOUBLE_BYTES = 160 << 20  # a larger gallery is held in float32
-_BLOCK_VALUES = 4 << 20  # similarities, or numbers of the cases that ask, held at once: 32 MB
+_BLOCK_VALUES = 4 << 20  # similarities, or feature values of the queries, held at once: 32 MB
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Training cases, each vector divided by its length (a zero vector stays zero), and whose they are.
+    """Training cases, each vector divided by its length (a zero vector stays zero), and their patients.
 
-    Similarities are made in float64: in float32 near ties between neighbours fall either way.
+    Similarities are computed in float64: float32 does not order near ties reliably.
     """
 
     source: DesignMatrix
@@ -35,28 +35,28 @@ class Gallery:
         return cls(source, rows, vectors, owners)
 
     def nearest(self, queries: np.ndarray, k: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """For blocks of `queries`: their place, and the k most similar cases, best first: similarity and position
-        in the gallery, (q, k) each."""
-        step = max(1, _BLOCK_VALUES // max(self.vectors.shape))  # by either: few cases may have long vectors
+        """For each block of `queries`: its slice, and the similarity and gallery position of the k most similar cases,
+        best first, (q, k) each."""
+        step = max(1, _BLOCK_VALUES // max(self.vectors.shape))  # limited by both: few cases may have long vectors
         for start in range(0, len(queries), step):
-            part = slice(start, min(start + step, len(queries)))
-            asked = torch.cat([_unit(values) for _, values in blocks(self.source, queries[part])])
-            yield part, *torch.topk(self._similarity(asked), k)
+            block = slice(start, min(start + step, len(queries)))
+            vectors = torch.cat([_unit(values) for _, values in blocks(self.source, queries[block])])
+            yield block, *torch.topk(self._similarity(vectors), k)
 
     def nearest_others(self, k: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """The same for the gallery's own cases among those of other patients; -inf where there are fewer than k."""
+        """The same for the gallery's own cases among those of other patients; -inf if there are fewer than k."""
         step = max(1, _BLOCK_VALUES // len(self.rows))
         for start in range(0, len(self.rows), step):
-            part = slice(start, min(start + step, len(self.rows)))
-            similarity = self._similarity(self.vectors[part].double())
-            similarity[self.owners[part, None] == self.owners] = -torch.inf
-            yield part, *torch.topk(similarity, k)
+            block = slice(start, min(start + step, len(self.rows)))
+            similarity = self._similarity(self.vectors[block].double())
+            similarity[self.owners[block, None] == self.owners] = -torch.inf
+            yield block, *torch.topk(similarity, k)
 
-    def _similarity(self, asked: Tensor) -> Tensor:
+    def _similarity(self, vectors: Tensor) -> Tensor:
         """(q, K) -> (q, n)"""
         if self.vectors.dtype == torch.float64:
-            return asked @ self.vectors.T
-        return torch.cat([asked @ part.double().T for part in torch.split(self.vectors, 4096)], dim=1)
+            return vectors @ self.vectors.T
+        return torch.cat([vectors @ block.double().T for block in torch.split(self.vectors, 4096)], dim=1)
 
 
 def _unit(values: Tensor) -> Tensor:

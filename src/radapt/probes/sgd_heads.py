@@ -2,7 +2,7 @@
 
 Every head sees the same minibatches in the same order. Heads that read the same columns are one matrix product;
 the gradient of a linear head is Xᵀ (p - y), so nothing is recorded for automatic differentiation. The problem is
-convex, so all heads start from zero and no draw decides the outcome but the order of the cases.
+convex, so all heads start from zero, and only the order of the cases is random.
 """
 
 import math
@@ -24,7 +24,7 @@ REFERENCE_BATCH = 256
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs and minibatches; the rate falls to zero along half a cosine, step by step."""
+    """Epochs and batch size; the learning rate falls to zero along half a cosine, step by step."""
 
     epochs: int = 10
     batch: int = 128
@@ -36,7 +36,7 @@ class Schedule:
             yield from (shuffled[start : start + self.batch] for start in range(0, cases, self.batch))
 
     def factors(self, cases: int) -> Iterator[float]:
-        """What a rate is multiplied by at each step."""
+        """The learning-rate factor of each step."""
         steps = self.epochs * math.ceil(cases / self.batch)
         scale = self.batch / REFERENCE_BATCH
         return (scale * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps))
@@ -82,16 +82,16 @@ def train_heads(
     """Train every head of every group; the models come in the order of groups and their rates.
 
     Features are standardised by training's mean and deviation, so that one grid of rates means the same for every
-    backbone. The loss is averaged over a minibatch's cases and summed over findings, each over its known cases: with
-    unknown ones a finding learns slower, never by chance from two cases as if they were a batch. Class weights, if
-    any, are training's, never the minibatch's.
+    backbone. The loss is averaged over a minibatch's cases and summed over findings, each over its known cases: a
+    finding with unknown cases learns more slowly, and never from a few cases as if they were a whole batch. Class
+    weights, if any, are those of the training set.
     """
     scale = Scale.fit(source, rows)
     mean, inverse = scale.mean.float(), (1 / scale.deviation).float()
-    wanted = torch.from_numpy(targets.values).float()
+    desired = torch.from_numpy(targets.values).float()
     weights = torch.from_numpy(targets.weights).float()
-    c = wanted.shape[1]
-    groups = [_Group(each, source.columns, c) for each in inputs]
+    c = desired.shape[1]
+    groups = [_Group(heads, source.columns, c) for heads in inputs]
     sizes = [group.weights.shape[1] for group in groups]
     for batch, factor in zip(schedule.order(len(rows), rng), schedule.factors(len(rows)), strict=True):
         if c == 0:
@@ -99,31 +99,31 @@ def train_heads(
         values = (aligned(source.gather(rows[batch])) - mean) * inverse
         read = [group.read(values) for group in groups]
         logits = [torch.addmm(g.weights[-1], x, g.weights[:-1]) for g, x in zip(groups, read, strict=True)]
-        residual = _residual(torch.cat(logits, 1), wanted[batch], weights[batch], targets.link)
-        for group, x, part in zip(groups, read, residual.split(sizes, 1), strict=True):
-            group.step(x, part, factor)
+        residual = _residual(torch.cat(logits, 1), desired[batch], weights[batch], targets.link)
+        for group, x, gradient in zip(groups, read, residual.split(sizes, 1), strict=True):
+            group.step(x, gradient, factor)
     return _folded(groups, inputs, scale, targets, c)
 
 
-def _residual(logits: Tensor, wanted: Tensor, weights: Tensor, link: str) -> Tensor:
+def _residual(logits: Tensor, desired: Tensor, weights: Tensor, link: str) -> Tensor:
     """Gradient of the mean loss: (B, heads · c), (B, c), (B, c) -> (B, heads · c)."""
-    logits = logits.view(len(wanted), -1, wanted.shape[1])  # (B, heads, c)
+    logits = logits.view(len(desired), -1, desired.shape[1])  # (B, heads, c)
     linked = torch.sigmoid(logits) if link == "sigmoid" else torch.softmax(logits, -1)
-    residual = (linked - wanted[:, None]) * weights[:, None] / len(wanted)
+    residual = (linked - desired[:, None]) * weights[:, None] / len(desired)
     return residual.flatten(1)
 
 
 def _folded(groups: Sequence[_Group], inputs: Sequence[Inputs], scale: Scale, targets: Targets, c: int) -> LinearModels:
-    """All heads over all columns, zero where a head does not look, with standardisation folded in."""
-    heads = sum(len(each.rates) for each in inputs)
+    """All heads over all columns, zero in columns that a head does not read, with standardisation folded in."""
+    heads = sum(len(group_inputs.rates) for group_inputs in inputs)
     weights = torch.zeros(len(scale.mean), heads, c, dtype=torch.float64)
     bias = torch.zeros(heads, c, dtype=torch.float64)
     first = 0
-    for group, each in zip(groups, inputs, strict=True):
-        own = slice(first, first + len(each.rates))
-        found = group.weights.double().view(len(each.columns) + 1, len(each.rates), c)
-        weights[torch.from_numpy(each.columns), own] = found[:-1]
-        bias[own] = found[-1]
+    for group, group_inputs in zip(groups, inputs, strict=True):
+        own = slice(first, first + len(group_inputs.rates))
+        values = group.weights.double().view(len(group_inputs.columns) + 1, len(group_inputs.rates), c)
+        weights[torch.from_numpy(group_inputs.columns), own] = values[:-1]
+        bias[own] = values[-1]
         first = own.stop
     weights /= scale.deviation[:, None, None]
     bias -= torch.einsum("k,kgc->gc", scale.mean, weights)

@@ -1,5 +1,5 @@
-"""Protocols: ways to evaluate and adapt backbones on a cohort, each one shape, fit and then predict. Choices are made
-on val, and test labels are never seen."""
+"""Protocols: ways to evaluate and adapt backbones on a cohort, with one interface: fit, then predict. Choices are made
+on val; protocols never see test labels."""
 
 from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve

@@ -1,4 +1,4 @@
-"""Protocols that change what another one is fitted on, and leave the rest to it."""
+"""Protocols that change the data another protocol is fitted on, and delegate everything else to it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Delegating(Protocol[Any]):
-    """A protocol that is `base` in everything but `fit`."""
+    """A protocol that delegates everything but `fit` to `base`."""
 
     base: Protocol
 

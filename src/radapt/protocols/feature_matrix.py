@@ -1,4 +1,4 @@
-"""Rows of features as a protocol reads them: gathered a block at a time, standardised by training's statistics."""
+"""Feature rows as a protocol reads them: gathered in blocks, standardised by the statistics of the training set."""
 
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +13,17 @@ from radapt.features import Design, Features
 from radapt.features.features import SliceReduction
 
 BLOCK_VALUES = 1 << 20
-"""Numbers gathered at once (8 MB in float64): enough for the matrix products, little beside the stored features."""
+"""Numbers gathered at once (8 MB in float64): enough for matrix products, small compared with the stored features."""
 
 CONSTANT = 1e-6
-"""Spread, relative to its mean, below which a column is constant: float32 cannot tell it from none."""
+"""Standard deviation, relative to the mean, below which a column is constant within float32."""
 
 _RELEASE_BYTES = 16 << 20
-_AROUND_BYTES = 1 << 16  # what the system maps around a page that is looked at
+_AROUND_BYTES = 1 << 16  # what the system maps around a page that is read
 
 
 class FeatureMatrix(Protocol):
-    """Something that gives feature rows of cases: float32 (n, K), without NaN."""
+    """A source of feature rows of cases: float32 (n, K), without NaN."""
 
     @property
     def columns(self) -> int: ...
@@ -34,8 +34,8 @@ class FeatureMatrix(Protocol):
 class DesignMatrix(FeatureMatrix):
     """Vectors of cases, from pooled features (N, M, D) through a design that was fitted on training cases.
 
-    Rows of a mapped file stay in this process's memory once looked at. They are let go again and again, so that
-    memory does not grow with the cohort; the system keeps the file's pages and hands them out again in no time.
+    Rows of a mapped file stay in the memory of the process once read. They are released regularly, so that memory does
+    not grow with the cohort; the page cache of the system makes reading them again fast.
     """
 
     def __init__(self, design: Design, pooled: np.ndarray, presence: np.ndarray, layout: "MatrixLayout") -> None:
@@ -48,7 +48,7 @@ class DesignMatrix(FeatureMatrix):
     def on(cls, features: Features, design: Design, layout: "MatrixLayout") -> "DesignMatrix":
         """The same vectors for the cases of other features, made by the same encoder.
 
-        Modalities that the design does not know are left out, those that the features lack are missing in every case.
+        Modalities that the design does not have are left out; those that the features lack are missing in every case.
         """
         pooled, presence = features.pooled(layout.slices), features.presence
         if features.modalities != layout.modalities:
@@ -60,10 +60,10 @@ class DesignMatrix(FeatureMatrix):
         return self.design.width
 
     def pooled(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the vectors of cases are made of, to be kept: the design's columns of the pooled features, float32
-        (n, M, K), and presence (n, M)."""
-        kept = [self._pooled[rows][:, :, part] for part in self.design.columns]
-        return np.concatenate(kept, axis=2), self._presence[rows]
+        """The inputs of the design for storage: its columns of the pooled features, float32 (n, M, K), and presence
+        (n, M)."""
+        columns = [self._pooled[rows][:, :, part] for part in self.design.columns]
+        return np.concatenate(columns, axis=2), self._presence[rows]
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         values = self.design.transform(self._pooled, self._presence, rows)
@@ -80,7 +80,7 @@ class DesignMatrix(FeatureMatrix):
 
 @dataclass(frozen=True)
 class MatrixLayout:
-    """Which pooled features a matrix is made of: the names of their M modalities, and how slices were pooled."""
+    """The pooled features of a matrix: the names of their M modalities, and how slices were pooled."""
 
     modalities: tuple[str, ...]
     slices: SliceReduction
@@ -103,19 +103,20 @@ def _rearranged(
     pooled: np.ndarray, presence: np.ndarray, given: Sequence[str], wanted: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pooled features (N, M', D) and presence (N, M') of the `given` modalities as those of the `wanted` ones."""
-    found = np.full((len(pooled), len(wanted), pooled.shape[2]), np.nan, dtype=np.float32)
+    values = np.full((len(pooled), len(wanted), pooled.shape[2]), np.nan, dtype=np.float32)
     present = np.zeros((len(pooled), len(wanted)), dtype=bool)
     for place, name in enumerate(wanted):
         if name in given:
-            found[:, place] = pooled[:, given.index(name)]
+            values[:, place] = pooled[:, given.index(name)]
             present[:, place] = presence[:, given.index(name)]
-    return found, present
+    return values, present
 
 
 def blocks(source: FeatureMatrix, rows: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     """Go through `rows` a block at a time: where the block lies among them, and its float32 values (n, K).
 
-    The values lie in torch's own memory, because numpy's alignment varies and the last bit of a product with it.
+    The values are copied into torch's memory, as the alignment of numpy arrays varies, and with it the last bit of a
+    product.
     """
     step = max(1, BLOCK_VALUES // source.columns)
     for start in range(0, len(rows), step):
@@ -154,7 +155,7 @@ class Scale:
 
 
 def file_behind(array: np.ndarray) -> mmap.mmap | None:
-    """The read-only file map an array is a view of; None for any other memory, which must not be let go."""
+    """The read-only file map an array is a view of; None for other memory, which must not be released."""
     if array.flags.writeable or not hasattr(mmap, "MADV_DONTNEED"):
         return None
     base: object = array

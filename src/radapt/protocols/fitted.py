@@ -1,4 +1,4 @@
-"""What fitting a protocol gives: a model that answers for any case of the cohort, and the record of the fit."""
+"""The result of fitting a protocol: a model that predicts any case of the cohort, and the fit record."""
 
 import abc
 from dataclasses import dataclass
@@ -17,42 +17,42 @@ Reads = Literal["features", "images"]
 
 
 class TrainedModel(abc.ABC):
-    """A trained model apart from any cohort: what a model folder holds (see `radapt.models`)."""
+    """A trained model, independent of any cohort: the content of a model folder (see `radapt.models`)."""
 
     @abc.abstractmethod
     def state(self, *, self_contained: bool = False) -> "ModelState":
-        """What it is made of, from which its protocol's `restore` makes an equal one.
+        """The state from which its protocol's `restore` makes an equal model.
 
-        Inside a run it may refer to files outside its folder by their digests, such as stored features; a
-        `self_contained` one needs nothing but its folder and its encoder.
+        Inside a run the state may refer to files outside its folder by their digests, such as stored features; a
+        `self_contained` one needs only its folder and its encoder.
         """
 
     @abc.abstractmethod
     def on(self, cases: Any) -> "Model | Segmenter":
-        """The model for the cases of a cohort: `Features` for a protocol that reads features, else `CohortImages`."""
+        """Bind the model to the cases of a cohort: `Features` if its protocol reads features, else `CohortImages`."""
 
 
 class Model(abc.ABC):
-    """A fitted classifier that answers for any case of the cohort."""
+    """A fitted classifier that predicts any case of the cohort."""
 
     @property
     def trained_model(self) -> TrainedModel | None:
-        """The model apart from the cohort; None if it cannot be saved."""
+        """The model independent of the cohort; None if it cannot be saved."""
         return None
 
     @abc.abstractmethod
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities of the cases at the indices `rows` (n,): float64 (n, outputs) in [0, 1].
 
-        With classes each row sums to 1 (binary too has both columns); findings are independent.
+        With classes each row sums to 1 (binary tasks also have both columns); findings are independent.
         """
 
 
 class SubsetModel(Model):
-    """A fitted classifier that answers from any subset of the sequences it knows; scoring evaluates it on each.
+    """A fitted classifier that predicts from any subset of its sequences; scoring evaluates it on each.
 
-    `modalities` are the sequences it knows, `prior` (outputs,) what answers for a case that has none of a subset: the
-    shares of the classes in training.
+    `modalities` are its sequences. `prior` (outputs,) is the prediction for a case that has no sequence of a subset:
+    the class frequencies in training.
     """
 
     modalities: tuple[str, ...]
@@ -60,15 +60,15 @@ class SubsetModel(Model):
 
     @abc.abstractmethod
     def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
-        """As `predict`, as if every sequence but `modalities` were missing; each case has one of these at least."""
+        """As `predict`, as if every sequence but `modalities` were missing; each case has at least one of them."""
 
 
 class Segmenter(abc.ABC):
-    """A fitted segmentation model that draws the label map of any case of the cohort."""
+    """A fitted segmentation model that predicts the label map of any case of the cohort."""
 
     @property
     def trained_model(self) -> TrainedModel | None:
-        """The model apart from the cohort; None if it cannot be saved."""
+        """The model independent of the cohort; None if it cannot be saved."""
         return None
 
     @abc.abstractmethod
@@ -84,10 +84,10 @@ F = TypeVar("F", Model, Segmenter, covariant=True)
 
 @dataclass(frozen=True)
 class Fitted(Generic[F]):
-    """What a protocol ends with.
+    """The result of a protocol.
 
-    `final` answers for test sets, `before_refit` for val. They differ where the choice made on val was fitted
-    again with val, which `final` then has learned by heart. `record` says what was chosen among what, and at what cost.
+    `final` predicts the test sets, `before_refit` val. They differ if the chosen candidate was refitted on train and
+    val together: `final` has then been trained on val. `record` holds the candidates, the choice and the cost.
     """
 
     final: F

@@ -1,4 +1,4 @@
-"""Finished folds in the folder of a cell, so that a killed evaluation fits none of them again.
+"""Finished folds in the folder of a cell, so that an interrupted evaluation does not refit them.
 
 folds/<fold>/predictions.parquet, fit.json, subsets.npz, done.json      (done.json, with the key, is written last)
 """
@@ -23,13 +23,13 @@ from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 
 FOLDS = "folds"
-"""The folder of a cell that finished folds, and checkpoints of an unfinished one, are written to."""
+"""The folder of a cell for finished folds, and for checkpoints of an unfinished one."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What the model of one fold answered: `predictions` for its cases, `record` of the fit, and from each subset of
-    its sequences, where it is such a model, for the labelled ones."""
+    """The predictions of one fold's model for its held-out cases, and the fit record. `subsets` holds the predictions
+    from each subset of sequences for labelled cases, if the model is a `SubsetModel`."""
 
     fold: str
     predictions: pd.DataFrame
@@ -39,8 +39,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class FoldStore:
-    """Finished folds under `folder`; None keeps nothing. `key` digests all that decides their numbers: a fold that was
-    finished under another key is fitted again."""
+    """Finished folds under `folder`; None stores nothing. `key` is a digest of everything that decides their results: a
+    fold that was finished under another key is fitted again."""
 
     folder: Path | None
     key: str
@@ -50,7 +50,7 @@ class FoldStore:
         return None if self.folder is None else self.folder / FOLDS / fold_folder(fold)
 
     def read(self, fold: str) -> HeldOut | None:
-        """A finished fold; None if it is not, or its files are damaged."""
+        """A finished fold; None if it is unfinished or its files are damaged."""
         place = self.place(fold)
         if place is None or not (place / "done.json").is_file():
             return None
@@ -79,7 +79,7 @@ class FoldStore:
 
 
 def fold_key(protocol: Protocol, cohort: Cohort, seed: int, data: Any) -> str:
-    """A digest of all that decides the numbers of folds; `data` says which features or images."""
+    """A digest of everything that decides the results of folds; `data` identifies the features or images."""
     rows = [[case.case, case.patient, case.site, case.split, case.fold, case.label, case.findings] for case in cohort]
     options = [type(protocol).__name__, protocol.name, asdict(cast(Any, protocol))]
     return digest([__version__, options, seed, cohort.outputs, cohort.modalities, rows, data])
@@ -91,7 +91,7 @@ def fold_model(fold: str) -> str:
 
 
 def fold_folder(fold: str) -> str:
-    """A folder name for a fold, equal to it where that is a safe name; else with a digest, so that all differ."""
+    """A folder name for a fold: its name if that is safe, otherwise with a digest, so that all differ."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", fold).strip(".")[:80]
     return safe if safe == fold and fold == fold.lower() else f"{safe}-{digest(fold)[:8]}"
 

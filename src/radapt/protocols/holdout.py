@@ -1,4 +1,4 @@
-"""Which cases a protocol may learn from and which it chooses on. Test sets are neither."""
+"""The holdout split: which cases a protocol trains on and which it chooses on. Test sets are neither."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -14,7 +14,7 @@ from radapt.training.fit_record import FitCases, ValSource
 TASKS = ("binary", "multiclass", "multilabel")
 
 INNER_VAL = 0.2
-"""Share of training patients that choices are made on when the cohort has no labelled val case."""
+"""Fraction of training patients that are held out for choices if the cohort has no labelled val case."""
 
 
 def labelled(labels: np.ndarray) -> np.ndarray:
@@ -30,11 +30,11 @@ def masked(cohort: Cohort) -> np.ndarray:
 def train_and_val(
     labels: np.ndarray, usable: np.ndarray, cohort: Cohort, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the cases to learn from and of those to choose on, among the `usable` (N,) bool.
+    """Indices of the training cases and of the cases to choose on, among the `usable` (N,) bool.
 
-    The cohort's own train and val. Without a usable val case, a share `INNER_VAL` of the training patients
-    is drawn, stratified by `labels` (all -1: by nothing); no patient stands on both sides. A training set too small
-    for that (each class must stay in train) gives no cases to choose on.
+    These are the cohort's own train and val. Without a usable val case, a fraction `INNER_VAL` of the training patients
+    is held out, stratified by `labels` (not if all are -1); no patient is on both sides. If the training set is too
+    small for that (each class must stay in train), there are no cases to choose on.
     """
     splits = cohort.splits
     train, val = np.flatnonzero(usable & (splits == "train")), np.flatnonzero(usable & (splits == "val"))
@@ -47,7 +47,7 @@ def train_and_val(
 
 
 class HasRows(Protocol):
-    """A problem, which knows its labelled cases."""
+    """A problem with labelled cases."""
 
     def rows(self, split: str) -> np.ndarray:
         """Indices of the labelled (or masked) cases of a split."""
@@ -55,13 +55,13 @@ class HasRows(Protocol):
 
 
 def fit_cases(problem: HasRows, train: np.ndarray, val: np.ndarray, refit: np.ndarray | None = None) -> FitCases:
-    """How many cases were learned from and chosen on, for the record; `train` and `val` are what the problem chose."""
+    """The numbers of cases for training and choices, for the fit record; `train` and `val` are those of the problem."""
     source: ValSource = "none" if not len(val) else "cohort" if len(problem.rows("val")) else "train"
     return FitCases(len(train), len(val), source, None if refit is None else len(refit))
 
 
 def blank_test_labels(cohort: Cohort) -> Cohort:
-    """The cohort with label, findings and mask of every case outside train and val taken away."""
+    """The cohort without label, findings and mask of every case outside train and val."""
     return replace(cohort, cases=tuple(_blank(case) for case in cohort.cases))
 
 
@@ -86,11 +86,11 @@ def check_learnable(cohort: Cohort) -> None:
             "training cases, or give labelled cases the split 'train'."
         )
     if cohort.task == "multilabel":
-        found = cohort.labels[train]
-        if not ((found == 1).any(axis=0) & (found == 0).any(axis=0)).any():
+        findings = cohort.labels[train]
+        if not ((findings == 1).any(axis=0) & (findings == 0).any(axis=0)).any():
             raise DataError(
                 f"Cohort {name!r} has in split 'train' no finding with both a positive and a negative case, so nothing "
-                f"can be told apart ({', '.join(cohort.outputs)}). Label more training cases."
+                f"can be learned ({', '.join(cohort.outputs)}). Label more training cases."
             )
         return
     classes = cohort.outputs
@@ -103,7 +103,7 @@ def check_learnable(cohort: Cohort) -> None:
     if len(present) < 2:
         raise DataError(
             f"Cohort {name!r} has only class {classes[present[0]]!r} in split 'train' "
-            f"({counted(len(train), 'labelled case')}), so nothing can be told apart. Give 'train' "
+            f"({counted(len(train), 'labelled case')}), so nothing can be learned. Give 'train' "
             "labelled cases of at least two classes."
         )
 

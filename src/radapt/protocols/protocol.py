@@ -1,4 +1,4 @@
-"""The one shape of every way to evaluate or adapt a backbone: fit on what may be seen, then predict."""
+"""The interface of every way to evaluate or adapt a backbone: fit on train and val, then predict."""
 
 import abc
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ P = TypeVar("P")
 class Protocol(abc.ABC, Generic[P]):
     """A way to evaluate or adapt a backbone. Its options are the fields of the (frozen) class that implements it.
 
-    `aim` says what it answers: a class or findings per case, or a label map. `reads` says what it is fitted on:
-    features of a frozen backbone (`Problem`), or images (`ImageProblem`). A protocol that does not use a backbone
-    trains a network of its own from scratch. `uses_masks` says that masks of training cases, where there are any,
-    decide its numbers, though labels are what it answers.
+    `aim` is what it predicts: a class or findings per case, or a label map. `reads` is what it is fitted on: features
+    of a frozen backbone (`FeatureProblem`), or images (`ImageProblem`). A protocol without a backbone trains a network
+    from scratch. `uses_masks` marks a classification protocol whose results depend on the masks of training
+    cases, if there are any.
     """
 
     name: ClassVar[str]
@@ -33,14 +33,14 @@ class Protocol(abc.ABC, Generic[P]):
     uses_backbone: ClassVar[bool] = True
     uses_masks: ClassVar[bool] = False
     renamed_options: ClassVar[Mapping[str, str]] = {}
-    """Names of options in earlier versions and their names today, for error messages."""
+    """{earlier name of an option: current name}, for error messages."""
     scorer: ClassVar[Scorer] = ClassificationScorer()
-    """How its answers are scored on val and the test sets."""
+    """How its predictions are scored on val and the test sets."""
 
     @classmethod
     def known_options(cls) -> tuple[str, ...]:
         """The names of its options."""
-        return tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, **options: Any) -> "Protocol[P]":
@@ -57,10 +57,10 @@ class Protocol(abc.ABC, Generic[P]):
         return True
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
-        """How often, at most, training sends each of its slices forward through the backbone on average.
+        """Upper bound of the mean number of forward passes of each training slice through the backbone.
 
-        Training has `slices` in all, those of `images` of `cases`. A step back counts as two passes more; looks at val
-        are not counted. 0 for what reads features, None where it cannot be foreseen.
+        Training has `slices` in total, from `images` of `cases`. A backward pass counts as two more; validation passes
+        do not count. 0 for a protocol that reads features, None if the number cannot be predicted.
         """
         return 0.0 if self.reads == "features" else None
 
@@ -74,7 +74,7 @@ class Protocol(abc.ABC, Generic[P]):
     def restore(self, saved: "SavedModel", backbone: "Backbone | None") -> TrainedModel:
         """The model that `TrainedModel.state` described, in float32 on the backbone's device or the CPU.
 
-        `backbone` is the encoder it was trained with, free to be changed; None where the protocol reads features or
-        trains a network of its own. Raises UsageError if the state is not that of a model of this protocol.
+        `backbone` is the encoder it was trained with, which may be modified; None if the protocol reads features or
+        trains a network from scratch. Raises UsageError if the state is not that of a model of this protocol.
         """
         raise UsageError(f"Models of protocol {self.name!r} cannot be loaded again; it has no `restore`.")

@@ -17,9 +17,9 @@ _CLASS_OR_NAME = re.compile(r'^class (?P<kind>\w+)\(|^    name: ClassVar\[str\] 
 
 
 def _own() -> dict[str, str]:
-    """Where each protocol stands, found by the `name` of its class in the text of the rooms' files.
+    """The module and class of each protocol, found by the `name` of its class in the source files of the rooms.
 
-    Importing them all would load every network to learn one name, and a protocol may make others by theirs.
+    Importing them all would load every network to learn one name, and a protocol may look up others by name.
     """
     top, homes = Path(__file__).parents[1], dict[str, str]()
     for path in (path for room in ROOMS for path in sorted((top / room).rglob("*.py"))):
@@ -36,8 +36,8 @@ def _is_protocol(thing: object) -> bool:
 
 
 PROTOCOLS: Registry[type[Protocol]] = Registry("radapt.protocols", "protocol", _own, _is_protocol)
-"""The protocols in radapt's rooms, and those of other packages (see `radapt.plugins`). One is imported when it is asked
-for."""
+"""The protocols in radapt's rooms, and those of other packages (see `radapt.plugins`). One is imported when it is
+looked up."""
 
 
 def make(name: str, /, **options: Any) -> Protocol:
@@ -62,7 +62,7 @@ def make(name: str, /, **options: Any) -> Protocol:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
-    if not first["loc"]:  # options that do not go together, in the protocol's own words
+    if not first["loc"]:  # incompatible options, with the protocol's own message
         return first["msg"].removeprefix("Value error, ") + "."
     where = str(first["loc"][0])
     return f"option {where!r} cannot be {first['input']!r}: {first['msg']}."

@@ -14,7 +14,7 @@ from radapt.protocols.protocol import Protocol
 from radapt.versions import versions
 
 MODEL_FOLDER = "model"
-"""The folder of a cell, and of `Machine.folder`, that the model is written to."""
+"""The model folder inside a cell, and inside `Machine.folder`."""
 
 
 def save_model(
@@ -24,23 +24,24 @@ def save_model(
     problem: FeatureProblem | ImageProblem,
     backbone: BackboneReference | None = None,
 ) -> bool:
-    """Write the model that answers for test sets into `folder`; whether there was one to write.
+    """Write the model that predicts the test sets into `folder`; returns whether a model was written.
 
-    Models of a protocol that does not say how to write them are not written, nor those on features made of arrays.
-    `backbone` is the encoder that a protocol on images adapted.
+    Models without a `trained_model` cannot be saved, nor can models on features that were made from arrays. `backbone`
+    is the encoder that a protocol on images adapted.
     """
     model = fitted.final.trained_model
     if model is None or (isinstance(problem, FeatureProblem) and not isinstance(problem.features, Features)):
         return False
     cohort = problem.cohort
-    what: dict[str, Any]
+    inputs: dict[str, Any]
     if isinstance(problem, FeatureProblem):
         features = problem.features
         encoder = features.encoder or BackboneReference(features.backbone, features.identity)
-        what = {"recipe": features.recipe, "precision": features.dtype, "layers": features.layers, "backbone": encoder}
+        inputs = {"recipe": features.recipe, "precision": features.dtype}
+        inputs |= {"layers": features.layers, "backbone": encoder}
     else:
-        what = {"recipe": problem.recipe, "precision": problem.machine.precision, "backbone": backbone}
-    if what["recipe"] is None:
+        inputs = {"recipe": problem.recipe, "precision": problem.machine.precision, "backbone": backbone}
+    if inputs["recipe"] is None:
         return False
     segments = protocol.aim == "segmentation"
     card = ModelCard(
@@ -54,7 +55,7 @@ def save_model(
         findings=() if segments else cohort.findings,
         fit=fitted.record.to_json(),
         versions=versions(),
-        **what,
+        **inputs,
     )
     save(folder, card, model.state())
     return True

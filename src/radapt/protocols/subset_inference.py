@@ -1,8 +1,7 @@
-"""The answers to every subset of sequences, each distinct question asked once.
+"""Inference from every subset of sequences, each distinct input once.
 
-A case that lacks a sequence is asked the same question by every subset that differs in that sequence alone, so that
-only the subset's share in what the case has needs an answer: Σ 2^(sequences of the case) - 1 of them and not cases ×
-2^M.
+Subsets that differ only in a missing sequence give a case the same input, so only the subsets of its available
+sequences are predicted: Σ 2^(sequences of the case) - 1 predictions instead of cases × 2^M.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +20,11 @@ Predict = Callable[[np.ndarray, tuple[str, ...]], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What was answered to each of the 2^M subsets for the n cases at `rows`.
+    """Predictions from each of the 2^M subsets of sequences for the n cases at `rows`.
 
-    A subset is a number whose bit m says whether it has `modalities[m]`. `has` (n,) is the subset that each case has,
-    `table` (2^M, n, outputs) the answer to each subset of that; row 0 is the prior, the answer without any image. What
-    is not part of what a case has is NaN and never read.
+    A subset is an integer whose bit m says whether it has `modalities[m]`. `has` (n,) is the subset of available
+    sequences of each case, `table` (2^M, n, outputs) the predictions from its subsets; row 0 is the prior, the
+    prediction without any image. Entries of subsets with a missing sequence are NaN and never read.
     """
 
     modalities: tuple[str, ...]
@@ -43,11 +42,11 @@ class Answers:
         prior: np.ndarray,
         progress: ProgressMaker = silent,
     ) -> "Answers":
-        """Ask `predict` for every subset of the `modalities`, once for all cases that have all of it.
+        """Call `predict` for every subset of the `modalities`, once for all cases that have the whole subset.
 
         `prior` is (outputs,), or (N, outputs) with one for each case of the cohort.
 
-        Raises UsageError for a sequence the cohort does not know or more than 12, DataError for answers of another
+        Raises UsageError for a sequence the cohort does not have or more than 12, DataError for predictions of another
         shape.
         """
         names = check_modalities(cohort, modalities)
@@ -61,23 +60,23 @@ class Answers:
         table = np.full((2 ** len(names), len(rows), prior.shape[-1]), np.nan)
         table[0] = prior
         inside = members(len(names))
-        asked = [np.flatnonzero((has & subset) == subset) for subset in range(len(table))]
-        with progress(sum(map(len, asked[1:])), "scoring subsets of sequences", "answers") as advance:
+        complete = [np.flatnonzero((has & subset) == subset) for subset in range(len(table))]
+        with progress(sum(map(len, complete[1:])), "scoring subsets of sequences", "answers") as advance:
             for subset in range(1, len(table)):
-                which = asked[subset]
+                which = complete[subset]
                 if len(which):
-                    chosen = tuple(name for name, there in zip(names, inside[subset], strict=True) if there)
-                    table[subset, which] = _answered(predict(rows[which], chosen), len(which), prior.shape[-1])
+                    chosen = tuple(name for name, member in zip(names, inside[subset], strict=True) if member)
+                    table[subset, which] = _checked(predict(rows[which], chosen), len(which), prior.shape[-1])
                     advance(len(which))
         return cls(names, rows, has, table)
 
     def of(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct answers (K, n, outputs) to the cases `which` (n,) of these, and which of them each subset gets.
+        """The distinct predictions (K, n, outputs) for the cases `which` (n,), and the index of each subset among them.
 
-        The second is (2^M,): subsets that differ in sequences none of the cases has share one.
+        The second is (2^M,): subsets that differ only in sequences missing in all of the cases share an index.
         """
-        asked = np.arange(len(self.table))[:, None] & self.has[which]  # (2^M, n): the subset of each case's own
-        distinct, place = np.unique(asked, axis=0, return_inverse=True)
+        available = np.arange(len(self.table))[:, None] & self.has[which]  # (2^M, n)
+        distinct, place = np.unique(available, axis=0, return_inverse=True)
         return self.table[distinct, which], place.ravel()
 
 
@@ -95,10 +94,10 @@ def check_modalities(cohort: Cohort, modalities: Sequence[str]) -> tuple[str, ..
     return names
 
 
-def _answered(probabilities: np.ndarray, cases: int, outputs: int) -> np.ndarray:
+def _checked(probabilities: np.ndarray, cases: int, outputs: int) -> np.ndarray:
     if np.shape(probabilities) != (cases, outputs):
         raise DataError(
-            f"A subset of sequences was answered with shape {np.shape(probabilities)}; expected {(cases, outputs)}: "
-            "cases × outputs."
+            f"Predictions from a subset of sequences have shape {np.shape(probabilities)}; expected "
+            f"{(cases, outputs)}: cases × outputs."
         )
     return probabilities

@@ -1,7 +1,7 @@
-"""What a linear model learns from labels: targets with weights, and what it answers where there was nothing to learn.
+"""The targets of a linear model: values with weights, and constant predictions for outputs that cannot be learned.
 
-Two classes become one logit, more become a softmax over the classes that training has, and every finding with both a
-positive and a negative case becomes a logit of its own whose unknown cases weigh nothing.
+Two classes become one logit, more become a softmax over the classes of the training set, and every finding with both a
+positive and a negative case becomes a logit of its own, in which unknown cases have weight 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ Link = Literal["sigmoid", "softmax"]
 
 @dataclass(frozen=True)
 class Targets:
-    """What is to be learned from n training cases.
+    """The targets of n training cases.
 
-    `values` and `weights` are float64 (n, c). With the `sigmoid` link each column is a yes-or-no question of its
-    own; with `softmax` a row is one-hot and its weights are equal. `learned` says which outputs the c columns
-    stand for, `constant` (outputs,) what the others are answered with: 0 for a class training has no case of, the
-    smoothed prior (positives + 1) / (known + 2) for a finding that training knows only one answer of.
+    `values` and `weights` are float64 (n, c). With the `sigmoid` link each column is a binary problem of its own;
+    with `softmax` a row is one-hot and its weights are equal. `learned` are the outputs of the c columns, `constant`
+    (outputs,) the predictions of the others: 0 for a class without a training case, the smoothed prior
+    (positives + 1) / (known + 2) for a finding with only positive or only negative training cases.
     """
 
     link: Link
@@ -38,13 +38,13 @@ class Targets:
 
     @classmethod
     def from_encoding(cls, encoding: Mapping[str, Any]) -> "Targets":
-        """Those of no case, which say what logits stand for, from `encoding`."""
+        """Targets without cases, which define the outputs of the logits, from `encoding`."""
         none = np.zeros((0, 0))
         return cls(encoding["link"], none, none, np.asarray(encoding["learned"]), np.asarray(encoding["constant"]))
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """What logits stand for, JSON-like."""
+        """The outputs of the logits, JSON-like."""
         return {"link": self.link, "learned": self.learned.tolist(), "constant": self.constant.tolist()}
 
     @property
@@ -54,7 +54,7 @@ class Targets:
 
     @property
     def prior_logits(self) -> np.ndarray:
-        """(c,) what answers each column with its share of the weighted cases: where training may start from."""
+        """(c,) logits of each column's share of the weighted cases: a start for training."""
         prior = np.clip((self.weights * self.values).sum(0) / self.totals, 1e-6, 1 - 1e-6)
         return np.log(prior) if self.link == "softmax" else np.log(prior / (1 - prior))
 
@@ -74,7 +74,7 @@ class Targets:
         return full
 
     def notes(self, outputs: Sequence[str]) -> tuple[str, ...]:
-        """What a reader should know: outputs there was nothing to learn about."""
+        """Notes for the reader on outputs that could not be learned."""
         absent = np.setdiff1d(np.arange(len(outputs)), self.learned)
         return tuple(
             f"Nothing to learn about {outputs[output]!r} in training; predicted as {self.constant[output]:.4g}."

@@ -1,4 +1,4 @@
-"""Options that protocols which train a network share: what may be given for them, and the rates tried by default."""
+"""Options shared by protocols that train a network: their types, and the default learning rates."""
 
 from typing import Annotated, Any
 
@@ -14,11 +14,11 @@ Rates = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=
 """A learning rate or several, the best of which is chosen on val; without val the first is taken."""
 
 LayerNames = tuple[Annotated[str, Field(min_length=1)], ...] | None
-"""Ends of layer names; None: what suits the backbone's family."""
+"""Suffixes of layer names; None: the default of the backbone's family."""
 
 FULL_RATES = (1e-5, 3e-5, 1e-4)
-"""1e-5 is the radiology study's rate for fine-tuning (arXiv 2312.02366), 3e-5 and 1e-4 cover what its layer-wise
-decay takes away. All methods get grids of one size, so that none is favoured."""
+"""1e-5 is the radiology study's rate for fine-tuning (arXiv 2312.02366), 3e-5 and 1e-4 make up for
+layer-wise decay. All methods have grids of one size, so that none is favoured."""
 
 BIAS_RATES = (4e-4, 1e-4, 1e-3)
 """Within the range 1e-4 … 1e-3 of BitFit's authors (Ben Zaken et al. 2022)."""
@@ -30,4 +30,4 @@ IA3_RATES = (3e-3, 1e-3, 1e-2)
 """3e-3 is that of T-Few (Liu et al. 2022)."""
 
 STEP_BACK = 2.0
-"""A step back costs about two forward passes (Kaplan et al. 2020, section 2.1)."""
+"""A backward pass costs about two forward passes (Kaplan et al. 2020, section 2.1)."""

@@ -1,4 +1,4 @@
-"""Segmentation: images and masks of a case on the same planes, and label maps scored in the patient's own grid."""
+"""Segmentation: images and masks of a case on the same planes; label maps are scored in the patient's own grid."""
 
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData

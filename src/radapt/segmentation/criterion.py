@@ -1,4 +1,4 @@
-"""What segmentation protocols choose by on val."""
+"""The validation criterion of segmentation protocols: mean Dice."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,28 +19,28 @@ def mean_dice(data: SegmentationData, rows: Sequence[int] | np.ndarray, segment:
     """
     overlaps = np.asarray([case_dice(data.truth(row).array, segment(row).array, list(data.labels)) for row in rows])
     overlaps = overlaps.reshape(-1, len(data.labels))
-    known = np.isfinite(overlaps)
-    sums, counts = np.where(known, overlaps, 0).sum(axis=0), known.sum(axis=0)
+    defined = np.isfinite(overlaps)
+    sums, counts = np.where(defined, overlaps, 0).sum(axis=0), defined.sum(axis=0)
     means = sums[counts > 0] / counts[counts > 0]
     return float(means.mean()) if len(means) else float("nan")
 
 
 def best_dice(val: Sequence[Mapping[str, float]]) -> int:
-    """The highest `dice` of several numbers on val; the first of equal ones, an undefined one never before another."""
-    return int(np.argmax([np.nan_to_num(one.get("dice", np.nan), nan=-1.0) for one in val]))
+    """The index of the highest `dice` among validation scores; the first of equals, undefined ones last."""
+    return int(np.argmax([np.nan_to_num(scores.get("dice", np.nan), nan=-1.0) for scores in val]))
 
 
 def case_dice(truth: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """(K,) Dice of each of the rising `values` in two label maps of one shape; NaN where neither holds it.
+    """(K,) Dice of each of the ascending `values` in two label maps of one shape; NaN if it is in neither.
 
     Raises DataError for shapes that differ.
     """
     if truth.shape != predicted.shape:
         raise DataError(f"The label map has the shape {predicted.shape}, the mask {truth.shape}.")
     highest = max(values) + 1
-    same, drawn, found = (
+    overlap, predicted_voxels, truth_voxels = (
         np.bincount(voxels.ravel(), minlength=highest)[list(values)]
-        for voxels in (truth[truth == predicted], truth, predicted)
+        for voxels in (truth[truth == predicted], predicted, truth)
     )
-    total = drawn + found
-    return np.where(total > 0, 2 * same / np.maximum(total, 1), np.nan)
+    total = predicted_voxels + truth_voxels
+    return np.where(total > 0, 2 * overlap / np.maximum(total, 1), np.nan)

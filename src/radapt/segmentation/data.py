@@ -1,4 +1,4 @@
-"""What segmentation learns from: planes of every modality and of the mask, in the grid of a case's reference image."""
+"""The data of segmentation: planes of every modality and of the mask, in the grid of a case's reference image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ _COUNTED = 1 << 22  # pixels counted at once
 
 @dataclass(frozen=True)
 class ReferenceRule:
-    """Which image of a case without a mask is its reference: the first in `order` that it has. Both hold all
-    `modalities` of the training cohort."""
+    """The reference image of a case without a mask: the first in `order` that the case has. `modalities` and `order`
+    both name all modalities of the training cohort."""
 
     modalities: tuple[str, ...]
     order: tuple[str, ...]
@@ -39,22 +39,22 @@ class SegmentationData:
     """The images and masks of a problem, all modalities and the mask of a case on the same planes.
 
     K labels, M modalities, C colours (1 grey, 3 colour, CT windows or neighbours), n planes of H × W pixels (the
-    recipe's size). Class 0 is background, class k the k-th of `labels`. Arrays are memory-mapped where they can be and
-    then read-only; nothing is held in memory but what a call returns.
+    recipe's size). Class 0 is background, class k the k-th of `labels`. Arrays are memory-mapped and read-only where
+    possible; only what a call returns is held in memory.
 
-    The reference image of a case is one whose grid its mask shares; of several, and for a case without a mask, the
-    first in the order of how many training masks lie on each modality, then of the cohort. Other modalities are
-    resampled to it.
+    The reference image of a case is one whose grid its mask shares. Of several, and for a case without a mask, it is
+    the first modality by the number of training masks on its grid, then in the order of the cohort. Other modalities
+    are resampled to it.
     """
 
     labels: Mapping[int, str]
-    """{value in the masks: name}, rising."""
+    """{value in the masks: name}, in ascending order."""
 
     notes: tuple[str, ...]
-    """What a reader should know, such as a label that no training mask holds."""
+    """Notes for the reader, such as a label that no training mask holds."""
 
     def __init__(self, problem: ImageProblem, survey: MaskSurvey | None = None) -> None:
-        """Look at every mask of train and val once (see `survey_masks`), unless a survey is given."""
+        """Survey every mask of train and val once (see `survey_masks`), unless a survey is given."""
         self.problem, self.cohort = problem, problem.cohort
         if survey is None:
             aligned = AlignedSliceCache(problem.slices, problem.recipe)
@@ -69,13 +69,13 @@ class SegmentationData:
     def deployed(
         cls, images: CohortImages, recipe: Recipe, labels: Mapping[int, str], rule: "ReferenceRule", colours: int | None
     ) -> "SegmentationData":
-        """The images of any cohort as a trained model reads them: no mask is looked at.
+        """The images of any cohort as a trained model reads them, without masks.
 
-        `colours` is C of the training cases, None for a model that reads no planes. Modalities that they did not have
-        are left out.
+        `colours` is C of the training cases, None for a model that reads no planes. Modalities that no training case
+        had are left out.
         """
         cases = tuple(
-            replace(case, mask=None, images={name: each for name, each in case.images.items() if name in rule.order})
+            replace(case, mask=None, images={name: image for name, image in case.images.items() if name in rule.order})
             for case in images.cohort
         )
         cohort = replace(images.cohort, cases=cases, modalities=rule.modalities)
@@ -86,7 +86,7 @@ class SegmentationData:
         return data
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which loads no backbone and shows no progress here."""
+        """Pickled for another process without the backbone and progress bars."""
         quiet = replace(self.problem.machine, progress=silent)
         return {**self.__dict__, "problem": replace(self.problem, fresh=None, machine=quiet)}
 
@@ -101,7 +101,7 @@ class SegmentationData:
 
     @cached_property
     def colours(self) -> int:
-        """C, the same for every case: 3 if any image of a case to learn from has 3, else 1."""
+        """C, the same for every case: 3 if any image of a training case has 3, else 1."""
         return self.reader.most_channels(self.rows("train"))
 
     @property
@@ -131,7 +131,7 @@ class SegmentationData:
     def truth(self, row: int) -> Volume:
         """The mask in the grid of `grid(row)`, values of `labels` and 0: decoded at every call.
 
-        Raises DataError if the case has no mask that may be seen.
+        Raises DataError if the case has no mask outside the test sets.
         """
         return self.reader.mask_volume(row, self.labels)
 
@@ -146,7 +146,7 @@ class SegmentationData:
     def planes(self, row: int, which: Which = EVERY) -> tuple[np.ndarray, np.ndarray]:
         """(uint8 (n, M, C, H, W), present (M,) bool): all planes, or those at `which`; zeros where missing.
 
-        Grey is repeated where other images have colours, colour becomes grey where those to learn from have none.
+        Grey is repeated where other images have colours; colour becomes grey if the training images have none.
         Raises DataError if an image cannot be read or brought into the grid of the reference.
         """
         return self.reader.stack(int(row), which, self.colours), self.reader.present[row]
@@ -170,10 +170,10 @@ class SegmentationData:
         """
         if scores.ndim != 4 or scores.shape[1] != self.classes:
             raise DataError(f"Scores of the shape {scores.shape} do not have {self.classes} classes.")
-        found = self.placement(row).restore(scores)
+        class_map = self.placement(row).restore(scores)
         values = np.asarray([0, *self.labels])
         values = values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.int32)
-        return Volume(values[found.array], found.affine)
+        return Volume(values[class_map.array], class_map.affine)
 
 
 def _counts(masks: np.ndarray, classes: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the masks of a cohort hold and which image each lies on, looked at once, before anything is trained."""
+"""A survey of the masks of a cohort before training: their labels, and the image whose grid each shares."""
 
 import os
 from collections import Counter
@@ -15,15 +15,15 @@ from radapt.locations import Location
 from radapt.progress import ProgressMaker, silent
 
 MOST_LABELS = 255
-"""Masks are kept as 8-bit planes, of which 0 is background."""
+"""Masks are stored as 8-bit planes, in which 0 is background."""
 
 _PICTURED = 255
 
 
 @dataclass(frozen=True)
 class MaskSurvey:
-    """What was found. `labels` are {value: name}, rising; `order` the modalities, those that training masks are drawn
-    on first; `shared` the modalities of a row, in that order, on whose grid its mask lies. `notes` are for readers."""
+    """The result of a survey. `labels` are {value: name}, ascending; `order` the modalities, those with most training
+    masks first; `shared` the modalities of a row, in that order, whose grid its mask shares; `notes` for the reader."""
 
     labels: Mapping[int, str]
     order: tuple[str, ...]
@@ -31,7 +31,7 @@ class MaskSurvey:
     notes: tuple[str, ...] = ()
 
     def reference(self, case: Case, row: int) -> str:
-        """The modality whose grid the case is segmented in: one that its mask lies on, else the first it has.
+        """The modality in whose grid the case is segmented: one that shares its mask's grid, else the first it has.
 
         Raises DataError for a case without images.
         """
@@ -42,21 +42,21 @@ class MaskSurvey:
 
 
 def survey_masks(cohort: Cohort, cache: AlignedSliceCache, progress: ProgressMaker = silent) -> MaskSurvey:
-    """Look at every mask of the cohort; those that were seen before are only looked up.
+    """Survey every mask of the cohort; results of earlier surveys are read from the cache.
 
-    Labels are the cohort's `mask_labels`; without them, the numbers in the masks of train. The grid of a mask must be
-    that of one image of its case.
+    Labels are the cohort's `mask_labels`; without them, the numbers in the masks of train. A mask must share the grid
+    of one image of its case.
 
-    Raises DataError that lists every mask that cannot be used and why, and where no mask of train holds anything;
-    UsageError for labels that cannot be told apart.
+    Raises DataError that lists every unusable mask with the reason, or if all masks of train are empty; UsageError for
+    ambiguous labels.
     """
     rows = [row for row, case in enumerate(cohort) if case.mask is not None]
     facts, failures = _all_facts(cohort, rows, cache, progress)
     train = [row for row in facts if cohort.cases[row].split == "train"]
-    labels = _declared(cohort) or _found(cohort, [facts[row][0] for row in train])
-    known = "mask_labels has" if cohort.mask_labels else "the masks of train hold"
+    labels = _declared(cohort) or _observed(cohort, [facts[row][0] for row in train])
+    origin = "mask_labels has" if cohort.mask_labels else "the masks of train hold"
     for row, (mask, _) in facts.items():
-        problem = mask_labels_problem(np.asarray(list(mask.voxels)), labels, known)
+        problem = mask_labels_problem(np.asarray(list(mask.voxels)), labels, origin)
         if problem and problem.severity == "error":
             failures[row] = f"mask {cohort.cases[row].mask}: {problem.message} {problem.fix}"
     if failures:
@@ -70,7 +70,7 @@ def survey_masks(cohort: Cohort, cache: AlignedSliceCache, progress: ProgressMak
 def _all_facts(
     cohort: Cohort, rows: list[int], cache: AlignedSliceCache, progress: ProgressMaker
 ) -> tuple[dict[int, tuple[MaskFacts, tuple[str, ...]]], dict[int, str]]:
-    """For each row its mask and the modalities on whose grid it lies; and the rows that failed, with the reason."""
+    """For each row its mask and the modalities that share its grid; and the rows that failed, with the reason."""
     workers = max(1, min(8, (os.cpu_count() or 1) // 2))
     label = f"Reading the masks of {cohort.name}"
     facts, failures = attempt(rows, lambda row: _facts(cohort.cases[row], cache), progress, label, "masks", workers)
@@ -85,15 +85,15 @@ def _facts(case: Case, cache: AlignedSliceCache) -> tuple[MaskFacts, tuple[str, 
     grids = {name: cache.grid(location) for name, location in case.images.items()}
     shared = tuple(name for name, grid in grids.items() if same_grid(grid, mask.grid) is None)
     if not shared:
-        raise DataError(_elsewhere(case.mask, mask.grid, grids))
+        raise DataError(_grid_mismatch(case.mask, mask.grid, grids))
     return mask, shared
 
 
-def _elsewhere(location: Location, mask: Volume, grids: Mapping[str, Volume]) -> str:
-    said = "; ".join(f"{name}: {same_grid(grid, mask)}" for name, grid in grids.items())
+def _grid_mismatch(location: Location, mask: Volume, grids: Mapping[str, Volume]) -> str:
+    differences = "; ".join(f"{name}: {same_grid(grid, mask)}" for name, grid in grids.items())
     return (
-        f"mask {location} lies in the grid of no image of the case ({said}). Resample it to one of them with "
-        "nearest-neighbour interpolation."
+        f"mask {location} does not share the grid of any image of the case ({differences}). Resample it to one of "
+        "them with nearest-neighbour interpolation."
     )
 
 
@@ -107,7 +107,7 @@ def _declared(cohort: Cohort) -> dict[int, str]:
     return _few_enough(cohort, labels)
 
 
-def _found(cohort: Cohort, masks: Iterable[MaskFacts]) -> dict[int, str]:
+def _observed(cohort: Cohort, masks: Iterable[MaskFacts]) -> dict[int, str]:
     values = sorted({value for mask in masks for value in mask.voxels})
     if not values:
         raise DataError(f"Every mask of cohort {cohort.name!r} in split 'train' is empty, so nothing can be learned.")

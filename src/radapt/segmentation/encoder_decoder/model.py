@@ -1,4 +1,4 @@
-"""A trained segmentation network: drawing label maps with it, and making it again from a model folder."""
+"""A trained segmentation network: predicting label maps with it, and loading it from a model folder."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from radapt.segmentation.encoder_decoder.stored_tokens import StoredTokens
 
 AT_ONCE = 16
-"""Slices that are answered at once: with more, a CPU's caches overflow."""
-
+"""Slices per batch at inference: with more, a CPU's caches overflow."""
 
 METHOD = "segment"
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentModel(SegmentationNetworkModel):
-    """A network with all it takes to segment new cases: how images are read and what its outputs mean.
+    """A network with everything it needs to segment new cases: how images are read and what its outputs mean.
 
     Output 0 is background, output k the k-th of `labels` {value: name}; `colours` is C of the planes it was trained on.
     """
@@ -49,17 +48,17 @@ class SegmentModel(SegmentationNetworkModel):
 
         h × w is the resolution the decoder works at, at most H × W. Raises DivergedError if they are not finite.
         """
-        there = torch.from_numpy(np.tile(present, (len(planes), 1))).to(self._device)
+        mask = torch.from_numpy(np.tile(present, (len(planes), 1))).to(self._device)
         with torch.no_grad(), self._autocast():
-            maps = self.network.maps(torch.from_numpy(np.array(planes)).to(self._device), there)
-            return self._scores(maps, there)
+            maps = self.network.maps(torch.from_numpy(np.array(planes)).to(self._device), mask)
+            return self._scores(maps, mask)
 
     def scores_of_tokens(self, tokens: "StoredTokens", row: int, part: slice) -> np.ndarray:
-        """The same of stored tokens."""
+        """The same, from stored tokens."""
         plane = np.arange(part.start, part.stop)
-        rows, there = (each.to(self._device) for each in tokens.load(np.full(len(plane), row), plane))
+        rows, mask = (tensor.to(self._device) for tensor in tokens.load(np.full(len(plane), row), plane))
         with torch.no_grad(), self._autocast():
-            return self._scores(tokens.maps(rows), there)
+            return self._scores(tokens.maps(rows), mask)
 
     @property
     def _device(self) -> torch.device:
@@ -70,16 +69,16 @@ class SegmentModel(SegmentationNetworkModel):
 
     def _scores(self, maps: list[Tensor], present: Tensor) -> np.ndarray:
         logits = self.network.head.coarse(maps, present, self.recipe.size)
-        found = torch.log_softmax(logits, dim=1).cpu().numpy()
-        if not np.isfinite(found).all():
+        scores = torch.log_softmax(logits, dim=1).cpu().numpy()
+        if not np.isfinite(scores).all():
             raise DivergedError(
                 "The model gave scores that are not finite; train it again, with float32 or a smaller learning rate."
             )
-        return found
+        return scores
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """Without frozen weights, which are the backbone's."""
+        """Trained weights; frozen weights belong to the backbone."""
         return state_of(self.network)
 
     @property
@@ -95,7 +94,7 @@ class SegmentModel(SegmentationNetworkModel):
 
 
 def restore_segmenter(saved: SavedModel, backbone: Backbone) -> TrainedSegmenter[SegmentModel]:
-    """The model in a folder, around `backbone`, which is changed."""
+    """The model in a folder, around `backbone`, whose module is modified."""
     card, facts = saved.card, saved.card.facts
     parts = Parts(**{**facts["parts"], "size": tuple(facts["parts"]["size"])})
     network = SegmentationNetwork(backbone, parts, seed=0)
@@ -108,10 +107,10 @@ def restore_segmenter(saved: SavedModel, backbone: Backbone) -> TrainedSegmenter
 
 @dataclass(frozen=True, eq=False)
 class SliceSegmenter(Segmenter):
-    """A model that answers for the cases of one cohort, from stored tokens where there are some.
+    """A model bound to the cases of one cohort; it reads stored tokens where a case has them.
 
-    A volume is answered slice by slice; scores, not labels, are brought into the patient's grid, those of planes the
-    recipe left out between their neighbours', so that the map is one volume. One case is held in memory at a time.
+    A volume is segmented slice by slice. Scores, not labels, are resampled to the patient's grid and interpolated for
+    planes that the recipe skips, so that the map is one volume. One case is held in memory at a time.
     """
 
     model: SegmentModel

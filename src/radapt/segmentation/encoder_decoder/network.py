@@ -20,7 +20,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a network is made of: the decoder by name with its options, how the encoder is adapted, and sizes.
+    """The components of a network: the decoder by name with its options, how the encoder is adapted, and sizes.
 
     `modalities` share the encoder, `outputs` are classes with the background, `size` is that of the planes in pixels.
     """
@@ -37,8 +37,8 @@ class Parts:
 class SegmentationNetwork(nn.Module):
     """The module of `backbone`, adapted in place, as `encoder`, and a `head` (fusion and decoder), drawn from `seed`.
 
-    Planes are uint8 (B, M, C, H, W), or float in [0, 1]; a modality that a plane lacks is not encoded at all. A frozen
-    encoder is run without gradients and stays in evaluation mode.
+    Planes are uint8 (B, M, C, H, W), or float in [0, 1]; a missing modality is not encoded. A frozen
+    encoder runs without gradients and stays in evaluation mode.
     """
 
     def __init__(self, backbone: "Backbone", parts: Parts, seed: int) -> None:
@@ -53,15 +53,15 @@ class SegmentationNetwork(nn.Module):
 
     def maps(self, planes: Tensor, present: Tensor) -> list[Tensor]:
         """(B, M, C, H, W) with `present` (B, M) bool -> maps (B, M, h, w, D_i), zeros where a modality is missing."""
-        there = present.flatten()
-        whole = bool(there.all())
+        mask = present.flatten()
+        complete = bool(mask.all())
         images = planes.flatten(0, 1)
         with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
-            tokens = self.backbone.tokens(images if whole else images[there], layers=self.layers)
-        found = [layer.patches for layer in tokens.layers]
-        if not whole:
-            found = [m.new_zeros(len(images), *m.shape[1:]).index_put((there.nonzero()[:, 0],), m) for m in found]
-        return [m.unflatten(0, present.shape) for m in found]
+            tokens = self.backbone.tokens(images if complete else images[mask], layers=self.layers)
+        maps = [layer.patches for layer in tokens.layers]
+        if not complete:
+            maps = [m.new_zeros(len(images), *m.shape[1:]).index_put((mask.nonzero()[:, 0],), m) for m in maps]
+        return [m.unflatten(0, present.shape) for m in maps]
 
     def forward(self, planes: Tensor, present: Tensor) -> Tensor:
         """Logits (B, outputs, H, W) float32."""
@@ -71,7 +71,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def make_head(backbone: "Backbone", parts: Parts, seed: int) -> SegmentationHead:
-    """The part that is always trained, its first weights decided by `seed` alone."""
+    """The head, which is always trained; its initial weights depend on `seed` alone."""
     layers = decoder_layers(parts.decoder, backbone.depth)
     options = dict(parts.decoder_options)
     if parts.decoder in ("upernet", "dpt"):

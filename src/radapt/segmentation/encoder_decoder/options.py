@@ -1,4 +1,4 @@
-"""The options of `segment`, and what follows from them: rates, parts of the network, how it is trained."""
+"""The options of `segment`, and the learning rates, network components and `TrainConfig` that follow from them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -25,20 +25,20 @@ RATES: Mapping[str, tuple[float, ...]] = {
     "partial": FULL_RATES,
     "finetune": FULL_RATES,
 }
-"""What is tried by default for adapted encoders: the grids of the classification protocols of that name."""
+"""Default learning rates for adapted encoders: those of the classification protocol of the same name."""
 
 ENCODER_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "partial": ("blocks",),
     "lora": ("rank", "alpha", "dropout", "targets"),
 }
-"""Options that belong to one way to adapt the encoder; their defaults are those of `radapt.networks`."""
+"""Options of a single way to adapt the encoder; `radapt.networks` has their defaults."""
 
 LAYER_DECAY = 0.75
 """Layer-wise decay of the encoder's learning rate where whole blocks are trained (MAE, He et al. 2022, table 9)."""
 
 TOKEN_BUDGET_GB = 20.0
-"""About 25,000 slices of a ViT-S at 224 px with four layers: a tenth of the disk of a small workstation, and read from
-it in less than a hundredth of the time the encoder takes."""
+"""About 25,000 slices of a ViT-S at 224 px with four layers: a tenth of the disk of a small workstation. Reading them
+takes less than a hundredth of the encoder's time."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -48,22 +48,23 @@ class SegmentOptions:
     `decoder`: `linear` (a linear map of the last patch tokens), `conv` (light, multi-scale), `upernet`, `dpt`, `unet`
     (U-Net-like, five layers), or one of another package; `width` and `stride` are its options. `encoder`: `frozen`, or
     adapted by `norm`, `bitfit`, `lora` (`rank`, `alpha`, `dropout`, `targets`), `partial` (the last `blocks`) or
-    `finetune`; the last two learn by `layer_decay` more slowly from layer to layer. All modalities go through the
-    same encoder and are fused at every location; one that a case lacks is a learned vector.
+    `finetune`; the last two have a layer-wise learning-rate decay of `layer_decay`. All modalities go through the
+    same encoder and are fused at every location; a missing modality is replaced by a learned vector.
 
-    A frozen encoder's tokens are stored once and read in every epoch where they take at most `token_budget_gb`, and
-    fit on the disk; else every slice is encoded in every epoch. `augment` `auto` augments where the encoder is
-    trained, and not where it is frozen, stored or not. With `default` (what suits the kind of image) and a frozen
-    encoder every slice is encoded in every epoch. `mirror`: flips in training, of left and right (`auto`: unless a
+    A frozen encoder's tokens are stored once and read in every epoch if they take at most `token_budget_gb` and fit on
+    the disk; otherwise every slice is encoded in every epoch. `augment` `auto` augments if the encoder is trained, not
+    if it is frozen. With `default` (the augmentation for the kind of image) and a frozen encoder, every slice is
+    encoded in every epoch. `mirror`: flips in training, of left and right (`auto`: unless a
     label has a side, or the images are X-rays), of `all` axes, or `none`.
 
-    `lr`: rates of what is adapted, each a training of its own from the same start; None takes `RATES` or, where the
-    encoder is frozen, the decoder's own. Beside an adapted encoder the decoder learns at `decoder_lr`, None: the first
-    of its own. `epochs`, or `steps` if those come first, end it; `patience` epochs without a better val end it earlier
-    (None: never); val is looked at every `score_every` epochs. `batch` counts slices. `foreground` is the share of an
-    epoch that is drawn from slices with a label, label by label. `dice` is the share of the Dice loss, the rest is
-    cross-entropy; `class_weight` `balanced` weighs that by how rare a label is in training. `modality_dropout` takes
-    each modality of a slice away with that chance, never all, so that the vector of a missing one is learned. Epochs
+    `lr`: learning rates of the adapted encoder, each tried in a run from the same initial weights; None takes `RATES`
+    or, with a frozen encoder, those of the decoder. With an adapted encoder, `decoder_lr` is the learning rate of the
+    decoder (None: its first default). Training ends after `epochs` or `steps`, whichever comes first; early stopping
+    ends it after `patience` epochs without a better validation score (None: never). A validation pass follows every
+    `score_every` epochs. `batch` is the batch size in slices. `foreground` is the fraction of an epoch that is drawn
+    from slices with a label, label by label. `dice` is the share of the Dice loss, the rest is
+    cross-entropy; `class_weight` `balanced` weighs it by how rare a label is in training. `modality_dropout` drops each
+    modality of a slice with that probability, never all, so that the vector of a missing modality is learned. Epochs
     are compared by mean Dice per case on the planes, rates by mean Dice in the patients' grids.
     """
 
@@ -82,7 +83,7 @@ class SegmentOptions:
     mirror: Literal["auto", "none", "left-right", "all"] = "auto"
     lr: Rates | None = None
     decoder_lr: Annotated[float, Field(gt=0, le=10)] | None = None
-    epochs: Annotated[int, Field(ge=1)] = 100  # for small cohorts; `steps` ends the others
+    epochs: Annotated[int, Field(ge=1)] = 100  # for small cohorts; `steps` limits large ones
     steps: Annotated[int, Field(ge=1)] | None = 2000  # 32,000 slices: some minutes on stored tokens and two cores
     patience: Annotated[int, Field(ge=1)] | None = 20
     score_every: Annotated[int, Field(ge=1)] = 1
@@ -91,9 +92,9 @@ class SegmentOptions:
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     clip: Annotated[float, Field(gt=0)] | None = 1.0
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.33  # nnU-Net's (Isensee et al. 2021)
-    dice: Annotated[float, Field(ge=0, le=1)] = 0.5  # Dice and cross-entropy count alike, as in nnU-Net
+    dice: Annotated[float, Field(ge=0, le=1)] = 0.5  # Dice and cross-entropy weigh the same, as in nnU-Net
     class_weight: Literal["none", "balanced"] = "none"
-    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # judged: one patient in ten lacks a sequence
+    modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # assumes a missing sequence in 10 % of patients
 
     def __post_init__(self) -> None:
         """Raises UsageError for an unknown decoder."""
@@ -101,22 +102,22 @@ class SegmentOptions:
         owners = {option: way for way, options in ENCODER_OPTIONS.items() for option in options}
         for option, way in owners.items():
             if getattr(self, option) is not None and self.encoder != way:
-                raise ValueError(f"{option} belongs to encoder: {way}, and has no use with {self.encoder}")
+                raise ValueError(f"{option} belongs to encoder: {way}, and has no effect with {self.encoder}")
         if self.layer_decay is not None and self.encoder not in ("partial", "finetune"):
-            raise ValueError(f"layer_decay belongs to partial and finetune, and has no use with {self.encoder}")
+            raise ValueError(f"layer_decay belongs to partial and finetune, and has no effect with {self.encoder}")
         if self.decoder_lr is not None and self.encoder == "frozen":
             raise ValueError("decoder_lr is for adapted encoders; with a frozen one, lr is the decoder's")
         if self.mirror != "auto" and not self.augments:
-            raise ValueError("mirror is part of augmentation, of which there is none here (see augment)")
+            raise ValueError("mirror is part of augmentation, which is off here (see augment)")
         stores = self.encoder == "frozen" and not self.augments
         if self.token_budget_gb != TOKEN_BUDGET_GB and not stores:
             raise ValueError(
-                "token_budget_gb has no use where tokens are never stored: the encoder is not frozen, or "
+                "token_budget_gb has no effect where tokens are never stored: the encoder is not frozen, or "
                 "slices are augmented"
             )
         for option in ("width", "stride"):
             if getattr(self, option) is not None and option not in decoder_options(self.decoder):
-                raise ValueError(f"{option} has no use with decoder: {self.decoder}")
+                raise ValueError(f"{option} has no effect with decoder: {self.decoder}")
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -137,11 +138,11 @@ class SegmentOptions:
 
     @property
     def decay(self) -> float | None:
-        """By what the encoder's rate falls from layer to layer; None: all learn alike."""
+        """Layer-wise learning-rate decay of the encoder; None: one rate for all layers."""
         return (self.layer_decay or LAYER_DECAY) if self.encoder in ("partial", "finetune") else None
 
     def parts(self, modalities: int, outputs: int, size: tuple[int, int]) -> Parts:
-        """What the network is made of."""
+        """The components of the network."""
         decoder = {name: getattr(self, name) for name in ("width", "stride") if getattr(self, name) is not None}
         names = ENCODER_OPTIONS.get(self.encoder, ())
         encoder = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -150,7 +151,7 @@ class SegmentOptions:
         return Parts(self.decoder, self.encoder, modalities, outputs, size, decoder, encoder)
 
     def regime(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
-        """How one candidate is trained; without val to choose on it is never stopped early."""
+        """How one candidate is trained; without val there is no early stopping."""
         return TrainConfig(
             epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,
             warmup=self.warmup, clip=self.clip, score_every=self.score_every,

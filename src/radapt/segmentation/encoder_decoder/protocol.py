@@ -32,14 +32,14 @@ class Segment(SegmentOptions, Protocol[ImageProblem]):
     scorer: ClassVar[Scorer] = SegmentationScorer()
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
-        """Of a frozen encoder one where tokens are stored, which they are if there is room; else until `epochs` or
-        `steps` end it, at every learning rate."""
+        """One pass if a frozen encoder's tokens are stored, which needs room on the disk; otherwise one per epoch until
+        `epochs` or `steps` end training, at every learning rate."""
         if self.encoder == "frozen" and not self.augments and self.token_budget_gb:
             return 1.0
         step = 1.0 if self.encoder == "frozen" else 1 + STEP_BACK
         planes = max(1, round(slices * cases / max(images, 1)))  # all modalities of a plane are one sample
-        regime = self.regime(self.rates[0], chooses=False, precision="float32")
-        return len(self.rates) * regime.epochs_at_most(planes) * step
+        config = self.regime(self.rates[0], chooses=False, precision="float32")
+        return len(self.rates) * config.epochs_at_most(planes) * step
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""

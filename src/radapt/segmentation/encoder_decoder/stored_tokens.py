@@ -1,4 +1,4 @@
-"""Whether a frozen encoder's tokens are stored, storing them, and what that saves."""
+"""Storing the tokens of a frozen encoder: whether they fit, writing them, and the time this saves."""
 
 import shutil
 import time
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 GB = 1e9
 
 _SPARE = 1.1
-"""Disk that must be free for each byte to be stored: the index, and room for others."""
+"""Free disk space required per stored byte: room for the index and for other files."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredTokens:
-    """Tokens of all slices of some cases. `places[row]` (n, m, 2) says where they lie, -1 where a modality is missing.
+    """Tokens of all slices of some cases. `places[row]` (n, m, 2) is their address, -1 where a modality is missing.
 
-    `made` slices were encoded for it, in `seconds`.
+    `made` slices were newly encoded, in `seconds`.
     """
 
     store: TokenStore
@@ -51,7 +51,7 @@ class StoredTokens:
 
 @dataclass(frozen=True, eq=False)
 class TokenPlan:
-    """What storing would take: known before anything is decoded or encoded."""
+    """The disk space that storing takes, computed before anything is decoded or encoded."""
 
     layout: TokenLayout
     slices: int
@@ -71,15 +71,15 @@ class TokenPlan:
 
     @property
     def free_gb(self) -> float:
-        """Free on the disk of the cache."""
+        """Free space on the disk of the cache, in GB."""
         existing = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
         return shutil.disk_usage(existing).free / GB
 
-    def refusal(self, there: int = 0) -> str | None:
-        """Why tokens are not stored, or None if they are; `there` slices are in the store already."""
+    def refusal(self, stored: int = 0) -> str | None:
+        """Why tokens are not stored, or None if they are; `stored` slices are in the store already."""
         if self.gb > self.budget_gb:
             return f"they would take {self.gb:.3g} GB, more than token_budget_gb = {self.budget_gb:g}"
-        missing = self.layout.bytes(max(0, self.slices - there)) / GB
+        missing = self.layout.bytes(max(0, self.slices - stored)) / GB
         if missing * _SPARE > self.free_gb:
             return f"they would take {missing:.3g} GB more, and the disk of the cache has {self.free_gb:.3g} GB left"
         return None
@@ -103,18 +103,18 @@ def store_tokens(
 
 
 Keys = Sequence[Sequence[str] | None]
-"""Of one case: for each modality the keys of its slices, None if it is missing."""
+"""Keys of the slices of each modality of one case; None if the modality is missing."""
 
 
 def _keys(seen: ModalityView, row: int) -> Keys:
     planes, present = seen.planes(row)
-    return [slice_keys(planes[:, m]) if there else None for m, there in enumerate(present)]
+    return [slice_keys(planes[:, m]) if available else None for m, available in enumerate(present)]
 
 
 def _images(
     seen: ModalityView, keys: dict[int, Keys], store: TokenStore
 ) -> Iterator[tuple[SliceSource, np.ndarray, Sequence[str]]]:
-    """Every image of which a slice is missing, with all its slices."""
+    """Every image with a slice that is not stored yet, with all its slices."""
     for row, case in keys.items():
         if all(key in store for some in case for key in some or ()):
             continue
@@ -143,7 +143,7 @@ def encoding_seconds(backbone: "Backbone", planes: np.ndarray, layers: Sequence[
 
 
 def report(plan: TokenPlan, tokens: StoredTokens, per_slice: float, passes: int) -> dict[str, Any]:
-    """What storing took and saved, for the record. `passes`: how often a slice was read instead of encoded."""
+    """Cost and savings of storing, for the fit record. `passes`: how often a slice was read instead of encoded."""
     return {
         "stored": True,
         "layers": list(plan.layout.layers),

@@ -1,4 +1,4 @@
-"""What the training loop is given: slices with their masks, on stored tokens or through the encoder."""
+"""Training tasks: slices with their masks, from stored tokens or through the encoder."""
 
 import abc
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from radapt.training.seeds import uniform
 from radapt.training.segmentation_loss import dice_ce
 
 AT_ONCE = 16
-"""Slices that are answered at once: with more, a CPU's caches overflow."""
+"""Slices per batch at inference: with more, a CPU's caches overflow."""
 
-_DROPPED = 4096  # first slot of what is drawn for modalities, behind those of the augmentation
+_DROPPED = 4096  # first random slot of modality dropout, after those of the augmentation
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""(what the slices look like, present bool (b, M), masks uint8 (b, H, W))"""
+"""(slices as planes or tokens, present bool (b, M), masks uint8 (b, H, W))"""
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What is to be learned: slices of train, cases of val, and the loss.
+    """The training slices, validation cases and loss of a task.
 
-    `modality_dropout` is the chance with which each modality of a slice is taken away, never the last one (Neverova et
-    al. 2016): so that what stands in for a missing one is learned even where none is missing in training.
+    `modality_dropout` is the probability with which each modality of a slice is dropped, never the last one (Neverova
+    et al. 2016), so that the vector of a missing modality is learned even if none is missing in training.
     """
 
     seen: ModalityView
@@ -42,14 +42,14 @@ class Goal:
     weights: Tensor | None = None
     modality_dropout: float = 0.0
 
-    def kept(self, present: Tensor, seeds: np.ndarray) -> Tensor:
-        """Which of the modalities `present` (b, m) bool are left in training, drawn from a seed per slice."""
+    def after_dropout(self, present: Tensor, seeds: np.ndarray) -> Tensor:
+        """The modalities of `present` (b, m) bool that remain after dropout, drawn from a seed per slice."""
         count = present.shape[1]
         if count == 1 or not self.modality_dropout:
             return present
-        chances = np.stack([uniform(seeds, _DROPPED + index) for index in range(count)], axis=1)
-        left = present & torch.from_numpy(chances >= self.modality_dropout).to(present.device)
-        return torch.where(left.any(1, keepdim=True), left, present)
+        draws = np.stack([uniform(seeds, _DROPPED + index) for index in range(count)], axis=1)
+        remaining = present & torch.from_numpy(draws >= self.modality_dropout).to(present.device)
+        return torch.where(remaining.any(1, keepdim=True), remaining, present)
 
 
 class SliceTask(Task, abc.ABC):
@@ -81,7 +81,8 @@ class SliceTask(Task, abc.ABC):
                 dice.add(row, truth.to(answer.device), answer)
         return dice.mean
 
-    def judged(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def logit_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """() the loss of logits (b, K + 1, H, W) against masks (b, H, W)."""
         return dice_ce(logits, masks.long(), weights=self.goal.weights, dice_share=self.goal.dice)
 
     def answers(self, row: int, part: slice) -> Tensor:
@@ -93,7 +94,7 @@ class SliceTask(Task, abc.ABC):
 
     @abc.abstractmethod
     def read(self, row: np.ndarray, plane: np.ndarray) -> tuple[Tensor, Tensor]:
-        """What slices look like, and which modalities they have."""
+        """Slices as planes or tokens, and which modalities they have, bool (b, M)."""
 
     @abc.abstractmethod
     def logits(self, seen: Tensor, present: Tensor) -> Tensor:
@@ -101,8 +102,8 @@ class SliceTask(Task, abc.ABC):
 
 
 class TokenTask(SliceTask):
-    """A head on stored tokens. Nothing is augmented: what an encoder says of a patch depends on the whole slice and on
-    where the patch lies, so that turned or flipped tokens are not those of the turned or flipped slice."""
+    """A head on stored tokens, without augmentation: the token of a patch depends on the whole slice and on its
+    position, so rotated or flipped tokens are not those of the rotated or flipped slice."""
 
     def __init__(self, goal: Goal, head: SegmentationHead, tokens: StoredTokens, size: tuple[int, int]) -> None:
         super().__init__(goal)
@@ -113,19 +114,19 @@ class TokenTask(SliceTask):
         return self.tokens.load(row, plane)
 
     def logits(self, seen: Tensor, present: Tensor) -> Tensor:
-        found: Tensor = self.module(self.tokens.maps(seen), present, self.canvas)
-        return found
+        logits: Tensor = self.module(self.tokens.maps(seen), present, self.canvas)
+        return logits
 
     def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
         rows, present, masks = batch
-        return self.judged(self.logits(rows, self.goal.kept(present, seeds)), masks)
+        return self.logit_loss(self.logits(rows, self.goal.after_dropout(present, seeds)), masks)
 
 
 class ImageTask(SliceTask):
     """An encoder and a head on images, augmented alike in all modalities.
 
-    The regime's learning rate is that of the encoder if it is trained, the head's is `head_rate` times it. With
-    `layer_decay` the encoder's first layers learn more slowly.
+    The learning rate of the `TrainConfig` is that of the encoder; the head has `head_rate` times it. `layer_decay` is
+    the layer-wise learning-rate decay of the encoder.
     """
 
     def __init__(
@@ -141,22 +142,23 @@ class ImageTask(SliceTask):
         self.augmentation, self.head_rate, self.layer_decay = augmentation, head_rate, layer_decay
 
     def read(self, row: np.ndarray, plane: np.ndarray) -> tuple[Tensor, Tensor]:
-        found = [self.goal.seen.planes(int(r), np.asarray([p])) for r, p in zip(row, plane, strict=True)]
-        planes, present = [planes for planes, _ in found], [present for _, present in found]
+        stacks = [self.goal.seen.planes(int(r), np.asarray([p])) for r, p in zip(row, plane, strict=True)]
+        planes, present = [planes for planes, _ in stacks], [present for _, present in stacks]
         return torch.from_numpy(np.concatenate(planes)), torch.from_numpy(np.stack(present))
 
     def logits(self, seen: Tensor, present: Tensor) -> Tensor:
-        found: Tensor = self.module(seen, present)
-        return found
+        logits: Tensor = self.module(seen, present)
+        return logits
 
     def loss(self, batch: Batch, seeds: np.ndarray) -> Tensor:
         planes, present, masks = batch
-        kept = self.goal.kept(present, seeds)
+        remaining = self.goal.after_dropout(present, seeds)
         if self.augmentation is None:
-            return self.judged(self.logits(planes, kept), masks)
+            return self.logit_loss(self.logits(planes, remaining), masks)
         draws = self.augmentation.draw(seeds)
         images, moved = self.augmentation.apply(planes.flatten(1, 2), draws, masks.long())
-        return self.judged(self.logits(images.unflatten(1, planes.shape[1:3]), kept), masks if moved is None else moved)
+        logits = self.logits(images.unflatten(1, planes.shape[1:3]), remaining)
+        return self.logit_loss(logits, masks if moved is None else moved)
 
     def groups(self) -> list[Group]:
         encoder = self.module.encoder
