@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from radapt.errors import DataError
 from radapt.metrics import auroc, multiplicities, percentile_interval, score, units_of
 from radapt.metrics.bootstrap import replicates
-from radapt.metrics.panel import MultiLabel, SingleLabel
+from radapt.metrics.score import panel_of
 from radapt.metrics.validation import checked
 
 
@@ -60,7 +60,7 @@ def test_same_seed_same_replicates_whatever_the_chunk(task: str) -> None:
     p = rng.dirichlet(np.ones(len(outputs)), 90)
     truth = rng.integers(0, 2, p.shape) if task == "multilabel" else rng.integers(0, len(outputs), 90)
     given = checked(truth, p, rng.integers(0, 40, 90), task, len(outputs))
-    panel = MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered=True)
+    panel = panel_of(given, task, outputs, ordered=True)
     whole = replicates(panel.numbers, given.units, np.random.default_rng(3), 41, 1000)
     for chunk in (1, 2, 7, 20, 41):
         parts = replicates(panel.numbers, given.units, np.random.default_rng(3), 41, chunk)

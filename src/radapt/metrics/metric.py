@@ -10,6 +10,14 @@ from radapt.metrics.weighted_predictions import WeightedPredictions
 
 Kind = Literal["whole", "per-output", "ranking"]
 
+ARGMAX = " (argmax)"
+"""Behind the name of a metric of decisions where it is of the most probable class, though another was decided for."""
+
+
+def metric_name(row: str) -> str:
+    """The metric of a row of a table: that of `f1:tumour`, `mcc (argmax)` and `f1 (argmax):tumour` too."""
+    return row.partition(":")[0].removesuffix(ARGMAX)
+
 
 @dataclass(frozen=True)
 class MetricInfo:
@@ -53,7 +61,8 @@ class Metric(MetricInfo):
     Of several findings each is a task of its own with one output, its presence, or two, absence and presence; the row
     of the task is the mean over findings. A number that needs both kinds of truth (`needs_both`) is averaged over the
     findings that have them. `overall` adds the row of the task, `listed` one row for each output. `ordered_only`:
-    defined for ordered classes alone. Rows are sorted by `place`, then by name.
+    defined for ordered classes alone. `of_decisions`: computed from the confusion matrix, so that it depends on which
+    class was decided for. Rows are sorted by `place`, then by name.
     """
 
     compute: Callable[[WeightedPredictions], np.ndarray]
@@ -62,6 +71,7 @@ class Metric(MetricInfo):
     listed: bool = False
     needs_both: bool = True
     ordered_only: bool = False
+    of_decisions: bool = False
     place: int = 1000
 
     def of_finding(self, given: WeightedPredictions) -> np.ndarray:

@@ -53,21 +53,24 @@ def score_paired(
     task: str,
     outputs: Sequence[str],
     ordered: bool = False,
+    decisions: Sequence[np.ndarray] | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     keep: Collection[str] = (),
 ) -> PairedScores:
     """Score K sets of predictions `probabilities` (K, N, outputs) for the same cases; else as `radapt.metrics.score`.
 
-    `keep` names the metrics whose replicates are kept. Each table equals that of `score` with the same state of the
-    generator. Raises DataError as `score` does, and without any set of predictions.
+    `decisions` are one set for each of predictions, as in `score`. `keep` names the metrics whose replicates are kept.
+    Each table equals that of `score` with the same state of the generator. Raises DataError as `score` does, and
+    without any set of predictions.
     """
     if not len(probabilities):
         raise DataError("There are no predictions to score; expected at least one set, (sets, cases, outputs).")
     outputs, seed = [str(name) for name in outputs], int(rng.integers(2**63))
     tables, values, drawn = [], [], []
-    for predictions in probabilities:
-        given = checked(truth, predictions, patients, task, len(outputs))
+    for number, predictions in enumerate(probabilities):
+        decided = None if decisions is None else decisions[number]
+        given = checked(truth, predictions, patients, task, len(outputs), decided)
         panel = panel_of(given, task, outputs, ordered)
         replicated = replicates_of(panel.numbers, given, len(outputs), np.random.default_rng(seed), resamples)
         table, numbers = scored(given, panel, replicated)

@@ -9,34 +9,43 @@ from collections.abc import Sequence
 import numpy as np
 
 from radapt.metrics.bootstrap import Numbers
-from radapt.metrics.metric import Metric, macro
-from radapt.metrics.registry import METRICS, in_order
+from radapt.metrics.metric import ARGMAX, Metric, macro, metric_name
+from radapt.metrics.registry import METRICS
 from radapt.metrics.validation import Predictions
-from radapt.metrics.weighted_predictions import TaskPredictions
+from radapt.metrics.weighted_predictions import TaskPredictions, WeightedPredictions
 
 
 class SingleLabel:
     """Every number of a binary or multi-class task, whose classes exclude each other.
 
     `known` (N,) is where the truth is known; `defined` (C,) the classes with members and non-members in the
-    truth.
+    truth. With `both` the metrics of decisions follow once more for the most probable class (see `ARGMAX`).
     """
 
-    def __init__(self, given: Predictions, outputs: Sequence[str], ordered: bool) -> None:
-        self.outputs = outputs
-        self.metrics = [metric for metric in in_order() if ordered or not metric.ordered_only]
+    def __init__(
+        self, given: Predictions, outputs: Sequence[str], metrics: Sequence[Metric], *, both: bool = False
+    ) -> None:
+        self.outputs, self.metrics = outputs, metrics
         self.known = given.known
         truth, unit = given.truth[self.known], given.unit[self.known]
         members = np.bincount(truth, minlength=len(outputs))
         self.defined = (members > 0) & (members < len(truth))
-        self._task = TaskPredictions(truth, given.probabilities[self.known], unit, given.units)
+        probabilities = given.probabilities[self.known]
+        decisions = None if given.decisions is None else given.decisions[self.known]
+        self._task = TaskPredictions(truth, probabilities, unit, given.units, decisions)
+        self._most_probable = TaskPredictions(truth, probabilities, unit, given.units) if both else None
 
     def numbers(self, weights: np.ndarray) -> Numbers:
         """Every number (R,) under each column of `weights` (U, R)."""
-        given = self._task.under(weights)
-        values = {metric: metric.compute(given) for metric in self.metrics}
-        overall = {m.name: m.of_classes(values[m], self.defined) for m in self.metrics if m.overall}
-        return overall | named({m.name: values[m] for m in self.metrics if m.listed}, self.outputs)
+        found = self._numbers(self._task.under(weights), self.metrics, "")
+        if self._most_probable is None:
+            return found
+        return found | self._numbers(self._most_probable.under(weights), of_decisions(self.metrics), ARGMAX)
+
+    def _numbers(self, given: WeightedPredictions, metrics: Sequence[Metric], mark: str) -> Numbers:
+        values = {metric: metric.compute(given) for metric in metrics}
+        overall = {m.name + mark: m.of_classes(values[m], self.defined) for m in metrics if m.overall}
+        return overall | named({m.name + mark: values[m] for m in metrics if m.listed}, self.outputs)
 
     def entered(self, name: str) -> np.ndarray:
         """(N,) bool: the cases that number `name` is computed from, if it is defined."""
@@ -44,7 +53,7 @@ class SingleLabel:
 
     def left_out(self, name: str) -> int:
         """How many classes the macro number `name` could not average in, for want of truth."""
-        if ":" in name or METRICS[name].averages_no(len(self.outputs)):
+        if ":" in name or METRICS[metric_name(name)].averages_no(len(self.outputs)):
             return 0
         return int((~self.defined).sum())
 
@@ -52,40 +61,59 @@ class SingleLabel:
 class MultiLabel:
     """Every number of a task with several findings, each a yes/no question about the cases where it is known.
 
-    `known` (N, F) is where the truth is known; `defined` (F,) the findings with present and absent cases.
+    `known` (N, F) is where the truth is known; `defined` (F,) the findings with present and absent cases. `both` as of
+    `SingleLabel`.
     """
 
-    def __init__(self, given: Predictions, outputs: Sequence[str]) -> None:
-        self.outputs = outputs
-        self.metrics = [metric for metric in in_order() if not metric.ordered_only]
+    def __init__(
+        self, given: Predictions, outputs: Sequence[str], metrics: Sequence[Metric], *, both: bool = False
+    ) -> None:
+        self.outputs, self.metrics = outputs, metrics
         self.known = given.known
-        self._findings = []
+        self._findings, self._most_probable = [], []
         for index in range(len(outputs)):
             rows = self.known[:, index]
             truth, score, unit = given.truth[rows, index], given.probabilities[rows, index], given.unit[rows]
-            self._findings.append(TaskPredictions(truth.astype(np.int64), score, unit, given.units))
+            decisions = None if given.decisions is None else given.decisions[rows, index]
+            truth = truth.astype(np.int64)
+            self._findings.append(TaskPredictions(truth, score, unit, given.units, decisions))
+            if both:
+                self._most_probable.append(TaskPredictions(truth, score, unit, given.units))
         self.defined = (given.truth == 1).any(axis=0) & (given.truth == 0).any(axis=0)
 
     def numbers(self, weights: np.ndarray) -> Numbers:
         """Every number (R,) under each column of `weights` (U, R): means over findings, then each finding."""
-        given = [finding.under(weights) for finding in self._findings]
-        each = {m.name: np.stack([m.of_finding(finding) for finding in given], axis=-1) for m in self.metrics}
-        overall = {m.name: macro(each[m.name], self._averaged(m)) for m in self.metrics if m.overall}
-        return overall | named({m.name: each[m.name] for m in self.metrics if m.listed}, self.outputs)
+        found = self._numbers(self._findings, weights, self.metrics, "")
+        if not self._most_probable:
+            return found
+        return found | self._numbers(self._most_probable, weights, of_decisions(self.metrics), ARGMAX)
+
+    def _numbers(
+        self, findings: Sequence[TaskPredictions], weights: np.ndarray, metrics: Sequence[Metric], mark: str
+    ) -> Numbers:
+        given = [finding.under(weights) for finding in findings]
+        each = {m.name: np.stack([m.of_finding(finding) for finding in given], axis=-1) for m in metrics}
+        overall = {m.name + mark: macro(each[m.name], self._averaged(m)) for m in metrics if m.overall}
+        return overall | named({m.name + mark: each[m.name] for m in metrics if m.listed}, self.outputs)
 
     def entered(self, name: str) -> np.ndarray:
         """(N,) bool: the cases that number `name` is computed from, if it is defined."""
-        metric, _, output = name.partition(":")
+        _, _, output = name.partition(":")
         if output:
             return self.known[:, list(self.outputs).index(output)]
-        return np.asarray(self.known[:, self._averaged(METRICS[metric])].any(axis=1))
+        return np.asarray(self.known[:, self._averaged(METRICS[metric_name(name)])].any(axis=1))
 
     def left_out(self, name: str) -> int:
         """How many findings the macro number `name` could not average in, for want of truth."""
-        return 0 if ":" in name else int((~self._averaged(METRICS[name])).sum())
+        return 0 if ":" in name else int((~self._averaged(METRICS[metric_name(name)])).sum())
 
     def _averaged(self, metric: Metric) -> np.ndarray:
         return self.defined if metric.needs_both else np.asarray(self.known.any(axis=0))
+
+
+def of_decisions(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that depend on which class was decided for."""
+    return [metric for metric in metrics if metric.of_decisions]
 
 
 def named(each: Numbers, outputs: Sequence[str]) -> Numbers:

@@ -20,8 +20,9 @@ from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import LEVEL, Numbers, multiplicities
+from radapt.metrics.metric import metric_name
 from radapt.metrics.registry import METRICS
-from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, panel_of, replicates_of, row_of
+from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, decides_otherwise, panel_of, replicates_of, row_of
 from radapt.metrics.validation import Predictions, checked
 
 REPEAT_COLUMNS = (*COLUMNS, "n_repeats", "sd")
@@ -35,21 +36,23 @@ def score_repeats(
     task: str,
     outputs: Sequence[str],
     ordered: bool = False,
+    decisions: Sequence[np.ndarray] | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Every metric of `score`, averaged over R repeats that predict the same cases.
 
     `probabilities` is (R, N, C): one set per repeat, for the cases of `truth` (N,) and `patients` (N,) in their order;
-    the rest as `score`. Columns: those of `score` with `value` the mean over repeats, then n_repeats (R) and sd, the
-    standard deviation (R - 1) over repeats, NaN for one repeat. The 95 % interval carries the variation between test
-    patients and between training draws; with one repeat it carries that of the patients alone. It holds for other draws
-    of the same size from the same pool of training patients, not for another pool. Undefined metrics and intervals as
-    in `score`. Two calls with equal `rng` states, patients and R resample the same patients and repeats.
+    `decisions` are as many sets; the rest as `score`. Columns: those of `score` with `value` the mean over repeats,
+    then n_repeats (R) and sd, the standard deviation (R - 1) over repeats, NaN for one repeat. The 95 % interval
+    carries the variation between test patients and between training draws; with one repeat it carries that of the
+    patients alone. It holds for other draws of the same size from the same pool of training patients, not for another
+    pool. Undefined metrics and intervals as in `score`. Two calls with equal `rng` states, patients and R resample the
+    same patients and repeats.
 
     Raises DataError as `score` does, and without repeats.
     """
-    given, panels = _panels(truth, probabilities, patients, task, outputs, ordered)
+    given, panels = _panels(truth, probabilities, patients, task, outputs, ordered, decisions)
     return _table(given, panels, None, rng, resamples, len(outputs))
 
 
@@ -105,11 +108,17 @@ def _panels(
     task: str,
     outputs: Sequence[str],
     ordered: bool,
+    decisions: Sequence[np.ndarray] | None = None,
 ) -> tuple[Predictions, list[Panel]]:
     if not len(probabilities):
         raise DataError("There are no repeats; expected the probabilities of at least one, (repeats, cases, outputs).")
-    given = [checked(truth, repeat, patients, task, len(outputs)) for repeat in probabilities]
-    return given[0], [panel_of(repeat, task, outputs, ordered) for repeat in given]
+    decided = [None] * len(probabilities) if decisions is None else decisions
+    given = [
+        checked(truth, repeat, patients, task, len(outputs), own)
+        for repeat, own in zip(probabilities, decided, strict=True)
+    ]
+    both = any(map(decides_otherwise, given))
+    return given[0], [panel_of(repeat, task, outputs, ordered, both=both) for repeat in given]
 
 
 def _table(
@@ -155,6 +164,6 @@ def _stacked(panels: Sequence[Panel], weights: np.ndarray) -> Numbers:
 
 def _limits(name: str, difference: bool) -> tuple[float, float]:
     """The range of a metric. Intervals are clipped to it: two or three repeats may exceed it."""
-    metric = METRICS[name.partition(":")[0]]
+    metric = METRICS[metric_name(name)]
     low, high = metric.low, np.inf if metric.high is None else metric.high
     return (low - high, high - low) if difference else (low, high)

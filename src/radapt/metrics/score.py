@@ -8,7 +8,9 @@ import pandas as pd
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates
 from radapt.metrics.panel import MultiLabel, SingleLabel
+from radapt.metrics.registry import in_order
 from radapt.metrics.validation import Predictions, checked
+from radapt.metrics.weighted_predictions import most_probable
 
 RESAMPLES = 2000
 COLUMNS = ("metric", "value", "ci_low", "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined")
@@ -24,6 +26,7 @@ def score(
     task: str,
     outputs: Sequence[str],
     ordered: bool = False,
+    decisions: np.ndarray | None = None,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
@@ -38,7 +41,9 @@ def score(
     against the rest. For a binary task auroc and average_precision take the second class as positive; otherwise they,
     and always f1 and balanced_accuracy, are means over the outputs with both kinds of truth; with several findings
     every metric is a mean over findings. The prediction is the class of highest probability, ties to the first; a
-    finding is predicted above 0.5.
+    finding is predicted above 0.5. `decisions` (N,) class indices, or (N, F) of 0 and 1, are the predictions instead;
+    where they differ in a case with known truth, the metrics of decisions follow once more for the most probable class,
+    as `<metric> (argmax)` and `<metric> (argmax):<output>`.
 
     Columns: metric, value, ci_low, ci_high, n_patients (patients with a scored case), n_scored and n_unscored (cases),
     n_undefined (outputs that a mean leaves out because the truth lacks positives or negatives; 1 for an undefined
@@ -53,7 +58,7 @@ def score(
         raise DataError(f"Expected at least one output, each with a different name; got {outputs}.")
     if resamples < 0:
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
-    given = checked(truth, probabilities, patients, task, len(outputs))
+    given = checked(truth, probabilities, patients, task, len(outputs), decisions)
     panel = panel_of(given, task, outputs, ordered)
     table, _ = scored(given, panel, replicates_of(panel.numbers, given, len(outputs), rng, resamples))
     return table
@@ -78,9 +83,25 @@ def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) ->
     return pd.DataFrame(rows, columns=list(COLUMNS)), values
 
 
-def panel_of(given: Predictions, task: str, outputs: Sequence[str], ordered: bool) -> Panel:
-    """Every metric of the task, as a function of patients' weights."""
-    return MultiLabel(given, outputs) if task == "multilabel" else SingleLabel(given, outputs, ordered)
+def panel_of(
+    given: Predictions, task: str, outputs: Sequence[str], ordered: bool, *, both: bool | None = None
+) -> Panel:
+    """Every metric of the task, as a function of patients' weights.
+
+    `both`: metrics of decisions once more for the most probable class; None: where decisions differ from it.
+    """
+    ranked = ordered and task != "multilabel"
+    metrics = [metric for metric in in_order() if ranked or not metric.ordered_only]
+    kind = MultiLabel if task == "multilabel" else SingleLabel
+    return kind(given, outputs, metrics, both=decides_otherwise(given) if both is None else both)
+
+
+def decides_otherwise(given: Predictions) -> bool:
+    """Whether a case with known truth was decided otherwise than by the highest probability."""
+    if given.decisions is None:
+        return False
+    plain = given.probabilities > 0.5 if given.truth.ndim == 2 else most_probable(given.probabilities)
+    return bool((given.decisions != plain)[given.known].any())
 
 
 def row_of(

@@ -20,13 +20,15 @@ class Predictions:
     """Ground truth and probabilities of the same cases, and the independent unit of every case.
 
     `truth` (N,) int64 with -1 unlabelled, or (N, F) float64 with NaN unknown; `probabilities` (N, outputs)
-    float64; `unit` (N,) indices in 0 … units-1 for the cases with any known truth, -1 for the others.
+    float64; `unit` (N,) indices in 0 … units-1 for the cases with any known truth, -1 for the others. `decisions` (N,)
+    class indices, or (N, F) of 0 and 1, are what was decided; None: the most probable class, a finding above 0.5.
     """
 
     truth: np.ndarray
     probabilities: np.ndarray
     unit: np.ndarray
     units: int
+    decisions: np.ndarray | None = None
 
     @property
     def known(self) -> np.ndarray:
@@ -40,6 +42,7 @@ def checked(
     patients: Sequence[object] | np.ndarray,
     task: str,
     outputs: int,
+    decisions: np.ndarray | None = None,
 ) -> Predictions:
     """The arguments as `Predictions`. Raises a DataError that names the first case that does not fit."""
     if task not in TASKS:
@@ -54,7 +57,19 @@ def checked(
     labelled, index = np.unique(unit[known], return_inverse=True)
     unit = np.full(len(truth), -1)
     unit[known] = index
-    return Predictions(truth, probabilities, unit, len(labelled))
+    return Predictions(truth, probabilities, unit, len(labelled), _decisions(decisions, truth, outputs))
+
+
+def _decisions(decisions: np.ndarray | None, truth: np.ndarray, outputs: int) -> np.ndarray | None:
+    if decisions is None:
+        return None
+    given, kinds = np.asarray(decisions), 2 if truth.ndim == 2 else outputs
+    if given.shape != truth.shape or not np.isin(given, np.arange(kinds)).all():
+        raise DataError(
+            f"Decisions of shape {given.shape} for truth of shape {truth.shape}; expected one for each truth, "
+            f"0 … {kinds - 1}."
+        )
+    return given.astype(np.int64)
 
 
 def _truth(truth: np.ndarray, task: str, outputs: int) -> np.ndarray:

@@ -9,19 +9,33 @@ from radapt.metrics.ranking import Ranking
 from radapt.metrics.weighted import Tally, ratio
 
 
+def most_probable(probabilities: np.ndarray) -> np.ndarray:
+    """Decisions: (n, C) -> (n,) the class of highest probability, the first of equals; (n,) of a finding -> above
+    0.5."""
+    return (probabilities > 0.5).astype(np.int64) if probabilities.ndim == 1 else probabilities.argmax(axis=1)
+
+
 class TaskPredictions:
     """Predictions of a task with C classes, or of one finding, for any weights of the patients.
 
     `truth` (n,) class indices; `probabilities` (n, C) decides by the highest, the first of equals; (n,) is the
-    probability of a finding and decides for it above 0.5. `unit` (n,) is the patient of each case. Confusion matrix,
-    log-loss, Brier score and calibration gaps are slots of a single tally.
+    probability of a finding and decides for it above 0.5; `decisions` (n,) class indices decide otherwise. `unit` (n,)
+    is the patient of each case. Confusion matrix, log-loss, Brier score and calibration gaps are slots of a single
+    tally.
     """
 
-    def __init__(self, truth: np.ndarray, probabilities: np.ndarray, unit: np.ndarray, units: int) -> None:
-        self.truth, self.probabilities, self.unit = truth, probabilities, unit
+    def __init__(
+        self,
+        truth: np.ndarray,
+        probabilities: np.ndarray,
+        unit: np.ndarray,
+        units: int,
+        decisions: np.ndarray | None = None,
+    ) -> None:
+        self.truth, self.probabilities = truth, probabilities
         single = probabilities.ndim == 1
         self.classes = 2 if single else probabilities.shape[1]
-        called = (probabilities > 0.5).astype(np.int64) if single else probabilities.argmax(axis=1)
+        called = most_probable(probabilities) if decisions is None else decisions
         stated, came_true = confidence(truth, probabilities)
         cells = self.classes**2
         parts = [
@@ -35,7 +49,12 @@ class TaskPredictions:
         columns = [probabilities] if single else list(probabilities.T)
         positives = [truth == 1] if single else [truth == index for index in range(self.classes)]
         self.outputs = list(zip(positives, columns, strict=True))
-        self.rankings = [Ranking(positive, score, unit, units) for positive, score in self.outputs]
+        self.unit, self.units = unit, units
+
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        """Of each output; sorted when a metric first asks for them."""
+        return [Ranking(positive, score, self.unit, self.units) for positive, score in self.outputs]
 
     def under(self, weights: np.ndarray) -> "WeightedPredictions":
         """The predictions with each column of `weights` (U, R) as the weights of the patients."""

@@ -10,5 +10,6 @@ METRIC = Metric(
     "high.",
     compute=lambda given: accuracy_of(given.confusion),
     needs_both=False,
+    of_decisions=True,
     place=60,
 )

@@ -9,5 +9,6 @@ METRIC = Metric(
     meaning="Sensitivity averaged over classes, so that a rare class counts as much as a frequent one.",
     compute=lambda given: sensitivities(given.confusion),
     kind="per-output",
+    of_decisions=True,
     place=30,
 )

@@ -10,5 +10,6 @@ METRIC = Metric(
     compute=lambda given: f1s(given.confusion),
     kind="per-output",
     listed=True,
+    of_decisions=True,
     place=50,
 )

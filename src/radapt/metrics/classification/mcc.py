@@ -11,5 +11,6 @@ METRIC = Metric(
     low=-1.0,
     chance=0.0,
     compute=lambda given: mcc_of(given.confusion),
+    of_decisions=True,
     place=40,
 )

@@ -11,5 +11,6 @@ METRIC = Metric(
     chance=0.0,
     compute=lambda given: quadratic_kappa_of(given.confusion),
     ordered_only=True,
+    of_decisions=True,
     place=100,
 )

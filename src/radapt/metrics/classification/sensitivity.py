@@ -12,5 +12,6 @@ METRIC = Metric(
     overall=False,
     listed=True,
     needs_both=False,
+    of_decisions=True,
     place=32,
 )
