@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
 from radapt.images import SliceCache
+from radapt.metrics.registry import METRICS
 from radapt.progress import Advance
 from radapt.protocols import PROTOCOLS, Machine, Result, evaluate, make, train
+from radapt.protocols.ratings import Rater
 from radapt.protocols.targets import Targets
 from radapt.training import lr_search
 from radapt.training.fit_record import FitCases
@@ -66,7 +69,13 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def run(tmp_path: Path, vit: Backbone) -> Any:
     def call(cohort: Cohort, protocol: Any, backbone: Any = vit, **options: Any) -> Result:
         return train(
-            cohort, protocol, backbone, **({"size": 16, "cache": tmp_path / "cache", "resamples": 0} | options)
+            cohort,
+            protocol,
+            backbone,
+            **(
+                {"size": 16, "cache": tmp_path / "cache", "resamples": 0, "choose": "val", "select_by": "auroc"}
+                | options
+            ),
         )
 
     return call
@@ -567,7 +576,9 @@ def _task(labels: np.ndarray, outputs: int, smoothing: float, class_weight: Any 
             return self.given
 
     targets = Targets.of(labels, outputs, class_weight)
-    cases: Any = LabelledCases(None, np.arange(len(labels)), targets, np.arange(0), labels[:0])  # type: ignore[type-var]
+    rater = Rater(METRICS["auroc"], "multilabel" if labels.ndim == 2 else "binary" if outputs == 2 else "multiclass")
+    images = SimpleNamespace(cohort=SimpleNamespace(labels=labels))
+    cases: Any = LabelledCases(images, np.arange(len(labels)), targets, np.arange(0), labels[:0], rater)  # type: ignore[type-var]
     trainee = TrainableModel(Fed())  # type: ignore[arg-type]
     drawn = torch.randn(5, max(outputs, 2), generator=torch.Generator().manual_seed(0))
     return CaseTask(trainee, cases, 1e-3, smoothing), drawn[:, :outputs] if labels.ndim == 1 else drawn

@@ -81,7 +81,7 @@ def needles(labels: np.ndarray, seed: int = 0, slices: int = 12, strength: float
 
 
 def area(features: Features, **options: Any) -> float:
-    scores = evaluate(features, "mil", resamples=0, **{**QUICK, **options}).scores
+    scores = evaluate(features, "mil", choose="val", select_by="auroc", resamples=0, **{**QUICK, **options}).scores
     return float(scores.query("split == 'test' and metric == 'auroc'")["value"].iloc[0])
 
 
@@ -109,7 +109,9 @@ def test_every_task_gives_probabilities(stored: Make, task: str) -> None:
     for bag, label in zip(bags, labels, strict=True):
         signal = np.nan_to_num(label, nan=0.5) if task == "multilabel" else np.eye(4)[label]
         bag[0][:, : len(signal)] += 3 * signal  # type: ignore[index]
-    result = evaluate(stored(bags, labels, splits_of(120)), "mil", resamples=0, **QUICK)
+    result = evaluate(
+        stored(bags, labels, splits_of(120)), "mil", choose="val", select_by="auroc", resamples=0, **QUICK
+    )
     columns = [name for name in result.predictions if name.startswith("p_")]
     found = result.predictions[columns].to_numpy()
     assert found.dtype == np.float64
@@ -125,7 +127,7 @@ def test_a_finding_known_one_way_only_is_answered_by_its_prior(stored: Make) -> 
     labels = (rng.random((60, 2)) < 0.5).astype(float)
     labels[:, 1] = 1.0
     bags: Bags = [[rng.normal(size=(2, 2 * WIDTH))] for _ in range(60)]
-    result = evaluate(stored(bags, labels, splits_of(60)), "mil", resamples=0, **QUICK)
+    result = evaluate(stored(bags, labels, splits_of(60)), "mil", choose="val", select_by="auroc", resamples=0, **QUICK)
     known = (splits_of(60) == "train").sum()
     np.testing.assert_allclose(result.predictions["p_k1"], (known + 1) / (known + 2))
     assert any("k1" in note for note in result.fit.notes)
@@ -142,7 +144,15 @@ def test_missing_modalities(stored: Make, use: Any) -> None:
         bags.append([told, rng.normal(size=(2, 2 * WIDTH)) if i % 2 else None,
                      rng.normal(size=(1, 2 * WIDTH)) if splits[i] == "test" else None])  # fmt: skip
     bags[int(np.flatnonzero(splits == "test")[0])][0] = None  # has only what training never saw, or that and m1
-    result = evaluate(stored(bags, labels, splits), "mil", pooling=Pooling(modalities=use), resamples=0, **QUICK)
+    result = evaluate(
+        stored(bags, labels, splits),
+        "mil",
+        choose="val",
+        select_by="auroc",
+        pooling=Pooling(modalities=use),
+        resamples=0,
+        **QUICK,
+    )
     assert result.predictions["p_k1"].notna().all()
     assert float(result.scores.query("split == 'test' and metric == 'auroc'")["value"].iloc[0]) > 0.9
     assert any("No training case has m2" in note for note in result.fit.notes)
@@ -155,7 +165,10 @@ def test_equal_seeds_give_equal_answers_and_leave_random_states_alone(stored: Ma
     labels = np.random.default_rng(3).integers(0, 2, 80)
     features = stored(needles(labels), labels, splits_of(80))
     state = torch.get_rng_state()
-    tables = [evaluate(features, "mil", seed=seed, resamples=0, **QUICK).predictions["p_k1"] for seed in (0, 0, 1)]
+    tables = [
+        evaluate(features, "mil", choose="val", select_by="auroc", seed=seed, resamples=0, **QUICK).predictions["p_k1"]
+        for seed in (0, 0, 1)
+    ]
     assert torch.equal(state, torch.get_rng_state())
     assert (tables[0] == tables[1]).all()
     assert (tables[0] != tables[2]).any()
@@ -173,14 +186,18 @@ def test_an_answer_does_not_depend_on_the_other_cases(stored: Make) -> None:
 def test_the_best_rate_on_val_answers(stored: Make) -> None:
     labels = np.random.default_rng(3).integers(0, 2, 120)
     features = stored(needles(labels), labels, splits_of(120))
-    result = evaluate(features, "mil", resamples=0, epochs=6, lr=(1e-9, 5e-3), slices="max")
+    result = evaluate(
+        features, "mil", choose="val", select_by="auroc", resamples=0, epochs=6, lr=(1e-9, 5e-3), slices="max"
+    )
     assert [each.options["lr"] for each in result.fit.candidates] == [1e-9, 5e-3]
     assert result.fit.winner.options["lr"] == 5e-3
     counts = [int((splits_of(120) == split).sum()) for split in ("train", "val")]
     assert result.fit.cases == FitCases(*counts, "cohort")
     assert result.cost is not None
     assert result.cost.trained == result.cost.parameters - WIDTH == 2 * WIDTH + WIDTH + 1
-    unhurried = evaluate(features, "mil", resamples=0, epochs=4, patience=None, lr=1e-9)
+    unhurried = evaluate(
+        features, "mil", choose="val", select_by="auroc", resamples=0, epochs=4, patience=None, lr=1e-9
+    )
     assert unhurried.fit.winner.epochs == 4
 
 
@@ -188,7 +205,7 @@ def test_without_val_the_first_rate_is_trained_to_the_end(stored: Make) -> None:
     labels = np.array([0, 1, 0, 1, 1, 0])
     splits = np.array(["train", "train", "test", "test", "test", "test"])
     features = stored(needles(labels), labels, splits)
-    result = evaluate(features, "mil", resamples=0, epochs=3, lr=(1e-3, 1e-2))
+    result = evaluate(features, "mil", choose="val", select_by="auroc", resamples=0, epochs=3, lr=(1e-3, 1e-2))
     assert result.fit.winner.options["lr"] == 1e-3
     assert result.fit.candidates == (result.fit.winner,)
     assert result.fit.cases.val_source == "none"
@@ -202,7 +219,9 @@ def test_training_starts_from_the_shares_of_the_classes(stored: Make, classes: i
     features = stored(bags, labels, splits)
     shares = np.bincount(labels[splits == "train"]) / (splits == "train").sum()
     for weight, expected in (("none", shares), ("balanced", np.full(classes, 1 / classes))):
-        result = evaluate(features, "mil", resamples=0, class_weight=weight, epochs=1, lr=1e-9)
+        result = evaluate(
+            features, "mil", choose="val", select_by="auroc", resamples=0, class_weight=weight, epochs=1, lr=1e-9
+        )
         found = result.predictions[[f"p_k{c}" for c in range(classes)]].to_numpy()
         np.testing.assert_allclose(found, np.tile(expected, (len(found), 1)), atol=1e-5)
 
@@ -220,7 +239,7 @@ def test_fewer_slices_are_read_when_asked(stored: Make, monkeypatch: pytest.Monk
         return found
 
     monkeypatch.setattr(StoredSlices, "read", counted)
-    evaluate(features, "mil", resamples=0, slices_per_case=4, **QUICK)
+    evaluate(features, "mil", choose="val", select_by="auroc", resamples=0, slices_per_case=4, **QUICK)
     assert set(read) == {4}
 
 
@@ -272,4 +291,4 @@ def test_features_that_are_not_finite_stop_training_with_the_case(stored: Make) 
     bags[4][0][0, 2] = np.nan  # type: ignore[index]
     features = stored(bags, labels, np.array((["train"] * 8 + ["val"] + ["test"]) * 2))
     with pytest.raises(DataError, match="c4"):
-        evaluate(features, "mil", resamples=0, **QUICK)
+        evaluate(features, "mil", choose="val", select_by="auroc", resamples=0, **QUICK)

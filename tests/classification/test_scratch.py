@@ -48,7 +48,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def run(tmp_path: Path) -> Any:
     def call(cohort: Cohort, size: int = 16, machine: Machine | None = None, **options: Any) -> Result:
         protocol = make("scratch", **(QUICK | options))
-        return train(cohort, protocol, size=size, cache=tmp_path / "cache", resamples=0, machine=machine)
+        return train(cohort, protocol, size=size, cache=tmp_path / "cache", resamples=0, machine=machine, choose="val")
 
     return call
 
@@ -164,7 +164,9 @@ def test_a_killed_training_ends_with_the_same_predictions(
 @pytest.mark.parametrize("modalities", ["concat", "mean"])
 def test_slices_and_modalities_are_pooled_as_a_backbone_s(modalities: Any, cohort: Cohort, tmp_path: Path) -> None:
     protocol = make("scratch", **QUICK, slices="attention", stem="standard")
-    result = train(cohort, protocol, size=16, cache=tmp_path, resamples=0, pooling=Pooling(modalities=modalities))
+    result = train(
+        cohort, protocol, size=16, cache=tmp_path, resamples=0, pooling=Pooling(modalities=modalities), choose="val"
+    )
     assert np.isfinite(answers(result)).all()
     assert any("Missing in some training cases: b" in note for note in result.fit.notes)
 

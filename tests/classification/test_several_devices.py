@@ -14,6 +14,7 @@ from radapt.classification.finetune import Adapting
 from radapt.cohorts.cohort import Cohort
 from radapt.images import Recipe
 from radapt.protocols import PROTOCOLS, FeatureProblem, FewShot, ImageProblem, Machine, make
+from radapt.protocols.choice import ChoiceRules
 from radapt.protocols.train import _copied
 from radapt.training import Task
 from toy_adaptation import QUICK
@@ -57,13 +58,15 @@ def problem_of(name: str, folder: Path, **machine: Any) -> Any:
     vit = load_backbone("timm:test_vit", "random")
     if kind.reads == "features":
         features = extract(labelled(folder / "images"), vit, size=16, cache=folder / "cache")
-        return FeatureProblem.of(features, devices=machine.get("devices", 1))
+        return FeatureProblem.of(features, devices=machine.get("devices", 1), rules=ChoiceRules("val"))
     masks = kind.aim == "segmentation"
     shape = ((20, 18, 4),)
     cohort = balls_cohort(folder / "images", shape) if masks else labelled(folder / "images")
     recipe = Recipe.for_kind(cohort.kind, size=32 if masks else 16)
     lazy = _copied(vit) if kind.uses_backbone else None
-    return ImageProblem.of(cohort, kind.aim, recipe, folder / "cache", lazy, machine=Machine(**machine))
+    return ImageProblem.of(
+        cohort, kind.aim, recipe, folder / "cache", lazy, machine=Machine(**machine), rules=ChoiceRules("val")
+    )
 
 
 class CaughtError(Exception):

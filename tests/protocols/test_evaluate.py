@@ -9,8 +9,9 @@ import pytest
 
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
+from radapt.metrics.registry import METRICS
 from radapt.protocols import PROTOCOLS, FeatureProblem, FewShot, Protocol, evaluate, make
-from radapt.protocols.selection import score_candidates
+from radapt.protocols.ratings import Rater, score_candidates
 
 # A learning curve gives many results; test_fewshot.py tests it with each of these.
 ALL = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
@@ -53,7 +54,9 @@ def test_a_problem_holds_no_test_label(name: str, every_task: Any) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_twice_the_same_and_every_case_answered(name: str, every_task: Any) -> None:
-    first, second = (evaluate(every_task, quick(name), seed=3, resamples=50) for _ in range(2))
+    first, second = (
+        evaluate(every_task, quick(name), seed=3, resamples=50, choose="val", select_by="auroc") for _ in range(2)
+    )
     pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
     pd.testing.assert_frame_equal(first.scores, second.scores, check_exact=True)
     assert first.fit == second.fit
@@ -75,7 +78,7 @@ def test_twice_the_same_and_every_case_answered(name: str, every_task: Any) -> N
 def test_with_the_cohorts_own_val_a_seed_decides_minibatches_and_resamples_only(
     name: str, repeats: bool, multiclass: Any
 ) -> None:
-    first, second = (evaluate(multiclass, name, seed=seed, resamples=50) for seed in (0, 1))
+    first, second = (evaluate(multiclass, name, seed=seed, resamples=50, choose="val") for seed in (0, 1))
     assert (first.fit.candidates == second.fit.candidates) == repeats
     if repeats:
         pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
@@ -116,7 +119,7 @@ def test_without_val_patients_are_drawn_whole(name: str, features_of: Any) -> No
     assert len(val)
     assert not set(problem.patients[train]) & set(problem.patients[val])
     assert set(problem.splits[[*train, *val]]) == {"train"}
-    result = evaluate(features, quick(name), resamples=0)
+    result = evaluate(features, quick(name), resamples=0, choose="val")
     assert set(result.predictions["split"]) == {"test"}
     assert result.fit.cases.val_source == "train"
 
@@ -150,7 +153,7 @@ def test_gaps_in_the_labels(name: str, features_of: Any) -> None:
     labels = rng.integers(0, 2, 80)
     labels[40:60] = 1  # val
     labels[70:] = -1
-    result = evaluate(features_of(labels, splits, outputs=3), quick(name), resamples=0)
+    result = evaluate(features_of(labels, splits, outputs=3), quick(name), resamples=0, choose="val")
     assert (result.predictions["p_k2"] == 0).all()
     assert result.predictions["truth"].isna().sum() == 10
     assert "log-loss" in " ".join(result.fit.notes)
@@ -159,7 +162,7 @@ def test_gaps_in_the_labels(name: str, features_of: Any) -> None:
 
     findings = (rng.random((80, 3)) < 0.5).astype(float)
     findings[:60, 1] = 0
-    result = evaluate(features_of(findings, splits), quick(name), resamples=0)
+    result = evaluate(features_of(findings, splits), quick(name), resamples=0, choose="val")
     tested = result.predictions["split"] == "test"
     cases = result.fit.cases
     learned = cases.refit or cases.train  # a network is not trained again with val
@@ -228,8 +231,9 @@ def test_choosing_prefers_auroc_then_log_loss_then_order() -> None:
         np.stack([1 - p, p], 1)
         for p in map(np.array, ([0.1, 0.1, 0.9, 0.9], [0.4, 0.4, 0.6, 0.6], [0.9, 0.1, 0.9, 0.1]))
     )
-    assert score_candidates(truth, np.stack([wrong, unsure, sure, sure])).best == 2
-    one_class = score_candidates(np.ones(4, int), np.stack([unsure, wrong * 0 + 0.5]))
+    rater = Rater(METRICS["auroc"], "binary")
+    assert rater.rate(truth, np.stack([wrong, unsure, sure, sure]), truth).best == 2
+    one_class = rater.rate(np.ones(4, int), np.stack([unsure, wrong * 0 + 0.5]), truth)
     assert np.isnan(one_class.auroc).all()
     assert one_class.best == 1
     findings = np.array([[0, np.nan], [1, np.nan], [1, 1]])

@@ -9,7 +9,6 @@ from radapt.classification.task import LabelledCases
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError
 from radapt.features.pooling import ModalityUse
-from radapt.protocols.selection import undefined_note
 from radapt.protocols.targets import ClassWeight, Targets
 from radapt.training.fit_record import Candidate
 
@@ -52,9 +51,10 @@ def modalities_of(source: HasModalities, train: np.ndarray) -> tuple[tuple[str, 
 
 
 def notes_of(
-    outputs: Sequence[str], source: HasModalities, cases: LabelledCases, use: ModalityUse, winner: Candidate
+    outputs: Sequence[str], source: HasModalities, cases: LabelledCases, use: ModalityUse, winner: Candidate | None
 ) -> list[str]:
-    """What a reader should know about the data of a fit; `use` says how modalities are joined."""
+    """What a reader should know about the data of a fit; `use` says how modalities are joined. `winner` is the
+    candidate that val chose; None where inner folds did."""
     said = list(cases.targets.notes(outputs))
     learned, partial = modalities_of(source, cases.train)
     if lost := [name for name in source.modalities if name not in learned]:
@@ -62,8 +62,10 @@ def notes_of(
     if missing := [name for name, some in zip(learned, partial, strict=True) if some]:
         how = "the network is told" if use == "concat" else "the average over those present"
         said.append(f"Missing in some training cases: {', '.join(missing)}; {how}.")
+    if winner is None:
+        return said
     if not len(cases.val):
         said.append("No case to choose on, so the first learning rate was trained for the whole schedule.")
-    elif note := undefined_note([winner.val["auroc"]]):
+    elif note := cases.rater.undefined_note([winner.val[cases.rater.metric.name]]):
         said.append(note)
     return said

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
+from radapt.classification.fold_search import choose_by_folds, train_chosen
 from radapt.classification.learnable import learnable, modalities_of, notes_of
 from radapt.classification.rate_search import CaseSearch
 from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
@@ -21,11 +22,13 @@ from radapt.models.state import ModelState
 from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
+from radapt.protocols.choice import NETWORK_FOLDS
 from radapt.protocols.fitted import Fitted, Model, TrainedModel
 from radapt.protocols.holdout import fit_cases
+from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.selection import CRITERION
+from radapt.protocols.selection import criterion_on_val
 from radapt.protocols.targets import ClassWeight, Targets
 from radapt.protocols.training_options import Rates
 from radapt.training import TrainConfig
@@ -53,9 +56,10 @@ class Mil(Protocol[FeatureProblem]):
 
     The head starts from the shares of the classes (as in Lin et al. 2017, section 4.1). AdamW with warm-up and cosine
     follows for each learning rate of `lr`; `epochs` end it, `patience` epochs without a better val end it earlier
-    (None: never). `batch` counts cases. The best rate on val answers; nothing is trained again with val. Where there is
-    no val, the first rate is trained to the end. `slices_per_case` slices of each image are learned from in a step
-    (None: all); answers use all. `class_weight` `balanced` gives every class the same total weight.
+    (None: never). `batch` counts cases. The best rate on val answers, and is not trained again with val; or inner folds
+    choose rate and epochs, and one training on all of train and val follows (see `fold_search`). Where there is nothing
+    to choose on, the first rate is trained to the end. `slices_per_case` slices of each image are learned from in a
+    step (None: all); answers use all. `class_weight` `balanced` gives every class the same total weight.
     """
 
     name: ClassVar[str] = "mil"
@@ -93,17 +97,42 @@ class Mil(Protocol[FeatureProblem]):
     def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if training diverges."""
         drawing, seeding = rng.spawn(2)
-        cases = _labelled(problem, drawing, self)
         seed = int(seeding.integers(2**62))
-        scale = SliceScale.fit(cases.images, cases.train)
-        search = CaseSearch(
-            TrainSetup(seed, self.name, devices=problem.devices), cases, self._maker(problem, cases, scale, seed),
-            self._regime(chooses=len(cases.val) > 0),
-        )  # fmt: skip
+        if problem.method == "cv":
+            return self._fit_by_folds(problem, drawing, seed)
+        search = self._search(problem, *problem.choosing(drawing), seed)
+        cases = search.cases
         best = search_rates(search, self.lr if len(cases.val) else self.lr[:1])
-        model = SliceModel(cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, best.model))
+        model = self._model(problem, cases, best.model)
         notes = notes_of(problem.outputs, problem.features, cases, problem.pooling.modalities, best.winner)
-        return Fitted(model, model, best.record(CRITERION, fit_cases(problem, cases.train, cases.val), notes))
+        record = best.record(criterion_on_val(cases.rater), fit_cases(problem, cases.train, cases.val), notes)
+        return Fitted(model, model, record)
+
+    def _fit_by_folds(self, problem: FeatureProblem, drawing: np.random.Generator, seed: int) -> Fitted:
+        folds, rules = problem.inner_folds(NETWORK_FOLDS, drawing, repeats=1), problem.rules
+        choice = choose_by_folds(
+            lambda train, held_out: self._search(problem, train, held_out, seed), self.lr, folds,
+            problem.rater(self.class_weight), problem.labels, one_standard_error=rules.one_standard_error,
+        )  # fmt: skip
+        search = self._search(problem, folds.rows, folds.rows[:0], seed)
+        best = train_chosen(search, choice)
+        model = self._model(problem, search.cases, best.model)
+        notes = notes_of(problem.outputs, problem.features, search.cases, problem.pooling.modalities, None)
+        record = choice.record(best, notes, rules.one_standard_error)
+        return Fitted(model, OutOfFold(model, folds.rows, folds.answered, choice.answers), record)
+
+    def _search(self, problem: FeatureProblem, train: np.ndarray, val: np.ndarray, seed: int) -> CaseSearch:
+        cases = _labelled(problem, train, val, self)
+        scale = SliceScale.fit(cases.images, cases.train)
+        setup = TrainSetup(seed, self.name, devices=problem.devices)
+        return CaseSearch(
+            setup, cases, self._maker(problem, cases, scale, seed), self._regime(chooses=len(cases.val) > 0)
+        )
+
+    def _model(
+        self, problem: FeatureProblem, cases: LabelledCases[StoredSlices], trained: TrainableModel
+    ) -> "SliceModel":
+        return SliceModel(cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, trained))
 
     def _regime(self, *, chooses: bool) -> Callable[[float], TrainConfig]:
         patience = self.patience if chooses else None
@@ -204,11 +233,11 @@ class SliceModel(Model):
         return probabilities(self.classifier.targets, logits)
 
 
-def _labelled(problem: FeatureProblem, rng: np.random.Generator, options: Mil) -> LabelledCases[StoredSlices]:
-    train, val, targets = learnable(problem.cohort, *problem.choosing(rng), options.class_weight)
+def _labelled(problem: FeatureProblem, train: np.ndarray, val: np.ndarray, options: Mil) -> LabelledCases[StoredSlices]:
+    train, val, targets = learnable(problem.cohort, train, val, options.class_weight)
     kept, _ = modalities_of(problem.features, train)
     stored = StoredSlices(problem.features, kept, select(problem.features.segments, 1, options.patch_mean))
-    return LabelledCases(stored, train, targets, val, problem.labels[val])
+    return LabelledCases(stored, train, targets, val, problem.labels[val], problem.rater(options.class_weight))
 
 
 def _input(problem: FeatureProblem, cases: LabelledCases[StoredSlices]) -> SliceInput:

@@ -1,14 +1,13 @@
-"""The search for the learning rate of a network on cases: rates are compared by AUROC on val, ties by log-loss."""
+"""The search for the learning rate of a network on cases: rates are compared by the study's metric on val."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor, nn
 
 from radapt.classification.task import CaseTask, LabelledCases, TrainableModel
 from radapt.networks.adapters.encoder_network import load_state, state_of
-from radapt.protocols.selection import ValScores
+from radapt.protocols.ratings import Ratings
 from radapt.training import TrainConfig, TrainResult
 from radapt.training.lr_search import RateSearch, TrainSetup
 
@@ -39,8 +38,7 @@ class CaseSearch(RateSearch[TrainableModel]):
         return self.task(model, rate).evaluate().of(0) if len(self.cases.val) else {}
 
     def best(self, val: Sequence[Mapping[str, float]]) -> int:
-        auroc, log_loss = (np.asarray([one.get(name, np.nan) for one in val]) for name in ("auroc", "log_loss"))
-        return ValScores(auroc, log_loss).best
+        return Ratings.from_numbers(self.cases.rater.metric, val).best
 
     def state(self, model: TrainableModel) -> dict[str, Tensor]:
         return state_of(model.network)

@@ -1,8 +1,8 @@
 """What all protocols that train a network on cases share: options, the way through, and what they end with."""
 
 import abc
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,17 +13,20 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.cases import CaseReader
 from radapt.cases.preflight import read_images
 from radapt.classification.case_model import CaseModel, Classifier
+from radapt.classification.fold_search import choose_by_folds, fold_folder, train_chosen
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.learnable import learnable, modalities_of, notes_of
 from radapt.classification.rate_search import CaseSearch
 from radapt.classification.task import LabelledCases, TrainableModel
 from radapt.models.folder import SavedModel
 from radapt.networks.adapters.encoder_network import load_state
+from radapt.protocols.choice import NETWORK_FOLDS
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.selection import CRITERION
+from radapt.protocols.selection import criterion_on_val
 from radapt.protocols.targets import ClassWeight, Targets
 from radapt.protocols.training_options import STEP_BACK, Rates
 from radapt.training import TrainConfig
@@ -39,10 +42,12 @@ Optimiser = Literal["adamw", "sgd"]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class SupervisedProtocol(Protocol[ImageProblem]):
-    """Trains a network on cases with AdamW, warm-up and cosine, for each learning rate; the best on val answers.
+    """Trains a network on cases with AdamW, warm-up and cosine, for each learning rate; the best answers.
 
-    One network answers for val and for test sets: it is trained on train, stopped and chosen on val, and not trained
-    again with val. Where the cohort has too few patients to choose on, the first rate is trained to the end.
+    Chosen on val, one network answers for val and for test sets: it is trained on train, stopped and chosen on val, and
+    not trained again with val. By inner folds, rate and epochs are chosen out of fold, and one training on all of train
+    and val follows (see `fold_search`). Where there are too few patients to choose on, the first rate is trained to the
+    end.
 
     `lr`: rates of the network, each a training of its own from the same start. `epochs`, and `steps` if given, end
     it; `patience` epochs without a better val end it earlier (None: never), val being looked at every
@@ -97,22 +102,55 @@ class SupervisedProtocol(Protocol[ImageProblem]):
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if images cannot be read, or training diverges; UsageError if something does not fit."""
         drawing, seeding = rng.spawn(2)
-        cases, keys = _labelled(problem, drawing, self.class_weight)
-        shape = _shape(problem, cases)
         seed = int(seeding.integers(2**62))
-        made = _maker(self, problem, cases, shape, seed)
-        machine = problem.machine
-        search = CaseSearch(
-            TrainSetup(seed, self.name, machine.device, machine.devices, machine.progress), cases, made,
+        if problem.method == "cv":
+            return self._fit_by_folds(problem, drawing, seed)
+        train, val, _ = learnable(problem.cohort, *problem.choosing(drawing), self.class_weight)
+        decoded = _decode(problem, train, np.concatenate([train, val]))
+        search = self._search(problem, decoded, train, val, seed)
+        cases = search.cases
+        rates = self.lr if len(cases.val) else self.lr[:1]
+        key = self._key(problem, (cases.train, cases.val), decoded.keys, seed)
+        best = search_rates(search, rates, problem.machine.checkpoints, key)
+        model = self._model(problem, cases, best.model)
+        notes = notes_of(problem.cohort.outputs, problem.cohort, cases, problem.pooling.modalities, best.winner)
+        record = best.record(criterion_on_val(cases.rater), fit_cases(problem, cases.train, cases.val), notes)
+        return Fitted(model, model, record)
+
+    def _fit_by_folds(self, problem: ImageProblem, drawing: np.random.Generator, seed: int) -> Fitted:
+        folds, rules, root = problem.inner_folds(NETWORK_FOLDS, drawing), problem.rules, problem.machine.checkpoints
+        decoded = _decode(problem, folds.rows, folds.answered)
+        drawn = tuple(fold.held_out for fold in folds.repeats[0])
+        key = self._key(problem, drawn, [*decoded.keys, rules.select_by or "", rules.decision], seed)
+        choice = choose_by_folds(
+            lambda train, held_out: self._search(problem, decoded, train, held_out, seed), self.lr, folds,
+            problem.rater(self.class_weight), problem.cohort.labels, one_standard_error=rules.one_standard_error,
+            folder=fold_folder(root, key),
+        )  # fmt: skip
+        search = self._search(problem, decoded, folds.rows, folds.rows[:0], seed)
+        last = f"{key}-{choice.rate:g}-{choice.epochs}"
+        best = train_chosen(search, choice, root and root / "final", last)
+        model = self._model(problem, search.cases, best.model)
+        notes = notes_of(problem.cohort.outputs, problem.cohort, search.cases, problem.pooling.modalities, None)
+        record = choice.record(best, notes, rules.one_standard_error)
+        return Fitted(model, OutOfFold(model, folds.rows, folds.answered, choice.answers), record)
+
+    def _search(
+        self, problem: ImageProblem, decoded: "_Decoded", train: np.ndarray, val: np.ndarray, seed: int
+    ) -> CaseSearch:
+        cases = _labelled(problem, decoded, train, val, self.class_weight)
+        shape, machine = _shape(problem, cases), problem.machine
+        return CaseSearch(
+            TrainSetup(seed, self.name, machine.device, machine.devices, machine.progress), cases,
+            _maker(self, problem, cases, shape, seed),
             lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision), self.label_smoothing,
         )  # fmt: skip
-        rates = self.lr if len(cases.val) else self.lr[:1]
-        best = search_rates(search, rates, machine.checkpoints, self._key(problem, cases, keys, seed))
+
+    def _model(self, problem: ImageProblem, cases: LabelledCases[CaseReader], trained: TrainableModel) -> CaseModel:
         answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])
-        classifier = Classifier(shape, problem.cohort.outputs, answering, best.model, machine.precision)
-        model = CaseModel(classifier, problem.cohort, problem.slices)
-        notes = notes_of(problem.cohort.outputs, problem.cohort, cases, shape.use, best.winner)
-        return Fitted(model, model, best.record(CRITERION, fit_cases(problem, cases.train, cases.val), notes))
+        shape, precision = _shape(problem, cases), problem.machine.precision
+        classifier = Classifier(shape, problem.cohort.outputs, answering, trained, precision)
+        return CaseModel(classifier, problem.cohort, problem.slices)
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> Classifier:
         card = saved.card
@@ -124,24 +162,38 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         targets = Targets.from_encoding(card.label_encoding)
         return Classifier(shape, card.outputs, targets, trainee, card.precision)
 
-    def _key(self, problem: ImageProblem, cases: LabelledCases[CaseReader], keys: list[str], seed: int) -> str:
+    def _key(self, problem: ImageProblem, rows: Sequence[np.ndarray], keys: list[str], seed: int) -> str:
         return fit_key(
             protocol=self.name, options=asdict(self), seed=seed, precision=problem.machine.precision,
             data=[problem.recipe.digest, asdict(problem.pooling), problem.cohort.modalities, keys],
-            arrays=(cases.train, cases.val, np.nan_to_num(problem.cohort.labels, nan=-1)),
+            arrays=(*rows, np.nan_to_num(problem.cohort.labels, nan=-1)),
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """Channels of the images, and what names the images' bytes, after every one was decoded."""
+
+    channels: int
+    keys: list[str]
+
+
+def _decode(problem: ImageProblem, learned: np.ndarray, rows: np.ndarray) -> _Decoded:
+    """Decode every image of the cases at `rows` in the modalities that any of those `learned` from has."""
+    kept, _ = modalities_of(problem.cohort, learned)
+    images = CaseReader(problem.cohort, problem.slices, problem.recipe, kept, grid="own")
+    return _Decoded(*read_images(images, rows, problem.machine.progress))
+
+
 def _labelled(
-    problem: ImageProblem, rng: np.random.Generator, class_weight: ClassWeight
-) -> tuple[LabelledCases[CaseReader], list[str]]:
-    """Cases to learn from and to choose on, every image of theirs decoded, and what names the images' bytes."""
+    problem: ImageProblem, decoded: _Decoded, train: np.ndarray, val: np.ndarray, class_weight: ClassWeight
+) -> LabelledCases[CaseReader]:
+    """Cases to learn from and to choose on, whose images were decoded."""
     cohort = problem.cohort
-    train, val, targets = learnable(cohort, *problem.choosing(rng), class_weight)
+    train, val, targets = learnable(cohort, train, val, class_weight)
     kept, _ = modalities_of(cohort, train)
-    images = CaseReader(cohort, problem.slices, problem.recipe, kept, grid="own")
-    channels, keys = read_images(images, np.concatenate([train, val]), problem.machine.progress)
-    return LabelledCases(images.with_channels(channels), train, targets, val, cohort.labels[val]), keys
+    images = CaseReader(cohort, problem.slices, problem.recipe, kept, grid="own").with_channels(decoded.channels)
+    return LabelledCases(images, train, targets, val, cohort.labels[val], problem.rater(class_weight))
 
 
 def _shape(problem: ImageProblem, cases: LabelledCases[CaseReader]) -> InputSpec:

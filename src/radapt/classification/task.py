@@ -1,5 +1,6 @@
 """The task that training solves: cases in, their labels wanted, the criterion on val as one number."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 from radapt.classification.case_loader import CaseLoader
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
-from radapt.protocols.selection import ValScores, score_candidates
+from radapt.protocols.holdout import labelled
+from radapt.protocols.ratings import Rater, Ratings
 from radapt.protocols.targets import Targets
 from radapt.training import DivergedError, Group, Task, parameter_groups
-
-_TIE = 1e-9  # what the log-loss may add to an area under the curve: less than any two areas differ
 
 
 class OfCohort(Protocol):
@@ -68,6 +68,13 @@ class LabelledCases(Generic[Cases]):
     val: np.ndarray
     truth: np.ndarray
     """Labels of the val cases: (n,) or (n, F)."""
+    rater: Rater
+    """What candidates are compared by on val."""
+
+    @property
+    def learned(self) -> np.ndarray:
+        """Labels of the training cases: (n,) or (n, F)."""
+        return self.images.cohort.labels[self.train]
 
 
 class CaseTask(Task):
@@ -100,17 +107,17 @@ class CaseTask(Task):
         return -((values * log_softmax(logits, dim=1)).sum(1) * weights[:, 0]).mean()
 
     def score(self) -> float:
-        """Macro AUROC on val, ties broken by log-loss; log-loss alone where AUROC is undefined. NaN without val."""
-        if not len(self.cases.val):
-            return float("nan")
-        found = self.evaluate()
-        loss = float(found.log_loss[0])
-        surprise = loss / (1 + loss)  # log-loss on a scale from 0 to 1
-        area = float(found.auroc[0])
-        return -surprise if np.isnan(area) else area - _TIE * surprise
+        """The metric on val, ties broken by log-loss; log-loss alone where it is undefined. NaN without val."""
+        return self.evaluate().number if len(self.cases.val) else math.nan
 
-    def evaluate(self) -> ValScores:
+    def evaluate(self) -> Ratings:
         """The numbers on val that candidates are chosen by. Raises DivergedError if answers are not finite."""
+        known = labelled(self.cases.truth)
+        answers = self.answers()[None, known]
+        return self.cases.rater.rate(self.cases.truth[known], answers, self.cases.learned)
+
+    def answers(self) -> np.ndarray:
+        """Probabilities (n, outputs) of the val cases. Raises DivergedError if they are not finite."""
         logits = self.trainee.feed.answers(self.cases.images, self.cases.val)
         if len(lost := np.flatnonzero(~np.isfinite(logits).all(axis=1))):
             case = self.cases.images.cohort.cases[self.cases.val[lost[0]]].case
@@ -118,7 +125,7 @@ class CaseTask(Task):
                 f"The network's answers became infinite or NaN (learning rate {self.lr:.3g}), first for {case}. Look "
                 "for values that are not finite in its images, or train with a smaller learning rate."
             )
-        return score_candidates(self.cases.truth, probabilities(self.cases.targets, logits)[None])
+        return probabilities(self.cases.targets, logits)
 
     def name(self, index: int) -> str:
         return self.cases.images.cohort.cases[self.cases.train[index]].case
@@ -128,6 +135,32 @@ class CaseTask(Task):
 
     def train_mode(self) -> None:
         self.trainee.train_mode()
+
+
+class FoldTask(CaseTask):
+    """Keeps what the network answers about the held-out cases each time that it is scored.
+
+    The answers are part of its state, so that they outlive a kill and come back from another process. Weights that were
+    best are put back at the end of a training; answers of later epochs stay.
+    """
+
+    def __init__(self, trainee: TrainableModel, cases: LabelledCases, lr: float, smoothing: float, looks: int) -> None:
+        super().__init__(trainee, cases, lr, smoothing)
+        outputs = len(cases.targets.constant)
+        self.kept = torch.full((looks, len(cases.val), outputs), torch.nan, dtype=torch.float64)
+
+    def score(self) -> float:
+        answers = self.answers()
+        looked = int(torch.isfinite(self.kept).all(dim=(1, 2)).sum())
+        self.kept[looked] = torch.from_numpy(answers)
+        known = labelled(self.cases.truth)
+        return self.cases.rater.rate(self.cases.truth[known], answers[None, known], self.cases.learned).number
+
+    def state(self) -> dict[str, Tensor]:
+        return {"kept": self.kept}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        self.kept.copy_(torch.where(torch.isnan(tensors["kept"]), self.kept, tensors["kept"]))
 
 
 @contextmanager

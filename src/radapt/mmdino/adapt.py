@@ -27,6 +27,8 @@ from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.task import AdaptTask
 from radapt.mmdino.training_labels import labelled_cases, left_out_notes, training_labels
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.decisions import fixed_decision
+from radapt.protocols.holdout import labelled
 from radapt.training import TrainConfig, TrainResult, train
 from radapt.training.fit_record import FitRecord
 
@@ -180,6 +182,9 @@ def adapt(
     used = options.classifier if answer is not None else None
     held_out = int((known & feed.able & (cohort.splits == "val")).sum()) if choice is not None else 0
     record = adaptation_record(choice, used, len(rows), held_out, trained, [*notes, *trained.notes])
+    if answer is not None:
+        learned = cohort.labels[labelled(cohort.labels) & (cohort.splits == "train")]
+        record = replace(record, decision=fixed_decision("auto", learned, len(cohort.outputs)))
     return Adapted(
         final.encoder, final.reader, _seen(fresh.card, cohort), modalities, cohort.outputs, recipe, options,
         feed.channels, answer, trained, record, left_out,

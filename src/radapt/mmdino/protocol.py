@@ -143,7 +143,11 @@ class MmDino(Protocol[ImageProblem]):
             write_json(machine.folder / FACTS, facts)
         model = AdaptedModel.of(adapted, problem.cohort, problem.slices)
         details = {"preset": self.preset, "modalities": list(adapted.modalities)}
-        return Fitted(model, model, replace(adapted.record, details=details))
+        notes = adapted.record.notes
+        if problem.method == "cv":
+            notes += ("Chosen on val, not by inner folds: adapting once more for each of them would cost hours.",)
+        # The study's rules decide, not those of `radapt adapt`.
+        return Fitted(model, model, replace(adapted.record, details=details, notes=notes, decision=None))
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedAdaptation | FusionModel:
         """A fusion needs its encoder; an adapted encoder is in the folder, so no backbone is needed."""

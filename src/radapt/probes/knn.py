@@ -1,4 +1,4 @@
-"""k nearest neighbours by cosine similarity of the last layer's CLS; k chosen on val."""
+"""k nearest neighbours by cosine similarity of the last layer's CLS; k chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from radapt.models.folder import SavedModel
 from radapt.probes.knn_classifiers import FindingTables
 from radapt.probes.knn_model import KnnModels, NearestNeighbours, restore_neighbours
 from radapt.probes.neighbours import Gallery
+from radapt.protocols.candidates import Family
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.selection import Family, fit_chosen
+from radapt.protocols.selection import fit_chosen
 from radapt.protocols.targets import Targets
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class KnnFamily(Family):
     def default(self) -> int:
         return int(np.argmin(np.abs(np.asarray(self.ks) - _PREFERRED)))
 
+    @property
+    def paths(self) -> Sequence[Sequence[int]]:
+        """From the most neighbours, which is nearest to answering the same for all."""
+        return [list(reversed(range(len(self.ks))))]
+
     def fit(
         self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
     ) -> KnnModels:
@@ -59,7 +65,7 @@ class KnnFamily(Family):
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Knn(Protocol):
-    """Cosine nearest neighbours on the last CLS, after pooling; k chosen on val from `k`.
+    """Cosine nearest neighbours on the last CLS, after pooling; k chosen from `k`.
 
     The CLS of each modality has unit length before modalities are joined, so none outweighs another by its size.
     Classes: DINO's vote weighted by exp(similarity / `temperature`). Findings: ML-kNN. A k above the number of

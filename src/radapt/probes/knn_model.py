@@ -15,9 +15,9 @@ from radapt.models.folder import SavedModel
 from radapt.models.state import ModelState
 from radapt.probes.knn_classifiers import FindingTables, class_votes
 from radapt.probes.neighbours import Gallery
+from radapt.protocols.candidates import Models
 from radapt.protocols.feature_matrix import DesignMatrix, MatrixLayout
 from radapt.protocols.fitted import Model, TrainedModel
-from radapt.protocols.selection import Models
 from radapt.protocols.targets import Targets
 
 

@@ -1,4 +1,4 @@
-"""The linear probe: the radiology study's 16 heads and a logistic regression, the best of them chosen on val."""
+"""The linear probe: the radiology study's 16 heads and a logistic regression, the best of them chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,21 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.features import RowSegment, select
 from radapt.models.folder import SavedModel
 from radapt.probes.linear_models import LinearCandidates, LinearProbe, restore_linear
-from radapt.probes.logistic import CGrid, LogisticFamily, c_values
+from radapt.probes.logistic import BLOCKS, PATCH_MEAN, CGrid, LogisticFamily, c_values
 from radapt.probes.sgd_heads import Inputs, Schedule, train_heads
+from radapt.protocols.candidates import Family
 from radapt.protocols.feature_matrix import DesignMatrix
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.selection import Family, fit_chosen
+from radapt.protocols.selection import fit_chosen
 from radapt.protocols.targets import ClassWeight, Targets
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone
 
 RATES = (1e-3, 5e-3, 1e-2, 5e-2)
-BLOCKS = (1, 4)
-PATCH_MEAN = (False, True)
-"""The grid of arXiv 2312.02366: learning rates × last blocks × average-pooled patches."""
+"""The grid of arXiv 2312.02366: learning rates × last blocks × average-pooled patches (see `logistic.BLOCKS`)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,11 @@ class HeadsFamily(Family):
     @property
     def default(self) -> int:
         return 0
+
+    @property
+    def paths(self) -> Sequence[Sequence[int]]:
+        """The rates of each reading, the smallest first: from zero, few steps of it go the least far."""
+        return [[group * len(RATES) + rate for rate in range(len(RATES))] for group in range(len(self.readings))]
 
     def fit(
         self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
@@ -93,7 +97,7 @@ def columns_of(
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Linear(Protocol):
-    """16 SGD heads (momentum 0.9, cosine, no weight decay) and 13 logistic regressions; the best on val.
+    """16 SGD heads (momentum 0.9, cosine, no weight decay) and 13 logistic regressions; the best is chosen.
 
     `epochs` and `batch` are those of the heads, `C` the grid of the logistic regression on the last CLS (`default`,
     `dinov2`, or a list). `class_weight` `balanced` gives every class the same total weight, by its share of training.
@@ -109,7 +113,7 @@ class Linear(Protocol):
     def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
         logistic = LogisticFamily(c_values(self.C), self.class_weight)
         heads = HeadsFamily(problem.depth, Schedule(self.epochs, self.batch), self.class_weight)
-        return fit_chosen(problem, [logistic, heads], rng)
+        return fit_chosen(problem, [logistic, heads], rng, self.class_weight)
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> LinearProbe:
         return restore_linear(saved)

@@ -9,9 +9,9 @@ from torch import Tensor
 from radapt.features import Design, Features
 from radapt.models.folder import SavedModel
 from radapt.models.state import ModelState
+from radapt.protocols.candidates import Models
 from radapt.protocols.feature_matrix import DesignMatrix, FeatureMatrix, MatrixLayout, blocks
 from radapt.protocols.fitted import Model, TrainedModel
-from radapt.protocols.selection import Models
 from radapt.protocols.targets import Targets
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
 from radapt.features import Features, Pooling
+from radapt.protocols.choice import ChoiceRules, Choose
+from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
+from radapt.protocols.final_decision import with_decision
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -33,48 +36,57 @@ def evaluate(
     refit: bool = True,
     devices: int = 1,
     folder: Path | str | None = None,
+    choose: Choose | Literal["default"] = "auto",
+    select_by: str | None = None,
+    decision: Rule = "auto",
+    one_standard_error: bool = False,
     **options: Any,
 ) -> Result:
-    """Fit `protocol` on train, choose on val, and test once.
+    """Fit `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
     `options` are the protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
     bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
-    Without `refit` what was chosen on the cohort's val is not fitted again with val. `devices` processes share the
-    training of a network, which of the protocols on features only `mil` is. The model is written to `folder/model`,
-    where `radapt.load_model` finds it.
+    `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). Without
+    `refit` choices are made on val, and what was chosen is not fitted again with the cohort's val. `devices` processes
+    share the training of a network, which of the protocols on features only `mil` is. The model is written to
+    `folder/model`, where `radapt.load_model` finds it.
 
     In a cohort with folds every labelled patient is tested once, by a model fitted on the other folds, and the result
     is of all of them (see `Result`). The models are written to `folder/model/fold-<f>`, and finished folds to
     `folder/folds`, from where the same call takes them.
 
-    With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat; see
-    `learning_curve` for their means.
+    With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat, each chosen on val
+    (see `FewShot`); see `learning_curve` for their means.
 
     Raises UsageError for an unknown protocol or option, DataError if train has too little to learn from or no test
     set has a labelled case.
     """
+    if choose == "default":  # of `fewshot` alone, whose option has this name
+        options, choose = {**options, "choose": "default"}, "auto"
     if isinstance(protocol, Protocol) and options:
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     if ready.reads != "features":
         raise UsageError(f"Protocol {ready.name!r} trains on images, not on features; use radapt.train.")
     place = None if folder is None else Path(folder)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error)
     if isinstance(ready, FewShot):
 
         def one(draw: Draw, cohort: Cohort, base: Protocol) -> Result:
             limited = replace(features, cohort=cohort)
             return evaluate(
                 limited, base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices,
-                folder=place and place / draw_folder(draw),
+                folder=place and place / draw_folder(draw), choose=choose, select_by=select_by, decision=decision,
+                one_standard_error=one_standard_error,
             )  # fmt: skip
 
         return score_draws(ready, features.cohort, seed, one)
     if features.cohort.folds:
-        return _evaluate_folds(features, ready, seed, pooling or Pooling(), resamples, refit, devices, place)
-    problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices)
+        return _evaluate_folds(features, ready, seed, pooling or Pooling(), resamples, refit, devices, place, rules)
+    problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices, rules=rules)
     ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    fitted = ready.fit(problem, fitting)
+    fitted = with_decision(ready.fit(problem, fitting), ready, problem)
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
     return ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
@@ -89,16 +101,17 @@ def _evaluate_folds(
     refit: bool,
     devices: int,
     place: Path | None,
+    rules: ChoiceRules,
 ) -> Result:
     cohort = features.cohort
     protocol.scorer.check(as_one_test_set(cohort), None)
 
     def problem_of(plain: Cohort) -> FeatureProblem:
-        return FeatureProblem.of(replace(features, cohort=plain), pooling, refit=refit, devices=devices)
+        return FeatureProblem.of(replace(features, cohort=plain), pooling, refit=refit, devices=devices, rules=rules)
 
     def fit(fold: str, plain: Cohort) -> tuple[Fitted, None]:
         problem = problem_of(plain)
-        fitted = protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0])
+        fitted = with_decision(protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0]), protocol, problem)
         if place is not None:
             save_model(place / MODEL_FOLDER / fold_model(fold), protocol, fitted, problem)
         return fitted, None
@@ -107,6 +120,6 @@ def _evaluate_folds(
         with naming(cohort, fold):
             problem_of(hold_out(cohort, fold))
     stored = getattr(features, "digest", None)  # features made of arrays have none, and nothing of them is kept
-    key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit])
+    key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit, asdict(rules)])
     store = FoldStore(None if stored is None else place, key)
     return run_folds(cohort, protocol, fit, store, np.random.default_rng(seed).spawn(2)[1], resamples)

@@ -15,10 +15,11 @@ from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.errors import UsageError
 from radapt.metrics import score_repeats
 from radapt.protocols.delegating import Delegating
+from radapt.protocols.final_decision import with_decision
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result
+from radapt.protocols.scoring import Result, decisions_of
 from radapt.training.fit_record import LabelDraw
 
 Choose = Literal["val", "default"]
@@ -50,7 +51,8 @@ class OnDraw(Delegating):
 
     def fit(self, problem: Any, rng: np.random.Generator) -> Fitted:
         draw = self._draw(problem.cohort)
-        fitted = self.base.fit(problem.limited_to(restrict(problem.cohort, draw)), rng)
+        limited = problem.limited_to(restrict(problem.cohort, draw))
+        fitted = with_decision(self.base.fit(limited, rng), self.base, limited)
         return replace(fitted, record=replace(fitted.record, draw=drawn(draw)))
 
     def _draw(self, cohort: Cohort) -> Draw:
@@ -199,6 +201,7 @@ def learning_curve(result: Result, cohort: Cohort, *, seed: int = 0, resamples: 
             task=cohort.task,
             outputs=cohort.outputs,
             ordered=cohort.ordered,
+            decisions=[decisions_of(each, cohort) for each in repeats],
             rng=np.random.default_rng(seed),
             resamples=resamples,
         )

@@ -16,12 +16,13 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import OUT_OF_FOLD, hold_out
 from radapt.errors import DataError
+from radapt.protocols.decisions import decide
 from radapt.protocols.fitted import Fitted, SubsetModel
 from radapt.protocols.fold_store import FoldStore, HeldOut
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
-from radapt.protocols.scoring import Result
+from radapt.protocols.scoring import Result, argmax_of, constant_notes
 from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SubsetResult, score_subsets
 
@@ -70,7 +71,7 @@ def _held_out(
     plain: Cohort, fold: str, protocol: Protocol, fitted: Fitted[Any], problem: ImageProblem | None
 ) -> HeldOut:
     rows = np.flatnonzero(plain.splits == OUT_OF_FOLD)
-    predictions = protocol.scorer.predictions(plain, rows, fitted.final, problem)
+    predictions = protocol.scorer.predictions(plain, rows, fitted.final, fitted.record.decision, problem)
     subsets = None
     if isinstance(fitted.final, SubsetModel):
         model, known = fitted.final, rows[labelled(plain.labels[rows])]
@@ -96,7 +97,8 @@ def pooled(
         own.insert(0, "split", split)
         scores.append(own)
     subsets = _subsets(cohort, held, rng.spawn(1)[0], resamples)
-    fits = tuple(each.record for each in held)
+    said = constant_notes(table) if protocol.aim == "classification" else []
+    fits = tuple(replace(each.record, notes=(*each.record.notes, *said)) for each in held)
     return Result(table, pd.concat(scores, ignore_index=True), protocol.name, fits, subsets, cohort.folds)
 
 
@@ -130,7 +132,13 @@ def _subsets(cohort: Cohort, held: Sequence[HeldOut], rng: np.random.Generator, 
     def predict(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
         return np.stack([_answer(*owner[int(row)], names) for row in rows])
 
-    return score_subsets(predict, cohort, modalities, rng, resamples, prior)
+    rules = {int(row): each.record.decision for each in held if each.subsets for row in each.subsets.rows}
+
+    def decided(rows: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        default = argmax_of(cohort)
+        return np.stack([decide(rules[int(row)] or default, one) for row, one in zip(rows, probabilities, strict=True)])
+
+    return score_subsets(predict, cohort, modalities, rng, resamples, prior, decide=decided)
 
 
 def _answer(answers: Answers, place: int, names: tuple[str, ...]) -> np.ndarray:

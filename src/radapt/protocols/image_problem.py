@@ -12,8 +12,11 @@ from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe, SliceCache
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.choice import ChoiceRules, InnerFolds, Method, inner_folds, method_of
 from radapt.protocols.fitted import Aim
 from radapt.protocols.holdout import blank_test_labels, check_learnable, check_masks, labelled, masked, train_and_val
+from radapt.protocols.ratings import Rater
+from radapt.protocols.targets import ClassWeight
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone, LazyBackbone
@@ -59,7 +62,7 @@ class ImageProblem:
 
     Make one with `ImageProblem.of`. `fresh` gives a newly loaded backbone in float32 on the machine's device, free
     to be trained; it is None for a protocol that trains a network of its own. Without `choose` nothing is chosen: no
-    case is there to choose on, and protocols take their defaults.
+    case is there to choose on, and protocols take their defaults. `rules` say how choices are made.
     """
 
     cohort: Cohort
@@ -70,6 +73,7 @@ class ImageProblem:
     pooling: Pooling = field(default_factory=Pooling)
     machine: Machine = field(default_factory=Machine)
     choose: bool = True
+    rules: ChoiceRules = field(default_factory=ChoiceRules)
 
     @classmethod
     def of(
@@ -81,6 +85,7 @@ class ImageProblem:
         backbone: "LazyBackbone | None" = None,
         pooling: Pooling | None = None,
         machine: Machine | None = None,
+        rules: ChoiceRules | None = None,
     ) -> "ImageProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
@@ -89,7 +94,8 @@ class ImageProblem:
         blank = blank_test_labels(cohort)
         (check_learnable if aim == "classification" else check_masks)(blank)
         fresh = None if backbone is None else lambda: backbone.load_as("float32")
-        return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling or Pooling(), machine or Machine())
+        pooling, machine, rules = pooling or Pooling(), machine or Machine(), rules or ChoiceRules()
+        return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling, machine, rules=rules)
 
     @property
     def usable(self) -> np.ndarray:
@@ -104,12 +110,29 @@ class ImageProblem:
         """Indices of the cases of a split that have a label, or a mask."""
         return np.flatnonzero((self.cohort.splits == split) & self.usable)
 
+    @property
+    def method(self) -> Method:
+        """Where choices are made (see `method_of`)."""
+        return method_of(self.rules, self.cohort, self.usable, self._strata) if self.choose else "none"
+
+    def inner_folds(self, folds: int, rng: np.random.Generator, repeats: int = 1) -> InnerFolds:
+        """At most `folds` inner folds of the labelled (or masked) cases of train and val."""
+        return inner_folds(self.cohort, self.usable, self._strata, folds, repeats, rng)
+
+    def rater(self, class_weight: ClassWeight = "none") -> Rater:
+        """Compares candidates that classify and weigh classes by `class_weight`."""
+        return Rater(self.rules.metric(self.cohort), self.cohort.task, self.rules.decision, class_weight)
+
+    @property
+    def _strata(self) -> np.ndarray:
+        """Labels that draws are stratified by; masks are not."""
+        return self.cohort.labels if self.aim == "classification" else np.full(len(self.cohort), -1)
+
     def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the cases to learn from and of those to choose on (see `train_and_val`)."""
         if not self.choose:
             return self.rows("train"), np.empty(0, dtype=np.int64)
-        labels = self.cohort.labels if self.aim == "classification" else np.full(len(self.cohort), -1)
-        return train_and_val(labels, self.usable, self.cohort, rng)
+        return train_and_val(self._strata, self.usable, self.cohort, rng)
 
     def backbone(self) -> "Backbone":
         """A newly loaded backbone. Raises UsageError where the problem has none."""

@@ -17,9 +17,11 @@ from radapt.images import SliceCache, Volume
 from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.decisions import decide, decision_columns
 from radapt.protocols.fitted import Model, Segmenter, SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
+from radapt.training.fit_record import Decision
 
 
 class LoadedModel:
@@ -52,7 +54,8 @@ class LoadedModel:
         modalities: Collection[str] | None = None,
     ) -> pd.DataFrame:
         """Predictions for the cases at `rows` (default: all) of any cohort: a row per case with case, patient, site,
-        split, and `p_<class>`, or `p_<finding>`, as in `predictions.parquet`.
+        split, `p_<class>` and `decision`, or `p_<finding>` and `decision_<finding>`, as in `predictions.parquet`. The
+        decision is the one that was fixed in training.
 
         With `modalities` a model that was adapted to several sequences (`mmdino`) answers as if a case had no others.
         Modalities that the model does not know are left out. Cases of one split are computed together, as a study does,
@@ -74,7 +77,16 @@ class LoadedModel:
         table["site"] = pd.Series([case.site for case in cases], dtype=object)
         table["split"] = [case.split for case in cases]
         table |= {f"p_{output}": found[:, number] for number, output in enumerate(self.card.outputs)}
-        return pd.DataFrame(table)
+        decisions = decide(self._decision, found)
+        return pd.DataFrame(table | decision_columns(decisions, self.card.classes, self.card.findings))
+
+    @property
+    def _decision(self) -> Decision:
+        stored = self.card.fit.get("decision")
+        if stored is not None:
+            return Decision.from_json(stored)
+        findings, classes = len(self.card.findings), len(self.card.classes)
+        return Decision("argmax", "", weights=(1.0,) * classes * (not findings), thresholds=(0.5,) * findings)
 
     def segment(self, cohort: Cohort, row: int) -> Volume:
         """The label map of the case at `row` of any cohort, values of `card.mask_labels` and 0, in the grid of the

@@ -1,14 +1,17 @@
 """What a protocol may see of one cohort through one backbone: everything but the labels of test sets."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Design, Features, Pooling, select
+from radapt.protocols.choice import FEW_PATIENTS, REPEATS, ChoiceRules, InnerFolds, Method, inner_folds, method_of
 from radapt.protocols.feature_matrix import DesignMatrix, MatrixLayout
 from radapt.protocols.holdout import blank_test_labels, check_learnable, labelled, train_and_val
+from radapt.protocols.ratings import Rater
+from radapt.protocols.targets import ClassWeight
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +20,8 @@ class FeatureProblem:
 
     Make one with `FeatureProblem.of`. N cases, M modalities, D stored columns. `refit` says whether the choice made on
     val is fitted again with the cohort's val; a learning curve forbids it, or val would be mixed into its few cases.
-    Without `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults. `devices` is
-    how many processes share the training of a network (see `radapt.training.train`).
+    Without `choose` nothing is chosen: no case is there to choose on, and protocols take their defaults. `rules` say
+    how choices are made. `devices` is how many processes share the training of a network (see `radapt.training.train`).
     """
 
     features: Features
@@ -26,10 +29,17 @@ class FeatureProblem:
     refit: bool = True
     choose: bool = True
     devices: int = 1
+    rules: ChoiceRules = field(default_factory=ChoiceRules)
 
     @classmethod
     def of(
-        cls, features: Features, pooling: Pooling | None = None, *, refit: bool = True, devices: int = 1
+        cls,
+        features: Features,
+        pooling: Pooling | None = None,
+        *,
+        refit: bool = True,
+        devices: int = 1,
+        rules: ChoiceRules | None = None,
     ) -> "FeatureProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
@@ -37,7 +47,9 @@ class FeatureProblem:
         """
         cohort = blank_test_labels(features.cohort)
         check_learnable(cohort)
-        return cls(replace(features, cohort=cohort), pooling or Pooling(), refit, devices=devices)
+        return cls(
+            replace(features, cohort=cohort), pooling or Pooling(), refit, devices=devices, rules=rules or ChoiceRules()
+        )
 
     @property
     def cohort(self) -> Cohort:
@@ -81,6 +93,25 @@ class FeatureProblem:
     def rows(self, split: str) -> np.ndarray:
         """Indices of the labelled cases of a split: with findings, those of which at least one is known."""
         return np.flatnonzero((self.splits == split) & labelled(self.labels))
+
+    @property
+    def method(self) -> Method:
+        """Where choices are made. Without `refit` never by inner folds, which mix val into what is learned from."""
+        if not self.choose:
+            return "none"
+        rules = self.rules if self.refit else replace(self.rules, choose="val")
+        return method_of(rules, self.cohort, labelled(self.labels), self.labels)
+
+    def inner_folds(self, folds: int, rng: np.random.Generator, repeats: int | None = None) -> InnerFolds:
+        """At most `folds` inner folds of the labelled cases of train and val, more than once with few patients."""
+        usable = labelled(self.labels)
+        if repeats is None:
+            repeats = REPEATS if len(set(self.patients[usable])) < FEW_PATIENTS else 1
+        return inner_folds(self.cohort, usable, self.labels, folds, repeats, rng)
+
+    def rater(self, class_weight: ClassWeight = "none") -> Rater:
+        """Compares candidates that weigh classes by `class_weight`."""
+        return Rater(self.rules.metric(self.cohort), self.task, self.rules.decision, class_weight)
 
     def choosing(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the labelled cases to learn from and of those to choose on (see `train_and_val`)."""

@@ -1,7 +1,7 @@
 """From a fitted protocol to predictions for every case that was not trained on, and scores."""
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +10,13 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.metrics import score
+from radapt.metrics.constant import DECISION, constant_answer
+from radapt.protocols.decisions import decide, decision_columns, fixed_decision
 from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.subsets import SubsetResult, score_subsets
-from radapt.training.fit_record import Cost, FitRecord
+from radapt.training.fit_record import Cost, Decision, FitRecord
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Result:
     """What an evaluation found.
 
     `predictions`: a row per case of val and of each test set, unlabelled ones too: case, patient, site, split,
-    `truth` (class name) and `p_<class>`, or `truth_<finding>` (1, 0, empty) and `p_<finding>`. Val is answered by the
-    chosen candidate before it was refitted with val.
+    `truth` (class name), `p_<class>` and `decision` (class name), or `truth_<finding>` (1, 0, empty), `p_<finding>` and
+    `decision_<finding>` (1, 0). Val is answered by the chosen candidate before it was refitted with val, or out of the
+    inner folds that it was chosen in.
     `scores`: `split` and the columns of `radapt.metrics.score`. Those of val were chosen on, and are optimistic.
     `protocol`: its name. `fits`: how each fitted model came about: one, or one for each draw of a learning curve.
     `subsets`: for a model that answers from any subset of its sequences, what each of them is worth.
@@ -79,8 +82,13 @@ class Scorer(abc.ABC):
         intervals of `resamples` bootstrap replicates by patient."""
 
     @abc.abstractmethod
-    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
-        """Answers of a fitted `model` for the cases at `rows`, whose truth is not blank: `Result.predictions`."""
+    def predictions(
+        self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
+    ) -> pd.DataFrame:
+        """Answers of a fitted `model` for the cases at `rows`, whose truth is not blank: `Result.predictions`.
+
+        `decision` is that of its record; None: the most probable class, a finding above 0.5.
+        """
 
     @abc.abstractmethod
     def scores(
@@ -108,8 +116,11 @@ class ClassificationScorer(Scorer):
     ) -> Result:
         return score_fitted(cohort, name, fitted, rng, resamples)
 
-    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
-        return predictions_table(cohort, rows, model.predict(rows))
+    def predictions(
+        self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
+    ) -> pd.DataFrame:
+        probabilities = model.predict(rows)
+        return predictions_table(cohort, rows, probabilities, decide(decision or argmax_of(cohort), probabilities))
 
     def scores(
         self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int
@@ -123,6 +134,7 @@ class ClassificationScorer(Scorer):
             task=cohort.task,
             outputs=cohort.outputs,
             ordered=cohort.ordered,
+            decisions=decisions_of(predictions, cohort),
             rng=rng,
             resamples=resamples,
         )
@@ -131,25 +143,59 @@ class ClassificationScorer(Scorer):
 def score_fitted(cohort: Cohort, name: str, fitted: Fitted[Model], rng: np.random.Generator, resamples: int) -> Result:
     """Predict val and every test set of the cohort, whose labels must not be blank, and score the protocol `name`."""
     splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
-    found = [_score_split(cohort, fitted, split, rng, resamples) for split in splits]
+    decision = fitted.record.decision or argmax_of(cohort)
+    found = [_score_split(cohort, fitted, decision, split, rng, resamples) for split in splits]
     predictions = pd.concat([table for table, _ in found], ignore_index=True)
     scores = pd.concat([table for _, table in found], ignore_index=True)
-    subsets = _subsets(cohort, fitted.final, rng.spawn(1)[0], resamples)
-    return Result(predictions, scores, name, (fitted.record,), subsets)
+    subsets = _subsets(cohort, fitted.final, decision, rng.spawn(1)[0], resamples)
+    record = replace(fitted.record, notes=(*fitted.record.notes, *constant_notes(predictions)))
+    return Result(predictions, scores, name, (record,), subsets)
 
 
-def _subsets(cohort: Cohort, model: Model, rng: np.random.Generator, resamples: int) -> SubsetResult | None:
+def constant_notes(predictions: pd.DataFrame) -> list[str]:
+    """Where the decision is the same for every patient of a test set."""
+    tests = [(split, rows) for split, rows in predictions.groupby("split", sort=False) if split != "val"]
+    found = [(split, constant_answer(rows)) for split, rows in tests]
+    return [f"The model {answer} of {split}." for split, answer in found if answer]
+
+
+def _subsets(
+    cohort: Cohort, model: Model, decision: Decision, rng: np.random.Generator, resamples: int
+) -> SubsetResult | None:
     if not isinstance(model, SubsetModel):
         return None
-    return score_subsets(model.predict_from, cohort, model.modalities, rng, resamples, model.prior)
+    return score_subsets(
+        model.predict_from, cohort, model.modalities, rng, resamples, model.prior,
+        decide=lambda _, probabilities: decide(decision, probabilities),
+    )  # fmt: skip
+
+
+def argmax_of(cohort: Cohort) -> Decision:
+    """For the most probable class, or a finding above 0.5, of a cohort's task."""
+    return fixed_decision("argmax", cohort.labels, len(cohort.outputs))
+
+
+def decisions_of(predictions: pd.DataFrame, cohort: Cohort) -> np.ndarray:
+    """(n,) class indices or (n, F) of 0 and 1 of rows of `predictions.parquet`."""
+    if cohort.findings:
+        found: np.ndarray = predictions[[f"{DECISION}_{finding}" for finding in cohort.findings]].to_numpy()
+        return found
+    number = {name: index for index, name in enumerate(cohort.classes)}
+    return predictions[DECISION].map(number).to_numpy()
 
 
 def _score_split(
-    cohort: Cohort, fitted: Fitted[Model], split: str, rng: np.random.Generator, resamples: int
+    cohort: Cohort,
+    fitted: Fitted[Model],
+    decision: Decision,
+    split: str,
+    rng: np.random.Generator,
+    resamples: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = np.flatnonzero(cohort.splits == split)
     model = fitted.before_refit if split == "val" else fitted.final
     probabilities = model.predict(rows)
+    decisions = decide(decision, probabilities)
     scores = score(
         cohort.labels[rows],
         probabilities,
@@ -157,15 +203,18 @@ def _score_split(
         task=cohort.task,
         outputs=cohort.outputs,
         ordered=cohort.ordered,
+        decisions=decisions,
         rng=rng.spawn(1)[0],
         resamples=resamples,
     )
     scores.insert(0, "split", split)
-    return predictions_table(cohort, rows, probabilities), scores
+    return predictions_table(cohort, rows, probabilities, decisions), scores
 
 
-def predictions_table(cohort: Cohort, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Probabilities (n, outputs) of the cases at `rows` as the contract's table."""
+def predictions_table(
+    cohort: Cohort, rows: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray
+) -> pd.DataFrame:
+    """Probabilities (n, outputs) and decisions (n,) or (n, F) of the cases at `rows` as the contract's table."""
     cases = [cohort.cases[row] for row in rows]
     table: dict[str, Any] = {
         "case": [case.case for case in cases],
@@ -181,7 +230,7 @@ def predictions_table(cohort: Cohort, rows: np.ndarray, probabilities: np.ndarra
         table["truth"] = pd.Series(names, dtype=object)
     for number, output in enumerate(cohort.outputs):
         table[f"p_{output}"] = probabilities[:, number]
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | decision_columns(decisions, cohort.classes, cohort.findings))
 
 
 def check_tests(cohort: Cohort) -> None:

@@ -1,99 +1,43 @@
-"""Choosing on val among everything that was fitted, and fitting the winner again on train and val."""
+"""Choosing among everything that was fitted, on val or out of fold, and fitting the winner again on train and val."""
 
-import abc
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.metrics import auroc
-from radapt.metrics.calibration import LEAST_PROBABILITY
-from radapt.protocols.fitted import Fitted, Model
+from radapt.protocols.candidates import Family
+from radapt.protocols.choice import FOLDS
+from radapt.protocols.cross_validation import cross_validate
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.holdout import fit_cases
+from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.problem import FeatureProblem
-from radapt.training.fit_record import Candidate, Cost, FitRecord
-
-CRITERION = "macro AUROC on val, ties by log-loss"
-_TIE = 12  # decimals: areas that differ less differ by rounding
-
-
-class Models(abc.ABC):
-    """Candidates fitted together."""
-
-    @abc.abstractmethod
-    def predict_all(self, rows: np.ndarray) -> np.ndarray:
-        """Probabilities of every candidate: (candidates, n, outputs)."""
-
-    @abc.abstractmethod
-    def pick(self, candidate: int) -> Model:
-        """One of them."""
-
-    @abc.abstractmethod
-    def trained(self, candidate: int) -> int:
-        """How many numbers of it were learned, counted from the model; what training cases are kept for is not."""
-
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know about the fit."""
-        return ()
+from radapt.protocols.ratings import Rater, Ratings
+from radapt.protocols.targets import ClassWeight
+from radapt.training.fit_record import Candidate, Cost, FitCases, FitRecord
 
 
-class Family(abc.ABC):
-    """Candidates of one kind, cheap to fit together."""
+def fit_chosen(
+    problem: FeatureProblem, families: Sequence[Family], rng: np.random.Generator, class_weight: ClassWeight = "none"
+) -> Fitted:
+    """Fit all candidates, choose by the problem's rules, and fit the winner again on train and val.
 
-    unit_length: ClassVar[bool] = False
-    """Whether the vector of each modality has length 1 in what the candidates read."""
-
-    @property
-    @abc.abstractmethod
-    def candidates(self) -> Sequence[Mapping[str, Any]]:
-        """What each candidate is, JSON-like."""
-
-    @property
-    @abc.abstractmethod
-    def default(self) -> int:
-        """The candidate taken where there is nothing to choose on."""
-
-    @abc.abstractmethod
-    def fit(
-        self, problem: FeatureProblem, rows: np.ndarray, rng: np.random.Generator, only: int | None = None
-    ) -> Models:
-        """Fit every candidate, or the `only` one, on the cases at `rows`."""
-
-
-@dataclass(frozen=True)
-class ValScores:
-    """Macro AUROC and log-loss of each candidate on val, (candidates,) each; NaN where undefined."""
-
-    auroc: np.ndarray
-    log_loss: np.ndarray
-
-    @property
-    def best(self) -> int:
-        """Highest AUROC, then lowest log-loss, then first. Val of one class is compared by log-loss alone."""
-        area = np.nan_to_num(np.round(self.auroc, _TIE), nan=-1.0)
-        return int(np.lexsort((np.nan_to_num(self.log_loss, nan=np.inf), -area))[0])
-
-    def of(self, candidate: int) -> dict[str, float]:
-        """The numbers of one candidate, by name."""
-        return {"auroc": float(self.auroc[candidate]), "log_loss": float(self.log_loss[candidate])}
-
-
-def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.random.Generator) -> Fitted:
-    """Fit all candidates on train, choose on val, refit the winner on train and val if the problem allows it.
-
-    Val that was drawn inside train is always refitted with: it is training data. Where there is no case to choose on,
-    the first family's default is taken, and said so.
+    On val: fitted on train, refitted with the cohort's val if the problem allows it; val that was drawn inside train
+    is always refitted with, as it is training data. By inner folds: see `cross_validate`. Where there is no case to
+    choose on, the first family's default is taken, and said so. `class_weight` is how candidates weigh the classes.
     """
     start = time.perf_counter()
+    if problem.method == "cv":
+        return _fit_by_folds(problem, families, rng, class_weight, start)
     drawing, fitting, refitting = rng.spawn(3)
     train, val = problem.choosing(drawing)
     if not len(val):
         return _fit_default(problem, families[0], train, fitting, start)
     offers = [(family, number) for family in families for number in range(len(family.candidates))]
     trained = [family.fit(problem, train, fitting) for family in families]
-    found = score_candidates(problem.labels[val], np.concatenate([models.predict_all(val) for models in trained]))
+    rater = problem.rater(class_weight)
+    probabilities = np.concatenate([models.predict_all(val) for models in trained])
+    found = rater.rate(problem.labels[val], probabilities, problem.labels[train])
     best = found.best
     family, number = offers[best]
     models = trained[families.index(family)]
@@ -103,14 +47,12 @@ def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.rand
     before_refit = models.pick(number)
     final = refitted.pick(0) if refit else before_refit
     notes = [*refitted.notes(), *problem.notes(both, unit_length=family.unit_length)]
-    if undefined := undefined_note(found.auroc):
+    if undefined := rater.undefined_note(found.value):
         notes.append(undefined)
     record = FitRecord(
-        candidates=tuple(
-            Candidate(family.candidates[number], found.of(offer)) for offer, (family, number) in enumerate(offers)
-        ),
+        candidates=_candidates(offers, found),
         chosen=best,
-        criterion=CRITERION,
+        criterion=criterion_on_val(rater),
         cases=fit_cases(problem, train, val, both if refit else None),
         cost=_cost(refitted.trained(0) if refit else models.trained(number), start),
         notes=tuple(dict.fromkeys(notes)),
@@ -119,30 +61,49 @@ def fit_chosen(problem: FeatureProblem, families: Sequence[Family], rng: np.rand
     return Fitted(final, before_refit, record)
 
 
-def score_candidates(truth: np.ndarray, probabilities: np.ndarray) -> ValScores:
-    """Score probabilities (candidates, n, outputs) by truth (n,) or (n, F): what is undefined is left out."""
-    if truth.ndim == 1:
-        questions = [(np.ones(len(truth), bool), truth == c, c) for c in _asked(probabilities.shape[2])]
-        likelihood = probabilities[:, np.arange(len(truth)), truth]
-        loss = -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1)).mean(axis=1)
-    else:
-        known = np.isfinite(truth)
-        questions = [(known[:, f], truth[:, f] == 1, f) for f in range(truth.shape[1])]
-        likelihood = np.where(truth == 1, probabilities, 1 - probabilities)
-        surprise = np.where(known, -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1)), 0.0).sum(axis=1)
-        loss = (surprise / np.maximum(known.sum(axis=0), 1))[:, known.any(axis=0)].mean(axis=1)
-    areas = [
-        [float(auroc(yes[known], scores[known, output])) for scores in probabilities]
-        for known, yes, output in questions
-        if 0 < yes[known].sum() < known.sum()
-    ]
-    undefined = np.full(len(probabilities), np.nan)
-    return ValScores(np.mean(areas, axis=0) if areas else undefined, loss)
+def criterion_on_val(rater: Rater) -> str:
+    """What a record says of a choice on val."""
+    title = f"macro {rater.metric.title}" if rater.metric.name == "auroc" else rater.metric.title
+    return f"{title} on val, ties by log-loss"
 
 
-def _asked(classes: int) -> Sequence[int]:
-    """One question per class; of two classes, one says it all."""
-    return (1,) if classes == 2 else range(classes)
+def _fit_by_folds(
+    problem: FeatureProblem,
+    families: Sequence[Family],
+    rng: np.random.Generator,
+    class_weight: ClassWeight,
+    start: float,
+) -> Fitted:
+    drawing, fitting, refitting = rng.spawn(3)
+    folds = problem.inner_folds(FOLDS, drawing)
+    rater = problem.rater(class_weight)
+    offers = [(family, number) for family in families for number in range(len(family.candidates))]
+    found = cross_validate(problem, families, folds, rater, fitting)
+    chosen = found.choose(problem.rules.one_standard_error)
+    family, number = offers[chosen]
+    refitted = family.fit(problem, folds.rows, refitting, only=number)
+    final = refitted.pick(0)
+    notes = [*refitted.notes(), *problem.notes(folds.rows, unit_length=family.unit_length), *found.notes(chosen)]
+    record = FitRecord(
+        candidates=_candidates(offers, found.ratings, found.extra),
+        chosen=chosen,
+        criterion=found.criterion(problem.rules.one_standard_error),
+        cases=FitCases(
+            len(folds.rows), len(folds.rows), "folds", len(folds.rows), folds=folds.folds, repeats=len(folds.repeats)
+        ),
+        cost=_cost(refitted.trained(0), start),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    return Fitted(final, OutOfFold(final, folds.rows, folds.answered, found.predictions(chosen)), record)
+
+
+def _candidates(
+    offers: Sequence[tuple[Family, int]], found: Ratings, extra: Sequence[dict[str, float]] | None = None
+) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(family.candidates[number], found.of(offer) | (extra[offer] if extra else {}))
+        for offer, (family, number) in enumerate(offers)
+    )
 
 
 def _fit_default(
@@ -167,10 +128,3 @@ def _fit_default(
 def _cost(trained: int, start: float) -> Cost:
     # Memory is not measured: a head beside stored features takes too little to tell from what else the process does.
     return Cost(trained, trained, float("nan"), time.perf_counter() - start)
-
-
-def undefined_note(auroc: Iterable[float]) -> str | None:
-    """The note for candidates whose AUROC on val is undefined; None if it is defined for all."""
-    if np.isfinite(np.asarray(list(auroc))).all():
-        return None
-    return "AUROC is undefined on val, where no question has both answers; chosen by log-loss."

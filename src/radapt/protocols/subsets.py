@@ -6,7 +6,7 @@ answered with the prior and counted, for the next hospital has such patients too
 draws of patients, so that differences between them have intervals of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ def score_subsets(
     prior: np.ndarray,
     *,
     splits: Sequence[str] | None = None,
+    decide: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     progress: ProgressMaker = silent,
 ) -> SubsetResult:
     """Score `predict` on every subset of `modalities`, at most 12 of the cohort's.
@@ -66,7 +67,8 @@ def score_subsets(
     is asked once for each subset, about the cases that have all of it. `prior` (outputs,), or (N, outputs) by case,
     answers for cases that have nothing of a subset, such as the shares of the classes in training. `splits` are by
     default the test sets, or val where there is none; they must still have their labels, and cases without one are not
-    asked about.
+    asked about. `decide(rows, probabilities)` makes decisions, as `metrics.score` takes them; None: the most probable
+    class, a finding above 0.5.
 
     A number that a group of cases does not determine is NaN in each of its rows; so is an interval of fewer than two
     patients. The same state of `rng` gives the same result.
@@ -80,9 +82,11 @@ def score_subsets(
     found = []
     for (split, site, which), own in zip(groups := list(_groups(cohort, rows)), rng.spawn(len(groups)), strict=True):
         distinct, place = answers.of(which)
+        decided = None if decide is None else [decide(rows[which], one) for one in distinct]
         paired = score_paired(
             cohort.labels[rows[which]], distinct, cohort.patients[rows[which]], task=cohort.task,
-            outputs=cohort.outputs, ordered=cohort.ordered, rng=own, resamples=resamples, keep=SHARED,
+            outputs=cohort.outputs, ordered=cohort.ordered,
+            decisions=decided, rng=own, resamples=resamples, keep=SHARED,
         )  # fmt: skip
         has = answers.has[which]
         where = {"split": split, "site": site}

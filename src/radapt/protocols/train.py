@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from radapt.digests import ByteDigests
 from radapt.errors import UsageError
 from radapt.features import Pooling
 from radapt.images import Recipe
+from radapt.protocols.choice import ChoiceRules, Choose
+from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
+from radapt.protocols.final_decision import with_decision
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -51,22 +54,30 @@ def train(
     cache: Path | str | None = None,
     seed: int = 0,
     resamples: int = 2000,
+    choose: Choose | Literal["default"] = "auto",
+    select_by: str | None = None,
+    decision: Rule = "auto",
+    one_standard_error: bool = False,
     **options: Any,
 ) -> Result:
-    """Train `protocol` on train, choose on val, and test once.
+    """Train `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
     `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
     Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count` and
-    `neighbours`. `options` are the protocol's own, and `seed` decides every draw. With `fewshot` every draw is trained,
-    in a folder of its own; in a cohort with folds a model for every fold (see `evaluate`).
+    `neighbours`. `options` are the protocol's own, and `seed` decides every draw. `choose`, `select_by`, `decision` and
+    `one_standard_error` say how choices are made (see `ChoiceRules`). With `fewshot` every draw is trained, in a folder
+    of its own; in a cohort with folds a model for every fold (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
     """
+    if choose == "default":  # of `fewshot` alone, whose option has this name
+        options, choose = {**options, "choose": "default"}, "auto"
     if isinstance(protocol, Protocol) and options:
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     _check_fits(ready, backbone)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error)
     recipe = recipe or Recipe.for_kind(
         cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
     )
@@ -77,18 +88,19 @@ def train(
             own = machine and replace(machine, folder=machine.folder and machine.folder / draw_folder(draw))
             return train(
                 limited, base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
-                resamples=resamples,
+                resamples=resamples, choose="val", select_by=select_by, decision=decision,
+                one_standard_error=one_standard_error,
             )  # fmt: skip
 
         return score_draws(ready, cohort, seed, one)
     machine, pooling, cache = machine or Machine(), pooling or Pooling(), cache_folder(cache)
     reference = None if backbone is None else BackboneReference.of(backbone)
     if cohort.folds:
-        return _Folds(cohort, ready, lazy, reference, recipe, pooling, machine, cache, seed).run(resamples)
-    problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine)
+        return _Folds(cohort, ready, lazy, reference, recipe, pooling, machine, cache, seed, rules).run(resamples)
+    problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine, rules)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     ready.scorer.check(cohort, problem)
-    fitted = ready.fit(problem, fitting)
+    fitted = with_decision(ready.fit(problem, fitting), ready, problem)
     if problem.machine.folder is not None:
         save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
@@ -111,6 +123,7 @@ class _Folds:
     machine: Machine
     cache: Path
     seed: int
+    rules: ChoiceRules
 
     def run(self, resamples: int) -> Result:
         self.protocol.scorer.check(as_one_test_set(self.cohort), None)
@@ -127,6 +140,7 @@ class _Folds:
         if self.protocol.aim == "segmentation" and masked(tested).any():
             self.protocol.scorer.check(plain, problem)
         fitted = self.protocol.fit(problem, np.random.default_rng(self.seed).spawn(2)[0])
+        fitted = with_decision(fitted, self.protocol, problem)
         if self.machine.folder is not None:
             folder = self.machine.folder / MODEL_FOLDER / fold_model(fold)
             save_model(folder, self.protocol, fitted, problem, self.reference)
@@ -135,14 +149,14 @@ class _Folds:
     def _problem(self, plain: Cohort, folder: Path | None) -> ImageProblem:
         machine = replace(self.machine, folder=folder)
         aim = self.protocol.aim
-        return ImageProblem.of(plain, aim, self.recipe, self.cache, self.backbone, self.pooling, machine)
+        return ImageProblem.of(plain, aim, self.recipe, self.cache, self.backbone, self.pooling, machine, self.rules)
 
     def _store(self) -> FoldStore:
         if self.machine.folder is None:
             return FoldStore(None, "")
         pixels = cohort_digest(self.cohort, ByteDigests(self.cache), masks=True)
         identity = None if self.backbone is None else self.backbone.identity
-        data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision]
+        data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision, asdict(self.rules)]
         return FoldStore(self.machine.folder, fold_key(self.protocol, self.cohort, self.seed, data))
 
 

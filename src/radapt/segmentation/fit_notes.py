@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from radapt.protocols.image_problem import ImageProblem
 from radapt.training.fit_record import Candidate
 
 RISING = 0.9
@@ -11,6 +12,13 @@ RISING = 0.9
 
 BY_DEFAULT = "no case to choose on, so the last weights were taken"
 """In place of a criterion, where one training had no val."""
+
+
+def choice_note(problem: ImageProblem, val: int) -> list[str]:
+    """Where inner folds would choose with so few patients, that this protocol chose on `val` cases all the same."""
+    if problem.method != "cv" or not val:
+        return []
+    return [f"Chosen on val ({val} cases): a network for masks is not trained on inner folds, which would cost hours."]
 
 
 def val_notes(winner: Candidate, chooses: bool) -> list[str]:

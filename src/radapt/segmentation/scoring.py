@@ -21,6 +21,7 @@ from radapt.protocols.holdout import masked
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.scoring import Result, Scorer
 from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
+from radapt.training.fit_record import Decision
 
 MASKS = "masks"
 """The folder of the machine's folder that label maps are written to."""
@@ -53,7 +54,9 @@ class SegmentationScorer(Scorer):
             raise UsageError(f"Protocol {name!r} segments images and cannot be scored on features; use radapt.train.")
         return score_segmentation(cohort, name, fitted, rng, resamples, problem)
 
-    def predictions(self, cohort: Cohort, rows: np.ndarray, model: Any, problem: ImageProblem | None) -> pd.DataFrame:
+    def predictions(
+        self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
+    ) -> pd.DataFrame:
         if problem is None:
             raise UsageError("Label maps need the images of the cohort; use radapt.train.")
         cache = AlignedSliceCache(problem.slices, problem.recipe)

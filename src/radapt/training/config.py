@@ -36,6 +36,7 @@ class TrainConfig:
     clip: float | None = 1.0  # norm of the whole gradient, as in DeiT III and most ViT training; None: no clipping
     accumulate: int = 1
     patience: int | None = None  # epochs without a better score on val after which training stops; None: never
+    stop_after: int | None = None  # end after so many epochs, in the middle of the schedule, as if it went on
     score_every: int | None = 1  # epochs between scores; None: no score before the last epoch, which always has one
     precision: Precision = "float32"  # of matrix products: bfloat16 is autocast, and weights stay float32
 
@@ -43,6 +44,7 @@ class TrainConfig:
         """Raises UsageError for a value out of its range."""
         whole: dict[str, int | None] = {"epochs": self.epochs, "batch": self.batch, "accumulate": self.accumulate}
         whole |= {"score_every": self.score_every, "steps": self.steps, "patience": self.patience}
+        whole["stop_after"] = self.stop_after
         for name, value in whole.items():
             if value is not None and value < 1:
                 raise UsageError(f"Training with {name} = {value}: expected a whole number of at least 1.")

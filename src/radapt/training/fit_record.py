@@ -8,8 +8,9 @@ from typing import Any, Literal
 from radapt.durable import plain
 from radapt.errors import UsageError
 
-ValSource = Literal["cohort", "train", "none"]
-"""Where the val cases come from: the cohort's own split, drawn by patient inside train, or there are none."""
+ValSource = Literal["cohort", "train", "folds", "none"]
+"""Where the val cases come from: the cohort's own split, drawn by patient inside train, every labelled case of train
+and val in its turn (inner folds), or there are none."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,20 @@ class FitCases:
     """Cases that candidates were fitted on."""
 
     val: int
-    """Cases that the choice was made on; 0 where nothing was chosen."""
+    """Cases that the choice was made on; 0 where nothing was chosen. In inner folds every case is learned from and
+    chosen on, never in the same fold."""
 
     val_source: ValSource
     """Where the val cases come from."""
 
     refit: int | None = None
     """Cases that the chosen candidate was fitted on again, for the answers on test sets; None without a second fit."""
+
+    folds: int | None = None
+    """Inner folds of each repeat; None where a single val was chosen on."""
+
+    repeats: int | None = None
+    """How often the inner folds were drawn."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,27 @@ class LabelDraw:
         return cls(**{**stored, "notes": tuple(stored["notes"])})
 
 
+@dataclass(frozen=True)
+class Decision:
+    """How a class, or whether a finding is present, is decided from probabilities. It is fixed inside training."""
+
+    rule: Literal["argmax", "balanced", "tuned"]
+    """The largest probability, the largest in proportion to the share in training, or tuned for a metric."""
+
+    why: str
+    """What the rule means here, and why it was taken."""
+
+    weights: tuple[float, ...] = ()
+    """(C,): the class of the largest probability × weight is decided for; empty with findings."""
+
+    thresholds: tuple[float, ...] = ()
+    """(F,): a finding is present above its threshold; empty with classes."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Decision":
+        return cls(stored["rule"], stored["why"], tuple(stored["weights"]), tuple(stored["thresholds"]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitRecord:
     """How a fitted model came about. Records of equal fits are equal: only `cost`, which is left out of comparisons,
@@ -150,6 +179,9 @@ class FitRecord:
 
     draw: LabelDraw | None = None
     """The draw of a learning curve that the model was fitted on; None for all labelled patients."""
+
+    decision: Decision | None = None
+    """How it decides for a class or a finding; None for masks."""
 
     def __post_init__(self) -> None:
         """Raises ValueError if the choice is none of the candidates, or diverged."""
@@ -199,6 +231,7 @@ class FitRecord:
                 notes_before_refit=tuple(stored["notes_before_refit"]),
                 details=dict(stored["details"]),
                 draw=None if stored["draw"] is None else LabelDraw.from_json(stored["draw"]),
+                decision=None if stored.get("decision") is None else Decision.from_json(stored["decision"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(

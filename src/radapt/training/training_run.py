@@ -206,7 +206,7 @@ class TrainingRun:
         """Score, keep the best, note the epoch, and decide whether it was the last."""
         state, regime = self.state, self.regime
         state.epoch += 1
-        over = state.step >= self.total
+        over = state.step >= self.total or state.epoch == regime.stop_after
         scored = over or (regime.score_every is not None and state.epoch % regime.score_every == 0)
         score = self._score() if scored else math.nan
         if state.improves(score):

@@ -29,7 +29,7 @@ from radapt.segmentation.encoder_decoder.stored_tokens import (
     store_tokens,
 )
 from radapt.segmentation.encoder_decoder.tasks import Goal, ImageTask, SliceTask, TokenTask
-from radapt.segmentation.fit_notes import modality_notes, val_notes
+from radapt.segmentation.fit_notes import choice_note, modality_notes, val_notes
 from radapt.segmentation.image_keys import image_keys
 from radapt.segmentation.modality_view import ModalityView
 from radapt.segmentation.sides import has_sides
@@ -233,5 +233,5 @@ class SegmentFit:
         elif np.isnan(best.winner.val["dice"]):
             said.append("Dice is undefined on val, where no case has a label; the first learning rate was taken.")
         else:
-            said += val_notes(best.winner, chooses=True)
+            said += [*choice_note(self.problem, len(self.val)), *val_notes(best.winner, chooses=True)]
         return said

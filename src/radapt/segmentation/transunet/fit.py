@@ -12,7 +12,7 @@ from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.tasks import Goal, ImageTask
-from radapt.segmentation.fit_notes import BY_DEFAULT, modality_notes, val_notes
+from radapt.segmentation.fit_notes import BY_DEFAULT, choice_note, modality_notes, val_notes
 from radapt.segmentation.image_keys import image_keys
 from radapt.segmentation.modality_view import ModalityView
 from radapt.segmentation.sides import has_sides
@@ -64,7 +64,7 @@ def fit_transunet(
     key = _key(options, problem, data, [*rows, *val], len(val), seed)
     best = search_rates(search, [options.rate], machine.checkpoints, key)
     notes = [*data.notes, *modality_notes(data.modalities, having, "zeros stand in for it")]
-    notes += val_notes(best.winner, len(val) > 0)
+    notes += [*choice_note(problem, len(val)), *val_notes(best.winner, len(val) > 0)]
     record = best.record(CRITERION, fit_cases(problem, rows, val), notes, by_default=BY_DEFAULT)
     model = PlaneModel(
         best.model, options.network, problem.recipe, data.labels, seen.names, data.colours, machine.precision

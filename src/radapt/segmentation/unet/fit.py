@@ -11,7 +11,7 @@ from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.criterion import CRITERION
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.fit_notes import BY_DEFAULT, modality_notes, val_notes
+from radapt.segmentation.fit_notes import BY_DEFAULT, choice_note, modality_notes, val_notes
 from radapt.segmentation.sides import has_sides
 from radapt.segmentation.unet.fingerprint import Cases, colours_of, fingerprint, measure
 from radapt.segmentation.unet.model import METHOD, VolumeModel, VolumeSegmenter
@@ -97,7 +97,7 @@ class UNetFit:
             said.append(
                 f"Pictures without spacing: each is scaled to {self.plan.longest} pixels along its longer side."
             )
-        return [*said, *val_notes(winner, len(self.val) > 0)]
+        return [*said, *choice_note(self.problem, len(self.val)), *val_notes(winner, len(self.val) > 0)]
 
 
 def mirror_axes(mirror: str, plan: UNetPlan, kind: str, labels: Iterable[str]) -> tuple[int, ...]:
