@@ -16,6 +16,7 @@ PLAIN: dict[str, Any] = {
     "cohort": "discs", "cases": "digest of the cases", "masks": "digest of the masks", "size": 32, "backbone": "ours",
     "architecture": "dinov2-s", "weights": "digest of the weights", "dtype": "float32", "protocol": "knn",
     "options": {"k": (5,)}, "title": None, "pooling": {}, "seed": 0, "draw": None, "resamples": 200, "image": "plain",
+    "choices": {},
 }  # fmt: skip
 DRAW = Draw(4, None, 0, ("p1", "p2"))
 
@@ -24,7 +25,12 @@ def id_of(**changes: Any) -> str:
     given = SimpleNamespace(**{**PLAIN, **changes})
     entry = ProtocolEntry(name=given.protocol, options=given.options, title=given.title)
     study = Study(
-        name="toy", cohorts=["discs.yaml"], protocols=[entry], pooling=given.pooling, resamples=given.resamples
+        name="toy",
+        cohorts=["discs.yaml"],
+        protocols=[entry],
+        pooling=given.pooling,
+        resamples=given.resamples,
+        **given.choices,
     )
     prepared = PreparedCohort(
         SimpleNamespace(name=given.cohort),  # type: ignore[arg-type]
@@ -42,7 +48,9 @@ def id_of(**changes: Any) -> str:
         {"cohort": "others"}, {"cases": "other cases"}, {"size": 64}, {"backbone": "theirs"},
         {"architecture": "dinov2-b"}, {"weights": "other weights"}, {"dtype": "bfloat16"}, {"options": {"k": (7,)}},
         {"protocol": "logistic", "options": {}}, {"pooling": {"slices": "max"}}, {"pooling": {"modalities": "mean"}},
-        {"seed": 1}, {"resamples": 300}, {"draw": DRAW},
+        {"seed": 1}, {"resamples": 300}, {"draw": DRAW}, {"choices": {"choose": "cv"}},
+        {"choices": {"select_by": "auroc"}}, {"choices": {"decision": "argmax"}},
+        {"choices": {"one_standard_error": True}},
     ],
     ids=str,
 )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.metrics import confusion_matrix, reliability_bins, roc_curve
+from radapt.metrics.constant import DECISION
 from radapt.reports.leaderboard import Leaderboard
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord, Run
@@ -23,7 +24,7 @@ MOST_CLASSES = 40
 """The largest number of classes that a confusion matrix can show legibly."""
 
 DECISION_THRESHOLD = 0.5
-"""A finding is called present above this probability, as in `radapt.metrics`."""
+"""A finding is called present above this probability in run folders that hold no decisions."""
 
 _ROC_POINTS = 120
 
@@ -37,6 +38,7 @@ class ClassificationPredictions:
     outputs: tuple[str, ...]
     truth: np.ndarray  # (N,) class index, or (N, F) with NaN for unknown
     probabilities: np.ndarray  # (N, C) or (N, F)
+    decided: np.ndarray | None = None  # (N,) class index, or (N, F) of 1 and 0; None in runs without decisions
 
     @property
     def multilabel(self) -> bool:
@@ -56,7 +58,9 @@ class ClassificationPredictions:
         """The confusion matrix (C, C), truth in rows; None for findings and for more than `MOST_CLASSES` classes."""
         if self.multilabel or len(self.outputs) > MOST_CLASSES:
             return None
-        predicted = self.probabilities.argmax(axis=1) if len(self.truth) else self.truth
+        predicted = self.decided
+        if predicted is None:
+            predicted = self.probabilities.argmax(axis=1) if len(self.truth) else self.truth
         return confusion_matrix(self.truth, predicted, len(self.outputs)).astype(int)
 
 
@@ -86,18 +90,25 @@ def _predictions(method: Method, split: str, outputs: tuple[str, ...]) -> Classi
     return None
 
 
-def _class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Truth, probabilities and decisions of `ClassificationPredictions`."""
+
+
+def _class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays:
     rows = rows[rows["truth"].isin(outputs)]
     index_of = {name: index for index, name in enumerate(outputs)}
     truth = rows["truth"].map(index_of).to_numpy(dtype=np.int64)
-    return truth, _probabilities(rows, outputs)
+    decided = rows[DECISION].map(index_of).to_numpy(dtype=np.int64) if DECISION in rows else None
+    return truth, _probabilities(rows, outputs), decided
 
 
-def _finding_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+def _finding_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays | None:
     names = [f"truth_{name}" for name in outputs]
     if not all(name in rows for name in names):
         return None
-    return rows[names].astype(float).to_numpy(), _probabilities(rows, outputs)
+    called = [f"{DECISION}_{name}" for name in outputs]
+    decided = rows[called].to_numpy(dtype=np.int64) if set(called) <= set(rows) else None
+    return rows[names].astype(float).to_numpy(), _probabilities(rows, outputs), decided
 
 
 def _probabilities(rows: pd.DataFrame, outputs: tuple[str, ...]) -> np.ndarray:
@@ -134,12 +145,15 @@ def reliability(predictions: ClassificationPredictions) -> dict[str, Any] | None
 
 
 def decisions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
-    """True and false positives and negatives at `DECISION_THRESHOLD`, one row per finding; empty for classes."""
+    """True and false positives and negatives of what was decided, one row per finding; empty for classes."""
     if not predictions.multilabel:
         return []
     rows = []
-    for name, truth, score in predictions.binary_problems():
-        matrix = confusion_matrix(truth, (score > DECISION_THRESHOLD).astype(int), 2).astype(int)
+    for index, (name, truth, score) in enumerate(predictions.binary_problems()):
+        called = (score > DECISION_THRESHOLD).astype(int)
+        if predictions.decided is not None:
+            called = predictions.decided[~np.isnan(predictions.truth[:, index]), index]
+        matrix = confusion_matrix(truth, called, 2).astype(int)
         (tn, fp), (fn, tp) = matrix.tolist()
         rows.append({"name": name, "tp": tp, "fn": fn, "fp": fp, "tn": tn})
     return rows

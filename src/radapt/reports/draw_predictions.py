@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from radapt.metrics.constant import DECISION
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import Facts
 
@@ -13,7 +14,10 @@ TASKS = ("binary", "multiclass", "multilabel")
 
 @dataclass(frozen=True, eq=False)
 class DrawPredictions:
-    """Truth (N,) or (N, F), `probabilities` (draws, N, outputs) and `patients` (N,) of the same cases."""
+    """Truth (N,) or (N, F), `probabilities` (draws, N, outputs) and `patients` (N,) of the same cases.
+
+    `decisions` (draws, N) or (draws, N, F) are None in runs of versions without them.
+    """
 
     truth: np.ndarray
     probabilities: np.ndarray
@@ -21,6 +25,7 @@ class DrawPredictions:
     task: str
     outputs: tuple[str, ...]
     ordered: bool
+    decisions: np.ndarray | None = None
 
 
 def draw_predictions(method: Method, split: str, facts: Facts) -> DrawPredictions | None:
@@ -41,7 +46,17 @@ def draw_predictions(method: Method, split: str, facts: Facts) -> DrawPrediction
     names = [f"p_{name}" for name in outputs]
     probabilities = np.stack([table[names].to_numpy(dtype=np.float64) for table in tables])
     patients = first["patient"].to_numpy(dtype=object)
-    return DrawPredictions(truth, probabilities, patients, task, outputs, bool(facts.get("ordered")))
+    decisions = _decisions(tables, task, outputs)
+    return DrawPredictions(truth, probabilities, patients, task, outputs, bool(facts.get("ordered")), decisions)
+
+
+def _decisions(tables: list[pd.DataFrame], task: str, outputs: tuple[str, ...]) -> np.ndarray | None:
+    names = [f"{DECISION}_{name}" for name in outputs] if task == "multilabel" else [DECISION]
+    if any(not set(names) <= set(table) for table in tables):
+        return None
+    if task == "multilabel":
+        return np.stack([table[names].to_numpy(dtype=np.int64) for table in tables])
+    return np.stack([pd.Index(outputs).get_indexer(pd.Index(table[DECISION])) for table in tables])
 
 
 def _on_split(table: pd.DataFrame | None, split: str, outputs: tuple[str, ...]) -> pd.DataFrame | None:

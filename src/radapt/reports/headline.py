@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from radapt.metrics.constant import constant_answer
 from radapt.reports.formatting import counted, defined, interval, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
+
+_NAMED = 3  # methods that answer the same for every patient and are named
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ def headline(board: Leaderboard) -> Headline:
         f"On {board.cohort}, {where}: "
         f"{metric_of(metric).title} {shown(best.value)} ({certainty}), {patients}{_runner_up(best, others)}."
     )
-    return Headline(board, sentence, _caution(board, metric, best), metric, best)
+    cautions = [_caution(board, metric, best), _constant(board, best, others)]
+    return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best)
 
 
 def intervals_overlap(first: LeaderboardRow, second: LeaderboardRow) -> bool:
@@ -84,6 +88,30 @@ def _caution(board: Leaderboard, metric: str, best: LeaderboardRow) -> str:
             "Trained on few labels, drawn repeatedly; the interval covers the test patients, not the choice of labels."
         )
     return " ".join(cautions)
+
+
+def _constant(board: Leaderboard, best: LeaderboardRow, others: list[LeaderboardRow]) -> str:
+    """Which classifiers answer the same for every patient, in one run at least."""
+    said = []
+    if answer := _constant_answer(board, best):
+        said.append(f"{best.method.phrase} {answer}.")
+    found = [(row.method.phrase, answer) for row in others if (answer := _constant_answer(board, row))]
+    said += [f"{name} {answer}." for name, answer in found[:_NAMED]]
+    if len(found) > _NAMED:
+        said.append(f"So do {counted(len(found) - _NAMED, 'more method')}.")
+    return " ".join(said)
+
+
+def _constant_answer(board: Leaderboard, row: LeaderboardRow) -> str | None:
+    if board.aim != "classification":
+        return None
+    for cell in row.method.cells:
+        predictions = cell.predictions
+        if predictions is None or "split" not in predictions:
+            continue
+        if answer := constant_answer(predictions[predictions["split"] == board.split]):
+            return answer
+    return None
 
 
 def _percent(share: float) -> str:

@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from radapt.metrics.metric import ARGMAX
 from radapt.reports.formatting import DASH, counted, defined, shown
 from radapt.reports.methods import Method, methods_of, prefer_all_labels
 from radapt.reports.metric_info import metric_of, ordered
@@ -231,7 +232,14 @@ def _leaderboard(
 
     def rows(metric: str) -> tuple[LeaderboardRow, ...]:
         digits = metric_of(metric).digits
-        own = [(method, [scores.get((split, metric, cell.id)) for cell in method.cells]) for method in methods]
+        same = metric.replace(ARGMAX, "")  # what a model decides for is the most probable class where no row says else
+        own = [
+            (
+                method,
+                [scores.get((split, metric, cell.id)) or scores.get((split, same, cell.id)) for cell in method.cells],
+            )
+            for method in methods
+        ]
         return ranked(metric, (LeaderboardRow(method, tuple(filter(None, done)), digits) for method, done in own))
 
     families: dict[str, dict[str, tuple[LeaderboardRow, ...]]] = {}

@@ -188,6 +188,7 @@ def _point(
         table = score_repeats(
             draws.truth, draws.probabilities, draws.patients,
             task=draws.task, outputs=draws.outputs, ordered=draws.ordered,
+            decisions=None if draws.decisions is None else list(draws.decisions),
             rng=np.random.default_rng(0), resamples=resamples,
         )  # fmt: skip
         rows = zip(table["metric"], table["value"], table["ci_low"], table["ci_high"], strict=True)

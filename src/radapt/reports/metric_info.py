@@ -2,7 +2,7 @@
 
 import math
 
-from radapt.metrics.metric import MetricInfo
+from radapt.metrics.metric import ARGMAX, MetricInfo, metric_name
 from radapt.metrics.registry import METRICS, in_order
 
 _SEGMENTATION = (
@@ -103,6 +103,12 @@ def metric_of(name: str) -> MetricInfo:
 def _info(name: str) -> MetricInfo | None:
     if name in METRICS:
         return METRICS[name]
+    if name.endswith(ARGMAX) and (metric := METRICS.get(metric_name(name))) is not None:
+        meaning = f"{metric.meaning} Of the most probable class, in place of the one the model decides for."
+        return MetricInfo(
+            name, metric.title + ARGMAX, meaning, metric.low, metric.high, metric.chance, metric.smaller_is_better,
+            metric.zero_is_best, metric.digits,
+        )  # fmt: skip
     return next((metric for metric in _SEGMENTATION if metric.name == name), None)
 
 

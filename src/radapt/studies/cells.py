@@ -90,6 +90,7 @@ def cell_of(
         "aim": protocol.aim,
         "options": asdict(cast(Any, protocol)),
         "pooling": study.pooling.model_dump(),
+        "choices": study.choices,
         "seed": seed,
         "shots": draw.shots if draw else None,
         "fraction": draw.fraction if draw else None,

@@ -137,11 +137,28 @@ def _refuse_duplicates(names: list[str]) -> None:
         raise ValueError(f"{', '.join(duplicates)} is given twice; give each entry a unique name")
 
 
+def _metric(name: str | None) -> str | None:
+    """The name of a metric that candidates can be compared by."""
+    if name is not None:
+        from radapt.protocols.choice import ChoiceRules
+
+        try:
+            ChoiceRules(select_by=name)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+    return name
+
+
 class Study(StrictModel):
     """A grid of cells: cohorts × images × backbones × protocols × seeds.
 
     Protocols that train a network from scratch run once, not once per backbone; a study of such protocols alone needs
     no backbone. `images` instead of `image` compares several named image settings.
+
+    `choose` says where hyper-parameters are chosen: on `val`, by cross-validation inside train and val (`cv`), or by
+    what val has (`auto`). `select_by` names the metric they are chosen by; without it MCC for classes, mean AUROC for
+    findings, and always Dice for masks. `decision` says how a class is decided for from probabilities. With
+    `one_standard_error` the most strongly regularised candidate within one standard error of the best is taken.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
@@ -157,6 +174,10 @@ class Study(StrictModel):
     image: ImageSettings = ImageSettings()
     images: Annotated[list[ImageSettings], AfterValidator(_uniquely_named)] = Field(default_factory=list)
     pooling: PoolingEntry = PoolingEntry()
+    choose: Literal["auto", "val", "cv"] = "auto"
+    select_by: Annotated[str | None, AfterValidator(_metric)] = None
+    decision: Literal["auto", "balanced", "argmax", "tuned"] = "auto"
+    one_standard_error: bool = False
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
 
@@ -165,6 +186,11 @@ class Study(StrictModel):
         if self.images and "image" in self.model_fields_set:
             raise ValueError("'image' and 'images' are both given; use 'images' only to compare several settings")
         return self
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """How choices are made, as `evaluate` and `train` take it."""
+        return self.model_dump(include={"choose", "select_by", "decision", "one_standard_error"})
 
     @property
     def image_settings(self) -> tuple[ImageSettings, ...]:

@@ -24,6 +24,7 @@ def evaluate_cell(cell: Cell, features: "Features", ledger: Ledger, settings: Se
     result = evaluate(
         features, _protocol(cell), seed=cell.seed, pooling=Pooling(**plan.study.pooling.model_dump()),
         resamples=plan.study.resamples, refit=draw is None, devices=settings.devices, folder=ledger.opened(cell.id),
+        **plan.study.choices,
     )  # fmt: skip
     return _with_draw(result, cell)
 
@@ -35,6 +36,8 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
     from radapt.protocols import Machine, train
 
     prepared, draw = cell.prepared, cell.job.draw
+    # A learning curve never mixes val into its few cases.
+    choices = plan.study.choices | ({} if draw is None else {"choose": "val"})
     result = train(
         prepared.cohort if draw is None or prepared.cohort.folds else restrict(prepared.cohort, draw),
         _protocol(cell),
@@ -45,6 +48,7 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
         cache=settings.cache,
         seed=cell.seed,
         resamples=plan.study.resamples,
+        **choices,
     )
     return _with_draw(result, cell)
 
