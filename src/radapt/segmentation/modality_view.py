@@ -1,4 +1,4 @@
-"""The modalities that a model reads, and how good its answers are per case while they come slice by slice."""
+"""The modalities that a model reads, and the Dice per case of predictions that come slice by slice."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from radapt.segmentation.data import SegmentationData
 
 @dataclass(frozen=True, eq=False)
 class ModalityView:
-    """The planes of cases in those modalities that are learned from: m of the cohort's, at the indices `kept`."""
+    """The planes of cases in the modalities of training: m of the cohort's, at the indices `kept`."""
 
     data: SegmentationData
     kept: tuple[int, ...]
@@ -34,13 +34,13 @@ class ModalityView:
     def present(self, row: int) -> np.ndarray:
         """(m,) bool: which modalities a case has. Raises DataError if it has none."""
         images = self.data.cohort.cases[row].images
-        found = np.asarray([name in images for name in self.names])
-        if not found.any():
+        present = np.asarray([name in images for name in self.names])
+        if not present.any():
             raise DataError(
                 f"Case {self.case(row)} has {', '.join(images)}, of which no training case had one: this model reads "
                 f"{', '.join(self.names)}. Leave the case out, or label cases with its modality."
             )
-        return found
+        return present
 
     def planes(self, row: int, which: Which = EVERY) -> tuple[np.ndarray, np.ndarray]:
         """(uint8 (n, m, C, H, W), present (m,)), as `SegmentationData.planes`."""
@@ -51,24 +51,24 @@ class ModalityView:
 
 @dataclass(eq=False)
 class CanvasDice:
-    """Dice per case and label from slices as they come, on the planes' canvas: the number that epochs are compared by.
+    """Dice per case and label, accumulated slice by slice on the planes' canvas: the validation score of an epoch.
 
-    Each case is judged on its own, over all its slices, as the judge does; pixels of patients are never pooled.
+    Each case is scored on its own, over all its slices, as in the evaluation; pixels of patients are never pooled.
     """
 
     classes: int
     counts: dict[int, np.ndarray] = field(default_factory=dict)
-    """By row: how many pixels have truth i and answer j."""
+    """By row: the number of pixels with ground truth i and prediction j."""
 
     def add(self, row: int, truth: Tensor, answer: Tensor) -> None:
         """Slices int64 (b, H, W) of the case at `row`."""
         pairs = (truth * self.classes + answer).flatten()
-        found = torch.bincount(pairs, minlength=self.classes**2).cpu().numpy().reshape(self.classes, self.classes)
-        self.counts[row] = self.counts.get(row, 0) + found
+        counts = torch.bincount(pairs, minlength=self.classes**2).cpu().numpy().reshape(self.classes, self.classes)
+        self.counts[row] = self.counts.get(row, 0) + counts
 
     @property
     def cases(self) -> np.ndarray:
-        """(cases, K): NaN where a label is in neither truth nor answer."""
+        """(cases, K): NaN where a label is in neither ground truth nor prediction."""
         tables = np.stack(list(self.counts.values())).astype(np.float64)
         both = np.diagonal(tables, axis1=1, axis2=2)[:, 1:]
         either = (tables.sum(1) + tables.sum(2))[:, 1:]
@@ -76,15 +76,15 @@ class CanvasDice:
 
     @property
     def mean(self) -> float:
-        """Mean over labels of the mean over cases; a label that is nowhere is left out, NaN if all are."""
+        """Mean over labels of the mean over cases; a label without any Dice is left out, NaN if all are."""
         if not self.counts:
             return float("nan")
         cases = self.cases
-        known = np.isfinite(cases)
-        labels = np.where(known, cases, 0).sum(0)[known.any(0)] / known.sum(0)[known.any(0)]
+        defined = np.isfinite(cases)
+        labels = np.where(defined, cases, 0).sum(0)[defined.any(0)] / defined.sum(0)[defined.any(0)]
         return float(labels.mean()) if len(labels) else float("nan")
 
 
 def parts_of(count: int, size: int) -> Iterator[slice]:
-    """Pieces of 0…count of at most `size`."""
+    """Slices that split 0…count into parts of at most `size`."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -1,4 +1,4 @@
-"""Whether left and right matter: where a label has a side, a mirrored image has other labels."""
+"""Whether left and right matter: if a label has a side, flipping an image changes its labels."""
 
 import re
 from collections.abc import Iterable

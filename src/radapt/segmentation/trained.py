@@ -1,4 +1,4 @@
-"""Trained segmentation models apart from any cohort: what a model folder holds of each, and binding it to cases."""
+"""Trained segmentation models, independent of any cohort: their state, and binding them to cases."""
 
 import abc
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from radapt.segmentation.data import ReferenceRule, SegmentationData
 
 
 class SegmentationNetworkModel(abc.ABC):
-    """A network with all it takes to segment cases of any cohort; class k is the k-th of `labels` {value: name}."""
+    """A network that segments cases of any cohort; class k is the k-th of `labels` {value: name}."""
 
     labels: Mapping[int, str]
     modalities: tuple[str, ...]
@@ -23,12 +23,12 @@ class SegmentationNetworkModel(abc.ABC):
     @property
     @abc.abstractmethod
     def tensors(self) -> Mapping[str, Tensor]:
-        """What was trained."""
+        """The trained tensors."""
 
     @property
     @abc.abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What its protocol needs to build it again beside the card's facts, JSON-like."""
+        """What its protocol needs to rebuild it, besides the model card, JSON-like."""
 
     @property
     def plane_channels(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The one training of a network from scratch, as a search over a single learning rate that resumes like any other."""
+"""Training a network from scratch, as a search over a single learning rate, so that it resumes like any other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ N = TypeVar("N", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class WholeSearch(RateSearch[N], Generic[N]):
-    """Networks all of which is trained, compared by the Dice that the task scores; without val by nothing."""
+    """Networks that are trained as a whole, compared by the Dice of their task; not compared without val."""
 
     setup: TrainSetup
     new_network: Callable[[], N]
@@ -42,7 +42,7 @@ class WholeSearch(RateSearch[N], Generic[N]):
         return best_dice(val)
 
     def state(self, model: N) -> dict[str, Tensor]:
-        return {name: one.detach().to("cpu", copy=True).contiguous() for name, one in model.state_dict().items()}
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
 
     def load(self, model: N, state: Mapping[str, Tensor]) -> None:
         model.load_state_dict(dict(state))

@@ -1,4 +1,4 @@
-"""A TransUNet on planes of several modalities: answering with it, and making it again from a model folder."""
+"""A TransUNet on planes of several modalities: predicting with it, and loading it from a model folder."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegment
 METHOD = "transunet"
 
 AT_ONCE = 16
-"""Slices that are answered at once: with more, a CPU's caches overflow."""
+"""Slices per batch at inference: with more, a CPU's caches overflow."""
 
 
 class PlaneNetwork(nn.Module):
-    """A network of images (B, C, H, W) in [0, 1] on planes of modalities: each colour of each is a channel."""
+    """A network of images (B, C, H, W) in [0, 1] on planes of several modalities: each colour of each is a channel."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, planes: Tensor, present: Tensor) -> Tensor:
-        """Logits float32 (B, K, H, W) of planes uint8 (B, M, C, H, W), or float in [0, 1]; those of modalities that are
-        not `present` (B, M) are taken as black."""
+        """Logits float32 (B, K, H, W) of planes uint8 (B, M, C, H, W), or float in [0, 1]; modalities that are
+        not `present` (B, M) are black."""
         images = planes if planes.is_floating_point() else planes.float() / 255
         images = images * present[:, :, None, None, None].to(images.dtype)
-        found: Tensor = self.network(images.flatten(1, 2))
-        return found.float()
+        logits: Tensor = self.network(images.flatten(1, 2))
+        return logits.float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,13 @@ class PlaneModel(SegmentationNetworkModel):
         Raises DataError if they are not finite.
         """
         device = next(self.network.parameters()).device
-        there = torch.from_numpy(np.tile(present, (len(planes), 1))).to(device)
+        mask = torch.from_numpy(np.tile(present, (len(planes), 1))).to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.network(torch.from_numpy(np.array(planes)).to(device), there)
-        found = torch.softmax(logits.float(), dim=1).cpu().numpy()
-        if not np.isfinite(found).all():
+            logits = self.network(torch.from_numpy(np.array(planes)).to(device), mask)
+        scores = torch.softmax(logits.float(), dim=1).cpu().numpy()
+        if not np.isfinite(scores).all():
             raise DataError("The model gave scores that are not finite; train it again, with float32.")
-        return found
+        return scores
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -86,12 +86,12 @@ class PlaneModel(SegmentationNetworkModel):
 def make_network(
     size: Size, recipe: Recipe, labels: int, channels: int, *, pretrained: bool = False, seed: int = 0
 ) -> PlaneNetwork:
-    """A new network for so many `labels` beside background, whose random weights `seed` decides."""
+    """A new network for `labels` classes and the background, with random weights from `seed`."""
     return PlaneNetwork(build_transunet(size, channels, labels + 1, recipe.size, pretrained=pretrained, seed=seed))
 
 
 def restore_transunet(saved: SavedModel) -> TrainedSegmenter[PlaneModel]:
-    """The model in a folder. Raises UsageError if its weights are those of another network."""
+    """The model in a folder. Raises UsageError if its weights belong to a different network."""
     card, facts = saved.card, saved.card.facts
     size, labels, colours = facts["size"], card.mask_labels, facts["colours"]
     network = make_network(size, card.recipe, len(labels), len(card.modalities) * colours)
@@ -102,7 +102,7 @@ def restore_transunet(saved: SavedModel) -> TrainedSegmenter[PlaneModel]:
 
 @dataclass(frozen=True, eq=False)
 class PlaneSegmenter(Segmenter):
-    """A model that answers for the cases of one cohort, slice by slice; scores are brought into the patient's grid."""
+    """A model bound to the cases of one cohort; scores of slices are resampled to the patient's grid."""
 
     model: PlaneModel
     data: SegmentationData

@@ -1,4 +1,4 @@
-"""The options of `transunet`, and what follows from them: how it is trained."""
+"""The options of `transunet`, and the `TrainConfig` that follows from them."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -19,15 +19,15 @@ DECAYS = {"sgd": 1e-4, "adamw": 0.05}
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class TransUNetOptions:
-    """TransUNet (Chen et al. 2021): a ResNet, a transformer on its last map, and a decoder that meets its other maps.
+    """TransUNet (Chen et al. 2021): a ResNet, a transformer on its last map, and a decoder with skip connections.
 
     It reads the study's planes (size, axis and greys of the recipe), all modalities as channels, zeros where one is
-    missing, and learns with Dice + cross-entropy. `network`: `base` is the paper's R50-ViT-B/16, `small` R26-ViT-S/32,
+    missing, and trains with Dice + cross-entropy. `network`: `base` is the paper's R50-ViT-B/16, `small` R26-ViT-S/32,
     `tiny` a ResNet-11 with four blocks for processors without an accelerator. `weights`: `random`, or `pretrained` as
-    timm has them for `base` and `small` (the paper starts there). `epochs`, or `steps` if those come first, end
-    training; val is looked at about `scores` times and the best weights are kept. `optimiser` `adamw` (cosine) or the
-    paper's `sgd` (poly); `lr` and `weight_decay` None take what suits it. `foreground` is the share of an epoch that is
-    drawn from slices with a label, label by label. `augment`, `mirror` and `modality_dropout` as in `segment`.
+    timm has them for `base` and `small` (the paper starts there). Training ends after `epochs` or `steps`, whichever
+    comes first, with about `scores` validation passes; the best weights are kept. `optimiser` `adamw` (cosine) or the
+    paper's `sgd` (poly); `lr` and `weight_decay` None take its defaults. `foreground` is the fraction of an epoch that
+    is drawn from slices with a label, label by label. `augment`, `mirror` and `modality_dropout` as in `segment`.
     """
 
     network: Size = "base"
@@ -56,13 +56,13 @@ class TransUNetOptions:
         return self.lr or RATES[self.optimiser]
 
     def regime(self, slices: int, precision: Precision) -> TrainConfig:
-        """How a network is trained on so many slices."""
+        """How a network is trained on `slices` slices."""
         sgd = self.optimiser == "sgd"
-        regime = TrainConfig(
+        config = TrainConfig(
             epochs=self.epochs, batch=self.batch, steps=self.steps, optimiser=self.optimiser, warmup=self.warmup,
             clip=self.clip, lr=self.rate, schedule="poly" if sgd else "cosine",
             weight_decay=DECAYS[self.optimiser] if self.weight_decay is None else self.weight_decay,
             precision=precision,
         )  # fmt: skip
-        epochs = -(-regime.total_steps(slices) // regime.epoch_steps(slices))
-        return replace(regime, epochs=epochs, score_every=max(1, epochs // self.scores))
+        epochs = -(-config.total_steps(slices) // config.epoch_steps(slices))
+        return replace(config, epochs=epochs, score_every=max(1, epochs // self.scores))

@@ -1,4 +1,4 @@
-"""TransUNet from scratch: slice by slice on the study's planes, answering in the patient's own grid."""
+"""TransUNet from scratch: slice by slice on the study's planes; label maps are in the patient's own grid."""
 
 from typing import TYPE_CHECKING, ClassVar
 

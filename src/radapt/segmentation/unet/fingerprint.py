@@ -1,5 +1,5 @@
 """The fingerprint of a cohort's training cases, from which a U-Net is planned. Each case is measured once and its facts
-are kept in the cache."""
+are cached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from radapt.segmentation.unet.grids import content_box
 from radapt.segmentation.unet.volumes import stacked
 
 VERSION = 1
-"""Raise it when the same case would give other facts."""
+"""Raise it when the facts of an unchanged case change."""
 
 SAMPLES = 10_000
-"""Foreground voxels whose values are kept of a case, evenly spread; as many as nnU-Net's planner draws of a case."""
+"""Foreground voxels sampled from a case, evenly spread; as many as nnU-Net's planner draws from a case."""
 
 PERCENTILES = (0.5, 99.5)
-"""Between which foreground values a CT is clipped (Isensee et al. 2021)."""
+"""Percentiles of the foreground values to which a CT is clipped (Isensee et al. 2021)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class CaseFacts:
 
 
 class Cases:
-    """The cases of a problem as numbers, with what names them in the cache."""
+    """The cases of a problem as arrays, and their keys in the cache."""
 
     def __init__(self, problem: ImageProblem, data: SegmentationData) -> None:
         self.data = data
@@ -55,10 +55,10 @@ class Cases:
 
     @property
     def problem(self) -> ImageProblem:
-        return self.data.problem  # not kept beside it: data says what of it goes to other processes
+        return self.data.problem  # not stored here: data decides what of it is pickled
 
     def identity(self, row: int) -> str:
-        """32 hex digits that change with the bytes of a case's images or mask, its grid, or the labels looked for."""
+        """32 hex digits that change with the bytes of a case's images or mask, its grid, or the labels."""
         case, grid = self.problem.cohort.cases[row], self.data.grid(row)
         images = {name: self._digests.of(place) for name, place in case.images.items()}
         mask = None if case.mask is None else self._digests.of(case.mask)
@@ -72,17 +72,17 @@ class Cases:
         return np.searchsorted(values, truth).astype(np.uint8)
 
     def facts(self, row: int) -> CaseFacts:
-        """What is known of a training case, from the cache or measured."""
+        """The facts of a training case, from the cache or measured."""
         entry = self.folder / "facts" / f"{self.identity(row)}.npz"
-        known = _read(entry)
-        if known is None:
-            known = self._measure(row)
-            _write(entry, known)
-        return known
+        facts = _read(entry)
+        if facts is None:
+            facts = self._measure(row)
+            _write(entry, facts)
+        return facts
 
     def _measure(self, row: int) -> CaseFacts:
         volumes, classes = self.data.volumes(row), self.classes(row)
-        colours = np.array([0 if one is None else 3 if one.is_colour else 1 for one in volumes])
+        colours = np.array([0 if volume is None else 3 if volume.is_colour else 1 for volume in volumes])
         images = stacked(volumes, np.maximum(colours, 1).tolist(), classes.shape)
         chosen = _evenly(np.flatnonzero(classes), SAMPLES)
         parts = np.split(images.reshape(len(images), -1), np.cumsum(np.maximum(colours, 1))[:-1])
@@ -99,26 +99,26 @@ class Cases:
 
 def measure(cases: Cases, rows: Sequence[int] | np.ndarray, progress: ProgressMaker = silent) -> list[CaseFacts]:
     """The facts of the training cases at `rows`. Raises DataError if no mask among them has a label."""
-    found = []
+    facts = []
     with progress(len(rows), "measuring training cases", "cases") as advance:
         for row in rows:
-            found.append(cases.facts(int(row)))
+            facts.append(cases.facts(int(row)))
             advance(1)
-    if not sum(int(one.classes[1:].sum()) for one in found):
+    if not sum(int(case.classes[1:].sum()) for case in facts):
         raise DataError(
-            f"Cohort {cases.problem.cohort.name!r}: all {len(found)} training masks are empty, so nothing can be "
+            f"Cohort {cases.problem.cohort.name!r}: all {len(facts)} training masks are empty, so nothing can be "
             "learned. Give training cases masks that hold a label."
         )
-    return found
+    return facts
 
 
 def fingerprint(kind: str, modalities: Sequence[str], facts: Sequence[CaseFacts]) -> Fingerprint:
     """The numbers a U-Net is planned from; modalities that no case has are left out."""
     channels = [c for index, name in enumerate(modalities) for c in _channels(name, index, facts)]
-    shapes = np.array([one.shape for one in facts])
+    shapes = np.array([case.shape for case in facts])
     if cropped(channels, kind):
-        shapes = np.array([one.box[1] - one.box[0] for one in facts])
-    spacings = np.array([one.spacing_mm for one in facts])
+        shapes = np.array([case.box[1] - case.box[0] for case in facts])
+    spacings = np.array([case.spacing_mm for case in facts])
     # A picture has one plane and no spacing, which reads as 1 mm.
     pictures = bool((spacings == 1).all() and (shapes.min(axis=1) == 1).all())
     return Fingerprint(kind, _rows(shapes), _rows(spacings), tuple(channels), measured=not pictures)
@@ -126,19 +126,19 @@ def fingerprint(kind: str, modalities: Sequence[str], facts: Sequence[CaseFacts]
 
 def colours_of(facts: Sequence[CaseFacts]) -> tuple[int, ...]:
     """For each modality 3 if any case has it in colour, 1 if all have it in grey, 0 if no case has it."""
-    return tuple(int(n) for n in np.max([one.colours for one in facts], axis=0))
+    return tuple(int(n) for n in np.max([case.colours for case in facts], axis=0))
 
 
 def _channels(name: str, index: int, facts: Sequence[CaseFacts]) -> list[Channel]:
-    having = [one for one in facts if one.colours[index]]
+    having = [case for case in facts if case.colours[index]]
     if not having:
         return []
     count = colours_of(facts)[index]
-    zeros = float(np.median([one.zeros[index] for one in having]))
-    parts = [np.broadcast_to(one.values[index], (count, one.values[index].shape[1])) for one in having]
+    zeros = float(np.median([case.zeros[index] for case in having]))
+    parts = [np.broadcast_to(case.values[index], (count, case.values[index].shape[1])) for case in having]
     values = np.concatenate(parts, axis=1)
     names = [name] if count == 1 else [f"{name}:{colour}" for colour in ("red", "green", "blue")]
-    return [_channel(each, row, zeros) for each, row in zip(names, values, strict=True)]
+    return [_channel(channel, row, zeros) for channel, row in zip(names, values, strict=True)]
 
 
 def _channel(name: str, values: np.ndarray, zeros: float) -> Channel:
@@ -168,9 +168,9 @@ def _write(entry: Path, facts: CaseFacts) -> None:
 
 def _read(entry: Path) -> CaseFacts | None:
     try:
-        with np.load(entry, allow_pickle=False) as known:
-            values = tuple(known[f"values_{index}"] for index in range(len(known["colours"])))
-            return CaseFacts(**{name: known[name] for name in _PLAIN}, values=values)
+        with np.load(entry, allow_pickle=False) as stored:
+            values = tuple(stored[f"values_{index}"] for index in range(len(stored["colours"])))
+            return CaseFacts(**{name: stored[name] for name in _PLAIN}, values=values)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 

@@ -1,5 +1,5 @@
-"""From a patient's grid to the one a network sees, and back: cropping and resizing axis by axis, without a loss of
-place. All arrays run along R, A, S."""
+"""From a patient's grid to the one a network sees, and back: cropping and resizing axis by axis without moving
+anything. All arrays run along R, A, S."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ class GridCrop:
     def of(
         cls, shape: Sequence[int], spacing_mm: Sequence[float], plan: UNetPlan, box: np.ndarray | None = None
     ) -> "GridCrop":
-        """The frame of an image by a plan; `box` (2, 3) is what is kept of it, None all."""
-        kept = np.array([[0, 0, 0], shape]) if box is None else box
-        extent = kept[1] - kept[0]
+        """The crop of an image for a plan; `box` (2, 3) is the region to keep, None for all."""
+        region = np.array([[0, 0, 0], shape]) if box is None else box
+        extent = region[1] - region[0]
         seen = np.isin(np.arange(3), plan.network_axes)
         if plan.longest is not None:
             factor = np.where(seen, plan.longest / np.asarray(shape)[seen].max(), 1.0)
@@ -47,7 +47,7 @@ class GridCrop:
                 [1.0 if mm is None else own / mm for own, mm in zip(spacing_mm, plan.spacing_mm, strict=True)]
             )
         size = np.maximum(1, np.rint(extent * factor)).astype(int)
-        return cls(*(tuple(int(n) for n in part) for part in (shape, kept[0], kept[1], size)))
+        return cls(*(tuple(int(n) for n in part) for part in (shape, region[0], region[1], size)))
 
     @property
     def extent(self) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ class GridCrop:
 
     @property
     def inside(self) -> tuple[slice, ...]:
-        """What to take of an array (X, Y, Z) of the image."""
+        """The index of the crop in an array (X, Y, Z) of the image."""
         return tuple(slice(low, high) for low, high in zip(self.low, self.high, strict=True))
 
 

@@ -30,7 +30,7 @@ SIGMA = 0.125
 """Predictions are weighted by a Gaussian of this share of the patch, most at its centre (nnU-Net)."""
 
 PLANES_BYTES = 256 << 20
-"""Planes go through the network in stacks whose scores take about this much memory."""
+"""Memory for the scores of planes that go through the network together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,23 +52,23 @@ class VolumeModel(SegmentationNetworkModel):
     def segment(self, volumes: Mapping[str, Volume], grid: Volume) -> Volume:
         """The label map of a patient, values of `labels`, on `grid`, in which all `volumes` lie.
 
-        Modalities the model does not know are ignored. Raises DataError if none that it knows is there, or the
-        scores are not finite.
+        Modalities that the model does not read are ignored. Raises DataError if it reads none of them, or the scores
+        are not finite.
         """
         given = [volumes.get(name) for name in self.modalities]
-        if all(one is None for one in given):
-            known, found = ", ".join(self.modalities), ", ".join(volumes) or "no image"
-            raise DataError(f"This model reads {known}; the case has {found}.")
+        if all(volume is None for volume in given):
+            readable, available = ", ".join(self.modalities), ", ".join(volumes) or "no image"
+            raise DataError(f"This model reads {readable}; the case has {available}.")
         turned = grid.to_ras()
         images = stacked(given, self.colours, turned.array.shape)
         seen, frame = gridded(images, presence(given, self.colours), turned.spacing_mm, self.plan)
         return self.draw(self.scores(seen), frame, grid)
 
     def draw(self, scores: "Tensor", frame: GridCrop, grid: Volume) -> Volume:
-        """The label map on `grid` of scores (K + 1, x, y, z) over a frame: interpolated, then the highest wins."""
+        """The label map on `grid` of scores (K + 1, x, y, z) over a frame: interpolated, then argmax."""
         values = np.array([0, *self.labels], dtype=np.uint8 if max(self.labels) < 256 else np.int32)
         labels = np.zeros(grid.array.shape[:3], dtype=values.dtype)
-        place = Volume(labels, grid.affine).to_ras().array  # a view: what is written there is in the stored grid
+        place = Volume(labels, grid.affine).to_ras().array  # a view: writing to it fills the stored grid
         classes = highest(lambda low, high: scores[:, low:high].float(), frame.size, frame.extent, len(values))
         place[frame.inside] = values[classes]
         return Volume(labels, grid.affine)
@@ -87,8 +87,8 @@ class VolumeModel(SegmentationNetworkModel):
                 if not bool(torch.isfinite(logits).all()):
                     raise DataError("The model gave scores that are not finite; train it again, with float32.")
                 parts.append(torch.softmax(logits, dim=1).half())
-        found = torch.cat(parts)
-        return found[0] if self.plan.dims == 3 else found.movedim(0, self.plan.axis + 1)
+        scores = torch.cat(parts)
+        return scores[0] if self.plan.dims == 3 else scores.movedim(0, self.plan.axis + 1)
 
     def _windows(self, images: "Tensor") -> "Tensor":
         """Logits float32 (n, K + 1, *S), of overlapping windows and their mirror images, weighted and averaged."""
@@ -98,7 +98,7 @@ class VolumeModel(SegmentationNetworkModel):
         device = next(self.network.parameters()).device
         flips = [axes for count in range(len(self.mirrors) + 1) for axes in combinations(self.mirrors, count)]
 
-        def look(windows: "Tensor") -> "Tensor":
+        def predict(windows: "Tensor") -> "Tensor":
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
                 total = self.network(windows).float()
                 for axes in flips[1:]:
@@ -107,7 +107,7 @@ class VolumeModel(SegmentationNetworkModel):
             return total / len(flips)
 
         return sliding_window_inference(
-            images, roi_size=self.plan.patch, sw_batch_size=self.plan.batch, predictor=look, overlap=OVERLAP,
+            images, roi_size=self.plan.patch, sw_batch_size=self.plan.batch, predictor=predict, overlap=OVERLAP,
             mode="gaussian", sigma_scale=SIGMA, sw_device=device, device="cpu",
         )  # fmt: skip
 
@@ -124,7 +124,7 @@ class VolumeModel(SegmentationNetworkModel):
 
 
 def restore_unet(saved: SavedModel) -> TrainedSegmenter[VolumeModel]:
-    """The model in a folder. Raises UsageError if its weights are those of another network."""
+    """The model in a folder. Raises UsageError if its weights belong to a different network."""
     card, facts = saved.card, saved.card.facts
     plan, colours, mirrors = UNetPlan.of(facts["plan"]), tuple(facts["colours"]), tuple(facts["mirrors"])
     network = build_unet(plan, sum(colours), len(card.mask_labels) + 1)
@@ -135,7 +135,7 @@ def restore_unet(saved: SavedModel) -> TrainedSegmenter[VolumeModel]:
 
 @dataclass(frozen=True, eq=False)
 class VolumeSegmenter(Segmenter):
-    """A model that answers for the cases of one cohort, from their stored images."""
+    """A model bound to the cases of one cohort; it reads their stored images."""
 
     model: VolumeModel
     data: SegmentationData
@@ -147,4 +147,4 @@ class VolumeSegmenter(Segmenter):
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
         volumes = zip(self.data.modalities, self.data.volumes(row), strict=True)
-        return self.model.segment({name: one for name, one in volumes if one is not None}, self.data.grid(row))
+        return self.model.segment({name: volume for name, volume in volumes if volume is not None}, self.data.grid(row))

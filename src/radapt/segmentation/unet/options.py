@@ -1,4 +1,4 @@
-"""The options of `unet`, and what follows from them: how it is trained, and what the planned network may cost."""
+"""The options of `unet`, and the `TrainConfig` and memory budget that follow from them."""
 
 from typing import Annotated, Literal
 
@@ -11,8 +11,8 @@ from radapt.protocols.image_problem import Precision
 from radapt.training import TrainConfig
 
 RATES = {"adamw": 3e-3, "sgd": 0.01}
-"""Learning rates: nnU-Net's for SGD; for AdamW three times the usual 1e-3, which learned faster in the first hundred
-steps on the X-rays, planes and volumes it was tried on alike. SGD had not left the background by then."""
+"""Learning rates: nnU-Net's for SGD; for AdamW three times the usual 1e-3, which converged faster in the first hundred
+steps on X-rays, planes and volumes; SGD still predicted only background by then."""
 
 DECAYS = {"adamw": 0.05, "sgd": 3e-5}
 """Weight decay: that of `training.TrainConfig`, and nnU-Net's."""
@@ -23,15 +23,15 @@ class UNetOptions:
     """A U-Net trained from scratch, planned by nnU-Net's rules from the training cases (Isensee et al. 2021).
 
     `dims` 2 or 3, None: 3 where stacks are thick enough. `features` of the first stage, `memory_gb` for the patch,
-    `longest` side of planes in 2D, and `patch` and `batch` in place of the planned ones: see `networks.plan`.
-    `steps` of the optimiser: nnU-Net takes 250,000; the default is what two CPU cores do in half an hour (small
-    volumes) to an hour (planes), and the record says in its notes if val was still rising. `scores` times val is looked
-    at, and the best weights are kept.
-    `foreground` is the share of patches centred in a label. `optimiser` `adamw` (cosine), which does better in few
-    steps, or nnU-Net's `sgd` (Nesterov with `momentum`, poly); `lr` and `weight_decay` None take what suits it.
-    `augment`: what suits the kind of image, or `none`. `mirror`: flips in training, of left and right (`auto`: unless a
-    label has a side, or the images are X-rays), of `all` axes, or `none`; with `mirror_test` answers are averaged over
-    the same flips. `modality_dropout` blanks each modality of a sample with that chance, never all.
+    `longest` side of planes in 2D, and `patch` and `batch` in place of the planned ones: see `networks.plan`. `steps`
+    of the optimiser: nnU-Net takes 250,000; the default takes two CPU cores half an hour (small volumes) to an hour
+    (planes), and the notes of the record say if the validation score was still rising. Training has `scores` validation
+    passes, and the best weights are kept. `foreground` is the fraction of patches centred in a label. `optimiser`
+    `adamw` (cosine), which does better in few steps, or nnU-Net's `sgd` (Nesterov with `momentum`, poly); `lr` and
+    `weight_decay` None take its defaults. `augment`: the augmentation for the kind of image, or `none`. `mirror`: flips
+    in training, of left and right (`auto`: unless a label has a side, or the images are X-rays), of `all` axes, or
+    `none`; with `mirror_test` predictions are averaged over the same flips. `modality_dropout` drops each modality of a
+    sample with that probability, never all.
     """
 
     dims: Literal[2, 3] | None = None
@@ -57,7 +57,7 @@ class UNetOptions:
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def regime(self, batch: int, precision: Precision) -> TrainConfig:
-        """How the network is trained: an epoch is the time between two looks at val."""
+        """How the network is trained: an epoch is the time between two validation passes."""
         sgd = self.optimiser == "sgd"
         return TrainConfig(
             epochs=self.looks, batch=batch, steps=self.steps, optimiser=self.optimiser,
@@ -73,10 +73,10 @@ class UNetOptions:
 
     @property
     def looks(self) -> int:
-        """How often val is looked at: at most after every step."""
+        """The number of validation passes: at most one per step."""
         return min(self.scores, self.steps)
 
     @property
     def budget(self) -> Budget:
-        """What the planned network may cost."""
+        """The limits of the planned network."""
         return Budget(self.memory_gb, self.features, self.longest, self.patch, self.batch)

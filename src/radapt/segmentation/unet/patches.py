@@ -1,4 +1,4 @@
-"""Which patch of a case a sample is: drawn from the sample's seed alone, a share of them inside a label."""
+"""Patch sampling: each patch is drawn from the sample's seed alone, a fraction of them centred inside a label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,16 @@ import numpy as np
 from radapt.segmentation.unet.prepared import Prepared
 from radapt.training.seeds import uniform
 
-_SLOT = 1 << 20  # draws of this file come after all those of the augmentation, which reads the same seeds
+_SLOT = 1 << 20  # after all random slots of the augmentation, which uses the same seeds
 _INSIDE, _LABEL, _VOXEL, _CORNER, _LOST = (_SLOT + 16 * number for number in range(5))
 
 
 def corner(case: Prepared, seed: np.uint64, patch: Sequence[int], inside: float) -> tuple[int, ...]:
     """(1 + dims): the plane (or volume) n of the case and the first voxel of a patch, which may be negative.
 
-    With the chance `inside` the patch is centred on a voxel of a label, each label of the case having the same chance;
-    else, and where the case has no label, it lies anywhere. It stays inside the image, and where that is smaller than
-    the patch, around its middle.
+    With probability `inside` the patch is centred on a voxel of a label, drawn uniformly from the labels of the case;
+    otherwise, and if the case has no label, it is anywhere. It stays inside the image, or is centred on an image that
+    is smaller than the patch.
     """
     seeds = np.array([seed], dtype=np.uint64)
     shape = np.array(case.labels.shape)
@@ -38,18 +38,18 @@ def cut(array: np.ndarray, first: Sequence[int], patch: Sequence[int]) -> np.nda
     sides = array.shape[array.ndim - len(patch) :]
     low = [max(0, start) for start in first]
     high = [min(side, start + size) for side, start, size in zip(sides, first, patch, strict=True)]
-    found = np.zeros((*array.shape[: array.ndim - len(patch)], *patch), dtype=array.dtype)
+    values = np.zeros((*array.shape[: array.ndim - len(patch)], *patch), dtype=array.dtype)
     # Where patch and array do not meet, both slices are empty.
     to = (slice(a - start, max(a, b) - start) for a, b, start in zip(low, high, first, strict=True))
     taken = (slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
     into: tuple[Any, ...] = (..., *to)
     source: tuple[Any, ...] = (..., *taken)
-    found[into] = array[source]
-    return found
+    values[into] = array[source]
+    return values
 
 
 def kept_modalities(present: np.ndarray, seeds: np.ndarray, lost: float) -> np.ndarray:
-    """(b, M) bool: of those `present` (b, M), each is lost with the chance `lost`, but never all of a sample."""
+    """(b, M) bool: modalities of `present` (b, M) after dropout with probability `lost`, never all of a sample."""
     draws = np.stack([uniform(seeds, _LOST + index) for index in range(present.shape[1])], axis=1)
     last = np.where(present, draws, -1).argmax(axis=1)[:, None] == np.arange(present.shape[1])
     return present & ((draws >= lost) | last)

@@ -1,4 +1,4 @@
-"""Cases on a network's grid, made once and memory-mapped: what patches are cut from."""
+"""Cases on the grid of a network, prepared once and memory-mapped; patches are cut from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from radapt.segmentation.unet.grids import GridCrop, resized_labels
 from radapt.segmentation.unet.volumes import gridded, presence, split_labels, stacked
 
 VERSION = 1
-"""Raise it when the same case and plan would give other numbers."""
+"""Raise it when the same case and plan give other values."""
 
 PLACES = 10_000
 """Voxels of each label that patches may be centred on, evenly spread; as many as nnU-Net keeps."""
@@ -37,8 +37,8 @@ class Prepared:
 class PreparedCases:
     """Train and val cases by one plan, under `volumes/` of the cache.
 
-    An entry is named by the digests of images, mask and all of the plan that decides its numbers; it is a folder,
-    written beside its place and renamed. Half precision holds standardised greys to three digits.
+    The name of an entry is a digest of images, mask and the parts of the plan that decide its values. An entry is a
+    folder, written atomically. Half precision holds standardised intensities to three digits.
     """
 
     def __init__(self, cases: Cases, plan: UNetPlan, modalities: Sequence[int], colours: Sequence[int]) -> None:
@@ -47,7 +47,7 @@ class PreparedCases:
         self._entries: dict[int, Path] = {}
 
     def ready(self, rows: Sequence[int] | np.ndarray, progress: ProgressMaker = silent) -> list[str]:
-        """Make what is not there yet; the names of all entries."""
+        """Prepare cases that are not in the cache yet; returns the names of all entries."""
         with progress(len(rows), "preparing volumes", "cases") as advance:
             for row in rows:
                 if _opened(self._entry(int(row))) is None:
@@ -56,17 +56,17 @@ class PreparedCases:
         return [self._entry(int(row)).name for row in rows]
 
     def open(self, row: int) -> Prepared:
-        """The case at `row`, mapped from the cache, and made if it is not there or damaged."""
-        found = _opened(self._entry(row))
-        if found is None:
+        """The case at `row`, mapped from the cache; prepared first if it is missing or damaged."""
+        case = _opened(self._entry(row))
+        if case is None:
             self._make(row)
-            found = _opened(self._entry(row))
-        if found is None:
+            case = _opened(self._entry(row))
+        if case is None:
             raise OSError(f"{self._entry(row)} was written but cannot be read back")
-        return found
+        return case
 
     def images(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """(C, X, Y, Z) float32 of the modalities in use, along R, A, S, and which channels are there (C,)."""
+        """(C, X, Y, Z) float32 of the modalities in use, along R, A, S, and which channels are present (C,)."""
         every = self.cases.data.volumes(row)
         volumes = [every[index] for index in self.modalities]
         shape = self.cases.data.grid(row).to_ras().array.shape
@@ -111,7 +111,7 @@ def places_of(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _opened(entry: Path) -> Prepared | None:
-    """The entry, or None if it is absent, cut off, or its parts do not belong together."""
+    """The entry, or None if it is missing, truncated or inconsistent."""
     try:
         images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(entry / "labels.npy", mmap_mode="r", allow_pickle=False)

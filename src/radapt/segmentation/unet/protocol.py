@@ -1,4 +1,4 @@
-"""The U-Net from scratch: planned as nnU-Net plans it, trained on patches, answering in the patient's own grid."""
+"""The U-Net from scratch: planned as nnU-Net plans it, trained on patches; label maps are in the patient's own grid."""
 
 from typing import TYPE_CHECKING, ClassVar
 

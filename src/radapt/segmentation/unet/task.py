@@ -1,4 +1,4 @@
-"""The task that training a U-Net solves: patches in, a class per voxel wanted at several resolutions, Dice on val."""
+"""The training task of a U-Net: patches, deep supervision, and Dice on val."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from radapt.training import Augmentation, Task
 from radapt.training.segmentation_loss import dice_ce
 
 MARGIN = 1.2
-"""Patches are cut so much longer and their middle is kept after augmentation, so that turning them moves in what lies
-around them and not nothing (nnU-Net enlarges its patches for the same reason)."""
+"""Patches are enlarged by this factor and cropped after augmentation, so that rotation moves in real surroundings
+instead of zeros (as in nnU-Net)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """How patches are cut: share that is centred inside a label, chance that a modality is blanked, augmentation, and
-    how many samples an epoch has."""
+    """How patches are sampled: the fraction that is centred inside a label, the probability of modality dropout, the
+    augmentation, and the number of samples per epoch."""
 
     inside: float
     lost: float
@@ -52,7 +52,7 @@ class UNetTask(Task):
         self.size = len(train)
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Every case as often as any other, give or take one, in a new order."""
+        """Every case equally often, give or take one, in random order."""
         rounds = -(-self.sampling.epoch // self.size)
         return np.concatenate([rng.permutation(self.size) for _ in range(rounds)])[: self.sampling.epoch]
 
@@ -78,19 +78,19 @@ class UNetTask(Task):
         return {"images": torch.from_numpy(images), "labels": torch.from_numpy(labels)}
 
     def loss(self, batch: Mapping[str, Tensor], seeds: np.ndarray) -> Tensor:
-        """Dice + cross-entropy at every supervised resolution, each counting half of the next finer (the paper)."""
+        """Dice + cross-entropy at every supervised resolution, each with half the weight of the next finer one."""
         images, labels = batch["images"], batch["labels"]
         if self.sampling.augmentation is not None:
             draws = self.sampling.augmentation.draw(seeds)
             images, moved = self.sampling.augmentation.apply(images, draws, labels)
             labels = labels if moved is None else moved
         patch = self.model.plan.patch
-        found = self.module(middle(images, patch))
-        return supervised(found, middle(labels, patch))
+        maps = self.module(middle(images, patch))
+        return supervised(maps, middle(labels, patch))
 
     def score(self) -> float:
         """`mean_dice` of the val cases, in their own grids; NaN without val."""
-        # The loop's autocast would interpolate probabilities in half precision; the network switches on its own.
+        # The loop's autocast would interpolate probabilities in half precision; the network enables its own.
         with torch.autocast("cpu", enabled=False):
             return mean_dice(self.prepared.cases.data, self.val, self._segment)
 
@@ -104,13 +104,13 @@ class UNetTask(Task):
 
 def supervised(maps: Sequence[Tensor], labels: Tensor) -> Tensor:
     """() loss of logits (B, K, *S / 2^i), the finest first, against labels (B, *S): weights 1, 1/2, 1/4, … that sum to
-    one. A coarse voxel wants the label of the voxel in its middle."""
+    one. The target of a coarse voxel is the label of the voxel in its middle."""
     weights = np.array([0.5**level for level in range(len(maps))])
     total = torch.zeros((), device=labels.device)
     for logits, weight in zip(maps, weights / weights.sum(), strict=True):
         steps = [full // part for full, part in zip(labels.shape[1:], logits.shape[2:], strict=True)]
-        wanted = labels[(slice(None), *(slice(step // 2, None, step) for step in steps))]
-        total = total + float(weight) * dice_ce(logits, wanted)
+        target = labels[(slice(None), *(slice(step // 2, None, step) for step in steps))]
+        total = total + float(weight) * dice_ce(logits, target)
     return total
 
 

@@ -32,7 +32,7 @@ def stacked(volumes: Sequence[Volume | None], colours: Sequence[int], shape: Seq
 
 
 def presence(volumes: Sequence[Volume | None], colours: Sequence[int]) -> np.ndarray:
-    """(C,) bool: which channels belong to a modality that is there."""
+    """(C,) bool: which channels belong to a present modality."""
     return np.repeat([volume is not None for volume in volumes], colours)
 
 
@@ -63,9 +63,9 @@ def _standardised(values: np.ndarray, scaling: Scaling) -> np.ndarray:
 def gridded(
     images: np.ndarray, present: np.ndarray, spacing_mm: Sequence[float], plan: UNetPlan
 ) -> tuple[np.ndarray, GridCrop]:
-    """What the network sees of images (C, X, Y, Z): float32 (n, C, *S), and where that lies in them.
+    """The network input for images (C, X, Y, Z): float32 (n, C, *S), and its crop of the images.
 
-    In 3D n is 1; in 2D the n planes stand along the plan's axis.
+    In 3D n is 1; in 2D the n planes are along the plan's axis.
     """
     frame = GridCrop.of(images.shape[1:], spacing_mm, plan, content_box(images) if plan.crop else None)
     cropped = standardised(images[:, *frame.inside], present, plan.scalings)
