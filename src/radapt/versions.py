@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import version
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "nibabel", "pydicom", "numpy", "scipy", "pandas")
 

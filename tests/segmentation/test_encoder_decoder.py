@@ -373,7 +373,6 @@ def test_modalities_are_dropped_by_seed_and_never_all() -> None:
     assert goal.after_dropout(alone, seeds[:5]).all()
 
 
-@pytest.mark.parametrize("encoder", ["frozen", "bitfit"])
 def stub_task(network: SegmentationNetwork, goal: Goal, rate: float, **options: Any) -> SliceTask:
     """The task of one learning rate, of a fit that has no data."""
     made = SimpleNamespace(options=make("segment", **options), goal=goal, augmentation=None)
@@ -399,6 +398,7 @@ def test_the_loss_weighs_classes_and_dice_as_its_goal_says(tiny: Callable[..., B
     assert loss != pytest.approx(float(dice_ce(logits, masks, dice_share=0.25)), rel=1e-3)
 
 
+@pytest.mark.parametrize("encoder", ["frozen", "bitfit"])
 def test_a_batch_of_empty_masks_and_pictures_are_learned_from(
     tmp_path: Path, tiny: Callable[..., Backbone], encoder: str
 ) -> None:
