@@ -208,7 +208,7 @@ def test_a_damaged_classifier_is_refused(adapted: Adapted, tmp_path: Path, damag
     else:
         content = path.read_bytes()
         path.write_bytes(content[:-9] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UsageError, match=r"model.safetensors is (missing|not what)"):
+    with pytest.raises(UsageError, match=r"model.safetensors (is missing|does not match)"):
         load_adaptation(tmp_path)
 
 

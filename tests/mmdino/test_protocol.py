@@ -60,7 +60,7 @@ def test_it_is_judged_as_a_whole_and_on_every_subset(result: tuple[Result, Path]
 
 def test_its_folder_is_a_backbone_and_says_how_it_was_made(result: tuple[Result, Path]) -> None:
     _, folder = result
-    assert load_backbone(str(folder)).modalities == ("a", "b")
+    assert load_backbone(str(folder / "model")).modalities == ("a", "b")
     facts = json.loads((folder / "adapt.json").read_text())
     assert (facts["preset"], facts["options"]["steps"], facts["modalities"]) == ("default", 2, ["a", "b"])
     assert not (folder / "checkpoints").exists()

@@ -17,7 +17,8 @@ VIT = [{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "flo
 
 def test_heads_are_a_small_share_of_what_answers(tmp_path: Path) -> None:
     path = write_study(
-        tmp_path, [write_cohort(tmp_path / "discs")], backbones=VIT, protocols=["knn", "logistic"]
+        tmp_path, [write_cohort(tmp_path / "discs")], backbones=VIT,
+        protocols=["knn", {"logistic": {"blocks": [1], "patch_mean": [False]}}],
     )  # fmt: skip
     outcome = run_study(read_study(path), tmp_path / "run", Settings(cache=tmp_path / "cache", offline=True))
     assert outcome.failures == ()

@@ -65,6 +65,7 @@ def test_the_report_says_that_every_patient_was_tested_once(ran: Path) -> None:
     assert "site north" in page
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_folds_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     study = write_study(
         tmp_path, [folded(tmp_path / "discs", "{folds: 3}")],
@@ -81,6 +82,7 @@ def test_a_run_killed_between_folds_ends_like_an_undisturbed_one(tmp_path: Path)
     pd.testing.assert_frame_equal(numbers(tmp_path / "calm" / "run"), numbers(folder / "run"), check_exact=True)
 
 
+@pytest.mark.slow
 def test_an_adaptation_is_scored_out_of_fold_and_delivered_on_all(tmp_path: Path) -> None:
     path = folded(tmp_path / "discs", "{folds: 2}", patients=12)
     out = tmp_path / "adapted"

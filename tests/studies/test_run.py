@@ -52,7 +52,17 @@ def test_predictions_cover_every_case_that_was_not_trained_on(finished: Path) ->
     expected = {case.case for case in cohort if case.split != "train"}
     for path in (finished / "run").glob("cells/*/predictions.parquet"):
         table = pd.read_parquet(path)
-        assert list(table.columns) == ["cell", "case", "patient", "site", "split", "truth", "p_healthy", "p_ill"]
+        assert list(table.columns) == [
+            "cell",
+            "case",
+            "patient",
+            "site",
+            "split",
+            "truth",
+            "p_healthy",
+            "p_ill",
+            "decision",
+        ]
         assert set(table["case"]) == expected
         assert np.allclose(table["p_healthy"] + table["p_ill"], 1)
 
@@ -193,9 +203,7 @@ def test_two_cohorts_that_would_share_a_folder_are_refused(tmp_path: Path, names
 
 
 def test_an_entry_that_asks_for_the_same_numbers_again_is_refused(tmp_path: Path) -> None:
-    study = write_study(
-        tmp_path, [write_cohort(tmp_path / "discs")], protocols=["logistic", {"logistic": {"blocks": 1}}]
-    )
+    study = write_study(tmp_path, [write_cohort(tmp_path / "discs")], protocols=["knn", {"knn": {"temperature": 0.07}}])
     with pytest.raises(UsageError, match="same cell twice"):
         run(study)
 

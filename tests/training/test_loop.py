@@ -341,7 +341,7 @@ def test_memory_of_a_large_batch_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     from radapt.training.memory import PeakMemory
 
-    measured, plain = threading.Event(), PeakMemory._look
+    measured, plain = threading.Event(), PeakMemory._measure
 
     def look(meter: PeakMemory) -> None:
         plain(meter)
@@ -356,7 +356,7 @@ def test_memory_of_a_large_batch_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
                 assert measured.wait(60)
             return super().loss(batch, seeds)
 
-    monkeypatch.setattr(PeakMemory, "_look", look)
+    monkeypatch.setattr(PeakMemory, "_measure", look)
 
     result = train(Large(), regime(epochs=1, batch=23), seed=0)
     assert 30 < result.peak_memory_mb < 200

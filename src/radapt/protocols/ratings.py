@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from radapt.metrics import auroc
 from radapt.metrics.calibration import LEAST_PROBABILITY
 from radapt.metrics.metric import Metric
 from radapt.metrics.points import point_values
+from radapt.metrics.registry import METRICS
 from radapt.protocols.decisions import Rule, decide, fixed_decision, tuned_by, tuned_decision
 from radapt.protocols.targets import ClassWeight
 
@@ -70,6 +72,14 @@ class Rater:
     task: str
     rule: Rule = "argmax"
     class_weight: ClassWeight = "none"
+
+    @classmethod
+    def by_name(cls, metric: str, task: str, rule: Rule, class_weight: ClassWeight) -> "Rater":
+        return cls(METRICS[metric], task, rule, class_weight)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For the processes of several devices: pickle cannot send the functions of most metrics, but their names.
+        return Rater.by_name, (self.metric.name, self.task, self.rule, self.class_weight)
 
     def decisions(self, learned: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         """Of candidates that learned from these labels: (G, n, outputs) -> (G, n) or (G, n, F)."""
