@@ -145,27 +145,27 @@ class CollapseRules:
         numbers = self.numbers(features, probabilities, labels, patients)
         if not bool(features.isfinite().all()):
             return Health(good=False, stop="Features are not finite any more.", numbers=numbers), ("features",)
-        judges_teacher = step >= self.limits.grace * total
-        self._remember(numbers, judges_teacher)
-        signs = self._signs(numbers, self.limits.share, labels, judges_teacher)
+        checks_teacher = step >= self.limits.grace * total
+        self._remember(numbers, checks_teacher)
+        signs = self._signs(numbers, self.limits.share, labels, checks_teacher)
         self.bad_checks.fill_(int(self.bad_checks) + 1 if signs else 0)
         kinds = tuple(sign.kind for sign in signs)
         if signs and int(self.bad_checks) >= self.limits.patience:
             stop = f"The adaptation collapsed: {'; '.join(sign.text for sign in signs)}."
             return Health(good=False, stop=stop, numbers=numbers), kinds
-        good = not self._signs(numbers, 2 * self.limits.share, labels, judges_teacher)
+        good = not self._signs(numbers, 2 * self.limits.share, labels, checks_teacher)
         return Health(good=good, numbers=numbers, warnings=self._warnings(step, total)), kinds
 
-    def _remember(self, numbers: dict[str, float], judges_teacher: bool) -> None:
+    def _remember(self, numbers: dict[str, float], checks_teacher: bool) -> None:
         for column, name in enumerate(NUMBERS):
             value = numbers[name]
             if math.isnan(float(self.start[column])):
                 self.start[column] = value
-            if not math.isnan(value) and (judges_teacher or name not in ("information", "teacher_entropy")):
+            if not math.isnan(value) and (checks_teacher or name not in ("information", "teacher_entropy")):
                 self.best[column] = max(value, float(self.best[column].nan_to_num(-math.inf)))
 
     def _signs(
-        self, numbers: dict[str, float], share: float, labels: Tensor | None, judges_teacher: bool
+        self, numbers: dict[str, float], share: float, labels: Tensor | None, checks_teacher: bool
     ) -> list[Sign]:
         best = dict(zip(NUMBERS, self.best.tolist(), strict=True))
         signs: list[Sign] = []
@@ -175,7 +175,7 @@ class CollapseRules:
         # Cases of a class move together, so labels lead to a rank of classes − 1: no collapse while kNN finds them.
         elif numbers["rank"] - 1 < share * (best["rank"] - 1) and not numbers["knn"] >= best["knn"] - 0.05:
             signs.append(Sign("rank", f"features differ in few directions (rank {_change(numbers, best, 'rank')})"))
-        lost_from = self._lost_information(numbers["information"], share) if judges_teacher else None
+        lost_from = self._lost_information(numbers["information"], share) if checks_teacher else None
         if lost_from is not None:
             kind = "all" if numbers["teacher_entropy"] > 0.5 else "one"
             how = "all prototypes alike" if kind == "all" else "the same prototypes"
@@ -207,7 +207,7 @@ class CollapseRules:
         return far and best - now > self.limits.knn_errors * error
 
     def _warnings(self, step: int, total: int) -> tuple[str, ...]:
-        """A teacher that never told images apart does little harm, but teaches nothing either."""
+        """A teacher whose outputs never differed between images does little harm, but teaches nothing either."""
         best = float(self.best[NUMBERS.index("information")].nan_to_num(math.nan))
         if step < total or not best < self.limits.telling:
             return ()
