@@ -158,7 +158,7 @@ def test_two_processes_finetune_as_one_does(tmp_path: Path) -> None:
     first, second = (protocol.fit(each, np.random.default_rng(0)) for each in (one, two))
     rows = np.flatnonzero(one.cohort.splits != "train")
     np.testing.assert_allclose(second.final.predict(rows), first.final.predict(rows), atol=1e-5)
-    assert second.fit.winner.options["lr"] == first.fit.winner.options["lr"]
+    assert second.record.winner.options["lr"] == first.record.winner.options["lr"]
     start = make("finetune", **(FAST | {"lr": 1e-9})).fit(one, np.random.default_rng(0)).final.predict(rows)
     assert np.abs(start - first.final.predict(rows)).max() > 1e-3
 
