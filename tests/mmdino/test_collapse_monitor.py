@@ -151,7 +151,7 @@ def test_a_teacher_that_never_told_images_apart_is_mentioned_at_the_end() -> Non
     alike = healthy() | {"probabilities": torch.full((48, 12), 1 / 12)}
     found = judged(CollapseRules(), *[alike] * 9)
     assert [len(health.warnings) for health in found] == [0] * 8 + [1]
-    assert "never told images apart" in found[8].warnings[0]
+    assert "never differed between images" in found[8].warnings[0]
 
 
 def test_features_that_were_alike_from_the_start_cannot_be_lost() -> None:

@@ -91,7 +91,7 @@ class _Prefetch(Generic[T]):
             self._put(("error", error))
 
     def _put(self, message: tuple[str, T | BaseException | None]) -> bool:
-        """Wait for room in the queue; False if nobody wants it any more."""
+        """Wait for room in the queue; False if the consumer has stopped."""
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(message, timeout=0.1)

@@ -60,7 +60,7 @@ def notes_of(
     if lost := [name for name in source.modalities if name not in learned]:
         said.append(f"No training case has {', '.join(lost)}; left out.")
     if missing := [name for name, some in zip(learned, partial, strict=True) if some]:
-        how = "the network is told" if use == "concat" else "the average over those present"
+        how = "an indicator is an input of the network" if use == "concat" else "the average over those present"
         said.append(f"Missing in some training cases: {', '.join(missing)}; {how}.")
     if winner is None:
         return said

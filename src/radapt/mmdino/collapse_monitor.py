@@ -212,8 +212,8 @@ class CollapseRules:
         if step < total or not best < self.limits.telling:
             return ()
         return (
-            f"The teacher never told images apart (information at most {best:.2g}), so that little was learned from "
-            "images without labels.",
+            f"The teacher's outputs never differed between images (information at most {best:.2g}), so "
+            "that little was learned from images without labels.",
         )
 
 

@@ -1,7 +1,7 @@
 """From probabilities to a decision: which class, or whether a finding is present. Fixed inside training.
 
-With imbalanced classes the largest probability is often that of the common class for every patient: no error of the
-model, but a decision nobody wants. `balanced` decides for the class whose probability is largest in proportion to its
+With imbalanced classes the largest probability is often that of the common class for every patient, which is of
+no clinical use. `balanced` decides for the class whose probability is largest in proportion to its
 share of training, which maximises the expected balanced accuracy if the probabilities are right.
 """
 
