@@ -62,6 +62,29 @@ def test_framing_keeps_millimetres_and_centres():
     assert not planes[0, 0, 30:].any()
 
 
+def test_padding_keeps_the_pixels_of_a_plane_that_fits_whatever_their_spacing():
+    array = RNG.integers(0, 256, (10, 20, 2), dtype=np.uint8)
+    given = volume(array, (2.0, 0.5, 1.0))
+    planes = Recipe.for_kind("other", size=[40, 30], fit="pad").apply(given)
+    np.testing.assert_array_equal(planes[:, 0, 10:30, 10:20], given.planes("axial"))
+    assert planes.astype(int).sum() == array.astype(int).sum()
+
+
+def test_padding_makes_a_plane_smaller_that_is_larger_than_the_canvas():
+    given = volume(RNG.integers(0, 256, (50, 20, 1), dtype=np.uint8))
+    small = [Recipe.for_kind("other", size=24, fit=fit).apply(given) for fit in ("pad", "resize")]
+    np.testing.assert_array_equal(*small)
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_the_border_has_its_grey_level_and_masks_stay_zero_there(fit):
+    given = volume(np.full((10, 20, 1), 200, np.uint8))
+    recipe = Recipe.for_kind("other", size=40, fit=fit, border=114)
+    planes, mask = recipe.apply(given), recipe.place(given).masks(volume(np.ones((10, 20, 1), np.uint8)))
+    assert set(np.unique(planes)) == {114, 200}
+    np.testing.assert_array_equal(mask[0] > 0, planes[0, 0] == 200)
+
+
 def test_planes_that_fit_keep_every_value():
     array = RNG.integers(0, 256, (16, 16, 4), dtype=np.uint8)
     for kind in ("other", "ct"):
@@ -212,6 +235,8 @@ def test_the_digest_changes_with_every_choice_and_only_then():
         Recipe.for_kind("mri", every=2),
         Recipe.for_kind("mri", count=2),
         Recipe.for_kind("mri", percentiles=[1, 99]),
+        Recipe.for_kind("mri", fit="pad"),
+        Recipe.for_kind("mri", border=114),
         Recipe.for_kind("xray"),
         Recipe.for_kind("xray", display_window=True),
         Recipe.for_kind("ct"),
@@ -226,6 +251,10 @@ def test_the_digest_changes_with_every_choice_and_only_then():
     assert same.digest == recipes[0].digest
     assert same == recipes[0]
     assert Recipe.for_kind("ct", windows=[[-1350, 150]]).digest == Recipe.for_kind("ct", windows="lung").digest
+
+
+def test_options_added_later_leave_the_digests_of_caches_as_they_were():
+    assert Recipe.for_kind("mri", fit="resize", border=0, neighbours=0).digest == "3dcc4a54deb5c24a583de0252e6f7d07"
 
 
 def test_a_new_version_gives_new_digests(monkeypatch):
@@ -266,6 +295,9 @@ def test_a_recipe_is_frozen():
         ("mri", {"every": 0}, "every must be"),
         ("mri", {"every": 1.5}, "every must be"),
         ("mri", {"count": 0}, "count must be"),
+        ("mri", {"fit": "pads"}, "Did you mean 'pad'"),
+        ("mri", {"border": 256}, "from 0"),
+        ("mri", {"border": True}, "from 0"),
     ],
 )
 def test_wrong_options_are_answered_with_the_right_ones(kind, options, message):

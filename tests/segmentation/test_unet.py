@@ -218,6 +218,14 @@ def test_data_that_is_hardly_there(tmp_path: Path, name: str, protocol: Any) -> 
     assert FitRecord.from_json(json.loads(json.dumps(fitted.record.to_json()))).chosen == 0
 
 
+def test_without_validation_passes_it_learns_from_train_and_val(tmp_path: Path) -> None:
+    protocol = UNetProtocol(**{**TINY, "scores": 0})
+    record = fit(protocol, problem_of(balls_cohort(tmp_path / "data"), tmp_path)).record
+    assert (record.cases.train, record.cases.val, record.cases.val_source) == (5, 0, "none")
+    assert any("the last weights were taken (scores: 0)" in note for note in record.notes)
+    assert record.winner.steps == TINY["steps"]
+
+
 @pytest.mark.parametrize("protocol", [UNetProtocol(**TINY), TransUNetProtocol(**PLANES)], ids=lambda one: one.name)
 def test_masks_that_are_all_empty_are_said(tmp_path: Path, protocol: Any) -> None:
     cohort = balls_cohort(tmp_path / "data", empty=range(5))

@@ -14,6 +14,14 @@ from toy_study import write_cohort, write_study
 BACKBONE = [{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"}]
 
 
+def with_masks(cohort: Path) -> Path:
+    """Gives every case one of its images for a mask: planning looks at files, not into them."""
+    table = pd.read_csv(cohort.parent / "cases.csv")
+    table["mask"] = table["image:a"]
+    table.to_csv(cohort.parent / "cases.csv", index=False)
+    return cohort
+
+
 def settings(folder: Path) -> Settings:
     return Settings(cache=folder / "cache", offline=True)
 
@@ -76,12 +84,28 @@ def test_several_ways_to_make_images_are_compared_side_by_side(tmp_path: Path) -
     assert set(results["protocol"]) == {"knn @ few", "knn @ all"}
 
 
+def test_image_settings_of_an_aim_are_for_its_protocols_alone(tmp_path: Path) -> None:
+    images = [
+        {"name": "small", "size": 32, "aim": "classification"},
+        {"name": "large", "size": 64, "aim": "segmentation"},
+    ]
+    study = write_study(
+        tmp_path, [with_masks(write_cohort(tmp_path / "discs"))], backbones=BACKBONE, protocols=["knn", "segment"]
+    )
+    study.write_text(study.read_text().replace("image:\n  size: 32\n", f"images: {images}\n"))
+    assert {cell.facts["label"] for cell in plan(study).cells} == {"knn @ small", "segment @ large"}
+    study.write_text(study.read_text().replace(", {'name': 'large', 'size': 64, 'aim': 'segmentation'}", ""))
+    with pytest.raises(UsageError, match="'segment' is for segmentation, but no image settings"):
+        plan(study)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"images": [{"size": 32}, {"name": "b"}]}, "needs a name"),
         ({"images": [{"name": "a"}, {"name": "a"}]}, "twice"),
         ({"images": [{"name": "a"}]}, "both given"),
+        ({"image": {"aim": "segmentation"}}, "No protocol of the study is for segmentation"),
         ({"backbones": []}, "need a backbone"),
         ({"protocols": [{"fewshot": {"shots": [0]}}]}, "shots"),
         ({"protocols": [{"fewshot": {"protocol": "logistik"}}]}, "logistic"),

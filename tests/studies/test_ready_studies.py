@@ -1,4 +1,4 @@
-"""The ready study files are complete and make sense: each can be planned as it stands, once its cohort is there."""
+"""The ready study files are complete and make sense: each can be planned as it stands, once its cohorts are there."""
 
 import shutil
 from pathlib import Path
@@ -13,17 +13,23 @@ from toy_study import write_cohort
 READY = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 
+def write_toy(path: Path) -> None:
+    """A cohort file at `path`, with labels and masks: planning looks at files, not into them."""
+    cohort = write_cohort(path.parent, name=path.parent.name)
+    table = pd.read_csv(cohort.parent / "cases.csv")
+    table["mask"] = table["image:a"]
+    table.to_csv(cohort.parent / "cases.csv", index=False)
+
+
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
 def test_a_ready_study_can_be_planned(path: Path, tmp_path: Path) -> None:
-    cohort = write_cohort(tmp_path / "discs").parent
-    table = pd.read_csv(cohort / "cases.csv")
-    table["mask"] = table["image:a"]  # planning looks at files, not into them
-    table.to_csv(cohort / "cases.csv", index=False)
-    shutil.copytree(cohort, tmp_path / "study")
+    asked = yaml.safe_load(path.read_text())
+    for name in asked["cohorts"]:
+        write_toy(tmp_path / "study" / name)
     study = shutil.copy(path, tmp_path / "study" / path.name)
     planned = plan_study(read_study(Path(study)), Settings(cache=tmp_path / "cache", offline=True))
-    entries = yaml.safe_load(path.read_text())["protocols"]
-    named = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    named = [entry if isinstance(entry, str) else next(iter(entry)) for entry in asked["protocols"]]
     assert {cell.job.entry.name for cell in planned.cells} == set(named)
+    assert len({cell.prepared.cohort.name for cell in planned.cells}) == len(asked["cohorts"])
     assert planned.failures == ()
     assert planned.notes == ()

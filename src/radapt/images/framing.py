@@ -20,6 +20,13 @@ class Framing:
         inner = (_within(height_mm * scale, canvas[0]), _within(width_mm * scale, canvas[1]))
         return cls(canvas, inner)
 
+    @classmethod
+    def pad(cls, shape: tuple[int, int], spacing_mm: tuple[float, float], canvas: tuple[int, int]) -> "Framing":
+        """The plane with the pixels it has, whatever its spacing; as `fit` if it is larger than the canvas."""
+        if shape[0] > canvas[0] or shape[1] > canvas[1]:
+            return cls.fit(shape, spacing_mm, canvas)
+        return cls(canvas, shape)
+
     @property
     def top(self) -> int:
         return (self.canvas[0] - self.inner[0]) // 2
@@ -28,11 +35,12 @@ class Framing:
     def left(self) -> int:
         return (self.canvas[1] - self.inner[1]) // 2
 
-    def apply(self, levels: np.ndarray) -> np.ndarray:
-        """(n, C, h, w) float32 in [0, 255] → (n, C, H, W) uint8, resized bilinearly with antialiasing, black around.
+    def apply(self, levels: np.ndarray, border: int = 0) -> np.ndarray:
+        """(n, C, h, w) float32 in [0, 255] → (n, C, H, W) uint8, resized bilinearly with antialiasing.
 
-        `levels` may be overwritten. Planes of the inner size keep their values. torch resizes all planes at once;
-        MONAI's Resize with antialiasing blurs first and takes eight times as long.
+        Around the plane the canvas has the grey level `border`. `levels` may be overwritten. Planes of the inner size
+        keep their values. torch resizes all planes at once; MONAI's Resize with antialiasing blurs first and takes
+        eight times as long.
         """
         if levels.shape[2:] != self.inner:
             import torch
@@ -44,7 +52,7 @@ class Framing:
         rounded = levels.astype(np.uint8)
         if self.inner == self.canvas:
             return rounded
-        out = np.zeros((*rounded.shape[:2], *self.canvas), dtype=np.uint8)
+        out = np.full((*rounded.shape[:2], *self.canvas), border, dtype=np.uint8)
         height, width = self.inner
         out[:, :, self.top : self.top + height, self.left : self.left + width] = rounded
         return out

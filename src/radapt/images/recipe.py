@@ -31,6 +31,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """The options of each kind of image, with their defaults."""
 
+FITS = ("resize", "pad")
+
+ADDED: dict[str, Any] = {"neighbours": 0, "fit": "resize", "border": 0}
+"""Options that came after the first caches were written, with their defaults: the digest has them only where used."""
+
 TRIPLANAR = "triplanar"
 """The axis option for axial, coronal and sagittal planes, in this order."""
 
@@ -43,7 +48,9 @@ BATCH_BYTES = 32 << 20
 class Recipe:
     """How a volume becomes planes: uint8 (n, C, H, W) with C = 1, or 3 for colour, three CT windows and `neighbours`.
 
-    `size` is (H, W) in pixels. Planes keep their aspect ratio in mm and are centred on black. `axis` selects the planes
+    `size` is (H, W) in pixels. Planes are centred on a canvas of that size with the grey level `border`. With `fit`
+    `resize` they are made as large as fits and keep their aspect ratio in mm; with `pad` they keep their pixels, unless
+    they are larger than the canvas. `axis` selects the planes
     of a stack, `triplanar` those of all three axes; an image with a single plane gives that plane. `every` keeps each
     k-th plane of an axis, `count` at most that many, evenly spaced. With `neighbours` k ≥ 1 (2.5D) the channels are the
     plane k before, the plane itself and the plane k after, whether these are kept or not; the first and the last plane
@@ -64,6 +71,8 @@ class Recipe:
     windows: tuple[tuple[float, float], ...] = ()
     display_window: bool = False
     neighbours: int = 0
+    fit: str = "resize"
+    border: int = 0
 
     @classmethod
     def for_kind(
@@ -74,6 +83,8 @@ class Recipe:
         every: int = 1,
         count: int | None = None,
         neighbours: int = 0,
+        fit: str = "resize",
+        border: int = 0,
         **overrides: Any,
     ) -> "Recipe":
         """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with overrides of its options.
@@ -86,7 +97,7 @@ class Recipe:
         options = dict(DEFAULTS[kind])
         for name, value in overrides.items():
             if name not in options:
-                known = [*options, "size", "axis", "every", "count", "neighbours"]
+                known = [*options, "size", "axis", "every", "count", "neighbours", *ADDED]
                 raise UsageError(f"The recipe for {kind} has no option {name!r}. {suggest(name, known)}")
             options[name] = value
         if "windows" in options:
@@ -99,14 +110,20 @@ class Recipe:
         if count is not None:
             _whole("count", count)
         _neighbours(neighbours, options.get("windows", ()))
-        return cls(kind, _size(size), _axis(axis), every, count, neighbours=neighbours, **options)
+        if fit not in FITS:
+            raise UsageError(f"There is no fit {fit!r}. {suggest(str(fit), FITS)}")
+        if type(border) is not int or not 0 <= border <= 255:
+            raise UsageError(f"border must be a grey level from 0 (black) to 255 (white), not {border!r}.")
+        framing: dict[str, Any] = {"neighbours": neighbours, "fit": fit, "border": border}
+        return cls(kind, _size(size), _axis(axis), every, count, **framing, **options)
 
     @property
     def digest(self) -> str:
         """32 hex digits that change whenever the planes of any image may change."""
         facts = {"version": VERSION, **asdict(self)}
-        if not self.neighbours:
-            del facts["neighbours"]  # caches written before this option existed stay valid
+        for name, default in ADDED.items():
+            if facts[name] == default:
+                del facts[name]  # caches written before this option existed stay valid
         return digest(facts)
 
     def describe(self) -> str:
@@ -120,7 +137,9 @@ class Recipe:
             planes += " of each axis"
         if self.neighbours:
             planes += f", with the planes {self.neighbours} before and after as channels"
-        return f"{self.kind}: {planes}, {self.size[0]} × {self.size[1]} px, {self._greys()}"
+        framed = "padded to " if self.fit == "pad" else ""
+        around = f" on grey level {self.border}" if self.border else ""
+        return f"{self.kind}: {planes}, {framed}{self.size[0]} × {self.size[1]} px{around}, {self._greys()}"
 
     def apply(self, volume: Volume) -> np.ndarray:
         """The planes of `volume`, uint8 (n, C, H, W), n ≥ 1. Deterministic."""
@@ -154,7 +173,7 @@ class Recipe:
             planes = planes[kept]
         step = max(1, BATCH_BYTES // (4 * planes[0].size * len(channels)))
         batches = [planes[start : start + step] for start in range(0, len(planes), step)]
-        return np.concatenate([stack.framing.apply(_levels(batch, channels, volume)) for batch in batches])
+        return np.concatenate([stack.framing.apply(_levels(batch, channels, volume), self.border) for batch in batches])
 
     def _stacks(self, volume: Volume) -> tuple[PlaneStack, ...]:
         axes = ("axial", "coronal", "sagittal") if self.axis == TRIPLANAR else (self.axis,)
@@ -162,7 +181,8 @@ class Recipe:
 
     def _stack(self, volume: Volume, axis: str) -> PlaneStack:
         total, *shape = volume.planes(axis).shape[:3]
-        framing = Framing.fit((shape[0], shape[1]), volume.plane_spacing_mm(axis), self.size)
+        frame = Framing.pad if self.fit == "pad" else Framing.fit
+        framing = frame((shape[0], shape[1]), volume.plane_spacing_mm(axis), self.size)
         return PlaneStack(check_axis(axis), self._kept(total), total, (shape[0], shape[1]), framing)
 
     def _kept(self, total: int) -> np.ndarray:

@@ -134,6 +134,11 @@ class ImageProblem:
             return self.rows("train"), np.empty(0, dtype=np.int64)
         return train_and_val(self._strata, self.usable, self.cohort, rng)
 
+    @property
+    def everything(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of all cases of train and val, to learn from, and of none to choose on."""
+        return np.sort(np.concatenate([self.rows("train"), self.rows("val")])), np.empty(0, dtype=np.int64)
+
     def backbone(self) -> "Backbone":
         """A newly loaded backbone. Raises UsageError where the problem has none."""
         if self.fresh is None:

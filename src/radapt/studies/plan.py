@@ -80,6 +80,7 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
             continue
         cohorts += prepared
         notes += _not_applying(prepared[0].cohort, protocols)
+    _refuse_unread_images(study, protocols)
     unsuited = _unsuited(encoders, study, protocols)
     notes += [f"{study.protocols[at].label} does not support {name}" for at in unsuited for name in unsuited[at]]
     _refuse_equal_names(cohorts)
@@ -88,7 +89,8 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         for encoder in (*encoders, None)
         for prepared in cohorts
         for entry, protocol in protocols.items()
-        if applies(protocol, prepared.cohort) and protocol.uses_backbone == (encoder is not None)
+        if applies(protocol, prepared.cohort) and prepared.image.aim in (None, protocol.aim)
+        if protocol.uses_backbone == (encoder is not None)
         if encoder is None or encoder.entry.name not in unsuited[entry]
         for seed in study.seeds
         for job in jobs_of(study.protocols[entry], prepared.cohort, seed)
@@ -141,6 +143,22 @@ def _unsuited(encoders: list[CellEncoder], study: Study, protocols: dict[int, "P
     return {entry: lacking.get(protocol.name, []) for entry, protocol in protocols.items()}
 
 
+def _refuse_unread_images(study: Study, protocols: dict[int, "Protocol"]) -> None:
+    """Raise UsageError where image settings and protocols do not meet: one of an aim is without the other."""
+    for image in study.image_settings:
+        if image.aim is not None and all(protocol.aim != image.aim for protocol in protocols.values()):
+            raise UsageError(
+                f"No protocol of the study is for {image.aim}, the aim of image settings {image.name or image.size!r}. "
+                "Add one, or remove 'aim'."
+            )
+    for protocol in protocols.values():
+        if all(image.aim not in (None, protocol.aim) for image in study.image_settings):
+            raise UsageError(
+                f"Protocol {protocol.name!r} is for {protocol.aim}, but no image settings of the study are; give some "
+                f"under 'images' with aim: {protocol.aim}, or without an aim."
+            )
+
+
 def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download: bool) -> CellEncoder:
     from radapt.backbones import find_backbone
 
@@ -176,12 +194,12 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
 def _recipe(cohort: Cohort, image: ImageSettings) -> "Recipe":
     from radapt.images import Recipe
 
-    slices = image.slices.model_dump()
+    slices, framing = image.slices.model_dump(), image.model_dump(include={"fit", "border"})
     for name in image.recipe:
-        if name == "size" or name in slices:
-            section = "image" if name == "size" else "image: slices"
+        if name == "size" or name in framing or name in slices:
+            section = "image: slices" if name in slices else "image"
             raise UsageError(f"{name!r} is given under 'image: recipe' of the study; it belongs under '{section}'.")
-    return Recipe.for_kind(cohort.kind, image.size, **slices, **image.recipe)
+    return Recipe.for_kind(cohort.kind, image.size, **slices, **framing, **image.recipe)
 
 
 def _refuse_equal_names(cohorts: list[PreparedCohort]) -> None:

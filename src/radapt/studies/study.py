@@ -38,12 +38,17 @@ class SliceSettings(StrictModel):
 class ImageSettings(StrictModel):
     """The preprocessing of images. `size` is the side in pixels, or [height, width].
 
-    `recipe` overrides the default recipe of the cohort's kind, such as `{windows: [lung]}` for CT. `name` identifies
-    the settings where a study compares several.
+    Planes are made as large as fits into `size` (`fit: resize`), or keep their pixels (`pad`); `border` is the grey
+    level around them, from 0 (black) to 255. `recipe` overrides the default recipe of the cohort's kind, such as
+    `{windows: [lung]}` for CT. `name` identifies the settings where a study has several. With an `aim` they are those
+    of classification or of segmentation alone.
     """
 
     name: str | None = Field(default=None, min_length=1)
+    aim: Literal["classification", "segmentation"] | None = None
     size: Size = 224
+    fit: Literal["resize", "pad"] = "resize"
+    border: Annotated[int, Field(ge=0, le=255)] = 0
     slices: SliceSettings = SliceSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)
 

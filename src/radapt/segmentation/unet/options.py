@@ -26,7 +26,8 @@ class UNetOptions:
     `longest` side of planes in 2D, and `patch` and `batch` in place of the planned ones: see `networks.plan`. `steps`
     of the optimiser: nnU-Net takes 250,000; the default takes two CPU cores half an hour (small volumes) to an hour
     (planes), and the notes of the record say if the validation score was still rising. Training has `scores` validation
-    passes, and the best weights are kept. `foreground` is the fraction of patches centred in a label. `optimiser`
+    passes, and the best weights are kept; with 0 it learns from train and val, and the last weights are kept, as in
+    nnU-Net. `foreground` is the fraction of patches centred in a label. `optimiser`
     `adamw` (cosine), which does better in few steps, or nnU-Net's `sgd` (Nesterov with `momentum`, poly); `lr` and
     `weight_decay` None take its defaults. `augment`: the augmentation for the kind of image, or `none`. `mirror`: flips
     in training, of left and right (`auto`: unless a label has a side, or the images are X-rays), of `all` axes, or
@@ -36,7 +37,7 @@ class UNetOptions:
 
     dims: Literal[2, 3] | None = None
     steps: Annotated[int, Field(ge=1)] = 1000
-    scores: Annotated[int, Field(ge=1)] = 10
+    scores: Annotated[int, Field(ge=0)] = 10
     batch: Annotated[int, Field(ge=1)] | None = None
     patch: tuple[Annotated[int, Field(ge=1, le=2048)], ...] | None = None
     features: Annotated[int, Field(ge=1, le=512)] = 32
@@ -73,8 +74,8 @@ class UNetOptions:
 
     @property
     def looks(self) -> int:
-        """The number of validation passes: at most one per step."""
-        return min(self.scores, self.steps)
+        """The number of epochs, each of which ends with a validation pass if there are any: at most one per step."""
+        return max(1, min(self.scores, self.steps))
 
     @property
     def budget(self) -> Budget:
