@@ -8,7 +8,7 @@ of a paper. Sources on such values and their spread:
 - T1 of cerebrospinal fluid, here the same at every field: Rooney et al., Magn Reson Med 2007;57:308;
 - subcutaneous fat and marrow: de Bazelaire et al., Radiology 2004;230:652;
 - water content of white and grey matter: Whittall et al., Magn Reson Med 1997;37:34;
-- tumour, oedema and necrosis, long in T1 and T2: Bottomley et al., Med Phys 1987;14:1; drawn for every patient
+- tumour and oedema, long in T1 and T2: Bottomley et al., Med Phys 1987;14:1; drawn for every patient
   (see `tumours`);
 - contrast agent: r1 in the range reported for gadobutrol in plasma at 37 °C (Szomolanyi et al., Invest Radiol
   2019;54:559); r2 is set a quarter above r1.
@@ -82,7 +82,6 @@ TISSUES: dict[str, Tissue] = {
     "solid":         Tissue(0.86, (1350.0, 1600.0), (135.0, 130.0)),
     "core":          Tissue(0.86, (1350.0, 1600.0), (135.0, 130.0)),      # drawn between solid and mucoid
     "enhancing":     Tissue(0.85, (1250.0, 1500.0), (120.0, 115.0)),
-    "necrosis":      Tissue(0.93, (2100.0, 2300.0), (230.0, 220.0)),
     "oedema":        Tissue(0.82, (1120.0, 1350.0), (122.0, 118.0)),
     "calcification": Tissue(0.30, (500.0, 600.0),   (18.0, 15.0), 120.0),
 }

@@ -1,13 +1,17 @@
-"""Gliomas of three subtypes. Each imaging sign is drawn with its reported frequency, so subtypes overlap.
+"""Gliomas of three subtypes, which differ in how the same parts are arranged, not in how much there is of each.
 
-- Astrocytoma, IDH-mutant: homogeneous and bright on T2w; in about half the core is dark on FLAIR within a bright
-  rim, the T2-FLAIR mismatch (Patel et al., Clin Cancer Res 2017;23:6078; pooled sensitivity about 0.4, and a few
-  oligodendrogliomas show it too).
-- Oligodendroglioma: cortical, mostly frontal, of indistinct border, calcified in most, faintly enhancing in some.
-- Glioblastoma: an enhancing ring around necrosis in most, with oedema that follows the white matter.
+Every tumour has fluid parts, bright on T2w and dark on FLAIR, and nearly every one takes up contrast agent. Size,
+oedema and grey levels are drawn alike for all subtypes. What differs:
 
-No single sequence distinguishes them: the mismatch needs T2w and FLAIR, a dark core on FLAIR may be necrosis, and only
-contrast agent separates the two; calcification is dark on every sequence, like a vessel.
+- Astrocytoma, IDH-mutant: one fluid core in a rim that is bright on FLAIR, the T2-FLAIR mismatch (Patel et al., Clin
+  Cancer Res 2017;23:6078), and enhancing nodules.
+- Glioblastoma: a core that looks the same, liquefied necrosis, in an enhancing ring.
+- Oligodendroglioma: fluid parts scattered over the tumour, an enhancing ring in half of them and nodules in the others,
+  calcified in most, mostly frontal and near the cortex.
+
+No single sequence distinguishes them: FLAIR shows how the fluid is arranged and says nothing of contrast agent, only
+contrast-enhanced T1w tells ring from nodules. The signs are clearer than in life, where the mismatch has a sensitivity
+of about 0.4, so that some hundred patients suffice to see what a method is worth.
 """
 
 from collections.abc import Mapping
@@ -24,7 +28,13 @@ Subtype = Literal["astrocytoma", "glioblastoma", "oligodendroglioma"]
 SUBTYPES: tuple[Subtype, ...] = ("astrocytoma", "glioblastoma", "oligodendroglioma")
 
 MASK_LABELS = {1: "core", 2: "enhancing", 3: "oedema"}
-"""Label map: non-enhancing tumour and necrosis; tumour that takes up contrast agent; oedema around it."""
+"""Label map: tumour that does not enhance, fluid or solid; tumour that takes up contrast agent; oedema around it."""
+
+_ENHANCES = 0.95
+"""How often a tumour without a ring has enhancing nodules."""
+
+_SCATTERED = 0.3
+"""Scattered fluid is where a random field of unit variance exceeds this: in about 40 % of the tumour, as a core is."""
 
 _LOBES = {  # direction from the hemisphere's centre: to the side, forward, up
     "frontal": (0.45, 0.85, 0.30),
@@ -39,64 +49,24 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Habits:
-    """The frequency of signs of a subtype, in [0, 1], and their strength, as ranges of uniform draws."""
+    """Where a subtype grows, and the frequency of its signs, in [0, 1]."""
 
     lobes: tuple[float, float, float, float, float]  # odds of _LOBES
     below: Range  # the centre's distance from the surface, in radii
-    edge_mm: Range
-    mismatch: float
-    mismatched: Range  # share of mucoid tissue in the core with the sign; without it the share is small
-    necrosis: float
-    ring: float
-    nodules: float
-    nodule: Range
+    central: float  # fluid in one core within a rim; else it is scattered
+    ring: float  # enhancing tissue surrounds the tumour; else it forms nodules
     calcified: float
-    oedema_mm: Range
-    oedema: Range
 
 
 _HABITS: dict[Subtype, _Habits] = {
     "astrocytoma": _Habits(
-        lobes=(0.45, 0.20, 0.20, 0.05, 0.10),
-        below=(0.6, 1.5),
-        edge_mm=(1.5, 5.0),
-        mismatch=0.5,
-        mismatched=(0.5, 0.95),
-        necrosis=0.0,
-        ring=0.07,
-        nodules=0.25,
-        nodule=(0.25, 0.9),
-        calcified=0.12,
-        oedema_mm=(0.0, 12.0),
-        oedema=(0.1, 0.7),
+        lobes=(0.45, 0.20, 0.20, 0.05, 0.10), below=(0.6, 1.3), central=0.95, ring=0.05, calcified=0.10
     ),
     "glioblastoma": _Habits(
-        lobes=(0.32, 0.23, 0.28, 0.12, 0.05),
-        below=(0.6, 1.5),
-        edge_mm=(1.5, 5.0),
-        mismatch=0.05,
-        mismatched=(0.4, 0.75),
-        necrosis=0.85,
-        ring=0.85,
-        nodules=0.5,
-        nodule=(0.6, 1.0),
-        calcified=0.12,  # in life rather blood, dark as well
-        oedema_mm=(6.0, 24.0),
-        oedema=(0.5, 0.95),
+        lobes=(0.32, 0.23, 0.28, 0.12, 0.05), below=(0.6, 1.3), central=0.95, ring=0.95, calcified=0.10
     ),
     "oligodendroglioma": _Habits(
-        lobes=(0.58, 0.17, 0.13, 0.05, 0.07),
-        below=(0.35, 0.85),
-        edge_mm=(2.5, 8.0),
-        mismatch=0.1,
-        mismatched=(0.4, 0.75),
-        necrosis=0.0,
-        ring=0.05,
-        nodules=0.3,
-        nodule=(0.25, 0.9),
-        calcified=0.65,
-        oedema_mm=(0.0, 12.0),
-        oedema=(0.1, 0.7),
+        lobes=(0.58, 0.17, 0.13, 0.05, 0.07), below=(0.45, 1.0), central=0.05, ring=0.5, calcified=0.5
     ),
 }
 
@@ -112,11 +82,12 @@ class Tumour:
     lobes: Waves
     lobulation: float
     edge_mm: float  # width over which tumour gives way to brain
-    core: Literal["core", "necrosis"]
-    core_mm: float  # how far below the surface the core begins
-    ring: float  # share of contrast-taking tissue in the shell around the core, 0 for none
+    central: bool  # whether the fluid is one core within a rim, or scattered
+    core_mm: float  # how far below the surface a central core begins
+    core_patches: Waves
+    ring: bool  # whether enhancing tissue surrounds the tumour
+    enhancing: float  # share of contrast-taking tissue in ring and nodules
     nodules: Array
-    nodule: float  # share of contrast-taking tissue in a nodule
     specks: Array
     oedema_mm: float
     oedema: float
@@ -147,11 +118,7 @@ class Tumour:
         side = step(np.sign(self.centre[0]) * points[0] + 1.5, 4.0)
         in_hemisphere = cover(seen.hull, 2.5) * np.maximum(side, cover(seen.white_core, 2.0))  # stays in its hemisphere
         body = in_hemisphere * step(depth, self.edge_mm)
-        inner = step(depth - self.core_mm * (1.0 + 0.35 * self.lobes.at(points * 1.7)), max(self.edge_mm * 0.6, 1.5))
-        patchy = np.clip(0.8 + 0.35 * self.lobes.at(points * 2.3), 0.0, 1.0)
-        shell = self.ring * patchy * (1.0 - inner)
-        for x, y, z, radius in self.nodules:
-            shell = np.maximum(shell, self.nodule * patchy * step(_ball(points, x, y, z, radius), 4.0))
+        fluid, shell = self._fluid_and_enhancing(points, depth)
         specks = np.zeros_like(depth)
         for x, y, z, radius in self.specks:
             specks = np.maximum(specks, cover(_ball(points, x, y, z, radius), 2.0))
@@ -161,10 +128,24 @@ class Tumour:
         return [
             ("calcification", 0.9 * specks * body),
             ("enhancing", np.clip(shell, 0.0, 1.0) * body),
-            (self.core, inner * body),
+            ("core", fluid * body),
             ("solid", body * 0.92),
             ("oedema", around),
         ]
+
+    def _fluid_and_enhancing(self, points: Array, depth: Array) -> tuple[Array, Array]:
+        """(N,) shares in [0, 1] of the fluid core, central or scattered, and of contrast-taking tissue."""
+        rim = self.core_mm * (1.0 + 0.35 * self.lobes.at(points * 1.7))
+        width = max(self.edge_mm * 0.6, 1.5)
+        if self.central:
+            fluid = step(depth - rim, width)
+        else:
+            fluid = step(depth - 1.5, 2.0) * step(self.core_patches.at(points) - _SCATTERED, 0.5)
+        shell = 1.0 - step(depth - 0.6 * rim, width) if self.ring else np.zeros_like(depth)
+        for x, y, z, radius in self.nodules:
+            shell = np.maximum(shell, step(_ball(points, x, y, z, radius), 3.0))
+        patchy = np.clip(0.8 + 0.35 * self.lobes.at(points * 2.3), 0.0, 1.0)
+        return fluid, self.enhancing * patchy * shell
 
 
 def labels(layers: list[Layer]) -> Array:
@@ -185,15 +166,15 @@ def labels(layers: list[Layer]) -> Array:
 def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
     """A tumour of a subtype."""
     habits = _HABITS[subtype]
-    necrotic, ringed, spotted, calcified, mismatch = rng.random(5) < (
-        habits.necrosis,
+    central, ringed, calcified, enhances = rng.random(4) < (
+        habits.central,
         habits.ring,
-        habits.nodules,
         habits.calcified,
-        habits.mismatch,
+        _ENHANCES,
     )
-    radius = float(np.clip(rng.normal(19.5, 4.0), 11.0, 29.0))
+    radius = float(np.clip(rng.normal(24.0, 3.0), 17.0, 31.0))
     centre = _draw_centre(rng, habits, radius)
+    nodules = int(rng.integers(2, 5)) if enhances and not ringed else 0
     return Tumour(
         subtype=subtype,
         centre=centre,
@@ -201,22 +182,23 @@ def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
         stretch=rng.uniform(0.8, 1.25, 3).astype(np.float32),
         lobes=Waves.draw(rng, 7, 22.0, 48.0),
         lobulation=float(rng.uniform(0.05, 0.2)),
-        edge_mm=float(rng.uniform(*habits.edge_mm)),
-        core="necrosis" if necrotic else "core",
-        core_mm=float(rng.uniform(3.0, 7.5)),
-        ring=float(rng.uniform(0.45, 1.0)) if ringed else 0.0,
-        nodules=_inside(rng, centre, radius, int(rng.integers(1, 4)) if spotted else 0, (3.0, 7.0)),
-        nodule=float(rng.uniform(*habits.nodule)),
-        specks=_inside(rng, centre, radius, int(rng.integers(3, 10)) if calcified else 0, (1.8, 4.2)),
-        oedema_mm=float(rng.uniform(*habits.oedema_mm)),
-        oedema=float(rng.uniform(*habits.oedema)),
+        edge_mm=float(rng.uniform(1.5, 4.0)),
+        central=bool(central),
+        core_mm=float(rng.uniform(4.0, 7.5)),
+        core_patches=Waves.draw(rng, 9, 11.0, 20.0),
+        ring=bool(ringed),
+        enhancing=float(rng.uniform(0.5, 1.0)),
+        nodules=_inside(rng, centre, radius, nodules, (8.0, 12.0), 0.7),
+        specks=_inside(rng, centre, radius, int(rng.integers(6, 14)) if calcified else 0, (1.8, 3.6), 0.0),
+        oedema_mm=float(rng.uniform(2.0, 10.0)),
+        oedema=float(rng.uniform(0.2, 0.7)),
         push_mm=float(radius * rng.uniform(0.05, 0.32)),
         gadolinium_mmol_per_l=float(rng.uniform(0.3, 0.9)),
-        tissues=_tissues(rng, float(rng.uniform(*(habits.mismatched if mismatch else (0.0, 0.33))))),
+        tissues=_tissues(rng, float(rng.uniform(0.75, 1.0))),
     )
 
 
-def _tissues(rng: np.random.Generator, mismatch: float) -> dict[str, Tissue]:
+def _tissues(rng: np.random.Generator, fluid: float) -> dict[str, Tissue]:
     def vary(tissue: Tissue, spread: float) -> Tissue:
         pd, t1, t2 = np.exp(rng.normal(0.0, (0.02, spread, spread)))
         return scaled(tissue, float(pd), float(t1), float(t2))
@@ -224,9 +206,8 @@ def _tissues(rng: np.random.Generator, mismatch: float) -> dict[str, Tissue]:
     solid = vary(TISSUES["solid"], 0.12)
     return {
         "solid": solid,
-        "core": blend(scaled(solid, t2=1.1), MUCOID, mismatch),
+        "core": blend(scaled(solid, t2=1.1), MUCOID, fluid),
         "enhancing": vary(TISSUES["enhancing"], 0.08),
-        "necrosis": vary(TISSUES["necrosis"], 0.15),
         "oedema": vary(TISSUES["oedema"], 0.08),
         "calcification": vary(TISSUES["calcification"], 0.1),
     }
@@ -247,10 +228,13 @@ def _draw_centre(rng: np.random.Generator, habits: _Habits, radius: float) -> Ar
     return centre.astype(np.float32)
 
 
-def _inside(rng: np.random.Generator, centre: Array, radius: float, count: int, sizes_mm: tuple[float, float]) -> Array:
-    """(count, 4) balls within a tumour: x, y, z and radius in mm."""
+def _inside(
+    rng: np.random.Generator, centre: Array, radius: float, count: int, sizes_mm: tuple[float, float], nearest: float
+) -> Array:
+    """(count, 4) balls within a tumour, from `nearest` of its radius outwards: x, y, z and radius in mm."""
     offset = rng.normal(size=(count, 3))
-    offset *= radius * 0.75 * rng.random((count, 1)) ** 0.4 / np.linalg.norm(offset, axis=1, keepdims=True)
+    share = nearest + (0.9 - nearest) * rng.random((count, 1)) ** 0.4
+    offset *= radius * share / np.linalg.norm(offset, axis=1, keepdims=True)
     size = rng.uniform(*sizes_mm, size=(count, 1))
     return np.hstack([centre + offset, size]).astype(np.float32)
 
