@@ -1,0 +1,81 @@
+"""The results on public data sets as one page, written from run folders.
+
+    python benchmarks/results.py RUN... --out docs/results.md [--published FILE]
+
+RUN is a folder that `radapt run` or `radapt adapt` wrote; its cohorts are told by their names (see `DATA_SETS`). FILE
+is a CSV of published figures: dataset, size, model, protocol, metric, value, source, mark. Figures marked M, from
+memory, are not printed. What the folders do not hold is said to be not run. No path and no data is printed.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from results_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
+from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines
+
+INTRODUCTION = """# Results on public data sets
+
+Written by `benchmarks/results.py` from run folders; do not edit. Every number is of patients that nothing was learned
+from or chosen by, with its 95 % bootstrap interval by patient in brackets. Encoders named "random" have random weights:
+what they reach is not due to pretraining. Intervals hold the trained model fixed. Minutes are those of one cell on a
+busy machine with two cores, without the extraction of features. How numbers are computed: [statistics](statistics.md).
+"""
+
+
+def page(rows: Sequence[Row], published: Sequence[Published]) -> str:
+    """The whole page as Markdown."""
+    return (
+        "\n".join([INTRODUCTION, *(line for each in DATA_SETS for line in section(each, rows, published))]).rstrip()
+        + "\n"
+    )
+
+
+def section(data_set: DataSet, rows: Sequence[Row], published: Sequence[Published]) -> list[str]:
+    """The heading, tables and notes of one data set."""
+    own = [row for row in rows if row.cohort in data_set.cohorts and row.aim == data_set.aim]
+    lines = [f"## {data_set.title}", "", data_set.tested, ""]
+    lines += [*made_lines(own), *row_lines(data_set, own)] if own else ["Not run.", ""]
+    lines += difference_lines(data_set, own)
+    lines += published_lines(data_set, own, published)
+    return [*lines, *not_run(data_set, own)] if own else lines
+
+
+def not_run(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
+    """A sentence with the methods and encoders that no run folder holds."""
+    done = {(row.family, row.kind) for row in rows}
+    lacking = []
+    for family in FAMILIES[data_set.aim]:
+        kinds = ENCODERS if family.with_encoder else ("",)
+        missing = [kind for kind in kinds if (family.name, kind) not in done]
+        if missing == list(kinds):
+            lacking.append(family.name)
+        elif missing:
+            lacking.append(f"{family.name} with {' or '.join(missing)}")
+    return [f"Not run: {'; '.join(lacking)}.", ""] if lacking else []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of `radapt run` or `radapt adapt`")
+    parser.add_argument("--out", type=Path, required=True, help="the Markdown file to write")
+    parser.add_argument("--published", type=Path, help="a CSV of published figures")
+    asked = parser.parse_args(arguments)
+    from radapt.durable import write_text
+    from radapt.errors import DataError, UsageError
+
+    try:
+        rows = [row for run in asked.runs for row in read_rows(run)]
+        published = Published.read(asked.published) if asked.published else []
+    except (DataError, UsageError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name in sorted({row.cohort for row in rows} - {name for each in DATA_SETS for name in each.cohorts}):
+        print(f"The cohort {name!r} belongs to no data set of this page and is left out.", file=sys.stderr)
+    write_text(asked.out, page(rows, published))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,241 @@
+"""What `results.py` prints of which data set: its cohorts, metrics, methods, and the published figures beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radapt.errors import UsageError
+
+ENCODERS = ("dinov2-s-focus", "efficientnet-lite0", "random")
+RANDOM = "random"
+COLUMNS = ("dataset", "size", "model", "protocol", "metric", "value", "source", "mark")
+FROM_MEMORY = "M"
+MARKS = {"F-eye": "read from a picture", "S": "second-hand"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Rows of one method. `protocols` are names of protocols; `options` what their options must be."""
+
+    name: str
+    protocols: tuple[str, ...]
+    with_encoder: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+FAMILIES: Mapping[str, tuple[Family, ...]] = {
+    "classification": (
+        Family("kNN", ("knn",)),
+        Family("linear", ("linear",)),
+        Family("logistic", ("logistic",)),
+        Family("few-shot", ("fewshot",)),
+        Family("mil", ("mil",)),
+        Family("LoRA", ("lora",)),
+        Family("fusion", ("mmdino",)),
+    ),
+    "segmentation": (
+        Family("linear decoder", ("segment",), options={"decoder": "linear", "encoder": "frozen"}),
+        Family("conv decoder", ("segment",), options={"decoder": "conv", "encoder": "frozen"}),
+        Family("LoRA", ("segment",), options={"encoder": "lora"}),
+        Family("U-Net", ("unet",), with_encoder=False),
+    ),
+}
+"""The methods that a data set should have, in the order of their rows."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Published figures of one data set that stand beside a metric of ours.
+
+    `family` is the row they compare with; `models` and `protocols` select among the figures, empty: all of them.
+    """
+
+    dataset: str
+    metrics: Mapping[str, str]
+    family: str
+    differs: str
+    sizes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A section of the page: cohorts by name, and `metrics` as {name in results: column}.
+
+    `paired` are pairs of rows, each (family, encoder), whose difference by patient is printed.
+    """
+
+    title: str
+    cohorts: tuple[str, ...]
+    aim: str
+    metrics: Mapping[str, str]
+    tested: str
+    beside: tuple[Beside, ...] = ()
+    paired: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """One line of the CSV, as its columns."""
+
+    dataset: str
+    size: str
+    model: str
+    protocol: str
+    metric: str
+    value: str
+    source: str
+    mark: str
+
+    @property
+    def shown(self) -> str:
+        """The value as a share, percentages divided by 100, and how it was read; what is not one number as it is."""
+        try:
+            number = float(self.value)
+            figure = f"{number / 100 if number > 1 else number:.3f}"
+        except ValueError:
+            figure = self.value
+        return f"{figure} ({MARKS[self.mark]})" if self.mark in MARKS else figure
+
+    @classmethod
+    def read(cls, file: Path) -> "list[Published]":
+        """The figures of a CSV that may be printed. Raises UsageError for a file without the columns."""
+        try:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--published {file} cannot be read: {error}") from None
+        lacking = [name for name in COLUMNS if name not in table]
+        if lacking:
+            raise UsageError(f"--published {file} has no column {', '.join(lacking)}; it needs {', '.join(COLUMNS)}.")
+        every = [cls(*(row[name].strip() for name in COLUMNS)) for _, row in table.iterrows()]
+        return [one for one in every if one.mark != FROM_MEMORY]
+
+
+CLASSES = {"auroc": "AUROC", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
+GLIOMA = "TCGA lower-grade glioma, three MRI sequences, the slices with tumour (at most ten)"
+DICE = {"dice": "Dice"}
+
+DATA_SETS = (
+    DataSet(
+        "PneumoniaMNIST (28 px)",
+        ("pneumoniamnist",),
+        "classification",
+        {"auroc": "AUROC", "accuracy": "accuracy"},
+        "The protocol of the MedMNIST+ benchmark (`studies/medmnist-plus.yaml`): 28 px, official split.",
+        (
+            Beside(
+                "PneumoniaMNIST",
+                {"AUROC": "auroc", "ACC": "accuracy"},
+                "linear",
+                "AdamW for at most 100 epochs, stopped early by val, three seeds; ours is a logistic regression, L2 "
+                "chosen by the loss on val, refitted on train and val",
+                ("28",),
+                protocols=("linear",),
+            ),
+            Beside(
+                "PneumoniaMNIST",
+                {"ACC": "accuracy"},
+                "kNN",
+                "Euclidean neighbours of the pooled features; ours are found by cosine",
+                ("28",),
+                protocols=("kNN11",),
+            ),
+        ),
+    ),
+    DataSet(
+        "AdrenalMNIST3D",
+        ("adrenalmnist3d", "adrenalmnist3d_64"),
+        "classification",
+        {"auroc": "AUROC", "accuracy": "accuracy"},
+        "Volumes of 64 voxels, official split.",
+        (
+            Beside(
+                "AdrenalMNIST3D",
+                {"AUROC": "auroc"},
+                "logistic",
+                "a 3D network trained end to end on volumes of 28 voxels; ours are frozen 2D encoders",
+            ),
+        ),
+    ),
+    DataSet(
+        "NIH ChestX-ray14, a subset of 1,000 films",
+        ("nih-subset", "nih_chestxray14_subset"),
+        "classification",
+        {"auroc": "mean AUROC", "average_precision": "mean average precision"},
+        "1,000 films of 682 patients. Rare findings have a handful of films; undefined ones are left out of means.",
+        (
+            Beside(
+                "NIH ChestX-ray14",
+                {"mean AUROC": "auroc"},
+                "logistic",
+                "the official split of 112,120 films; ours is a subset of 1,000, half of them with pneumonia",
+                models=("Wang 2017 ResNet-50", "DINOv2", "view position only", "ConvNeXt / Swin / ensemble"),
+            ),
+        ),
+    ),
+    DataSet(
+        "Lungs on chest X-rays",
+        ("lungs", "cxr_lung_masks"),
+        "segmentation",
+        DICE,
+        "57 films whose masks were drawn on them.",
+        paired=(
+            (("conv decoder", "dinov2-s-focus"), ("conv decoder", RANDOM)),
+            (("conv decoder", "dinov2-s-focus"), ("linear decoder", "dinov2-s-focus")),
+            (("conv decoder", "dinov2-s-focus"), ("U-Net", "")),
+        ),
+    ),
+    DataSet("LGG molecular subtype", ("lgg", "lgg-subtype"), "classification", CLASSES, f"{GLIOMA}; three classes."),
+    DataSet(
+        "LGG IDH mutation",
+        ("lgg-idh",),
+        "classification",
+        CLASSES,
+        f"{GLIOMA}; mutant or wildtype.",
+        (
+            Beside(
+                "TCGA glioma IDH",
+                {"AUROC": "auroc"},
+                "logistic",
+                "patients of all grades, where stated an external test or radiomics; ours are of lower grade alone",
+            ),
+        ),
+    ),
+    DataSet("LGG grade", ("lgg-grade",), "classification", CLASSES, f"{GLIOMA}; grade 2 or 3."),
+    DataSet(
+        "LGG tumour",
+        ("lgg", "lgg-tumour", "lgg-subtype"),
+        "segmentation",
+        DICE,
+        f"{GLIOMA}; the FLAIR abnormality, Dice per patient.",
+        (
+            Beside(
+                "LGG/Buda FLAIR",
+                {"Dice per volume mean/median": "dice", "Dice": "dice"},
+                "U-Net",
+                "22 folds across hospitals, all slices; ours leaves hospitals out and has slices with tumour",
+            ),
+        ),
+    ),
+    DataSet(
+        "Hippocampus (MSD Task04)",
+        ("hippocampus", "Task04_Hippocampus"),
+        "segmentation",
+        {"dice": "Dice", "dice:Anterior": "Dice anterior", "dice:Posterior": "Dice posterior"},
+        "Fold 0 of the published five (KFold over the sorted cases, shuffled with 12345).",
+        (
+            Beside(
+                "MSD Task04 hippocampus",
+                {"Dice anterior": "dice:Anterior", "Dice posterior": "dice:Posterior"},
+                "U-Net",
+                "mean of all five folds, 250,000 steps on a GPU",
+                models=("nnU-Net PlainConv 3d_fullres", "nnU-Net ResEncM", "nnU-Net ResEncL"),
+                protocols=("5-fold CV, 260 cases",),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,263 @@
+"""Rows of `results.py`, read from run folders, and their tables."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from radapt.reports.methods import Method, methods_of
+from radapt.reports.run_folder import FROM_SCRATCH, Facts, Run, read_parquet, read_run
+from results_sets import FAMILIES, RANDOM, Beside, DataSet, Published
+
+OUT_OF_FOLD, TEST = "oof", "test"
+DASH = "–"
+RANDOM_WEIGHTS = "random-weights"
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric with its interval, means over seeds and repeats."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "undefined"
+        return f"{self.value:.3f}" + (f" [{self.low:.3f}, {self.high:.3f}]" if np.isfinite(self.low) else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on the test set of a cohort. `kind` is the encoder as `ENCODERS` names it, '' without one.
+
+    `made` says which patients were for what, and how their images were made. `cases` has the Dice of every test patient
+    of a segmentation.
+    """
+
+    cohort: str
+    aim: str
+    family: str
+    method: str
+    encoder: str
+    kind: str
+    control: str
+    scores: Mapping[str, Score]
+    patients: int
+    made: str = ""
+    runs: int = 1
+    minutes: float = float("nan")
+    cases: pd.DataFrame | None = field(default=None, compare=False)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of a folder of `radapt run` or `radapt adapt`. Raises UsageError or DataError for another."""
+    if (folder / "adapt.json").is_file() and not (folder / "study.yaml").is_file():
+        return _adapted(folder)
+    run = read_run(folder)
+    return [row for method in methods_of(run) if (row := _row(method, run)) is not None]
+
+
+def _row(method: Method, run: Run) -> Row | None:
+    """None while no cell of the method is done."""
+    results = run.results
+    ids = [cell.id for cell in method.cells if cell.state == "done"]
+    own = results[results["cell"].isin(ids)]
+    split = OUT_OF_FOLD if (own["split"] == OUT_OF_FOLD).any() else TEST
+    own = own[own["split"] == split]
+    if own.empty:
+        return None
+    facts = method.cells[0].facts
+    scores = {str(name): _score(table) for name, table in own.groupby("metric")}
+    encoder = "" if method.backbone == FROM_SCRATCH else method.backbone
+    predictions = [cell.predictions for cell in method.cells if cell.id in ids]
+    return Row(
+        cohort=method.cohort,
+        aim=method.aim,
+        family=_family(facts, method),
+        method=method.protocol_and_size,
+        encoder=encoder,
+        kind=_kind(encoder, facts),
+        control=str(facts.get("control") or ""),
+        scores=scores,
+        patients=int(own["n_patients"].max()),
+        made=_made(run.cohorts.get(method.cohort) or {}, method),
+        runs=len(ids),
+        minutes=float(own.drop_duplicates("cell")["minutes"].mean()),
+        cases=_dice_by_patient(predictions, split) if method.aim == "segmentation" else None,
+    )
+
+
+def _made(cohort: Facts, method: Method) -> str:
+    """Which patients were for what, and with an encoder the recipe of their planes."""
+    folds, splits = cohort.get("folds"), cohort.get("splits") or {}
+    if folds:
+        who = f"every patient tested once, out of fold {folds.get('how') or ''}".strip()
+    else:
+        counts = {name: int((splits[name] or {}).get("patients") or 0) for name in splits}
+        who = "patients: " + ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    recipe = cohort.get("recipe")
+    return f"{who}; images: {recipe}" if recipe and method.backbone != FROM_SCRATCH else who
+
+
+def _adapted(folder: Path) -> list[Row]:
+    """The one row of a folder of `radapt adapt`: its answers with all sequences."""
+    facts = json.loads((folder / "adapt.json").read_text(encoding="utf-8"))
+    table = read_parquet(folder / "subsets.parquet")
+    table = table[table["site"].isna() & (table["n_sequences"] == table["n_sequences"].max())]
+    split = OUT_OF_FOLD if (table["split"] == OUT_OF_FOLD).any() else TEST
+    table = table[table["split"] == split]
+    if table.empty:
+        return []
+    scores = {str(name): _score(own) for name, own in table.groupby("metric")}
+    encoder = str(facts.get("backbone") or "")
+    return [
+        Row(
+            str(facts.get("cohort")), "classification", "fusion", "fusion", encoder, _kind(encoder, {}), "", scores,
+            int(table["n_patients"].max()),
+        )
+    ]  # fmt: skip
+
+
+def _score(table: pd.DataFrame) -> Score:
+    """Means over cells; undefined in one is undefined."""
+    value, low, high = (float(table[name].mean(skipna=False)) for name in ("value", "ci_low", "ci_high"))
+    return Score(value, low, high)
+
+
+def _family(facts: Mapping[str, Any], method: Method) -> str:
+    if method.few_labels:
+        return "few-shot"
+    options = facts.get("options") or {}
+    for family in FAMILIES[method.aim]:
+        fits = all(options.get(name) == value for name, value in family.options.items())
+        if facts.get("protocol") in family.protocols and fits:
+            return family.name
+    return str(facts.get("protocol", method.protocol))
+
+
+def _kind(encoder: str, facts: Mapping[str, Any]) -> str:
+    if not encoder:
+        return ""
+    return RANDOM if RANDOM in encoder.casefold() or facts.get("control") == RANDOM_WEIGHTS else encoder
+
+
+def _dice_by_patient(predictions: Sequence[pd.DataFrame | None], split: str) -> pd.DataFrame | None:
+    """Mean Dice over structures and runs of every test patient: columns patient and dice."""
+    tables = [table for table in predictions if table is not None and {"patient", "dice"} <= set(table)]
+    if not tables:
+        return None
+    joined = pd.concat(tables)
+    joined = joined[joined["split"] == split] if "split" in joined else joined
+    return joined.groupby("patient", as_index=False)["dice"].mean()
+
+
+def row_lines(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
+    """The table of a data set: methods in the order of `FAMILIES`, controls last."""
+    shown = [name for name in data_set.metrics if any(name in row.scores for row in rows)]
+    heads = ["method", "encoder", *(data_set.metrics[name] for name in shown), "patients", "minutes"]
+    body = []
+    for row in sorted(rows, key=_order(data_set)):
+        method = f"control: {row.control}" if row.control else row.method
+        if row.family not in method and not row.control:
+            method = f"{row.family}: {method}"
+        values = [str(row.scores[name]) if name in row.scores else DASH for name in shown]
+        again = f" × {row.runs} runs" if row.runs > 1 else ""
+        minutes = f"{row.minutes:.1f}" if np.isfinite(row.minutes) else DASH
+        body.append([method, row.encoder or DASH, *values, f"{row.patients:,}{again}", minutes])
+    return [*_table(heads, body), ""]
+
+
+def _order(data_set: DataSet) -> Any:
+    families = [family.name for family in FAMILIES[data_set.aim]]
+
+    def key(row: Row) -> tuple[bool, int, str, bool, str]:
+        place = families.index(row.family) if row.family in families else len(families)
+        return bool(row.control), place, row.method, row.kind == RANDOM, row.encoder
+
+    return key
+
+
+def made_lines(rows: Iterable[Row]) -> list[str]:
+    """How the rows were tested, where the folders say so: one line if all were tested in the same way."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.made and row.method not in said.setdefault(row.made, []):
+            said[row.made].append(row.method)
+    if len(said) == 1:
+        return [f"{_capital(made)}." for made in said] + [""]
+    return [*(f"- {', '.join(sorted(methods))}: {made}." for made, methods in said.items()), ""] if said else []
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def difference_lines(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
+    """Paired differences of mean Dice between methods that answered for the same patients."""
+    by_place = {(row.family, row.kind): row for row in rows if not row.control}
+    said = []
+    for first, second in data_set.paired:
+        pair = [by_place.get(first), by_place.get(second)]
+        if any(row is None or row.cases is None for row in pair):
+            continue
+        score, patients = paired(*(row.cases for row in pair))  # type: ignore[union-attr, misc]
+        names = [" with ".join(filter(None, place)) for place in (first, second)]
+        said.append(f"- {names[0]} minus {names[1]}: {score} ({patients} patients)")
+    return ["Paired differences in mean Dice, by patient:", "", *said, ""] if said else []
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Score, int]:
+    """The mean difference in Dice over the patients of both, with its bootstrap interval by patient."""
+    both = first.merge(second, on="patient", suffixes=("_1", "_2")).dropna()
+    difference = (both["dice_1"] - both["dice_2"]).to_numpy()
+    if len(difference) < 2:
+        return Score(float(difference.mean()) if len(difference) else float("nan"), np.nan, np.nan), len(difference)
+    draws = np.random.default_rng(0).integers(len(difference), size=(RESAMPLES, len(difference)))
+    low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
+    return Score(float(difference.mean()), float(low), float(high)), len(difference)
+
+
+def published_lines(data_set: DataSet, rows: Sequence[Row], published: Sequence[Published]) -> list[str]:
+    """The published figures of a data set with the best of ours by the same kind of method."""
+    body, notes = [], []
+    for beside in data_set.beside:
+        chosen = list(_chosen(beside, published))
+        body += [[one.model, one.protocol or DASH, one.metric, one.shown, _ours(beside, one, rows)] for one in chosen]
+        notes += [f"The published protocol ({beside.family} beside ours): {beside.differs}."] if chosen else []
+    heads = ["published: model", "protocol", "metric", "value", "ours, the best of its kind"]
+    return [*_table(heads, body), "", *(line for note in notes for line in (note, ""))] if body else []
+
+
+def _chosen(beside: Beside, published: Iterable[Published]) -> Iterator[Published]:
+    for one in published:
+        if one.dataset != beside.dataset or one.metric not in beside.metrics:
+            continue
+        wanted = ((beside.sizes, one.size), (beside.models, one.model), (beside.protocols, one.protocol))
+        if all(not allowed or value in allowed for allowed, value in wanted):
+            yield one
+
+
+def _ours(beside: Beside, one: Published, rows: Iterable[Row]) -> str:
+    """The best of our rows with pretrained encoders, or without an encoder, of the family, and which it is."""
+    name = beside.metrics[one.metric]
+    own = [
+        row
+        for row in rows
+        if beside.family in (row.family, row.method) and not row.control and row.kind != RANDOM and name in row.scores
+    ]
+    if not own:
+        return "not run"
+    best = max(own, key=lambda row: np.nan_to_num(row.scores[name].value, nan=-np.inf))
+    return f"{best.scores[name]}" + (f", {best.encoder}" if best.encoder else "")
+
+
+def _table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *body]
+    return ["| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines]

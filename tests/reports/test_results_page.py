@@ -1,0 +1,132 @@
+"""`benchmarks/results.py`: the page of results from toy run folders, with published figures, and what was not run."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radapt.durable import write_json, write_parquet
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+COLUMNS = "dataset,size,model,protocol,metric,value,source,mark\n"
+FIGURES = (
+    COLUMNS
+    + "PneumoniaMNIST,28,Reader,linear,AUROC,97.29,a table,F-eye\n"
+    + "PneumoniaMNIST,28,Memory,linear,AUROC,12.3,nobody,M\n"
+    + "PneumoniaMNIST,224,Larger,linear,AUROC,98.9,a table,F\n"
+)
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Writes the page of run folders and gives its text."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    results = importlib.import_module("results")
+
+    def write(*runs: Path, published: str = FIGURES) -> str:
+        (tmp_path / "figures.csv").write_text(published)
+        given = [*map(str, runs), "--out", str(tmp_path / "page.md"), "--published", str(tmp_path / "figures.csv")]
+        assert results.main(given) == 0
+        return (tmp_path / "page.md").read_text("utf-8")
+
+    return write
+
+
+def part(text: str, title: str) -> str:
+    """The section whose heading starts with `title`."""
+    return next(section for section in text.split("\n## ") if section.startswith(title))
+
+
+def classification(run: Any, cohort: Any) -> Path:
+    toy = cohort(name="pneumoniamnist")
+    run.cohort(toy)
+    run.cell(toy, "dinov2-s-focus", "kNN with k = 11", protocol="knn", skill=0.4)
+    run.cell(toy, "dinov2-s-focus", "linear", protocol="linear", skill=1.5)
+    run.cell(toy, "random ViT-S", "linear", protocol="linear", skill=0.1)
+    run.cell(toy, "none", "age-sex", protocol="age-sex", skill=0.1, control="age-sex")
+    for repeat in (0, 1):
+        run.cell(toy, "dinov2-s-focus", "fewshot", protocol="logistic", shots=4, repeat=repeat)
+    run.cell(toy, "efficientnet-lite0", "logistic", protocol="logistic", state="failed", reason="no weights")
+    return run.finish()
+
+
+def test_numbers_stand_in_the_table_with_their_intervals(toy_run: Any, toy_cohort: Any, page: Any) -> None:
+    folder = classification(toy_run, toy_cohort)
+    text = page(folder)
+    found = toy_run.results.query("split == 'test' and metric == 'auroc' and protocol == 'linear'").iloc[0]
+    number = f"{found.value:.3f} [{found.ci_low:.3f}, {found.ci_high:.3f}]"
+    section = part(text, "PneumoniaMNIST")
+    assert f"| linear | dinov2-s-focus | {number} |" in section
+    assert "kNN with k = 11" in section
+    assert "few-shot: fewshot, 4 shots" in section
+    assert "40 × 2 runs" in section or "38 × 2 runs" in section
+    assert section.index("random ViT-S") < section.index("control: age-sex")
+    assert str(folder.parent) not in text
+
+
+def test_published_figures_stand_beside_ours_except_those_from_memory(toy_run: Any, toy_cohort: Any, page: Any) -> None:
+    section = part(page(classification(toy_run, toy_cohort)), "PneumoniaMNIST")
+    line = next(line for line in section.splitlines() if "Reader" in line)
+    assert "0.973 (read from a picture)" in line
+    assert line.rstrip(" |").endswith("dinov2-s-focus")
+    assert "Memory" not in section
+    assert "Larger" not in section
+    assert "The published protocol (linear beside ours):" in section
+
+
+def test_what_was_not_run_is_said(toy_run: Any, toy_cohort: Any, page: Any) -> None:
+    text = page(classification(toy_run, toy_cohort))
+    said = next(line for line in part(text, "PneumoniaMNIST").splitlines() if line.startswith("Not run: "))
+    assert "kNN with efficientnet-lite0 or random" in said
+    assert "linear with efficientnet-lite0" in said
+    assert "logistic;" in said  # failed, so not run
+    assert "fusion" in said
+    assert "dinov2" not in said.replace("few-shot with", "")
+    assert "\nNot run.\n" in part(text, "LGG grade")
+
+
+def test_segmentations_are_compared_patient_by_patient(toy_run: Any, toy_cohort: Any, page: Any) -> None:
+    toy = toy_cohort(name="lungs", outputs=(), mask_labels={"1": "core", "2": "rim"})
+    toy_run.cohort(toy)
+    conv = {"protocol": "segment", "options": {"decoder": "conv", "encoder": "frozen"}}
+    toy_run.segmentation(toy, "dinov2-s-focus", "segment conv", skill=0.9, **conv)
+    toy_run.segmentation(toy, "random ViT-S", "segment conv", skill=0.6, **conv)
+    toy_run.segmentation(toy, "none", "unet", skill=0.8, protocol="unet")
+    section = part(page(toy_run.finish()), "Lungs")
+    means = [
+        pd.read_parquet(toy_run.path / "cells" / cell / "predictions.parquet")
+        .query("split == 'test'").groupby("patient")["dice"].mean()
+        for cell in toy_run.cells
+    ]  # fmt: skip
+    for name, other in (("random", means[1]), ("U-Net", means[2])):
+        said = next(line for line in section.splitlines() if line.startswith("- conv decoder") and name in line)
+        assert f": {(means[0] - other).mean():.3f} [" in said
+    assert "- conv decoder with dinov2-s-focus minus linear" not in section
+
+
+def test_a_folder_of_an_adaptation_is_a_row_of_fusion(tmp_path: Path, page: Any) -> None:
+    folder = tmp_path / "adapted"
+    folder.mkdir()
+    write_json(folder / "adapt.json", {"cohort": "lgg", "backbone": "dinov2-s-focus"})
+    table = pd.DataFrame(
+        {"split": "oof", "site": None, "n_sequences": [1, 2], "metric": "mcc", "value": [0.1, 0.4], "n_patients": 110}
+    ).assign(ci_low=0.0, ci_high=np.array([0.2, 0.5]))
+    write_parquet(folder / "subsets.parquet", table)
+    section = part(page(folder), "LGG molecular subtype")
+    assert "| fusion | dinov2-s-focus | 0.400 [0.000, 0.500] | 110 |" in section
+
+
+def test_a_folder_or_figures_that_are_none_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    results = importlib.import_module("results")
+    assert results.main([str(tmp_path / "nothing"), "--out", str(tmp_path / "page.md")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    (tmp_path / "figures.csv").write_text("dataset,value\n")
+    sets = importlib.import_module("results_sets")
+    with pytest.raises(Exception, match="has no column size, model"):
+        sets.Published.read(tmp_path / "figures.csv")
