@@ -49,7 +49,7 @@ class ToyTask(Task):
         return f"case-{index}"
 
 
-def regime(**options: Any) -> TrainConfig:
+def config(**options: Any) -> TrainConfig:
     return TrainConfig(**{"epochs": 4, "batch": 5, "lr": 0.05, **options})
 
 

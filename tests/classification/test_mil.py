@@ -271,8 +271,8 @@ def test_scale_is_that_of_all_training_slices(stored: Make) -> None:
     ("options", "said"),
     [
         ({"slices": "atention"}, "slices"),
-        ({"slices": "mean", "k": 3}, "k has no use with slices: mean"),
-        ({"slices": "topk", "hidden": 3}, "hidden has no use"),
+        ({"slices": "mean", "k": 3}, "k does nothing with slices: mean"),
+        ({"slices": "topk", "hidden": 3}, "hidden does nothing"),
         ({"k": 0}, "'k'"),
         ({"lr": ()}, "'lr'"),
         ({"lr": -1.0}, "'lr'"),

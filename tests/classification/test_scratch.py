@@ -195,7 +195,7 @@ def test_a_backbone_is_refused(cohort: Cohort) -> None:
         ({"depth": 8}, "depth counts the planes"),
         ({"dims": 3, "slices": "max"}, "slices pools single slices"),
         ({"dims": 3, "slices_per_case": 4}, "slices_per_case counts single slices"),
-        ({"slices": "mean", "k": 2}, "k has no use with slices: mean"),
+        ({"slices": "mean", "k": 2}, "k does nothing with slices: mean"),
         ({"rank": 4}, "no option 'rank'"),
     ],
 )

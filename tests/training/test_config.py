@@ -1,4 +1,4 @@
-"""Schedules against their formulas, and regimes that must be refused."""
+"""Schedules against their formulas, and configurations that must be refused."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 
 from radapt.errors import UsageError
 from radapt.training import TrainConfig
-from toy_task import regime
+from toy_task import config
 
 
 def factors(**options: object) -> list[float]:
@@ -41,7 +41,7 @@ def test_cosine_is_that_of_torch() -> None:
     ("samples", "batch", "steps", "expected"), [(23, 5, None, 20), (5, 5, None, 4), (4, 5, None, 4), (23, 5, 7, 7)]
 )
 def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, steps: int, expected: int) -> None:
-    assert regime(batch=batch, steps=steps).total_steps(samples) == expected
+    assert config(batch=batch, steps=steps).total_steps(samples) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, s
 )
 def test_values_out_of_range_are_refused_with_what_is_expected(options: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        regime(**options)
+        config(**options)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from radapt.errors import UsageError
 from radapt.training import Health, TrainResult, train
-from toy_task import ToyTask, records, regime, same, weights
+from toy_task import ToyTask, config, records, same, weights
 
 
 class Killed(BaseException):
@@ -47,7 +47,7 @@ class Judged(ToyTask):
 
 
 def run(task: ToyTask, path: Path | None = None) -> TrainResult:
-    return train(task, regime(), seed=3, checkpoint=path, interval_s=0.0)
+    return train(task, config(), seed=3, checkpoint=path, interval_s=0.0)
 
 
 NOTE = "Training stopped at step 12 of 20, with the state of step 6. All answers are alike. Use a larger batch."
@@ -168,7 +168,7 @@ def _nothing(count: int, batch: Any) -> None:
 @pytest.mark.slow
 def test_two_processes_stop_together() -> None:
     one, two = Apart(), Apart()
-    expected, result = run(one), train(two, regime(), seed=3, devices=2)
+    expected, result = run(one), train(two, config(), seed=3, devices=2)
     assert (result.stopped, result.steps, result.notes) == (expected.stopped, 12, expected.notes)
     assert int(two.checks) == 3
 
@@ -176,7 +176,7 @@ def test_two_processes_stop_together() -> None:
 @pytest.mark.slow
 def test_an_error_while_it_is_judged_ends_all_processes() -> None:
     with pytest.raises(UsageError, match="have no images"):
-        train(Broken(), regime(), seed=3, devices=2)
+        train(Broken(), config(), seed=3, devices=2)
 
 
 def test_impossible_wishes_are_refused() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from radapt.errors import UsageError
 from radapt.training import Group, TrainConfig, train
-from toy_task import ToyTask, records, regime, same, weights
+from toy_task import ToyTask, config, records, same, weights
 
 
 class Killed(BaseException):
@@ -60,12 +60,12 @@ def everything(task: Followed) -> dict[str, Tensor]:
 
 
 def kept(task: ToyTask, path: Path, made: TrainConfig | None = None) -> Any:
-    return train(task, made or regime(), seed=3, checkpoint=path, interval_s=0.0)
+    return train(task, made or config(), seed=3, checkpoint=path, interval_s=0.0)
 
 
 def test_a_step_is_before_then_losses_then_after() -> None:
     task = Followed()
-    train(task, regime(epochs=1, accumulate=2), seed=3)
+    train(task, config(epochs=1, accumulate=2), seed=3)
     assert task.told == [
         word for step in range(5) for word in (("before", step, 5), "loss", "loss", ("after", step, 5))
     ]
@@ -74,7 +74,7 @@ def test_a_step_is_before_then_losses_then_after() -> None:
 @pytest.mark.parametrize("count", [1, 4, 5, 7, 19])
 def test_killed_anywhere_teacher_and_student_end_as_if_undisturbed(tmp_path: Path, count: int) -> None:
     undisturbed, task, again = Followed(), Followed(), Followed()
-    expected = train(undisturbed, regime(), seed=3)
+    expected = train(undisturbed, config(), seed=3)
 
     def before_loss(done: int, batch: Any) -> None:
         if done == count:
@@ -92,10 +92,10 @@ def test_killed_anywhere_teacher_and_student_end_as_if_undisturbed(tmp_path: Pat
 
 
 def test_what_is_frozen_beside_the_teacher_is_still_compared(tmp_path: Path) -> None:
-    kept(Followed(), tmp_path / "training.pt", regime(epochs=1))
+    kept(Followed(), tmp_path / "training.pt", config(epochs=1))
     other = Followed()
     other.module[0].weight.data *= 1.01
-    result = kept(other, tmp_path / "training.pt", regime(epochs=1))
+    result = kept(other, tmp_path / "training.pt", config(epochs=1))
     assert result.notes == ["training.pt belongs to a different run; training started from the beginning."]
 
 
@@ -120,8 +120,8 @@ def test_what_a_failed_attempt_gathered_is_forgotten() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     tight.before_loss = before_loss
-    result = train(tight, regime(batch=8, accumulate=2), seed=3)
-    train(chosen, regime(batch=8, accumulate=4), seed=3)
+    result = train(tight, config(batch=8, accumulate=2), seed=3)
+    train(chosen, config(batch=8, accumulate=4), seed=3)
     assert result.micro_batch == 2
     assert float(tight.centre[1]) == 4 * 24
     for name, each in everything(tight).items():
@@ -137,7 +137,7 @@ def test_the_teacher_of_the_best_epoch_comes_back() -> None:
             return [0.1, 0.5, 0.3, 0.4][len(self.seen) - 1]
 
     task = Scripted()
-    assert train(task, regime(), seed=3).best_epoch == 2
+    assert train(task, config(), seed=3).best_epoch == 2
     assert same(everything(task), task.seen[1])
 
 
@@ -149,7 +149,7 @@ def test_records_stand_in_the_history() -> None:
             return {"answer": mean}
 
     task = Recorded()
-    history = train(task, regime(epochs=2), seed=3).history
+    history = train(task, config(epochs=2), seed=3).history
     assert [list(entry) for entry in history] == [["epoch", "step", "loss", "score", "lr", "answer"]] * 2
     assert history[0]["answer"] != history[1]["answer"]
 
@@ -160,7 +160,7 @@ def test_what_is_kept_for_a_version_of_the_weights_is_known_to_be_old(optimiser:
     task = ToyTask()
     versions: list[int] = []
     task.after_step = lambda step, total: versions.append(task.module[3].weight._version)  # type: ignore[method-assign]
-    train(task, regime(epochs=1, optimiser=optimiser), seed=3)
+    train(task, config(epochs=1, optimiser=optimiser), seed=3)
     assert len(set(versions)) == 5
 
 
@@ -180,7 +180,7 @@ class Late(ToyTask):
 
 def test_a_frozen_beginning_leaves_weights_and_costs_no_gradient() -> None:
     task = Late()
-    result = train(task, regime(epochs=2, weight_decay=0.5), seed=3)
+    result = train(task, config(epochs=2, weight_decay=0.5), seed=3)
     assert task.gradients == [False] * 5 + [True] * 5
     assert all(torch.equal(each, task.seen[0]) for each in task.seen[:6])
     assert not torch.equal(task.seen[6], task.seen[0])
@@ -191,14 +191,14 @@ def test_a_frozen_beginning_leaves_weights_and_costs_no_gradient() -> None:
 def test_a_frozen_beginning_leaves_no_moments_behind() -> None:
     """AdamW's second moment starts with the first gradient: the first step is a whole learning rate long."""
     task = Late(dropout=0.0)
-    made = regime(epochs=2, weight_decay=0.0, warmup=0.0, clip=None, schedule="constant")
+    made = config(epochs=2, weight_decay=0.0, warmup=0.0, clip=None, schedule="constant")
     train(task, made, seed=3)
     torch.testing.assert_close((task.seen[6] - task.seen[5]).abs(), torch.full((1, 8), 0.05), rtol=1e-3, atol=0)
 
 
 def test_killed_while_something_is_frozen_it_goes_on_exactly(tmp_path: Path) -> None:
     undisturbed, task, again = Late(), Late(), Late()
-    train(undisturbed, regime(), seed=3)
+    train(undisturbed, config(), seed=3)
 
     def before_loss(done: int, batch: Any) -> None:
         if done == 7:
@@ -218,7 +218,7 @@ def test_everything_frozen_at_first_is_refused() -> None:
             return [Group(list(self.module.parameters()), frozen=0.1)]
 
     with pytest.raises(UsageError, match="frozen in the first steps"):
-        train(Waiting(), regime(), seed=3)
+        train(Waiting(), config(), seed=3)
     with pytest.raises(UsageError, match=r"frozen = 1\.5: expected a share"):
         Group([], frozen=1.5)
 
@@ -232,7 +232,7 @@ def test_weight_decay_follows_its_schedule() -> None:
 
     task = Still(5, frozen=False)
     before = weights(task)
-    train(task, regime(epochs=4, weight_decay=0.1, weight_decay_end=0.5, schedule="constant", warmup=0.0), seed=3)
+    train(task, config(epochs=4, weight_decay=0.1, weight_decay_end=0.5, schedule="constant", warmup=0.0), seed=3)
     left = 1.0
     for share in (0, 0.25, 0.5, 0.75):
         left *= 1 - 0.05 * (0.5 - 0.4 * 0.5 * (1 + np.cos(np.pi * share)))
@@ -252,7 +252,7 @@ def test_the_end_of_the_learning_rate_is_that_of_the_schedule() -> None:
 @pytest.mark.parametrize(("name", "value"), [("weight_decay_end", -1.0), ("lr_end", 1.5), ("lr_end", float("nan"))])
 def test_ends_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name} = {value}"):
-        regime(**{name: value})
+        config(**{name: value})
 
 
 class Apart(Followed):
@@ -280,7 +280,7 @@ class Apart(Followed):
 
 def test_two_processes_have_the_teacher_and_the_centre_of_one() -> None:
     one, two = Apart(), Apart()
-    made = regime(batch=9, epochs=6)
+    made = config(batch=9, epochs=6)
     train(one, made, seed=3)
     train(two, made, seed=3, devices=2)
     mine, other = everything(one), everything(two)

@@ -10,7 +10,7 @@ from torch import nn
 
 from radapt.errors import DataError, UsageError
 from radapt.training import Group, Task, TrainConfig, TrainResult, train
-from toy_task import ToyTask, records, regime, same, weights
+from toy_task import ToyTask, config, records, same, weights
 
 
 def trained(task: ToyTask, made: TrainConfig, **options: Any) -> TrainResult:
@@ -24,7 +24,7 @@ def far(first: ToyTask, second: ToyTask) -> float:
 
 def test_it_learns_the_same_with_the_same_seed_and_something_else_with_another() -> None:
     tasks = [ToyTask(), ToyTask(), ToyTask()]
-    results = [trained(task, regime(epochs=30), seed=seed) for task, seed in zip(tasks, (1, 1, 2), strict=True)]
+    results = [trained(task, config(epochs=30), seed=seed) for task, seed in zip(tasks, (1, 1, 2), strict=True)]
     assert results[0].score > -0.15 > ToyTask().score()
     assert same(weights(tasks[0]), weights(tasks[1]))
     assert records(results[0].history) == records(results[1].history)
@@ -36,7 +36,7 @@ def test_it_is_what_a_plain_loop_in_torch_does() -> None:
     task, by_hand = ToyTask(dropout=0.0), ToyTask(dropout=0.0)
     batches: list[dict[str, Any]] = []
     task.before_loss = lambda count, batch: batches.append(batch)
-    made = regime(epochs=2, weight_decay=0.0)
+    made = config(epochs=2, weight_decay=0.0)
     result = trained(task, made)
     optimiser = torch.optim.AdamW([p for p in by_hand.module.parameters() if p.requires_grad], weight_decay=0.0)
     losses = [0.0, 0.0]
@@ -59,7 +59,7 @@ def test_sgd_has_nesterovs_momentum() -> None:
     before = float(bias.detach())
     task.loss = lambda batch, seeds: bias.sum()  # type: ignore[method-assign]
     options = {"optimiser": "sgd", "warmup": 0.0, "schedule": "constant", "clip": None, "weight_decay": 0.0}
-    trained(task, regime(epochs=2, batch=23, lr=0.1, score_every=None, steps=2, **options))
+    trained(task, config(epochs=2, batch=23, lr=0.1, score_every=None, steps=2, **options))
     assert before - float(bias.detach()) == pytest.approx(0.1 * (1.9 + 2.71), rel=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_every_part_of_every_step_has_its_own_order_and_random_numbers() -> None
         seen.extend(batch["y"][0][:, 0].tolist())
 
     task.before_loss = record
-    trained(task, regime(epochs=2, batch=8, accumulate=2))
+    trained(task, config(epochs=2, batch=8, accumulate=2))
     assert len(set(numbers)) == len(numbers) == 2 * 3 * 2
     assert sorted(seen[:24]) == sorted(seen[24:])
     assert seen[:24] != seen[24:]
@@ -82,7 +82,7 @@ def test_every_sample_is_seen_once_an_epoch_and_none_is_alone() -> None:
     task = ToyTask(21)
     sizes: list[int] = []
     task.before_loss = lambda count, batch: sizes.append(len(batch["x"]))
-    assert trained(task, regime(epochs=1)).steps == 5
+    assert trained(task, config(epochs=1)).steps == 5
     assert sorted(sizes) == [4, 4, 4, 4, 5]
 
 
@@ -90,8 +90,8 @@ def test_every_sample_is_seen_once_an_epoch_and_none_is_alone() -> None:
 @pytest.mark.parametrize("accumulate", [2, 3, 5, 50])
 def test_parts_of_a_batch_give_the_gradient_of_the_batch(accumulate: int, optimiser: str) -> None:
     whole, parts = ToyTask(dropout=0.0), ToyTask(dropout=0.0)
-    result = trained(whole, regime(optimiser=optimiser))
-    cut = trained(parts, regime(optimiser=optimiser, accumulate=accumulate))
+    result = trained(whole, config(optimiser=optimiser))
+    cut = trained(parts, config(optimiser=optimiser, accumulate=accumulate))
     assert far(whole, parts) < 1e-5
     assert parts.largest == cut.micro_batch < whole.largest == result.micro_batch
     assert [entry["loss"] for entry in cut.history] == pytest.approx(
@@ -111,8 +111,8 @@ def test_running_out_of_memory_gives_what_the_smaller_parts_would_have() -> None
     """With dropout, whose masks depend on the parts: the failed attempts leave no trace at all."""
     tight, chosen = ToyTask(24), ToyTask(24)
     tight.before_loss = no_memory_for(2)
-    result = trained(tight, regime(batch=8))
-    expected = trained(chosen, regime(batch=8, accumulate=4))
+    result = trained(tight, config(batch=8))
+    expected = trained(chosen, config(batch=8, accumulate=4))
     assert same(weights(tight), weights(chosen))
     assert records(result.history) == records(expected.history)
     assert result.micro_batch == expected.micro_batch == 2
@@ -126,7 +126,7 @@ def test_one_sample_that_does_not_fit_is_an_error_with_what_to_do() -> None:
     task = ToyTask()
     task.before_loss = no_memory_for(0)
     with pytest.raises(UsageError, match=r"One sample at a time does not fit in the memory of cpu. Use smaller images"):
-        trained(task, regime())
+        trained(task, config())
 
 
 def test_other_runtime_errors_are_not_taken_for_memory() -> None:
@@ -137,7 +137,7 @@ def test_other_runtime_errors_are_not_taken_for_memory() -> None:
 
     task.before_loss = broken
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        trained(task, regime())
+        trained(task, config())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_names_the_cases_of_its_part(value: float) -> 
     with pytest.raises(
         DataError, match=r"The loss became (nan|inf) at step \d \(epoch 1, learning rate 0\.\d+\)"
     ) as caught:
-        trained(task, regime(batch=23, accumulate=8))
+        trained(task, config(batch=23, accumulate=8))
     assert "case-7" in str(caught.value)
     assert str(caught.value).count("case-") <= 3
     assert same({**before, "seen": torch.tensor(0)}, {**weights(task), "seen": torch.tensor(0)})
@@ -158,7 +158,7 @@ def test_many_cases_are_named_in_part() -> None:
     task = ToyTask()
     task.y[:] = math.nan
     with pytest.raises(DataError, match=r"(case-\d+, ){7}case-\d+ and 15 more\. Look for"):
-        trained(task, regime(batch=23))
+        trained(task, config(batch=23))
 
 
 def test_a_gradient_that_is_not_finite_is_an_error_too() -> None:
@@ -169,7 +169,7 @@ def test_a_gradient_that_is_not_finite_is_an_error_too() -> None:
 
     task.loss = corner  # type: ignore[method-assign]
     with pytest.raises(DataError, match="The gradient became nan at step 1"):
-        trained(task, regime())
+        trained(task, config())
 
 
 class Scripted(ToyTask):
@@ -188,7 +188,7 @@ class Scripted(ToyTask):
 
 def test_the_weights_that_were_best_on_val_come_back() -> None:
     task = Scripted(0.1, 0.5, 0.3, 0.5)
-    result = trained(task, regime())
+    result = trained(task, config())
     assert (result.score, result.best_epoch, result.epochs) == (0.5, 2, 4)
     assert same(weights(task), task.scored_with[1])
     assert not task.module.training
@@ -196,29 +196,29 @@ def test_the_weights_that_were_best_on_val_come_back() -> None:
 
 def test_training_stops_after_epochs_without_improvement() -> None:
     task = Scripted(0.1, 0.5, 0.3, math.nan, 0.5, 0.9)
-    result = trained(task, regime(epochs=6, patience=3))
+    result = trained(task, config(epochs=6, patience=3))
     assert (result.epochs, result.steps, result.best_epoch) == (5, 25, 2)
 
 
 def test_undefined_scores_stop_nothing_and_keep_the_last_weights() -> None:
     task = Scripted(math.nan, math.nan, math.nan)
-    result = trained(task, regime(epochs=3, patience=1))
+    result = trained(task, config(epochs=3, patience=1))
     assert (result.epochs, result.best_epoch) == (3, None)
     assert math.isnan(result.score)
     assert same(weights(task), task.scored_with[2])
 
 
 def test_a_first_defined_score_beats_undefined_ones() -> None:
-    assert trained(Scripted(math.nan, -5.0, -6.0), regime(epochs=3)).best_epoch == 2
+    assert trained(Scripted(math.nan, -5.0, -6.0), config(epochs=3)).best_epoch == 2
 
 
 def test_scores_are_asked_for_as_often_as_said_and_at_the_end() -> None:
-    result = trained(Scripted(0.1, 0.2, 0.3), regime(epochs=5, score_every=2))
+    result = trained(Scripted(0.1, 0.2, 0.3), config(epochs=5, score_every=2))
     assert [entry["epoch"] for entry in result.history if not math.isnan(entry["score"])] == [2, 4, 5]
 
 
 def test_a_cap_of_steps_ends_training_in_the_middle_of_an_epoch() -> None:
-    result = trained(Scripted(0.1, 0.2), regime(steps=7))
+    result = trained(Scripted(0.1, 0.2), config(steps=7))
     assert (result.steps, result.epochs) == (7, 2)
     assert [entry["step"] for entry in result.history] == [5, 7]
 
@@ -226,7 +226,7 @@ def test_a_cap_of_steps_ends_training_in_the_middle_of_an_epoch() -> None:
 def test_frozen_parameters_do_not_move_and_the_counts_say_so() -> None:
     task = ToyTask()
     before = task.module[0].weight.clone()
-    result = trained(task, regime())
+    result = trained(task, config())
     assert torch.equal(before, task.module[0].weight)
     assert (result.trained_parameters, result.parameters) == (8 + 9, 48 + 8 + 9)
 
@@ -239,7 +239,7 @@ def test_groups_scale_the_learning_rate() -> None:
 
     task = Half()
     before = weights(task)
-    trained(task, regime())
+    trained(task, config())
     moved = {name for name, each in weights(task).items() if not torch.equal(each, before[name])} - {"seen"}
     assert moved == {"3.bias"}
 
@@ -249,11 +249,11 @@ def test_the_random_state_of_the_caller_stays_as_it_was() -> None:
     torch.manual_seed(11)
     np.random.seed(11)  # noqa: NPY002
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index] # noqa: NPY002
-    trained(first, regime())
+    trained(first, config())
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])  # type: ignore[index] # noqa: NPY002
     torch.manual_seed(99)
-    trained(second, regime())
+    trained(second, config())
     assert same(weights(first), weights(second))
 
 
@@ -261,7 +261,7 @@ def test_bfloat16_runs_matrix_products_in_it_and_keeps_weights() -> None:
     task = ToyTask()
     seen: set[torch.dtype] = set()
     task.module[3].register_forward_hook(lambda module, given, found: seen.add(found.dtype))
-    result = trained(task, regime(epochs=20, precision="bfloat16"))
+    result = trained(task, config(epochs=20, precision="bfloat16"))
     assert seen == {torch.bfloat16}
     assert {each.dtype for each in task.module.parameters()} == {torch.float32}
     assert result.score > ToyTask().score()
@@ -272,7 +272,7 @@ def test_bfloat16_is_refused_for_3d_convolutions_on_a_cpu() -> None:
     task = ToyTask()
     task.module.append(nn.Conv3d(1, 1, 1))
     with pytest.raises(UsageError, match="3D convolutions in bfloat16"):
-        trained(task, regime(precision="bfloat16"))
+        trained(task, config(precision="bfloat16"))
 
 
 def test_the_order_may_repeat_samples() -> None:
@@ -283,7 +283,7 @@ def test_the_order_may_repeat_samples() -> None:
     task = Repeating()
     task.y[2:] = math.nan  # never seen
     task.score = lambda: 0.0  # type: ignore[method-assign]
-    assert trained(task, regime()).steps == 8
+    assert trained(task, config()).steps == 8
 
 
 def test_an_epoch_of_another_length_is_refused() -> None:
@@ -292,16 +292,16 @@ def test_an_epoch_of_another_length_is_refused() -> None:
             return np.arange(rng.integers(5, 20))
 
     with pytest.raises(ValueError, match=r"Task\.order gave \d+ samples in the first epoch and \d+ in another"):
-        trained(Shrinking(), regime(epochs=30))
+        trained(Shrinking(), config(epochs=30))
 
 
 def test_nothing_to_train_or_to_train_on_is_an_error() -> None:
     task = ToyTask()
     task.module.requires_grad_(False)
     with pytest.raises(UsageError, match="nothing to train: no parameter"):
-        trained(task, regime())
+        trained(task, config())
     with pytest.raises(DataError, match="no samples"):
-        trained(ToyTask(0), regime())
+        trained(ToyTask(0), config())
 
 
 def test_an_error_while_loading_arrives_as_it_is() -> None:
@@ -310,14 +310,14 @@ def test_an_error_while_loading_arrives_as_it_is() -> None:
             raise DataError("Image x.png cannot be read.")
 
     with pytest.raises(DataError, match=r"x\.png cannot be read"):
-        trained(Unreadable(), regime())
+        trained(Unreadable(), config())
 
 
 def test_a_loss_per_sample_is_refused() -> None:
     task = ToyTask()
     task.loss = lambda batch, seeds: task.module(batch["x"])  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"Task.loss gave a tensor of shape \([45], 1\)"):
-        trained(task, regime())
+        trained(task, config())
 
 
 def test_progress_counts_the_steps() -> None:
@@ -331,7 +331,7 @@ def test_progress_counts_the_steps() -> None:
         told.extend([total, label, unit])
         yield told.append
 
-    trained(ToyTask(), regime(epochs=1), progress=remember, label="lora")
+    trained(ToyTask(), config(epochs=1), progress=remember, label="lora")
     assert told == [5, "lora", "steps", 0, 1, 1, 1, 1, 1]
 
 
@@ -358,7 +358,7 @@ def test_memory_of_a_large_batch_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(PeakMemory, "_measure", look)
 
-    result = train(Large(), regime(epochs=1, batch=23), seed=0)
+    result = train(Large(), config(epochs=1, batch=23), seed=0)
     assert 30 < result.peak_memory_mb < 200
 
 

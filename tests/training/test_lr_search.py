@@ -14,7 +14,7 @@ from radapt.training import DivergedError, TrainConfig, TrainResult
 from radapt.training.checkpoint import fit_key
 from radapt.training.fit_record import FitCases
 from radapt.training.lr_search import NO_VAL, BestModel, RateSearch, TrainSetup, search_rates
-from toy_task import ToyTask, regime, same
+from toy_task import ToyTask, config, same
 
 RATES = (1e-4, 7.0, 5e-2, 8.0, 1e-3)
 """5e-2 is the best of them; those above 1 diverge."""
@@ -51,7 +51,7 @@ class ToySearch(RateSearch[ToyTask]):
         return model
 
     def config(self, rate: float) -> TrainConfig:
-        return regime(lr=rate)
+        return config(lr=rate)
 
     def evaluate(self, model: ToyTask, rate: float, trained: TrainResult) -> dict[str, float]:
         return {"score": math.nan if self.undefined else trained.score} if self.has_val else {}
@@ -210,7 +210,7 @@ def test_a_score_only_at_the_end_is_asked_for_once() -> None:
     from radapt.training import train
 
     task, torch_state = Counting(), torch.get_rng_state()
-    result = train(task, replace(regime(), score_every=None), seed=3)
+    result = train(task, replace(config(), score_every=None), seed=3)
     assert task.asked == 1
     assert [math.isnan(entry["score"]) for entry in result.history] == [True, True, True, False]
     assert result.best_epoch == 4

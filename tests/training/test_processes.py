@@ -9,7 +9,7 @@ from torch import Tensor
 
 from radapt.errors import DataError, UsageError
 from radapt.training import train
-from toy_task import ToyTask, regime, weights
+from toy_task import ToyTask, config, weights
 
 
 class Two(ToyTask):
@@ -38,7 +38,7 @@ class Two(ToyTask):
 def test_two_processes_train_what_one_does() -> None:
     """Real processes and gloo, with batches that do not halve, a process out of memory, and unused parameters."""
     one, two = Two(), Two()
-    made = regime(batch=9, epochs=6)
+    made = config(batch=9, epochs=6)
     expected = train(one, made, seed=3)
     environment = dict(os.environ)  # importing Fabric, just now, has set a variable
     result = train(two, made, seed=3, devices=2)
@@ -57,16 +57,16 @@ def test_two_processes_train_what_one_does() -> None:
 @pytest.mark.slow
 def test_an_error_in_one_process_ends_all_and_names_the_case() -> None:
     with pytest.raises(DataError, match=r"The loss became nan at step \d.*case-4"):
-        train(Two(broken=4), regime(batch=9), seed=3, devices=2)
+        train(Two(broken=4), config(batch=9), seed=3, devices=2)
 
 
 def test_less_than_one_device_is_refused() -> None:
     with pytest.raises(UsageError, match="0 devices of type cpu: expected 1"):
-        train(ToyTask(), regime(), seed=3, devices=0)
+        train(ToyTask(), config(), seed=3, devices=0)
 
 
 def test_a_task_that_cannot_be_sent_to_processes_is_an_error_with_what_to_do() -> None:
     task = ToyTask()
     task.before_loss = lambda count, batch: None
     with pytest.raises(UsageError, match=r"sends the task to other processes, and it cannot be sent .*lambda"):
-        train(task, regime(), seed=3, devices=2)
+        train(task, config(), seed=3, devices=2)

@@ -9,7 +9,7 @@ import torch
 
 from radapt.training import TrainConfig, TrainResult, train
 from radapt.training.state import State, trained_tensors
-from toy_task import ToyTask, records, regime, same, weights
+from toy_task import ToyTask, config, records, same, weights
 
 
 class Killed(BaseException):
@@ -40,7 +40,7 @@ def killed(path: Path, made: TrainConfig, count: int) -> None:
 @pytest.mark.parametrize("count", [1, 4, 5, 7, 10, 19])
 def test_killed_anywhere_it_ends_as_if_undisturbed(tmp_path: Path, count: int, optimiser: str) -> None:
     """In the middle of an epoch, just before one ends and just after; dropout, buffers and frozen parts included."""
-    made = regime(optimiser=optimiser, accumulate=1)
+    made = config(optimiser=optimiser, accumulate=1)
     undisturbed = ToyTask()
     expected = train(undisturbed, made, seed=3)
     killed(tmp_path / "training.pt", made, count)
@@ -59,10 +59,10 @@ def test_killed_while_scoring_it_scores_again(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        kept(Falls(), regime(), tmp_path / "training.pt")
+        kept(Falls(), config(), tmp_path / "training.pt")
     undisturbed, again = ToyTask(), ToyTask()
-    expected = train(undisturbed, regime(), seed=3)
-    assert records(kept(again, regime(), tmp_path / "training.pt").history) == records(expected.history)
+    expected = train(undisturbed, config(), seed=3)
+    assert records(kept(again, config(), tmp_path / "training.pt").history) == records(expected.history)
     assert same(weights(again), weights(undisturbed))
 
 
@@ -76,9 +76,9 @@ def test_parts_that_fitted_in_memory_are_remembered(tmp_path: Path) -> None:
     task, again, undisturbed = ToyTask(24), ToyTask(24), ToyTask(24)
     task.before_loss = before_loss
     with pytest.raises(Killed):
-        kept(task, regime(batch=6), tmp_path / "training.pt")
-    expected = train(undisturbed, regime(batch=6, accumulate=2), seed=3)
-    result = kept(again, regime(batch=6), tmp_path / "training.pt")
+        kept(task, config(batch=6), tmp_path / "training.pt")
+    expected = train(undisturbed, config(batch=6, accumulate=2), seed=3)
+    result = kept(again, config(batch=6), tmp_path / "training.pt")
     assert again.largest == result.micro_batch == expected.micro_batch == 3
     assert same(weights(again), weights(undisturbed))
 
@@ -90,9 +90,9 @@ def test_a_training_that_was_over_does_nothing_more(tmp_path: Path, scores: list
             return scores[int(self.module.seen) // 5 - 1]
 
     first, again = Scripted(), Scripted()
-    expected = kept(first, regime(), tmp_path / "training.pt")
+    expected = kept(first, config(), tmp_path / "training.pt")
     written = (tmp_path / "training.pt").stat().st_mtime_ns
-    result = kept(again, regime(), tmp_path / "training.pt")
+    result = kept(again, config(), tmp_path / "training.pt")
     assert again.losses == 0
     assert (tmp_path / "training.pt").stat().st_mtime_ns == written
     assert same(weights(again), weights(first))
@@ -106,8 +106,8 @@ def test_time_of_all_runs_counts(tmp_path: Path) -> None:
 
     task.before_loss = lambda count, batch: time.sleep(0.02) if count < 8 else killed_at(8)(count, batch)
     with pytest.raises(Killed):
-        kept(task, regime(), tmp_path / "training.pt")
-    assert kept(ToyTask(), regime(), tmp_path / "training.pt").seconds > 0.16
+        kept(task, config(), tmp_path / "training.pt")
+    assert kept(ToyTask(), config(), tmp_path / "training.pt").seconds > 0.16
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,11 @@ def test_time_of_all_runs_counts(tmp_path: Path) -> None:
 )
 def test_a_damaged_checkpoint_is_mentioned_and_training_starts_afresh(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "training.pt"
-    killed(path, regime(), 7)
+    killed(path, config(), 7)
     damage(path)
     undisturbed, again = ToyTask(), ToyTask()
-    train(undisturbed, regime(), seed=3)
-    result = kept(again, regime(), path)
+    train(undisturbed, config(), seed=3)
+    result = kept(again, config(), path)
     assert len(result.notes) == 1
     assert "training.pt" in result.notes[0]
     assert "started from the beginning" in result.notes[0]
@@ -144,7 +144,7 @@ def test_a_checkpoint_that_would_execute_something_is_not_read(tmp_path: Path) -
             return os.system, (f"touch {tmp_path / 'executed'}",)
 
     torch.save({"key": Evil()}, tmp_path / "training.pt")
-    result = kept(ToyTask(), regime(), tmp_path / "training.pt")
+    result = kept(ToyTask(), config(), tmp_path / "training.pt")
     assert "could not be read" in result.notes[0]
     assert not (tmp_path / "executed").exists()
 
@@ -158,18 +158,18 @@ def other_frozen() -> ToyTask:
 @pytest.mark.parametrize(
     ("task", "made", "seed"),
     [
-        (ToyTask(), regime(), 4),
-        (ToyTask(), regime(lr=0.06), 3),
-        (ToyTask(24), regime(), 3),
-        (ToyTask(frozen=False), regime(), 3),
-        (other_frozen(), regime(), 3),
+        (ToyTask(), config(), 4),
+        (ToyTask(), config(lr=0.06), 3),
+        (ToyTask(24), config(), 3),
+        (ToyTask(frozen=False), config(), 3),
+        (other_frozen(), config(), 3),
     ],
-    ids=["seed", "regime", "samples", "trained parts", "frozen weights"],
+    ids=["seed", "config", "samples", "trained parts", "frozen weights"],
 )
 def test_a_checkpoint_of_another_training_is_not_used(
     tmp_path: Path, task: ToyTask, made: TrainConfig, seed: int
 ) -> None:
-    killed(tmp_path / "training.pt", regime(), 7)
+    killed(tmp_path / "training.pt", config(), 7)
     result = kept(task, made, tmp_path / "training.pt", seed=seed)
     assert result.notes == ["training.pt belongs to a different run; training started from the beginning."]
     assert task.losses >= 20
@@ -179,12 +179,12 @@ def test_between_two_writes_lies_the_interval(tmp_path: Path) -> None:
     task = ToyTask()
     task.before_loss = killed_at(19)
     with pytest.raises(Killed):
-        kept(task, regime(), tmp_path / "training.pt", interval_s=60.0)
+        kept(task, config(), tmp_path / "training.pt", interval_s=60.0)
     assert not (tmp_path / "training.pt").exists()
 
 
 def test_the_file_holds_no_frozen_weights_and_nothing_but_plain_values(tmp_path: Path) -> None:
-    killed(tmp_path / "training.pt", regime(), 7)
+    killed(tmp_path / "training.pt", config(), 7)
     found = torch.load(tmp_path / "training.pt", weights_only=True)
     assert found["module"].keys() == {"0.bias", "3.weight", "3.bias", "seen"} == found["state"]["best"].keys()
     assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]

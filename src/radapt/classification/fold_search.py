@@ -145,10 +145,10 @@ def train_chosen(
     search: CaseSearch, choice: FoldChoice, folder: Path | None = None, key: str = ""
 ) -> BestModel[TrainableModel]:
     """The training on all of train and val, which `search` is made of without any case to choose on."""
-    regime = search.train_config
+    config = search.train_config
 
     def until(rate: float) -> TrainConfig:
-        return replace(regime(rate), stop_after=choice.epochs, patience=None, score_every=None)
+        return replace(config(rate), stop_after=choice.epochs, patience=None, score_every=None)
 
     return search_rates(replace(search, train_config=until), [choice.rate], folder, key)
 
@@ -175,14 +175,14 @@ def _train_fold(search_of: FoldSearch, fold: InnerFold, rate: float, folder: Pat
     search = search_of(fold.train, fold.held_out)
     if len(search.cases.val) != len(fold.held_out):
         raise DataError("An inner fold has nothing to learn: no finding has both answers. Label more cases.")
-    model, setup, regime = search.make(), search.setup, search.config(rate)
-    looks = -(-int(np.ceil(regime.epochs_at_most(len(search.cases.train)))) // (regime.score_every or 1)) + 1
+    model, setup, config = search.make(), search.setup, search.config(rate)
+    looks = -(-int(np.ceil(config.epochs_at_most(len(search.cases.train)))) // (config.score_every or 1)) + 1
     task = FoldTask(model, search.cases, rate, search.smoothing, looks)
     checkpoint = None if folder is None else folder / f"{name}.pt"
     before = search.frozen(model)
     try:
         result = train(
-            task, regime, seed=setup.seed, device=setup.device, devices=setup.devices, checkpoint=checkpoint,
+            task, config, seed=setup.seed, device=setup.device, devices=setup.devices, checkpoint=checkpoint,
             interval_s=CHECKPOINT_S, progress=setup.progress,
             label=f"{setup.label}, learning rate {rate:g}, inner fold {name.split('-')[0]}",
         )  # fmt: skip
@@ -193,7 +193,7 @@ def _train_fold(search_of: FoldSearch, fold: InnerFold, rate: float, folder: Pat
         raise RuntimeError(f"Training by {setup.label!r} changed frozen weights: this is an error in radapt.")
     answers = task.kept.numpy()
     answers = answers[np.isfinite(answers).all(axis=(1, 2))]
-    every = regime.score_every or result.epochs
+    every = config.score_every or result.epochs
     epochs = tuple(min((look + 1) * every, result.epochs) for look in range(len(answers)))
     candidate = Candidate({"lr": rate}, {}, result.best_epoch, result.epochs, result.steps)
     cost = Cost(*count_parameters(search.network(model)), result.peak_memory_mb, result.seconds)

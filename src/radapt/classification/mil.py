@@ -86,7 +86,7 @@ class Mil(Protocol[FeatureProblem]):
         known = AGGREGATORS[self.slices].options
         for option in self._given:
             if option not in known:
-                raise ValueError(f"{option} has no use with slices: {self.slices}")
+                raise ValueError(f"{option} does nothing with slices: {self.slices}")
 
     @property
     def _given(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Mil(Protocol[FeatureProblem]):
         scale = SliceScale.fit(cases.images, cases.train)
         setup = TrainSetup(seed, self.name, devices=problem.devices)
         return CaseSearch(
-            setup, cases, self._maker(problem, cases, scale, seed), self._regime(chooses=len(cases.val) > 0)
+            setup, cases, self._maker(problem, cases, scale, seed), self._train_config(chooses=len(cases.val) > 0)
         )
 
     def _model(
@@ -134,7 +134,7 @@ class Mil(Protocol[FeatureProblem]):
     ) -> "SliceModel":
         return SliceModel(cases.images, SliceClassifier(self, _input(problem, cases), cases.targets, trained))
 
-    def _regime(self, *, chooses: bool) -> Callable[[float], TrainConfig]:
+    def _train_config(self, *, chooses: bool) -> Callable[[float], TrainConfig]:
         patience = self.patience if chooses else None
         return lambda lr: TrainConfig(
             epochs=self.epochs, batch=self.batch, lr=lr, weight_decay=self.weight_decay, warmup=self.warmup,

@@ -45,7 +45,7 @@ class SliceProtocol(SupervisedProtocol):
         accepted = AGGREGATORS[self.slices].options if self.slices else ()
         for option, name in _OPTIONS.items():
             if getattr(self, option) is not None and name not in accepted:
-                raise ValueError(f"{option} has no use with slices: {self.slices or 'as the study pools them'}")
+                raise ValueError(f"{option} does nothing with slices: {self.slices or 'as the study pools them'}")
 
     def learned(self, slices: int, images: int) -> float:
         return 1.0 if self.slices_per_case is None else min(1.0, self.slices_per_case * images / max(slices, 1))

@@ -76,7 +76,7 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         """Forward and back at every learning rate until `epochs` or `steps` end it, each time `learned` of a case."""
         if not self.uses_backbone:
             return None
-        epochs = self.regime(self.lr[0], chooses=False, precision="float32").epochs_at_most(cases)
+        epochs = self.train_config(self.lr[0], chooses=False, precision="float32").epochs_at_most(cases)
         return len(self.lr) * epochs * (1 + STEP_BACK) * self.learned(slices, images)
 
     def learned(self, slices: int, images: int) -> float:
@@ -91,7 +91,7 @@ class SupervisedProtocol(Protocol[ImageProblem]):
     def optimiser_used(self) -> Optimiser:
         return "adamw"
 
-    def regime(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
+    def train_config(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
         """How one candidate is trained; without val to choose on it is never stopped early."""
         return TrainConfig(
             epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,
@@ -143,7 +143,8 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         return CaseSearch(
             TrainSetup(seed, self.name, machine.device, machine.devices, machine.progress), cases,
             _maker(self, problem, cases, shape, seed),
-            lambda lr: self.regime(lr, chooses=len(cases.val) > 0, precision=machine.precision), self.label_smoothing,
+            lambda lr: self.train_config(lr, chooses=len(cases.val) > 0, precision=machine.precision),
+            self.label_smoothing,
         )  # fmt: skip
 
     def _model(self, problem: ImageProblem, cases: LabelledCases[CaseReader], trained: TrainableModel) -> CaseModel:

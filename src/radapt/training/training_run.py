@@ -35,25 +35,25 @@ _NAMED = 8  # samples that an error message names
 class TrainingRun:
     """A task on its way, from `state`, which may come from a checkpoint. Every process has one."""
 
-    def __init__(self, fabric: "Fabric", task: Task, regime: TrainConfig, seed: int, memory: PeakMemory) -> None:
-        self.fabric, self.task, self.regime, self.seed, self.memory = fabric, task, regime, seed, memory
+    def __init__(self, fabric: "Fabric", task: Task, config: TrainConfig, seed: int, memory: PeakMemory) -> None:
+        self.fabric, self.task, self.config, self.seed, self.memory = fabric, task, config, seed, memory
         self.samples = len(self._order(0))
         if self.samples == 0:
             raise DataError("There is nothing to train on: the task has no samples.")
         if task.check_every is not None and task.check_every < 1:
             raise UsageError(f"A task with check_every = {task.check_every}: expected a number of steps, or none.")
-        self.total = regime.total_steps(self.samples)
-        self.optimiser = make_optimiser(task, regime)
+        self.total = config.total_steps(self.samples)
+        self.optimiser = make_optimiser(task, config)
         self.parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
-        share = -(-min(regime.batch, self.samples) // fabric.world_size)
-        self.state = State(micro_batch=-(-share // regime.accumulate))
+        share = -(-min(config.batch, self.samples) // fabric.world_size)
+        self.state = State(micro_batch=-(-share // config.accumulate))
         self.was_over = False
         self._start = time.monotonic()
 
     def steps(self) -> Iterator[None]:
         """Train; yields after every step of the optimiser."""
         self.was_over = self.state.finished
-        per_epoch = self.regime.epoch_steps(self.samples)
+        per_epoch = self.config.epoch_steps(self.samples)
         with Prefetch(self.task.load, self.fabric.device) as ahead:
             if self.state.step == 0 and not self.state.finished:
                 self._check_health()
@@ -113,7 +113,7 @@ class TrainingRun:
         if len(order) != self.samples:
             raise ValueError(f"Task.order gave {self.samples} samples in the first epoch and {len(order)} in another.")
         seeds = sample_seeds(self.seed, epoch, np.arange(len(order)))
-        return cut(Part(epoch, 0, len(order), order, seeds), self.regime.epoch_steps(self.samples))
+        return cut(Part(epoch, 0, len(order), order, seeds), self.config.epoch_steps(self.samples))
 
     def _parts(self, batch: Part) -> list[Part]:
         """This process's share of a batch, in parts of at most `micro_batch` samples."""
@@ -122,7 +122,7 @@ class TrainingRun:
 
     def _step(self, ahead: Prefetch, batch: Part, following: Part | None) -> None:
         """One step of the optimiser."""
-        set_rates(self.optimiser, self.regime, self.state.step, self.total)
+        set_rates(self.optimiser, self.config, self.state.step, self.total)
         loss, failure = 0.0, None
         try:
             with frozen_beginning(self.optimiser, self.state.step, self.total):
@@ -133,8 +133,8 @@ class TrainingRun:
             failure = error
         fail_together(self.fabric, failure)
         loss = add_up(self.fabric, self.parameters, loss)
-        if self.regime.clip is not None:
-            norm = float(nn.utils.clip_grad_norm_(self.parameters, self.regime.clip))
+        if self.config.clip is not None:
+            norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
             if not math.isfinite(norm):
                 raise self._not_finite("gradient", norm, batch)
         self.optimiser.step()
@@ -204,20 +204,20 @@ class TrainingRun:
 
     def _close_epoch(self) -> None:
         """Score, keep the best, note the epoch, and decide whether it was the last."""
-        state, regime = self.state, self.regime
+        state, config = self.state, self.config
         state.epoch += 1
-        over = state.step >= self.total or state.epoch == regime.stop_after
-        scored = over or (regime.score_every is not None and state.epoch % regime.score_every == 0)
+        over = state.step >= self.total or state.epoch == config.stop_after
+        scored = over or (config.score_every is not None and state.epoch % config.score_every == 0)
         score = self._score() if scored else math.nan
         if state.improves(score):
             state.best_score, state.best_epoch, state.best = score, state.epoch, copied(self.task)
         self._note_epoch(score)
-        if over or (scored and patience_is_over(self.regime.patience, state.epoch, state.best_epoch)):
+        if over or (scored and patience_is_over(self.config.patience, state.epoch, state.best_epoch)):
             state.finished, state.good = True, None
 
     def _note_epoch(self, score: float) -> None:
-        state, regime = self.state, self.regime
-        lr = regime.lr * regime.lr_factor(state.step - 1, self.total)
+        state, config = self.state, self.config
+        lr = config.lr * config.lr_factor(state.step - 1, self.total)
         entry = {
             "epoch": state.epoch,
             "step": state.step,

@@ -73,7 +73,7 @@ class SegmentSearch(RateSearch[SegmentationNetwork]):
 
     def config(self, rate: float) -> TrainConfig:
         precision = self.fit.problem.machine.precision
-        return self.fit.options.regime(rate, chooses=len(self.fit.val) > 0, precision=precision)
+        return self.fit.options.train_config(rate, chooses=len(self.fit.val) > 0, precision=precision)
 
     def evaluate(self, model: SegmentationNetwork, rate: float, trained: TrainResult) -> dict[str, float]:
         """The mean Dice of val as scoring has it."""

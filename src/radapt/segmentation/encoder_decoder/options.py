@@ -150,7 +150,7 @@ class SegmentOptions:
             encoder["targets"] = list(encoder["targets"])
         return Parts(self.decoder, self.encoder, modalities, outputs, size, decoder, encoder)
 
-    def regime(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
+    def train_config(self, lr: float, *, chooses: bool, precision: Literal["float32", "bfloat16"]) -> TrainConfig:
         """How one candidate is trained; without val there is no early stopping."""
         return TrainConfig(
             epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,

@@ -38,7 +38,7 @@ class Segment(SegmentOptions, Protocol[ImageProblem]):
             return 1.0
         step = 1.0 if self.encoder == "frozen" else 1 + STEP_BACK
         planes = max(1, round(slices * cases / max(images, 1)))  # all modalities of a plane are one sample
-        config = self.regime(self.rates[0], chooses=False, precision="float32")
+        config = self.train_config(self.rates[0], chooses=False, precision="float32")
         return len(self.rates) * config.epochs_at_most(planes) * step
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:

@@ -59,7 +59,7 @@ def fit_transunet(
             pretrained=options.weights == "pretrained", seed=seed,
         ),
         lambda network: TransUNetTask(goal, network, augmentation),  # type: ignore[arg-type]
-        options.regime(len(slices), machine.precision), len(val) > 0,
+        options.train_config(len(slices), machine.precision), len(val) > 0,
     )  # fmt: skip
     key = _key(options, problem, data, [*rows, *val], len(val), seed)
     best = search_rates(search, [options.rate], machine.checkpoints, key)

@@ -55,7 +55,7 @@ class TransUNetOptions:
         """The learning rate."""
         return self.lr or RATES[self.optimiser]
 
-    def regime(self, slices: int, precision: Precision) -> TrainConfig:
+    def train_config(self, slices: int, precision: Precision) -> TrainConfig:
         """How a network is trained on `slices` slices."""
         sgd = self.optimiser == "sgd"
         config = TrainConfig(

@@ -53,7 +53,7 @@ class UNetFit:
             lambda network: UNetTask(
                 self._model(network), self.prepared, self.problem.cohort, self.train, self.val, sampling
             ),
-            options.regime(self.plan.batch, machine.precision), len(self.val) > 0,
+            options.train_config(self.plan.batch, machine.precision), len(self.val) > 0,
         )  # fmt: skip
         best = search_rates(search, [options.rate], machine.checkpoints, self._key(names))
         model = self._model(best.model)

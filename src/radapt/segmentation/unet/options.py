@@ -57,7 +57,7 @@ class UNetOptions:
     mirror_test: bool = False
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
-    def regime(self, batch: int, precision: Precision) -> TrainConfig:
+    def train_config(self, batch: int, precision: Precision) -> TrainConfig:
         """How the network is trained: an epoch is the time between two validation passes."""
         sgd = self.optimiser == "sgd"
         return TrainConfig(
