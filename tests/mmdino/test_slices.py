@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from radapt.cases.foreground import LEAST, around
+from radapt.images.foreground import LEAST, around
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache, aligned

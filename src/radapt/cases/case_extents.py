@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from radapt.cases.foreground import Extents, dark_levels, extents, foreground
 from radapt.cases.reader import CaseReader, naming
 from radapt.cases.recent import Recent
 from radapt.digests import digest
 from radapt.errors import UsageError
 from radapt.images import Volume
+from radapt.images.foreground import Extents, enough, extents, foreground, shown
 from radapt.locations import Location
 
 VERSION = 1
 """Raise it when the same planes or masks give other extents."""
-
-ENOUGH = 0.1
-"""A plane shows enough from this share of the area in the plane of its axis that shows most: the rest are tips of the
-head or of a tumour. Judged, not tuned."""
 
 _CASES = 8192  # cases whose boxes stay in memory, some kilobytes each
 
@@ -87,23 +83,20 @@ class ExtentReader:
             axes = self._axes(grid)
             if masked and case.mask is not None:
                 lesions = self._lesions(case.mask, grid)
-                return CaseExtents(*self._shown(seen, axes), lesions, _enough(lesions.area, axes))
+                return CaseExtents(*self._shown(seen, axes), lesions, enough(lesions.area, axes))
         return CaseExtents(*self._shown(seen, axes))
 
     def _shown(self, seen: Extents, axes: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        whole = np.asarray([0, 0, *self.reader.recipe.size], seen.boxes.dtype)
-        boxes = np.where(seen.area[:, None] > 0, seen.boxes, whole)
-        return boxes, _enough(seen.area, axes) or _enough(np.ones_like(seen.area), axes)
+        return shown(seen, axes, self.reader.recipe.size)
 
     def _axes(self, grid: Volume) -> np.ndarray:
         """(n,) the number of the stack that each plane belongs to."""
-        stacks = self.reader.recipe.place(grid).stacks
-        return np.repeat(np.arange(len(stacks)), [len(stack.kept) for stack in stacks])
+        return self.reader.recipe.place(grid).axes
 
     def _foreground(self, row: int, column: int, names: tuple[str, ...], grid: Volume) -> Extents:
         def measure() -> np.ndarray:
             planes = self.reader.image(row, column, names)
-            return foreground(planes, dark_levels(self.reader.recipe, planes.shape[1])).table
+            return foreground(planes, self.reader.recipe.dark_levels(planes.shape[1])).table
 
         return self._kept("foreground", self.reader.location(row, column), grid, measure)
 
@@ -119,15 +112,6 @@ class ExtentReader:
         }
         key = digest([what, VERSION, self.reader.recipe.digest, cache.bytes_digest(location), where])
         return Extents.from_table(cache.array("extents", key, measure, _is_table))
-
-
-def _enough(area: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Per axis with any: the planes with at least a share `ENOUGH` of the largest area of their axis."""
-    most = np.zeros(int(axes.max()) + 1, area.dtype)
-    np.maximum.at(most, axes, area)
-    chosen = (area > 0) & (area >= ENOUGH * most[axes])
-    found = (np.flatnonzero(chosen & (axes == axis)) for axis in range(len(most)))
-    return tuple(planes for planes in found if len(planes))
 
 
 def _is_table(kept: np.ndarray) -> bool:

@@ -19,6 +19,7 @@ from radapt.training import Augmentation
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+    from radapt.images import Recipe
 
 DEPTH = 32
 """Planes of a 3D stack. These networks halve each side five times, so 32 planes become one."""
@@ -59,6 +60,10 @@ class Scratch(SliceProtocol):
             raise ValueError("slices_per_case counts single slices, and dims: 3 reads whole volumes")
         if self.dims == 2 and self.depth is not None:
             raise ValueError("depth counts the planes of a volume, and dims: 2 reads single slices")
+
+    def recipe_read(self, recipe: "Recipe") -> "Recipe":
+        """Whole planes with `dims` 3: neighbouring planes and modalities have to stay aligned in a volume."""
+        return recipe.whole if self.dims == 3 else recipe
 
     @property
     def optimiser_used(self) -> Optimiser:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from radapt.cli.embed import NumberFormat, SliceAxis
+from radapt.cli.embed import Look, NumberFormat, SliceAxis
 from radapt.errors import counted
 
 
@@ -42,6 +42,11 @@ def adapt(
     axis: SliceAxis = typer.Option(SliceAxis.axial, help="Axis along which volumes are sliced; triplanar: all three."),
     every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
     count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
+    look: Look = typer.Option(
+        None,
+        help="What a fusion sees of each slice: whole, or foreground (body or brain; the default for CT and MRI). "
+        "Other adaptations always take crops of the foreground.",
+    ),
     cache: Path = typer.Option(None, help="Slices; default $RADAPT_CACHE, else the user's cache folder."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     devices: int = typer.Option(1, min=1, help="Processes on this machine that share the training."),
@@ -74,7 +79,7 @@ def adapt(
     dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
     found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)
     protocol.settled(found.source, table, found.lazy.modalities).check_suits(found.card)
-    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count)
+    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count, look=look and look.value)
     request = Request(table, found, protocol, recipe, seed, resamples)
     machine = Machine(chosen, "bfloat16" if dtype == "bfloat16" else "float32", None, progress, devices)
     ended = adapt_into(out, request, machine, cache_folder(cache))

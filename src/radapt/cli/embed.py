@@ -22,6 +22,13 @@ class SliceAxis(StrEnum):
     triplanar = "triplanar"
 
 
+class Look(StrEnum):
+    """What is seen of each slice."""
+
+    whole = "whole"
+    foreground = "foreground"
+
+
 class NumberFormat(StrEnum):
     """The dtype of the encoder."""
 
@@ -43,6 +50,9 @@ def embed(
     every: int = typer.Option(1, min=1, help="Use every k-th slice of an axis."),
     count: int = typer.Option(None, min=1, help="Use at most this many slices of an axis, evenly spaced."),
     neighbours: int = typer.Option(0, min=0, help="Slices this many before and after as channels (2.5D); 0: none."),
+    look: Look = typer.Option(
+        None, help="What is seen of each slice: whole, or foreground (body or brain; the default for CT and MRI)."
+    ),
     layers: int = typer.Option(4, min=1, help="Keep the tokens of this many last layers."),
     dtype: NumberFormat = typer.Option(NumberFormat.auto, help="Dtype of the encoder; auto: the faster one."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
@@ -66,7 +76,10 @@ def embed(
 
     table, folder = load_cohort(cohort), cache_folder(cache)
     resolved = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
-    recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count, neighbours=neighbours)
+    recipe = Recipe.for_kind(
+        table.kind, size=size, axis=axis.value, every=every, count=count, neighbours=neighbours,
+        look=look and look.value,
+    )  # fmt: skip
     meter = _EncodingMeter()
     features = extract(
         table,

@@ -55,6 +55,7 @@ def extract(
     every: int = 1,
     count: int | None = None,
     neighbours: int = 0,
+    look: str | None = None,
     layers: Sequence[int] = LAYERS,
     batch: int | None = None,
     cache: Path | str | None = None,
@@ -69,7 +70,9 @@ def extract(
     Cached rows are not computed again, across cohorts and studies: they are stored under the digest of the image's
     bytes, the recipe, the weights, the layers and the dtype. After a kill, the next call resumes at the image and ends
     with the same bits; results do not depend on the order of the cases or the state of the cache. `recipe` overrides
-    `size`, `axis`, `every`, `count` and `neighbours`, which otherwise modify the default recipe of the cohort's kind.
+    `size`, `axis`, `every`, `count`, `neighbours` and `look`, which otherwise modify the default recipe of the cohort's
+    kind; the default `look` is the foreground for CT and MRI and the whole plane for others (see `Recipe`). Modalities
+    that are encoded together are cropped to the foreground of all of them.
     `batch` is the batch size in slices, 16 on a CPU by default, proportionally fewer if modalities are encoded
     together. Memory does not grow with the number of cases.
 
@@ -85,7 +88,7 @@ def extract(
     if batch is not None and batch < 1:
         raise UsageError(f"The batch size is {batch}; expected at least 1.")
     recipe = recipe or Recipe.for_kind(
-        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
+        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours, look=look
     )
     if isinstance(backbone, LazyBackbone) and not backbone.settled:
         backbone = backbone.load()

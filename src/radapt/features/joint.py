@@ -1,6 +1,7 @@
 """All modalities of a case seen together: one row per slice, by a backbone that was adapted to several modalities."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ from radapt.cohorts.cohort import Case
 from radapt.digests import digest
 from radapt.features.batches import Batch, ModalityPart, SliceSource, pack
 from radapt.images.aligned import VERSION as ALIGNED_VERSION
+from radapt.images.cropping import cropped
+from radapt.images.foreground import Extents, foreground, shown
 from radapt.images.recipe import Recipe
 from radapt.images.slice_cache import SliceCache
+from radapt.locations import Location
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -41,11 +45,23 @@ def joint_planes(image: SliceSource, files: PlaneFiles, columns: int) -> np.ndar
     """uint8 (n, M, C, H, W) planes of a case, black where it lacks a modality; M is `columns`.
 
     All lie in the grid of the first part, to which others are resampled. Grey beside colour is repeated over the
-    channels. Raises DataError if an image cannot be read, or does not lie where the first one does.
+    channels. A recipe that looks at the foreground crops every plane to that of all modalities together, so that they
+    stay aligned. Raises DataError if an image cannot be read, or does not lie where the first one does.
     """
     reference = image.parts[0].location
     planes = {part.column: files.planes(part.location, reference) for part in image.parts}
+    if files.recipe.look != "whole":
+        planes = _foreground_of_all(planes, files, reference)
     return stacked(planes, columns, most_channels(planes.values()))
+
+
+def _foreground_of_all(
+    planes: Mapping[int, np.ndarray], files: PlaneFiles, reference: Location
+) -> dict[int, np.ndarray]:
+    recipe = files.recipe
+    seen = reduce(Extents.__or__, (foreground(own, recipe.dark_levels(own.shape[1])) for own in planes.values()))
+    boxes, kept = shown(seen, recipe.whole.place(files.grid(reference)).axes, recipe.size)
+    return {column: cropped(own, boxes, which=np.concatenate(kept)) for column, own in planes.items()}
 
 
 def pack_alike(read: Iterable[tuple[SliceSource, np.ndarray]], size: int) -> Iterator[Batch]:

@@ -32,11 +32,12 @@ class MaskFacts:
 class AlignedSliceCache:
     """The planes of a recipe for all images of a case and its mask, in one grid. Decoded once, kept by content.
 
-    A grid is a volume without voxels (`Volume.grid`).
+    A grid is a volume without voxels (`Volume.grid`). Planes are whole whatever the `look` of the recipe, so that they
+    stay aligned.
     """
 
     def __init__(self, slices: SliceCache, recipe: Recipe) -> None:
-        self.slices, self.recipe = slices, recipe
+        self.slices, self.recipe = slices, recipe.whole
 
     def grid(self, location: Location) -> Volume:
         """Where the voxels of an image lie, as stored. Raises DataError if it cannot be read."""

@@ -53,6 +53,11 @@ class Placement:
         """N."""
         return sum(len(stack.kept) for stack in self.stacks)
 
+    @property
+    def axes(self) -> np.ndarray:
+        """(N,) int64: the number of the stack that each plane belongs to."""
+        return np.repeat(np.arange(len(self.stacks)), [len(stack.kept) for stack in self.stacks])
+
     def masks(self, mask: Volume) -> np.ndarray:
         """The planes (N, H, W) of a mask on this grid, framed like the image, in the mask's type: nearest voxel.
 

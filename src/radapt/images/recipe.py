@@ -1,13 +1,15 @@
 """Recipes: declared preprocessing from a volume to 8-bit planes, with a digest."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from radapt.digests import digest
 from radapt.errors import DataError, UsageError, suggest
+from radapt.images.cropping import cropped
+from radapt.images.foreground import foreground, shown
 from radapt.images.framing import Framing
 from radapt.images.intensity_limits import (
     CT_WINDOWS_HU,
@@ -33,8 +35,20 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 FITS = ("resize", "pad")
 
-ADDED: dict[str, Any] = {"neighbours": 0, "fit": "resize", "border": 0}
+ADDED: dict[str, Any] = {"neighbours": 0, "fit": "resize", "border": 0, "look": "whole"}
 """Options that came after the first caches were written, with their defaults: the digest has them only where used."""
+
+Look = Literal["whole", "foreground"]
+LOOKS: tuple[Look, ...] = ("whole", "foreground")
+
+DEFAULT_LOOK: dict[str, Look] = {"ct": "foreground", "mri": "foreground"}
+"""What studies and feature extraction look at, by kind; others: whole. A film is framed by the radiographer."""
+
+AIR_LIMIT_HU = -500.0
+"""Between air (-1000) and soft tissue (from -150): what is denser is body, and the wall of the body encloses lungs."""
+
+DARK_SHARE = 0.1
+"""Grey values up to this share of the range are background, as in BET (Smith, Human Brain Mapping 2002)."""
 
 TRIPLANAR = "triplanar"
 """The axis option for axial, coronal and sagittal planes, in this order."""
@@ -56,6 +70,10 @@ class Recipe:
     plane k before, the plane itself and the plane k after, whether these are kept or not; the first and the last plane
     replace those beyond. Intensity limits are measured over the whole volume, so they do not depend on the planes kept.
 
+    `look` says what of each plane is kept. whole: all of it. foreground: the square around the body or brain, enlarged
+    to `size`; a plane with less than a tenth of the foreground of the plane that shows most is left out, and an image
+    without any foreground stays whole.
+
     xray: black and white at two `percentiles`, or with `display_window=True` the window of the file if it has one.
     ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images count as windowed.
     mri: two `percentiles` of the foreground. other: 8-bit values unchanged, else the range, or `percentiles`. Colour is
@@ -73,6 +91,7 @@ class Recipe:
     neighbours: int = 0
     fit: str = "resize"
     border: int = 0
+    look: Look = "whole"
 
     @classmethod
     def for_kind(
@@ -85,12 +104,14 @@ class Recipe:
         neighbours: int = 0,
         fit: str = "resize",
         border: int = 0,
+        look: str | None = "whole",
         **overrides: Any,
     ) -> "Recipe":
         """The recipe for a kind of image (`xray`, `ct`, `mri`, `other`) with overrides of its options.
 
-        Raises UsageError for an unknown kind or option, an option of another kind, values out of range, and neighbours
-        together with three CT windows, which need the same channels.
+        With `look` None it is the default of the kind (see `DEFAULT_LOOK`). Raises UsageError for an unknown kind, look
+        or option, an option of another kind, values out of range, and neighbours together with three CT windows, which
+        need the same channels.
         """
         if kind not in DEFAULTS:
             raise UsageError(f"There is no recipe for {kind!r}. {suggest(str(kind), DEFAULTS)}")
@@ -115,7 +136,20 @@ class Recipe:
         if type(border) is not int or not 0 <= border <= 255:
             raise UsageError(f"border must be a grey level from 0 (black) to 255 (white), not {border!r}.")
         framing: dict[str, Any] = {"neighbours": neighbours, "fit": fit, "border": border}
-        return cls(kind, _size(size), _axis(axis), every, count, **framing, **options)
+        return cls(kind, _size(size), _axis(axis), every, count, **framing, **options).looking(look)
+
+    def looking(self, look: str | None) -> "Recipe":
+        """The same recipe with another `look`; None: the default of the kind. Raises UsageError for an unknown one."""
+        wanted = DEFAULT_LOOK.get(self.kind, "whole") if look is None else look
+        for known in LOOKS:
+            if known == wanted:
+                return replace(self, look=known)
+        raise UsageError(f"There is no look {look!r}. {suggest(str(look), LOOKS)}")
+
+    @property
+    def whole(self) -> "Recipe":
+        """The same recipe with whole planes, for masks and for images that have to stay aligned with others."""
+        return replace(self, look="whole")
 
     @property
     def digest(self) -> str:
@@ -137,6 +171,8 @@ class Recipe:
             planes += " of each axis"
         if self.neighbours:
             planes += f", with the planes {self.neighbours} before and after as channels"
+        if self.look != "whole":
+            planes += f", cropped to the {self.look}"
         framed = "padded to " if self.fit == "pad" else ""
         around = f" on grey level {self.border}" if self.border else ""
         return f"{self.kind}: {planes}, {framed}{self.size[0]} × {self.size[1]} px{around}, {self._greys()}"
@@ -150,12 +186,40 @@ class Recipe:
             )
         stacks = self._stacks(volume)
         channels = self._channels(volume.planes(stacks[0].axis), volume)
-        planes = [self._planes(volume, stack, channels) for stack in stacks]
-        return planes[0] if len(planes) == 1 else np.concatenate(planes)
+        parts = [self._planes(volume, stack, channels) for stack in stacks]
+        planes = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.look == "whole":
+            return planes
+        axes = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        boxes, kept = shown(foreground(planes, self.dark_levels(planes.shape[1])), axes, self.size)
+        return cropped(planes, boxes, which=np.concatenate(kept))
 
     def place(self, volume: Volume) -> Placement:
-        """The position in `volume` of the planes that `apply` makes. Uses shape and affine only."""
+        """The position in `volume` of the planes that `apply` makes. Uses shape and affine only.
+
+        Raises UsageError for cropped planes, whose position depends on the voxels.
+        """
+        if self.look != "whole":
+            raise UsageError(f"Planes with look {self.look!r} have no fixed place in the image; use Recipe.whole.")
         return Placement(volume.grid, self._stacks(volume))
+
+    def dark_levels(self, channels: int) -> np.ndarray:
+        """(C,) int: grey levels of the planes above which a pixel of a channel is foreground.
+
+        One channel that says so is enough. MRI: a tenth of the range, where the recipe puts the darkest tissue at
+        black. CT: the level of -500 HU in each window. X-ray: 0, so that all of the film counts and the black around it
+        does not. Other: a tenth of the range. With neighbouring planes as channels, that of the plane itself decides.
+        """
+        if self.kind == "xray":
+            levels = np.zeros(channels)
+        elif self.kind == "ct" and channels == len(self.windows):
+            low, high = np.asarray(self.windows).T
+            levels = 255 * (AIR_LIMIT_HU - low) / (high - low)
+        else:
+            levels = np.full(channels, 255 * DARK_SHARE)
+        if self.neighbours:
+            levels = np.where(np.arange(channels) == channels // 2, levels[0], 255)
+        return np.clip(levels, 0, 255 if self.neighbours else 254).astype(np.int64)
 
     def _planes(self, volume: Volume, stack: PlaneStack, channels: tuple[Limits | None, ...]) -> np.ndarray:
         """The kept planes of one axis, (n, C, H, W)."""

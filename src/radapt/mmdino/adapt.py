@@ -143,7 +143,7 @@ def adapt(
     options = (options or Options()).settled(pretrained=False)
     if options.trained == "fusion":
         raise UsageError("`adapt` trains the encoder; radapt.mmdino.fusion.fit_fusion fits a fusion on its tokens.")
-    recipe = recipe or Recipe.for_kind(cohort.kind, size=224)
+    recipe = recipe or Recipe.for_kind(cohort.kind, size=224, look=None)
     slices = SliceCache(cache_folder(cache))
     fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)
     check_crops(options, fresh.card.patch)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from radapt.backbones.multimodal_vit.inputs import Crops
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
-from radapt.cases.foreground import around
 from radapt.errors import UsageError, counted
+from radapt.images.foreground import around
 from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.lesion_attention import LesionAttention, SliceVectors, boxes_around

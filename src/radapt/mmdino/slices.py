@@ -12,12 +12,12 @@ from torch import Tensor
 
 from radapt.cases import CaseReader
 from radapt.cases.case_extents import CaseExtents, ExtentReader
-from radapt.cases.foreground import around
 from radapt.cases.preflight import attempt, failure_list
 from radapt.cases.sampling import evenly_spaced, random_plane
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.images import Recipe, SliceCache
+from radapt.images.foreground import around
 from radapt.progress import ProgressMaker, silent
 from radapt.training.seeds import derived, mixed, uniform
 
@@ -59,6 +59,8 @@ class SliceLoader:
     of these `CLOSE` with the box around the mask, all others with the foreground box: prediction, which has no mask,
     first looks at all that shows the patient, and then closer. Cases without a mask give foreground.
 
+    Planes are read whole, whatever the `look` of the recipe: crops are taken from the boxes.
+
     `left_out` are sequences that are known and not looked at. A case that has nothing else may be there, but there are
     no slices of it: ask `present` first.
 
@@ -77,10 +79,11 @@ class SliceLoader:
         channels: int | None = None,
         left_out: Collection[str] = (),
     ) -> None:
-        self.cohort, self.recipe, self.modalities, self.left_out = cohort, recipe, tuple(modalities), tuple(left_out)
+        self.cohort, self.recipe, self.left_out = cohort, recipe.whole, tuple(left_out)
+        self.modalities = tuple(modalities)
         self.focus, self.marked, self._channels = focus, marked, channels
         self._check()
-        self.reader = CaseReader(cohort, cache, recipe, modalities, grid="reference")
+        self.reader = CaseReader(cohort, cache, self.recipe, modalities, grid="reference")
         self.present = self.reader.present
         self._check_cases()
         self._extents = ExtentReader(self.reader)

@@ -8,6 +8,7 @@ from radapt.protocols.scoring import Scorer
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
+    from radapt.images import Recipe
 
 
 class Delegating(Protocol[Any]):
@@ -38,6 +39,9 @@ class Delegating(Protocol[Any]):
     @property
     def uses_masks(self) -> bool:  # type: ignore[override]
         return self.base.uses_masks
+
+    def recipe_read(self, recipe: "Recipe") -> "Recipe":
+        return self.base.recipe_read(recipe)
 
     def suits(self, card: "WeightCard") -> bool:
         return self.base.suits(card)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import numpy as np
 
 from radapt.errors import UsageError
+from radapt.images import Recipe
 from radapt.protocols.fitted import Aim, Fitted, Reads, TrainedModel
 from radapt.protocols.scoring import ClassificationScorer, Scorer
 
@@ -51,6 +52,10 @@ class Protocol(abc.ABC, Generic[P]):
     def settings(self) -> dict[str, Any]:
         """Its options with their values, as `of` takes them."""
         return asdict(cast(Any, self))
+
+    def recipe_read(self, recipe: Recipe) -> Recipe:
+        """What it reads of planes that a study makes by `recipe`: whole planes for masks, whose grid they share."""
+        return recipe.whole if self.aim == "segmentation" else recipe
 
     def suits(self, card: "WeightCard") -> bool:
         """Whether it can be fitted on an encoder of this kind, as far as its card tells."""

@@ -49,6 +49,7 @@ def train(
     every: int = 1,
     count: int | None = None,
     neighbours: int = 0,
+    look: str | None = None,
     pooling: Pooling | None = None,
     machine: Machine | None = None,
     cache: Path | str | None = None,
@@ -63,10 +64,11 @@ def train(
     """Train `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
     `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
-    Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count` and
-    `neighbours`. `options` are the protocol's own, and `seed` decides every draw. `choose`, `select_by`, `decision` and
-    `one_standard_error` say how choices are made (see `ChoiceRules`). With `fewshot` every draw is trained, in a folder
-    of its own; in a cohort with folds a model for every fold (see `evaluate`).
+    Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count`,
+    `neighbours` and `look` (None: the default of the kind; see `Recipe`). Protocols that need whole planes read them
+    whatever the look. `options` are the protocol's own, and `seed` decides every draw. `choose`, `select_by`,
+    `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). With `fewshot` every draw is
+    trained, in a folder of its own; in a cohort with folds a model for every fold (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
@@ -79,7 +81,7 @@ def train(
     _check_fits(ready, backbone)
     rules = ChoiceRules(choose, select_by, decision, one_standard_error)
     recipe = recipe or Recipe.for_kind(
-        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours
+        cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours, look=look
     )
     lazy = _copied(backbone) if isinstance(backbone, Backbone) else backbone
     if isinstance(ready, FewShot):
@@ -93,6 +95,7 @@ def train(
             )  # fmt: skip
 
         return score_draws(ready, cohort, seed, one)
+    recipe = ready.recipe_read(recipe)
     machine, pooling, cache = machine or Machine(), pooling or Pooling(), cache_folder(cache)
     reference = None if backbone is None else BackboneReference.of(backbone)
     if cohort.folds:

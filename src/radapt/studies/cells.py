@@ -78,10 +78,12 @@ def cell_of(
     from radapt.features import LAYERS
 
     protocol, draw = job.protocol, job.draw
+    recipe = protocol.recipe_read(prepared.recipe)
     lazy = encoder.located.lazy if encoder else None
     determining = {
         "cohort_digest": prepared.mask_digest if uses_masks(protocol, prepared.cohort) else prepared.digest,
-        "recipe": prepared.recipe.digest,
+        "recipe": recipe.digest,
+        "look": recipe.look,
         "architecture": encoder.entry.architecture if encoder else None,
         "weights": lazy.identity if lazy else None,
         "dtype": lazy.dtype if lazy else scratch_dtype(device),

@@ -95,6 +95,9 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         for seed in study.seeds
         for job in jobs_of(study.protocols[entry], prepared.cohort, seed)
     ]
+    notes += _whole_anyway(cells)
+    cells, repeated = _without_repetitions(cells)
+    notes += repeated
     _refuse_equal_cells(cells)
     return Plan(study, device, tuple(cells), tuple(failures), tuple(notes))
 
@@ -194,7 +197,7 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
 def _recipe(cohort: Cohort, image: ImageSettings) -> "Recipe":
     from radapt.images import Recipe
 
-    slices, framing = image.slices.model_dump(), image.model_dump(include={"fit", "border"})
+    slices, framing = image.slices.model_dump(), image.model_dump(include={"fit", "border", "look"})
     for name in image.recipe:
         if name == "size" or name in framing or name in slices:
             section = "image: slices" if name in slices else "image"
@@ -212,6 +215,30 @@ def _refuse_equal_names(cohorts: list[PreparedCohort]) -> None:
                 "unique name that differs in more than spaces and punctuation."
             )
         seen[slug(name)] = name
+
+
+def _whole_anyway(cells: list[Cell]) -> list[str]:
+    """The looks that a study names for protocols that read whole planes."""
+    found = {
+        f"look: {cell.prepared.image.look} for {cell.facts['label']}, which reads whole planes": None
+        for cell in cells
+        if cell.prepared.image.look not in (None, cell.facts["look"])
+    }
+    return list(found)
+
+
+def _without_repetitions(cells: list[Cell]) -> tuple[list[Cell], list[str]]:
+    """Without the cells that differ from another one only in the look, of protocols that read whole planes anyway."""
+    kept: dict[str, Cell] = {}
+    notes: dict[str, None] = {}
+    unique = []
+    for cell in cells:
+        first = kept.setdefault(cell.id, cell)
+        if first.prepared.image != cell.prepared.image and first.job.entry == cell.job.entry:
+            notes[f"{cell.facts['label']} reads whole planes, as {first.facts['label']} does, and is run once"] = None
+        else:
+            unique.append(cell)
+    return unique, list(notes)
 
 
 def _refuse_equal_cells(cells: list[Cell]) -> None:

@@ -71,13 +71,13 @@ def _picture(case: Case, predicted_file: Path, recipe: "Recipe", cache: Path) ->
         for volume in (read(location, name, array_cache=cache / "arrays") for name, location in case.images.items())
         if same_grid(volume, predicted) is None
     )
-    placement = recipe.place(image)
+    placement = recipe.whole.place(image)
     prediction = placement.masks(predicted)
     truth = (
         np.zeros_like(prediction) if case.mask is None else placement.masks(_on_grid(read(case.mask), image, resampled))
     )
     plane = int(((truth > 0) * 2 + (prediction > 0)).sum(axis=(1, 2)).argmax())
-    grey = recipe.apply(image)[plane]
+    grey = recipe.whole.apply(image)[plane]
     colour = np.moveaxis(np.repeat(grey, 3, axis=0) if len(grey) == 1 else grey, 0, -1)
     factor = -(-LEAST_PX // min(colour.shape[:2]))
     picture, true_labels, predicted_labels = (

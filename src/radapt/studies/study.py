@@ -42,6 +42,8 @@ class ImageSettings(StrictModel):
     level around them, from 0 (black) to 255. `recipe` overrides the default recipe of the cohort's kind, such as
     `{windows: [lung]}` for CT. `name` identifies the settings where a study has several. With an `aim` they are those
     of classification or of segmentation alone.
+    `look` says what of each plane is seen: `whole`, or the `foreground` (body or brain), which is the default for CT and
+    MRI; without it the cohort's kind decides.
     """
 
     name: str | None = Field(default=None, min_length=1)
@@ -49,6 +51,7 @@ class ImageSettings(StrictModel):
     size: Size = 224
     fit: Literal["resize", "pad"] = "resize"
     border: Annotated[int, Field(ge=0, le=255)] = 0
+    look: Literal["whole", "foreground"] | None = None
     slices: SliceSettings = SliceSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)
 

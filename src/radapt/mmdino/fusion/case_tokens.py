@@ -1,4 +1,4 @@
-"""The stored tokens of cases: every slice of every sequence is encoded once, cropped to its own foreground.
+"""The stored tokens of cases: every slice of every sequence is encoded once, as a rule cropped to its own foreground.
 
 What is stored of a sequence depends on its own pixels alone, so that a subset of the sequences of a case needs no pass
 of the encoder, unless it lacks the reference image and the next one lies on another grid.
@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from radapt.cases.case_extents import ExtentReader
+from radapt.cases.case_extents import CaseExtents, ExtentReader
 from radapt.cases.sampling import evenly_spaced
 from radapt.digests import digest
 from radapt.features.batches import SliceSource
 from radapt.features.token_store import Precision, TokenLayout, TokenSource, TokenStore, slice_keys
+from radapt.images.cropping import cropped
+from radapt.images.recipe import Look
 from radapt.mmdino.crops import whole
 from radapt.mmdino.fusion.fusion_options import FusionOptions
 from radapt.mmdino.inference import CaseQuery
@@ -66,12 +68,20 @@ class CaseTokens:
 
     A token has D numbers, those of all layers; a slice of a sequence has 1 + P of them, CLS first. Planes are evenly
     spaced over the grid of the reference image; those on which none of the sequences in question shows the patient are
-    left out. Masks are read by `lesions` only.
+    left out. Every plane is cropped to the foreground of its sequence; with `look` whole none is cropped or left out.
+    Masks are read by `lesions` only.
     """
 
     def __init__(
-        self, loader: SliceLoader, backbone: "Backbone", options: FusionOptions, slices: int, precision: Precision
+        self,
+        loader: SliceLoader,
+        backbone: "Backbone",
+        options: FusionOptions,
+        slices: int,
+        precision: Precision,
+        look: Look,
     ) -> None:
+        self.look = look
         self.loader, self.backbone, self.slices = loader, backbone, slices
         self.extents = ExtentReader(loader.reader)
         self.places, self.width = 1 + options.grid**2, sum(backbone.widths(options.layers))
@@ -93,6 +103,8 @@ class CaseTokens:
     def planes(self, query: CaseQuery) -> np.ndarray:
         """(n,): the planes that show the patient in the sequences of the query; n ≥ 1."""
         lattice = evenly_spaced(self.extents.planes(*query), self.slices)
+        if self.look == "whole":
+            return lattice
         shown = np.concatenate([np.concatenate(each.shown) for each in self.extents.each(*query)])
         planes = lattice[np.isin(lattice, shown)]
         return planes if len(planes) else lattice
@@ -117,7 +129,7 @@ class CaseTokens:
         side = math.isqrt(self.places - 1)
         out = np.zeros((len(planes), len(self.loader.modalities), side * side, len(labels)), np.float16)
         for column, extents in zip(reader.columns(row), self.extents.each(row), strict=True):
-            boxes = torch.from_numpy(extents.boxes[planes].astype(np.float32))
+            boxes = torch.from_numpy(self._boxes(extents)[planes].astype(np.float32))
             crops = whole(maps, boxes, self._side)[:, :, 0]  # (n, L, s, s)
             out[:, column] = adaptive_avg_pool2d(crops, side).flatten(2).transpose(1, 2).numpy()
         return out
@@ -125,6 +137,12 @@ class CaseTokens:
     @property
     def _side(self) -> int:
         return max(self.loader.recipe.size)
+
+    def _boxes(self, extents: CaseExtents) -> np.ndarray:
+        """(n, 4): what is encoded of each plane."""
+        if self.look == "whole":
+            return np.tile([0, 0, *self.loader.recipe.size], (len(extents.boxes), 1))
+        return extents.boxes
 
     def _grid(self, query: CaseQuery) -> str:
         """The grid of the reference image of a query."""
@@ -151,14 +169,8 @@ class CaseTokens:
                 image = reader.image(query.row, column, query.modalities)
                 for start in range(0, len(missing), _CROPPED):
                     some = missing[start : start + _CROPPED]
-                    crops = _cropped(image[some], extents.boxes[some], self._side)
+                    crops = cropped(image[some], self._boxes(extents)[some], (self._side, self._side))
                     keys = slice_keys(crops)
                     known.update(zip(some.tolist(), keys, strict=True))
                     yield source, crops, keys
             advance(1)
-
-
-def _cropped(planes: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
-    """uint8 (n, C, s, s): the squares around `boxes` (n, 4) of planes uint8 (n, C, H, W)."""
-    crops = whole(torch.from_numpy(planes[:, None]), torch.from_numpy(boxes.astype(np.float32)), side)[:, 0]
-    return (crops * 255).round().to(torch.uint8).numpy()

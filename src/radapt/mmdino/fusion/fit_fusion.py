@@ -85,7 +85,7 @@ def fit_fusion(
     useful = known | (own.unlabelled & (masked | bool(own.hidden or own.consistency)))
     rows = np.flatnonzero(seen & useful)
     loader.prepare(rows, progress, marks=bool(own.lesion), answered=np.setdiff1d(np.flatnonzero(loader.able), rows))
-    tokens = CaseTokens(loader, backbone, own, options.slices, precision)
+    tokens = CaseTokens(loader, backbone, own, options.slices, precision, recipe.look)
     tokens.prepare([CaseQuery(int(row)) for row in np.flatnonzero(loader.able)], progress)
     rates = _rates(tokens, rows[masked[rows]])
     shape = FusionShape(

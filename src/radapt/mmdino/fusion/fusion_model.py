@@ -122,7 +122,7 @@ class FusedCases(SubsetModel):
             cohort, cache, model.recipe, facts.modalities, focus="foreground", channels=facts.channels,
             left_out=facts.left_out,
         )  # fmt: skip
-        tokens = CaseTokens(loader, model.backbone, facts.options, facts.slices, facts.precision)
+        tokens = CaseTokens(loader, model.backbone, facts.options, facts.slices, facts.precision, model.recipe.look)
         return cls(model, tokens, facts.modalities, np.asarray(facts.prior), progress)
 
     @property

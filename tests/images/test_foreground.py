@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from radapt.cases.foreground import Extents, dark_levels, extents, foreground
+from radapt.images.foreground import Extents, extents, foreground
 from radapt.images import Recipe, Volume
 
 
 def measured(volume: np.ndarray, recipe: Recipe) -> Extents:
     planes = recipe.apply(Volume(volume, np.diag([-1.0, -1.0, 1.0, 1.0])))
-    return foreground(planes, dark_levels(recipe, planes.shape[1]))
+    return foreground(planes, recipe.dark_levels(planes.shape[1]))
 
 
 def test_a_box_goes_around_what_is_inside() -> None:

@@ -4,14 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radapt.images import Recipe
-
-AIR_LIMIT_HU = -500.0
-"""Between air (-1000) and soft tissue (from -150): what is denser is body, and the wall of the body encloses lungs."""
-
-DARK_SHARE = 0.1
-"""Grey values up to this share of the range are background, as in BET (Smith, Human Brain Mapping 2002)."""
-
 LINE_SHARE = 0.02
 """A row or column with less foreground than this is outside the box, so that specks of noise do not widen it."""
 
@@ -20,6 +12,10 @@ MARGIN = 0.25
 
 LEAST = 0.25
 """The box around a mask has at least this share of the plane's sides, so that a speck is not blown up to a picture."""
+
+ENOUGH = 0.1
+"""A plane shows enough from this share of the area in the plane of its axis that shows most: the rest are tips of the
+head or of a tumour. Judged, not tuned."""
 
 _COUNTED = 1 << 24  # pixels looked at in one go
 
@@ -53,25 +49,6 @@ class Extents:
         return Extents(np.maximum(self.area, other.area), boxes)
 
 
-def dark_levels(recipe: Recipe, channels: int) -> np.ndarray:
-    """(C,) int: grey levels of the planes of a recipe above which a pixel of a channel is foreground.
-
-    One channel that says so is enough. MRI: a tenth of the range, where the recipe puts the darkest tissue at black.
-    CT: the level of -500 HU in each window. X-ray: 0, so that all of the film counts and the black around it does not.
-    Other: a tenth of the range. With neighbouring planes as channels, that of the plane itself decides.
-    """
-    if recipe.kind == "xray":
-        levels = np.zeros(channels)
-    elif recipe.kind == "ct" and channels == len(recipe.windows):
-        low, high = np.asarray(recipe.windows).T
-        levels = 255 * (AIR_LIMIT_HU - low) / (high - low)
-    else:
-        levels = np.full(channels, 255 * DARK_SHARE)
-    if recipe.neighbours:
-        levels = np.where(np.arange(channels) == channels // 2, levels[0], 255)
-    return np.clip(levels, 0, 255 if recipe.neighbours else 254).astype(np.int64)
-
-
 def foreground(planes: np.ndarray, dark: np.ndarray) -> Extents:
     """Of planes uint8 (n, C, H, W) whose channels are foreground above `dark` (C,)."""
     step = max(1, _COUNTED // planes[0].size)
@@ -89,6 +66,25 @@ def extents(inside: np.ndarray, share: float = 0.0) -> Extents:
     boxes = np.stack([top, left, bottom, right], axis=1)
     empty = (bottom == 0) | (right == 0)
     return Extents(np.where(empty, 0, area), np.where(empty[:, None], 0, boxes))
+
+
+def shown(seen: Extents, axes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The box of each of n planes of (H, W) pixels, and the planes that show enough, one array per axis that has any.
+
+    `axes` (n,) is the number of the axis of each plane. A plane without foreground has the whole plane as its box.
+    Where no plane has any foreground, every plane counts as shown.
+    """
+    boxes = np.where(seen.area[:, None] > 0, seen.boxes, np.asarray([0, 0, *size], seen.boxes.dtype))
+    return boxes, enough(seen.area, axes) or enough(np.ones_like(seen.area), axes)
+
+
+def enough(area: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Per axis with any: the planes with at least a share `ENOUGH` of the largest area of their axis."""
+    most = np.zeros(int(axes.max()) + 1, area.dtype)
+    np.maximum.at(most, axes, area)
+    chosen = (area > 0) & (area >= ENOUGH * most[axes])
+    found = (np.flatnonzero(chosen & (axes == axis)) for axis in range(len(most)))
+    return tuple(planes for planes in found if len(planes))
 
 
 def around(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
