@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from radapt.images.foreground import Extents, extents, foreground
 from radapt.images import Recipe, Volume
+from radapt.images.foreground import Extents, extents, foreground
 
 
 def measured(volume: np.ndarray, recipe: Recipe) -> Extents:

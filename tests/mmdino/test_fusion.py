@@ -37,11 +37,14 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return load_cohort(write_cohort(tmp_path_factory.mktemp("fusion") / "discs", patients=24))
 
 
-def fitted(cohort: Cohort, vit: Backbone, checkpoint: Path | None = None, **fusion: Any) -> Fusion:
+def fitted(
+    cohort: Cohort, vit: Backbone, checkpoint: Path | None = None, look: str = "foreground", **fusion: Any
+) -> Fusion:
     assert cohort.path is not None
     return fit_fusion(
-        cohort, vit, options_of(trained="fusion", fusion=QUICK | fusion), recipe=Recipe.for_kind("other", size=32),
-        cache=SliceCache(cohort.path.parent / "cache"), checkpoint=checkpoint,
+        cohort, vit, options_of(trained="fusion", fusion=QUICK | fusion),
+        recipe=Recipe.for_kind("other", size=32, look=look), cache=SliceCache(cohort.path.parent / "cache"),
+        checkpoint=checkpoint,
     )  # fmt: skip
 
 
@@ -110,6 +113,23 @@ def test_a_subset_costs_no_pass_of_the_encoder(fusion: Fusion, cohort: Cohort, m
     monkeypatch.setattr(Backbone, "tokens", refuse)
     rows = np.flatnonzero(cohort.presence.all(axis=1))
     assert model.predict_from(rows, ("b",)).shape == (len(rows), 2)
+
+
+def test_it_looks_at_what_the_recipe_says(fusion: Fusion, cohort: Cohort, vit: Backbone) -> None:
+    def framed(case: Case) -> Case:
+        """The same images with black around them."""
+        images = {}
+        for name, place in case.images.items():
+            array = np.load(place.path)
+            path = place.path.with_name(f"framed-{place.path.name}")
+            np.save(path, np.pad(array, ((0, 0), (8, 8), (8, 8)), constant_values=array.min()))
+            images[name] = Location(path)
+        return replace(case, images=images)
+
+    whole, smaller = fitted(cohort, vit, look="whole"), changed(cohort, framed)
+    assert (whole.record.details["look"], fusion.record.details["look"]) == ("whole", "foreground")
+    moved = [np.abs(answers(each, smaller, "a") - answers(each, cohort, "a")).max() for each in (whole, fusion)]
+    assert moved[0] > 3 * moved[1]
 
 
 def test_labels_outside_train_are_not_looked_at(fusion: Fusion, cohort: Cohort, vit: Backbone) -> None:

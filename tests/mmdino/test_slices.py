@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from radapt.images.foreground import LEAST, around
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache, aligned
 from radapt.images import slice_cache as images_slices
+from radapt.images.foreground import LEAST, around
 from radapt.locations import Location
 from radapt.mmdino.slices import SliceLoader
 

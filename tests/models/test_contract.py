@@ -66,15 +66,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fit(cache: Path) -> Callable[..., Result]:
-    def call(name: str, cohort: Cohort, folder: Path, **options: Any) -> Result:
+    def call(name: str, cohort: Cohort, folder: Path, *, look: str = "foreground", **options: Any) -> Result:
         """Fit a protocol quickly; its model is in `folder/model`."""
         protocol = make(name, **(QUICK.get(name, {}) | options))
         backbone = radapt.load_backbone(*VIT) if protocol.uses_backbone else None
         if protocol.reads == "features":
-            features = radapt.extract(cohort, backbone, size=16, cache=cache)  # type: ignore[arg-type]
+            features = radapt.extract(cohort, backbone, size=16, look=look, cache=cache)  # type: ignore[arg-type]
             return radapt.evaluate(features, protocol, folder=folder, resamples=0)
-        machine, size = Machine(folder=folder), 32 if protocol.aim == "segmentation" else 16
-        return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache, resamples=0)
+        size = 32 if protocol.aim == "segmentation" else 16
+        return radapt.train(
+            cohort, protocol, backbone, size=size, look=look, machine=Machine(folder=folder), cache=cache, resamples=0
+        )
 
     return call
 

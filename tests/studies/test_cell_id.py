@@ -16,7 +16,7 @@ PLAIN: dict[str, Any] = {
     "cohort": "discs", "cases": "digest of the cases", "masks": "digest of the masks", "size": 32, "backbone": "ours",
     "architecture": "dinov2-s", "weights": "digest of the weights", "dtype": "float32", "protocol": "knn",
     "options": {"k": (5,)}, "title": None, "pooling": {}, "seed": 0, "draw": None, "resamples": 200, "image": "plain",
-    "choices": {},
+    "choices": {}, "look": "whole",
 }  # fmt: skip
 DRAW = Draw(4, None, 0, ("p1", "p2"))
 
@@ -34,7 +34,8 @@ def id_of(**changes: Any) -> str:
     )
     prepared = PreparedCohort(
         SimpleNamespace(name=given.cohort),  # type: ignore[arg-type]
-        ImageSettings(name=given.image), Recipe.for_kind("other", size=given.size), given.cases, given.masks,
+        ImageSettings(name=given.image), Recipe.for_kind("other", size=given.size, look=given.look), given.cases,
+        given.masks,
     )  # fmt: skip
     located = SimpleNamespace(lazy=SimpleNamespace(identity=given.weights, dtype=given.dtype))
     encoder = CellEncoder(BackboneEntry(name=given.backbone, **{"as": given.architecture}), located)  # type: ignore[arg-type]
@@ -50,7 +51,7 @@ def id_of(**changes: Any) -> str:
         {"protocol": "logistic", "options": {}}, {"pooling": {"slices": "max"}}, {"pooling": {"modalities": "mean"}},
         {"seed": 1}, {"resamples": 300}, {"draw": DRAW}, {"choices": {"choose": "cv"}},
         {"choices": {"select_by": "auroc"}}, {"choices": {"decision": "argmax"}},
-        {"choices": {"one_standard_error": True}},
+        {"choices": {"one_standard_error": True}}, {"look": "foreground"},
     ],
     ids=str,
 )  # fmt: skip
@@ -83,3 +84,9 @@ def test_another_version_may_compute_other_numbers(monkeypatch: pytest.MonkeyPat
     before = id_of()
     monkeypatch.setattr(cells, "__version__", "0.0.0")
     assert id_of() != before
+
+
+@pytest.mark.parametrize(("protocol", "options"), [("unet", {}), ("segment", {}), ("scratch", {"dims": 3})])
+def test_the_look_changes_nothing_where_planes_are_read_whole(protocol: str, options: dict[str, Any]) -> None:
+    given = {"protocol": protocol, "options": options}
+    assert id_of(**given, look="foreground") == id_of(**given)

@@ -109,7 +109,9 @@ def fit_fusion(
         own, shape, modalities, left_out, labels.kind, prior, options.slices, loader.channels, precision
     )  # fmt: skip
     model = FusionModel(task.module, backbone, recipe, facts)
-    record = _record(trained, len(rows), [*notes, *trained.notes], {"modalities": list(modalities)})
+    record = _record(
+        trained, len(rows), [*notes, *trained.notes], {"modalities": list(modalities), "look": recipe.look}
+    )
     return Fusion(model, cohort.outputs, options, trained, record)
 
 
