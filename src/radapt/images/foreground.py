@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+AIR_LIMIT_HU = -500.0
+"""Between air (-1000) and soft tissue (from -150): what is denser is body, and the wall of the body encloses lungs."""
+
+DARK_SHARE = 0.1
+"""Grey values up to this share of the range are background, as in BET (Smith, Human Brain Mapping 2002)."""
+
 LINE_SHARE = 0.02
 """A row or column with less foreground than this is outside the box, so that specks of noise do not widen it."""
 
@@ -47,6 +53,27 @@ class Extents:
         low, high = np.minimum(self.boxes, other.boxes)[:, :2], np.maximum(self.boxes, other.boxes)[:, 2:]
         boxes = np.where(both[:, None], np.concatenate([low, high], axis=1), boxes)
         return Extents(np.maximum(self.area, other.area), boxes)
+
+
+def dark_levels(
+    kind: str, windows: tuple[tuple[float, float], ...], channels: int, *, centre_only: bool = False
+) -> np.ndarray:
+    """(C,) int: grey levels of the planes of a `kind` of image above which a pixel of a channel is foreground.
+
+    One channel that says so is enough. MRI: a tenth of the range, where the recipe puts the darkest tissue at black.
+    CT: the level of -500 HU in each of the `windows`. X-ray: 0, so that all of the film counts and the black around it
+    does not. Other: a tenth of the range. With `centre_only` the middle channel decides, of neighbouring planes.
+    """
+    if kind == "xray":
+        levels = np.zeros(channels)
+    elif kind == "ct" and channels == len(windows):
+        low, high = np.asarray(windows).T
+        levels = 255 * (AIR_LIMIT_HU - low) / (high - low)
+    else:
+        levels = np.full(channels, 255 * DARK_SHARE)
+    if centre_only:
+        levels = np.where(np.arange(channels) == channels // 2, levels[0], 255)
+    return np.clip(levels, 0, 255 if centre_only else 254).astype(np.int64)
 
 
 def foreground(planes: np.ndarray, dark: np.ndarray) -> Extents:

@@ -9,7 +9,7 @@ import numpy as np
 from radapt.digests import digest
 from radapt.errors import DataError, UsageError, suggest
 from radapt.images.cropping import cropped
-from radapt.images.foreground import foreground, shown
+from radapt.images.foreground import dark_levels, foreground, shown
 from radapt.images.framing import Framing
 from radapt.images.intensity_limits import (
     CT_WINDOWS_HU,
@@ -43,12 +43,6 @@ LOOKS: tuple[Look, ...] = ("whole", "foreground")
 
 DEFAULT_LOOK: dict[str, Look] = {"ct": "foreground", "mri": "foreground"}
 """What studies and feature extraction look at, by kind; others: whole. A film is framed by the radiographer."""
-
-AIR_LIMIT_HU = -500.0
-"""Between air (-1000) and soft tissue (from -150): what is denser is body, and the wall of the body encloses lungs."""
-
-DARK_SHARE = 0.1
-"""Grey values up to this share of the range are background, as in BET (Smith, Human Brain Mapping 2002)."""
 
 TRIPLANAR = "triplanar"
 """The axis option for axial, coronal and sagittal planes, in this order."""
@@ -204,22 +198,8 @@ class Recipe:
         return Placement(volume.grid, self._stacks(volume))
 
     def dark_levels(self, channels: int) -> np.ndarray:
-        """(C,) int: grey levels of the planes above which a pixel of a channel is foreground.
-
-        One channel that says so is enough. MRI: a tenth of the range, where the recipe puts the darkest tissue at
-        black. CT: the level of -500 HU in each window. X-ray: 0, so that all of the film counts and the black around it
-        does not. Other: a tenth of the range. With neighbouring planes as channels, that of the plane itself decides.
-        """
-        if self.kind == "xray":
-            levels = np.zeros(channels)
-        elif self.kind == "ct" and channels == len(self.windows):
-            low, high = np.asarray(self.windows).T
-            levels = 255 * (AIR_LIMIT_HU - low) / (high - low)
-        else:
-            levels = np.full(channels, 255 * DARK_SHARE)
-        if self.neighbours:
-            levels = np.where(np.arange(channels) == channels // 2, levels[0], 255)
-        return np.clip(levels, 0, 255 if self.neighbours else 254).astype(np.int64)
+        """(C,) int: grey levels of the planes above which a pixel of a channel is foreground (see `dark_levels`)."""
+        return dark_levels(self.kind, self.windows, channels, centre_only=self.neighbours > 0)
 
     def _planes(self, volume: Volume, stack: PlaneStack, channels: tuple[Limits | None, ...]) -> np.ndarray:
         """The kept planes of one axis, (n, C, H, W)."""

@@ -41,9 +41,8 @@ class ImageSettings(StrictModel):
     Planes are made as large as fits into `size` (`fit: resize`), or keep their pixels (`pad`); `border` is the grey
     level around them, from 0 (black) to 255. `recipe` overrides the default recipe of the cohort's kind, such as
     `{windows: [lung]}` for CT. `name` identifies the settings where a study has several. With an `aim` they are those
-    of classification or of segmentation alone.
-    `look` says what of each plane is seen: `whole`, or the `foreground` (body or brain), which is the default for CT and
-    MRI; without it the cohort's kind decides.
+    of classification or of segmentation alone. `look` says what of each plane is seen: `whole`, or the `foreground`
+    (body or brain), which is the default for CT and MRI.
     """
 
     name: str | None = Field(default=None, min_length=1)
