@@ -450,6 +450,17 @@ def test_without_val_the_first_rate_is_trained_to_the_end(tmp_path: Path, tiny: 
     assert any("No case to choose on" in note for note in fitted.record.notes)
 
 
+def test_without_validation_passes_train_and_val_are_learned_from(
+    tmp_path: Path, tiny: Callable[..., Backbone]
+) -> None:
+    cohort = small(tmp_path / "images", train=3, val=2)
+    fitted, _ = fit(cohort, tmp_path, tiny(), epochs=2, score_every=0)
+    cases = fitted.record.cases
+    assert (cases.train, cases.val, fitted.record.winner.epochs) == (5, 0, 2)
+    assert len(fitted.record.candidates) == 1
+    assert any("(score_every: 0)" in note for note in fitted.record.notes)
+
+
 def test_loss_that_is_not_finite_names_the_slices(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
     backbone = tiny()
     with torch.no_grad():
@@ -508,6 +519,7 @@ def test_canvas_dice_is_per_case_and_never_pooled() -> None:
         ({"decoder_lr": 1e-3}, "lr is the decoder's"),
         ({"decoder": "fpn"}, "There is no decoder 'fpn'"),
         ({"lr": []}, "option 'lr'"),
+        ({"score_every": 0, "lr": [1e-3, 1e-2]}, "nothing to choose lr by"),
         ({"foreground": 1.5}, "option 'foreground'"),
         ({"token_budget_gb": -1}, "option 'token_budget_gb'"),
         ({"decoder_": "conv"}, "Did you mean 'decoder'"),

@@ -102,7 +102,7 @@ class SegmentFit:
         """Raises DataError if masks cannot be used, or none of train has a label."""
         self.options, self.problem, self.seed = options, problem, seed
         self.data = SegmentationData(problem)
-        self.train, self.val = problem.choosing(rng)
+        self.train, self.val = problem.choosing(rng) if options.score_every else problem.everything
         having = problem.cohort.presence[self.train].any(axis=0)
         self.seen = ModalityView(self.data, tuple(int(index) for index in np.flatnonzero(having)))
         self.slices = SliceIndex.of(self.train, self.data.pixels)
@@ -225,7 +225,9 @@ class SegmentFit:
                 "Trained on stored tokens (float16, each number off by at most 0.05 %), without augmentation: what an "
                 "encoder says of a patch depends on the whole slice, so tokens cannot be turned or flipped exactly."
             )
-        if not len(self.val):
+        if not self.options.score_every:
+            said.append("Trained on train and val for the whole schedule (score_every: 0).")
+        elif not len(self.val):
             said.append(
                 "No case to choose on: train has too few patients to draw val from, so the first learning rate was "
                 "trained for the whole schedule."

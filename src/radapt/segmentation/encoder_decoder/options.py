@@ -61,11 +61,12 @@ class SegmentOptions:
     or, with a frozen encoder, those of the decoder. With an adapted encoder, `decoder_lr` is the learning rate of the
     decoder (None: its first default). Training ends after `epochs` or `steps`, whichever comes first; early stopping
     ends it after `patience` epochs without a better validation score (None: never). A validation pass follows every
-    `score_every` epochs. `batch` is the batch size in slices. `foreground` is the fraction of an epoch that is drawn
-    from slices with a label, label by label. `dice` is the share of the Dice loss, the rest is
-    cross-entropy; `class_weight` `balanced` weighs it by how rare a label is in training. `modality_dropout` drops each
-    modality of a slice with that probability, never all, so that the vector of a missing modality is learned. Epochs
-    are compared by mean Dice per case on the planes, rates by mean Dice in the patients' grids.
+    `score_every` epochs; with 0 there is none: train and val are learned from at one rate for the whole schedule.
+    `batch` is the batch size in slices. `foreground` is the fraction of an epoch that is drawn from slices with a
+    label, label by label. `dice` is the share of the Dice loss, the rest is cross-entropy; `class_weight` `balanced`
+    weighs it by how rare a label is in training. `modality_dropout` drops each modality of a slice with that
+    probability, never all, so that the vector of a missing modality is learned. Epochs are compared by mean Dice per
+    case on the planes, rates by mean Dice in the patients' grids.
     """
 
     decoder: str = "conv"
@@ -86,7 +87,7 @@ class SegmentOptions:
     epochs: Annotated[int, Field(ge=1)] = 100  # for small cohorts; `steps` limits large ones
     steps: Annotated[int, Field(ge=1)] | None = 2000  # 32,000 slices: some minutes on stored tokens and two cores
     patience: Annotated[int, Field(ge=1)] | None = 20
-    score_every: Annotated[int, Field(ge=1)] = 1
+    score_every: Annotated[int, Field(ge=0)] = 1
     batch: Annotated[int, Field(ge=1)] = 16
     weight_decay: Annotated[float, Field(ge=0, lt=10)] = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -107,6 +108,8 @@ class SegmentOptions:
             raise ValueError(f"layer_decay belongs to partial and finetune, and has no effect with {self.encoder}")
         if self.decoder_lr is not None and self.encoder == "frozen":
             raise ValueError("decoder_lr is for adapted encoders; with a frozen one, lr is the decoder's")
+        if not self.score_every and len(self.lr or ()) > 1:
+            raise ValueError("score_every: 0 leaves nothing to choose lr by; give a single one")
         if self.mirror != "auto" and not self.augments:
             raise ValueError("mirror is part of augmentation, which is off here (see augment)")
         stores = self.encoder == "frozen" and not self.augments
@@ -154,6 +157,6 @@ class SegmentOptions:
         """How one candidate is trained; without val there is no early stopping."""
         return TrainConfig(
             epochs=self.epochs, batch=self.batch, lr=lr, steps=self.steps, weight_decay=self.weight_decay,
-            warmup=self.warmup, clip=self.clip, score_every=self.score_every,
+            warmup=self.warmup, clip=self.clip, score_every=self.score_every or None,
             patience=self.patience if chooses else None, precision=precision,
         )  # fmt: skip
