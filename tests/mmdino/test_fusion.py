@@ -11,6 +11,7 @@ import pytest
 from radapt.backbones import load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.weights import WeightSource
+from radapt.cases.reader import CaseReader
 from radapt.cohorts import load_cohort
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
@@ -113,6 +114,17 @@ def test_a_subset_costs_no_pass_of_the_encoder(fusion: Fusion, cohort: Cohort, m
     monkeypatch.setattr(Backbone, "tokens", refuse)
     rows = np.flatnonzero(cohort.presence.all(axis=1))
     assert model.predict_from(rows, ("b",)).shape == (len(rows), 2)
+
+
+def test_the_same_cases_are_cropped_once(fusion: Fusion, cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored of a case is found again without its pixels, by another process too."""
+    before = answers(fusion, cohort, *cohort.modalities)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("A case was read whose tokens are stored.")
+
+    monkeypatch.setattr(CaseReader, "image", refuse)
+    np.testing.assert_array_equal(answers(fusion, cohort, *cohort.modalities), before)
 
 
 def test_it_looks_at_what_the_recipe_says(fusion: Fusion, cohort: Cohort, vit: Backbone) -> None:

@@ -5,9 +5,10 @@ of the encoder, unless it lacks the reference image and the next one lies on ano
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,14 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from radapt.cases.case_extents import CaseExtents, ExtentReader
+from radapt.cases.recent import Recent
 from radapt.cases.sampling import evenly_spaced
 from radapt.digests import digest
 from radapt.features.batches import SliceSource
 from radapt.features.token_store import Precision, TokenLayout, TokenSource, TokenStore, slice_keys
 from radapt.images.cropping import cropped
 from radapt.images.recipe import Look
+from radapt.locations import Location
 from radapt.mmdino.crops import whole
 from radapt.mmdino.fusion.fusion_options import FusionOptions
 from radapt.mmdino.inference import CaseQuery
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
 
 _CROPPED = 64  # planes that are cropped at once
+_PLANS = 1 << 16  # queries whose planes stay in memory, some hundred bytes each
+_KEYS_VERSION = 1
+"""Raise it when the same image gives other crops."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class CaseTokens:
         source = PooledSource(backbone.name, backbone.identity, layout, precision, options.grid)
         self.store = PooledTokenStore(loader.reader.cache.folder, source)
         self._keys: dict[tuple[int, str, str], dict[int, str]] = {}
+        self._plans = Recent[tuple[np.ndarray, str]](_PLANS)
 
     def prepare(self, queries: Sequence[CaseQuery], progress: ProgressMaker = silent) -> None:
         """Encode what the queries need and the store lacks. A killed process resumes with the next call.
@@ -102,12 +109,7 @@ class CaseTokens:
 
     def planes(self, query: CaseQuery) -> np.ndarray:
         """(n,): the planes that show the patient in the sequences of the query; n ≥ 1."""
-        lattice = evenly_spaced(self.extents.planes(*query), self.slices)
-        if self.look == "whole":
-            return lattice
-        shown = np.concatenate([np.concatenate(each.shown) for each in self.extents.each(*query)])
-        planes = lattice[np.isin(lattice, shown)]
-        return planes if len(planes) else lattice
+        return self._plan(query)[0]
 
     def tokens(self, query: CaseQuery, planes: np.ndarray) -> np.ndarray:
         """float16 (n, M, 1 + P, D) of `planes` (n,), which are prepared; 0 where a sequence is not in the query."""
@@ -146,6 +148,21 @@ class CaseTokens:
 
     def _grid(self, query: CaseQuery) -> str:
         """The grid of the reference image of a query."""
+        return self._plan(query)[1]
+
+    def _plan(self, query: CaseQuery) -> tuple[np.ndarray, str]:
+        """The planes and the grid of a query."""
+        return self._plans.get(query, lambda: (self._shown(query), self._measured_grid(query)))
+
+    def _shown(self, query: CaseQuery) -> np.ndarray:
+        lattice = evenly_spaced(self.extents.planes(*query), self.slices)
+        if self.look == "whole":
+            return lattice
+        shown = np.concatenate([np.concatenate(each.shown) for each in self.extents.each(*query)])
+        planes = lattice[np.isin(lattice, shown)]
+        return planes if len(planes) else lattice
+
+    def _measured_grid(self, query: CaseQuery) -> str:
         grid = self.loader.reader.grid_of(*query)
         return digest([list(map(int, grid.array.shape)), grid.affine.tolist()])
 
@@ -166,11 +183,34 @@ class CaseTokens:
                 known = self._keys.setdefault((query.row, grid, name), {})
                 missing = np.asarray([plane for plane in planes.tolist() if plane not in known], np.int64)
                 source = SliceSource(grid, reader.case(query.row).case, name, reader.location(query.row, column))
-                image = reader.image(query.row, column, query.modalities)
+                crop = partial(self._crops, query, column, self._boxes(extents))
                 for start in range(0, len(missing), _CROPPED):
                     some = missing[start : start + _CROPPED]
-                    crops = cropped(image[some], self._boxes(extents)[some], (self._side, self._side))
-                    keys = slice_keys(crops)
+                    keys, crops = self._read(source.location, grid, some, crop)
                     known.update(zip(some.tolist(), keys, strict=True))
-                    yield source, crops, keys
+                    if any(key not in self.store for key in keys):
+                        yield source, crop(some) if crops is None else crops, keys
             advance(1)
+
+    def _crops(self, query: CaseQuery, column: int, boxes: np.ndarray, planes: np.ndarray) -> np.ndarray:
+        """uint8 (n, C, s, s): what is encoded of `planes` (n,) of a sequence."""
+        image = self.loader.reader.image(query.row, column, query.modalities)
+        return cropped(image[planes], boxes[planes], (self._side, self._side))
+
+    def _read(
+        self, location: Location, grid: str, planes: np.ndarray, crop: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[list[str], np.ndarray | None]:
+        """The keys of the crops of `planes`, from the cache if they were made before, and the crops if they had to be
+        made."""
+        cache, made = self.loader.reader.cache, list[np.ndarray]()
+
+        def measure() -> np.ndarray:
+            made.append(crop(planes))
+            return np.asarray([list(bytes.fromhex(key)) for key in slice_keys(made[0])], np.uint8)
+
+        facts = [_KEYS_VERSION, self.loader.recipe.digest, self.look, cache.bytes_digest(location), grid]
+        kept = cache.array(
+            "slice_keys", digest([*facts, self.loader.channels, planes.tolist()]), measure,
+            lambda keys: keys.dtype == np.uint8 and keys.ndim == 2 and len(keys) == len(planes),
+        )  # fmt: skip
+        return [row.tobytes().hex() for row in kept], made[0] if made else None
