@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from results_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
+from results_studies import command_lines
 from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines
 
 INTRODUCTION = """# Results on public data sets
@@ -24,12 +25,10 @@ busy machine with two cores, without the extraction of features. How numbers are
 """
 
 
-def page(rows: Sequence[Row], published: Sequence[Published]) -> str:
+def page(rows: Sequence[Row], published: Sequence[Published], commands: Sequence[str]) -> str:
     """The whole page as Markdown."""
-    return (
-        "\n".join([INTRODUCTION, *(line for each in DATA_SETS for line in section(each, rows, published))]).rstrip()
-        + "\n"
-    )
+    sections = [line for each in DATA_SETS for line in section(each, rows, published)]
+    return "\n".join([INTRODUCTION, *sections, *commands]).rstrip() + "\n"
 
 
 def section(data_set: DataSet, rows: Sequence[Row], published: Sequence[Published]) -> list[str]:
@@ -67,13 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         rows = [row for run in asked.runs for row in read_rows(run)]
+        commands = command_lines(asked.runs, published=asked.published is not None)
         published = Published.read(asked.published) if asked.published else []
     except (DataError, UsageError) as error:
         print(error, file=sys.stderr)
         return 2
     for name in sorted({row.cohort for row in rows} - {name for each in DATA_SETS for name in each.cohorts}):
         print(f"The cohort {name!r} belongs to no data set of this page and is left out.", file=sys.stderr)
-    write_text(asked.out, page(rows, published))
+    write_text(asked.out, page(rows, published, commands))
     return 0
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from radapt.durable import write_json, write_parquet
+from radapt.durable import write_json, write_parquet, write_text
+from radapt.studies import Study
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COLUMNS = "dataset,size,model,protocol,metric,value,source,mark\n"
@@ -40,6 +42,14 @@ def part(text: str, title: str) -> str:
     return next(section for section in text.split("\n## ") if section.startswith(title))
 
 
+def finished(run: Any, path: Path) -> Path:
+    """The run folder with a whole study file."""
+    study = {"name": "toy", "cohorts": [str(path / "toys" / "cohort.yaml")], "backbones": ["dinov2-s"]}
+    write_text(run.path / "study.yaml", yaml.safe_dump({**study, "protocols": ["knn"]}))
+    folder: Path = run.finish()
+    return folder
+
+
 def classification(run: Any, cohort: Any) -> Path:
     toy = cohort(name="pneumoniamnist")
     run.cohort(toy)
@@ -50,7 +60,7 @@ def classification(run: Any, cohort: Any) -> Path:
     for repeat in (0, 1):
         run.cell(toy, "dinov2-s-focus", "fewshot", protocol="logistic", shots=4, repeat=repeat)
     run.cell(toy, "efficientnet-lite0", "logistic", protocol="logistic", state="failed", reason="no weights")
-    return run.finish()
+    return finished(run, run.path.parent)
 
 
 def test_numbers_stand_in_the_table_with_their_intervals(toy_run: Any, toy_cohort: Any, page: Any) -> None:
@@ -65,6 +75,8 @@ def test_numbers_stand_in_the_table_with_their_intervals(toy_run: Any, toy_cohor
     assert "40 × 2 runs" in section or "38 × 2 runs" in section
     assert section.index("random ViT-S") < section.index("control: age-sex")
     assert str(folder.parent) not in text
+    assert "`radapt run toy.yaml --out runs/toy`" in text
+    assert "cohorts: [toys/cohort.yaml]" in text
 
 
 def test_published_figures_stand_beside_ours_except_those_from_memory(toy_run: Any, toy_cohort: Any, page: Any) -> None:
@@ -88,14 +100,16 @@ def test_what_was_not_run_is_said(toy_run: Any, toy_cohort: Any, page: Any) -> N
     assert "\nNot run.\n" in part(text, "LGG grade")
 
 
-def test_segmentations_are_compared_patient_by_patient(toy_run: Any, toy_cohort: Any, page: Any) -> None:
+def test_segmentations_are_compared_patient_by_patient(
+    toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path
+) -> None:
     toy = toy_cohort(name="lungs", outputs=(), mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy)
     conv = {"protocol": "segment", "options": {"decoder": "conv", "encoder": "frozen"}}
     toy_run.segmentation(toy, "dinov2-s-focus", "segment conv", skill=0.9, **conv)
     toy_run.segmentation(toy, "random ViT-S", "segment conv", skill=0.6, **conv)
     toy_run.segmentation(toy, "none", "unet", skill=0.8, protocol="unet")
-    section = part(page(toy_run.finish()), "Lungs")
+    section = part(page(finished(toy_run, tmp_path)), "Lungs")
     means = [
         pd.read_parquet(toy_run.path / "cells" / cell / "predictions.parquet")
         .query("split == 'test'").groupby("patient")["dice"].mean()
@@ -117,6 +131,26 @@ def test_a_folder_of_an_adaptation_is_a_row_of_fusion(tmp_path: Path, page: Any)
     write_parquet(folder / "subsets.parquet", table)
     section = part(page(folder), "LGG molecular subtype")
     assert "| fusion | dinov2-s-focus | 0.400 [0.000, 0.500] | 110 |" in section
+
+
+def test_the_studies_stand_on_the_page_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    compact = importlib.import_module("results_studies").compact
+    given = {
+        "name": "toy",
+        "cohorts": [str(tmp_path / "lungs" / "cohort.yaml")],
+        "backbones": ["dinov2-s", {"name": "ours", "as": "dinov2-s", "weights": str(tmp_path / "secret" / "w.bin")}],
+        "protocols": ["knn", {"logistic": {"blocks": 1}, "title": "linear"}],
+        "image": {"size": 98},
+    }
+    text = compact(Study.model_validate(yaml.safe_load(Study.model_validate(given).resolved())))
+    assert str(tmp_path) not in text
+    assert "resamples" not in text
+    again = Study.model_validate(yaml.safe_load(text))
+    assert again.cohorts == ["lungs/cohort.yaml"]
+    assert [entry.label for entry in again.protocols] == ["knn", "linear"]
+    assert again.backbones[1].weights == "w.bin"
+    assert again.image.size == 98
 
 
 def test_a_folder_or_figures_that_are_none_are_said(
