@@ -1,6 +1,7 @@
 """Every protocol's model is saved, loaded again, and gives the stored predictions back bit for bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ def disc_cohort(folder: Path, labels: np.ndarray, outputs: int) -> Cohort:
         if number % 3:
             images[-1]["b"] = discs(rng, int(label), slices=1 + number % 3)
     splits = [SPLITS[number // 2 % 6] for number in range(len(labels))]
-    return image_cohort(folder, images, labels, splits, outputs=outputs, modalities=("a", "b"))
+    cohort = image_cohort(folder, images, labels, splits, outputs=outputs, modalities=("a", "b"))
+    ages = [{"age": "" if number % 5 == 0 else str(20 + number * 7 % 50)} for number in range(len(labels))]
+    cases = tuple(replace(case, metadata=own) for case, own in zip(cohort, ages, strict=True))
+    return replace(cohort, cases=cases)
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +98,16 @@ def same_tests(model: LoadedModel, cohort: Cohort, stored: pd.DataFrame) -> None
 PROBES = ["knn", "linear", "logistic", "mil"]
 IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
 SEGMENTERS = ["segment", "transunet", "unet"]
+CONTROLS = ["metadata", "first-order", "shuffled-labels"]
 OTHERS = ["fewshot", "mmdino"]
 
 
 def test_every_protocol_is_held_to_this_contract() -> None:
-    assert sorted(PROTOCOLS) == sorted([*PROBES, *IMAGE_CLASSIFIERS, *SEGMENTERS, *OTHERS])
+    assert sorted(PROTOCOLS) == sorted([*PROBES, *CONTROLS, *IMAGE_CLASSIFIERS, *SEGMENTERS, *OTHERS])
 
 
 @pytest.mark.parametrize("task", ["two classes", "three classes", "findings"])
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", [*PROBES, *CONTROLS])
 def test_a_probe_comes_back(
     name: str, task: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
 ) -> None:

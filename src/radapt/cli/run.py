@@ -24,7 +24,7 @@ def run(
     """
     from radapt.cachedir import cache_folder
     from radapt.progress import progress
-    from radapt.reports import write_report
+    from radapt.reports import write_report_with_answers
     from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
 
     described = read_study(study)
@@ -38,7 +38,10 @@ def run(
         return
     outcome = run_study(described, folder, settings)
     typer.echo(outcome.summary())
-    typer.echo(f"Report: {write_report(folder)}")
+    report = write_report_with_answers(folder)
+    for answer in report.answers:
+        typer.echo(answer)
+    typer.echo(f"Report: {report.path}")
     if outcome.failures:
         typer.echo(outcome.reasons(), err=True)
         raise typer.Exit(1)

@@ -37,9 +37,9 @@ def in_folds(cohort: Cohort, folds: Sequence[str | None], rule: FoldRule | None 
 def hold_out(cohort: Cohort, fold: str) -> Cohort:
     """The plain cohort in which `fold` is the only test set, `oof`, and everything else is train.
 
-    An unlabelled case whose hospital is held out is in neither. Rows keep their order.
+    An unlabelled case whose hospital is held out is in neither. Rows keep their order, and the cohort its `fold_rule`.
     """
-    return replace(cohort, folds=(), fold_rule=None, cases=tuple(_held_out(case, fold) for case in cohort))
+    return replace(cohort, folds=(), cases=tuple(_held_out(case, fold) for case in cohort))
 
 
 def _held_out(case: Case, fold: str) -> Case:

@@ -43,6 +43,14 @@ class Delegating(Protocol[Any]):
     def recipe_read(self, recipe: "Recipe") -> "Recipe":
         return self.base.recipe_read(recipe)
 
+    @property
+    def uses_metadata(self) -> bool:  # type: ignore[override]
+        return self.base.uses_metadata
+
+    @property
+    def control(self) -> bool:  # type: ignore[override]
+        return self.base.control
+
     def suits(self, card: "WeightCard") -> bool:
         return self.base.suits(card)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json, write_parquet
 from radapt.errors import RadaptError
@@ -81,6 +82,7 @@ class FoldStore:
 def fold_key(protocol: Protocol, cohort: Cohort, seed: int, data: Any) -> str:
     """A digest of everything that decides the results of folds; `data` identifies the features or images."""
     rows = [[case.case, case.patient, case.site, case.split, case.fold, case.label, case.findings] for case in cohort]
+    data = [data, metadata_digest(cohort)] if protocol.uses_metadata else data
     options = [type(protocol).__name__, protocol.name, asdict(cast(Any, protocol))]
     return digest([__version__, options, seed, cohort.outputs, cohort.modalities, rows, data])
 

@@ -107,7 +107,7 @@ class LoadedModel:
         """The model for the cases of a cohort, kept for the next call."""
         if self._last is not None and self._last[0] is cohort:
             return self._last[1]
-        if not set(cohort.modalities) & set(self.card.modalities):
+        if self.card.modalities and not set(cohort.modalities) & set(self.card.modalities):
             raise UsageError(
                 f"Cohort {cohort.name!r} has {', '.join(cohort.modalities)}; the model reads "
                 f"{', '.join(self.card.modalities)}. Name the image columns image:<modality> as these."

@@ -25,7 +25,8 @@ class Protocol(abc.ABC, Generic[P]):
     `aim` is what it predicts: a class or findings per case, or a label map. `reads` is what it is fitted on: features
     of a frozen backbone (`FeatureProblem`), or images (`ImageProblem`). A protocol without a backbone trains a network
     from scratch. `uses_masks` marks a classification protocol whose results depend on the masks of training
-    cases, if there are any.
+    cases, if there are any, and `uses_metadata` one whose results depend on the metadata of the cases. A `control`
+    shows what is reached without what is evaluated: it is shown beside the others and ranked apart.
     """
 
     name: ClassVar[str]
@@ -33,6 +34,8 @@ class Protocol(abc.ABC, Generic[P]):
     reads: ClassVar[Reads] = "features"
     uses_backbone: ClassVar[bool] = True
     uses_masks: ClassVar[bool] = False
+    uses_metadata: ClassVar[bool] = False
+    control: ClassVar[bool] = False
     renamed_options: ClassVar[Mapping[str, str]] = {}
     """{earlier name of an option: current name}, for error messages."""
     scorer: ClassVar[Scorer] = ClassificationScorer()

@@ -1,6 +1,6 @@
 """Reports: one self-contained HTML page with the results of a study or an adaptation, and their certainty."""
 
 from radapt.reports.adaptation_report import write_adapt_report
-from radapt.reports.study_report import write_report
+from radapt.reports.study_report import write_report, write_report_with_answers
 
-__all__ = ["write_adapt_report", "write_report"]
+__all__ = ["write_adapt_report", "write_report", "write_report_with_answers"]

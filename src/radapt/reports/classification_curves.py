@@ -84,7 +84,7 @@ def _predictions(method: Method, split: str, outputs: tuple[str, ...]) -> Classi
             continue
         rows = table[table["split"] == split]
         if outputs and all(f"p_{name}" in rows for name in outputs):
-            arrays = _class_arrays(rows, outputs) if "truth" in rows else _finding_arrays(rows, outputs)
+            arrays = class_arrays(rows, outputs) if "truth" in rows else finding_arrays(rows, outputs)
             if arrays is not None and len(arrays[0]):
                 return ClassificationPredictions(method, cell, outputs, *arrays)
     return None
@@ -94,7 +94,8 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Truth, probabilities and decisions of `ClassificationPredictions`."""
 
 
-def _class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays:
+def class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays:
+    """Those of a predictions table with the column `truth`; cases whose truth is unknown are left out."""
     rows = rows[rows["truth"].isin(outputs)]
     index_of = {name: index for index, name in enumerate(outputs)}
     truth = rows["truth"].map(index_of).to_numpy(dtype=np.int64)
@@ -102,7 +103,8 @@ def _class_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays:
     return truth, _probabilities(rows, outputs), decided
 
 
-def _finding_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays | None:
+def finding_arrays(rows: pd.DataFrame, outputs: tuple[str, ...]) -> Arrays | None:
+    """Those of a predictions table with a column `truth_<finding>` for each finding; None if it lacks one."""
     names = [f"truth_{name}" for name in outputs]
     if not all(name in rows for name in names):
         return None

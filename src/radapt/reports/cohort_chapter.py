@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from radapt.reports import cohort_facts
 from radapt.reports.cohort_facts import CountTable
 from radapt.reports.leaderboard import AIMS, Leaderboard
-from radapt.reports.methods import Method
+from radapt.reports.methods import Method, split_controls
 from radapt.reports.report_section import LeaderboardView, ReportSection, report_section
 from radapt.reports.run_folder import CellRecord, Facts, Picture, Run
 
@@ -79,7 +79,8 @@ def _sections(run: Run, id_: str, boards: list[Leaderboard], methods: list[Metho
         title = aim.capitalize() if len(aims) > 1 else ""
         section_id = id_ if aim == aims[0] else f"{id_}-{aim}"
         of_aim = [board for board in boards if board.aim == aim]
-        sections.append(report_section(run, section_id, title, of_aim, [m for m in methods if m.aim == aim]))
+        compared, _ = split_controls(method for method in methods if method.aim == aim)
+        sections.append(report_section(run, section_id, title, of_aim, compared))
     return tuple(sections)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from radapt.metrics.constant import constant_answer
+from radapt.reports.control_comparison import control_sentences
 from radapt.reports.formatting import counted, defined, interval, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
@@ -12,13 +13,15 @@ _NAMED = 3  # methods that answer the same for every patient and are named
 
 @dataclass(frozen=True)
 class Headline:
-    """`sentence` states the result; `caution` states its limits, or is empty."""
+    """`sentence` states the result, `control` whether it is better than what needs no encoder, and `caution` its
+    limits; the last two may be empty."""
 
     board: Leaderboard
     sentence: str
     caution: str = ""
     metric: str | None = None
     best: LeaderboardRow | None = None
+    control: str = ""
 
 
 def headline(board: Leaderboard) -> Headline:
@@ -42,7 +45,8 @@ def headline(board: Leaderboard) -> Headline:
         f"{metric_of(metric).title} {shown(best.value)} ({certainty}), {patients}{_runner_up(best, others)}."
     )
     cautions = [_caution(board, metric, best), _constant(board, best, others)]
-    return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best)
+    beside = control_sentences(board, metric, best)
+    return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best, beside)
 
 
 def intervals_overlap(first: LeaderboardRow, second: LeaderboardRow) -> bool:

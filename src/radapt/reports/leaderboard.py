@@ -5,8 +5,9 @@ patients. The spread between cells is reported beside the interval and never add
 is the mean: averaging over the defined cells would reward failures.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from radapt.metrics.metric import ARGMAX
 from radapt.reports.formatting import DASH, counted, defined, shown
-from radapt.reports.methods import Method, methods_of, prefer_all_labels
+from radapt.reports.methods import Method, methods_of, prefer_all_labels, split_controls
 from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.run_folder import Facts, Run
 
@@ -116,7 +117,10 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The ranked methods on one test set of one cohort, for every metric of one aim."""
+    """The ranked methods on one test set of one cohort, for every metric of one aim.
+
+    `controls` are not ranked among them; `skipped_controls` {control, reason} could not be run on the cohort.
+    """
 
     cohort: str
     split: str
@@ -125,6 +129,8 @@ class Leaderboard:
     facts: Facts  # of the split, from cohort.json
     aim: str = "classification"
     cohort_facts: Facts = field(default_factory=dict)
+    controls: Mapping[str, tuple[LeaderboardRow, ...]] = field(default_factory=dict)
+    skipped_controls: tuple[Facts, ...] = ()
 
     @property
     def is_selection_split(self) -> bool:
@@ -152,6 +158,16 @@ class Leaderboard:
     def primary(self) -> str | None:
         """The leading metric, even if it is undefined here: replacing it by another one would mislead."""
         return next(iter(self.metrics), None)
+
+    @property
+    def control_notes(self) -> list[tuple[str, str]]:
+        """(control, note) on what the controls left out, each note once; in how many folds, if not in all."""
+        rows = next(iter(self.controls.values()), ())
+        return [(row.method.phrase, note) for row in rows for note in notes_of(row.method)]
+
+    def rows_of(self, metric: str) -> tuple[LeaderboardRow, ...]:
+        """The rows of the methods and of the controls."""
+        return (*self.metrics.get(metric, ()), *self.controls.get(metric, ()))
 
     def reason(self, row: LeaderboardRow) -> str:
         """Why a score is undefined, or what a defined one leaves out; empty if neither applies."""
@@ -181,12 +197,16 @@ def leaderboards(run: Run) -> tuple[Leaderboard, ...]:
     methods, scores = methods_of(run), scores_of(run.results)
     boards = []
     for cohort, aim in product(sorted({method.cohort for method in methods}), AIMS):
-        compared = prefer_all_labels(method for method in methods if (method.cohort, method.aim) == (cohort, aim))
-        ids = {cell.id for method in compared for cell in method.cells}
+        own = [method for method in methods if (method.cohort, method.aim) == (cohort, aim)]
+        compared, controls = split_controls(own)
+        compared = prefer_all_labels(compared)
+        ids = {cell.id for method in (*compared, *controls) for cell in method.cells}
+        skipped = tuple(each for each in run.skipped_controls if each.get("cohort") == cohort)
         splits = {split for split, _, cell in scores if cell in ids}
         for split in sorted(splits, key=split_order):
             names = {metric for scored, metric, cell in scores if scored == split and cell in ids}
-            boards.append(_leaderboard(aim, split, names, compared, scores, run.cohorts.get(cohort) or {}))
+            board = _leaderboard(aim, split, names, compared, controls, scores, run.cohorts.get(cohort) or {})
+            boards.append(replace(board, skipped_controls=skipped if aim == "classification" else ()))
     return tuple(boards)
 
 
@@ -225,12 +245,18 @@ def split_order(split: str) -> tuple[int, str]:
 
 
 def _leaderboard(
-    aim: str, split: str, names: set[str], methods: list[Method], scores: Scores, cohort: Facts
+    aim: str,
+    split: str,
+    names: set[str],
+    methods: list[Method],
+    controls: list[Method],
+    scores: Scores,
+    cohort: Facts,
 ) -> Leaderboard:
     facts = {**(cohort.get("splits") or {}), **(cohort.get("parts") or {})}.get(split) or {}
     members = [*(facts.get("outputs") or ()), *(cohort.get("mask_labels") or {}).values()]
 
-    def rows(metric: str) -> tuple[LeaderboardRow, ...]:
+    def rows(metric: str, methods: list[Method]) -> tuple[LeaderboardRow, ...]:
         digits = metric_of(metric).digits
         same = metric.replace(ARGMAX, "")  # what a model decides for is the most probable class where no row says else
         own = [
@@ -245,10 +271,21 @@ def _leaderboard(
     families: dict[str, dict[str, tuple[LeaderboardRow, ...]]] = {}
     for name in _class_order(names, members):
         family, _, member = name.partition(":")
-        families.setdefault(family, {})[member] = rows(name)
-    metrics = {name: rows(name) for name in ordered(names)}
+        families.setdefault(family, {})[member] = rows(name, methods)
+    metrics = {name: rows(name, methods) for name in ordered(names)}
+    beside = {name: rows(name, controls) for name in ordered(names)} if controls else {}
     by_class = {name: families[name] for name in ordered(set(families))}
-    return Leaderboard(methods[0].cohort, split, metrics, by_class, facts, aim, cohort)
+    return Leaderboard(methods[0].cohort, split, metrics, by_class, facts, aim, cohort, beside)
+
+
+def notes_of(method: Method) -> list[str]:
+    """The notes of a method's fits but for how choices were made, each once; in how many folds, if not in all."""
+    fits = [fit for cell in method.cells for fit in (cell.facts.get("fit"), *(cell.facts.get("folds") or {}).values())]
+    said = [tuple(fit.get("notes") or ()) for fit in fits if fit]
+    counts = Counter(note for notes in said for note in notes if not note.startswith("Chosen by"))
+    return [
+        note if count == len(said) else f"{note} (In {count} of {len(said)} fits.)" for note, count in counts.items()
+    ]
 
 
 def _class_order(names: set[str], outputs: list[str]) -> list[str]:

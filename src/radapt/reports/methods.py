@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from radapt.digests import digest
 from radapt.reports.formatting import counted
-from radapt.reports.run_folder import FROM_SCRATCH, CellRecord, Run
+from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, CellRecord, Run
 
 _SAME = ("cohort", "backbone", "aim", "protocol", "options", "label", "image", "pooling")
 _NAMING = ("cohort", "backbone", "label", "shots", "fraction")
@@ -28,6 +28,7 @@ class Method:
     aim: str = "classification"
     curve_key: str = ""  # equal for methods that differ only in the number of labels
     base_key: str = ""  # equal for a few-label protocol and the protocol it repeats
+    control: str = ""  # the name of the control that it is
 
     @property
     def few_labels(self) -> bool:
@@ -56,6 +57,8 @@ class Method:
 
     @property
     def phrase_without_size(self) -> str:
+        if self.backbone == NO_NETWORK:
+            return self.protocol
         if self.backbone != FROM_SCRATCH:
             return f"{self.backbone} with {self.protocol}"
         return self.protocol if "scratch" in self.protocol else f"{self.protocol} {FROM_SCRATCH}"
@@ -79,6 +82,13 @@ def prefer_all_labels(methods: Iterable[Method]) -> list[Method]:
     return [method for method in methods if not method.few_labels] or methods
 
 
+def split_controls(methods: Iterable[Method]) -> tuple[list[Method], list[Method]]:
+    """The methods to rank, and the controls beside them; without any other method the controls are ranked."""
+    methods = list(methods)
+    ranked = [method for method in methods if not method.control]
+    return (ranked, [method for method in methods if method.control]) if ranked else (methods, [])
+
+
 def _method(key: str, cells: list[CellRecord]) -> Method:
     first = cells[0]
     shots, fraction = first.facts.get("shots"), first.facts.get("fraction")
@@ -93,6 +103,7 @@ def _method(key: str, cells: list[CellRecord]) -> Method:
         aim=first.aim,
         curve_key=_key(first, _SAME),
         base_key=_key(first, [name for name in _SAME if name != "label"]),
+        control=first.control,
     )
 
 

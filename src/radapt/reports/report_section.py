@@ -21,12 +21,13 @@ from radapt.reports.training_history import TrainingHistory, training_histories
 
 @dataclass(frozen=True)
 class MetricTable:
-    """The leaderboard of one metric: rows best first, bars on one axis."""
+    """The leaderboard of one metric: rows best first, and the controls beside them, bars on one axis."""
 
     metric: str
     rows: tuple[LeaderboardRow, ...]
     axis: BarAxis | None
     leading: bool
+    controls: tuple[LeaderboardRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class ReportSection:
     plots: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def views(self) -> tuple[LeaderboardView, ...]:
+        """Every leaderboard of the section."""
+        return (*self.test_sets, *self.selection_splits, *self.parts)
+
+    @property
     def with_overlays(self) -> list[SegmentationPredictions]:
         """The models that have overlays on the first test set."""
         return [model for model in next(iter(self.segmentations.values()), ()) if model.cell.overlays]
@@ -104,7 +110,7 @@ def report_section(
     learning = learning_curve_sets(run, methods, primary)
     costs = method_costs(run, methods, tests)
     axes = {
-        metric: axis_for(metric, (row for board in boards for row in board.metrics.get(metric, ())))
+        metric: axis_for(metric, (row for board in boards for row in board.rows_of(metric)))
         for metric in dict.fromkeys(metric for board in boards for metric in board.metrics)
     }
     return ReportSection(
@@ -141,9 +147,9 @@ def _view(board: Leaderboard, axes: Mapping[str, BarAxis | None]) -> Leaderboard
 
 
 def _table(board: Leaderboard, metric: str, axis: BarAxis | None) -> MetricTable:
-    rows = board.metrics[metric]
-    drawn = any(defined(row.value) for row in rows)
-    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary)
+    rows, controls = board.metrics[metric], board.controls.get(metric, ())
+    drawn = any(defined(row.value) for row in (*rows, *controls))
+    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary, controls)
 
 
 def _class_table(board: Leaderboard, family: str) -> ClassTable:

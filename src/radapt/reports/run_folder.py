@@ -20,8 +20,8 @@ from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
 State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
 ADAPTATION = "adapt.json"
-FROM_SCRATCH = "from scratch"
-"""Shown in the backbone column for networks trained without pretrained weights."""
+FROM_SCRATCH, NO_NETWORK = "from scratch", "no network"
+"""Shown in the backbone column for networks trained without pretrained weights, and for controls that have none."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,14 @@ class CellRecord:
     @property
     def backbone(self) -> str:
         name = str(self.facts.get("backbone", "?"))
-        return FROM_SCRATCH if name == NO_BACKBONE else name
+        if name != NO_BACKBONE:
+            return name
+        return NO_NETWORK if self.control else FROM_SCRATCH
+
+    @property
+    def control(self) -> str:
+        """The name of the control that it is, or ''."""
+        return str(self.facts.get("control") or "")
 
     @property
     def aim(self) -> str:
@@ -148,6 +155,7 @@ class Run:
     results: pd.DataFrame
     pictures: tuple[Picture, ...] = field(default=())
     failures: tuple[Facts, ...] = field(default=())  # cohorts and backbones that could not be planned: {what, reason}
+    skipped_controls: tuple[Facts, ...] = field(default=())  # {cohort, control, reason}
     unnamed: int = 0  # planned cells without a folder, of which only the number is known
     left_over: int = 0  # cells in the folder that the current study does not plan
 
@@ -191,6 +199,7 @@ def read_run(path: Path) -> Run:
         results=results,
         pictures=_pictures(path, cohorts, backbones),
         failures=tuple(plan.get("failures") or ()),
+        skipped_controls=tuple(plan.get("skipped_controls") or ()),
         unnamed=unnamed,
         left_over=left_over,
     )
@@ -235,7 +244,7 @@ def _cells_without_folder(path: Path, cells: tuple[CellRecord, ...], results: pd
     """The cells of `results.parquet` whose folders were removed; their numbers still count."""
     with_folder = {cell.id for cell in cells}
     rows = results[~results["cell"].isin(with_folder)].drop_duplicates("cell")
-    names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed")
+    names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "control")
     segmentations = set(results.loc[results["metric"] == "dice", "cell"])
     records = []
     for _, row in rows.iterrows():
@@ -247,7 +256,7 @@ def _cells_without_folder(path: Path, cells: tuple[CellRecord, ...], results: pd
 
 def _with_facts(scores: pd.DataFrame, cell: CellRecord) -> pd.DataFrame:
     done = cell.done or {}
-    facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")}
+    facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")} | {"control": cell.control}
     names = {"cohort": cell.cohort, "backbone": cell.backbone, "protocol": cell.protocol, "cell": cell.id}
     return scores.assign(**names, **facts, **cost_columns(done.get("cost") or {}), seconds=done.get("seconds"))
 

@@ -1,15 +1,18 @@
 """Writes `report.html` of a run folder: one self-contained page that fetches nothing."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from radapt.durable import write_text
-from radapt.reports.cohort_chapter import cohort_chapter
+from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
+from radapt.reports.headline import Headline
 from radapt.reports.leaderboard import leaderboards
 from radapt.reports.methods import methods_of
 from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.plot_data import metric_facts
-from radapt.reports.run_folder import Run, read_run
+from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
 from radapt.versions import __version__
 
@@ -20,24 +23,49 @@ def write_report(run: Path) -> Path:
     Reads the run folder only, whether finished or not; the same folder gives the same bytes. Raises UsageError if `run`
     is not a run folder, DataError if a file in it is damaged.
     """
+    return write_report_with_answers(run).path
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """The path of a report, and what its first screen says of each test set."""
+
+    path: Path
+    answers: tuple[str, ...]
+
+
+def write_report_with_answers(run: Path) -> WrittenReport:
+    """As `write_report`, with the sentences of its first screen, for a terminal."""
     folder = Path(run)
-    write_text(folder / REPORT_FILE, _page(read_run(folder)))
-    return folder / REPORT_FILE
+    read = read_run(folder)
+    chapters = _chapters(read)
+    write_text(folder / REPORT_FILE, _page(read, chapters))
+    answers = [view.headline for chapter in chapters for view in chapter.test_sets]
+    return WrittenReport(folder / REPORT_FILE, tuple(" ".join(filter(None, _said(answer))) for answer in answers))
 
 
-def _page(run: Run) -> str:
+def _said(answer: Headline) -> tuple[str, str, str]:
+    return answer.sentence, answer.control, answer.caution
+
+
+def _chapters(run: Run) -> list[CohortChapter]:
     boards, methods = leaderboards(run), methods_of(run)
     names = sorted({*run.cohorts, *(board.cohort for board in boards), *(cell.cohort for cell in run.cells)})
-    chapters = [
+    return [
         cohort_chapter(run, name, index, [board for board in boards if board.cohort == name], methods)
         for index, name in enumerate(names)
     ]
-    metrics = ordered({name for board in boards for name in board.metrics})
+
+
+def _page(run: Run, chapters: list[CohortChapter]) -> str:
+    methods = methods_of(run)
+    sections = [section for chapter in chapters for section in chapter.sections]
+    metrics = ordered({table.metric for section in sections for view in section.views for table in view.tables})
     data = {
         "metrics": metric_facts(metrics),
         "metric": chapters[0].primary if chapters else None,
-        "backbones": sorted({method.backbone for method in methods}),
-        "sections": [section.plots for chapter in chapters for section in chapter.sections],
+        "backbones": sorted({method.backbone for method in methods if not method.control}),
+        "sections": [section.plots for section in sections],
     }
     return render(
         "study_report.html",
@@ -46,12 +74,22 @@ def _page(run: Run) -> str:
         version=__version__,
         chapters=chapters,
         metrics=[metric_of(name) for name in metrics],
-        random_weights=[name for name, facts in run.backbones.items() if has_random_weights(facts)],
+        random_weights=[
+            name
+            for name, facts in run.backbones.items()
+            if has_random_weights(facts) and name not in _of_controls(run.cells)
+        ],
         synthetic=[chapter.name for chapter in chapters if chapter.synthetic],
         seconds=sum(float((cell.done or {}).get("seconds") or 0) for cell in run.cells),
         waiting=run.count("waiting") + run.unnamed,
         data=data,
     )
+
+
+def _of_controls(cells: Iterable[CellRecord]) -> set[str]:
+    """The backbones that only controls use."""
+    cells = list(cells)
+    return {cell.backbone for cell in cells if cell.control} - {cell.backbone for cell in cells if not cell.control}
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from radapt.cohorts import Cohort
+from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
 from radapt.studies.study import BackboneEntry, ImageSettings, ProtocolEntry, Study
 from radapt.versions import __version__
@@ -43,11 +44,24 @@ class CellEncoder:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A protocol of the study with its entry in the study file and, in a learning curve, one draw of the labels."""
+    """A protocol of the study with its entry in the study file and, in a learning curve, one draw of the labels.
+
+    `control` names what is run beside the protocols of the study and ranked apart; '' for these.
+    """
 
     entry: ProtocolEntry
     protocol: "Protocol"
     draw: "Draw | None" = None
+    control: str = ""
+
+
+class CellJob(NamedTuple):
+    """What a cell is made of."""
+
+    prepared: PreparedCohort
+    encoder: CellEncoder | None
+    job: Job
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -100,13 +114,16 @@ def cell_of(
         "resamples": study.resamples,
         "radapt": __version__,
     }
+    if protocol.uses_metadata:
+        determining["metadata"] = metadata_digest(prepared.cohort)
     names = [entry.name for entry in study.protocols]
     is_plain = names.count(job.entry.name) == 1 and job.entry.title is None
     label = job.entry.name if is_plain else job.entry.label
     shown = {
         "cohort": prepared.cohort.name,
         "backbone": encoder.entry.name if encoder else NO_BACKBONE,
-        "label": f"{label} @ {prepared.image.name}" if study.images else label,
+        "label": f"{label} @ {prepared.image.name}" if study.images and not job.control else label,
+        "control": job.control or (protocol.name if protocol.control else ""),
         "image": prepared.image.model_dump(mode="json"),
     }
     # Tables show the names of cohorts and backbones, so two names for equal weights stay two cells, and a few-shot draw

@@ -69,7 +69,7 @@ def _training(cell: Cell, slices: int, once: float) -> float | None:
     from radapt.protocols.holdout import labelled, masked
 
     if cell.encoder is None:
-        return None
+        return 0.0 if cell.job.protocol.passes(slices, 1, 1) == 0 else None
     protocol, draw, cohort = cell.job.protocol, cell.job.draw, cell.prepared.cohort
     if cohort.folds:
         plain = (replace(cell.prepared, cohort=hold_out(cohort, fold)) for fold in cohort.folds)
@@ -91,6 +91,7 @@ def plan_text(costs: list[GroupCost], plan: Plan) -> str:
         lines.append(_group_line(cost, plan))
         lines += [f"  {cell.id}  {_cell_line(cell, cost)}" for cell in cost.cells]
     lines += [f"not planned: {note}" for note in plan.notes]
+    lines += [f"not planned: control {one.control} on {one.cohort}: {one.reason}" for one in plan.skipped_controls]
     lines += [f"cannot be planned: {failure.what}: {failure.reason}" for failure in plan.failures]
     cells = sum(len(cost.cells) for cost in costs)
     finished = sum(cost.finished for cost in costs)
@@ -109,7 +110,8 @@ def plan_text(costs: list[GroupCost], plan: Plan) -> str:
 def _group_line(cost: GroupCost, plan: Plan) -> str:
     first = cost.cells[0]
     if first.encoder is None:
-        return f"networks from scratch on {first.facts['cohort']}: about {cost.slices} slices ({plan.device})"
+        what = "controls" if all(cell.facts["control"] for cell in cost.cells) else "networks from scratch"
+        return f"{what} on {first.facts['cohort']}: about {cost.slices} slices ({plan.device})"
     encoding = f", about {_duration(cost.seconds)} to encode unless stored" if _reads_features(cost) else ""
     located = first.encoder.located
     return (
@@ -125,8 +127,9 @@ def _reads_features(cost: GroupCost) -> bool:
 def _cell_line(cell: Cell, cost: GroupCost) -> str:
     drawn = f", {cell.job.draw.words}, repeat {cell.job.draw.repeat}" if cell.job.draw else ""
     seconds = cost.training.get(cell.id)
-    trains = "" if seconds is None else f", trains at most {_duration(seconds)}"
-    return f"{cell.facts['label']}{drawn}, seed {cell.seed}{trains}"
+    trains = "" if not seconds else f", trains at most {_duration(seconds)}"
+    control = ", control" if cell.facts["control"] else ""
+    return f"{cell.facts['label']}{drawn}{control}, seed {cell.seed}{trains}"
 
 
 def _count_slices(prepared: PreparedCohort, settings: Settings) -> int:

@@ -22,7 +22,7 @@ from radapt.errors import UsageError
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
     "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "unit", "seconds", "trained_parameters",
-    "trained_share", "peak_memory_mb", "minutes", "look", "cell",
+    "trained_share", "peak_memory_mb", "minutes", "look", "control", "cell",
 ]  # fmt: skip
 
 
@@ -89,12 +89,17 @@ class Ledger:
         return True
 
     def write_plan(
-        self, study: str, cells: Sequence[Mapping[str, Any]], failures: Iterable[Mapping[str, str]] = ()
+        self,
+        study: str,
+        cells: Sequence[Mapping[str, Any]],
+        failures: Iterable[Mapping[str, str]] = (),
+        skipped_controls: Iterable[Mapping[str, str]] = (),
     ) -> None:
-        """Write the study and its planned `cells` (id and names); `failures` {what, reason} could not be planned and
-        appear in the report."""
+        """Write the study and its planned `cells` (id and names); `failures` {what, reason} could not be planned, nor
+        the `skipped_controls` {cohort, control, reason}. Both appear in the report."""
         write_text(self.folder / "study.yaml", study)
-        write_json(self.folder / "plan.json", {"cells": cells, "failures": list(failures)})
+        plan = {"cells": cells, "failures": list(failures), "skipped_controls": list(skipped_controls)}
+        write_json(self.folder / "plan.json", plan)
 
     def finish(
         self,
@@ -159,6 +164,7 @@ class Ledger:
         scores["seconds"] = float(done["seconds"])
         for column, value in cost_columns(done.get("cost") or {}).items():
             scores[column] = value
+        scores["control"] = str(facts.get("control") or "")
         scores["cell"] = cell["id"]
         return scores
 

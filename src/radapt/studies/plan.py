@@ -10,7 +10,8 @@ from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.progress import ProgressMaker, silent
-from radapt.studies.cells import Cell, CellEncoder, PreparedCohort, applies, cell_of, jobs_of, uses_masks
+from radapt.studies.cells import Cell, CellEncoder, CellJob, PreparedCohort, applies, cell_of, jobs_of, uses_masks
+from radapt.studies.controls import SkippedControl, control_jobs
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ImageSettings, Study
 
@@ -45,7 +46,8 @@ class StudyFailure:
 class Plan:
     """The cells of a study, grouped by backbone and cohort, and what could not be planned.
 
-    `notes` list the protocols that do not apply to a cohort or backbone.
+    `notes` list the protocols that do not apply to a cohort or backbone, `skipped_controls` the controls that cannot be
+    run.
     """
 
     study: Study
@@ -53,6 +55,7 @@ class Plan:
     cells: tuple[Cell, ...]
     failures: tuple[StudyFailure, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    skipped_controls: tuple[SkippedControl, ...] = field(default=())
 
 
 def plan_study(study: Study, settings: Settings, *, download: bool = False) -> Plan:
@@ -84,8 +87,8 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     unsuited = _unsuited(encoders, study, protocols)
     notes += [f"{study.protocols[at].label} does not support {name}" for at in unsuited for name in unsuited[at]]
     _refuse_equal_names(cohorts)
-    cells = [
-        cell_of(study, prepared, encoder, job, seed, device)
+    jobs = [
+        CellJob(prepared, encoder, job, seed)
         for encoder in (*encoders, None)
         for prepared in cohorts
         for entry, protocol in protocols.items()
@@ -95,11 +98,29 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
         for seed in study.seeds
         for job in jobs_of(study.protocols[entry], prepared.cohort, seed)
     ]
+    cells = [cell_of(study, *each, device) for each in jobs]
     notes += _whole_anyway(cells)
     cells, repeated = _without_repetitions(cells)
     notes += repeated
+    locate = partial(_encoder, device=device, settings=settings, download=download)
+    controls, skipped = control_jobs(study, encoders, cohorts, protocols, locate)
     _refuse_equal_cells(cells)
-    return Plan(study, device, tuple(cells), tuple(failures), tuple(notes))
+    taken = {cell.id for cell in cells}
+    cells += [cell for each in controls if (cell := cell_of(study, *each, device)).id not in taken]
+    return Plan(study, device, _grouped(cells), tuple(failures), tuple(notes), skipped)
+
+
+def _grouped(cells: list[Cell]) -> tuple[Cell, ...]:
+    """The cells of one backbone and cohort together, in the order in which these come up; those without one last."""
+    encoders, cohorts = dict[int, int](), dict[int, int]()
+    for cell in cells:
+        encoders.setdefault(id(cell.encoder), len(encoders))
+        cohorts.setdefault(id(cell.prepared), len(cohorts))
+
+    def key(cell: Cell) -> tuple[bool, int, int]:
+        return cell.encoder is None, encoders[id(cell.encoder)], cohorts[id(cell.prepared)]
+
+    return tuple(sorted(cells, key=key))
 
 
 def _protocols(study: Study) -> dict[int, "Protocol"]:

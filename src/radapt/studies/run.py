@@ -81,7 +81,7 @@ def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
             located.lazy.load()
 
 
-NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "repeat")
+NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "repeat", "control")
 """The facts that identify a cell in tables."""
 
 
@@ -98,7 +98,8 @@ class _StudyRun:
         ids = [cell.id for cell in cells]
         already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
         named = [{name: cell.facts[name] for name in NAMING} for cell in cells]
-        self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures))
+        skipped = map(asdict, self.plan.skipped_controls)
+        self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures), skipped)
         if already < len(cells):
             write_environment(folder, self.settings, self.plan.device)
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
@@ -145,7 +146,8 @@ class _StudyRun:
             for cell in pending:
                 self._failed(cell, error)
             return
-        self._pictures(backbone, pending[0])
+        if not pending[0].facts["control"]:
+            self._pictures(backbone, pending[0])
         for cell in pending:
             self._one_cell(
                 cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features

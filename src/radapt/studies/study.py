@@ -144,6 +144,12 @@ def _refuse_duplicates(names: list[str]) -> None:
         raise ValueError(f"{', '.join(duplicates)} is given twice; give each entry a unique name")
 
 
+def _controls(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("auto", "none"):
+        raise ValueError(f"'auto', 'none' or a list of controls was expected, such as [{value}]")
+    return value
+
+
 def _metric(name: str | None) -> str | None:
     """The name of a metric that candidates can be compared by."""
     if name is not None:
@@ -162,6 +168,9 @@ class Study(StrictModel):
     Protocols that train a network from scratch run once, not once per backbone; a study of such protocols alone needs
     no backbone. `images` instead of `image` compares several named image settings.
 
+    `controls` are run beside every classification and ranked apart (see `radapt.studies.controls`): `auto` is all that
+    the cohort allows, a list names some, with their options as under `protocols`.
+
     `choose` says where hyper-parameters are chosen: on `val`, by cross-validation inside train and val (`cv`), or by
     what val has (`auto`). `select_by` names the metric they are chosen by; without it MCC for classes, mean AUROC for
     findings, and always Dice for masks. `decision` says how a class is decided for from probabilities. With
@@ -178,6 +187,9 @@ class Study(StrictModel):
         Field(min_length=1),
         AfterValidator(_unique),
     ]
+    controls: Annotated[
+        Literal["auto", "none"] | list[Annotated[ProtocolEntry, BeforeValidator(_one_key)]], BeforeValidator(_controls)
+    ] = "auto"
     image: ImageSettings = ImageSettings()
     images: Annotated[list[ImageSettings], AfterValidator(_uniquely_named)] = Field(default_factory=list)
     pooling: PoolingEntry = PoolingEntry()
@@ -209,6 +221,8 @@ class Study(StrictModel):
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         del plain["image" if self.images else "images"]
         plain["protocols"] = [_as_written(entry) for entry in self.protocols]
+        if not isinstance(self.controls, str):
+            plain["controls"] = [_as_written(entry) for entry in self.controls]
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
