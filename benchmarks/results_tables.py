@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.reports.methods import Method, methods_of
-from radapt.reports.run_folder import FROM_SCRATCH, Facts, Run, read_parquet, read_run
+from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
 from results_sets import FAMILIES, RANDOM, Beside, DataSet, Published
 
 OUT_OF_FOLD, TEST = "oof", "test"
@@ -75,7 +75,7 @@ def _row(method: Method, run: Run) -> Row | None:
         return None
     facts = method.cells[0].facts
     scores = {str(name): _score(table) for name, table in own.groupby("metric")}
-    encoder = "" if method.backbone == FROM_SCRATCH else method.backbone
+    encoder = "" if method.backbone in (FROM_SCRATCH, NO_NETWORK) else method.backbone
     predictions = [cell.predictions for cell in method.cells if cell.id in ids]
     return Row(
         cohort=method.cohort,
@@ -103,7 +103,7 @@ def _made(cohort: Facts, method: Method) -> str:
         counts = {name: int((splits[name] or {}).get("patients") or 0) for name in splits}
         who = "patients: " + ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     recipe = cohort.get("recipe")
-    return f"{who}; images: {recipe}" if recipe and method.backbone != FROM_SCRATCH else who
+    return f"{who}; images: {recipe}" if recipe and method.backbone not in (FROM_SCRATCH, NO_NETWORK) else who
 
 
 def _adapted(folder: Path) -> list[Row]:

@@ -149,7 +149,7 @@ def _table(run: Path) -> str:
     import pandas as pd
 
     results = pd.read_parquet(run / "results.parquet")
-    shown = results[(results["metric"] == METRIC) & (results["split"] == SPLIT)]
+    shown = results[(results["metric"] == METRIC) & (results["split"] == SPLIT) & (results["control"] == "")]
     if not len(shown):
         return "No method has a score at hospital B."
     methods = [name for name in (*PROBES, ADAPTED) if name in set(shown["protocol"])]

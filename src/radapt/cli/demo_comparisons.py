@@ -45,7 +45,8 @@ def comparisons(run: Path, cohort: "Cohort", settings: "Settings") -> dict[str, 
     """By the title of the question: pretrained against random weights, adapted against the best frozen probe, all
     sequences against the best single one. A question that the cells of the run cannot answer is left out."""
     results = pd.read_parquet(run / "results.parquet")
-    results = results[(results["split"] == SPLIT) & (results["metric"] == METRIC)].dropna(subset="value")
+    ranked = (results["split"] == SPLIT) & (results["metric"] == METRIC) & (results["control"] == "")
+    results = results[ranked].dropna(subset="value")
     results = results.sort_values("value", ascending=False, kind="stable")
     pretrained = results[~results["backbone"].str.endswith(RANDOM)]
     own = pretrained if len(pretrained) else results

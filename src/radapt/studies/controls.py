@@ -6,8 +6,8 @@
     shuffled-labels   the first probe of the study, trained on the labels of other patients
     random-weights    the first probe of the study on the same network with random weights
 
-They follow the rules and seeds of the study, on the first of its image settings. The last two take the first backbone
-of the study that is trained, since encoding with each of them again would double the cost of a study.
+They follow the rules and seeds of the study, on the first of its image settings for classification. The last two take
+the first backbone of the study that is trained, since encoding with each of them again would double the cost.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,11 +70,12 @@ def control_jobs(
     for entry in entries:
         _check(entry)
     probe = _probe(study, encoders, protocols)
+    image = next((each for each in study.image_settings if each.aim in (None, "classification")), None)
     jobs: list[CellJob] = []
     skipped: list[SkippedControl] = []
     random: dict[str, CellEncoder] = {}
     for prepared in cohorts:
-        if prepared.image != study.image_settings[0] or not applies_to_labels(prepared.cohort):
+        if prepared.image != image or not applies_to_labels(prepared.cohort):
             continue
         for entry in entries:
             try:

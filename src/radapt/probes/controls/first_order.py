@@ -27,7 +27,7 @@ _ROOM = "first-order"  # of the slice cache
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class FirstOrder(Protocol[ImageProblem]):
-    """L2-regularised logistic regression on 25 numbers of each image, as the study prepares it: 15 of the grey values
+    """L2-regularised logistic regression on 25 numbers of each image, on whole planes: 15 of the grey values
     of its foreground, 9 of the foreground's outline, and the mean of all pixels.
 
     A missing image has the training medians, with an indicator. A control: an encoder that is not better has not shown
@@ -41,6 +41,9 @@ class FirstOrder(Protocol[ImageProblem]):
 
     C: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = TABLE_C
     class_weight: ClassWeight = "none"
+
+    def recipe_read(self, recipe: Recipe) -> Recipe:
+        return recipe.whole
 
     def passes(self, slices: int, cases: int, images: int) -> float:
         return 0.0

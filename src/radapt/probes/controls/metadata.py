@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.metadata import fold_columns, metadata_table
 from radapt.errors import UsageError, suggest
+from radapt.images import Recipe
 from radapt.models.folder import SavedModel
 from radapt.probes.controls.fit_table import fit_table
 from radapt.probes.controls.table_design import Table
@@ -50,6 +51,9 @@ class Metadata(Protocol[ImageProblem]):
     @classmethod
     def _several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    def recipe_read(self, recipe: Recipe) -> Recipe:
+        return recipe.whole
 
     def passes(self, slices: int, cases: int, images: int) -> float:
         return 0.0
