@@ -32,7 +32,7 @@ NARROWER = {
     "doctor": {"cohorts", "images"},
     "studies": {"protocols", "features", "cohorts", "images", "backbones", "segmentation"},
     "features": {"cases", "cohorts", "images", "backbones"},
-    "models": {"images", "backbones"},
+    "models": {"images", "backbones", "training"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},
 }
 """Rooms that need, and may use, less than all levels below."""

@@ -27,7 +27,6 @@ from radapt.networks.adapters.merge import merged_state
 from radapt.protocols.fitted import SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages, Precision
 from radapt.training import TrainResult
-from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__, versions
 
 _VECTORS = 2
@@ -111,7 +110,7 @@ def save_adaptation(folder: Path, adapted: Adapted, *, precision: Precision = "f
         precision=precision,
         classes=() if has_findings else adapted.outputs,
         findings=adapted.outputs if has_findings else (),
-        fit=adapted.record.to_json(),
+        fit=adapted.record,
         versions=versions(),
     )
     save(Path(folder), card, TrainedAdaptation(adapted).state())
@@ -155,7 +154,7 @@ def restore_adaptation(saved: SavedModel) -> Adapted:
         channels=facts["channels"],
         answer=answer,
         trained=TrainResult(**{each.name: facts["trained"][each.name] for each in fields(TrainResult)}),
-        record=FitRecord.from_json(card.fit),
+        record=card.fit,
         left_out=tuple(facts["left_out"]),
     )
 

@@ -20,6 +20,7 @@ from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
 from radapt.images import Recipe
 from radapt.models.state import ModelCard, ModelState
+from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def save(folder: Path, card: ModelCard, state: ModelState) -> None:
         "label_encoding": dict(state.label_encoding),
         "facts": dict(state.facts),
         "recipe": asdict(card.recipe),
+        "fit": card.fit.to_json(),
         "backbone": None if state.holds_encoder or card.backbone is None else card.backbone.facts(),
     }
     head = {"format": FORMAT, "radapt": __version__}
@@ -157,6 +159,7 @@ def _card(stored: Mapping[str, Any]) -> ModelCard:
     values = {field.name: stored[field.name] for field in fields(ModelCard)}
     names = {field.name for field in fields(Recipe)}
     values["recipe"] = Recipe(**{name: tuples(value) for name, value in values["recipe"].items() if name in names})
+    values["fit"] = FitRecord.from_json(values["fit"])
     values["backbone"] = values["backbone"] and BackboneReference.from_facts(values["backbone"])
     values["mask_labels"] = {int(value): str(name) for value, name in values["mask_labels"].items()}
     for name in ("layers", "classes", "findings", "modalities"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from radapt.backbones.reference import BackboneReference
 from radapt.images import Recipe
+from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,8 @@ class ModelCard:
     """How slices and modalities become one vector: `slices` and `modalities` of `Pooling`."""
     precision: Literal["float32", "bfloat16"]
     """Precision of the encoder's features, or of training if the protocol trains on images."""
+    fit: FitRecord
+    """What was tried, what was chosen and why, and what it cost."""
     backbone: BackboneReference | None = None
     """The encoder of the model; None for a network without a backbone, or if the folder holds the encoder."""
     layers: tuple[int, ...] = ()
@@ -59,8 +62,6 @@ class ModelCard:
     label_encoding: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the protocol needs to rebuild the model."""
-    fit: Mapping[str, Any] = field(default_factory=dict)
-    """The fit record: candidates, the chosen one, and why."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of radapt, Python and every library that affects results, at training time."""
 

@@ -82,9 +82,8 @@ class LoadedModel:
 
     @property
     def _decision(self) -> Decision:
-        stored = self.card.fit.get("decision")
-        if stored is not None:
-            return Decision.from_json(stored)
+        if self.card.fit.decision is not None:
+            return self.card.fit.decision
         findings, classes = len(self.card.findings), len(self.card.classes)
         return Decision("argmax", "", weights=(1.0,) * classes * (not findings), thresholds=(0.5,) * findings)
 

@@ -53,7 +53,7 @@ def save_model(
         pooling={"slices": problem.pooling.slices, "modalities": problem.pooling.modalities},
         classes=() if segments else cohort.classes,
         findings=() if segments else cohort.findings,
-        fit=fitted.record.to_json(),
+        fit=fitted.record,
         versions=versions(),
         **inputs,
     )
