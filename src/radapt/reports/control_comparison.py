@@ -14,6 +14,10 @@ from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
 
 AGE_SEX, SHUFFLED = "age-sex", "shuffled-labels"
+_SHUFFLES = 2
+"""The interval covers the test patients of one shuffle. Another shuffle is another classifier, which a strong axis of
+the features moves about as far: on 110 gliomas a single one had an MCC of 0.14 (0.00 to 0.28)."""
+
 _RESAMPLES = 2000  # where the cells do not say how many their intervals have
 
 
@@ -69,8 +73,9 @@ def control_sentences(board: Leaderboard, metric: str, best: LeaderboardRow) -> 
 
 
 def _shuffled(metric: str, row: LeaderboardRow) -> str:
+    """A warning if it is above chance by more than `_SHUFFLES` half-widths of its interval."""
     chance = metric_of(metric).chance
-    if chance is None or not row.has_interval or row.ci_low <= chance:
+    if chance is None or not row.has_interval or row.value - _SHUFFLES * (row.value - row.ci_low) <= chance:
         return ""
     return (
         f"{row.method.phrase} is better than chance ({metric_of(metric).title} {shown(row.value, 2)}, "

@@ -26,7 +26,7 @@ class ShuffledLabels(Protocol[Any]):
     """`protocol`, with its own `options`, fitted on the labels of other patients of the same split.
 
     Train and val are shuffled each by itself, by patient, so that the frequencies of the labels stay; the cases that
-    are tested keep theirs. An interval that excludes chance shows that something other than the images is read.
+    are tested keep theirs. What it reaches far above chance shows that something tells the labels that should not.
     """
 
     name: ClassVar[str] = "shuffled-labels"
@@ -69,7 +69,7 @@ class ShuffledLabels(Protocol[Any]):
 
 
 def shuffled(cohort: Cohort, rng: np.random.Generator) -> Cohort:
-    """The cohort in which each labelled patient of train, and of val, has the labels of another drawn one.
+    """The cohort in which the labels of patients are permuted, among the labelled ones of train and those of val.
 
     The cases of a patient take those of the drawn patient in turn. Other splits and unlabelled cases are unchanged.
     """
