@@ -63,7 +63,7 @@ class Scratch(SliceProtocol):
 
     def recipe_read(self, recipe: "Recipe") -> "Recipe":
         """Whole planes with `dims` 3: neighbouring planes and modalities have to stay aligned in a volume."""
-        return recipe.whole if self.dims == 3 else recipe
+        return recipe.whole if self.dims == 3 else super().recipe_read(recipe)
 
     @property
     def optimiser_used(self) -> Optimiser:

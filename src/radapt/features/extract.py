@@ -85,6 +85,11 @@ def extract(
     stored when it started. To compute once, start the second after the first has ended.
     """
     _check_kinds(cohort, backbone)
+    if "lesion" in (look, recipe and recipe.look):
+        raise UsageError(
+            "look: lesion finds its place inside every fold; give LesionFeatures(cohort, backbone, recipe, cache) to "
+            "evaluate, or use look: foreground."
+        )
     if batch is not None and batch < 1:
         raise UsageError(f"The batch size is {batch}; expected at least 1.")
     recipe = recipe or Recipe.for_kind(
@@ -99,7 +104,7 @@ def extract(
     if known:
         check_modalities(_available_modalities(cohort), known, backbone.name)
     config = FeatureConfig(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
-    work = _Work(config, config.folder(root), backbone, recipe, slices, batch, show, known)
+    work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
     if failures:
@@ -108,7 +113,7 @@ def extract(
 
 
 @dataclass(frozen=True)
-class _Work:
+class Extraction:
     """One extraction: configuration, source and store."""
 
     config: FeatureConfig
@@ -120,6 +125,8 @@ class _Work:
     show: ProgressMaker
     known: tuple[str, ...] = ()
     """The modalities of an adapted backbone, which are encoded together."""
+    read: Callable[[SliceSource], np.ndarray] | None = None
+    """Gives the planes of an image, uint8 (n, C, H, W); by default those of the recipe."""
 
     def find(self, cohort: Cohort) -> tuple[Grid, list[ExtractionFailure]]:
         """The key of every image (N × M); reads the bytes of images without a cached digest."""
@@ -200,6 +207,8 @@ class _Work:
         return failures
 
     def _planes(self, image: SliceSource) -> np.ndarray:
+        if self.read is not None:
+            return self.read(image)
         if self.known:
             return joint_planes(image, self._files, len(self.known))
         return self._files.planes(image.location)

@@ -12,6 +12,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.digests import digest
 from radapt.durable import atomic_path
 from radapt.errors import UsageError, suggest
+from radapt.features.lesion_places import LesionPlaces
 from radapt.features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Features:
     recipe: "Recipe | None" = None
     """Of the images; with `encoder`, what a model that is fitted on the features writes down."""
     encoder: "BackboneReference | None" = None
+    places: LesionPlaces | None = None
+    """Where the lesion was looked for, with `look: lesion`."""
 
     @property
     def modalities(self) -> tuple[str, ...]:

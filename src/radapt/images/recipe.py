@@ -38,8 +38,8 @@ FITS = ("resize", "pad")
 ADDED: dict[str, Any] = {"neighbours": 0, "fit": "resize", "border": 0, "look": "whole"}
 """Options that came after the first caches were written, with their defaults: the digest has them only where used."""
 
-Look = Literal["whole", "foreground"]
-LOOKS: tuple[Look, ...] = ("whole", "foreground")
+Look = Literal["whole", "foreground", "lesion"]
+LOOKS: tuple[Look, ...] = ("whole", "foreground", "lesion")
 
 DEFAULT_LOOK: dict[str, Look] = {"ct": "foreground", "mri": "foreground"}
 """What studies and feature extraction look at, by kind; others: whole. A film is framed by the radiographer."""
@@ -66,7 +66,7 @@ class Recipe:
 
     `look` says what of each plane is kept. whole: all of it. foreground: the square around the body or brain, enlarged
     to `size`; a plane with less than a tenth of the foreground of the plane that shows most is left out, and an image
-    without any foreground stays whole.
+    without any foreground stays whole. lesion: as foreground, unless a lesion was found (see `LesionFeatures`).
 
     xray: black and white at two `percentiles`, or with `display_window=True` the window of the file if it has one.
     ct: one or three `windows`, each a name of `CT_WINDOWS_HU` or (black, white) in HU; 8-bit images count as windowed.

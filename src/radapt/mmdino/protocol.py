@@ -30,6 +30,7 @@ from radapt.training.checkpoint import fit_key
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone, WeightCard, WeightSource
+    from radapt.images import Recipe
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class MmDino(Protocol[ImageProblem]):
     def passes(self, slices: int, cases: int, images: int) -> None:
         """Steps are counted in crops of random slices, and unlabelled cases are learned from: it cannot be foreseen."""
         return
+
+    def recipe_read(self, recipe: "Recipe") -> "Recipe":
+        """The foreground instead of the lesion: it weighs patches and slices by lesions that it predicts itself."""
+        return recipe.looking("foreground") if recipe.look == "lesion" else recipe
 
     def suits(self, card: "WeightCard") -> bool:
         """Plain vision transformers only, but for a fusion. Raises UsageError for crops smaller than a patch of one."""

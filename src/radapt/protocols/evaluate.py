@@ -10,7 +10,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError
-from radapt.features import Features, Pooling
+from radapt.features import Features, LesionFeatures, Pooling
 from radapt.protocols.choice import ChoiceRules, Choose
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
@@ -18,6 +18,7 @@ from radapt.protocols.final_decision import with_decision
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
+from radapt.protocols.holdout import blank_test_labels, check_learnable
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
@@ -26,7 +27,7 @@ from radapt.protocols.scoring import Result
 
 
 def evaluate(
-    features: Features,
+    features: Features | LesionFeatures,
     protocol: str | Protocol = "linear",
     /,
     *,
@@ -83,17 +84,31 @@ def evaluate(
         return score_draws(ready, features.cohort, seed, one)
     if features.cohort.folds:
         return _evaluate_folds(features, ready, seed, pooling or Pooling(), resamples, refit, devices, place, rules)
-    problem = FeatureProblem.of(features, pooling, refit=refit, devices=devices, rules=rules)
+    problem = FeatureProblem.of(_seen(features, features.cohort), pooling, refit=refit, devices=devices, rules=rules)
     ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    fitted = with_decision(ready.fit(problem, fitting), ready, problem)
+    fitted = _with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
     return ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
 
 
+def _seen(features: Features | LesionFeatures, cohort: Cohort) -> Features:
+    """The features of a variant of their cohort, such as that of a fold; those of lesions are found for it."""
+    return features.on(cohort) if isinstance(features, LesionFeatures) else replace(features, cohort=cohort)
+
+
+def _with_look(fitted: Fitted, problem: FeatureProblem) -> Fitted:
+    """With a note in the record of where lesions were looked for."""
+    places = getattr(problem.features, "places", None)
+    if places is None:
+        return fitted
+    note = places.note(problem.cohort.splits)
+    return replace(fitted, record=replace(fitted.record, notes=(*fitted.record.notes, note)))
+
+
 def _evaluate_folds(
-    features: Features,
+    features: Features | LesionFeatures,
     protocol: Protocol,
     seed: int,
     pooling: Pooling,
@@ -107,18 +122,19 @@ def _evaluate_folds(
     protocol.scorer.check(as_one_test_set(cohort), None)
 
     def problem_of(plain: Cohort) -> FeatureProblem:
-        return FeatureProblem.of(replace(features, cohort=plain), pooling, refit=refit, devices=devices, rules=rules)
+        return FeatureProblem.of(_seen(features, plain), pooling, refit=refit, devices=devices, rules=rules)
 
     def fit(fold: str, plain: Cohort) -> tuple[Fitted, None]:
         problem = problem_of(plain)
         fitted = with_decision(protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0]), protocol, problem)
+        fitted = _with_look(fitted, problem)
         if place is not None:
             save_model(place / MODEL_FOLDER / fold_model(fold), protocol, fitted, problem)
         return fitted, None
 
     for fold in cohort.folds:  # better said now than after hours
         with naming(cohort, fold):
-            problem_of(hold_out(cohort, fold))
+            check_learnable(blank_test_labels(hold_out(cohort, fold)))
     stored = getattr(features, "digest", None)  # features made of arrays have none, and nothing of them is kept
     key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit, asdict(rules)])
     store = FoldStore(None if stored is None else place, key)

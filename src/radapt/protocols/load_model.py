@@ -12,10 +12,11 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError, suggest
-from radapt.features import extract
+from radapt.features import Features, LesionFeatures, extract
 from radapt.images import SliceCache, Volume
 from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
+from radapt.models.locator import read_locator, with_locator
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
 from radapt.protocols.fitted import Model, Segmenter, SubsetModel, TrainedModel
@@ -40,6 +41,7 @@ class LoadedModel:
     ) -> None:
         self.card, self.model = saved.card, model
         self._encoder, self._cache, self._progress = encoder, cache, progress
+        self._locator = read_locator(saved.folder) if saved.card.recipe.look == "lesion" else None
         self._last: tuple[Cohort, Model | Segmenter] | None = None
 
     def __repr__(self) -> str:
@@ -100,7 +102,8 @@ class LoadedModel:
 
     def save(self, folder: Path | str) -> None:
         """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one."""
-        save(Path(folder), self.card, self.model.state(self_contained=True))
+        state = self.model.state(self_contained=True)
+        save(Path(folder), self.card, state if self._locator is None else with_locator(state, self._locator))
 
     def _on(self, cohort: Cohort) -> Model | Segmenter:
         """The model for the cases of a cohort, kept for the next call."""
@@ -114,14 +117,18 @@ class LoadedModel:
         if self.card.reads == "features":
             if self._encoder is None:
                 raise UsageError(f"A model of protocol {self.card.protocol!r} needs the encoder it was trained with.")
-            cases: Any = extract(
-                cohort, self._encoder, recipe=self.card.recipe, layers=self.card.layers, cache=self._cache,
-                progress=self._progress,
-            )  # fmt: skip
+            cases: Any = self._features(cohort, self._encoder)
         else:
             cases = CohortImages(cohort, SliceCache(self._cache))
         self._last = cohort, self.model.on(cases)
         return self._last[1]
+
+    def _features(self, cohort: Cohort, encoder: Backbone | LazyBackbone) -> Features:
+        recipe, layers = self.card.recipe, self.card.layers
+        if self._locator is None:
+            return extract(cohort, encoder, recipe=recipe, layers=layers, cache=self._cache, progress=self._progress)
+        lesions = LesionFeatures(cohort, encoder, recipe, self._cache, layers=layers, progress=self._progress)
+        return lesions.by(self._locator)
 
     def _answers(self, model: Model, rows: np.ndarray, modalities: Collection[str] | None) -> np.ndarray:
         if modalities is None:

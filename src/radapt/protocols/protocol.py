@@ -57,8 +57,18 @@ class Protocol(abc.ABC, Generic[P]):
         return asdict(cast(Any, self))
 
     def recipe_read(self, recipe: Recipe) -> Recipe:
-        """What it reads of planes that a study makes by `recipe`: whole planes for masks, whose grid they share."""
-        return recipe.whole if self.aim == "segmentation" else recipe
+        """What it reads of planes that a study makes by `recipe`: whole planes for masks, whose grid they share.
+
+        Raises UsageError for a protocol on images that is to look at the lesion.
+        """
+        if self.aim == "segmentation":
+            return recipe.whole
+        if recipe.look == "lesion" and self.reads == "images":
+            raise UsageError(
+                f"Protocol {self.name!r} trains on images, and look: lesion is for protocols that read features (knn, "
+                "linear, logistic, fewshot of these, mil). Use look: foreground, or two studies."
+            )
+        return recipe
 
     def suits(self, card: "WeightCard") -> bool:
         """Whether it can be fitted on an encoder of this kind, as far as its card tells."""

@@ -6,6 +6,7 @@ from typing import Any
 from radapt.backbones.reference import BackboneReference
 from radapt.features import Features
 from radapt.models.folder import save
+from radapt.models.locator import with_locator
 from radapt.models.state import ModelCard
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem
@@ -57,5 +58,7 @@ def save_model(
         versions=versions(),
         **inputs,
     )
-    save(folder, card, model.state())
+    places = getattr(problem.features, "places", None) if isinstance(problem, FeatureProblem) else None
+    state = model.state()
+    save(folder, card, state if places is None else with_locator(state, places.locator))
     return True

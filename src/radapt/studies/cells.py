@@ -93,11 +93,13 @@ def cell_of(
 
     protocol, draw = job.protocol, job.draw
     recipe = protocol.recipe_read(prepared.recipe)
+    with_masks = uses_masks(protocol, prepared.cohort) or recipe.look == "lesion"
     lazy = encoder.located.lazy if encoder else None
     determining = {
-        "cohort_digest": prepared.mask_digest if uses_masks(protocol, prepared.cohort) else prepared.digest,
+        "cohort_digest": prepared.mask_digest if with_masks else prepared.digest,
         "recipe": recipe.digest,
         "look": recipe.look,
+        "lesion_masks": prepared.image.lesion_masks if recipe.look == "lesion" else None,
         "architecture": encoder.entry.architecture if encoder else None,
         "weights": lazy.identity if lazy else None,
         "dtype": lazy.dtype if lazy else scratch_dtype(device),

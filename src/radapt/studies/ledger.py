@@ -22,7 +22,7 @@ from radapt.errors import UsageError
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
     "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "unit", "seconds", "trained_parameters",
-    "trained_share", "peak_memory_mb", "minutes", "look", "control", "cell",
+    "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "control", "cell",
 ]  # fmt: skip
 
 
@@ -159,7 +159,8 @@ class Ledger:
             scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
         scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
         scores["unit"] = PATIENT
-        scores["look"] = pd.Series([facts.get("look")] * len(scores), scores.index, dtype=object)
+        for column in ("look", "lesion_masks"):
+            scores[column] = pd.Series([facts.get(column)] * len(scores), scores.index, dtype=object)
         done = read_json(folder / "done.json")
         scores["seconds"] = float(done["seconds"])
         for column, value in cost_columns(done.get("cost") or {}).items():

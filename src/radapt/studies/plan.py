@@ -200,6 +200,8 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
 
 def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[PreparedCohort]:
     """The cohort once for each of the image settings."""
+    from radapt.features import check_lesion_masks
+
     cohort = load_cohort(path)
     applying = [protocol for protocol in protocols.values() if applies(protocol, cohort)]
     aims = {protocol.aim for protocol in applying}
@@ -210,7 +212,10 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
             "'label' (or 'label:<finding>' for several findings), or 'mask', or choose other protocols."
         )
     labels = cohort_digest(cohort, digests) if "classification" in aims else ""
-    with_masks = any(uses_masks(protocol, cohort) for protocol in applying)
+    looks = [image.look for image in study.image_settings]
+    if "lesion" in looks and "classification" in aims:
+        check_lesion_masks(cohort)
+    with_masks = "lesion" in looks or any(uses_masks(protocol, cohort) for protocol in applying)
     masks = cohort_digest(cohort, digests, masks=True) if with_masks else ""
     return [PreparedCohort(cohort, image, _recipe(cohort, image), labels, masks) for image in study.image_settings]
 
@@ -239,9 +244,9 @@ def _refuse_equal_names(cohorts: list[PreparedCohort]) -> None:
 
 
 def _whole_anyway(cells: list[Cell]) -> list[str]:
-    """The looks that a study names for protocols that read whole planes."""
+    """The looks that a study names for protocols that look elsewhere."""
     found = {
-        f"look: {cell.prepared.image.look} for {cell.facts['label']}, which reads whole planes": None
+        f"look: {cell.prepared.image.look} for {cell.facts['label']}, which looks at the {cell.facts['look']}": None
         for cell in cells
         if cell.prepared.image.look not in (None, cell.facts["look"])
     }
@@ -249,14 +254,14 @@ def _whole_anyway(cells: list[Cell]) -> list[str]:
 
 
 def _without_repetitions(cells: list[Cell]) -> tuple[list[Cell], list[str]]:
-    """Without the cells that differ from another one only in the look, of protocols that read whole planes anyway."""
+    """Without the cells that differ from another one only in a look that their protocol does not follow."""
     kept: dict[str, Cell] = {}
     notes: dict[str, None] = {}
     unique = []
     for cell in cells:
         first = kept.setdefault(cell.id, cell)
         if first.prepared.image != cell.prepared.image and first.job.entry == cell.job.entry:
-            notes[f"{cell.facts['label']} reads whole planes, as {first.facts['label']} does, and is run once"] = None
+            notes[f"{cell.facts['label']} sees the same as {first.facts['label']}, and is run once"] = None
         else:
             unique.append(cell)
     return unique, list(notes)

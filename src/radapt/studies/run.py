@@ -30,8 +30,9 @@ from radapt.versions import versions
 
 if TYPE_CHECKING:
     from radapt.backbones import LazyBackbone
-    from radapt.features import Features
+    from radapt.features import Features, LesionFeatures
     from radapt.protocols import Result
+    from radapt.studies.cells import PreparedCohort
 
 
 @dataclass(frozen=True)
@@ -133,15 +134,13 @@ class _StudyRun:
 
     def _from_features(self, backbone: "LazyBackbone", pending: list[Cell]) -> None:
         """Run the cells of one backbone on one cohort, which share one set of features."""
-        from radapt.features import extract
+        from radapt.features import LesionFeatures
 
         prepared = pending[0].prepared
         try:
-            features = extract(
-                prepared.cohort, backbone, recipe=prepared.recipe, cache=self.settings.cache,
-                progress=self.settings.progress,
-            )  # fmt: skip
-            write_cohort_facts(self.ledger.folder, prepared, features.counts)
+            features = self._features(prepared, backbone)
+            counts = None if isinstance(features, LesionFeatures) else features.counts
+            write_cohort_facts(self.ledger.folder, prepared, counts)
         except Exception as error:  # an error in one group must not stop the others
             for cell in pending:
                 self._failed(cell, error)
@@ -152,6 +151,15 @@ class _StudyRun:
             self._one_cell(
                 cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features
             )
+
+    def _features(self, prepared: "PreparedCohort", backbone: "LazyBackbone") -> "Features | LesionFeatures":
+        from radapt.features import LesionFeatures, extract
+
+        cohort, recipe, settings = prepared.cohort, prepared.recipe, self.settings
+        if recipe.look == "lesion":
+            own = prepared.image.lesion_masks == "own"
+            return LesionFeatures(cohort, backbone, recipe, settings.cache, own, progress=settings.progress)
+        return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache
@@ -170,7 +178,9 @@ class _StudyRun:
         except Exception as error:  # a missing picture is logged and does not fail the cell
             self.ledger.log(cell.id, f"no overlays: {error}")
 
-    def _one_cell(self, cell: Cell, work: "Callable[[], Result]", features: "Features | None" = None) -> None:
+    def _one_cell(
+        self, cell: Cell, work: "Callable[[], Result]", features: "Features | LesionFeatures | None" = None
+    ) -> None:
         start = time.perf_counter()
         try:
             result = work()

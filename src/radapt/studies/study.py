@@ -41,8 +41,9 @@ class ImageSettings(StrictModel):
     Planes are made as large as fits into `size` (`fit: resize`), or keep their pixels (`pad`); `border` is the grey
     level around them, from 0 (black) to 255. `recipe` overrides the default recipe of the cohort's kind, such as
     `{windows: [lung]}` for CT. `name` identifies the settings where a study has several. With an `aim` they are those
-    of classification or of segmentation alone. `look` says what of each plane is seen: `whole`, or the `foreground`
-    (body or brain), which is the default for CT and MRI.
+    of classification or of segmentation alone. `look` says what of each plane is seen: `whole`, the `foreground` (body
+    or brain), which is the default for CT and MRI, or the `lesion`, in planes that show it. Where it lies is predicted
+    from the masks of training cases, or with `lesion_masks: own` read from a case's own mask where it has one.
     """
 
     name: str | None = Field(default=None, min_length=1)
@@ -50,9 +51,16 @@ class ImageSettings(StrictModel):
     size: Size = 224
     fit: Literal["resize", "pad"] = "resize"
     border: Annotated[int, Field(ge=0, le=255)] = 0
-    look: Literal["whole", "foreground"] | None = None
+    look: Literal["whole", "foreground", "lesion"] | None = None
+    lesion_masks: Literal["training", "own"] = "training"
     slices: SliceSettings = SliceSettings()
     recipe: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _masks_are_used(self) -> "ImageSettings":
+        if self.lesion_masks != "training" and self.look != "lesion":
+            raise ValueError("'lesion_masks' has no use without 'look: lesion'")
+        return self
 
 
 class BackboneEntry(StrictModel):

@@ -8,11 +8,13 @@ from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
 
 if TYPE_CHECKING:
-    from radapt.features import Features
+    from radapt.features import Features, LesionFeatures
     from radapt.protocols import Protocol, Result
 
 
-def evaluate_cell(cell: Cell, features: "Features", ledger: Ledger, settings: Settings, plan: Plan) -> "Result":
+def evaluate_cell(
+    cell: Cell, features: "Features | LesionFeatures", ledger: Ledger, settings: Settings, plan: Plan
+) -> "Result":
     """Fit and score a protocol that reads features."""
     from radapt.cohorts.label_draws import restrict
     from radapt.features import Pooling

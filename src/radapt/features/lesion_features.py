@@ -1,0 +1,130 @@
+"""Features of the lesion: crops of the planes that show it, in places that are found anew for every fold."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radapt.backbones.lazy import LazyBackbone
+from radapt.cohorts.case_table import cohort_digest
+from radapt.cohorts.cohort import Cohort
+from radapt.digests import ByteDigests, digest
+from radapt.errors import DataError, UsageError
+from radapt.features.batches import SliceSource
+from radapt.features.extract import LAYERS, Extraction, Grid
+from radapt.features.feature_config import FeatureConfig
+from radapt.features.features import Features
+from radapt.features.fit_locator import locate, located
+from radapt.features.lesion_locator import LesionLocator
+from radapt.features.lesion_places import LesionPlaces
+from radapt.features.lesion_tokens import LesionTokens
+from radapt.features.token_store import slice_keys
+from radapt.images import Recipe, SliceCache
+from radapt.images.cropping import cropped
+from radapt.progress import ProgressMaker, silent
+
+if TYPE_CHECKING:
+    from radapt.backbones.backbone import Backbone
+
+VERSION = 1
+"""Raise it when the same images and masks give other places or crops."""
+
+
+@dataclass(frozen=True, eq=False)
+class LesionFeatures:
+    """A cohort and an encoder, of which `on` gives the features of lesions.
+
+    The place of a lesion is the answer of a small segmenter (`LesionLocator`) on the encoder's patch tokens, fitted on
+    the masks of training cases; with `own_masks` a case's own mask, where it has one. Masks of other splits are not
+    read without that. A case in which nothing is found is seen as its foreground.
+
+    Raises UsageError for an encoder of several modalities at once.
+    """
+
+    cohort: Cohort
+    backbone: "Backbone | LazyBackbone"
+    recipe: Recipe
+    cache: Path
+    own_masks: bool = False
+    layers: tuple[int, ...] = LAYERS
+    progress: ProgressMaker = silent
+
+    def __post_init__(self) -> None:
+        if getattr(self.backbone, "modalities", ()):
+            raise UsageError(
+                f"{self.backbone.name} encodes several sequences together, and look: lesion crops each by itself; use "
+                "look: foreground."
+            )
+
+    def on(self, cohort: Cohort) -> Features:
+        """The features of `cohort`, a variant of this one with other splits, labels or fewer masks.
+
+        Raises UsageError if no case of the whole cohort has a mask; DataError for images that cannot be read.
+        """
+        check_lesion_masks(self.cohort)
+        return self._features(cohort, locate(self._tokens, cohort, own_masks=self.own_masks))
+
+    def by(self, locator: LesionLocator) -> Features:
+        """The features of the cohort in places by a locator that was fitted before."""
+        return self._features(self.cohort, located(self._tokens, self.cohort, locator))
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of everything that decides the features of a fold."""
+        masks = cohort_digest(self.cohort, ByteDigests(self.cache), masks=True)
+        return digest([VERSION, self._config.facts, masks, self.own_masks, list(self.cohort.modalities)])
+
+    @cached_property
+    def _loaded(self) -> "Backbone":
+        return self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
+
+    @cached_property
+    def _tokens(self) -> LesionTokens:
+        tokens = LesionTokens(self.cohort, self._loaded, self.recipe, SliceCache(self.cache))
+        tokens.prepare(self.progress)
+        return tokens
+
+    @property
+    def _config(self) -> FeatureConfig:
+        dtype = str(self.backbone.dtype).removeprefix("torch.")
+        return FeatureConfig(self.backbone.name, self.backbone.identity, dtype, self.layers, self.recipe.digest)
+
+    def _features(self, cohort: Cohort, places: LesionPlaces) -> Features:
+        reader = self._tokens.reader
+        where: dict[str, tuple[int, int]] = {}
+
+        def crops(row: int, column: int) -> np.ndarray:
+            place, planes = places.of[row], reader.image(row, column)
+            return cropped(np.asarray(planes[place.planes]), place.boxes)
+
+        grid: Grid = []
+        for row, case in enumerate(cohort):
+            found: list[SliceSource | None] = [None] * len(cohort.modalities)
+            for column in reader.columns(row):
+                key = digest([VERSION, *slice_keys(crops(row, column))])
+                where[key] = row, column
+                name = cohort.modalities[column]
+                found[column] = SliceSource(key, case.case, name, reader.location(row, column))
+            grid.append(found)
+        config = self._config
+        work = Extraction(
+            config, config.folder(self.cache), self._loaded, self.recipe, reader.cache, None, self.progress,
+            read=lambda image: crops(*where[image.key]),
+        )  # fmt: skip
+        images = {image.key: image for row in grid for image in row if image}
+        failures = work.compute(list(images.values()), cohort.name)
+        if failures:
+            named = "; ".join(f"{fail.case}, {fail.modality}: {fail.reason}" for fail in failures[:5])
+            raise DataError(f"{len(failures)} images of {cohort.name} gave no features: {named}")
+        return replace(work.features(cohort, grid), places=places)
+
+
+def check_lesion_masks(cohort: Cohort) -> None:
+    """Raises UsageError for a cohort without any mask."""
+    if all(case.mask is None for case in cohort):
+        raise UsageError(
+            f"look: lesion finds its place by masks, and no case of cohort {cohort.name!r} has one. Give training "
+            "cases one in the column 'mask', or use look: foreground."
+        )
