@@ -45,7 +45,8 @@ def evaluate(
 ) -> Result:
     """Fit `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
-    `options` are the protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
+    `features` are what `extract` gives, or `LesionFeatures`, which are made anew for every fold. `options` are the
+    protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
     bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
     `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). Without
     `refit` choices are made on val, and what was chosen is not fitted again with the cohort's val. `devices` processes

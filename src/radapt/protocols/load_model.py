@@ -16,12 +16,12 @@ from radapt.features import Features, LesionFeatures, extract
 from radapt.images import SliceCache, Volume
 from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
-from radapt.models.locator import read_locator, with_locator
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
 from radapt.protocols.fitted import Model, Segmenter, SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
+from radapt.protocols.stored_locator import read_locator, with_locator
 from radapt.training.fit_record import Decision
 
 

@@ -6,12 +6,12 @@ from typing import Any
 from radapt.backbones.reference import BackboneReference
 from radapt.features import Features
 from radapt.models.folder import save
-from radapt.models.locator import with_locator
 from radapt.models.state import ModelCard
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
+from radapt.protocols.stored_locator import with_locator
 from radapt.versions import versions
 
 MODEL_FOLDER = "model"
