@@ -48,7 +48,7 @@ def write_heads(folder: Path, *, masks: str = "all", folds: bool = False) -> Pat
 def study_of(cohort: Path, protocols: list[Any], **image: Any) -> Path:
     path = cohort.parent / "study.yaml"
     facts = {
-        "name": "look", "cohorts": [str(cohort)], "protocols": protocols, "resamples": 100,
+        "name": "look", "cohorts": [str(cohort)], "protocols": protocols, "resamples": 100, "controls": "none",
         "backbones": [{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"}],
         "image": {"size": SIZE, "look": "lesion", **image},
     }  # fmt: skip
