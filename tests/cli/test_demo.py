@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from radapt.backbones.catalog import card
 from radapt.cli import main
 from radapt.cli.demo_comparisons import METRIC, SPLIT, comparisons
-from radapt.cli.demo_study import ADAPTED, CONTROL, ENCODERS, PROBES, RANDOM, study_text
+from radapt.cli.demo_study import ADAPTED, CONTROL, ENCODERS, PROBES, RANDOM, TRANSFORMER, study_text
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.locations import Location
 from radapt.protocols import make
@@ -68,7 +69,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     assert sorted(out.rglob("*")) == [mine.parent, mine]
 
 
-@pytest.mark.parametrize("pretrained", [ENCODERS, ENCODERS[1:], ()])
+@pytest.mark.parametrize("pretrained", [ENCODERS, ENCODERS[:1], ENCODERS[1:], ()])
 def test_the_study_adapts_frozen_encoders_beside_one_with_random_weights(
     tmp_path: Path, pretrained: tuple[str, ...]
 ) -> None:
@@ -79,8 +80,11 @@ def test_the_study_adapts_frozen_encoders_beside_one_with_random_weights(
     assert tuple(entry.name for entry in trained) == pretrained
     assert (control.architecture, control.weights) == (CONTROL, "random")
     adapted = make("mmdino", **study.protocols[-1].options)
+    suited = [entry.name for entry in study.backbones if adapted.suits(card(entry.architecture))]
+    assert suited == ([TRANSFORMER] if TRANSFORMER in pretrained else [*pretrained, control.name])
     assert study.protocols[-1].title == ADAPTED
-    assert (adapted.options.trained, adapted.options.slices) == ("fusion", study.image.slices.count)
+    assert adapted.options.slices == study.image.slices.count
+    assert adapted.options.settled(pretrained=True).trained == "fusion"
     assert tuple(entry.name for entry in study.protocols[:-1]) == PROBES
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-ENCODERS = ("efficientnet-lite0", "dinov2-s-focus")
-"""The pretrained encoders: a small convolutional network and a vision transformer, both from Python packages."""
-
-CONTROL = "efficientnet-lite0"
-"""The encoder that also runs with random weights; the other one would take minutes more."""
+CONTROL, TRANSFORMER = "efficientnet-lite0", "dinov2-s-focus"
+ENCODERS = (CONTROL, TRANSFORMER)
+"""The pretrained encoders: a small convolutional network and a vision transformer, both from Python packages. The
+first also runs with random weights, the second is adapted; the other way round would take minutes more."""
 
 RANDOM = "-random"
 """The end of the name of an encoder with random weights."""
@@ -27,7 +26,8 @@ backbones:
 protocols:
 {probes}
 # Adapted: a small network, trained on the stored tokens of all sequences of a patient, of which any may be missing.
-- {{mmdino: {{trained: fusion, slices: {slices}}}, title: {adapted}}}
+# With `trained: fusion`, which is chosen for a pretrained vision transformer, it is also done for the other encoders.
+- {{mmdino: {{{trained}slices: {slices}}}, title: {adapted}}}
 # Trained on images instead of stored features, which is slower:  - bitfit  - lora  - {{scratch: {{network: resnet18}}}}
 # Segmentation of the tumour masks:  - {{segment: {{decoder: conv}}}}  - unet
 image:
@@ -39,8 +39,11 @@ seeds: [0]
 
 def study_text(out: Path, size: int, slices: int, pretrained: Sequence[str] = ENCODERS) -> str:
     """The study file for a demo in the folder `out`, with the encoders whose `pretrained` weights can be had."""
+    # Without the vision transformer, which alone is worth the minutes, the others are adapted.
+    trained = "" if TRANSFORMER in pretrained else "trained: fusion, "
     control = f"- {{name: {CONTROL}{RANDOM}, as: {CONTROL}, weights: random}}  # the control"
     return _STUDY.format(
-        out=out, size=size, slices=slices, adapted=ADAPTED, probes="\n".join(f"- {name}" for name in PROBES),
+        out=out, size=size, slices=slices, adapted=ADAPTED, trained=trained,
+        probes="\n".join(f"- {name}" for name in PROBES),
         backbones="\n".join([*(f"- {name}" for name in pretrained), control]),
     )  # fmt: skip
