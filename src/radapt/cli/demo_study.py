@@ -33,6 +33,7 @@ protocols:
 image:
   size: {size}              # side in pixels
   slices: {{count: {slices}}}   # evenly spaced through each volume
+controls: [age-sex, first-order, shuffled-labels]   # random weights stand among the backbones
 seeds: [0]
 """
 

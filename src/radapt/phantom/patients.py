@@ -26,7 +26,8 @@ class Population:
 POPULATION_A = Population(HOSPITAL_A, (0.32, 0.38, 0.30), (0.15, 0.20, 0.15, 0.15), unlabelled=0.08, two_studies=0.10)
 POPULATION_B = Population(HOSPITAL_B, (0.28, 0.46, 0.26), (0.30, 0.15, 0.25, 0.20), unlabelled=0.0, two_studies=0.05)
 
-_AGE = {"astrocytoma": (39.0, 11.0), "glioblastoma": (59.0, 12.0), "oligodendroglioma": (44.0, 12.0)}
+_AGE = {"astrocytoma": (44.0, 13.0), "glioblastoma": (52.0, 13.0), "oligodendroglioma": (46.0, 13.0)}
+"""Mean and deviation in years. In life, the subtypes are further apart; here the images are to decide."""
 
 
 @dataclass(frozen=True)
