@@ -256,6 +256,32 @@ def test_masks_in_some_folds_only_leave_the_others_unscored(toy_masks: Cohort, t
     assert np.isnan(result.scores.query("split == 'oof:fold=x' and metric == 'dice'").iloc[0]["value"])
 
 
+def test_masks_from_every_subset_of_sequences_are_out_of_fold(tmp_path: Path) -> None:
+    """Case c3 has no mask, and c1 lacks b."""
+    plain = balls_cohort(tmp_path / "balls", splits=["train"] * 6, modalities=("a", "b"), missing={1: "b"})
+    cases = [replace(case, mask=None if case.case == "c3" else case.mask) for case in plain]
+    cohort = in_folds(replace(plain, cases=tuple(cases)), [FOLDS[number // 2] for number in range(6)])
+    result = run("segment", cohort, tmp_path / "cell", tmp_path)
+    assert result.subsets is not None
+    scores = result.subsets.scores
+    assert set(scores["split"]) == {"oof"}
+    assert set(scores["subset"]) == {"a + b", "a", "b", ""}
+    names = ["metric", "value", "n_patients", "n_scored"]
+    whole = scores[scores["n_sequences"] == 2].reset_index(drop=True)
+    pooled = result.scores[result.scores["split"] == "oof"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(whole[names], pooled[names], check_exact=True)
+    without = scores.drop_duplicates("subset").set_index("subset")["n_without"]
+    assert without.to_dict() == {"a + b": 0, "a": 0, "b": 1, "": 5}
+    assert (scores.query("subset == '' and metric == 'dice'")["value"] == 0).all()
+    done = tmp_path / "cell" / "folds" / "x" / "done.json"
+    written = done.stat().st_mtime_ns
+    again = run("segment", cohort, tmp_path / "cell", tmp_path)
+    assert done.stat().st_mtime_ns == written
+    assert again.subsets is not None
+    for name in ("scores", "shapley", "absence"):
+        pd.testing.assert_frame_equal(getattr(again.subsets, name), getattr(result.subsets, name), check_exact=True)
+
+
 def test_a_cell_of_folds_says_where_its_models_are(toy_images: Cohort, tmp_path: Path) -> None:
     cohort = in_folds(toy_images, [FOLDS[number // 2 % 3] for number in range(len(toy_images))])
     stored = run("knn", cohort, tmp_path / "cell", tmp_path).predictions

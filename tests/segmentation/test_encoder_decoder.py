@@ -23,18 +23,18 @@ from radapt.errors import DataError, UsageError
 from radapt.images import Recipe
 from radapt.locations import Location
 from radapt.protocols.fitted import Fitted
-from radapt.protocols.image_problem import ImageProblem, Machine
+from radapt.protocols.image_problem import CohortImages, ImageProblem, Machine
 from radapt.protocols.registry import make
 from radapt.protocols.save_model import save_model
 from radapt.protocols.train import train
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
 from radapt.segmentation.encoder_decoder.fit import SegmentFit, SegmentSearch
-from radapt.segmentation.encoder_decoder.model import SegmentModel
+from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.encoder_decoder.protocol import Segment
 from radapt.segmentation.encoder_decoder.tasks import Goal, SliceTask
-from radapt.segmentation.modality_view import CanvasDice
+from radapt.segmentation.modality_view import CanvasDice, ModalityView
 from radapt.segmentation.sides import has_sides
 from radapt.training.lr_search import TrainSetup
 from radapt.training.segmentation_loss import dice_ce
@@ -603,3 +603,69 @@ def test_a_full_disk_means_on_the_fly(
     fitted, _ = fit(small(tmp_path / "images", train=2, val=1), tmp_path, tiny())
     assert not fitted.record.details["tokens"]["stored"]
     assert any("the disk of the cache has" in note for note in fitted.record.notes)
+
+
+@pytest.mark.parametrize("budget", [1, 0])
+def test_a_sequence_that_is_left_out_is_as_one_that_was_never_made(
+    tmp_path: Path, tiny: Callable[..., Backbone], budget: int
+) -> None:
+    """To the bit, on stored tokens (val) and on images (test)."""
+    cohort = small(tmp_path / "i", val=2, test=2, modalities=("a", "b", "c"), shape=(48, 56, 18))
+    fitted, _ = fit(cohort, tmp_path, tiny(), token_budget_gb=budget, epochs=1)
+    whole = fitted.final
+    assert (whole.tokens is None) == (budget == 0)
+    assert whole.evaluates_subsets
+    bare = replace(cohort, cases=tuple(replace(case, images=_without(case, "b")) for case in cohort))
+    rest = whole.trained_model.on(CohortImages(bare, whole.data.problem.slices))
+    rest = replace(rest, tokens=whole.tokens)
+    subsets = [("a", "b", "c"), ("a", "c"), ("c",)]
+    for row in (4, 6):
+        drawn_once = [volume.array for volume in whole.segment_subsets(row, subsets)]
+        for names, found in zip(subsets, drawn_once, strict=True):
+            np.testing.assert_array_equal(found, whole.segment_from(row, names).array)
+        np.testing.assert_array_equal(drawn_once[0], whole.segment(row).array)
+        assert (drawn_once[1] != drawn_once[0]).any()
+        np.testing.assert_array_equal(drawn_once[1], rest.segment(row).array)
+        scores = [one.model.scores(*ModalityView.of(one.data, one.modalities).planes(row)) for one in (whole, rest)]
+        view = ModalityView.of(whole.data, whole.modalities)
+        maps = whole.model.maps(view.planes(row)[0], view.present(row))
+        left_out = whole.model.scores_of_maps(maps, view.present(row, ("a", "c")))
+        np.testing.assert_array_equal(left_out, scores[1])
+        assert (scores[0] != scores[1]).any()
+    with pytest.raises(DataError, match="Case c6 has a, c, and none of b"):
+        rest.segment_from(6, ("b",))
+    with pytest.raises(UsageError, match=r"The model does not read 'A'\. Did you mean 'a'"):
+        whole.segment_from(6, ("A",))
+
+
+def _without(case: Case, name: str) -> dict[str, Location]:
+    return {other: image for other, image in case.images.items() if other != name}
+
+
+@pytest.mark.parametrize(
+    ("subsets", "modalities", "evaluated"),
+    [("auto", "ab", True), ("auto", "abcd", True), ("auto", "abcde", False), ("all", "abcde", True),
+     ("none", "ab", False), ("auto", "a", False), ("all", "a", False)],
+)  # fmt: skip
+def test_which_models_are_evaluated_on_subsets(subsets: Any, modalities: str, evaluated: bool) -> None:
+    model = SimpleNamespace(modalities=tuple(modalities))
+    assert SliceSegmenter(model, None, None, subsets).evaluates_subsets is evaluated  # type: ignore[arg-type]
+
+
+def test_a_saved_model_predicts_from_named_sequences(tmp_path: Path, tiny: Callable[..., Backbone]) -> None:
+    cohort, backbone = small(tmp_path / "i", modalities=("a", "b"), shape=(48, 56, 18)), tiny()
+    machine = Machine(folder=tmp_path / "cell")
+    result = train(
+        cohort, make("segment", **{**QUICK, "epochs": 1}), backbone, size=64, machine=machine,
+        cache=tmp_path / "cache", resamples=0,
+    )  # fmt: skip
+    assert result.subsets is not None
+    assert set(result.subsets.scores["subset"]) == {"a + b", "a", "b", ""}
+    model = radapt.load_model(tmp_path / "cell" / "model", backbone=backbone, cache=tmp_path / "cache")
+    whole = model.segment(cohort, 6).array
+    assert np.array_equal(model.segment(cohort, 6, modalities=["b", "a"]).array, whole)
+    assert (model.segment(cohort, 6, modalities=["b"]).array != whole).any()
+    with pytest.raises(UsageError, match="does not know 'c'"):
+        model.segment(cohort, 6, modalities=["c"])
+    with pytest.raises(UsageError, match="'a' is one name; expected a list"):
+        model.segment(cohort, 6, modalities="a")

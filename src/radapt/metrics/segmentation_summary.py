@@ -66,15 +66,22 @@ def summarise(
 
     Raises DataError for missing or repeated columns, cases or labels, and for a missing patient.
     """
+    return summarised(cases, labels=labels, rng=rng, resamples=resamples)[0]
+
+
+def summarised(
+    cases: pd.DataFrame, *, labels: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> tuple[pd.DataFrame, dict[str, float], Numbers]:
+    """The table of `summarise`, every value by its name, and the replicates (R,) of every metric, if there are any."""
     names = [str(name) for name in labels]
     _check(cases, names, resamples)
     panel = _Panel.of(cases, names)
-    values = panel.numbers(np.ones((panel.units, 1)))
+    values = {name: float(value[0]) for name, value in panel.numbers(np.ones((panel.units, 1))).items()}
     drawn = replicates(
         panel.numbers, panel.units, rng, resamples if panel.units > 1 else 0, max(1, CHUNK // len(cases))
     )
-    rows = [_row(name, float(value[0]), drawn.get(name), panel) for name, value in values.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [_row(name, value, drawn.get(name), panel) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS)), values, drawn
 
 
 @dataclass(frozen=True, eq=False)

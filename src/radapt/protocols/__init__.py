@@ -3,7 +3,7 @@ on val; protocols never see test labels."""
 
 from radapt.protocols.evaluate import evaluate
 from radapt.protocols.fewshot import FewShot, learning_curve
-from radapt.protocols.fitted import Fitted, Model, Segmenter, SubsetModel
+from radapt.protocols.fitted import Fitted, Model, Segmenter, SubsetModel, SubsetSegmenter
 from radapt.protocols.image_problem import ImageProblem, Machine
 from radapt.protocols.load_model import LoadedModel, load_model
 from radapt.protocols.problem import FeatureProblem
@@ -30,6 +30,7 @@ __all__ = [
     "Segmenter",
     "SubsetModel",
     "SubsetResult",
+    "SubsetSegmenter",
     "evaluate",
     "learning_curve",
     "load_model",

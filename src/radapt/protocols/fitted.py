@@ -1,6 +1,7 @@
 """The result of fitting a protocol: a model that predicts any case of the cohort, and the fit record."""
 
 import abc
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -77,6 +78,31 @@ class Segmenter(abc.ABC):
 
         It has the voxels and the affine of the case's reference image as its file stores them.
         """
+
+
+class SubsetSegmenter(Segmenter):
+    """A fitted segmentation model that predicts from any subset of its sequences."""
+
+    @property
+    @abc.abstractmethod
+    def modalities(self) -> tuple[str, ...]:
+        """Its sequences."""
+
+    @property
+    @abc.abstractmethod
+    def evaluates_subsets(self) -> bool:
+        """Whether scoring evaluates it on every subset of its sequences, at least two."""
+
+    @abc.abstractmethod
+    def segment_from(self, row: int, modalities: tuple[str, ...]) -> "Volume":
+        """As `segment`, as if every sequence but `modalities` were missing; the case has at least one of them.
+
+        The label map lies in the grid of the case's reference image, whichever sequences it is predicted from.
+        """
+
+    def segment_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator["Volume"]:
+        """`segment_from` for each of `subsets`, one after the other."""
+        return (self.segment_from(row, modalities) for modalities in subsets)
 
 
 F = TypeVar("F", Model, Segmenter, covariant=True)

@@ -1,6 +1,7 @@
 """Finished folds in the folder of a cell, so that an interrupted evaluation does not refit them.
 
-folds/<fold>/predictions.parquet, fit.json, subsets.npz, done.json      (done.json, with the key, is written last)
+folds/<fold>/predictions.parquet, fit.json, subsets.npz or subsets.parquet, done.json
+                                                                        (done.json, with the key, is written last)
 """
 
 import json
@@ -19,6 +20,7 @@ from radapt.digests import digest
 from radapt.durable import atomic_path, write_json, write_parquet
 from radapt.errors import RadaptError
 from radapt.protocols.protocol import Protocol
+from radapt.protocols.subset_cases import SubsetCases
 from radapt.protocols.subset_inference import Answers
 from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
@@ -27,15 +29,18 @@ FOLDS = "folds"
 """The folder of a cell for finished folds, and for checkpoints of an unfinished one."""
 
 
+ANSWERS, SUBSET_CASES = "subsets.npz", "subsets.parquet"
+
+
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     """The predictions of one fold's model for its held-out cases, and the fit record. `subsets` holds the predictions
-    from each subset of sequences for labelled cases, if the model is a `SubsetModel`."""
+    from each subset of sequences for labelled cases, or what was measured of its label maps; None without."""
 
     fold: str
     predictions: pd.DataFrame
     record: FitRecord
-    subsets: Answers | None = None
+    subsets: Answers | SubsetCases | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class FoldStore:
                 return None
             record = FitRecord.from_json(json.loads((place / "fit.json").read_text(encoding="utf-8")))
             predictions = pd.read_parquet(place / "predictions.parquet")
-            subsets = _read_answers(place / "subsets.npz") if (place / "subsets.npz").is_file() else None
+            subsets = _read_subsets(place)
         except (OSError, ValueError, KeyError, TypeError, RadaptError):  # pyarrow's errors are of these kinds
             return None
         return HeldOut(fold, predictions, record, subsets)
@@ -70,11 +75,14 @@ class FoldStore:
         if place is None:
             return
         (place / "done.json").unlink(missing_ok=True)
-        (place / "subsets.npz").unlink(missing_ok=True)
+        for name in (ANSWERS, SUBSET_CASES):
+            (place / name).unlink(missing_ok=True)
         write_parquet(place / "predictions.parquet", held.predictions)
         write_json(place / "fit.json", held.record.to_json())
-        if held.subsets is not None:
-            _write_answers(place / "subsets.npz", held.subsets)
+        if isinstance(held.subsets, SubsetCases):
+            write_parquet(place / SUBSET_CASES, held.subsets.table)
+        elif held.subsets is not None:
+            _write_answers(place / ANSWERS, held.subsets)
         write_json(place / "done.json", {"fold": held.fold, "key": self.key})
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
@@ -96,6 +104,12 @@ def fold_folder(fold: str) -> str:
     """A folder name for a fold: its name if that is safe, otherwise with a digest, so that all differ."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", fold).strip(".")[:80]
     return safe if safe == fold and fold == fold.lower() else f"{safe}-{digest(fold)[:8]}"
+
+
+def _read_subsets(place: Path) -> Answers | SubsetCases | None:
+    if (place / SUBSET_CASES).is_file():
+        return SubsetCases(pd.read_parquet(place / SUBSET_CASES))
+    return _read_answers(place / ANSWERS) if (place / ANSWERS).is_file() else None
 
 
 def _write_answers(path: Path, answers: Answers) -> None:

@@ -16,13 +16,14 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import OUT_OF_FOLD, hold_out
 from radapt.errors import DataError
+from radapt.metrics.segmentation_summary import UNLABELLED
 from radapt.protocols.decisions import decide
-from radapt.protocols.fitted import Fitted, SubsetModel
+from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, HeldOut
-from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Result, argmax_of, constant_notes
+from radapt.protocols.subset_cases import SubsetCases, score_subset_cases
 from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SubsetResult, score_subsets
 
@@ -71,13 +72,8 @@ def _held_out(
     plain: Cohort, fold: str, protocol: Protocol, fitted: Fitted[Any], problem: ImageProblem | None
 ) -> HeldOut:
     rows = np.flatnonzero(plain.splits == OUT_OF_FOLD)
-    predictions = protocol.scorer.predictions(plain, rows, fitted.final, fitted.record.decision, problem)
-    subsets = None
-    if isinstance(fitted.final, SubsetModel):
-        model, known = fitted.final, rows[labelled(plain.labels[rows])]
-        progress = {} if problem is None else {"progress": problem.machine.progress}
-        subsets = Answers.ask(model.predict_from, plain, model.modalities, known, model.prior, **progress)
-    return HeldOut(fold, predictions, fitted.record, subsets)
+    predicted = protocol.scorer.predictions(plain, rows, fitted.final, fitted.record.decision, problem)
+    return HeldOut(fold, predicted.table, fitted.record, predicted.subsets)
 
 
 def pooled(
@@ -119,7 +115,9 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _subsets(cohort: Cohort, held: Sequence[HeldOut], rng: np.random.Generator, resamples: int) -> SubsetResult | None:
     """Every subset of the sequences of any fold; a case is answered by the model of its fold, from those it knows."""
-    answers = [each.subsets for each in held if each.subsets is not None]
+    if any(isinstance(each.subsets, SubsetCases) for each in held):
+        return _subsets_of_masks(cohort, held, rng, resamples)
+    answers = [each.subsets for each in held if isinstance(each.subsets, Answers)]
     if len(answers) < len(held):
         return None
     modalities = [name for name in cohort.modalities if any(name in each.modalities for each in answers)]
@@ -132,13 +130,23 @@ def _subsets(cohort: Cohort, held: Sequence[HeldOut], rng: np.random.Generator, 
     def predict(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
         return np.stack([_answer(*owner[int(row)], names) for row in rows])
 
-    rules = {int(row): each.record.decision for each in held if each.subsets for row in each.subsets.rows}
+    decisions = zip(answers, (each.record.decision for each in held), strict=True)
+    rules = {int(row): decision for each, decision in decisions for row in each.rows}
 
     def decided(rows: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         default = argmax_of(cohort)
         return np.stack([decide(rules[int(row)] or default, one) for row, one in zip(rows, probabilities, strict=True)])
 
     return score_subsets(predict, cohort, modalities, rng, resamples, prior, decide=decided)
+
+
+def _subsets_of_masks(
+    cohort: Cohort, held: Sequence[HeldOut], rng: np.random.Generator, resamples: int
+) -> SubsetResult | None:
+    """None if the model of a fold with masks reads a single sequence: its cases would be missing in the tables."""
+    scored = [each for each in held if (each.predictions["outcome"] != UNLABELLED).any()]
+    parts = [each.subsets for each in scored if isinstance(each.subsets, SubsetCases)]
+    return score_subset_cases(parts, cohort, rng, resamples) if len(parts) == len(scored) else None
 
 
 def _answer(answers: Answers, place: int, names: tuple[str, ...]) -> np.ndarray:

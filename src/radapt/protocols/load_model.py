@@ -18,7 +18,7 @@ from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
-from radapt.protocols.fitted import Model, Segmenter, SubsetModel, TrainedModel
+from radapt.protocols.fitted import Model, Segmenter, SubsetModel, SubsetSegmenter, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
 from radapt.protocols.stored_locator import read_locator, with_locator
@@ -89,16 +89,24 @@ class LoadedModel:
         findings, classes = len(self.card.findings), len(self.card.classes)
         return Decision("argmax", "", weights=(1.0,) * classes * (not findings), thresholds=(0.5,) * findings)
 
-    def segment(self, cohort: Cohort, row: int) -> Volume:
+    def segment(self, cohort: Cohort, row: int, modalities: Collection[str] | None = None) -> Volume:
         """The label map of the case at `row` of any cohort, values of `card.mask_labels` and 0, in the grid of the
         case's reference image.
 
-        Raises UsageError for a model that draws none, DataError if an image cannot be read or none is known to it.
+        With `modalities` a model of several sequences (`segment`) predicts as if the case had no others.
+
+        Raises UsageError for a model that draws none, and for `modalities` that it does not read or of another model;
+        DataError if an image cannot be read or none is known to it.
         """
         model = self._on(cohort)
         if not isinstance(model, Segmenter):
             raise UsageError(f"A model of protocol {self.card.protocol!r} draws no label maps; use predict(cohort).")
-        return model.segment(int(_checked([row], len(cohort))[0]))
+        place = int(_checked([row], len(cohort))[0])
+        if modalities is None:
+            return model.segment(place)
+        if not isinstance(model, SubsetSegmenter):
+            raise self._reads_all
+        return model.segment_from(place, _named(modalities, model.modalities))
 
     def save(self, folder: Path | str) -> None:
         """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one."""
@@ -134,14 +142,14 @@ class LoadedModel:
         if modalities is None:
             return model.predict(rows)
         if not isinstance(model, SubsetModel):
-            raise UsageError(
-                f"A model of protocol {self.card.protocol!r} answers from all a case has; leave out modalities."
-            )
-        if isinstance(modalities, str):
-            raise UsageError(f"modalities = {modalities!r} is one name; expected a list, such as [{modalities!r}].")
-        if unknown := [name for name in modalities if name not in model.modalities]:
-            raise UsageError(f"The model does not know {unknown[0]!r}. {suggest(unknown[0], model.modalities)}")
-        return model.predict_from(rows, tuple(name for name in model.modalities if name in modalities))
+            raise self._reads_all
+        return model.predict_from(rows, _named(modalities, model.modalities))
+
+    @property
+    def _reads_all(self) -> UsageError:
+        return UsageError(
+            f"A model of protocol {self.card.protocol!r} answers from all a case has; leave out modalities."
+        )
 
 
 def load_model(
@@ -173,6 +181,15 @@ def load_model(
     encoder = encoder_of(saved, backbone, device=device, offline=offline)
     own = fresh_copy(encoder) if encoder is not None and card.reads == "images" else None
     return LoadedModel(saved, protocol.restore(saved, own), encoder, cache_folder(cache), progress)
+
+
+def _named(modalities: Collection[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The `modalities` in the order of the model's `known`. Raises UsageError for others."""
+    if isinstance(modalities, str):
+        raise UsageError(f"modalities = {modalities!r} is one name; expected a list, such as [{modalities!r}].")
+    if unknown := [name for name in modalities if name not in known]:
+        raise UsageError(f"The model does not know {unknown[0]!r}. {suggest(unknown[0], known)}")
+    return tuple(name for name in known if name in modalities)
 
 
 def _checked(rows: Sequence[int] | np.ndarray | None, cases: int) -> np.ndarray:

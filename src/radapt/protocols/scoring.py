@@ -11,10 +11,13 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.metrics import score
 from radapt.metrics.constant import DECISION, constant_answer
+from radapt.progress import silent
 from radapt.protocols.decisions import decide, decision_columns, fixed_decision
 from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.subset_cases import SubsetCases
+from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SubsetResult, score_subsets
 from radapt.training.fit_record import Cost, Decision, FitRecord
 
@@ -56,6 +59,15 @@ class Result:
         return Cost.total([fit.cost for fit in self.fits])
 
 
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a fitted model predicts for some cases: the rows of `Result.predictions`, and the predictions from every
+    subset of sequences for cases with a truth, None if the model is not evaluated on them."""
+
+    table: pd.DataFrame
+    subsets: Answers | SubsetCases | None = None
+
+
 class Scorer(abc.ABC):
     """How the answers of a fitted protocol become a `Result`. A protocol of the same `aim` names its scorer."""
 
@@ -84,8 +96,8 @@ class Scorer(abc.ABC):
     @abc.abstractmethod
     def predictions(
         self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
-    ) -> pd.DataFrame:
-        """Answers of a fitted `model` for the cases at `rows`, whose truth is not blank: `Result.predictions`.
+    ) -> Predicted:
+        """Predictions of a fitted `model` for the cases at `rows`, whose truth is not blank.
 
         `decision` is that of its record; None: the most probable class, a finding above 0.5.
         """
@@ -118,9 +130,14 @@ class ClassificationScorer(Scorer):
 
     def predictions(
         self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
-    ) -> pd.DataFrame:
+    ) -> Predicted:
         probabilities = model.predict(rows)
-        return predictions_table(cohort, rows, probabilities, decide(decision or argmax_of(cohort), probabilities))
+        decisions = decide(decision or argmax_of(cohort), probabilities)
+        table = predictions_table(cohort, rows, probabilities, decisions)
+        if not isinstance(model, SubsetModel):
+            return Predicted(table)
+        known, progress = rows[labelled(cohort.labels[rows])], silent if problem is None else problem.machine.progress
+        return Predicted(table, Answers.ask(model.predict_from, cohort, model.modalities, known, model.prior, progress))
 
     def scores(
         self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int

@@ -80,7 +80,7 @@ def score_subsets(
     rows = _rows(cohort, splits)
     answers = Answers.ask(predict, cohort, names, rows, prior, progress)
     found = []
-    for (split, site, which), own in zip(groups := list(_groups(cohort, rows)), rng.spawn(len(groups)), strict=True):
+    for (split, site, which), own in zip(groups := list(groups_of(cohort, rows)), rng.spawn(len(groups)), strict=True):
         distinct, place = answers.of(which)
         decided = None if decide is None else [decide(rows[which], one) for one in distinct]
         paired = score_paired(
@@ -89,8 +89,8 @@ def score_subsets(
             decisions=decided, rng=own, resamples=resamples, keep=SHARED,
         )  # fmt: skip
         has = answers.has[which]
-        where = {"split": split, "site": site}
-        found.append((_scores(paired, place, has, names, where), *_shares(paired, place, has, names, where)))
+        given = (paired, place, has, names, {"split": split, "site": site})
+        found.append((subset_rows(*given), *contribution_rows(*given)))
     tables = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
     return SubsetResult(*tables)
 
@@ -116,7 +116,7 @@ def _rows(cohort: Cohort, splits: Sequence[str] | None) -> np.ndarray:
     return rows
 
 
-def _groups(cohort: Cohort, rows: np.ndarray) -> Iterator[tuple[str, str | None, np.ndarray]]:
+def groups_of(cohort: Cohort, rows: np.ndarray) -> Iterator[tuple[str, str | None, np.ndarray]]:
     """(split, site, places among `rows`): every split, then each of its sites where there are several."""
     words = cohort.splits[rows]
     places = np.asarray([cohort.cases[row].site for row in rows], dtype=object)
@@ -129,7 +129,7 @@ def _groups(cohort: Cohort, rows: np.ndarray) -> Iterator[tuple[str, str | None,
             yield split, site, inside[places[inside] == site]
 
 
-def _scores(
+def subset_rows(
     paired: PairedScores, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
 ) -> pd.DataFrame:
     """A row per subset and number, the subsets of more sequences first."""
@@ -148,7 +148,7 @@ def _scores(
     return table[[*own, *COLUMNS, "n_without"]]
 
 
-def _shares(
+def contribution_rows(
     paired: PairedScores, place: np.ndarray, has: np.ndarray, names: tuple[str, ...], where: dict[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The Shapley values, and the costs of absence."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from radapt.cases import EVERY, Which
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError, suggest
 from radapt.segmentation.data import SegmentationData
 
 
@@ -31,8 +31,11 @@ class ModalityView:
     def case(self, row: int) -> str:
         return self.data.cohort.cases[row].case
 
-    def present(self, row: int) -> np.ndarray:
-        """(m,) bool: which modalities a case has. Raises DataError if it has none."""
+    def present(self, row: int, among: Sequence[str] | None = None) -> np.ndarray:
+        """(m,) bool: which modalities a case has, of those `among` or of all.
+
+        Raises DataError if it has none; UsageError for a modality that the model does not read.
+        """
         images = self.data.cohort.cases[row].images
         present = np.asarray([name in images for name in self.names])
         if not present.any():
@@ -40,7 +43,19 @@ class ModalityView:
                 f"Case {self.case(row)} has {', '.join(images)}, of which no training case had one: this model reads "
                 f"{', '.join(self.names)}. Leave the case out, or label cases with its modality."
             )
-        return present
+        return present if among is None else self._among(row, present, among)
+
+    def _among(self, row: int, present: np.ndarray, among: Sequence[str]) -> np.ndarray:
+        if unknown := [name for name in among if name not in self.names]:
+            raise UsageError(f"The model does not read {unknown[0]!r}. {suggest(unknown[0], self.names)}")
+        chosen = present & np.asarray([name in among for name in self.names])
+        if not chosen.any():
+            available = [name for name, there in zip(self.names, present, strict=True) if there]
+            raise DataError(
+                f"Case {self.case(row)} has {', '.join(available)}, and none of {', '.join(among) or 'no sequence'}. "
+                "Name at least one that it has."
+            )
+        return chosen
 
     def planes(self, row: int, which: Which = EVERY) -> tuple[np.ndarray, np.ndarray]:
         """(uint8 (n, m, C, H, W), present (m,)), as `SegmentationData.planes`."""

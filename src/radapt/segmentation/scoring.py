@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from radapt.errors import DataError, UsageError, counted
 from radapt.images import AlignedSliceCache, Volume, ending_for, read_mask, resampled, same_grid, write_labels
 from radapt.metrics.segmentation import NUMBERS, case_numbers
 from radapt.metrics.segmentation_summary import summarise
-from radapt.protocols.fitted import Fitted, Segmenter
+from radapt.protocols.fitted import Fitted, Segmenter, SubsetSegmenter
 from radapt.protocols.holdout import masked
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.scoring import Result, Scorer
+from radapt.protocols.scoring import Predicted, Result, Scorer
+from radapt.protocols.subset_cases import SubsetCases, score_subset_cases
 from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
+from radapt.segmentation.subset_maps import all_subsets, has_columns
 from radapt.training.fit_record import Decision
 
 MASKS = "masks"
@@ -56,12 +59,12 @@ class SegmentationScorer(Scorer):
 
     def predictions(
         self, cohort: Cohort, rows: np.ndarray, model: Any, decision: Decision | None, problem: ImageProblem | None
-    ) -> pd.DataFrame:
+    ) -> Predicted:
         if problem is None:
             raise UsageError("Label maps need the images of the cohort; use radapt.train.")
         cache = AlignedSliceCache(problem.slices, problem.recipe)
         work = _CaseScorer(cohort, survey_masks(cohort, cache), cache, problem.machine.folder)
-        return _segmented(work, rows, model, problem, "the held-out fold")
+        return _segmented(work, rows, model, problem, "the held-out fold", subsets=True)
 
     def scores(
         self, cohort: Cohort, predictions: pd.DataFrame, rng: np.random.Generator, resamples: int
@@ -90,27 +93,37 @@ def score_segmentation(
     look = survey_masks(cohort, cache)
     work = _CaseScorer(cohort, look, cache, problem.machine.folder)
     splits = [word for word in ("val", *cohort.test_sets) if (cohort.splits == word).any()]
-    tables, scores = [], []
+    tables, scores, subsets = [], [], []
     for split in splits:
         rows = np.flatnonzero(cohort.splits == split)
         model = fitted.before_refit if split == "val" else fitted.final
-        tables.append(_segmented(work, rows, model, problem, split))
+        predicted = _segmented(work, rows, model, problem, split, subsets=split != "val")
+        tables.append(predicted.table)
+        subsets += [predicted.subsets] if isinstance(predicted.subsets, SubsetCases) else []
         found = summarise(tables[-1], labels=list(look.labels.values()), rng=rng.spawn(1)[0], resamples=resamples)
         found.insert(0, "split", split)
         scores.append(found)
-    return Result(pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True), name, (fitted.record,))
+    by_subset = score_subset_cases(subsets, cohort, rng.spawn(1)[0], resamples) if subsets else None
+    predictions, table = (pd.concat(parts, ignore_index=True) for parts in (tables, scores))
+    return Result(predictions, table, name, (fitted.record,), by_subset)
 
 
 def _segmented(
-    work: "_CaseScorer", rows: np.ndarray, model: Segmenter, problem: ImageProblem, split: str
-) -> pd.DataFrame:
-    """The rows of `predictions` of the cases at `rows`, one after the other."""
-    parts = []
+    work: "_CaseScorer", rows: np.ndarray, model: Segmenter, problem: ImageProblem, split: str, *, subsets: bool
+) -> Predicted:
+    """The rows of `predictions` of the cases at `rows`, one after the other, and those of `subsets` of sequences."""
+    parts, from_subsets = [], []
     with problem.machine.progress(len(rows), f"Segmenting {split} of {work.cohort.name}", "cases") as advance:
-        for row in rows:
-            parts.append(work.case(int(row), model))
+        for row in map(int, rows):
+            if subsets and isinstance(model, SubsetSegmenter) and model.evaluates_subsets:
+                own, of_subsets = work.case_by_subset(row, model)
+                from_subsets += [of_subsets] if of_subsets is not None else []
+            else:
+                own = work.case(row, model)
+            parts.append(own)
             advance(1)
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return Predicted(table, SubsetCases(pd.concat(from_subsets, ignore_index=True)) if from_subsets else None)
 
 
 def check_mask_tests(cohort: Cohort, problem: ImageProblem | None = None) -> None:
@@ -165,26 +178,55 @@ class _CaseScorer:
 
     def case(self, row: int, model: Segmenter) -> pd.DataFrame:
         """The rows of one case."""
+        predicted, truth = model.segment(row), None
+        self._write(row, predicted)
+        if self.cohort.cases[row].mask is not None:
+            truth = self._truth(row, predicted)
+        return self._numbers(row, truth, predicted)
+
+    def case_by_subset(self, row: int, model: SubsetSegmenter) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """The rows of one case, and those of every subset of its sequences (see `SubsetCases`), None without a mask."""
         case = self.cohort.cases[row]
-        predicted = model.segment(row)
+        available = [name for name in model.modalities if name in case.images]
+        if case.mask is None or not available:
+            return self.case(row, model), None
+        subsets = all_subsets(available)
+        maps = model.segment_subsets(row, subsets)
+        predicted = next(maps)
+        self._write(row, predicted)
+        truth = self._truth(row, predicted)
+        own = self._numbers(row, truth, predicted)
+        empty = Volume(np.zeros_like(predicted.array), predicted.affine)
+        tables = [own, *(self._numbers(row, truth, one) for one in chain(maps, [empty]))]
+        named = zip((*subsets, ()), tables, strict=True)
+        return own, pd.concat([has_columns(table, model.modalities, names) for names, table in named])
+
+    def _write(self, row: int, predicted: Volume) -> None:
         if self.folder is not None:
-            ending = ending_for(_image_of(case, predicted, self.cache), predicted)
+            ending = ending_for(_image_of(self.cohort.cases[row], predicted, self.cache), predicted)
             write_labels(self.folder / f"{self.stems[row]}{ending}", predicted)
-        numbers = self._unlabelled() if case.mask is None else self._measured(row, case, predicted)
-        for place, (column, value) in enumerate(_facts(case).items()):
+
+    def _numbers(self, row: int, truth: Volume | None, predicted: Volume) -> pd.DataFrame:
+        numbers = self._unlabelled() if truth is None else self._measured(truth, predicted)
+        for place, (column, value) in enumerate(_facts(self.cohort.cases[row]).items()):
             numbers.insert(place, column, pd.Series([value] * len(numbers), dtype=object))
         return numbers
 
-    def _measured(self, row: int, case: Case, predicted: Volume) -> pd.DataFrame:
+    def _truth(self, row: int, predicted: Volume) -> Volume:
+        """The mask of a case in the grid it is scored in."""
+        case = self.cohort.cases[row]
         # The prediction is scored where the mask was drawn, also if the model answered on another image of the case.
         grid = self.cache.grid(case.images[self.look.reference(case, row)])
         if same_grid(grid, predicted) is None:
             grid = predicted
         if case.mask is None:
             raise DataError(f"Case {case.case} has no mask.")
-        truth = read_mask(case.mask, grid, self.look.labels, array_cache=self.cache.slices.folder / "arrays")
-        array = resampled(predicted, grid, nearest=True).array
-        return case_numbers(truth.array, array, self.look.labels, grid.spacing_mm)
+        mask = read_mask(case.mask, grid, self.look.labels, array_cache=self.cache.slices.folder / "arrays")
+        return Volume(mask.array, grid.affine)
+
+    def _measured(self, truth: Volume, predicted: Volume) -> pd.DataFrame:
+        array = resampled(predicted, truth, nearest=True).array
+        return case_numbers(truth.array, array, self.look.labels, truth.spacing_mm)
 
     def _unlabelled(self) -> pd.DataFrame:
         labels = list(self.look.labels.values())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from radapt.cases.sampling import SliceIndex
 from radapt.errors import DataError
 from radapt.features.token_store import TokenLayout
+from radapt.metrics.shapley import check_players
 from radapt.networks import fingerprint
 from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.networks.decoders.registry import decoder_class, decoder_layers
@@ -105,6 +106,8 @@ class SegmentFit:
         self.train, self.val = problem.choosing(rng) if options.score_every else problem.everything
         having = problem.cohort.presence[self.train].any(axis=0)
         self.seen = ModalityView(self.data, tuple(int(index) for index in np.flatnonzero(having)))
+        if options.subsets == "all":
+            check_players(len(self.seen.kept))
         self.slices = SliceIndex.of(self.train, self.data.pixels)
         self.pixels = self.slices.pixels.sum(axis=0)
         if not self.pixels[1:].any():
@@ -129,7 +132,7 @@ class SegmentFit:
         best = search_rates(search, rates, machine.checkpoints, self._key(backbone.identity))
         model = self.model(best.model)
         record = self._record(best, tokens, self._token_facts(best, backbone, tokens, plan))
-        segmenter = SliceSegmenter(model, self.data, tokens)
+        segmenter = SliceSegmenter(model, self.data, tokens, self.options.subsets)
         return Fitted(segmenter, segmenter, record)
 
     def model(self, network: SegmentationNetwork) -> SegmentModel:

@@ -1,6 +1,6 @@
 """A trained segmentation network: predicting label maps with it, and loading it from a model folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ from radapt.backbones.backbone import Backbone
 from radapt.images import Recipe, Volume
 from radapt.models.folder import SavedModel
 from radapt.networks.adapters.encoder_network import load_state, state_of
-from radapt.protocols.fitted import Segmenter
+from radapt.protocols.fitted import SubsetSegmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import ReferenceRule, SegmentationData
-from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
+from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork, Subsets
 from radapt.segmentation.modality_view import ModalityView, parts_of
 from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
 from radapt.training import DivergedError
@@ -27,6 +27,9 @@ AT_ONCE = 16
 """Slices per batch at inference: with more, a CPU's caches overflow."""
 
 METHOD = "segment"
+
+MOST_SEQUENCES = 4
+"""With four sequences a case is decoded, resampled and measured 15 times, and encoded once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +51,35 @@ class SegmentModel(SegmentationNetworkModel):
 
         h × w is the resolution the decoder works at, at most H × W. Raises DivergedError if they are not finite.
         """
-        mask = torch.from_numpy(np.tile(present, (len(planes), 1))).to(self._device)
-        with torch.no_grad(), self._autocast():
-            maps = self.network.maps(torch.from_numpy(np.array(planes)).to(self._device), mask)
-            return self._scores(maps, mask)
+        return self.scores_of_maps(self.maps(planes, present), present)
 
-    def scores_of_tokens(self, tokens: "StoredTokens", row: int, part: slice) -> np.ndarray:
-        """The same, from stored tokens."""
-        plane = np.arange(part.start, part.stop)
-        rows, mask = (tensor.to(self._device) for tensor in tokens.load(np.full(len(plane), row), plane))
+    def maps(self, planes: np.ndarray, present: np.ndarray) -> list[Tensor]:
+        """The encoder's maps (n, m, h, w, D_i) of planes uint8 (n, m, C, H, W), zeros for modalities not `present`.
+
+        Each modality is encoded in batches of its own: its maps are the same bits whichever others a case has.
+        """
+        there = torch.ones(len(planes), 1, dtype=torch.bool, device=self._device)
         with torch.no_grad(), self._autocast():
-            return self._scores(tokens.maps(rows), mask)
+            encoded = {
+                int(m): self.network.maps(torch.from_numpy(np.array(planes[:, m : m + 1])).to(self._device), there)
+                for m in np.flatnonzero(present)
+            }
+        some = next(iter(encoded.values()))
+        empty = [torch.zeros_like(layer) for layer in some]
+        columns = [encoded.get(m, empty) for m in range(planes.shape[1])]
+        return [torch.cat(layer, dim=1) for layer in zip(*columns, strict=True)]
+
+    def maps_of_tokens(self, tokens: "StoredTokens", row: int, part: slice) -> list[Tensor]:
+        """The maps of a case's slices from stored tokens."""
+        plane = np.arange(part.start, part.stop)
+        rows, _ = tokens.load(np.full(len(plane), row), plane)
+        return tokens.maps(rows.to(self._device))
+
+    def scores_of_maps(self, maps: list[Tensor], present: np.ndarray) -> np.ndarray:
+        """`scores` of maps (n, m, h, w, D_i), whatever they hold where a modality is not `present` (m,)."""
+        mask = torch.from_numpy(np.tile(present, (len(maps[0]), 1))).to(self._device)
+        with torch.no_grad(), self._autocast():
+            return self._scores(maps, mask)
 
     @property
     def _device(self) -> torch.device:
@@ -106,7 +127,7 @@ def restore_segmenter(saved: SavedModel, backbone: Backbone) -> TrainedSegmenter
 
 
 @dataclass(frozen=True, eq=False)
-class SliceSegmenter(Segmenter):
+class SliceSegmenter(SubsetSegmenter):
     """A model bound to the cases of one cohort; it reads stored tokens where a case has them.
 
     A volume is segmented slice by slice. Scores, not labels, are resampled to the patient's grid and interpolated for
@@ -116,6 +137,16 @@ class SliceSegmenter(Segmenter):
     model: SegmentModel
     data: SegmentationData
     tokens: "StoredTokens | None" = None
+    subsets: Subsets = "auto"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.model.modalities
+
+    @property
+    def evaluates_subsets(self) -> bool:
+        count = len(self.modalities)
+        return count > 1 and (self.subsets == "all" or (self.subsets == "auto" and count <= MOST_SEQUENCES))
 
     @property
     def trained_model(self) -> TrainedSegmenter[SegmentModel]:
@@ -123,12 +154,27 @@ class SliceSegmenter(Segmenter):
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
-        return self.data.answer(row, np.concatenate(list(self._parts(row))))
+        return self.segment_from(row, self.modalities)
 
-    def _parts(self, row: int) -> Iterator[np.ndarray]:
-        seen = ModalityView.of(self.data, self.model.modalities)
+    def segment_from(self, row: int, modalities: tuple[str, ...]) -> Volume:
+        """Raises DataError if an image cannot be read, or the case has none of the modalities; UsageError for one that
+        the model does not read."""
+        return next(self.segment_subsets(row, [modalities]))
+
+    def segment_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator[Volume]:
+        """As `segment_from` for each of `subsets`, to the bit; every slice is encoded once."""
+        view = ModalityView.of(self.data, self.modalities)
+        chosen = [view.present(row, names) for names in subsets]
+        used = np.any(chosen, axis=0)
+        scores: list[list[np.ndarray]] = [[] for _ in chosen]
         for part in parts_of(self.data.count(row), AT_ONCE):
-            if self.tokens is not None and row in self.tokens.places:
-                yield self.model.scores_of_tokens(self.tokens, row, part)
-            else:
-                yield self.model.scores(*seen.planes(row, part))
+            maps = self._maps(view, row, part, used)
+            for parts, present in zip(scores, chosen, strict=True):
+                parts.append(self.model.scores_of_maps(maps, present))
+        for parts in scores:
+            yield self.data.answer(row, np.concatenate(parts))
+
+    def _maps(self, view: ModalityView, row: int, part: slice, used: np.ndarray) -> list[Tensor]:
+        if self.tokens is not None and row in self.tokens.places:
+            return self.model.maps_of_tokens(self.tokens, row, part)
+        return self.model.maps(view.planes(row, part)[0], used)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Encoder = Literal["frozen", "norm", "bitfit", "lora", "partial", "finetune"]
 Size = tuple[int, int]
 
+Subsets = Literal["auto", "all", "none"]
+"""Whether test cases are also scored from every subset of modalities; `auto`: where there are at most four."""
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.networks.decoders.registry import decoder_class, decoder_options
 from radapt.protocols.training_options import BIAS_RATES, FULL_RATES, LORA_RATES, LayerNames, Rates
-from radapt.segmentation.encoder_decoder.network import Encoder, Parts
+from radapt.segmentation.encoder_decoder.network import Encoder, Parts, Subsets
 from radapt.training import TrainConfig
 
 HEAD_RATES = (1e-3, 3e-4, 3e-3)
@@ -66,7 +66,9 @@ class SegmentOptions:
     label, label by label. `dice` is the share of the Dice loss, the rest is cross-entropy; `class_weight` `balanced`
     weighs it by how rare a label is in training. `modality_dropout` drops each modality of a slice with that
     probability, never all, so that the vector of a missing modality is learned. Epochs are compared by mean Dice per
-    case on the planes, rates by mean Dice in the patients' grids.
+    case on the planes, rates by mean Dice in the patients' grids. `subsets`: test cases are also scored from every
+    subset of their modalities, `all`, `none`, or with `auto` if there are at most four; a slice is encoded once for all
+    of them, but decoded and measured up to 2^M - 1 times.
     """
 
     decoder: str = "conv"
@@ -96,6 +98,7 @@ class SegmentOptions:
     dice: Annotated[float, Field(ge=0, le=1)] = 0.5  # Dice and cross-entropy weigh the same, as in nnU-Net
     class_weight: Literal["none", "balanced"] = "none"
     modality_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # assumes a missing sequence in 10 % of patients
+    subsets: Subsets = "auto"
 
     def __post_init__(self) -> None:
         """Raises UsageError for an unknown decoder."""
