@@ -15,7 +15,7 @@ from radapt.reports.bar_axis import axis_of
 from radapt.reports.formatting import shown
 from radapt.reports.subsets.views import DIFFERENCE, _dots, _is_shown, _thinned
 from report_page import HOSTILE, Page, page_of
-from toy_subsets import OUTPUTS, SEQUENCES, subset_tables
+from toy_subsets import OUTPUTS, SEQUENCES, mask_subset_tables, subset_tables
 
 
 def with_subsets(run, toy, *, seeds: tuple[int, ...] = (0, 1), label: str = "mmdino", **more: object) -> list[str]:
@@ -123,6 +123,45 @@ def test_ticks_of_a_crowded_axis_are_thinned_around_zero() -> None:
     assert axis is not None
     assert "0.0" in [label for _, label in axis.ticks]
     assert len(axis.ticks) <= 4
+
+
+@pytest.mark.parametrize("labels", [("core", "rim"), ("core",)])
+def test_a_segmentation_model_has_the_section_with_dice_and_distances(
+    toy_run, toy_cohort, labels: tuple[str, ...]
+) -> None:
+    toy = toy_cohort(modalities=("t1", "t2"), outputs=(), mask_labels=dict(zip("12", labels, strict=False)))
+    run = toy_run.cohort(toy).backbone("dinov2-s")
+    ids = [run.segmentation(toy, "dinov2-s", labels=labels), run.segmentation(toy, "dinov2-s", "linear", labels=labels)]
+    result = mask_subset_tables(labels)
+    for id_ in ids:
+        result.write(run.path / "cells" / id_)
+    page = page_of(run.finish())
+    assert "One segmentation model, evaluated on every subset" in " ".join(page.text.split())
+    assert "gets an empty mask, and is counted" in " ".join(page.text.split())
+    rows = [row for row in rows_of(page) if row.startswith("●with")]
+    views = (
+        "dice",
+        "hd95_mm",
+        *(f"{name}:{label}" for name in ("dice", "hd95_mm") for label in labels * (len(labels) > 1)),
+    )
+    assert len(rows) == 2 * 4 * len(views)
+    scores = result.scores.set_index(["subset", "metric"])
+    for metric in views:
+        found = [
+            row for row in rows if row.startswith("●without●with") and shown(scores.loc[("t2", metric), "value"]) in row
+        ]
+        assert any("5 cases without" in row for row in found)
+    shapley = result.shapley.set_index(["metric", "modality"])["value"]
+    best = max(("t1", "t2"), key=lambda name: shapley["dice", name])
+    assert f"and {best} contributes most: {shown(shapley['dice', best])}." in page.text
+    assert ("Dice of rim" in page.text) == (len(labels) > 1)
+    assert "Sensitivity for" not in page.text
+    styles = [a.get("style", "") for tag, a in page.elements if tag == "td"]
+    levels = [float(style.split(":")[1].rstrip("%")) for style in styles if style.startswith("--level")]
+    dice, distance = levels[:4], levels[8:12]  # of the first method; all sequences first, none last
+    for own in (dice, distance):  # the largest Dice and the smallest distance are the deepest
+        assert own[0] == max(own) > own[1]
+        assert own[-1] == min(own) == 0
 
 
 def test_one_sequence_is_not_all_sequences(tmp_path: Path) -> None:

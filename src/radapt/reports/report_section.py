@@ -124,7 +124,7 @@ def report_section(
         classifications={split: models for split, models in classifications.items() if models},
         segmentations={split: models for split, models in segmentations.items() if models},
         learning=learning,
-        subsets=() if segments else subset_views(methods),
+        subsets=subset_views(methods),
         histories=training_histories(methods),
         costs=costs,
         plots={

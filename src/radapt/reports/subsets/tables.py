@@ -15,8 +15,10 @@ from radapt.reports.leaderboard import COUNTS, CellScore, LeaderboardRow, split_
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord
 
-SHAPLEY_METRICS = ("mcc", "balanced_accuracy", "auroc", "f1")
-"""The metrics that have Shapley values and costs of absence, the leading one first."""
+SUBSET_METRICS = ("mcc", "balanced_accuracy", "auroc", "f1", "dice", "hd95_mm")
+"""The metrics that are shown, the leading one of each aim first."""
+MEMBER_METRICS = ("sensitivity", "dice", "hd95_mm")
+"""The metrics that are shown for each class or structure, as `<metric>:<class>`."""
 
 Subset = tuple[bool, ...]
 """Whether each sequence is in the subset."""
@@ -64,6 +66,10 @@ class SubsetTables:
     def contribution(self, quantity: str, test_set: TestSet, sequence: str, metric: str) -> LeaderboardRow:
         return LeaderboardRow(self.method, self.contributions.get((quantity, test_set, sequence, metric), ()))
 
+    def contributes(self, metric: str) -> bool:
+        """Whether there are Shapley values and costs of absence in `metric`."""
+        return any(own == metric for *_, own in self.contributions)
+
     @property
     def all_sequences(self) -> Subset:
         return (True,) * len(self.sequences)
@@ -105,7 +111,8 @@ def _add_scores(cell: CellRecord, sequences: Sequence[str], scores: dict[ScoreKe
     table = cell.subsets
     if table is None or not set(table) >= {f"has_{name}" for name in sequences}:
         return
-    table = table[table["metric"].isin(SHAPLEY_METRICS) | table["metric"].str.startswith("sensitivity:")]
+    member = table["metric"].str.startswith(tuple(f"{name}:" for name in MEMBER_METRICS))
+    table = table[table["metric"].isin(SUBSET_METRICS) | member]
     rows = zip(_test_sets(table), _subsets(table, sequences), table["metric"], _scores(cell, table), strict=True)
     for test_set, subset, metric, score in rows:
         scores.setdefault((test_set, subset, str(metric)), []).append(score)

@@ -8,10 +8,10 @@ from radapt.reports.formatting import defined, interval, shown
 from radapt.reports.leaderboard import OUT_OF_FOLD, LeaderboardRow
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import MetricInfo, metric_of
-from radapt.reports.subsets.tables import SHAPLEY_METRICS, Subset, SubsetTables, TestSet, subset_tables
+from radapt.reports.subsets.tables import MEMBER_METRICS, SUBSET_METRICS, Subset, SubsetTables, TestSet, subset_tables
 
 MOST_METHODS, MOST_CLASSES = 8, 6
-"""The number of methods with tables of their own, best first, and of classes whose sensitivity can be selected."""
+"""The number of methods with tables of their own, best first, and of classes or structures that can be selected."""
 MOST_SEQUENCES = 6
 """With more sequences, only the subsets of all, all but one, one and none are shown."""
 DIFFERENCE = MetricInfo("difference", "Difference", "", low=float("-inf"), high=None, chance=0.0)
@@ -75,36 +75,48 @@ class SubsetView:
     """The comparison of methods and the details of each, for one metric."""
 
     metric: MetricInfo
+    segments: bool
     comparisons: tuple[Comparison, ...]
     details: tuple[MethodDetail, ...]
 
 
 def subset_views(methods: Iterable[Method]) -> tuple[SubsetView, ...]:
-    """A view for each metric with Shapley values, then one for the sensitivity of each class; empty without tables."""
+    """A view for each metric, then one for each class or structure; empty without tables."""
     every = [tables for method in methods if (tables := subset_tables(method)) is not None]
-    names = {metric for tables in every for _, _, metric in tables.scores}
-    classes = dict.fromkeys(metric for tables in every for _, _, metric in tables.scores if ":" in metric)
-    metrics = [*(name for name in SHAPLEY_METRICS if name in names), *list(classes)[:MOST_CLASSES]]
+    names = dict.fromkeys(metric for tables in every for _, _, metric in tables.scores)
+    metrics = [name for name in SUBSET_METRICS if name in names]
+    for family in MEMBER_METRICS:
+        members = [name for name in names if name.startswith(f"{family}:")]
+        if len(members) > 1 or family not in names:  # the mean over a single structure is that structure
+            metrics += members[:MOST_CLASSES]
     return tuple(_view(metric, every) for metric in metrics)
 
 
-def _view(name: str, every: list[SubsetTables]) -> SubsetView:
+def _info(name: str) -> MetricInfo:
     family, _, member = name.partition(":")
     metric = metric_of(family)
-    if member:
-        metric = MetricInfo(name, f"Sensitivity for {member}", "")
-    ranked = sorted(every, key=lambda tables: _rank(tables, name))
+    if not member:
+        return metric
+    title = f"Sensitivity for {member}" if family == "sensitivity" else f"{metric.title} of {member}"
+    return MetricInfo(name, title, "", high=metric.high, smaller_is_better=metric.smaller_is_better)
+
+
+def _view(name: str, every: list[SubsetTables]) -> SubsetView:
+    metric = _info(name)
+    ranked = sorted(every, key=lambda tables: _rank(tables, metric, name))
     test_sets = sorted({test_set for tables in every for test_set in tables.test_sets if not test_set.site})
     return SubsetView(
         metric,
+        name.partition(":")[0] in ("dice", "hd95_mm"),
         tuple(_comparison(test_set, ranked, name) for test_set in test_sets),
         tuple(_detail(tables, metric, name) for tables in ranked[:MOST_METHODS]),
     )
 
 
-def _rank(tables: SubsetTables, metric: str) -> tuple[bool, float, str]:
-    value = tables.score(tables.test_sets[0], tables.all_sequences, metric).value
-    return not defined(value), -value if defined(value) else 0.0, tables.method.name
+def _rank(tables: SubsetTables, metric: MetricInfo, name: str) -> tuple[bool, float, str]:
+    value = tables.score(tables.test_sets[0], tables.all_sequences, name).value
+    sign = 1 if metric.smaller_is_better else -1
+    return not defined(value), sign * value if defined(value) else 0.0, tables.method.name
 
 
 def _comparison(test_set: TestSet, ranked: list[SubsetTables], metric: str) -> Comparison:
@@ -126,7 +138,7 @@ def _comparison(test_set: TestSet, ranked: list[SubsetTables], metric: str) -> C
 
 
 def _detail(tables: SubsetTables, metric: MetricInfo, name: str) -> MethodDetail:
-    quantities = ("shapley", "absence") if name in SHAPLEY_METRICS else ()
+    quantities = ("shapley", "absence") if tables.contributes(name) else ()
     whole = (test_set for test_set in tables.test_sets if not test_set.site)
     return MethodDetail(
         tables,
@@ -144,7 +156,11 @@ def _heat_map(tables: SubsetTables, metric: MetricInfo, name: str) -> tuple[Heat
     rows = []
     for subset, row in zip(subsets, scores, strict=True):
         cells = tuple(
-            HeatCell(score, _level(score.value, low, high), tables.without.get((test_set, subset), 0))
+            HeatCell(
+                score,
+                _level(score.value, *((high, low) if metric.smaller_is_better else (low, high))),
+                tables.without.get((test_set, subset), 0),
+            )
             for test_set, score in zip(tables.test_sets, row, strict=True)
         )
         names = [name for name, present in zip(tables.sequences, subset, strict=True) if present]
