@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 import radapt
@@ -52,3 +53,31 @@ def test_a_pretrained_encoder_is_fused_and_a_killed_one_ends_the_same(
     model = load_model(tmp_path / "whole", cache=tmp_path / "cache", offline=True)
     found = model.predict(radapt.load_cohort(cohort), modalities=["a"])
     assert len(found) == 18
+
+
+def test_with_folds_every_patient_is_answered_by_a_fusion_of_the_others(tmp_path: Path) -> None:
+    """The labels of a fold change nothing that is answered in it, and change what is answered in the others."""
+    path = write_cohort(tmp_path / "discs", patients=18)
+    facts = yaml.safe_load(path.read_text()) | {"split": {"folds_column": "fold"}}
+    cases = pd.read_csv(path.parent / "cases.csv").drop(columns="split")
+    cases["fold"] = ["x", "y", "z"] * 6
+    found = []
+    for name in ("given", "changed"):
+        table = cases.copy()
+        if name == "changed":
+            held = table["fold"] == "x"
+            table.loc[held, "label"] = table.loc[held, "label"].map({"healthy": "ill", "ill": "healthy"})
+        table.to_csv(path.parent / "cases.csv", index=False)
+        path.write_text(yaml.safe_dump(facts))
+        given: list[Any] = ["adapt", path, "--backbone", "timm:test_vit", "--weights", "random", "--size", 32]
+        given += ["--cache", tmp_path / "cache", "--device", "cpu", "--precision", "float32", "--resamples", 100]
+        given += ["--set", "trained=fusion", "--set", "fusion={epochs: 2, members: 1, width: 32, grid: 2}"]
+        assert call(*given, "--offline", "--out", tmp_path / name) == 0
+        found.append(pd.read_parquet(tmp_path / name / "predictions.parquet").set_index("case")["p_ill"])
+    assert sorted(found[0].index) == sorted(cases["case"]), "each is answered once"
+    assert (tmp_path / "given/model/fold-x/model.json").is_file()
+    assert (tmp_path / "given/model.json").is_file()
+    same = found[0] == found[1].loc[found[0].index]
+    fold = cases.set_index("case")["fold"].loc[same.index]
+    assert same[fold == "x"].all()
+    assert not same[fold != "x"].any()
