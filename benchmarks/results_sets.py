@@ -125,7 +125,8 @@ DATA_SETS = (
         ("pneumoniamnist",),
         "classification",
         {"auroc": "AUROC", "accuracy": "accuracy"},
-        "The protocol of the MedMNIST+ benchmark (`studies/medmnist-plus.yaml`): 28 px, official split.",
+        "The protocol of the MedMNIST+ benchmark (`studies/medmnist-plus.yaml`): 28 px, official split. Every image "
+        "counts as a patient, as MedMNIST names none.",
         (
             Beside(
                 "PneumoniaMNIST",
@@ -151,7 +152,7 @@ DATA_SETS = (
         ("adrenalmnist3d", "adrenalmnist3d_64"),
         "classification",
         {"auroc": "AUROC", "accuracy": "accuracy"},
-        "Volumes of 64 voxels, official split.",
+        "Volumes of 64 voxels, official split. Every volume counts as a patient, as MedMNIST names none.",
         (
             Beside(
                 "AdrenalMNIST3D",
