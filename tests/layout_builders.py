@@ -142,6 +142,12 @@ def write_dicom(
     data.save_as(path, enforce_file_format=True)
 
 
+def build_patients(root: Path) -> Path:
+    for at in range(1, 7):
+        touch(*(root / f"Patient_{at:03d}" / f"{name}.nii.gz" for name in ("T1", "FLAIR", "seg")))
+    return root
+
+
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "table": build_table,
     "folders": build_folders,
@@ -151,6 +157,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "bids": build_bids,
     "nih": build_nih,
     "dicom": build_dicom,
+    "patients": build_patients,
 }
 
 

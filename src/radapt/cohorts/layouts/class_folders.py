@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image
+from radapt.cohorts.layouts.mask_names import MASK_WORDS
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -15,6 +16,7 @@ NOT_CLASSES = {
     "images", "masks", "mask", "labels", "segmentations", "imagestr", "labelstr", "imagests", "labelsts",
     "derivatives", "sourcedata",
 }  # fmt: skip
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class ImageFolder:
 def image_folders(root: Path) -> list[ImageFolder]:
     """The class folders; or the patient folders inside them, if no class folder holds images itself."""
     classes = _in_splits(root)
+    with_masks = [_inner_images(folder) for folder in classes]
+    if with_masks and all(with_masks):
+        return [folder for folder in with_masks if folder]
     plain = [folder for folder in classes if images_in(folder.path)]
     if plain:
         return plain
@@ -39,6 +44,21 @@ def image_folders(root: Path) -> list[ImageFolder]:
         for inner in folders_in(folder.path)
         if images_in(inner)
     ]
+
+
+def mask_folder(images: Path) -> Path | None:
+    """The folder of masks beside a folder called `images`; None for another folder, and without one."""
+    if images.name.casefold() not in IMAGE_FOLDERS:
+        return None
+    return next((path for path in folders_in(images.parent) if path.name.casefold() in MASK_WORDS), None)
+
+
+def _inner_images(folder: ImageFolder) -> ImageFolder | None:
+    """`class/images` of a class folder that has masks beside it."""
+    inner = [path for path in folders_in(folder.path) if path.name.casefold() in IMAGE_FOLDERS and images_in(path)]
+    if len(inner) != 1 or images_in(folder.path) or mask_folder(inner[0]) is None:
+        return None
+    return ImageFolder(inner[0], folder.label, folder.split)
 
 
 def left_out(taken: Sequence[ImageFolder]) -> int:
@@ -56,13 +76,18 @@ def are_classes(folders: Sequence[ImageFolder]) -> bool:
     return not _same_words_everywhere(folders) and not _hold_cases(folders)
 
 
-def _in_splits(root: Path) -> list[ImageFolder]:
+def split_folders(root: Path) -> list[tuple[Path, str]]:
+    """The folders in `root` without a split, or those in its folders train/, val/ and test/ with theirs."""
     inner = folders_in(root)
     words = [SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in inner]
     if inner and all(words) and not any(images_in(folder) for folder in inner):
         pairs = zip(words, inner, strict=True)
-        return [ImageFolder(path, path.name, split) for split, folder in pairs for path in folders_in(folder)]
-    return [ImageFolder(folder, folder.name) for folder in inner]
+        return [(path, split) for split, folder in pairs for path in folders_in(folder)]
+    return [(folder, "") for folder in inner]
+
+
+def _in_splits(root: Path) -> list[ImageFolder]:
+    return [ImageFolder(path, path.name, split) for path, split in split_folders(root)]
 
 
 def _same_words_everywhere(folders: Sequence[ImageFolder]) -> bool:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.layouts.class_files import images_and_masks
 from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image_folders, left_out
 from radapt.cohorts.layouts.dicom.headers import is_dicom, looks_like_series, read_header
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.cohorts.layouts.layout import Layout
+from radapt.cohorts.layouts.patients import patients_of
 from radapt.errors import DataError, counted
 
 _SAMPLED = 6
@@ -20,7 +22,11 @@ LocatedImage = tuple[ImageFolder, str, str]
 
 def recognise(root: Path) -> str | None:
     folders = image_folders(root)
-    if not are_classes(folders) or looks_like_series(_samples(folders), nested=bool(folders[0].patient)):
+    if (
+        not are_classes(folders)
+        or patients_of(root)
+        or looks_like_series(_samples(folders), nested=bool(folders[0].patient))
+    ):
         return None
     names = sorted({folder.label for folder in folders})
     within = sorted({folder.split for folder in folders if folder.split})
@@ -46,13 +52,16 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(f"{root} holds fewer than two folders of images; expected one per class.")
     notes: list[str] = []
     nested = bool(folders[0].patient)
-    images = _series(folders, root, options, notes) if nested else _files(folders, options)
+    files = images_and_masks(folders, notes)
+    paths = [(folder, path) for folder in folders for path in files.images[folder.path]]
+    images = _series(paths, root, options, notes) if nested else _files(paths, options)
     patients = _patients(images)
     cases = [stem(Path(location.partition("::")[0]).name) for _, location, _ in images]
     if len(set(cases)) < len(cases):
         cases = unique(_name(root, location) for _, location, _ in images)
     rows = [
         {"case": case, "patient": patient, "split": folder.split, "image": location, "label": folder.label}
+        | ({"mask": files.masks.get(location, "")} if files.masks else {})
         for case, patient, (folder, location, _) in zip(cases, patients, images, strict=True)
     ]
     if not options.patient_regex:
@@ -62,9 +71,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     return CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
 
 
-def _files(folders: Sequence[ImageFolder], options: ScanOptions) -> list[LocatedImage]:
+def _files(paths: Sequence[tuple[ImageFolder, Path]], options: ScanOptions) -> list[LocatedImage]:
     """Every file is an image."""
-    paths = [(folder, path) for folder in folders for path in images_in(folder.path)]
     with options.progress(len(paths), "Reading image headers", "files") as advance:
         images = []
         for folder, path in paths:
@@ -81,11 +89,12 @@ def _pseudonym(path: Path) -> str:
     return header.owner if header else ""
 
 
-def _series(folders: Sequence[ImageFolder], root: Path, options: ScanOptions, notes: list[str]) -> list[LocatedImage]:
+def _series(
+    files: Sequence[tuple[ImageFolder, Path]], root: Path, options: ScanOptions, notes: list[str]
+) -> list[LocatedImage]:
     """Every file is an image, except that a DICOM series is one image."""
-    files = [(folder, path) for folder in folders for path in images_in(folder.path)]
     single = [(folder, str(path), "") for folder, path in files if not is_image(path.name, DICOM)]
-    of_folder = {folder.path: folder for folder in folders}
+    of_folder = {folder.path: folder for folder, _ in files}
     slices = [path for _, path in files if is_image(path.name, DICOM)]
     headers = read_headers(slices, root, notes, options.progress)
     series = [

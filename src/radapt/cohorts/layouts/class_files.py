@@ -1,0 +1,46 @@
+"""The files of class folders: images, and the masks beside them or in a folder beside `images/`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from radapt.cohorts.layouts.class_folders import ImageFolder, mask_folder
+from radapt.cohorts.layouts.image_files import images_in, stem
+from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, pair, without_mask_words
+from radapt.errors import counted
+
+
+@dataclass
+class ClassFiles:
+    """The images of every folder, and the mask of each image that has one."""
+
+    images: dict[Path, list[Path]] = field(default_factory=dict)
+    masks: dict[str, str] = field(default_factory=dict)
+
+
+def images_and_masks(folders: Sequence[ImageFolder], notes: list[str]) -> ClassFiles:
+    """Pair images and masks by name. `notes` gains what is paired and what is left out."""
+    files = ClassFiles()
+    paired: list[PairedImage] = []
+    for folder in folders:
+        images = pair(images_in(folder.path))
+        files.images[folder.path] = [image.path for image in images]
+        paired += images
+        if beside := mask_folder(folder.path):
+            files.masks |= _in_folder(beside, [image.path for image in images], notes)
+    for image, mask in zip(paired, chosen_masks(paired, notes), strict=True):
+        if mask:
+            files.masks.setdefault(str(image.path), mask)
+    return files
+
+
+def _in_folder(folder: Path, images: Sequence[Path], notes: list[str]) -> dict[str, str]:
+    """The masks of `folder`, by the name of the image."""
+    masks = {without_mask_words(stem(path.name)).casefold(): str(path) for path in images_in(folder)}
+    found = {str(path): masks[name] for path in images if (name := stem(path.name).casefold()) in masks}
+    where = f"{folder.parent.name}/{folder.name}/"
+    if without := len(images) - len(found):
+        notes.append(f"{counted(without, 'image')} without a mask in {where}.")
+    if unused := len(masks) - len(found):
+        notes.append(f"{counted(unused, 'mask')} in {where} left out: no such image.")
+    return found

@@ -1,0 +1,132 @@
+"""Whether the folders of a tree are patients rather than classes, by their names and those of the files in them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radapt.cohorts.layouts.image_files import NIFTI, RASTER, folders_in, images_in, stem
+from radapt.cohorts.layouts.mask_names import MASK_WORDS, is_mask_name
+
+READ = (*RASTER, *NIFTI, ".npy")
+_DEPTH = 3
+_SAMPLED = 200
+_MOST = 0.8
+"""The share of folders, or of files, that must agree."""
+_CLASS_WORD = re.compile(
+    r"^(grade|class|cls|level|stage|score|type|birads|bi-rads|kl|category|cat|isup|gleason|tirads|label)", re.I
+)
+_PERSON = re.compile(r"^(p|pt|pat|patient|person|case|subj|subject|sub|proband|id|s|mrn|pid|volunteer)[ _-]*\d+", re.I)
+_SEQUENCE_NUMBER = re.compile(r"^(t1|t2|pd)", re.I)
+_EDGES = " _.-()"
+
+
+@dataclass(frozen=True)
+class PatientFolder:
+    """The folder of one patient; `leaves` are the folders with images in it, itself included."""
+
+    path: Path
+    leaves: tuple[Path, ...]
+    split: str = ""
+
+    def files(self) -> list[Path]:
+        return [path for leaf in self.leaves for path in images_in(leaf, READ)]
+
+
+def patient_folder(path: Path, split: str = "") -> PatientFolder:
+    return PatientFolder(path, tuple(_leaves(path, _DEPTH)), split)
+
+
+def role(path: Path, patient: Path) -> str:
+    """What a file name says beyond the folders it lies in, in lower case: `P01/P01_T1.nii.gz` → `t1`."""
+    name = stem(path.name).casefold()
+    inside = [patient.name, *path.parent.relative_to(patient).parts]
+    for folder in sorted((text.casefold() for text in inside), key=len, reverse=True):
+        name = _without_beginning(name, folder)
+    return name.strip(_EDGES)
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a role is a number, alone or after a word, as the slices of a series have; `t1` and `t2` are not."""
+    return not name or bool(re.fullmatch(r"[^\d]*\d+([ _.\-]\d+)*", name) and not _SEQUENCE_NUMBER.match(name))
+
+
+def are_patients(folders: Sequence[PatientFolder]) -> bool:
+    """Whether every folder looks like one patient.
+
+    Names such as `Patient_001` count together with files that repeat the folder's name or are the same in all folders;
+    so do folders of any name if they all hold the same sequences (`t1`, `flair`, `seg`).
+    """
+    sample = [folder for folder in folders[:_SAMPLED] if folder.leaves]
+    if len(sample) < 2 or len(sample) < _MOST * len(folders[:_SAMPLED]):
+        return False
+    roles = [[(role(path, folder.path), path) for path in folder.files()] for folder in sample]
+    shared = _shared([{name for name, _ in files} for files in roles])
+    files = [name for named in roles for name, _ in named]
+    agree = bool(shared) and sum(name in shared for name in files) >= _MOST * len(files)
+    agree = agree and sum(any(name in shared for name, _ in named) for named in roles) >= _MOST * len(roles)
+    if agree and _are_sequences(shared, roles) and _lie_alike(sample):
+        return True
+    if not _named_as_ids([folder.path.name for folder in sample]):
+        return False
+    inside_often = sum(_repeats(folder) for folder in sample) >= _MOST * len(sample)
+    few = max(len(named) for named in roles) <= 4 * len(sample)
+    return agree or inside_often or few
+
+
+def _leaves(path: Path, depth: int) -> list[Path]:
+    here = [path] if images_in(path, READ) else []
+    return here + [leaf for inner in folders_in(path) if depth > 1 for leaf in _leaves(inner, depth - 1)]
+
+
+def _without_beginning(name: str, folder: str) -> str:
+    """`name` without the words at its start that `folder` starts with, too."""
+    words, same = re.split(r"(?<=[ _.\-])", name), 0
+    for at in range(len(words), 0, -1):
+        beginning = "".join(words[:at])
+        if folder.startswith(beginning.rstrip(_EDGES)) and _ends_word(folder, len(beginning.rstrip(_EDGES))):
+            same = len(beginning)
+            break
+    return name[same:]
+
+
+def _ends_word(text: str, at: int) -> bool:
+    return at >= len(text) or text[at] in _EDGES
+
+
+def _shared(roles: Sequence[set[str]]) -> set[str]:
+    counts = Counter(name for names in roles for name in names)
+    return {name for name, count in counts.items() if count > 1 and count * 2 >= len(roles)}
+
+
+def _are_sequences(shared: set[str], roles: Sequence[Sequence[tuple[str, Path]]]) -> bool:
+    """Whether the shared names are those of sequences and masks, and not of the pictures of a class."""
+    words = [name for name in shared if name and not is_numbered(name)]
+    if len(words) * 2 <= len(shared):
+        return False
+    volumes = all(path.name.lower().endswith(NIFTI) for named in roles for _, path in named)
+    return volumes or any(is_mask_name(name) for name in words) or len(roles) > max(2, len(shared))
+
+
+def _lie_alike(folders: Sequence[PatientFolder]) -> bool:
+    """Whether the images lie in the folders themselves, or in inner folders of the same names (visits)."""
+    inner = [{leaf.relative_to(folder.path).as_posix() for leaf in folder.leaves} for folder in folders]
+    return sum(bool(names & _shared(inner)) for names in inner) >= _MOST * len(inner)
+
+
+def _named_as_ids(names: Sequence[str]) -> bool:
+    if any(_CLASS_WORD.match(name) or name.casefold() in MASK_WORDS for name in names):
+        return False
+    if all(name.isdigit() for name in names):
+        return len(names) > 10 or all(len(name) > 2 for name in names)
+    ids = sum(bool(_PERSON.match(name)) or sum(letter.isdigit() for letter in name) >= 3 for name in names)
+    return ids >= _MOST * len(names)
+
+
+def _repeats(folder: PatientFolder) -> bool:
+    """Whether the name of the folder is part of all names in it: of the files, or of the folders inside."""
+    name = folder.path.name.casefold()
+    inner = [leaf.name.casefold() for leaf in folder.leaves if leaf != folder.path]
+    files = [stem(path.name).casefold() for path in folder.files()]
+    return all(name in text for text in files) or (bool(inner) and all(name in text for text in inner))

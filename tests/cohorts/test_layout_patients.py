@@ -1,0 +1,122 @@
+"""A folder per patient: sequences, visits, pictures with masks; and class folders that are not patients."""
+
+from pathlib import Path
+
+import pytest
+
+from layout_builders import scanned, touch
+from radapt.cohorts import ScanOptions, scan
+from radapt.cohorts.layouts.registry import matching
+
+
+def test_files_named_by_sequence_make_one_case_per_patient(tmp_path: Path) -> None:
+    for at in range(1, 9):
+        folder = tmp_path / "data" / f"Patient_{at:03d}"
+        touch(*(folder / f"{name}.nii.gz" for name in ("T1", "T1_KM", "seg")))
+        if at != 3:
+            touch(folder / "FLAIR.nii.gz")
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    assert cohort.modalities == ("flair", "t1", "t1_km")
+    assert cohort.presence[:, 0].sum() == 7
+    assert sorted(set(cohort.patients)) == [f"Patient_{at:03d}" for at in range(1, 9)]
+    assert all(case.mask and case.mask.path.name == "seg.nii.gz" for case in cohort)
+    assert cohort.kind == "mri"
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("BraTS_{0:03d}", "BraTS_{0:03d}_{1}.nii.gz"),
+        ("UCSF-{0:04d}_nifti", "UCSF-{0:04d}_{1}.nii.gz"),
+        ("anna{0}", "{1}.nii"),
+    ],
+)
+def test_the_patient_is_no_part_of_the_sequence(folder: str, file: str, tmp_path: Path) -> None:
+    for at in range(4):
+        touch(*(tmp_path / folder.format(at) / file.format(at, name) for name in ("t1ce", "flair", "seg")))
+    assert list(matching(tmp_path)) == ["patients"]
+    draft = scan(tmp_path)
+    assert (draft.modalities, len(draft.table)) == (["image:flair", "image:t1ce"], 4)
+    assert (draft.table["mask"] != "").all()
+
+
+def test_numbered_pictures_with_masks_are_cases_of_their_patient(tmp_path: Path) -> None:
+    for name in ("TCGA_CS_4941", "TCGA_DU_5849", "TCGA_HT_7473"):
+        touch(*(tmp_path / name / f"{name}_{at}{end}.tif" for at in range(4) for end in ("", "_mask")))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.classes, len(draft.table)) == ("patients", (), 12)
+    assert draft.table["patient"].nunique() == 3
+    assert all(
+        Path(mask).stem == f"{case}_mask" for case, mask in zip(draft.table["case"], draft.table["mask"], strict=True)
+    )
+
+
+def test_folders_that_hold_the_same_numbers_are_patients(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{patient:02d}" / f"{at}.png" for patient in range(5) for at in range(3)))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.table["patient"].nunique(), len(draft.table)) == ("patients", 5, 15)
+    assert draft.table["case"].is_unique
+
+
+def test_visits_are_cases_of_one_patient(tmp_path: Path) -> None:
+    for patient in ("Patient-001", "Patient-002", "Patient-003"):
+        for week in ("week-000", "week-012"):
+            touch(*(tmp_path / patient / week / f"{name}.nii.gz" for name in ("T1", "FLAIR")))
+    draft = scan(tmp_path)
+    assert (len(draft.table), draft.table["patient"].nunique()) == (6, 3)
+    assert draft.table["case"][1] == "Patient-001-week-012"
+
+
+def test_classes_of_patients_with_sequences(tmp_path: Path) -> None:
+    for at in range(6):
+        touch(*(tmp_path / ("HGG", "LGG")[at % 2] / f"b{at}" / f"b{at}_{name}.nii.gz" for name in ("t1", "t2", "seg")))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.classes, draft.modalities) == ("patients", ("HGG", "LGG"), ["image:t1", "image:t2"])
+    assert set(draft.table["label"]) == {"HGG", "LGG"}
+
+
+def test_a_clinical_table_is_joined_by_the_folder(tmp_path: Path) -> None:
+    for at in range(1, 7):
+        touch(tmp_path / f"Case_{at:03d}" / "T1.nii.gz", tmp_path / f"Case_{at:03d}" / "FLAIR.nii.gz")
+    rows = "".join(f"case_{at},{'ill' if at % 2 else 'well'},{40 + at}\n" for at in (1, 2, 3, 4, 5, 9))
+    (tmp_path / "clinic.csv").write_text("name,diagnosis,age\n" + rows)
+    draft = scan(tmp_path)
+    assert draft.table.set_index("case")["label"].to_dict() == {
+        **{f"Case_{at:03d}": "ill" if at % 2 else "well" for at in range(1, 6)}, "Case_006": "",
+    }  # fmt: skip
+    notes = " ".join(draft.notes)
+    assert "1 case without a row in clinic.csv" in notes
+    assert "1 row of clinic.csv left out" in notes
+
+
+def test_masks_of_other_structures_are_left_out_and_counted(tmp_path: Path) -> None:
+    for at in range(4):
+        folder = tmp_path / f"P{at:03d}"
+        touch(folder / "T1.nii.gz", folder / "tumor_mask.nii.gz")
+        if at % 2:
+            touch(folder / "edema_mask.nii.gz")
+    draft = scan(tmp_path)
+    assert {Path(text).name for text in draft.table["mask"]} == {"tumor_mask.nii.gz"}
+    assert any("'edema_mask' of 2 cases" in note for note in draft.notes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{label}/{at}.png" for label in ("benign", "malignant") for at in range(4)],
+        [f"{label}/{label} ({at}).png" for label in ("benign", "malignant", "normal") for at in range(4)],
+        [f"grade{grade}/img_{at}.png" for grade in (1, 2, 3) for at in range(4)],
+        [f"{grade}/{at}.png" for grade in range(5) for at in range(4)],
+        [f"COVID/COVID-{at}.png" for at in range(4)] + [f"Normal/Normal-{at}.png" for at in range(4)],
+    ],
+)
+def test_classes_are_no_patients(names: list[str], tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in names))
+    assert list(matching(tmp_path)) == ["folders"]
+
+
+def test_the_layout_may_be_named(tmp_path: Path) -> None:
+    touch(*(tmp_path / name / f"{at}.png" for name in ("anna", "berta") for at in range(3)))
+    draft = scan(tmp_path, "patients")
+    assert (draft.table["patient"].nunique(), draft.classes) == (2, ())
+    assert scan(tmp_path, options=ScanOptions()).classes == ("anna", "berta")
