@@ -38,7 +38,9 @@ def section(data_set: DataSet, rows: Sequence[Row], published: Sequence[Publishe
     lines += [*made_lines(own), *row_lines(data_set, own)] if own else ["Not run.", ""]
     lines += difference_lines(data_set, own)
     lines += published_lines(data_set, own, published)
-    return [*lines, *not_run(data_set, own)] if own else lines
+    if not own:
+        return lines
+    return [*lines, *not_run(data_set, own), *([data_set.remark, ""] if data_set.remark else [])]
 
 
 def not_run(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
