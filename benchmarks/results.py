@@ -14,7 +14,7 @@ from pathlib import Path
 
 from results_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
 from results_studies import command_lines
-from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines
+from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines, unique
 
 INTRODUCTION = """# Results on public data sets
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from radapt.errors import DataError, UsageError
 
     try:
-        rows = [row for run in asked.runs for row in read_rows(run)]
+        rows = unique(row for run in asked.runs for row in read_rows(run))
         commands = command_lines(asked.runs, published=asked.published is not None)
         published = Published.read(asked.published) if asked.published else []
     except (DataError, UsageError) as error:

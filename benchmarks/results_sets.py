@@ -195,10 +195,10 @@ DATA_SETS = (
             (("conv decoder", "dinov2-s-focus"), ("linear decoder", "dinov2-s-focus")),
             (("conv decoder", "dinov2-s-focus"), ("U-Net", "")),
         ),
-        remark="Decoders learned from all 45 or 46 other films for 25 epochs at one rate, without a choice. Learning from "
-        "36 and choosing the epoch on nine gave the conv decoder 0.929 [0.917, 0.938]. A U-Net (160 px, 16 features, "
-        "300 steps) was trained for three of the five folds: over their 35 films the conv decoder minus the U-Net is "
-        "0.002 [-0.005, 0.010].",
+        remark="Decoders learned from all 45 or 46 other films for 25 epochs at one rate, without a choice. Learning "
+        "from 36 and choosing the epoch on nine gave the conv decoder 0.929 [0.917, 0.938]. A U-Net (160 px, 16 "
+        "features, 300 steps) was trained for three of the five folds: over their 35 films the conv decoder minus the "
+        "U-Net is 0.002 [-0.005, 0.010].",
     ),
     DataSet("LGG molecular subtype", ("lgg", "lgg-subtype"), "classification", CLASSES, f"{GLIOMA}; three classes."),
     DataSet(
@@ -248,9 +248,9 @@ DATA_SETS = (
                 protocols=("5-fold CV, 260 cases",),
             ),
         ),
-        remark="Where a training step of the planned U-Net goes (two patches of 40 × 56 × 40, bfloat16, one thread, 1.39 s): "
-        "convolutions, norms and their gradients 96 %, augmentation 2 %, the optimiser 1.5 %, loading and loss 1 %. Ten "
-        "validation passes over 42 patients add 8 % (`scores: 0` leaves them out, and learns from all). With 16 "
-        "features in place of 32 a step takes 0.43 s.",
+        remark="Where a training step of the planned U-Net goes (two patches of 40 × 56 × 40, bfloat16, one thread, "
+        "1.39 s): convolutions, norms and their gradients 96 %, augmentation 2 %, the optimiser 1.5 %, loading, loss "
+        "1 %. Ten validation passes over 42 patients add 8 % (`scores: 0` leaves them out, and learns from all). With "
+        "16 features in place of 32 a step takes 0.43 s.",
     ),
 )

@@ -13,10 +13,12 @@ from radapt.studies.study import Study
 PLAIN = ("random", "hub", "package")
 """Weights that are no path."""
 
+COHORTS = "Cohorts are those of `radapt scan`, as `studies/dinov2-radiology-small.yaml` says; paths are shortened."
+
 
 def command_lines(folders: Sequence[Path], *, published: bool) -> list[str]:
     """A section with every command and study. Raises UsageError for a study file that is none."""
-    lines = ["## Commands", ""]
+    lines = ["## Commands", "", COHORTS, ""]
     runs = []
     for folder in folders:
         if (folder / "study.yaml").is_file():

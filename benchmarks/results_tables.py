@@ -158,6 +158,15 @@ def _dice_by_patient(predictions: Sequence[pd.DataFrame | None], split: str) -> 
     return joined.groupby("patient", as_index=False)["dice"].mean()
 
 
+def unique(rows: Iterable[Row]) -> list[Row]:
+    """The rows without those that another folder has with the same numbers, as where two studies share a cell."""
+    kept: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        numbers = tuple(sorted((name, str(score)) for name, score in row.scores.items()))
+        kept.setdefault((row.cohort, row.aim, row.method, row.encoder, row.control, row.made, numbers), row)
+    return list(kept.values())
+
+
 def row_lines(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
     """The table of a data set: methods in the order of `FAMILIES`, controls last."""
     shown = [name for name in data_set.metrics if any(name in row.scores for row in rows)]

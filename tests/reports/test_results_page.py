@@ -1,6 +1,7 @@
 """`benchmarks/results.py`: the page of results from toy run folders, with published figures, and what was not run."""
 
 import importlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_numbers_stand_in_the_table_with_their_intervals(toy_run: Any, toy_cohor
     assert str(folder.parent) not in text
     assert "`radapt run toy.yaml --out runs/toy`" in text
     assert "cohorts: [toys/cohort.yaml]" in text
+
+
+def test_a_cell_that_two_folders_share_is_one_row(toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path) -> None:
+    folder = classification(toy_run, toy_cohort)
+    shutil.copytree(folder, tmp_path / "again")
+    assert part(page(folder, tmp_path / "again"), "PneumoniaMNIST") == part(page(folder), "PneumoniaMNIST")
 
 
 def test_published_figures_stand_beside_ours_except_those_from_memory(toy_run: Any, toy_cohort: Any, page: Any) -> None:
