@@ -29,7 +29,10 @@ class FusionOptions:
     """Networks with other initial weights that are trained side by side; their probabilities are averaged."""
 
     # Training.
-    epochs: Count = 12
+    epochs: Count = 40  # 12 are too few, 100 no better: see docs/adaptation.md
+    steps: Count | None = 1000
+    """Training ends after `epochs` or `steps`, whichever comes first, so that it takes minutes however large the
+    cohort."""
     batch: Count = 16
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: Weight = 0.05
