@@ -95,8 +95,8 @@ def fit_fusion(
     _standardise(network, tokens, rows)
     task = FusionTask(network, tokens, rows, targets, masked, labels, own, rates)
     config = TrainConfig(
-        epochs=own.epochs, steps=own.steps, batch=own.batch, lr=own.lr, weight_decay=own.weight_decay, precision=precision,
-        score_every=None,
+        epochs=own.epochs, steps=own.steps, batch=own.batch, lr=own.lr, weight_decay=own.weight_decay,
+        precision=precision, score_every=None,
     )  # fmt: skip
     trained = train(
         task, config, seed=seed, device=str(backbone.device), checkpoint=checkpoint, progress=progress,
