@@ -5,7 +5,23 @@ from pathlib import Path
 import typer
 
 
+def _with_pattern(context: typer.Context, pattern: str) -> str:
+    """The command as it was given, with --patient-regex."""
+    import shlex
+
+    words = ["radapt", "scan", str(context.params["source"])]
+    for name, value in context.params.items():
+        given = context.get_parameter_source(name)
+        if name in ("source", "force") or given is None or given.name != "COMMANDLINE":
+            continue
+        option = f"--{name.replace('_', '-')}"
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option] if item is True else [option, str(item)]
+    return shlex.join([*words, "--patient-regex", pattern, "--force"])
+
+
 def scan(
+    context: typer.Context,
     source: Path = typer.Argument(
         ..., metavar="SOURCE", help="A folder, a table, a .npz file, or a .zip or .tar archive of these."
     ),
@@ -63,4 +79,6 @@ def scan(
     with remove_on_failure(draft.made):
         write_cohort(draft, out, force=force)
     typer.echo(summary(draft))
+    if draft.proposal:
+        typer.echo(f"  to take the probable patients: {_with_pattern(context, draft.proposal)}")
     typer.echo(f"Written: {out}")

@@ -53,6 +53,9 @@ class Cohort:
 
     A cohort with `folds` (their names, in order) tests every labelled patient once: the split of these cases is `oof`,
     and a fold is trained on the others (see `radapt.cohorts.folds`). `fold_rule` says how the folds came about.
+
+    `patients_known`: the table gives the patient of every case. Without, a case whose patient is not given counts as a
+    patient of its own, and splits and intervals count images.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Cohort:
     split_seed: int | None = None
     folds: tuple[str, ...] = ()
     fold_rule: FoldRule | None = None
+    patients_known: bool = True
 
     def __len__(self) -> int:
         return len(self.cases)

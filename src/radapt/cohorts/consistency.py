@@ -74,6 +74,10 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[CohortIssue]:
 def _no_test(cohort: Cohort, file: str) -> list[CohortIssue]:
     if any(case.split not in ("train", "val") for case in cohort):
         return []
+    if len(cohort) > 1 and len(set(cohort.patients)) == 1:
+        message = f"All {len(cohort)} cases are of one patient, {cohort.patients[0]!r}, so there is no test set."
+        fix = "Did an anonymiser give everybody one id? Give each patient their own, or empty the column 'patient'."
+        return [_problem("warning", "one-patient", message, file, fix)]
     fix = "Give some patients the split 'test', or leave the column empty to have radapt draw one."
     return [_problem("warning", "no-test", "No case is in a test set, so nothing can be evaluated.", file, fix)]
 

@@ -17,7 +17,8 @@ class ScanOptions:
     """The options of `scan`.
 
     `label` (several: one finding each), `site`, `patient` and `split` name columns of the source's table.
-    `patient_regex` extracts the patient from a file name (its first group, or the whole match). `external` holds SITE
+    `patient_regex` extracts the patient from a file name, or from its path inside the source if the pattern holds a `/`
+    or not every file name matches (its first group, or the whole match). `external` holds SITE
     or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `folds` asks for
     folds in place of splits, which are then ignored, too. `progress` reports the progress of long work.
     """
@@ -44,7 +45,8 @@ class CohortDraft:
     `table` has the columns of the contract, all text, '' for nothing; its locations (`image…`, `mask`) are absolute.
     `source_table` is the table of the source, and `rows` the line of each case in it (header = 1, None without a line),
     for messages. `notes` tell the user what was assumed or left out. `made` are the folders created to unpack an
-    archive, innermost first.
+    archive, innermost first. `patients_unknown` counts the cases whose patient is not given, so that the image counts
+    as one; `proposal` is the pattern of a patient in the names that groups them, '' without one.
     """
 
     name: str
@@ -60,6 +62,8 @@ class CohortDraft:
     rows: list[int | None] = field(default_factory=list)
     made: tuple[Path, ...] = ()
     folds: FoldRule | None = None
+    patients_unknown: int = 0
+    proposal: str = ""
 
     @property
     def modalities(self) -> list[str]:

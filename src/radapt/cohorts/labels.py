@@ -1,14 +1,23 @@
 """Labels of a table → class indices and findings, with the values that are invalid."""
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from radapt.errors import suggest
 
 _WHOLE = re.compile(r"-?\d+(\.0*)?")
+MISSING = frozenset(
+    {
+        "nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "none", "null", "nil", "nat", "?", "-", "--", "\u2013",
+        "\u2014", ".", "missing",
+    }
+)  # fmt: skip
+"""Words for a missing value, without letter case."""
 _BAD = -1  # no finding has this value
 
 
@@ -16,12 +25,14 @@ _BAD = -1  # no finding has this value
 class Labels:
     """`classes` in index order; `values` one class index (or finding value) per row, None where empty or invalid.
 
-    `wrong` maps a row's position to what is wrong with its label and the nearest fix.
+    `wrong` maps a row's position to what is wrong with its label and the nearest fix. `missing` counts the words that
+    stand for no label, such as `nan`.
     """
 
     classes: tuple[str, ...]
     values: list[int | None]
     wrong: dict[int, tuple[str, str]]
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels:
@@ -30,7 +41,7 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
     Without `classes`, the classes are the sorted unique labels; whole numbers sort by value and lose the '.0' that
     pandas appends.
     """
-    plain = [text.strip() for text in texts]
+    plain, missing = _without_missing([text.strip() for text in texts], classes)
     names = classes or _infer(plain)
     meaning: dict[str, int | None] = {name: index for index, name in enumerate(names)}
     if not any(_WHOLE.fullmatch(name) for name in names):
@@ -41,11 +52,12 @@ def parse_classes(texts: Sequence[str], classes: tuple[str, ...] = ()) -> Labels
         for row, text in enumerate(plain)
         if text and meaning[text] is None
     }
-    return Labels(names, [meaning[text] for text in plain], wrong)
+    return Labels(names, [meaning[text] for text in plain], wrong, missing)
 
 
 def parse_finding(texts: Sequence[str], finding: str) -> Labels:
     """Read a `label:<finding>` column: 1 or true present, 0 or false absent, empty unknown."""
+    texts, missing = _without_missing([text.strip() for text in texts], ())
     values = {"": None, "0": 0, "1": 1, "false": 0, "true": 1}
     meaning = {text: values.get(_whole(text.strip()).lower(), _BAD) for text in set(texts)}
     wrong = {
@@ -53,7 +65,7 @@ def parse_finding(texts: Sequence[str], finding: str) -> Labels:
         for row, text in enumerate(texts)
         if meaning[text] == _BAD
     }
-    return Labels((), [None if meaning[text] == _BAD else meaning[text] for text in texts], wrong)
+    return Labels((), [None if meaning[text] == _BAD else meaning[text] for text in texts], wrong, missing)
 
 
 def label_array(classes: Labels | None, findings: Mapping[str, Labels], n: int) -> np.ndarray:
@@ -63,6 +75,17 @@ def label_array(classes: Labels | None, findings: Mapping[str, Labels], n: int) 
         return np.asarray(columns, dtype=np.float64).reshape(len(findings), n).T
     values = classes.values if classes else [None] * n
     return np.asarray([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _without_missing(texts: Sequence[str], classes: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+    """The texts with '' for words that mean a missing value, unless they are declared classes; and their counts."""
+    missing = Counter(text for text in texts if is_missing(text) and text not in classes)
+    return ["" if text in missing else text for text in texts], dict(missing)
+
+
+def is_missing(text: str) -> bool:
+    """Whether a word means that there is no value: `nan`, `NA`, `N/A`, `None`, `null`, `?`, `-` and the like."""
+    return unicodedata.normalize("NFKC", text).strip().casefold() in MISSING
 
 
 def _infer(texts: Sequence[str]) -> tuple[str, ...]:
@@ -75,3 +98,19 @@ def _infer(texts: Sequence[str]) -> tuple[str, ...]:
 def _whole(text: str) -> str:
     """'1.0' → '1'; anything that is not a whole number stays as it is."""
     return str(int(text.split(".")[0])) if _WHOLE.fullmatch(text) else text
+
+
+def missing_label(missing: Mapping[str, int]) -> tuple[str, str]:
+    """What is said of words that mean no label, and the nearest fix."""
+    words = ", ".join(f"{word!r} ({count})" for word, count in sorted(missing.items()))
+    total = sum(missing.values())
+    message = f"{total} label{'s' if total > 1 else ''} read as missing, so these cases are unlabelled: {words}."
+    return message, "Empty the cells, or declare the word under 'classes' in cohort.yaml if it is a class."
+
+
+def spelt_alike(classes: Sequence[str]) -> list[list[str]]:
+    """The classes that differ only in letter case, blanks or Unicode form, in groups."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]

@@ -15,6 +15,8 @@ from radapt.cohorts.fold_reading import read_folds
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.cohorts.folds import folds_path, in_folds
 from radapt.cohorts.issue import CohortIssue, raise_errors
+from radapt.cohorts.patient_key import patient_key
+from radapt.cohorts.patient_state import unknown_patients
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.sheet import read_sheet
 from radapt.cohorts.splits import FOLD, SPLIT, draw_splits, read_recorded, recorded_path, write_recorded
@@ -78,6 +80,8 @@ def _read(config: CohortFile) -> _Reading:
     if "case" not in columns.has or not columns.images or not len(sheet):
         return _Reading(None, problems)
     rows = Rows(sheet, columns, config.classes)
+    if rows.without_patient:
+        problems.append(unknown_patients(rows, config))
     if config.fold_rule is not None:
         return _read_in_folds(config, config.fold_rule, rows, problems)
     words, seed, more = _splits(config, rows)
@@ -108,6 +112,7 @@ def _splits(config: CohortFile, rows: Rows) -> tuple[list[str], int | None, list
     if all(given):
         return given, None, problems
     recorded, more = read_recorded(recorded_path(config.path), config.seed)
+    recorded = {rows.spelling.get(patient_key(patient), patient): word for patient, word in recorded.items()}
     drawn = draw_splits(
         rows.label_array,
         np.asarray(rows.patients, dtype=object),
@@ -132,6 +137,7 @@ def _cohort(config: CohortFile, rows: Rows, words: list[str], seed: int | None) 
         source=config.source,
         path=config.path.absolute(),
         split_seed=seed,
+        patients_known=not rows.without_patient,
     )
 
 

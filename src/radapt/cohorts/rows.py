@@ -8,7 +8,8 @@ import numpy as np
 from radapt.cohorts.columns import Columns, patient_like
 from radapt.cohorts.file_index import FileIndex
 from radapt.cohorts.issue import CohortIssue, Severity
-from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
+from radapt.cohorts.labels import Labels, label_array, missing_label, parse_classes, parse_finding, spelt_alike
+from radapt.cohorts.patient_key import one_spelling, patient_key
 from radapt.cohorts.sheet import Sheet
 from radapt.errors import DataError
 from radapt.locations import Location
@@ -48,7 +49,32 @@ class Rows:
             message = f"Column {column!r} probably names the patient but is metadata; every case counts as a patient."
             fix = "Rename it to 'patient', so that splits and intervals go by patient."
             self.say("warning", "patient-column", message, fix=fix)
-        return [text or name for text, name in zip(self._plain("patient"), self.ids, strict=True)]
+        patients, spellings = one_spelling(
+            [text or name for text, name in zip(self._plain("patient"), self.ids, strict=True)]
+        )
+        if spellings:
+            self._say_spellings(spellings)
+        return patients
+
+    @cached_property
+    def spelling(self) -> dict[str, str]:
+        """Key of each patient → the spelling that is used."""
+        return {patient_key(text): text for text in self.patients}
+
+    @cached_property
+    def without_patient(self) -> int:
+        """The number of rows whose patient is not given, so that the image counts as one."""
+        return sum(not text for text in self._plain("patient"))
+
+    def _say_spellings(self, spellings: dict[str, list[str]]) -> None:
+        first, others = next(iter(spellings.items()))
+        count = f"{len(spellings)} patients are" if len(spellings) > 1 else "1 patient is"
+        message = (
+            f"{count} written in several ways, such as {first!r} and {others[0]!r}, and each counts as one: ids that "
+            "differ only in letter case, blanks, leading zeros, '.0' or Unicode form are the same patient."
+        )
+        fix = "Write each patient in one way; if they are two patients, give them ids that differ in more."
+        self.say("warning", "patient-spelling", message, fix=fix)
 
     @cached_property
     def sites(self) -> list[str | None]:
@@ -153,3 +179,11 @@ class Rows:
     def _say_wrong(self, labels: Labels) -> None:
         for at, (message, fix) in labels.wrong.items():
             self.say("error", "bad-label", message, at, fix)
+        if labels.missing:
+            message, fix = missing_label(labels.missing)
+            self.say("warning", "missing-label", message, fix=fix)
+        for names in spelt_alike(labels.classes):
+            message = f"The classes {' and '.join(map(repr, names))} differ only in letter case or blanks."
+            fix = "Write the label in one way, or declare both under 'classes' in cohort.yaml if they are two classes."
+            if not set(names) <= set(self.named):
+                self.say("error", "class-spelling", message, fix=fix)

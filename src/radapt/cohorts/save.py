@@ -26,7 +26,7 @@ def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) ->
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(f"--out is {out}, expected a file such as {out / 'cohort.yaml'}.")
     cases = cases_path(out)
-    texts = {cases: _table_text(draft.table, out.parent), out: _yaml_text(draft, cases.name)}
+    texts = {cases: _table_text(_as_known(draft), out.parent), out: _yaml_text(draft, cases.name)}
     if not force:
         _refuse_other_content(texts)
     try:
@@ -76,6 +76,15 @@ def _table_text(table: pd.DataFrame, folder: Path) -> str:
     writer.writerow(columns)
     writer.writerows(zip(*cells, strict=True))
     return text.getvalue()
+
+
+def _as_known(draft: CohortDraft) -> pd.DataFrame:
+    """The table with an empty patient where it is the case only because none is known."""
+    table = draft.table
+    if not draft.patients_unknown or "patient" not in table:
+        return table
+    known = table["patient"] if draft.patients_unknown < len(table) else pd.Series("", table.index)
+    return table.assign(patient=known.where(known != table["case"], "").astype(object))
 
 
 def _rank(name: str) -> int:

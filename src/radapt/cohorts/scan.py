@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from radapt.cachedir import cache_folder
 from radapt.cohorts.archives import is_archive, remove_on_failure, unpack
@@ -13,9 +12,10 @@ from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
-from radapt.cohorts.layouts.image_files import only_folder, stem_of
+from radapt.cohorts.layouts.image_files import only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
+from radapt.cohorts.patients import name_patients
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -66,7 +66,8 @@ def _read(
     _refuse_unused(layout, options)
     if archive and here == root and options.name is None:
         options = replace(options, name=archive.name.split(".")[0])
-    return finish(layout.read(here, options), options)
+    draft = layout.read(here, options)
+    return finish(draft, options, here)
 
 
 def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
@@ -83,7 +84,7 @@ def _own(out: Path | None) -> frozenset[Path]:
     return frozenset({_plain(out), _plain(cases_path(out))})
 
 
-def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
+def finish(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -> CohortDraft:
     """Complete the draft of a layout: kind, patients, external sites and a split for every case."""
     table = draft.table
     draft.name = re.sub(r"[\\/:\x00-\x1f]+", "-", draft.name).strip(". ") or "cohort"
@@ -91,7 +92,7 @@ def finish(draft: CohortDraft, options: ScanOptions) -> CohortDraft:
     if draft.kind is None:
         draft.kind = "other"
         draft.notes.append("The kind of the images is unknown; 'other' is used. Set it with --kind xray, ct or mri.")
-    _patients(draft, options)
+    name_patients(draft, options, root)
     _usual_splits(draft)
     if options.folds and options.external:
         raise UsageError("--external and --folds exclude each other: with folds every hospital is tested.")
@@ -122,40 +123,6 @@ def _start(root: Path, layout: Layout) -> Path:
             return root
         here = inner
     return here
-
-
-def _patients(draft: CohortDraft, options: ScanOptions) -> None:
-    table = draft.table
-    if options.patient_regex:
-        try:
-            pattern = re.compile(options.patient_regex)
-        except re.error as error:
-            raise UsageError(
-                f"--patient-regex {options.patient_regex!r} is not a regular expression: {error}."
-            ) from error
-        table["patient"] = [
-            _matched(pattern, case, text) for case, text in zip(table["case"], _first(draft), strict=True)
-        ]
-    if "patient" in table:
-        given = table["patient"].str.strip()
-        table["patient"] = given.where(given != "", table["case"])
-    else:
-        table["patient"] = table["case"]
-
-
-def _first(draft: CohortDraft) -> pd.Series:
-    """The first image of each case."""
-    images = draft.table[draft.modalities].replace("", None)
-    return images.bfill(axis=1).iloc[:, 0].fillna("")
-
-
-def _matched(pattern: re.Pattern[str], case: str, location: str) -> str:
-    name = stem_of(location)
-    match = pattern.search(name)
-    patient = (match.group(1) if match.re.groups else match.group(0)) if match else None
-    if not patient:
-        raise DataError(f"Case {case!r}: --patient-regex {pattern.pattern!r} finds no patient in {name!r}.")
-    return patient
 
 
 def _usual_splits(draft: CohortDraft) -> None:
@@ -253,6 +220,7 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
         options.fractions,
         np.random.default_rng(options.seed),
     )
-    draft.notes.append(f"Splits are drawn by patient from seed {options.seed}.")
+    unit = "image, patients unknown" if draft.patients_unknown else "patient"
+    draft.notes.append(f"Splits are drawn by {unit}, from seed {options.seed}.")
     shares = f"val {options.fractions.val:g}, test {options.fractions.test:g}"
-    draft.source = {**draft.source, "splits": f"drawn by patient, seed {options.seed}, {shares}"}
+    draft.source = {**draft.source, "splits": f"drawn by {unit}, seed {options.seed}, {shares}"}

@@ -10,8 +10,7 @@ def summary(draft: CohortDraft) -> str:
     """Cases, patients, modalities with the number of cases that miss them, splits, classes, and notes."""
     table = draft.table
     lines = [
-        f"{draft.name}: {counted(len(table), 'case')} of {counted(table['patient'].nunique(), 'patient')}, "
-        f"layout {draft.layout}, kind {draft.kind}"
+        f"{draft.name}: {counted(len(table), 'case')} of {_patients(draft)}, layout {draft.layout}, kind {draft.kind}"
     ]
     modalities = []
     for column in draft.modalities:
@@ -30,6 +29,13 @@ def summary(draft: CohortDraft) -> str:
         counts = [f"{name} {int((table[f'label:{name}'] == '1').sum()):,}" for name in draft.findings]
         lines.append(f"  findings: {', '.join(counts)}")
     return "\n".join([*lines, *(f"  note: {note}" for note in draft.notes)])
+
+
+def _patients(draft: CohortDraft) -> str:
+    if draft.patients_unknown == len(draft.table):
+        return "unknown patients"
+    some = f" ({draft.patients_unknown:,} cases without)" if draft.patients_unknown else ""
+    return counted(draft.table["patient"].nunique(), "patient") + some
 
 
 def _counts(column: pd.Series, empty: str, order: tuple[str, ...] = ()) -> str:

@@ -34,7 +34,7 @@ def headline(board: Leaderboard) -> Headline:
         why = next((board.reason(row) for row in rows if row.done), "").removeprefix("undefined: ")
         return Headline(board, f"On {board.cohort}, {title} is undefined on {board.split}: {why or 'no run is done'}.")
     best, *others = ranked
-    patients = counted(max(score.n_patients for score in best.scores), "patient")
+    patients = counted(max(score.n_patients for score in best.scores), board.unit)
     certainty = f"95 % CI {interval(best.ci_low, best.ci_high)}" if best.has_interval else "no interval"
     rank = "is best" if others else "is the only method evaluated"
     where = f"{best.method.phrase} {rank} on {board.split}"
@@ -44,7 +44,8 @@ def headline(board: Leaderboard) -> Headline:
         f"On {board.cohort}, {where}: "
         f"{metric_of(metric).title} {shown(best.value)} ({certainty}), {patients}{_runner_up(best, others)}."
     )
-    cautions = [_caution(board, metric, best), _constant(board, best, others)]
+    unknown = "Patients unknown: intervals and splits count images." if board.unit == "image" else ""
+    cautions = [unknown, _caution(board, metric, best), _constant(board, best, others)]
     beside = control_sentences(board, metric, best)
     return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best, beside)
 

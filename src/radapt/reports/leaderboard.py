@@ -155,6 +155,11 @@ class Leaderboard:
         return f"every patient tested once, out of fold{f', {how}' if how else ''}"
 
     @property
+    def unit(self) -> str:
+        """What splits and intervals count: `patient`, or `image` where patients are unknown."""
+        return str(self.cohort_facts.get("unit") or "patient")
+
+    @property
     def primary(self) -> str | None:
         """The leading metric, even if it is undefined here: replacing it by another one would mislead."""
         return next(iter(self.metrics), None)

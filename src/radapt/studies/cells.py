@@ -125,6 +125,7 @@ def cell_of(
         "cohort": prepared.cohort.name,
         "backbone": encoder.entry.name if encoder else NO_BACKBONE,
         "label": f"{label} @ {prepared.image.name}" if study.images and not job.control else label,
+        "unit": "patient" if prepared.cohort.patients_known else "image",
         "control": job.control or (protocol.name if protocol.control else ""),
         "image": prepared.image.model_dump(mode="json"),
     }

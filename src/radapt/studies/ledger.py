@@ -158,7 +158,7 @@ class Ledger:
         for column in ("shots", "repeat"):
             scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
         scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
-        scores["unit"] = PATIENT
+        scores["unit"] = str(facts.get("unit") or PATIENT)
         for column in ("look", "lesion_masks"):
             scores[column] = pd.Series([facts.get(column)] * len(scores), scores.index, dtype=object)
         done = read_json(folder / "done.json")

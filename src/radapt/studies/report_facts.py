@@ -62,6 +62,7 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
         "modalities": cohort.modalities,
         "n_cases": len(cohort),
         "n_patients": len(patients),
+        "unit": "patient" if cohort.patients_known else "image",
         "digest": prepared.digest or prepared.mask_digest,
         "split_seed": cohort.split_seed,
         "source": dict(cohort.source),

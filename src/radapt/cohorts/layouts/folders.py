@@ -132,7 +132,7 @@ def _notes(images: Sequence[LocatedImage], patients: Sequence[str]) -> list[str]
     """Notes on what is assumed about patients."""
     if not images[0][0].patient:
         if not all(patients):
-            return ["The patients of the images are unknown: every image counts as a patient (else --patient-regex)."]
+            return []
         return ["Patients are named by pseudonyms from DICOM headers; check the file names before sharing."]
     dicom = any(pseudonym for *_, pseudonym in images)
     what = (

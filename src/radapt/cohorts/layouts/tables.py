@@ -8,6 +8,7 @@ import pandas as pd
 from radapt.cohorts.columns import RESERVED, near_reserved
 from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.issue import raise_errors
+from radapt.cohorts.labels import is_missing, missing_label, spelt_alike
 from radapt.cohorts.layouts.image_files import files_in
 from radapt.cohorts.sheet import read_sheet
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -16,7 +17,6 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target")
 _PATIENT_WORDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id")
 _MOST_CLASSES = 20
-_NOTHING = {"n/a", "nan", "na", "none", "null"}
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
         column = given_column(source, option, role, where) if option else _called(source, words)
         if column is None or role in table.columns:
             return
-        table[role] = cleaned(source[column]) if role in ("label", "site") else source[column].str.strip()
+        table[role] = _label(source[column], where, notes) if role == "label" else cleaned(source[column])
         used.add(column)
         if not option and column != role:
             notes.append(f"Column {column!r} of {where} is read as the {role}.")
@@ -62,7 +62,7 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
     if len(options.label) > 1:
         for name in options.label:
             column = given_column(source, name, "label", where)
-            table[f"label:{column}"] = cleaned(source[column])
+            table[f"label:{column}"] = _label(source[column], where, notes)
             used.add(column)
     else:
         copy("label", next(iter(options.label), None), _LABEL_WORDS)
@@ -93,10 +93,23 @@ def unlabelled_note(source: pd.DataFrame, where: str) -> str:
     return f"No label: choose a column with --label.{hint}"
 
 
+def _label(column: pd.Series, where: str, notes: list[str]) -> pd.Series:
+    """A column of labels without words for missing values, and with one spelling of each class; both are said."""
+    plain = cleaned(column)
+    given = column.fillna("").astype(str).str.strip()
+    if missing := given[(plain == "") & (given != "")].value_counts().to_dict():
+        notes.append(f"{where}, {column.name!r}: {missing_label(missing)[0]}")
+    for names in spelt_alike([name for name in plain.unique() if name]):
+        usual = max(names, key=lambda name: int((plain == name).sum()))
+        notes.append(f"{where}, {column.name!r}: {', '.join(map(repr, sorted(names)))} read as one label, {usual!r}.")
+        plain = plain.where(~plain.isin(names), usual)
+    return plain
+
+
 def cleaned(column: pd.Series) -> pd.Series:
     """Text without surrounding blanks; 'n/a', 'NaN' and similar values become ''."""
     plain = column.fillna("").astype(str).str.strip()
-    return plain.where(~plain.str.lower().isin(_NOTHING), "").astype(object)
+    return plain.where(~plain.map(is_missing), "").astype(object)
 
 
 def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:

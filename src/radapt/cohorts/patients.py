@@ -1,0 +1,86 @@
+"""The patients of a draft: from a column, the layout or --patient-regex, or unknown, with who probably is one."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.patient_key import one_spelling
+from radapt.cohorts.patient_state import UNKNOWN, path_name, propose
+from radapt.errors import DataError, UsageError, counted
+
+
+def name_patients(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -> None:
+    """Fill the column `patient`: the case where no patient is given, which is counted and noted."""
+    table = draft.table
+    names = [_inside(text, root) for text in _first(draft)]
+    if options.patient_regex:
+        table["patient"] = _by_pattern(options.patient_regex, list(table["case"]), names)
+    given = table["patient"].fillna("").str.strip() if "patient" in table else pd.Series([""] * len(table), table.index)
+    draft.patients_unknown = int((given == "").sum())
+    patients, spellings = one_spelling(list(given.where(given != "", table["case"])))
+    table["patient"] = pd.Series(patients, table.index, dtype=object)
+    if spellings:
+        first, others = next(iter(spellings.items()))
+        draft.notes.append(
+            f"{counted(len(spellings), 'patient')} written in several ways, such as {first!r} and {others[0]!r}, count "
+            "as one each: ids that differ only in letter case, blanks, leading zeros or '.0' are the same patient."
+        )
+    if draft.patients_unknown:
+        _unknown(draft, names)
+    elif len(table) > 1 and len(set(patients)) == 1:
+        draft.notes.append(
+            f"All {len(table)} cases are of one patient, {patients[0]!r}. An anonymiser may have given everybody the "
+            "same id; then name another column with --patient, or a pattern with --patient-regex."
+        )
+
+
+def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
+    missing, total = draft.patients_unknown, len(draft.table)
+    some = "" if missing == total else f" {missing} of {counted(total, 'case')} have no patient."
+    proposal = propose(names) if missing == total else None
+    draft.proposal = proposal.pattern if proposal else ""
+    advice = proposal.sentence(total) if proposal else "Name them with --patient-regex, or in a column 'patient'."
+    draft.notes.append(f"{UNKNOWN}{some} {advice}")
+    draft.source = {**draft.source, "patients": "unknown: splits and intervals count images"}
+
+
+def _first(draft: CohortDraft) -> pd.Series:
+    """The first image of each case."""
+    images = draft.table[draft.modalities].replace("", None)
+    return images.bfill(axis=1).iloc[:, 0].fillna("")
+
+
+def _inside(location: str, root: Path | None) -> str:
+    """The path of an image inside the source, without ending; the whole path outside of it."""
+    base = None if root is None else os.path.realpath(root if root.is_dir() else root.parent)
+    head, tail = os.path.split(location.partition("::")[0])
+    path = f"{head}/{tail}" if head else tail
+    if base and path.startswith((base + os.sep, str(root) + os.sep)):
+        path = os.path.relpath(path, base)
+    return path_name(path)
+
+
+def _by_pattern(text: str, cases: Sequence[str], names: Sequence[str]) -> list[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--patient-regex {text!r} is not a regular expression: {error}.") from error
+    stems = [name.rpartition("/")[2] for name in names]
+    if "/" not in text and all(_patient(pattern, stem) for stem in stems):
+        names = stems
+    patients = []
+    for case, name in zip(cases, names, strict=True):
+        patient = _patient(pattern, name)
+        if not patient:
+            raise DataError(f"Case {case!r}: --patient-regex {text!r} finds no patient in {name!r}.")
+        patients.append(patient)
+    return patients
+
+
+def _patient(pattern: re.Pattern[str], name: str) -> str:
+    match = pattern.search(name)
+    return ((match.group(1) if match.re.groups else match.group(0)) or "") if match else ""

@@ -1,0 +1,140 @@
+"""A patient is known or unknown; ids written in two ways are one patient; probable patients are proposed."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from layout_builders import touch
+from radapt.cohorts import ScanOptions, load_cohort, read_cohort, scan, write_cohort
+from radapt.cohorts.patient_key import patient_key
+from radapt.cohorts.patient_state import propose
+from radapt.errors import DataError
+
+WAYS = [
+    ("7", "7.0"), ("7", "007"), ("P1", "p1"), ("MR 01", "MR  01"), ("MR01", "MR 01"), ("a01", "A1"),
+    ("Müller", unicodedata.normalize("NFD", "Müller")), ("12", "\uff11\uff12"), ("x\u200b", "X"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), WAYS)
+def test_an_id_written_in_two_ways_is_one_patient(first: str, second: str, tmp_path: Path) -> None:
+    assert patient_key(first) == patient_key(second)
+    touch(tmp_path / "a.png", tmp_path / "b.png")
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\n")
+    table = f"case,patient,split,image\na,{first},train,a.png\nb,{second},{{}},b.png\n"
+    (tmp_path / "cases.csv").write_text(table.format("test"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"is in 'train' .* and in 'test'"):
+        load_cohort(tmp_path / "cohort.yaml")
+    (tmp_path / "cases.csv").write_text(table.format("train"), encoding="utf-8")
+    cohort, problems = read_cohort(tmp_path / "cohort.yaml")
+    assert cohort is not None
+    assert len(set(cohort.patients)) == 1
+    assert "patient-spelling" in {problem.code for problem in problems}
+
+
+@pytest.mark.parametrize(("first", "second"), [("P1", "P2"), ("10", "100"), ("1.5", "1.05"), ("P-1", "P-11")])
+def test_other_ids_stay_apart(first: str, second: str) -> None:
+    assert patient_key(first) != patient_key(second)
+
+
+NAMES = [
+    [f"imagesTr/patient{p:03d}_frame{f}" for p in range(8) for f in ("01", "12")],
+    [f"pat{p:02d}_slice{k}" for p in range(6) for k in range(4)],
+    [f"set/train/patient{p:05d}/study1/view{v}_frontal" for p in range(6) for v in (1, 2)],
+    [f"{p:08d}_{k:03d}" for p in range(6) for k in range(3)],
+    [f"A{p}-2021-03-0{k}" for p in range(6) for k in (1, 2)],
+    [f"A{p}_ses-{k}" for p in range(6) for k in (1, 2)],
+    [f"mr{p}{end}" for p in range(6) for end in ("-1", "-2")],
+    [f"study{p:03d}/x{p}{letter}" for p in range(6) for letter in "ab"],
+]
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_probable_patients_are_found_in_names(names: list[str]) -> None:
+    proposal = propose(names)
+    assert proposal is not None
+    assert proposal.n_patients == (8 if "frame" in names[0] else 6)
+    assert [re.search(proposal.pattern, name)[1] for name in names] == list(proposal.groups)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"img_{at}" for at in range(9)],
+        [f"{at}" for at in range(9)],
+        [f"benign/benign ({at})" for at in range(9)] + [f"malignant/malignant ({at})" for at in range(9)],
+        [f"grade{grade}/x{grade}{at}" for grade in range(4) for at in range(5)],
+    ],
+)
+def test_no_patients_are_made_up(names: list[str]) -> None:
+    assert propose(names) is None
+
+
+def test_a_scan_without_patients_says_so_and_proposes(tmp_path: Path) -> None:
+    touch(*(tmp_path / "data" / "ab"[p % 2] / f"pat{p:02d}_slice{k}.png" for p in range(8) for k in range(3)))
+    draft = scan(tmp_path / "data")
+    assert draft.patients_unknown == 24
+    assert any(note.startswith("Patients unknown") and "8 patients" in note for note in draft.notes)
+    assert draft.source["patients"].startswith("unknown")
+    assert not any("by patient" in note for note in draft.notes)
+    path, _ = write_cohort(draft, tmp_path / "out" / "cohort.yaml")
+    cohort, problems = read_cohort(path)
+    assert cohort is not None
+    assert not cohort.patients_known
+    warning = next(problem for problem in problems if problem.code == "patients-unknown")
+    assert "--patient-regex" in warning.fix
+    taken = scan(tmp_path / "data", options=ScanOptions(patient_regex=draft.proposal))
+    assert (taken.patients_unknown, taken.table["patient"].nunique()) == (0, 8)
+    write_cohort(taken, path, force=True)
+    assert load_cohort(path).patients_known
+
+
+def test_a_pattern_sees_the_path(tmp_path: Path) -> None:
+    lines = ["Path,dx"]
+    for p in range(1, 7):
+        for view in (1, 2):
+            name = f"small/patient{p:05d}/study1/view{view}_frontal.jpg"
+            touch(tmp_path / name)
+            lines.append(f"{name},{'ab'[p % 2]}")
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    draft = scan(tmp_path / "train.csv", options=ScanOptions(patient_regex=r"(patient\d+)"))
+    assert draft.table["patient"].nunique() == 6
+
+
+def test_one_patient_for_everything_is_named(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{at}.png" for at in range(6)))
+    rows = "".join(f"c{at},ANONYMOUS,{at}.png,{'ab'[at % 2]}\n" for at in range(6))
+    (tmp_path / "cases.csv").write_text("case,patient,image,label\n" + rows)
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\n")
+    _, problems = read_cohort(tmp_path / "cohort.yaml")
+    assert any("one patient, 'ANONYMOUS'" in problem.message for problem in problems)
+    assert any("one patient, 'ANONYMOUS'" in note for note in scan(tmp_path / "cases.csv").notes)
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "None", "null", "?", "-", "NaN", "<NA>"])
+def test_a_missing_label_is_no_class(word: str, tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{at}.png" for at in range(9)))
+    rows = "".join(f"c{at},{at}.png,{word if at % 3 == 0 else 'ab'[at % 2]}\n" for at in range(9))
+    (tmp_path / "cases.csv").write_text("case,image,label\n" + rows)
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\n")
+    cohort, problems = read_cohort(tmp_path / "cohort.yaml")
+    assert cohort is not None
+    assert cohort.classes == ("a", "b")
+    assert any(problem.code == "missing-label" and f"{word!r} (3)" in problem.message for problem in problems)
+    draft = scan(tmp_path / "cases.csv")
+    assert draft.classes == ("a", "b")
+    assert any(f"{word!r} (3)" in note for note in draft.notes)
+
+
+def test_classes_that_differ_in_letter_case_are_an_error(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{at}.png" for at in range(8)))
+    rows = "".join(f"c{at},{at}.png,{['Benign', 'benign', 'malignant', 'benign'][at % 4]}\n" for at in range(8))
+    (tmp_path / "cases.csv").write_text("case,image,label\n" + rows)
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\n")
+    with pytest.raises(DataError, match="'Benign' and 'benign' differ only"):
+        load_cohort(tmp_path / "cohort.yaml")
+    draft = scan(tmp_path / "cases.csv")
+    assert draft.classes == ("benign", "malignant")
+    assert any("'Benign', 'benign' read as one label" in note for note in draft.notes)
