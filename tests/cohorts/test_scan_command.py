@@ -34,7 +34,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_writes_a_cohort_and_says_what_is_in_it(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "cohort.yaml"
     result = call(pictures, "--out", out, "--kind", "xray", "--name", "mine", "--seed", 3, "--val", 0.1, "--test", 0.3)
-    for part in ("mine: 20 cases of 20 patients", "ill 10, well 10", "train 12, val 2, test 6", str(out)):
+    for part in ("mine: 20 cases of unknown patients", "ill 10, well 10", "train 12, val 2, test 6", str(out)):
         assert part in result.stdout
     cohort = load_cohort(out)
     assert cohort.name == "mine"
@@ -51,7 +51,7 @@ def test_counts_are_said_in_words(tmp_path: Path) -> None:
     assert "classes: a 5, b 5, unlabelled 5" in said
     assert "sites: north 8, unknown 7" in said
     (tmp_path / "one.csv").write_text("file\n0.png\n")
-    assert "1 case of 1 patient," in call(tmp_path / "one.csv", "--out", tmp_path / "one.yaml").stdout
+    assert "1 case of unknown patients," in call(tmp_path / "one.csv", "--out", tmp_path / "one.yaml").stdout
 
 
 def test_the_folder_can_be_moved_with_its_images(pictures: Path, tmp_path: Path) -> None:
