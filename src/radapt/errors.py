@@ -7,11 +7,16 @@ only the message; `--debug` adds the traceback.
 import difflib
 from collections.abc import Iterable, Mapping
 
+from radapt.printable import printable
+
 
 class RadaptError(Exception):
     """Base class of all errors that radapt raises deliberately."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # file names and cells of tables may hold escape sequences
 
 
 class DataError(RadaptError):

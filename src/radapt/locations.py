@@ -6,7 +6,15 @@ from pathlib import Path
 
 from radapt.errors import DataError
 
-_ARRAY = re.compile(r"^(?P<array>[^\[\]:]+?)(?:\[(?P<index>\d+)\])?$")
+_ARRAY = re.compile(r"^(?P<array>[^\[\]:]+?)(?:\[(?P<index>[0-9]{1,18})\])?$")
+
+
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; False for a name that no file can have, too long or with a NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True, slots=True, order=True)

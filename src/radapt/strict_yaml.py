@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from radapt import bounded_yaml
 from radapt.errors import UsageError, suggest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -42,10 +43,10 @@ def read_yaml(path: Path, model: type[Model], what: str) -> Model:
     except UnicodeDecodeError as error:
         raise UsageError(f"The {what} {path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = bounded_yaml.compose(text)
         lines: _Lines = {}
         _collect(node, (), lines, path, what)
-        value = yaml.safe_load(text)
+        value = bounded_yaml.construct(node)
     except yaml.YAMLError as error:
         raise UsageError(f"The {what} {path} is not valid YAML: {_where(error)}.") from error
     if not isinstance(value, dict):
@@ -64,9 +65,11 @@ def _collect(node: yaml.Node | None, key_path: tuple[Any, ...], lines: _Lines, p
     """Record the line of every key and list item, and refuse a repeated key (YAML itself keeps the last)."""
     if isinstance(node, yaml.MappingNode):
         for key, item in node.value:
-            name = yaml.safe_load(yaml.serialize(key)) if not isinstance(key, yaml.ScalarNode) else key.value
-            child_path = (*key_path, name)
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise UsageError(f"The {what} {path}, line {line}: a key is a list or a mapping; keys must be text.")
+            name = key.value
+            child_path = (*key_path, name)
             if child_path in lines:
                 raise UsageError(f"The {what} {path} gives {name!r} twice: line {lines[child_path]} and line {line}.")
             lines[child_path] = line

@@ -185,3 +185,29 @@ def test_limits_on_entries_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="are free"):
         unpack(archive, tmp_path)
+
+
+def test_a_damaged_end_record_does_not_lose_files(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for index in range(5):
+            archive.writestr(f"d/{index}.txt", "A" * 50)
+    raw = bytearray(file.read_bytes())
+    end, second = raw.rindex(b"PK\5\6"), raw.index(b"PK\1\2", raw.index(b"PK\1\2") + 4)
+    one = second - raw.index(b"PK\1\2")
+    raw[end + 12 : end + 16] = (2 * one).to_bytes(4, "little")
+    file.write_bytes(raw)
+    with pytest.raises(DataError, match=r"counts 5 entries, but 2"):
+        unpack(file, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
+
+
+@pytest.mark.parametrize("name", ["", "a/" * 2000 + "x"])
+def test_names_of_no_file_are_refused(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "x")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo(name or "a/" * 100 + "x"))
+    for file in ("a.zip", "a.tar"):
+        with pytest.raises(DataError, match=r"without a name|in more than 64 folders"):
+            unpack(tmp_path / file, tmp_path)

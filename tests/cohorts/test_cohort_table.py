@@ -1,12 +1,15 @@
 """cohort.yaml + cases.csv: what is read, and every way it can be wrong."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from radapt.cohorts import load_cohort, read_cohort, scan
+from radapt.cohorts import load_cohort, read_cohort, scan, write_cohort
+from radapt.cohorts.summary import summary
 from radapt.errors import DataError, UsageError
 
 GOOD = """case,patient,site,split,image:t1,image:flair,mask,label,age
@@ -317,3 +320,59 @@ def test_paths_start_from_the_table(tmp_path: Path) -> None:
     )
     cohort = load_cohort(tmp_path / "cohort.yaml")
     assert cohort.cases[0].images["t1"].path == tmp_path.resolve() / "a1.png"
+
+
+@pytest.mark.parametrize(
+    ("cell", "new"),
+    [
+        ("b1.png", "x" * 300 + ".png"),
+        ("b1.png", "x/" * 2500),
+        ("b1.png", "a.npz::x[" + "9" * 5000 + "]"),
+        ("b1.png", "a.npz::x[²]"),
+        ("b1.png", "a\0b.png"),
+        (",1,40", "," + "1" * 5000 + ",40"),
+    ],
+)
+def test_cells_of_absurd_length_are_named(tmp_path: Path, cell: str, new: str) -> None:
+    with pytest.raises(DataError, match="row 4"):
+        load_cohort(write(tmp_path, GOOD.replace(cell, new, 1)))
+
+
+def test_labels_that_are_numbers_of_any_length_are_names(tmp_path: Path) -> None:
+    table = GOOD.replace(",ill,", "," + "1" * 5000 + ",").replace(",healthy,", ",2,").replace(",0,", ",2,")
+    text = YAML.replace("classes: [healthy, ill]\n", "")
+    assert "1" * 5000 in load_cohort(write(tmp_path, table, text)).classes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "split: {seed: " + "9" * 5000 + "}",
+        "mask_labels: {" + "9" * 5000 + ": a}",
+        "mask_labels: {²: a}",
+        "source: " + "{a: " * 3000 + "1" + "}" * 3000,
+        "source: " + "[" * 3000 + "]" * 3000,
+        'cases: "a\\0b.csv"',
+        "cases: " + "a" * 5000 + ".csv",
+    ],
+)
+def test_a_hostile_cohort_file_is_a_sentence(tmp_path: Path, line: str) -> None:
+    text = YAML.replace("cases: cases.csv\n", "") if line.startswith("cases") else YAML
+    with pytest.raises(UsageError, match=r"cohort\.yaml"):
+        load_cohort(write(tmp_path, GOOD, f"{text}{line}\n"))
+
+
+def test_formulas_and_escapes_of_a_data_set_are_disarmed(tmp_path: Path) -> None:
+    for name in ("=HYPERLINK(1)", "@SUM(1)", "-1+1", "\x1b]0;x\x07"):
+        for index in range(4):
+            path = tmp_path / "data" / name / f"={index}{len(name)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    draft = scan(tmp_path / "data", "folders")
+    _, table = write_cohort(draft, tmp_path / "cohort.yaml")
+    cells = [cell for row in csv.reader(io.StringIO(table.read_text())) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in ("=", "@", "+", "-") and len(cell) > 1]
+    assert "\x1b" not in summary(draft)
+    cohort = load_cohort(tmp_path / "cohort.yaml")
+    assert "=HYPERLINK(1)" in cohort.classes
+    assert all(case.images["image"].path.is_file() for case in cohort)

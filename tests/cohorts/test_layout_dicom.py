@@ -1,8 +1,12 @@
 """Trees of DICOM files."""
 
+import warnings
 from pathlib import Path
 
 import pytest
+from pydicom import DataElement, dcmread
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.uid import generate_uid
 
 from layout_builders import build_dicom, write_dicom
@@ -92,3 +96,24 @@ def test_a_broken_dicom_file_is_named(tmp_path: Path) -> None:
             bad.write_bytes(bad.read_bytes()[:150])
     with pytest.raises(DataError, match=r"4 errors(.|\n)*IM00(.|\n)*IM11"):
         scan(tmp_path)
+
+
+def test_malformed_fields_do_not_reveal_anybody(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for at in range(4):
+        path = tmp_path / "data" / f"{at}.dcm"
+        write_dicom(path, at, generate_uid(), generate_uid(), "DX", "Chest", 1)
+        data = dcmread(path)
+        texts = {"PatientBirthDate": "1951-02-03X", "PatientAge": "SECRETAGE", "PatientSex": "SECRETSEX"}
+        texts |= {"PatientID": f"SECRETID{at}" + "9" * 70, "PatientName": "SECRET^NAME"}
+        for name, text in texts.items():
+            tag = tag_for_keyword(name)
+            data[tag] = DataElement(tag, dictionary_VR(name), text, validation_mode=IGNORE)
+        data.save_as(path)
+    capfd.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        draft = scan(tmp_path / "data")
+        write_cohort(draft, tmp_path / "cohort.yaml")
+    said = "".join(capfd.readouterr()) + (tmp_path / "cases.csv").read_text() + (tmp_path / "cohort.yaml").read_text()
+    assert not [word for word in ("SECRET", "1951") if word in said]
+    assert set(draft.table["age"]) == {""}

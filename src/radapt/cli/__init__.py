@@ -1,9 +1,13 @@
 """The command line: one file per command, and the conversion of errors to messages and exit codes."""
 
+import contextlib
+import signal
 import sys
 
 from radapt.cli.app import app
 from radapt.errors import RadaptError
+from radapt.out_of_memory import reason_of
+from radapt.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -15,6 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is a Ctrl-C
     try:
         app(given, prog_name="radapt")
     except RadaptError as error:
@@ -31,11 +37,17 @@ def main(arguments: list[str] | None = None) -> None:
         raise
     except BrokenPipeError:
         sys.exit(0)
+    except MemoryError as error:
+        if debug:
+            raise
+        print(f"radapt: {reason_of(error)}", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         if debug:
             raise
+        named = printable(str(error.filename or "A file"))
         print(
-            f"radapt: {error.filename or 'A file'} cannot be read or written: {error.strerror or error}. "
+            f"radapt: {named} cannot be read or written: {error.strerror or error}. "
             "Check the path, the write permission, and the free disk space.",
             file=sys.stderr,
         )
@@ -44,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         print(
-            f"radapt: an internal error of radapt, not of your data ({type(error).__name__}: {error}). "
+            f"radapt: an internal error of radapt, not of your data ({type(error).__name__}: {printable(str(error))}). "
             "Run the same command with --debug and report its output.",
             file=sys.stderr,
         )

@@ -42,6 +42,9 @@ def scan(
     seed: int = typer.Option(0, min=0, help="Seed of the splits that are drawn."),
     val: float = typer.Option(0.15, help="Fraction of the patients drawn for val."),
     test: float = typer.Option(0.2, help="Fraction of the patients drawn for test."),
+    secret: Path = typer.Option(
+        None, help="File with the key of DICOM pseudonyms; default: a random one in your configuration folder."
+    ),
     force: bool = typer.Option(False, help="Overwrite another cohort of the same name."),
 ) -> None:
     """Turn SOURCE into a cohort. Without --layout the layout is recognised, or the message lists what SOURCE holds.
@@ -55,6 +58,7 @@ def scan(
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
     from radapt.progress import progress
+    from radapt.secret import using_secret
 
     if kind is not None and kind not in KINDS:
         raise UsageError(f"--kind {kind}: {suggest(kind, KINDS)}")
@@ -75,7 +79,8 @@ def scan(
         fractions=Fractions(val, test),
         progress=progress,
     )
-    draft = read_source(source, layout, options, out=out)
+    with using_secret(secret):
+        draft = read_source(source, layout, options, out=out)
     with remove_on_failure(draft.made):
         write_cohort(draft, out, force=force)
     typer.echo(summary(draft))

@@ -5,6 +5,7 @@ Names are checked before a byte is written, and sizes also while writing, becaus
 
 import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -25,9 +26,11 @@ MOST_TIMES = 100
 SMALL_BYTES = 64 * 2**20
 
 _CHUNK = 1 << 20
+_DEEPEST = 64
+_LONGEST_END = 65_557  # bytes of a zip's end record with the longest comment
 _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
-    ValueError,
+    ValueError, struct.error, RecursionError, IndexError,
 )  # fmt: skip
 
 
@@ -125,6 +128,7 @@ def _readable_errors(archive: Path) -> Iterator[None]:
 def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
     with zipfile.ZipFile(archive) as source:
         entries = source.infolist()
+        _refuse_lost_entries(archive, len(entries))
         for entry in entries:
             budget.count()
             _safe(archive, entry.filename)
@@ -175,11 +179,27 @@ def _refuse_broken_end(source: tarfile.TarFile, budget: _Budget) -> None:
         budget.spend(len(chunk))
 
 
+def _refuse_lost_entries(archive: Path, found: int) -> None:
+    """Raise BadZipFile if the end record counts other entries than were `found`.
+
+    zipfile trusts the size of the directory: where it is damaged, the first entries would be missing silently.
+    """
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - _LONGEST_END))
+        end = file.read()
+    at = end.rfind(b"PK\5\6")
+    (stated,) = struct.unpack("<H", end[at + 10 : at + 12])
+    if stated not in (found & 0xFFFF, 0xFFFF):  # 0xFFFF: the number stands in the ZIP64 record
+        raise zipfile.BadZipFile(f"its end record counts {stated} entries, but {found} can be found")
+
+
 def _safe(archive: Path, name: str) -> PurePosixPath:
     """The entry's name as a path inside the folder. Raises DataError for a path that leaves it."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if not path.parts and name.strip("./"):
+    if not name or (not path.parts and name.strip("./")):
         raise DataError(f"Archive {archive} holds an entry without a name.")
+    if len(path.parts) > _DEEPEST:
+        raise DataError(f"Archive {archive} holds an entry in more than {_DEEPEST} folders. Do not trust it.")
     if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name:
         raise DataError(
             f"Archive {archive} holds {name!r}, which would be written outside its folder. Do not trust it."

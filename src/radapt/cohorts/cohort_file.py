@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import yaml
 
+from radapt import bounded_yaml
 from radapt.cohorts.cohort import KINDS, Kind
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.errors import UsageError, suggest
+from radapt.locations import is_file
 
 KEYS = ("name", "kind", "cases", "classes", "ordered", "mask_labels", "split", "source")
 _FOLD_KINDS = ("folds", "by", "folds_column", "folds_file")
@@ -55,7 +57,7 @@ def read_config(path: Path) -> CohortFile:
     """Read cohort.yaml. Raises a UsageError that lists the file, line and fix of every error in it."""
     values, errors = _ConfigReader(path, _compose(path)).read()
     cases = path.parent / values.pop("cases", _default_table(path.parent))
-    if not errors and not cases.is_file():
+    if not errors and not is_file(cases):
         errors.append(f"the table of cases {cases} does not exist; give its path under 'cases:'.")
     elif not errors and cases.suffix.lower() not in TABLE_SUFFIXES:
         errors.append(f"the table of cases {cases} must be one of {', '.join(TABLE_SUFFIXES)}.")
@@ -78,7 +80,7 @@ def _compose(path: Path) -> yaml.MappingNode:
             f"Make one from a table or folder with: radapt scan {path} --out cohort.yaml"
         )
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        node = bounded_yaml.compose(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"Cohort file {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -196,6 +198,9 @@ class _ConfigReader:
         self.errors.append(f"line {node.start_mark.line + 1}: {message}")
 
 
+_WHOLE = re.compile(r"[0-9]{1,18}")
+
+
 def _empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
@@ -231,15 +236,15 @@ def _flag(node: yaml.Node) -> bool:
 
 def _seed(node: yaml.Node) -> int:
     given = _text(node)
-    if not re.fullmatch(r"\d+", given):
-        raise _ValueError(node, f"is {given!r}, expected a whole number from 0 up.")
+    if not _WHOLE.fullmatch(given):
+        raise _ValueError(node, f"is {given[:40]!r}, expected a whole number from 0 up, of at most 18 digits.")
     return int(given)
 
 
 def _fold_count(node: yaml.Node) -> int:
     given = _text(node)
-    if not re.fullmatch(r"\d+", given) or int(given) < 2:
-        raise _ValueError(node, f"is {given!r}, expected a whole number from 2 up.")
+    if not _WHOLE.fullmatch(given) or int(given) < 2:
+        raise _ValueError(node, f"is {given[:40]!r}, expected a whole number from 2 up.")
     return int(given)
 
 
@@ -283,8 +288,8 @@ def _mask_labels(node: yaml.Node) -> dict[int, str]:
         raise _ValueError(node, "must map the numbers in the masks to names, such as {1: tumour}.")
     labels: dict[int, str] = {}
     for key, value in node.value:
-        if not re.fullmatch(r"\d+", str(key.value)):
-            raise _ValueError(key, f"has the key {str(key.value)!r}, expected a whole number such as 1.")
+        if not _WHOLE.fullmatch(str(key.value)):
+            raise _ValueError(key, f"has the key {str(key.value)[:40]!r}, expected a whole number such as 1.")
         if int(key.value) in labels:
             raise _ValueError(key, f"gives the number {key.value} twice; keep one.")
         name = _text(value)

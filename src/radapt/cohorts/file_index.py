@@ -10,6 +10,7 @@ from radapt.locations import Location
 
 _CORRECT = "Correct the path, or leave it empty if it is missing."
 _SEARCHED = 5000
+_LONGEST = 4000  # characters of a path that some system can open
 
 
 class FileIndex:
@@ -34,7 +35,7 @@ class FileIndex:
     def exists(self, location: Location) -> bool:
         folder, name = os.path.split(location.path)
         # A listing misses names that differ in letter case only, which some file systems accept.
-        return name in self._names(folder) or location.path.exists()
+        return name in self._names(folder) or _exists(location.path)
 
     def hint(self, location: Location) -> str:
         """The nearest fix for a file that does not exist."""
@@ -42,6 +43,8 @@ class FileIndex:
         folder = path.parent
         if "\\" in path.name:
             return "Use '/' between folders."
+        if len(str(path)) > _LONGEST or "\0" in str(path):
+            return "No file has such a name; check the columns of the table."
         if not folder.is_dir():
             return f"The folder {folder} does not exist."
         if len(self._names(str(folder))) > _SEARCHED or self._hints >= SHOWN:
@@ -55,9 +58,16 @@ class FileIndex:
             try:
                 with os.scandir(folder) as entries:
                     names = frozenset(
-                        entry.name for entry in entries if not entry.is_symlink() or Path(entry.path).exists()
+                        entry.name for entry in entries if not entry.is_symlink() or _exists(Path(entry.path))
                     )
-            except OSError:
+            except (OSError, ValueError):
                 names = frozenset()
             self._listings[folder] = names
         return self._listings[folder]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or with a NUL
+        return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from radapt.errors import DataError, counted
+from radapt.printable import printable
 
 Severity = Literal["error", "warning"]
 
@@ -32,7 +33,7 @@ class CohortIssue:
         row = f"row {self.row}" if self.row is not None else ""
         case = f"case {self.case!r}" if self.case is not None else ""
         where = ", ".join(filter(None, (self.file, row, case)))
-        return " ".join(filter(None, (f"{where}:" if where else "", self.message, self.fix)))
+        return printable(" ".join(filter(None, (f"{where}:" if where else "", self.message, self.fix))))
 
 
 def raise_errors(problems: Sequence[CohortIssue], subject: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from radapt.errors import suggest
 
-_WHOLE = re.compile(r"-?\d+(\.0*)?")
+_WHOLE = re.compile(r"-?[0-9]{1,40}(\.0*)?")
 MISSING = frozenset(
     {
         "nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "none", "null", "nil", "nat", "?", "-", "--", "\u2013",

@@ -12,6 +12,7 @@ import yaml
 from radapt.cohorts.draft import CohortDraft
 from radapt.durable import write_text
 from radapt.errors import UsageError
+from radapt.printable import csv_cell
 
 _ORDER = ("case", "patient", "site", "split", "image", "mask", "label")
 
@@ -73,8 +74,8 @@ def _table_text(table: pd.DataFrame, folder: Path) -> str:
     ]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*cells, strict=True))
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(str(cell)) for cell in row] for row in zip(*cells, strict=True))
     return text.getvalue()
 
 
@@ -107,4 +108,6 @@ def _relative(text: str, base: str, folders: dict[str, str]) -> str:
         except ValueError:  # another drive
             folders[folder] = Path(folder).as_posix()
     here = folders[folder]
-    return f"{name if here == '.' else f'{here}/{name}'}{mark}{inside}"
+    relative = name if here == "." else f"{here}/{name}"
+    # A name that a spreadsheet takes for a formula is written as ./name, which every program can open.
+    return f"{'./' if csv_cell(relative) != relative else ''}{relative}{mark}{inside}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.issue import CohortIssue
+from radapt.printable import from_csv_cell
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # pandas' index, and one written again
@@ -87,7 +88,7 @@ def _assemble(
     path: Path, delimiter: str, records: list[list[str]], lines: list[int], problems: list[CohortIssue]
 ) -> Sheet | None:
     records = _without_blank_columns(records)
-    header = [name.strip() for name in records[0]]
+    header = [from_csv_cell(name.strip()) for name in records[0]]
     if len(header) == 1 and delimiter == "," and any(mark in header[0] for mark in ";\t"):
         fix = "Save it with commas; a table with tabs may be called .tsv."
         problems.append(_error(path, "bad-csv", "The columns are not separated by commas.", row=1, fix=fix))
@@ -106,7 +107,7 @@ def _assemble(
     # Cells repeat often (sites, sexes, views); one string object per distinct value saves memory.
     shared: dict[str, str] = {}
     cells = {
-        name: [shared.setdefault(records[row][at], records[row][at]) for row in good]
+        name: [shared.setdefault(cell, cell) for cell in (from_csv_cell(records[row][at]) for row in good)]
         for at, name in enumerate(header)
         if at not in index
     }

@@ -10,6 +10,7 @@ import numpy as np
 from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.issue import CohortIssue
 from radapt.durable import write_text
+from radapt.printable import csv_cell, from_csv_cell
 
 SPLIT, FOLD = "split", "fold"
 """What is drawn and recorded: the name of its column."""
@@ -112,7 +113,7 @@ def read_recorded(path: Path, seed: int, word: str = SPLIT) -> tuple[dict[str, s
         return {}, []
     except (OSError, UnicodeDecodeError) as error:
         return {}, [_unusable(path, f"cannot be read: {error}", word)]
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    rows = [list(map(from_csv_cell, row)) for row in csv.reader(io.StringIO(text, newline=""))]
     if not rows or rows[0][:3] != header or any(len(row) != len(rows[0]) for row in rows[1:] if row):
         return {}, [_unusable(path, f"must have the columns {', '.join(header)} and a full row per case", word)]
     if any(row[3:] and row[3] != str(seed) for row in rows[1:] if row):
@@ -132,7 +133,7 @@ def write_recorded(path: Path, cases: Sequence[tuple[str, str, str]], seed: int,
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "patient", word, "seed"])
-    writer.writerows([*row, str(seed)] for row in cases)
+    writer.writerows([*map(csv_cell, row), str(seed)] for row in cases)
     try:
         if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
             write_text(path, text.getvalue())

@@ -4,6 +4,7 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft
 from radapt.errors import counted
+from radapt.printable import printable
 
 
 def summary(draft: CohortDraft) -> str:
@@ -28,7 +29,7 @@ def summary(draft: CohortDraft) -> str:
     if draft.findings:
         counts = [f"{name} {int((table[f'label:{name}'] == '1').sum()):,}" for name in draft.findings]
         lines.append(f"  findings: {', '.join(counts)}")
-    return "\n".join([*lines, *(f"  note: {note}" for note in draft.notes)])
+    return printable("\n".join([*lines, *(f"  note: {note}" for note in draft.notes)]))
 
 
 def _patients(draft: CohortDraft) -> str:

@@ -15,6 +15,7 @@ from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.errors import DataError, counted
 from radapt.locations import Location
+from radapt.printable import printable
 from radapt.progress import ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Findings:
         """A line of counts, then one line per problem."""
         counts = (self.n_cases, "case"), (len(self.errors), "error"), (len(self.warnings), "warning")
         head = f"{self.cohort}: {', '.join(counted(count, noun) for count, noun in counts)}."
-        return "\n".join([head, *(f"{problem.severity}: {problem}" for problem in self.problems)])
+        return printable("\n".join([head, *(f"{problem.severity}: {problem}" for problem in self.problems)]))
 
     def as_json(self) -> dict[str, Any]:
         """The findings as JSON-like values, for programs."""

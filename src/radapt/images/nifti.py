@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from radapt.errors import DataError
+from radapt.images.claims import DEFLATE
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
@@ -19,10 +20,8 @@ from radapt.locations import Location
 CHANNELS = "channels"
 """`file.nii.gz::channels[k]` is the k-th volume of a file with four dimensions."""
 
-MAX_GZIP_RATIO = 1032
-"""The highest compression ratio of DEFLATE; a header that declares more is wrong."""
-
-_TAIL = 1 << 20  # bytes read at a time after the voxels, to reach gzip's checksum
+_CHUNK = 4 << 20  # bytes read at a time
+_LONGEST_TAIL = 64 << 20  # bytes that may follow the voxels, and as many as these are
 
 
 def read_nifti(location: Location, modality: str | None = None) -> Volume:
@@ -78,19 +77,24 @@ def _header(file: IO[bytes], path: Path) -> Any:
 def _voxels(file: IO[bytes], path: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:
     dtype = header.get_data_dtype()
     expected = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
-    stored = path.stat().st_size * (MAX_GZIP_RATIO if isinstance(file, gzip.GzipFile) else 1)
+    stored = path.stat().st_size * (DEFLATE if isinstance(file, gzip.GzipFile) else 1)
     if expected > stored:
         raise DataError(
             f"{path} is truncated: size {shape} of {dtype} needs {expected} bytes, the file can hold at most {stored}."
             " Was the copy or download interrupted? Copy it again."
         )
     file.seek(int(header.get_data_offset()))
-    buffer = bytearray(expected)
-    filled = file.readinto(buffer)  # type: ignore[attr-defined]
-    if filled < expected:
-        raise DataError(f"{path} is truncated: it holds {filled} of {expected} bytes of voxels. Copy it again.")
-    while file.read(_TAIL):  # gzip verifies its checksum at the end of the stream
-        pass
+    buffer = bytearray()  # grows with what the file holds, whatever its header claims
+    while len(buffer) < expected and (chunk := file.read(min(_CHUNK, expected - len(buffer)))):
+        buffer += chunk
+    if len(buffer) < expected:
+        raise DataError(f"{path} is truncated: it holds {len(buffer)} of {expected} bytes of voxels. Copy it again.")
+    more = 0
+    while chunk := file.read(_CHUNK):  # gzip verifies its checksum at the end of the stream
+        if (more := more + len(chunk)) > expected + _LONGEST_TAIL:
+            raise DataError(
+                f"{path} is damaged: it holds more than twice the voxels of its size {shape}. Copy it again."
+            )
     return np.frombuffer(buffer, dtype).reshape(shape, order="F")
 
 

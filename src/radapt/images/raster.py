@@ -1,17 +1,24 @@
 """PNG, JPEG and BMP images: grey of 1 to 16 bits, colour of 8 bits per channel."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from radapt.errors import DataError
+from radapt.images.claims import DEFLATE, JPEG, PACKED, check_claim
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
 
 FORMATS = ("PNG", "JPEG", "BMP")
 """The formats that Pillow may open: some others run external programs."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel by PNG's colour type."""
 
 FIX = "Was the copy or download interrupted? Copy it again."
 
@@ -26,8 +33,16 @@ def read_raster(location: Location, modality: str | None = None) -> Volume:
     path = location.path
     no_named_parts(location)
     with reading(path, "a picture", FIX):
-        _check_end(path)
+        content = path.read_bytes()
+        _check_end(path, content)
+        if content.startswith(_PNG):
+            _check_png(path, content)
         with Image.open(path, formats=FORMATS) as file:
+            if not content.startswith(_PNG):
+                # Pillow has read the header only; run-length coded bitmaps hold less than their pixels.
+                ratio = JPEG if file.format == "JPEG" else PACKED
+                claimed = file.width * file.height * (1 if file.format == "JPEG" else len(file.getbands()))
+                check_claim(path, claimed, len(content), ratio, FIX)
             file.load()
             pixels = pillow_pixels(ImageOps.exif_transpose(file))
     return Volume.from_planes(plain_voxels(without_equal_channels(pixels[None]), path), modality=modality)
@@ -61,10 +76,29 @@ def no_named_parts(location: Location) -> None:
         raise DataError(f"{location}: this kind of file has no named parts. Write {location.path} alone.")
 
 
-def _check_end(path: Path) -> None:
+def _check_png(path: Path, content: bytes) -> None:
+    """Raise DataError for a chunk with a wrong checksum, which Pillow does not compare for pixels, and for a size that
+    the pixels cannot have."""
+    at, pixels, size = len(_PNG), 0, 0
+    while at + 12 <= len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        end = at + 8 + length
+        kind = content[at + 4 : at + 8]
+        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big") or end + 4 > len(content):
+            raise DataError(f"{path} is damaged: the checksum of its part {kind!r} is wrong. {FIX}")
+        if kind == b"IHDR":
+            width, height, bits, colour = struct.unpack(">IIBB", content[at + 8 : at + 18])
+            size = height * (1 + width * bits * _SAMPLES.get(colour, 4) // 8)
+        pixels += length * (kind == b"IDAT")
+        if kind == b"IEND":
+            break
+        at = end + 4
+    check_claim(path, size, pixels, DEFLATE, FIX)
+
+
+def _check_end(path: Path, content: bytes) -> None:
     """Refuse truncated files by their missing end marker: Pillow would fill in their last rows silently."""
-    content = path.read_bytes()
-    png_cut = content.startswith(b"\x89PNG") and b"IEND\xaeB`\x82" not in content[-4096:]
+    png_cut = content.startswith(_PNG) and b"IEND\xaeB`\x82" not in content[-4096:]
     # Inside JPEG's compressed data a byte FF is always followed by 00 or a restart marker.
     jpeg_cut = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     if png_cut or jpeg_cut:

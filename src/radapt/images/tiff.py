@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from radapt.errors import DataError
+from radapt.images.claims import DEFLATE, JPEG, LZW, OTHER, PACKED, check_claim
 from radapt.images.raster import FIX, no_named_parts, pillow_pixels, without_equal_channels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
@@ -23,6 +24,9 @@ UPRIGHT: dict[int, tuple[bool, bool, bool]] = {
     8: (True, True, False),
 }
 """TIFF 6.0 Orientation → (swap rows and columns, then flip rows, flip columns)."""
+
+_RATIOS = {1: 1, 5: LZW, 6: 4 * JPEG, 7: 4 * JPEG, 8: DEFLATE, 32946: DEFLATE, 32773: PACKED}
+"""Decoded bytes of a stored byte, by the number of TIFF's compression."""
 
 
 def read_tiff(location: Location, modality: str | None = None) -> Volume:
@@ -48,6 +52,7 @@ def _tifffile_planes(path: Path) -> np.ndarray | None:
         shapes = {page.shape for page in file.pages}
         if len(shapes) != 1:
             raise DataError(f"{path} has {len(file.pages)} pages of different sizes. Save those you mean as one stack.")
+        _check_claims(path, file.pages)
         try:
             pages = [np.asarray(page.asarray()) for page in file.pages]
         except ValueError as error:
@@ -56,6 +61,15 @@ def _tifffile_planes(path: Path) -> np.ndarray | None:
             raise
         first: Any = file.pages.first
         return _upright(np.stack([_page(page, first) for page in pages]), first)
+
+
+def _check_claims(path: Path, pages: Any) -> None:
+    """Raise DataError for pages that claim more pixels than their strips or tiles can hold."""
+    claimed, ratio, whole = 0, 1, path.stat().st_size
+    for page in pages:
+        claimed += int(np.prod([int(size) for size in page.shape], dtype=object)) * max(1, page.bitspersample) // 8
+        ratio = max(ratio, _RATIOS.get(int(page.compression), OTHER))
+    check_claim(path, claimed, whole, ratio, FIX)
 
 
 def _page(pixels: np.ndarray, page: Any) -> np.ndarray:

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from radapt.dicom_files import dcmread
 from radapt.errors import DataError
+from radapt.images.claims import OTHER, check_claim
 from radapt.images.reading import reading
 from radapt.images.window import Window
 
 FIX = "Was the export or copy interrupted? Export it again."
 ENDINGS = (".dcm", ".dicom", ".ima")
+_SMALLEST_ITEM = 8  # bytes that the tag and the length of an encapsulated frame take
 NOT_PICTURES = ("Segmentation", "RT Dose", "Presentation State", "Directory")
 """Parts of SOP class names of objects that may have rows and columns but are not images of a patient."""
 
@@ -170,8 +173,6 @@ def series_key(uid: str) -> str:
 
 def read_header(path: Path, *, pixels: bool = False) -> Any | None:
     """The tags of a DICOM file that radapt uses, or None if it is not DICOM. Raises DataError if it is damaged."""
-    import pydicom
-
     with path.open("rb") as file:
         has_preamble = file.read(132)[128:] == b"DICM"
     if not has_preamble and not path.name.lower().endswith(ENDINGS) and "." in path.name:
@@ -179,7 +180,7 @@ def read_header(path: Path, *, pixels: bool = False) -> Any | None:
     tags = list(TAGS + PIXELS) if pixels else list(TAGS)
     with reading(path, "DICOM", FIX):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=not has_preamble)
+            header = dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=not has_preamble)
             sop_class(header)
         except Exception:
             if has_preamble or path.name.lower().endswith(ENDINGS):
@@ -213,11 +214,25 @@ def is_image(header: Any, path: Path) -> bool:
 def frames_of(header: Any, path: Path) -> list[DicomFrame]:
     """The frames of one image file, in stored order."""
     count = max(int(header.get("NumberOfFrames") or 1), 1)
+    _check_claim(header, path, count)
     own = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
     if own and len(own) != count:
         raise DataError(f"{path} has {count} frames but describes {len(own)}. {FIX}")
     return [DicomFrame(path, index, header, (*([own[index]] if own else []), *shared)) for index in range(count)]
+
+
+def _check_claim(header: Any, path: Path, frames: int) -> None:
+    """Raise DataError for more frames or pixels than the file can hold."""
+    stored = path.stat().st_size
+    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
+    encapsulated = syntax is not None and syntax.is_encapsulated
+    compressed = encapsulated or (syntax is not None and syntax.is_deflated)
+    bits = int(header.get("BitsAllocated") or 16)
+    pixels = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("SamplesPerPixel") or 1)
+    check_claim(path, frames * pixels * bits // 8, stored, OTHER if compressed else 1, FIX)
+    if encapsulated and frames * _SMALLEST_ITEM > stored:
+        raise DataError(f"{path} claims {frames:,} frames, more than its {stored:,} bytes can hold. {FIX}")
 
 
 def _numbers(value: Any, count: int) -> np.ndarray | None:

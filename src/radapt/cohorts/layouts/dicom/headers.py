@@ -4,11 +4,14 @@ Names, ids, dates and accession numbers of patients leave this module only as di
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from radapt.dicom_files import dcmread
 from radapt.errors import DataError
+from radapt.secret import secret_key
 
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID",
@@ -17,8 +20,13 @@ _TAGS = [
 ]  # fmt: skip
 SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
 RADIOGRAPHS = ("CR", "DX", "MG")
+_SEXES = ("M", "F", "O")
+_AGE = re.compile(r"[0-9]{3}[DWMY]")
+"""What DICOM allows in PatientAge. Other text may be anything, a name too, and is not kept."""
+
 _MAGIC_AT = 128
 _SAMPLED = 6
+_DIGEST_BYTES = 8  # two of 100,000 patients share 64 bits once in 3.7 billion cohorts
 
 
 @dataclass(frozen=True)
@@ -67,17 +75,16 @@ def is_dicom(path: Path) -> bool:
 
 def read_header(path: Path) -> Header | None:
     """The header of an image file; None if it holds no image. Raises DataError if it cannot be read."""
-    import pydicom
-
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        data = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         if "SOPClassUID" not in data:
             raise EOFError("its header is truncated")
         if "Rows" not in data:
             return None
         field = {name: str(data.get(name) or "").strip() for name in _TAGS}
     except Exception as error:  # pydicom raises many types for broken elements
-        raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}: {error}.") from error
+        # The text of the error may hold the value of a field that identifies the patient.
+        raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}.") from error
     # Without an id, name and birth date together identify the patient.
     person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"]
     study, series = field["StudyInstanceUID"], field["SeriesInstanceUID"]
@@ -92,8 +99,8 @@ def read_header(path: Path) -> Header | None:
         description=field["SeriesDescription"],
         number=int(number) if number.lstrip("-").isdigit() else 0,
         view=field["ViewPosition"],
-        sex=field["PatientSex"],
-        age=field["PatientAge"],
+        sex=field["PatientSex"] if field["PatientSex"] in _SEXES else "",
+        age=field["PatientAge"] if _AGE.fullmatch(field["PatientAge"]) else "",
         scanner=field["ManufacturerModelName"],
         sites=tuple((name, field[name]) for name in SITE_FIELDS),
     )
@@ -130,5 +137,5 @@ def _own(header: Header) -> str:
 
 
 def pseudonym(text: str) -> str:
-    """8 hex digits in place of a UID or an id."""
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    """16 hex digits in place of a UID or an id: a digest with the secret key, without which nobody can guess ids."""
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, key=secret_key()).hexdigest()
