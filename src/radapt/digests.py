@@ -1,7 +1,7 @@
 """Digests of plain values, of files, and of the bytes at an image's location.
 
-File digests are cached by path, size and modification time, so that a cohort of many gigabytes is read for its digest
-once, not at every start.
+File digests are cached by path, size, modification time and change time, so that a cohort of many gigabytes is read
+for its digest once, not at every start.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from radapt.errors import DataError, UsageError
 from radapt.locations import Location
 
 _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
+_NAME = "digests.sqlite"
+_CLOCK_TICK_NS = 50_000_000
+"""File systems advance their clock in ticks of up to some hundredths of a second. A digest that is taken so soon after
+a change is not cached, because a second change in the same tick would leave the stamp as it is."""
 
 
 def digest(value: Any) -> str:
@@ -39,7 +44,7 @@ class ByteDigests:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "digests.sqlite"
+        path = folder / _NAME
         self._cache_folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -71,29 +76,49 @@ class ByteDigests:
         return content if location.array is None else digest([content, location.array, location.index])
 
     def _file(self, path: Path) -> str:
-        return self._cached(path, _stamp(path.stat()), lambda: digest_file(path))
+        facts = path.stat()
+        return self._cached(path, stamp_of(facts), lambda: digest_file(path), _just_changed(facts))
 
     def _folder(self, folder: Path) -> str:
         """Cached as a whole: an unchanged folder is one lookup, however many files it holds."""
         with os.scandir(folder) as entries:
-            files = sorted((item.name, _stamp(item.stat())) for item in entries if _counts(item))
-        stamp = digest([[name, stamp] for name, stamp in files])
-        return self._cached(folder, stamp, lambda: digest(sorted(self._file(folder / name) for name, _ in files)))
+            files = {item.name: item.stat() for item in entries if _counts(item)}
+        stamp = digest([[name, stamp_of(files[name])] for name in sorted(files)])
+        fresh = any(_just_changed(facts) for facts in files.values())
+        return self._cached(folder, stamp, lambda: digest(sorted(self._file(folder / name) for name in files)), fresh)
 
-    def _cached(self, path: Path, stamp: str, compute: Callable[[], str]) -> str:
+    def _cached(self, path: Path, stamp: str, compute: Callable[[], str], fresh: bool) -> str:
         key = os.path.realpath(path)
-        with self._lock:
-            row = self._database.execute("SELECT stamp, digest FROM files WHERE path = ?", (key,)).fetchone()
-        if row is not None and row[0] == stamp:
-            return str(row[1])
+        row = self._execute("SELECT stamp, digest FROM files WHERE path = ?", (key,))
+        if row is not None and row[0] == stamp and isinstance(row[1], str):
+            return row[1]
         computed = compute()
-        with self._lock, contextlib.suppress(sqlite3.OperationalError):  # a full disk makes it slower, not wrong
-            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, computed))
+        if not fresh:
+            self._execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (key, stamp, computed))
         return computed
 
+    def _execute(self, command: str, values: tuple[str, ...]) -> Any:
+        """The first row, or None. A full disk or a damaged database makes digests slower, not wrong."""
+        with self._lock:
+            try:
+                return self._database.execute(command, values).fetchone()
+            except sqlite3.OperationalError:
+                return None
+            except sqlite3.DatabaseError:  # a damaged page
+                with contextlib.suppress(OSError, sqlite3.Error):
+                    self._database.close()
+                    (self._cache_folder / _NAME).unlink(missing_ok=True)
+                    self._database = _open(self._cache_folder / _NAME)
+                return None
 
-def _stamp(facts: os.stat_result) -> str:
-    return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ino}"
+
+def stamp_of(facts: os.stat_result) -> str:
+    """Size, times and inode of a file. The change time moves even if the modification time is set back."""
+    return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
+
+
+def _just_changed(facts: os.stat_result) -> bool:
+    return 0 <= time.time_ns() - facts.st_ctime_ns < _CLOCK_TICK_NS
 
 
 def _counts(entry: "os.DirEntry[str]") -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
@@ -67,6 +70,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def is_partial_name(name: str) -> bool:
+    """Whether `atomic_path` gives its temporary files such names."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+def remove_partial_files(folder: Path, *rooms: str) -> None:
+    """Remove what a killed `atomic_path` left in `folder` itself and anywhere in its folders `rooms`; nothing else."""
+    found = [*folder.glob(".*.part"), *(path for room in rooms for path in (folder / room).rglob(".*.part"))]
+    for path in found:
+        if not is_partial_name(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

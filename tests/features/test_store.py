@@ -90,8 +90,17 @@ def test_a_changed_byte_costs_its_image_only(tmp_path: Path) -> None:
     data[FeatureStore(tmp_path, WIDTH).entry("key2").start * WIDTH * 4 + 1] ^= 1
     shard.write_bytes(data)
     store = FeatureStore(tmp_path, WIDTH)
-    assert "key2" not in store
-    assert len(store) == 5
+    assert [seed for seed in range(6) if not store.is_intact(f"key{seed}")] == [2]
+    with pytest.raises(DataError, match="damaged"):
+        store.entry("key2")
+
+
+def test_an_intact_copy_replaces_damaged_rows(tmp_path: Path) -> None:
+    fill(tmp_path, range(2))
+    (shard,) = tmp_path.glob("*.f32")
+    fill(tmp_path, range(2))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    check(tmp_path, range(2))
 
 
 def test_missing_rows_file_is_an_empty_store(tmp_path: Path) -> None:

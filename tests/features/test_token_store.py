@@ -120,7 +120,7 @@ def test_damaged_rows_are_made_again(tmp_path: Path, toy_backbone: Callable[...,
     data[5] ^= 255
     shard.write_bytes(bytes(data))
     damaged = opened(tmp_path, backbone)
-    assert len(damaged) == 3
+    assert len([key for key in image(0, 4)[2] if key in damaged]) == 3
     assert damaged.fill(backbone, [image(0, 4)], nothing) == 1
 
 

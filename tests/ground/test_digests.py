@@ -1,4 +1,5 @@
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,9 +32,36 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert ByteDigests(tmp_path / "cache").of(Location(path)) != before
 
 
+def test_a_file_whose_times_are_set_back_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    path.write_bytes(b"one")
+    facts, before = path.stat(), ByteDigests(tmp_path / "cache").of(Location(path))
+    path.write_bytes(b"two")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert ByteDigests(tmp_path / "cache").of(Location(path)) != before
+
+
+def test_a_damaged_page_of_the_memory_costs_time_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    path.write_bytes(b"one")
+    time.sleep(0.1)
+    for index in range(300):
+        (tmp_path / f"{index}.nii").write_bytes(b"one")
+    time.sleep(0.1)
+    digests = ByteDigests(tmp_path / "cache")
+    for index in range(300):
+        digests.of(Location(tmp_path / f"{index}.nii"))
+    file = tmp_path / "cache" / "digests.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + bytes(range(256)) * ((len(content) - 4096) // 256))
+    again = ByteDigests(tmp_path / "cache")
+    assert {again.of(Location(tmp_path / f"{index}.nii")) for index in range(300)} == {digest_file(path)}
+
+
 def test_an_unchanged_file_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii"
     path.write_bytes(b"one")
+    time.sleep(0.1)  # a file that changed just now may change again without another stamp
     before = ByteDigests(tmp_path / "cache").of(Location(path))
     monkeypatch.setattr("radapt.digests.digest_file", lambda _: pytest.fail("the file was read again"))
     assert ByteDigests(tmp_path / "cache").of(Location(path)) == before

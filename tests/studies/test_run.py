@@ -258,8 +258,9 @@ def test_a_resolved_study_reads_back_as_itself(finished: Path) -> None:
 
 
 def test_parts_of_a_killed_run_are_tidied(tmp_path: Path) -> None:
-    part = tmp_path / "cells" / "x" / ".done.json.abc.part"
+    part = tmp_path / "cells" / "x" / ".done.json.0123abcd.part"
     part.parent.mkdir(parents=True)
     part.write_text("{")
+    (tmp_path / "plan.json").write_text('{"cells": []}')
     with Ledger(tmp_path).writing():
         assert not part.exists()

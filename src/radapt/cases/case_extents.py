@@ -110,8 +110,9 @@ class ExtentReader:
             "shape": [int(size) for size in grid.array.shape[:3]],
             "affine": grid.affine.tolist(),
         }
+        make = cache.unchanged(location, measure)
         key = digest([what, VERSION, self.reader.recipe.digest, cache.bytes_digest(location), where])
-        return Extents.from_table(cache.array("extents", key, measure, _is_table))
+        return Extents.from_table(cache.array("extents", key, make, _is_table))
 
 
 def _is_table(kept: np.ndarray) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 
 from radapt.cases.recent import Recent
 from radapt.images import AlignedSliceCache, Recipe, SliceCache, Volume
-from radapt.images.arrays import mapped
 from radapt.locations import Location
+from radapt.sealed import mapped
 
 _GRIDS = 4096  # grids kept in memory, a kilobyte each
 

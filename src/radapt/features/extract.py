@@ -24,9 +24,10 @@ from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
 from radapt.features.feature_config import FeatureConfig, read_segments, write_config
 from radapt.features.features import Features, lay_out
-from radapt.features.joint import JOINT, joint_planes, pack_alike, together
-from radapt.features.store import FeatureStore, ShardWriter
+from radapt.features.joint import JOINT, joint_key, joint_planes, pack_alike, together
+from radapt.features.store import FeatureStore, Place, ShardWriter
 from radapt.images import Recipe, SliceCache
+from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import Advance, ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -168,8 +169,10 @@ class Extraction:
         if segments is None:
             segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
             write_config(self.folder, self.config, segments, self.recipe.describe())
-        store = FeatureStore(self.folder, segments[-1].stop)
-        images = sorted((image for image in images if image.key not in store), key=lambda image: len(image.parts))
+        store = FeatureStore(self.folder, segments[-1].stop, verified=self._verified)
+        images = sorted(
+            (image for image in images if not store.is_intact(image.key)), key=lambda image: len(image.parts)
+        )
         if not images:
             return []
         label = f"{self.config.backbone} on {name}"
@@ -179,6 +182,11 @@ class Extraction:
     @cached_property
     def _loaded(self) -> "Backbone":
         return self.backbone.load() if isinstance(self.backbone, LazyBackbone) else self.backbone
+
+    @cached_property
+    def _verified(self) -> set[Place]:
+        """Rows that were read, so that the store opened after the extraction need not read them again."""
+        return set()
 
     @cached_property
     def _files(self) -> PlaneFiles:
@@ -207,11 +215,18 @@ class Extraction:
         return failures
 
     def _planes(self, image: SliceSource) -> np.ndarray:
+        """The planes of an image; DataError if it is another one than when its key was computed."""
         if self.read is not None:
             return self.read(image)
         if self.known:
-            return joint_planes(image, self._files, len(self.known))
-        return self._files.planes(image.location)
+            planes = joint_planes(image, self._files, len(self.known))
+            key = joint_key(image.parts, self.known, self.slices, self.recipe)
+        else:
+            planes = self._files.planes(image.location)
+            key = self.slices.key(image.location, self.recipe)
+        if key != image.key:
+            raise changed_while_reading(image.location)
+        return planes
 
     def features(self, cohort: Cohort, grid: Grid) -> Features:
         segments = read_segments(self.folder)
@@ -220,7 +235,7 @@ class Extraction:
         keys = tuple(tuple(image.key if image else None for image in row) for row in grid)
         return Features(
             cohort, self.config.backbone, self.config.identity, self.config.dtype, self.config.layers, segments,
-            self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop),
+            self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop, verified=self._verified),
             _available_modalities(cohort) if self.known else (), self.recipe, BackboneReference.of(self.backbone),
         )  # fmt: skip
 

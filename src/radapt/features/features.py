@@ -10,10 +10,10 @@ import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.digests import digest
-from radapt.durable import atomic_path
-from radapt.errors import UsageError, suggest
+from radapt.errors import DataError, UsageError, suggest
 from radapt.features.lesion_places import LesionPlaces
 from radapt.features.store import FeatureStore
+from radapt.sealed import open_sealed, sealing
 
 if TYPE_CHECKING:
     from radapt.backbones.reference import BackboneReference
@@ -120,13 +120,14 @@ class Features:
         shape = (*self._shape, self.width)
         if (ready := _open_array(path, shape)) is not None:
             return ready
-        with atomic_path(path) as part, part.open("wb") as file:
+        with sealing(path) as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
             for block in self._pooled_blocks(slices):
                 file.write(block.tobytes())
-        written = _open_array(path, shape)
-        return written if written is not None else np.load(path, mmap_mode="r", allow_pickle=False)
+        if (written := _open_array(path, shape)) is None:
+            raise DataError(f"Pooled features were written to {path}, but cannot be read back.")
+        return written
 
     def _pooled_blocks(self, slices: SliceReduction) -> Iterator[np.ndarray]:
         cases, modalities = self._shape
@@ -155,9 +156,6 @@ def reduce_slices(rows: np.ndarray, slices: SliceReduction) -> np.ndarray:
 
 
 def _open_array(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The memory-mapped array at `path`, or None if it is absent or invalid."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return array if array.shape == shape and array.dtype == np.float32 else None
+    """The memory-mapped array at `path`, or None if it is absent or damaged."""
+    array = open_sealed(path)
+    return array if array is not None and array.shape == shape and array.dtype == np.float32 else None

@@ -36,9 +36,14 @@ def together(case: Case, known: tuple[str, ...], slices: SliceCache, recipe: Rec
     named = [(column, name, case.images[name]) for column, name in enumerate(known) if name in case.images]
     if not named:
         return None
-    keys = [[name, slices.key(location, recipe, name)] for _, name, location in named]
     parts = tuple(ModalityPart(column, location) for column, _, location in named)
-    return SliceSource(digest([JOINT, ALIGNED_VERSION, keys]), case.case, JOINT, parts[0].location, parts)
+    return SliceSource(joint_key(parts, known, slices, recipe), case.case, JOINT, parts[0].location, parts)
+
+
+def joint_key(parts: Iterable[ModalityPart], known: tuple[str, ...], slices: SliceCache, recipe: Recipe) -> str:
+    """The key of the features of several images together."""
+    keys = [[known[part.column], slices.key(part.location, recipe)] for part in parts]
+    return digest([JOINT, ALIGNED_VERSION, keys])
 
 
 def joint_planes(image: SliceSource, files: PlaneFiles, columns: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from radapt.features.lesion_tokens import LesionTokens
 from radapt.features.token_store import slice_keys
 from radapt.images import Recipe, SliceCache
 from radapt.images.cropping import cropped
+from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import ProgressMaker, silent
 
 if TYPE_CHECKING:
@@ -99,11 +100,20 @@ class LesionFeatures:
             place, planes = places.of[row], reader.image(row, column)
             return cropped(np.asarray(planes[place.planes]), place.boxes)
 
+        def key_of(pixels: np.ndarray) -> str:
+            return digest([VERSION, *slice_keys(pixels)])
+
+        def read(image: SliceSource) -> np.ndarray:
+            pixels = crops(*where[image.key])
+            if key_of(pixels) != image.key:
+                raise changed_while_reading(image.location)
+            return pixels
+
         grid: Grid = []
         for row, case in enumerate(cohort):
             found: list[SliceSource | None] = [None] * len(cohort.modalities)
             for column in reader.columns(row):
-                key = digest([VERSION, *slice_keys(crops(row, column))])
+                key = key_of(crops(row, column))
                 where[key] = row, column
                 name = cohort.modalities[column]
                 found[column] = SliceSource(key, case.case, name, reader.location(row, column))
@@ -111,7 +121,7 @@ class LesionFeatures:
         config = self._config
         work = Extraction(
             config, config.folder(self.cache), self._loaded, self.recipe, reader.cache, None, self.progress,
-            read=lambda image: crops(*where[image.key]),
+            read=read,
         )  # fmt: skip
         images = {image.key: image for row in grid for image in row if image}
         failures = work.compute(list(images.values()), cohort.name)

@@ -4,15 +4,14 @@ A store is a folder of shards. Each writing process has its own shards, so no pr
 
     config.json                 the values that decide the rows, and the width D of a row
     <shard>.f32                 rows of D little-endian float32, one after the other (.f16: of float16)
-    <shard>.jsonl               a line per image, written and synced after its rows: key, start, rows, CRC
-    <shard>.ok                  size and time of the .f32 file when its CRCs were last verified
+    <shard>.jsonl               a line per image, written and synced after its rows: key, start, rows, the CRC of the
+                                rows, and the CRC of the line
 
-Truncated index lines, missing rows, and rows with a wrong CRC are ignored: their images are not in the store and are
-computed again. Processes that start together on the same images each compute them all, because a process does not see
-rows stored after it opened the store; one of the copies is then used.
+Damaged index lines and missing rows are ignored: their images are not in the store and are computed again, and so are
+those whose rows are not `is_intact`. Processes that start together on the same images each compute them all, because a
+process does not see rows stored after it opened the store; one of the copies is then used.
 """
 
-import contextlib
 import json
 import os
 import time
@@ -23,33 +22,42 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from radapt.durable import write_text
 from radapt.errors import DataError
+from radapt.sealed import note_damage
 
 FLOAT32, FLOAT16 = np.dtype("<f4"), np.dtype("<f2")
 _FLUSH_EVERY_S = 2.0  # the most work that a kill can lose
 _FLUSH_EVERY_BYTES = 64 << 20
 
 
+Place = tuple[str, int]
+"""The name of a shard and the first row of an image in it."""
+
+
 class Entry(NamedTuple):
-    """Where the rows of one image lie: shard number, first row, number of rows."""
+    """Where the rows of one image lie: shard number, first row, number of rows; and their CRC."""
 
     shard: int
     start: int
     rows: int
+    crc: int
 
 
 class FeatureStore:
     """Rows of `width` numbers by key, in `folder`. Opening reads the index only, not the rows.
 
-    The rows of a shard that changed since its CRCs were last verified are read once on opening.
+    Rows are verified when they are first asked for; stores of one folder may share what is `verified`.
     """
 
-    def __init__(self, folder: Path, width: int, number: np.dtype = FLOAT32) -> None:
+    def __init__(
+        self, folder: Path, width: int, number: np.dtype = FLOAT32, verified: set[Place] | None = None
+    ) -> None:
         self.folder, self.width, self.number = folder, width, number
         self._entries: dict[str, Entry] = {}
         self._shards: list[Path] = []
         self._maps: dict[int, np.ndarray] = {}
+        self._copies: dict[str, list[Entry]] = {}
+        self._verified = set[Place]() if verified is None else verified
         for index in sorted(folder.glob("*.jsonl")):
             self._open_shard(index.with_suffix(_suffix(number)))
 
@@ -63,7 +71,32 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def is_intact(self, key: str) -> bool:
+        """Whether the store has rows of `key` with the right CRC, for which they are read once.
+
+        Damaged rows are replaced by those of another process that computed the same, or forgotten.
+        """
+        while (entry := self._entries.get(key)) is not None:
+            place = (self._shards[entry.shard].name, entry.start)
+            if place in self._verified:
+                return True
+            if zlib.crc32(self.read(entry).data) == entry.crc:
+                self._verified.add(place)
+                return True
+            note_damage(self._shards[entry.shard])
+            if copies := self._copies.get(key):
+                self._entries[key] = copies.pop()
+            else:
+                del self._entries[key]
+        return False
+
     def entry(self, key: str) -> Entry:
+        """Where the intact rows of `key` lie. Raises DataError if there are none."""
+        if not self.is_intact(key):
+            raise DataError(
+                f"Features in {self.folder} are missing or damaged. Run the same command again: they are computed "
+                "again."
+            )
         return self._entries[key]
 
     def view(self, entry: Entry) -> np.ndarray:
@@ -89,17 +122,13 @@ class FeatureStore:
     def _open_shard(self, path: Path) -> None:
         if not path.exists():
             return
-        lines = list(_index_lines(path.with_suffix(".jsonl")))
-        stamp, rows = _stamp(path), path.stat().st_size // (self.width * self.number.itemsize)
-        lines = [line for line in lines if line.start + line.rows <= rows]
-        if not _is_stamped(path, stamp):
-            mapped = _map(path, self.width, self.number)
-            valid = [line for line in lines if zlib.crc32(mapped[line.start : line.start + line.rows].data) == line.crc]
-            if len(valid) == len(lines):
-                _write_stamp(path, stamp)
-            lines = valid
-        for line in lines:
-            self._entries.setdefault(line.key, Entry(len(self._shards), line.start, line.rows))
+        rows = path.stat().st_size // (self.width * self.number.itemsize)
+        for line in _index_lines(path.with_suffix(".jsonl")):
+            if line.start + line.rows > rows:
+                continue
+            entry = Entry(len(self._shards), line.start, line.rows, line.crc)
+            if self._entries.setdefault(line.key, entry) is not entry:
+                self._copies.setdefault(line.key, []).append(entry)
         self._shards.append(path)
 
 
@@ -128,9 +157,9 @@ class ShardWriter:
         if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows):
             raise ValueError(f"Expected at least one row of {self._width} numbers for {key}, got {rows.shape}.")
         data = np.ascontiguousarray(rows, self._number).tobytes()
-        line = {"key": key, "start": self._rows, "rows": len(rows), "crc": zlib.crc32(data)}
+        line = _Line(key, self._rows, len(rows), zlib.crc32(data))
         self._data.append(data)
-        self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
+        self._lines.append(line.text)
         self._rows, self._bytes = self._rows + len(rows), self._bytes + len(data)
         if self._bytes >= _FLUSH_EVERY_BYTES or time.monotonic() - self._last >= _FLUSH_EVERY_S:
             self.flush()
@@ -142,9 +171,6 @@ class ShardWriter:
                 _append(self._path, b"".join(self._data))
                 _append(self._path.with_suffix(".jsonl"), "".join(self._lines).encode())
             except OSError as error:
-                self._rows = (
-                    0  # the position of the next row is unknown now, and the shard must not be stamped as verified
-                )
                 reason = error.strerror or error
                 raise DataError(f"Features cannot be written to {self._path.parent}: {reason}.") from error
             finally:
@@ -152,29 +178,36 @@ class ShardWriter:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Flush, and stamp the shard as verified so that the next opening does not read it."""
+        """Flush."""
         self.flush()
-        if self._rows:
-            _write_stamp(self._path, _stamp(self._path))
 
 
 class _Line(NamedTuple):
+    """A line of an index. The rows of a key start at `start`."""
+
     key: str
     start: int
     rows: int
     crc: int
 
+    @property
+    def text(self) -> str:
+        """The line as stored: JSON, and the CRC of this text."""
+        text = json.dumps(list(self), separators=(",", ":"))
+        return f"{text}\t{zlib.crc32(text.encode()):08x}\n"
+
 
 def _index_lines(path: Path) -> Iterator[_Line]:
-    """The valid lines of an index, up to the first truncated or invalid one."""
-    for text in path.read_bytes().splitlines(keepends=True):
-        if not text.endswith(b"\n"):
-            return
-        try:
-            line = _Line(**json.loads(text))
-        except (ValueError, TypeError):
-            return
-        yield line
+    """The lines of an index that are as they were written."""
+    damaged = False
+    for stored in path.read_bytes().split(b"\n")[:-1]:
+        text, _, check = stored.partition(b"\t")
+        if check == b"%08x" % zlib.crc32(text):
+            yield _Line(*json.loads(text))
+        else:
+            damaged = True
+    if damaged:
+        note_damage(path)
 
 
 def _suffix(number: np.dtype) -> str:
@@ -191,18 +224,3 @@ def _append(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _stamp(path: Path) -> str:
-    facts = path.stat()
-    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}\n"
-
-
-def _is_stamped(path: Path, stamp: str) -> bool:
-    mark = path.with_suffix(".ok")
-    return mark.exists() and mark.read_text(encoding="utf-8") == stamp
-
-
-def _write_stamp(path: Path, stamp: str) -> None:
-    with contextlib.suppress(OSError):  # a read-only store is verified at every opening
-        write_text(path.with_suffix(".ok"), stamp)

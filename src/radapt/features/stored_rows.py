@@ -40,7 +40,7 @@ class StoredRows:
         Raises UsageError if they are no longer there.
         """
         store = FeatureStore(self.folder, self.width)
-        lost = [key for keys in self.keys for key in keys if key is not None and key not in store]
+        lost = [key for keys in self.keys for key in keys if key is not None and not store.is_intact(key)]
         if lost:
             raise UsageError(
                 f"{len(lost)} images that the model learned from are no longer among the features in {self.folder}. "

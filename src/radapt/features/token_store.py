@@ -25,7 +25,7 @@ from radapt.durable import write_json
 from radapt.errors import DataError
 from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
-from radapt.features.store import FLOAT16, FeatureStore, ShardWriter
+from radapt.features.store import FLOAT16, FeatureStore, Place, ShardWriter
 from radapt.progress import Advance
 from radapt.versions import __version__
 
@@ -110,21 +110,22 @@ class TokenStore:
 
     def __init__(self, cache: Path, source: TokenSource) -> None:
         self.source, self.folder = source, source.folder(cache)
+        self._verified = set[Place]()
         self._open()
 
     def _open(self) -> None:
-        self._rows = FeatureStore(self.folder, self.source.layout.width, FLOAT16)
+        self._rows = FeatureStore(self.folder, self.source.layout.width, FLOAT16, self._verified)
         self._read = 0
 
     def __contains__(self, key: str) -> bool:
-        return key in self._rows
+        return self._rows.is_intact(key)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def row_addresses(self, keys: Sequence[str]) -> np.ndarray:
         """int64 (n, 2): shard and row of each key, for `gather`; DataError for a missing key."""
-        if any(key not in self._rows for key in keys):
+        if not all(map(self._rows.is_intact, keys)):
             raise DataError(f"The token store {self.folder} was removed or changed while it was in use.")
         entries = [self._rows.entry(key) for key in keys]
         return np.asarray([(entry.shard, entry.start) for entry in entries], np.int64).reshape(len(keys), 2)
@@ -190,7 +191,11 @@ class TokenStore:
         """The slices to encode, each once; their keys are queued in `waiting`."""
         seen: set[str] = set()
         for image, planes, keys in images:
-            first = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._rows and key not in seen}
+            first = {
+                key: i
+                for i, key in reversed(list(enumerate(keys)))
+                if key not in seen and not self._rows.is_intact(key)
+            }
             todo = sorted(first.values())
             if todo:
                 seen.update(first)

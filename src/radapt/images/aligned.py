@@ -47,7 +47,8 @@ class AlignedSliceCache:
             self.slices.keep(location, self.recipe, volume)  # its planes are wanted next
             return _grid_facts(volume)
 
-        return _grid_of(self.slices.facts("grids", self._key("grid", location), look))
+        look_once = self.slices.unchanged(location, look)
+        return _grid_of(self.slices.facts("grids", self._key("grid", location), look_once))
 
     def mask_facts(self, location: Location) -> MaskFacts:
         """What a mask holds. Raises DataError if it cannot be read or holds other than whole numbers."""
@@ -58,7 +59,8 @@ class AlignedSliceCache:
             counts = {str(value): int(count) for value, count in zip(values, voxels, strict=True)}
             return {**_grid_facts(mask), "voxels": counts}
 
-        facts = self.slices.facts("masks", self._key("mask", location), look)
+        count = self.slices.unchanged(location, look)
+        facts = self.slices.facts("masks", self._key("mask", location), count)
         return MaskFacts(_grid_of(facts), {int(value): int(count) for value, count in facts["voxels"].items()})
 
     def planes(self, location: Location, like: Volume) -> np.ndarray:
@@ -69,10 +71,8 @@ class AlignedSliceCache:
         own = self.grid(location)
         if same_grid(like, own) is None and _shown_alike(like, own):
             return self.slices.planes(location, self.recipe)
-        key = self._key("planes", location, like)
-        return self.slices.array(
-            "matched", key, lambda: self.recipe.apply(resampled(self.slices.read(location), like)), self._fits
-        )
+        make = self.slices.unchanged(location, lambda: self.recipe.apply(resampled(self.slices.read(location), like)))
+        return self.slices.array("matched", self._key("planes", location, like), make, self._fits)
 
     def mask_planes(
         self, location: Location, like: Volume, values: Sequence[int], *, resample: bool = False
@@ -93,9 +93,10 @@ class AlignedSliceCache:
         def fits(kept: np.ndarray) -> bool:
             return kept.dtype == np.uint8 and kept.ndim == 3 and kept.shape[1:] == self.recipe.size
 
+        make = self.slices.unchanged(location, draw)
         what = "resampled mask planes" if resample else "mask planes"
         key = self._key(what, location, like, [int(value) for value in values])
-        return self.slices.array("masks", key, draw, fits)
+        return self.slices.array("masks", key, make, fits)
 
     def placed_mask(self, location: Location, like: Volume, values: Sequence[int] = ()) -> np.ndarray:
         """(n, H, W) stored values of a mask on the planes of the grid `like`, nearest voxel: decoded at every call.

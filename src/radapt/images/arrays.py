@@ -8,20 +8,19 @@ from typing import IO
 
 import numpy as np
 
-from radapt.digests import digest
-from radapt.durable import atomic_path
+from radapt.digests import digest, stamp_of
 from radapt.errors import DataError, suggest
+from radapt.images.claims import DEFLATE, SLACK
 from radapt.images.reading import plain_voxels, reading, writing_cache
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.sealed import PARSING, mapped, open_sealed, sealing
 
 FIX = "Was the copy or download interrupted? Copy it again."
 MIN_PICTURE = 8
 """From this many rows and columns on, a last axis of 2 or 4 is read as channels and refused, not as a width."""
 
 _UNPACKING = threading.Lock()
-_PARSING = threading.Lock()
-"""NumPy parses headers as Python code; in CPython 3.11 two threads doing so at once may fail (gh-106905)."""
 
 
 def read_array(location: Location, modality: str | None = None, cache: Path | None = None) -> Volume:
@@ -55,20 +54,13 @@ def _npy(path: Path, location: Location) -> np.ndarray:
     return mapped(path)
 
 
-def mapped(path: Path) -> np.ndarray:
-    """The array in a `.npy` file, memory-mapped and read-only. Raises OSError, ValueError or EOFError."""
-    with _PARSING:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
 def _npz(path: Path, location: Location, cache: Path | None) -> np.ndarray:
     name = _member(path, location)
     if cache is not None and location.index is not None:
-        return mapped(_unpacked(path, name, location, cache))
+        return _unpacked(path, name, location, cache)
     with zipfile.ZipFile(path) as archive:
         _check_member(archive, name, location)
-        with archive.open(f"{name}.npy") as file, _PARSING:
+        with archive.open(f"{name}.npy") as file, PARSING:
             array = np.lib.format.read_array(file, allow_pickle=False)
             file.read()  # reaching the end makes zipfile verify the checksum
             return array
@@ -88,7 +80,8 @@ def _member(path: Path, location: Location) -> str:
 def _check_member(archive: zipfile.ZipFile, name: str, location: Location) -> None:
     with archive.open(f"{name}.npy") as file:
         size = _check_header(file, location)
-    if archive.getinfo(f"{name}.npy").file_size < size:
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size < size or size > member.compress_size * DEFLATE + SLACK:
         raise DataError(f"{location} is truncated: its array needs {size} bytes. {FIX}")
 
 
@@ -96,7 +89,7 @@ def _check_header(file: IO[bytes], location: Location) -> int:
     """The size in bytes that the header declares. Raises DataError for pickled objects."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with _PARSING:
+    with PARSING:
         shape, _, dtype = read(file)
     if dtype.hasobject:
         raise DataError(
@@ -106,19 +99,20 @@ def _check_header(file: IO[bytes], location: Location) -> int:
     return int(np.prod(shape, dtype=object)) * dtype.itemsize
 
 
-def _unpacked(path: Path, name: str, location: Location, cache: Path) -> Path:
-    facts = path.stat()
-    key = digest([str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino, name])
-    target = cache / f"{key}.npy"
+def _unpacked(path: Path, name: str, location: Location, cache: Path) -> np.ndarray:
+    target = cache / f"{digest([str(path.resolve()), stamp_of(path.stat()), name])}.npy"
     # One thread unpacks and the others wait; two processes may both unpack, which is harmless.
     with _UNPACKING:
-        if target.exists():
-            return target
+        if (stored := open_sealed(target)) is not None:
+            return stored
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             _check_member(archive, name, location)
-            with writing_cache(cache), atomic_path(target) as part, part.open("wb") as out:
+            with writing_cache(cache), sealing(target) as out:
                 shutil.copyfileobj(file, out, 1 << 20)
-    return target
+        stored = open_sealed(target)
+    if stored is None:
+        raise DataError(f"{location} was unpacked to {target}, but cannot be read back.")
+    return stored
 
 
 def _entry(array: np.ndarray, location: Location) -> np.ndarray:

@@ -3,18 +3,21 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from radapt.digests import ByteDigests, digest
-from radapt.durable import atomic_path, write_json
-from radapt.images.arrays import mapped
+from radapt.durable import plain, write_json
+from radapt.errors import DataError
 from radapt.images.readers import read
 from radapt.images.reading import writing_cache
 from radapt.images.recipe import Recipe
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.sealed import content_digest, note_damage, open_sealed, write_sealed
+
+Made = TypeVar("Made")
 
 
 class SliceCache:
@@ -22,8 +25,9 @@ class SliceCache:
 
     An entry is named by the digests of the image's bytes and of the recipe: a changed file or recipe is another entry,
     and two copies of a file share one. Entries are written to a temporary file and renamed: several processes may share
-    a cache, a killed process leaves no partial entry, and a damaged entry is decoded again. Raises UsageError if the
-    folder cannot be written.
+    a cache, a killed process leaves no partial entry, and an entry whose bytes do not match its seal is decoded again,
+    which the log notes. An image that changes while it is read is an error, not an entry of the wrong image. Raises
+    UsageError if the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,8 +55,34 @@ class SliceCache:
         self._planes(location, recipe, lambda: volume)
 
     def _planes(self, location: Location, recipe: Recipe, volume: Callable[[], Volume]) -> np.ndarray:
+        make = self.unchanged(location, lambda: recipe.apply(volume()))
+        return self.array("slices", self.key(location, recipe), make, lambda planes: fits_recipe(planes, recipe))
+
+    def planes_digest(self, location: Location, recipe: Recipe, modality: str | None = None) -> str:
+        """32 hex digits of the planes, whatever the format of their image: from the seal of their entry, if there is
+        one; else the image is decoded. Raises DataError as `planes` does.
+        """
         key = self.key(location, recipe)
-        return self.array("slices", key, lambda: recipe.apply(volume()), lambda planes: fits_recipe(planes, recipe))
+        entry = self.folder / "slices" / key[:2] / f"{key}.npy"
+        if (found := content_digest(entry)) is None:
+            self.planes(location, recipe, modality)
+            found = content_digest(entry)
+        return found or key
+
+    def unchanged(self, location: Location, make: Callable[[], Made]) -> Callable[[], Made]:
+        """`make`, which reads `location`, but raising DataError if the bytes there are others than now.
+
+        Call it before the key of what is made is computed.
+        """
+        before = self.bytes_digest(location)
+
+        def checked() -> Made:
+            made = make()
+            if self.bytes_digest(location) != before:
+                raise changed_while_reading(location)
+            return made
+
+        return checked
 
     def bytes_digest(self, location: Location) -> str:
         """The digest of the bytes at `location`, cached. Raises DataError if it does not exist."""
@@ -68,20 +98,19 @@ class SliceCache:
         entry = self.folder / room / key[:2] / f"{key}.npy"
         if (stored := _opened(entry, fits)) is None:
             made = make()
-            with writing_cache(self.folder), atomic_path(entry) as part, part.open("wb") as file:
-                np.save(file, made)
+            with writing_cache(self.folder):
+                write_sealed(entry, made)
             stored = _opened(entry, fits)
         return self._lost(entry) if stored is None else stored
 
     def facts(self, room: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The JSON-like facts of `make`, stored in the folder `room` under `key`."""
+        """The JSON-like facts of `make`, stored in the folder `room` under `key`; made again if they are damaged."""
         entry = self.folder / room / key[:2] / f"{key}.json"
-        try:
-            return dict(json.loads(entry.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            facts = make()
+        if (stored := _stored_facts(entry, key)) is not None:
+            return stored
+        facts = make()
         with writing_cache(self.folder):
-            write_json(entry, facts)
+            write_json(entry, {"facts": facts, "digest": digest([key, plain(facts)])})
         return facts
 
     def _lost(self, entry: Path) -> np.ndarray:
@@ -90,12 +119,31 @@ class SliceCache:
 
 
 def _opened(entry: Path, fits: Callable[[np.ndarray], bool]) -> np.ndarray | None:
-    """The entry, or None if it is absent, truncated, or does not satisfy `fits`."""
+    """The entry, or None if it is absent, damaged, or does not satisfy `fits`."""
+    stored = open_sealed(entry)
+    return stored if stored is not None and fits(stored) else None
+
+
+def _stored_facts(entry: Path, key: str) -> dict[str, Any] | None:
+    """The facts in an entry, or None if it is absent or damaged."""
     try:
-        stored = mapped(entry)
-    except (OSError, ValueError, EOFError):
+        stored = json.loads(entry.read_text(encoding="utf-8"))
+        if stored["digest"] == digest([key, stored["facts"]]):
+            return dict(stored["facts"])
+    except FileNotFoundError:
         return None
-    return stored if fits(stored) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    note_damage(entry)
+    return None
+
+
+def changed_while_reading(what: object) -> DataError:
+    """The error for an image that is another one than when the study started."""
+    return DataError(
+        f"{what} changed while radapt was at work, so its numbers would belong to two images. "
+        "Run the same command again when nothing writes to it any more."
+    )
 
 
 def fits_recipe(planes: np.ndarray, recipe: Recipe) -> bool:

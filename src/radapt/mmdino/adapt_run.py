@@ -25,7 +25,7 @@ from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import all_train
 from radapt.digests import ByteDigests
-from radapt.durable import write_json, write_parquet
+from radapt.durable import remove_partial_files, write_json, write_parquet
 from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
@@ -225,8 +225,7 @@ def _held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
     try:
-        for part in folder.rglob(".*.part"):  # half-written files of a killed process
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        remove_partial_files(folder, ".")
         yield
     finally:
         lock.release()

@@ -17,6 +17,7 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
+from radapt.done_file import DONE, damage, done_facts
 from radapt.durable import atomic_path, write_json, write_parquet
 from radapt.errors import RadaptError
 from radapt.protocols.protocol import Protocol
@@ -58,10 +59,10 @@ class FoldStore:
     def read(self, fold: str) -> HeldOut | None:
         """A finished fold; None if it is unfinished or its files are damaged."""
         place = self.place(fold)
-        if place is None or not (place / "done.json").is_file():
+        if place is None or not (place / DONE).is_file() or damage(place) is not None:
             return None
         try:
-            if json.loads((place / "done.json").read_text(encoding="utf-8"))["key"] != self.key:
+            if json.loads((place / DONE).read_text(encoding="utf-8"))["key"] != self.key:
                 return None
             record = FitRecord.from_json(json.loads((place / "fit.json").read_text(encoding="utf-8")))
             predictions = pd.read_parquet(place / "predictions.parquet")
@@ -74,7 +75,7 @@ class FoldStore:
         place = self.place(held.fold)
         if place is None:
             return
-        (place / "done.json").unlink(missing_ok=True)
+        (place / DONE).unlink(missing_ok=True)
         for name in (ANSWERS, SUBSET_CASES):
             (place / name).unlink(missing_ok=True)
         write_parquet(place / "predictions.parquet", held.predictions)
@@ -83,7 +84,8 @@ class FoldStore:
             write_parquet(place / SUBSET_CASES, held.subsets.table)
         elif held.subsets is not None:
             _write_answers(place / ANSWERS, held.subsets)
-        write_json(place / "done.json", {"fold": held.fold, "key": self.key})
+        names = ("predictions.parquet", "fit.json", ANSWERS, SUBSET_CASES)
+        write_json(place / DONE, done_facts(place, {"fold": held.fold, "key": self.key}, names))
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
+from radapt import bounded_yaml
+from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError
 from radapt.studies.cells import NO_BACKBONE
 from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
@@ -110,7 +112,7 @@ class CellRecord:
         """Outlines of truth and prediction on some of its test cases, worst first."""
         file = self.folder / "overlays" / "overlays.json"
         overlays = []
-        for entry in _parsed(file, json.loads) if self.state == "done" and file.is_file() else ():
+        for entry in _entries(file, "image", "case", "rank", "dice") if self.state == "done" and file.is_file() else ():
             image = file.parent / Path(str(entry["image"])).name
             if image.is_file():
                 plane = entry.get("plane")
@@ -210,6 +212,8 @@ def _cells(path: Path, plan: Facts) -> tuple[tuple[CellRecord, ...], int, int]:
     stored = [_cell(folder) for folder in sorted((path / "cells").glob("*")) if (folder / "cell.json").is_file()]
     if "cells" not in plan:
         return tuple(stored), 0, 0
+    if not _is_plan(plan["cells"]):
+        raise DataError(f"{path / 'plan.json'} does not list the cells of a study. {_FIX}")
     planned = {str(entry["id"] if isinstance(entry, dict) else entry): entry for entry in plan["cells"]}
     cells = {cell.id: cell for cell in stored if cell.id in planned}
     for id_, entry in planned.items():
@@ -218,10 +222,26 @@ def _cells(path: Path, plan: Facts) -> tuple[tuple[CellRecord, ...], int, int]:
     return tuple(cells.values()), len(planned) - len(cells), sum(cell.id not in planned for cell in stored)
 
 
+def _is_plan(cells: object) -> bool:
+    """Whether these are cells with an id, or ids alone, as older runs have them."""
+    if not isinstance(cells, list):
+        return False
+    return all(isinstance(entry, str) or (isinstance(entry, dict) and "id" in entry) for entry in cells)
+
+
+def _entries(file: Path, *keys: str) -> list[dict[str, Any]]:
+    """The entries of a list of pictures that have `keys`; a damaged one is left out, as a missing picture is."""
+    found = _parsed(file, json.loads)
+    entries = found if isinstance(found, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and all(key in entry for key in keys)]
+
+
 def _cell(folder: Path) -> CellRecord:
     facts, done, failure = (
-        _json(file) if (file := folder / name).is_file() else None for name in ("cell.json", "done.json", "failed.json")
+        _json(file) if (file := folder / name).is_file() else None for name in ("cell.json", DONE, "failed.json")
     )
+    if done is not None and "digest" in done and damage(folder) is not None:
+        done = None  # its numbers are not shown: the next run computes them again
     facts = facts or {}
     return CellRecord(str(facts.get("id", folder.name)), folder, facts, done, failure)
 
@@ -269,7 +289,7 @@ def _pictures(path: Path, cohorts: Mapping[str, Facts], backbones: Mapping[str, 
         folder = file.parent
         cohort = cohort_names.get(folder.parent.name, folder.parent.name)
         backbone = backbone_names.get(folder.name, folder.name)
-        for entry in _parsed(file, json.loads):
+        for entry in _entries(file, "image", "pca", "case"):
             image, pca = (folder / Path(str(entry[key])).name for key in ("image", "pca"))
             if image.is_file() and pca.is_file():
                 modality, plane = str(entry.get("modality") or "image"), entry.get("slice")
@@ -289,7 +309,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _yaml(file: Path) -> Facts:
-    value = _parsed(file, yaml.safe_load)
+    value = _parsed(file, bounded_yaml.load)
     return value if isinstance(value, dict) else {}
 
 
@@ -299,7 +319,7 @@ _FIX = "Run the study again with the same --out: finished cells are kept."
 def _parsed(file: Path, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{file} cannot be read: {str(error).splitlines()[0]}. {_FIX}") from error
 
 

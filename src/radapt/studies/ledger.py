@@ -1,11 +1,11 @@
 """The run folder: the files of each cell, the order in which they are written, and when a cell is finished.
 
-`done.json` is written last and atomically, so a cell either has its numbers or is run again.
+`done.json` is written last and atomically, with the digests of the cell's tables and JSON files, so a cell either has
+the numbers that were computed or is run again.
 """
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +14,12 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from pyarrow.parquet import read_metadata
 
-from radapt.durable import write_json, write_parquet, write_text
+from radapt.done_file import DONE, damage, done_facts
+from radapt.durable import is_partial_name, remove_partial_files, write_json, write_parquet, write_text
 from radapt.errors import UsageError
+from radapt.out_of_memory import reason_of
+from radapt.printable import printable
 
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
@@ -25,6 +27,9 @@ RESULT_COLUMNS = [
     "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "control", "cell",
 ]  # fmt: skip
 
+PLAN, OVERLAYS = "plan.json", "overlays/overlays.json"
+ROOMS = ("cells", "cohorts", "backbones", "pictures")
+"""The folders of a run folder."""
 
 PATIENT = "patient"
 """The unit of a number whose interval and count go by patient."""
@@ -47,6 +52,7 @@ class Ledger:
 
         Raises UsageError if another process is running a study in the folder.
         """
+        self.refuse_foreign()
         lock = FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,15 +64,22 @@ class Ledger:
         except OSError as error:
             raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror or error}.") from error
         try:
-            self._tidy()
+            # The lock ensures that no process is writing what a killed run left.
+            remove_partial_files(self.folder, *ROOMS)
             yield
         finally:
             lock.release()
 
-    def _tidy(self) -> None:
-        """Remove the partial files of a killed run; the lock ensures that no process is writing them."""
-        for partial in self.folder.rglob(".*.part"):
-            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+    def refuse_foreign(self) -> None:
+        """Raise UsageError if the folder holds something that is not a run."""
+        if not self.folder.is_dir() or _is_run(self.folder):
+            return
+        names = sorted(entry.name for entry in self.folder.iterdir() if not _is_own_hidden(entry.name))
+        if names:
+            raise UsageError(
+                f"{self.folder} is not a run folder: it holds {', '.join(names[:3])}{' …' if len(names) > 3 else ''}, "
+                "which is left alone. Give a new folder with --out, or that of an earlier run."
+            )
 
     def cell(self, cell_id: str) -> Path:
         return self.folder / "cells" / cell_id
@@ -77,16 +90,12 @@ class Ledger:
     def is_done(self, cell_id: str) -> bool:
         """Whether the cell has its numbers. A cell with damaged files does not, and is run again."""
         folder = self.cell(cell_id)
-        if not (folder / "done.json").is_file():
-            return False
-        try:
-            for name in ("done.json", "cell.json"):
-                read_json(folder / name)
-            for name in ("predictions.parquet", "scores.parquet"):
-                read_metadata(folder / name)
-        except (OSError, ValueError):  # pyarrow's errors are of these kinds
-            return False
-        return True
+        return (folder / DONE).is_file() and damage(folder) is None
+
+    def damaged(self, cell_id: str) -> str | None:
+        """The file of a finished cell that is not as it was written; None if there is none."""
+        folder = self.cell(cell_id)
+        return damage(folder) if (folder / DONE).is_file() else None
 
     def write_plan(
         self,
@@ -97,9 +106,9 @@ class Ledger:
     ) -> None:
         """Write the study and its planned `cells` (id and names); `failures` {what, reason} could not be planned, nor
         the `skipped_controls` {cohort, control, reason}. Both appear in the report."""
-        write_text(self.folder / "study.yaml", study)
         plan = {"cells": cells, "failures": list(failures), "skipped_controls": list(skipped_controls)}
-        write_json(self.folder / "plan.json", plan)
+        write_json(self.folder / PLAN, plan)  # first: it is what a run folder is recognised by
+        write_text(self.folder / "study.yaml", study)
 
     def finish(
         self,
@@ -117,26 +126,28 @@ class Ledger:
         write_parquet(folder / "scores.parquet", scores)
         (folder / "failed.json").unlink(missing_ok=True)
         facts = {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions), "cost": dict(cost or {})}
-        write_json(folder / "done.json", facts)
+        write_json(folder / DONE, done_facts(folder, facts, _digested(folder)))
 
     def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
         """Write the reason why a cell failed; the next run tries it again."""
         folder = self.opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
-        write_json(folder / "failed.json", {"finished": _now(), "reason": str(error), "error": type(error).__name__})
+        write_json(
+            folder / "failed.json", {"finished": _now(), "reason": reason_of(error), "error": type(error).__name__}
+        )
 
     def opened(self, cell_id: str) -> Path:
         """The cell's folder without `done.json`, so that older, damaged numbers never pass as new."""
         folder = self.cell(cell_id)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "done.json").unlink(missing_ok=True)
+        (folder / DONE).unlink(missing_ok=True)
         return folder
 
     def log(self, cell_id: str, text: str) -> None:
         folder = self.cell(cell_id)
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"{_now()} {text.rstrip()}\n")
+            file.write(f"{_now()} {printable(text.rstrip())}\n")
 
     def results(self, cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """One row per finished cell of the plan `cells` (id, cohort, backbone, label, seed), split and metric."""
@@ -161,7 +172,7 @@ class Ledger:
         scores["unit"] = str(facts.get("unit") or PATIENT)
         for column in ("look", "lesion_masks"):
             scores[column] = pd.Series([facts.get(column)] * len(scores), scores.index, dtype=object)
-        done = read_json(folder / "done.json")
+        done = read_json(folder / DONE)
         scores["seconds"] = float(done["seconds"])
         for column, value in cost_columns(done.get("cost") or {}).items():
             scores[column] = value
@@ -182,6 +193,27 @@ def cost_columns(cost: Mapping[str, float]) -> dict[str, float]:
         "peak_memory_mb": memory,
         "minutes": seconds / 60,
     }
+
+
+def _digested(folder: Path) -> list[str]:
+    """The tables and JSON files of a cell."""
+    own = [path.name for path in folder.iterdir() if path.suffix in (".json", ".parquet") and path.name != DONE]
+    return [*own, OVERLAYS]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether `plan.json` in the folder is that of a study, or damaged beside its cells."""
+    try:
+        plan = read_json(folder / PLAN)
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return (folder / "cells").is_dir()
+    return isinstance(plan, dict) and "cells" in plan
+
+
+def _is_own_hidden(name: str) -> bool:
+    return name == ".lock" or is_partial_name(name)
 
 
 def read_json(path: Path) -> Any:

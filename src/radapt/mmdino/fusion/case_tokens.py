@@ -208,9 +208,10 @@ class CaseTokens:
             made.append(crop(planes))
             return np.asarray([list(bytes.fromhex(key)) for key in slice_keys(made[0])], np.uint8)
 
+        make = cache.unchanged(location, measure)
         facts = [_KEYS_VERSION, self.loader.recipe.digest, self.look, cache.bytes_digest(location), grid]
         kept = cache.array(
-            "slice_keys", digest([*facts, self.loader.channels, planes.tolist()]), measure,
+            "slice_keys", digest([*facts, self.loader.channels, planes.tolist()]), make,
             lambda keys: keys.dtype == np.uint8 and keys.ndim == 2 and len(keys) == len(planes),
         )  # fmt: skip
         return [row.tobytes().hex() for row in kept], made[0] if made else None

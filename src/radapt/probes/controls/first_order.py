@@ -83,10 +83,12 @@ def image_table(cases: CohortImages, recipe: Recipe, modalities: tuple[str, ...]
 
 
 def _stored(reader: CaseReader, row: int, column: int) -> np.ndarray:
-    key = digest([_ROOM, VERSION, reader.cache.key(reader.location(row, column), reader.recipe)])
+    location = reader.location(row, column)
 
     def make() -> np.ndarray:
         planes = reader.image(row, column)
         return first_order(planes, reader.recipe.dark_levels(planes.shape[1]))
 
-    return reader.cache.array(_ROOM, key, make, lambda array: array.shape == (len(NAMES),))
+    once = reader.cache.unchanged(location, make)
+    key = digest([_ROOM, VERSION, reader.cache.key(location, reader.recipe)])
+    return reader.cache.array(_ROOM, key, once, lambda array: array.shape == (len(NAMES),))

@@ -8,8 +8,10 @@ import numpy as np
 
 from radapt.digests import digest
 from radapt.durable import atomic_path
+from radapt.images.slice_cache import changed_while_reading
 from radapt.networks import UNetPlan
 from radapt.progress import ProgressMaker, silent
+from radapt.sealed import open_sealed, write_sealed
 from radapt.segmentation.unet.fingerprint import Cases
 from radapt.segmentation.unet.grids import GridCrop, resized_labels
 from radapt.segmentation.unet.volumes import gridded, presence, split_labels, stacked
@@ -74,12 +76,15 @@ class PreparedCases:
 
     def _entry(self, row: int) -> Path:
         if row not in self._entries:
-            facts = self.plan.facts()
-            decides = {name: facts[name] for name in ("dims", "spacing_mm", "longest", "scalings", "crop")}
-            decides |= {"axis": self.plan.axis if self.plan.dims == 2 else None}
-            name = digest([VERSION, self.cases.identity(row), self.modalities, self.colours, decides])
+            name = self._name(row)
             self._entries[row] = self.cases.folder / name[:2] / name
         return self._entries[row]
+
+    def _name(self, row: int) -> str:
+        facts = self.plan.facts()
+        decides = {name: facts[name] for name in ("dims", "spacing_mm", "longest", "scalings", "crop")}
+        decides |= {"axis": self.plan.axis if self.plan.dims == 2 else None}
+        return digest([VERSION, self.cases.identity(row), self.modalities, self.colours, decides])
 
     def _make(self, row: int) -> None:
         data, plan = self.cases.data, self.plan
@@ -88,12 +93,17 @@ class PreparedCases:
         found, frame = gridded(images, present, spacing, plan)
         classes = resized_labels(self.cases.classes(row)[frame.inside], frame.size, data.classes)
         labels = np.ascontiguousarray(split_labels(classes, plan))
-        with atomic_path(self._entry(row), folder=True) as folder:
-            np.save(folder / "images.npy", np.ascontiguousarray(found, dtype=np.float16))
-            np.save(folder / "labels.npy", labels)
-            np.save(folder / "present.npy", present)
-            np.save(folder / "places.npy", places_of(labels, data.classes))
-            np.save(folder / "frame.npy", np.array([frame.shape, frame.low, frame.high, frame.size]))
+        entry = self._entry(row)
+        if self._name(row) != entry.name:
+            raise changed_while_reading(f"Case {self.cases.problem.cohort.cases[row].case}")
+        with atomic_path(entry, folder=True) as folder:
+            write_sealed(folder / "images.npy", np.ascontiguousarray(found, dtype=np.float16), f"{entry.name}/images")
+            write_sealed(folder / "labels.npy", labels, f"{entry.name}/labels")
+            write_sealed(folder / "present.npy", present, f"{entry.name}/present")
+            write_sealed(folder / "places.npy", places_of(labels, data.classes), f"{entry.name}/places")
+            write_sealed(
+                folder / "frame.npy", np.array([frame.shape, frame.low, frame.high, frame.size]), f"{entry.name}/frame"
+            )
 
 
 def places_of(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -112,14 +122,12 @@ def places_of(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def _opened(entry: Path) -> Prepared | None:
     """The entry, or None if it is missing, truncated or inconsistent."""
-    try:
-        images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(entry / "labels.npy", mmap_mode="r", allow_pickle=False)
-        present = np.load(entry / "present.npy", allow_pickle=False)
-        places = np.load(entry / "places.npy", allow_pickle=False)
-        frame = np.load(entry / "frame.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    names = ("images", "labels", "present", "places", "frame")
+    arrays = [open_sealed(entry / f"{name}.npy", f"{entry.name}/{name}") for name in names]
+    images, labels, present, places, frame = arrays
+    if images is None or labels is None or present is None or places is None or frame is None:
         return None
+    present, places, frame = np.array(present), np.array(places), np.array(frame)
     fits = images.dtype == np.float16 and labels.dtype == np.uint8 and images.ndim == labels.ndim + 1
     fits = fits and images.shape[:1] + images.shape[2:] == labels.shape and present.shape == images.shape[1:2]
     if not fits or frame.shape != (4, 3):

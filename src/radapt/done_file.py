@@ -1,0 +1,39 @@
+"""`done.json`: the last file of a finished folder, with the digests of its other files and of itself.
+
+A folder whose files are not those that were digested is unfinished: its numbers are computed again, never shown.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from radapt.digests import digest, digest_file
+from radapt.durable import plain
+
+DONE = "done.json"
+
+
+def done_facts(folder: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What `done.json` holds: the `facts`, the digests of the files `names` under `folder` that exist, and its own."""
+    files = {name: digest_file(folder / name) for name in sorted(names) if (folder / name).is_file()}
+    stored = plain({**facts, "files": files})
+    return {**stored, "digest": digest(stored)}
+
+
+def damage(folder: Path) -> str | None:
+    """Which file of a finished folder is not as it was written; None if all are."""
+    try:
+        stored = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        own, files = stored.pop("digest"), stored["files"]
+        if own != digest(stored):
+            return DONE
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return DONE
+    for name, expected in files.items():
+        try:
+            if digest_file(folder / name) != expected:
+                return str(name)
+        except OSError:
+            return str(name)
+    return None
