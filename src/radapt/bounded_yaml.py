@@ -39,14 +39,14 @@ class _Loader(yaml.SafeLoader):
             raise _error(node.start_mark, f"{shown!r} is not a valid {kind}; text needs quotes") from error
 
 
-def compose(text: str) -> yaml.Node | None:
+def compose_yaml(text: str) -> yaml.Node | None:
     """The tree of nodes of `text`, None if it is empty. Raises YAMLError."""
     _check(text)
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     return node
 
 
-def construct(node: yaml.Node | None) -> Any:
+def construct_yaml(node: yaml.Node | None) -> Any:
     """The value of a tree of nodes. Raises YAMLError."""
     if node is None:
         return None
@@ -57,9 +57,9 @@ def construct(node: yaml.Node | None) -> Any:
         loader.dispose()
 
 
-def load(text: str) -> Any:
+def load_yaml(text: str) -> Any:
     """The value of `text`. Raises YAMLError."""
-    return construct(compose(text))
+    return construct_yaml(compose_yaml(text))
 
 
 def _check(text: str) -> None:

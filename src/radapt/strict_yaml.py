@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from radapt import bounded_yaml
+from radapt.bounded_yaml import compose_yaml, construct_yaml
 from radapt.errors import UsageError, suggest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,10 +43,10 @@ def read_yaml(path: Path, model: type[Model], what: str) -> Model:
     except UnicodeDecodeError as error:
         raise UsageError(f"The {what} {path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     try:
-        node = bounded_yaml.compose(text)
+        node = compose_yaml(text)
         lines: _Lines = {}
         _collect(node, (), lines, path, what)
-        value = bounded_yaml.construct(node)
+        value = construct_yaml(node)
     except yaml.YAMLError as error:
         raise UsageError(f"The {what} {path} is not valid YAML: {_where(error)}.") from error
     if not isinstance(value, dict):

@@ -20,7 +20,7 @@ def test_dicom_groups_by_uid_and_keeps_nobody(tmp_path: Path) -> None:
     draft = scan(build_dicom(tmp_path / "data"))
     text = draft.table.drop(columns=draft.modalities).to_csv()
     assert not any(word in text for word in ("Smith", "MRN", "ACC777", "1950", "2020"))
-    assert all(case.startswith("s-") and len(case) == 10 for case in draft.table["case"])
+    assert all(case.startswith("s-") and len(case) == 18 for case in draft.table["case"])
     cohort = load_cohort(write_cohort(draft, tmp_path / "cohort.yaml")[0])
     assert (cohort.kind, cohort.modalities, len(cohort)) == ("mri", ("flair", "t1-post-gd"), 2)
     location = cohort.cases[0].images["flair"]

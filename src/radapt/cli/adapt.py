@@ -102,7 +102,7 @@ def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, s
     """
     import yaml
 
-    from radapt import bounded_yaml
+    from radapt.bounded_yaml import load_yaml
     from radapt.errors import UsageError, suggest
 
     options: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, s
         if name in options:
             raise UsageError(f"--set gives {name!r} twice; give it once.")
         try:
-            options[name] = bounded_yaml.load(value)
+            options[name] = load_yaml(value)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {argument}: the value is not valid YAML; lists look like [0.2, 0.5].") from error
     return options

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from radapt import bounded_yaml
+from radapt.bounded_yaml import compose_yaml
 from radapt.cohorts.cohort import KINDS, Kind
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.errors import UsageError, suggest
@@ -80,7 +80,7 @@ def _compose(path: Path) -> yaml.MappingNode:
             f"Make one from a table or folder with: radapt scan {path} --out cohort.yaml"
         )
     try:
-        node = bounded_yaml.compose(path.read_text(encoding="utf-8-sig"))
+        node = compose_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"Cohort file {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

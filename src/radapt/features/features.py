@@ -122,7 +122,7 @@ class Features:
             return ready
         with sealing(path) as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(file, header)
             for block in self._pooled_blocks(slices):
                 file.write(block.tobytes())
         if (written := _open_array(path, shape)) is None:

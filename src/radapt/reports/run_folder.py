@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from radapt import bounded_yaml
+from radapt.bounded_yaml import load_yaml
 from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError
 from radapt.studies.cells import NO_BACKBONE
@@ -309,7 +309,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _yaml(file: Path) -> Facts:
-    value = _parsed(file, bounded_yaml.load)
+    value = _parsed(file, load_yaml)
     return value if isinstance(value, dict) else {}
 
 

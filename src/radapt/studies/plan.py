@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from radapt.cohorts import Cohort, cohort_digest, load_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
+from radapt.locations import Location
 from radapt.progress import ProgressMaker, silent
 from radapt.studies.cells import Cell, CellEncoder, CellJob, PreparedCohort, applies, cell_of, jobs_of, uses_masks
 from radapt.studies.controls import SkippedControl, control_jobs
+from radapt.studies.duplicates import refuse_equal_images
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ImageSettings, Study
 
@@ -203,6 +205,7 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
     from radapt.features import check_lesion_masks
 
     cohort = load_cohort(path)
+    refuse_equal_images(cohort, study.duplicates, lambda _, location: digests.of(location), "bytes", _varies)
     applying = [protocol for protocol in protocols.values() if applies(protocol, cohort)]
     aims = {protocol.aim for protocol in applying}
     if not aims:
@@ -218,6 +221,14 @@ def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests
     with_masks = "lesion" in looks or any(uses_masks(protocol, cohort) for protocol in applying)
     masks = cohort_digest(cohort, digests, masks=True) if with_masks else ""
     return [PreparedCohort(cohort, image, _recipe(cohort, image), labels, masks) for image in study.image_settings]
+
+
+def _varies(modality: str, location: Location) -> bool:
+    """Whether an image has more than one value; an empty one of two patients is no leak."""
+    from radapt.images import read
+
+    voxels = read(location, modality).array
+    return bool(voxels.min() != voxels.max())
 
 
 def _recipe(cohort: Cohort, image: ImageSettings) -> "Recipe":

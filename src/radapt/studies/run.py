@@ -3,16 +3,23 @@
 Cells that train on images follow those that read features, and each loads its own backbone.
 """
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radapt.cohorts import cohort_digest
+from radapt.digests import ByteDigests
+from radapt.errors import DataError
+from radapt.out_of_memory import reason_of
 from radapt.studies.cells import Cell, CellEncoder
+from radapt.studies.duplicates import refuse_equal_images
 from radapt.studies.ledger import Ledger
 from radapt.studies.patch_pictures import write_pictures
 from radapt.studies.plan import Plan, Settings, StudyFailure, plan_study
@@ -28,9 +35,15 @@ from radapt.studies.study import Study
 from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
 
+_READERS = 4
+_LOG = logging.getLogger("radapt")
+
 if TYPE_CHECKING:
     from radapt.backbones import LazyBackbone
+    from radapt.cohorts import Cohort
     from radapt.features import Features, LesionFeatures
+    from radapt.images import Recipe
+    from radapt.locations import Location
     from radapt.protocols import Result
     from radapt.studies.cells import PreparedCohort
 
@@ -67,8 +80,9 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
     gives the same numbers. Raises UsageError, before anything is written, for a study that cannot be planned and for a
     weight file that does not fit its architecture.
     """
-    plan = plan_study(study, settings, download=True)
     ledger = Ledger(folder)
+    ledger.refuse_foreign()
+    plan = plan_study(study, settings, download=True)
     _refuse_unfit_weights(plan, ledger)
     with ledger.writing():
         return _StudyRun(plan, ledger, settings).run()
@@ -93,6 +107,8 @@ class _StudyRun:
         self.plan, self.ledger, self.settings = plan, ledger, settings
         self.failures = list(plan.failures)
         self.finished = 0
+        self.started = time.time()
+        self.without_duplicates = set[tuple[str, str]]()
 
     def run(self) -> Outcome:
         cells, folder = self.plan.cells, self.ledger.folder
@@ -101,6 +117,11 @@ class _StudyRun:
         named = [{name: cell.facts[name] for name in NAMING} for cell in cells]
         skipped = map(asdict, self.plan.skipped_controls)
         self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures), skipped)
+        for cell_id in ids:
+            if (name := self.ledger.damaged(cell_id)) is not None:
+                note = f"{name} of this cell was damaged after it had finished; the cell is run again"
+                self.ledger.log(cell_id, note)
+                _LOG.warning("Cell %s: %s.", cell_id, note)
         if already < len(cells):
             write_environment(folder, self.settings, self.plan.device)
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
@@ -141,6 +162,7 @@ class _StudyRun:
             features = self._features(prepared, backbone)
             counts = None if isinstance(features, LesionFeatures) else features.counts
             write_cohort_facts(self.ledger.folder, prepared, counts)
+            self._check_images(prepared, prepared.recipe)
         except Exception as error:  # an error in one group must not stop the others
             for cell in pending:
                 self._failed(cell, error)
@@ -183,7 +205,11 @@ class _StudyRun:
     ) -> None:
         start = time.perf_counter()
         try:
+            if features is None:
+                self._check_images(cell.prepared, cell.prepared.recipe.whole)
             result = work()
+            if features is None:
+                self._check_unchanged(cell.prepared)
         except Exception as error:  # an error in one cell must not stop the others
             self._failed(cell, error)
             return
@@ -203,10 +229,61 @@ class _StudyRun:
         self.ledger.finish(cell.id, facts, predictions, result.scores, time.perf_counter() - start, cost)
         self.finished += 1
 
+    def _check_images(self, prepared: "PreparedCohort", recipe: "Recipe") -> None:
+        """Raise DataError if images changed since the plan, or if patients of different splits share one."""
+        from radapt.images import SliceCache
+
+        self._check_unchanged(prepared)
+        if recipe.look == "lesion":
+            recipe = recipe.whole
+        checked = (prepared.digest or prepared.mask_digest, recipe.digest)
+        if checked in self.without_duplicates:
+            return
+        slices = SliceCache(self.settings.cache)
+        images = {location: name for case in prepared.cohort for name, location in case.images.items()}
+        with ThreadPoolExecutor(_READERS) as pool:  # most are decoded already; what is not will be needed next
+            found = pool.map(lambda image: slices.planes_digest(image[0], recipe, image[1]), images.items())
+            digests = dict(zip(images, found, strict=True))
+
+        def planes_of(modality: str, location: "Location") -> str | None:
+            return digests[location]
+
+        def varies(modality: str, location: "Location") -> bool:
+            planes = slices.planes(location, recipe, modality)
+            return bool(planes.min() != planes.max())
+
+        refuse_equal_images(prepared.cohort, self.plan.study.duplicates, planes_of, "pixels", varies)
+        self.without_duplicates.add(checked)
+
+    def _check_unchanged(self, prepared: "PreparedCohort") -> None:
+        """Raise DataError if images or masks are others than those that the ids of the cells were computed from."""
+        digests = ByteDigests(self.settings.cache)
+        for masks, planned in ((False, prepared.digest), (True, prepared.mask_digest)):
+            if planned and cohort_digest(prepared.cohort, digests, masks=masks) != planned:
+                raise DataError(_changed(prepared.cohort, self.started))
+
     def _failed(self, cell: Cell, error: BaseException) -> None:
         self.ledger.log(cell.id, "".join(traceback.format_exception(error)))
         self.ledger.fail(cell.id, cell.facts, error)
-        self.failures.append(StudyFailure(cell.title, str(error)))
+        self.failures.append(StudyFailure(cell.title, reason_of(error)))
+
+
+def _changed(cohort: "Cohort", since: float) -> str:
+    """What to say about images of a cohort that changed `since` the study started."""
+    files = [location for case in cohort for location in (*case.images.values(), *filter(None, [case.mask]))]
+    names = [str(location) for location in files if _change_time(location.path) >= since - 1]
+    named = f": {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else ""
+    return (
+        f"Images or masks of cohort {cohort.name} changed while the study was running{named}. Its numbers would belong "
+        "to other images than planned. Run the study again when nothing writes to them any more."
+    )
+
+
+def _change_time(path: Path) -> float:
+    try:
+        return path.stat().st_ctime
+    except OSError:
+        return float("inf")
 
 
 def _records(result: "Result") -> dict[str, Any]:

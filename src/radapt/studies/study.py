@@ -183,6 +183,9 @@ class Study(StrictModel):
     what val has (`auto`). `select_by` names the metric they are chosen by; without it MCC for classes, mean AUROC for
     findings, and always Dice for masks. `decision` says how a class is decided for from probabilities. With
     `one_standard_error` the most strongly regularised candidate within one standard error of the best is taken.
+
+    Equal images of two patients in different splits or folds leak from one to the other: the cohort fails. With
+    `duplicates: strict` they may not be in one split either, with `allow` they may be anywhere.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
@@ -207,6 +210,7 @@ class Study(StrictModel):
     one_standard_error: bool = False
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
+    duplicates: Literal["strict", "warn", "allow"] = "warn"
 
     @model_validator(mode="after")
     def _image_or_images(self) -> "Study":
