@@ -117,7 +117,7 @@ def test_an_image_that_changes_after_its_digest_fails(
         return found
 
     monkeypatch.setattr(Extraction, "find", replaced)
-    with pytest.raises(DataError, match=rf"(?s)1 of .* {re.escape(path.name)} changed while"):
+    with pytest.raises(DataError, match=rf"(?s)1 of .*{re.escape(path.name)} changed while"):
         pooled(cohort, toy_backbone(), tmp_path / "cache")
     monkeypatch.undo()
     path.write_bytes(before)
