@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,19 @@ class FileIndex:
         folder, name = os.path.split(location.path)
         # A listing misses names that differ in letter case only, which some file systems accept.
         return name in self._names(folder) or _exists(location.path)
+
+    def in_other_unicode(self, location: Location) -> Location | None:
+        """The file or folder whose path differs in its Unicode form only: macOS decomposes umlauts, tables do not."""
+        here = Path(location.path.anchor)
+        for part in location.path.parts[1:]:
+            if not (here / part).exists():
+                wanted = unicodedata.normalize("NFC", part)
+                same = [name for name in self._names(str(here)) if unicodedata.normalize("NFC", name) == wanted]
+                if len(same) != 1:
+                    return None
+                part = same[0]
+            here = here / part
+        return replace(location, path=here)
 
     def hint(self, location: Location) -> str:
         """The nearest fix for a file that does not exist."""

@@ -163,6 +163,8 @@ class Rows:
             return location
         if text != text.strip():  # blanks around a comma are not part of the name, unless such a file exists
             return self._location(at, text.strip(), what)
+        if not text.isascii() and (same := self._files.in_other_unicode(location)):
+            return same
         hint = self._files.hint(location)
         self.say("error", f"missing-{what.lower()}", f"{what} {text!r} does not exist.", at, hint)
         return None

@@ -15,6 +15,7 @@ from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_find
 from radapt.cohorts.layouts.image_files import only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
+from radapt.cohorts.left_out import left_out
 from radapt.cohorts.patients import name_patients
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
@@ -67,6 +68,9 @@ def _read(
     if archive and here == root and options.name is None:
         options = replace(options, name=archive.name.split(".")[0])
     draft = layout.read(here, options)
+    if here.is_dir() and (left := left_out(draft, here)):
+        draft.notes.append(left)
+        draft.source = {**draft.source, "left out": left}
     return finish(draft, options, here)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
 from radapt.cohorts.folds import OUT_OF_FOLD
+from radapt.cohorts.issue import Severity
 from radapt.errors import DataError, counted
 from radapt.locations import Location
 from radapt.printable import printable
@@ -84,7 +85,7 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
             advance(1)
     issues = _folded(issues, "grids_differ") + _leaks(pixels)
     if not cohort.mask_labels:
-        issues += _unlearnable(labels)
+        issues += _unlearnable(labels, segments=cohort.task == "segmentation")
     return Findings(cohort.name, len(cohort), _worst_first(issues))
 
 
@@ -141,11 +142,12 @@ def _read_mask(
     case: Case, location: Location, cohort: Cohort, volumes: "list[Volume]", cache: Path
 ) -> tuple[list[CohortIssue], np.ndarray | None]:
     """The problems of a mask, and its values if they are valid."""
-    from radapt.images import mask_problems, read
+    from radapt.images import mask_problems
+    from radapt.images.masks import read_labels
     from radapt.images.plausibility import distinct
 
     try:
-        mask = read(location, array_cache=cache / "arrays")
+        mask = read_labels(location, cache / "arrays")
     except DataError as error:
         return [_unreadable(case, "unreadable_mask", error, str(location))], None
     remarks = mask_problems(mask, volumes, cohort.mask_labels)
@@ -166,16 +168,18 @@ def _folded(problems: list[CohortIssue], code: str) -> list[CohortIssue]:
     return [problem for problem in problems if problem.code != code] + [replace(first, message=message)]
 
 
-def _unlearnable(masks: list[tuple[Case, np.ndarray]]) -> list[CohortIssue]:
+def _unlearnable(masks: list[tuple[Case, np.ndarray]], *, segments: bool) -> list[CohortIssue]:
     """Without declared labels: mask values that no training mask holds, so that they cannot be learned.
 
-    Warnings, because the masks are valid, and other protocols do not use them.
+    Errors in a cohort for segmentation, because a study refuses them; else warnings, because other protocols do not use
+    the masks.
     """
     from radapt.images import mask_labels_problem
 
     learned = {int(value) for case, values in masks if case.split in LEARNED for value in values} - {0}
     remarks = ((case, mask_labels_problem(values, learned, "the masks of train hold")) for case, values in masks)
-    remarks_on_mask = ((case, remark._replace(severity="warning")) for case, remark in remarks if remark)
+    severity: Severity = "error" if segments else "warning"
+    remarks_on_mask = ((case, remark._replace(severity=severity)) for case, remark in remarks if remark)
     return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in remarks_on_mask]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from radapt.digests import digest
 from radapt.errors import DataError
-from radapt.images.masks import checked_mask, named_values
+from radapt.images.masks import checked_mask, named_values, read_labels
 from radapt.images.plausibility import same_grid
 from radapt.images.recipe import VERSION as RECIPE_VERSION
 from radapt.images.recipe import Recipe
@@ -50,17 +50,20 @@ class AlignedSliceCache:
         look_once = self.slices.unchanged(location, look)
         return _grid_of(self.slices.facts("grids", self._key("grid", location), look_once))
 
+    def _labels(self, location: Location) -> Volume:
+        return read_labels(location, self.slices.folder / "arrays")
+
     def mask_facts(self, location: Location) -> MaskFacts:
         """What a mask holds. Raises DataError if it cannot be read or holds other than whole numbers."""
 
         def look() -> dict[str, Any]:
-            mask = named_values(self.slices.read(location), (), location)
+            mask = named_values(self._labels(location), (), location)
             values, voxels = np.unique(mask.array[mask.array > 0], return_counts=True)
             counts = {str(value): int(count) for value, count in zip(values, voxels, strict=True)}
             return {**_grid_facts(mask), "voxels": counts}
 
         count = self.slices.unchanged(location, look)
-        facts = self.slices.facts("masks", self._key("mask", location), count)
+        facts = self.slices.facts("masks", self._key("labels", location), count)
         return MaskFacts(_grid_of(facts), {int(value): int(count) for value, count in facts["voxels"].items()})
 
     def planes(self, location: Location, like: Volume) -> np.ndarray:
@@ -87,14 +90,14 @@ class AlignedSliceCache:
             if resample:
                 planes = self.placed_mask(location, like, values)
             else:
-                planes = self.recipe.place(like).masks(checked_mask(self.slices.read(location), like, values, location))
+                planes = self.recipe.place(like).masks(checked_mask(self._labels(location), like, values, location))
             return np.where(planes > 0, np.searchsorted(values, planes) + 1, 0).astype(np.uint8)
 
         def fits(kept: np.ndarray) -> bool:
             return kept.dtype == np.uint8 and kept.ndim == 3 and kept.shape[1:] == self.recipe.size
 
         make = self.slices.unchanged(location, draw)
-        what = "resampled mask planes" if resample else "mask planes"
+        what = "resampled label planes" if resample else "label planes"
         key = self._key(what, location, like, [int(value) for value in values])
         return self.slices.array("masks", key, make, fits)
 
@@ -104,7 +107,7 @@ class AlignedSliceCache:
         Raises DataError if the mask cannot be read, holds a value that is not one of `values` (without any, other than
         whole numbers from 0), or does not overlap the grid.
         """
-        named = named_values(self.slices.read(location), values, location)
+        named = named_values(self._labels(location), values, location)
         try:
             return self.recipe.place(like).masks(resampled(named, like, nearest=True))
         except DataError as error:

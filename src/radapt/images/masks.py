@@ -7,6 +7,7 @@ import numpy as np
 
 from radapt.errors import DataError
 from radapt.images.plausibility import Remark, mask_value_problems, read_as_one, same_grid, whole_numbers
+from radapt.images.raster import read_label_map
 from radapt.images.readers import read
 from radapt.images.volume import Volume
 from radapt.locations import Location
@@ -24,7 +25,12 @@ def read_mask(
     Raises a DataError that names the file and a fix if the mask cannot be read, is in colour, holds fractions, negative
     or undeclared values, or lies in another grid than `like`, even by half a voxel.
     """
-    return checked_mask(read(location, array_cache=array_cache), like, labels, location)
+    return checked_mask(read_labels(location, array_cache), like, labels, location)
+
+
+def read_labels(location: Location, array_cache: Path | None = None) -> Volume:
+    """The values that the file of a mask holds: in a grey PNG of few bits the stored numbers."""
+    return read_label_map(location) or read(location, array_cache=array_cache)
 
 
 def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: Location) -> Volume:

@@ -39,7 +39,7 @@ def read_nifti(location: Location, modality: str | None = None) -> Volume:
         raw = _voxels(file, path, header, shape)
         raw, shape = _one_volume(raw, shape, location)
         array = _scaled(_colour_last(raw), header, path)
-        affine = header.get_best_affine()
+        affine = _affine_mm(header)
     if array.ndim not in (3, 4):
         raise DataError(f"{path} has shape {shape}, expected a 3D volume.")
     try:
@@ -71,7 +71,30 @@ def _header(file: IO[bytes], path: Path) -> Any:
     shape = header.get_data_shape()
     if not shape or min(shape) < 1:
         raise DataError(f"{path} is empty: its header gives the size {tuple(int(size) for size in shape)}.")
+    _repair(header, shape)
     return header
+
+
+def _affine_mm(header: Any) -> np.ndarray:
+    """Voxel indices → mm. Files in metres or micrometres are converted; an unknown unit is taken for mm."""
+    scale = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= scale
+    return affine
+
+
+def _repair(header: Any, shape: tuple[int, ...]) -> None:
+    """Fix what other readers fix, too: a missing sign of the qform, negative voxel sizes, no thickness of one slice."""
+    pixdim = header["pixdim"]
+    if pixdim[0] not in (-1, 1):
+        pixdim[0] = 1
+    pixdim[1:4] = np.abs(pixdim[1:4])
+    for axis in range(3):
+        if pixdim[axis + 1] == 0 and (axis >= len(shape) or shape[axis] == 1):
+            pixdim[axis + 1] = 1
+    slope, intercept = (header[name] if name in header else np.float32(np.nan) for name in ("scl_slope", "scl_inter"))
+    if np.isfinite(slope) and slope != 0 and not np.isfinite(intercept):
+        header["scl_inter"] = 0
 
 
 def _voxels(file: IO[bytes], path: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -142,6 +142,8 @@ def _fix_of(unknown: list[int]) -> str:
 def read_as_one(values: np.ndarray, labels: Collection[int]) -> int | None:
     """The only label declared, if `values` are 0 and 255 and it is not 255 itself; 255 (`WHITE`) then stands for it."""
     named = set(labels) - {0}
+    if named == {WHITE} and values.any() and np.isin(values, (0, 1)).all():
+        return WHITE  # the same picture with one bit per pixel
     if len(named) != 1 or WHITE in named or not values.any() or not np.isin(values, (0, WHITE)).all():
         return None
     return int(named.pop())

@@ -23,6 +23,29 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 FIX = "Was the copy or download interrupted? Copy it again."
 
 
+def read_label_map(location: Location) -> Volume | None:
+    """The numbers that a grey PNG of 1, 2 or 4 bits holds; None for any other file.
+
+    As a picture it is read with its values spread to 255; in a label map the stored number is the label.
+    """
+    path = location.path
+    if location.array is not None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(26)
+    bits, colour = (start[24], start[25]) if start.startswith(b"\x89PNG") and len(start) == 26 else (8, 0)
+    if colour != 0 or bits not in (1, 2, 4):
+        return None
+    with reading(path, "a picture", FIX):
+        _check_end(path)
+        with Image.open(path, formats=FORMATS) as file:
+            file.load()
+            pixels = np.asarray(ImageOps.exif_transpose(file))
+    if bits > 1:
+        pixels = pixels // (255 // (2**bits - 1))
+    return Volume.from_planes(plain_voxels(pixels[None], path))
+
+
 def read_raster(location: Location, modality: str | None = None) -> Volume:
     """Read an image as a volume of one plane at 1 mm; its axial plane is the image as a viewer shows it.
 

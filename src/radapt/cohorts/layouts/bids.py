@@ -4,7 +4,7 @@ A missing sequence of a session is an empty cell.
 """
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
 from radapt.cohorts.layouts.image_files import folders_in, walk
 from radapt.cohorts.layouts.layout import ROLES, Layout
+from radapt.cohorts.layouts.mask_names import left_out_kinds
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.tables import assign, read_table
 from radapt.errors import DataError, counted
@@ -37,7 +38,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     _collect(root, images, masks, notes)
     if not images:
         raise DataError(f"{root} holds no NIfTI files such as sub-01/anat/sub-01_T1w.nii.gz.")
-    chosen = {case: _mask(names, masks) for case, names in images.items()}
+    structure = _structure(images, masks, notes)
+    chosen = {case: _mask(names, masks, structure) for case, names in images.items()}
     rows = [
         {
             "case": case,
@@ -96,19 +98,46 @@ def _modalities(names: list[BidsName]) -> dict[str, Path]:
     return files
 
 
-def _mask(names: list[BidsName], masks: dict[str, list[BidsName]]) -> BidsName | None:
-    """The mask of a case: of its session and space, preferring a structure to the whole brain."""
+def _structure(
+    images: dict[str, list[BidsName]], masks: dict[str, list[BidsName]], notes: list[str]
+) -> tuple[str, ...] | None:
+    """What the masks of all cases show: the kind that most cases have, preferring a structure to the whole brain.
+
+    A number in a mask means one structure in every case, so masks of other kinds are left out and counted.
+    """
+    kinds = Counter(kind for names in images.values() for kind in {_kind(mask) for mask in _fitting(names, masks)})
+    if len(kinds) < 2:
+        return next(iter(kinds), None)
+    kind = min(kinds, key=lambda words: ("brain" in "".join(words).lower(), -kinds[words], words))
+    named = {"_".join(words): count for words, count in kinds.items() if words != kind}
+    notes.append(left_out_kinds(named, "_".join(kind)))
+    return kind
+
+
+def _kind(mask: BidsName) -> tuple[str, ...]:
+    return (*(f"{key}-{value}" for key in ("label", "desc") if (value := mask.entity(key))), mask.suffix)
+
+
+def _fitting(names: list[BidsName], masks: dict[str, list[BidsName]]) -> list[BidsName]:
+    """The masks of the session and space of a case."""
     sessions = {name.session for name in names}
     spaces = {name.entity("space") for name in names} | {None, "orig"}
-    fitting = [
+    return [
         mask
         for mask in masks.get(names[0].subject, [])
         if (mask.session in sessions or mask.session is None) and mask.entity("space") in spaces
     ]
 
-    def last_choice(mask: BidsName) -> tuple[bool, bool, str]:
-        about = (mask.entity("desc") or "") + (mask.entity("label") or "")
-        return mask.session is None and None not in sessions, "brain" in about.lower(), mask.path.name
+
+def _mask(
+    names: list[BidsName], masks: dict[str, list[BidsName]], structure: tuple[str, ...] | None
+) -> BidsName | None:
+    """The mask of a case that shows `structure`, preferring one of the case's own session."""
+    sessions = {name.session for name in names}
+    fitting = [mask for mask in _fitting(names, masks) if _kind(mask) == structure]
+
+    def last_choice(mask: BidsName) -> tuple[bool, str]:
+        return mask.session is None and None not in sessions, mask.path.name
 
     return min(fitting, key=last_choice, default=None)
 

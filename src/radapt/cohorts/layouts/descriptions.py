@@ -1,10 +1,12 @@
 """dataset.json of the Medical Segmentation Decathlon and of nnU-Net: reading it, and the fields that both share."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from radapt.errors import DataError
+from radapt.cohorts.layouts.image_files import images_in, stem
+from radapt.errors import DataError, counted
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -65,9 +67,30 @@ def mask_labels(content: dict[str, Any], notes: list[str]) -> dict[int, str]:
             names[int(value)] = str(key)
         else:
             regions.append(str(key))
+    for number in [number for number, name in names.items() if name.casefold() == "ignore"]:
+        del names[number]
+        notes.append(
+            f"The label {number} is 'ignore', which marks voxels without an annotation and is no structure. radapt "
+            f"cannot leave voxels out, so that `radapt check` refuses masks that hold {number}: annotate these voxels, "
+            "or leave out their cases."
+        )
     if regions:
         notes.append(f"Regions of several labels are left out: {', '.join(regions)}.")
     return {number: name for number, name in sorted(names.items()) if number != 0}
+
+
+def masks_in(folder: Path) -> dict[str, str]:
+    """Case → mask, whatever the ending of the file."""
+    return {stem(path.name): str(path) for path in images_in(folder)}
+
+
+def note_masks(root: Path, rows: Sequence[Mapping[str, str]], notes: list[str]) -> None:
+    """Say how many cases have no mask, and how many masks of labelsTr/ belong to no case."""
+    used = {row["mask"] for row in rows}
+    if without := sum(not row["mask"] for row in rows):
+        notes.append(f"{counted(without, 'case')} without a mask in labelsTr/.")
+    if unused := sum(path not in used for path in masks_in(root / "labelsTr").values()):
+        notes.append(f"{counted(unused, 'mask')} in labelsTr/ left out: no such image.")
 
 
 def source_of(content: dict[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-RASTER = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+RASTER = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp")
 NIFTI = (".nii.gz", ".nii")
 DICOM = (".dcm", ".dicom", ".ima")
 _PROSE = ("", ".txt", ".md", ".rst", ".pdf", ".html")

@@ -12,6 +12,8 @@ from radapt.cohorts.layouts.descriptions import (
     has_description,
     is_nnunet,
     mask_labels,
+    masks_in,
+    note_masks,
     read_description,
     source_of,
 )
@@ -45,9 +47,10 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         notes.append(f"{counted(len(unmasked), 'image')} in imagesTs/ left out: no mask.")
     cases = unique(stem(image.name) for _, image, _ in present)
     rows = [
-        {"case": case, "split": split, **_images(image, names), "mask": str(mask) if mask.is_file() else ""}
+        {"case": case, "split": split, **_images(image, names), "mask": _existing(mask)}
         for case, (split, image, mask) in zip(cases, present, strict=True)
     ]
+    note_masks(root, rows, notes)
     labels = mask_labels(content, notes)
     name = options.name or root.name
     return CohortDraft(name, "msd", text_table(rows), kind_of(names), (), False, labels, source_of(content), notes)
@@ -64,6 +67,11 @@ def _pair(root: Path, entry: Any) -> tuple[Path, Path]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise DataError(f"{root / 'dataset.json'}: a training entry must name an 'image' and a 'label', not {entry!r}.")
     return root / entry["image"].removeprefix("./"), root / entry["label"].removeprefix("./")
+
+
+def _existing(mask: Path) -> str:
+    """The mask, also under another ending; '' if there is none."""
+    return str(mask) if mask.is_file() else masks_in(mask.parent).get(stem(mask.name), "")
 
 
 def _images(image: Path, names: list[str]) -> dict[str, str]:

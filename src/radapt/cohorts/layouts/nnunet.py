@@ -11,6 +11,8 @@ from radapt.cohorts.layouts.descriptions import (
     has_description,
     is_nnunet,
     mask_labels,
+    masks_in,
+    note_masks,
     read_description,
     source_of,
 )
@@ -35,6 +37,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     masked = [row for row in test if row["mask"]]
     if len(masked) < len(test):
         notes.append(f"{counted(len(test) - len(masked), 'case')} in imagesTs/ left out: no mask in labelsTs/.")
+    note_masks(root, train, notes)
     labels = mask_labels(content, notes)
     draft = CohortDraft(options.name or root.name, "nnunet", text_table(train + masked), kind_of(names), notes=notes)
     draft.mask_labels, draft.source = labels, source_of(content)
@@ -52,9 +55,9 @@ def _rows(root: Path, subset: str, split: str, names: list[str], ending: str) ->
             if channel >= len(columns):
                 raise DataError(f"{path} is channel {channel}, but dataset.json names {len(columns)}.")
             cases[match["case"]][columns[channel]] = str(path)
-    masks = {path.name: str(path) for path in files_in(root / f"labels{subset}")}
+    masks = masks_in(root / f"labels{subset}")
     rows: list[dict[str, Any]] = [
-        {"case": case, "split": split, **dict.fromkeys(columns, ""), **images, "mask": masks.get(case + ending, "")}
+        {"case": case, "split": split, **dict.fromkeys(columns, ""), **images, "mask": masks.get(case, "")}
         for case, images in cases.items()
     ]
     return rows

@@ -111,6 +111,12 @@ class DicomFrame:
         return None if value in (None, "") else value
 
     @property
+    def is_mosaic(self) -> bool:
+        """Whether the image holds the slices of a volume as tiles, as Siemens writes diffusion and time series."""
+        kinds = self.get("ImageType")
+        return not isinstance(kinds, (str, type(None))) and "MOSAIC" in [str(kind).upper() for kind in kinds]
+
+    @property
     def position_mm(self) -> np.ndarray | None:
         if self.placed_mm is not None:
             return self.placed_mm

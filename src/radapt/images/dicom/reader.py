@@ -37,6 +37,11 @@ def read_dicom(location: Location, modality: str | None = None) -> Volume:
 
 
 def _volume(frames: list[DicomFrame], where: str, modality: str | None) -> Volume:
+    if any(frame.is_mosaic for frame in frames):
+        raise DataError(
+            f"{where} is a Siemens mosaic: the slices of a volume are tiles of one image. Convert it with dcm2niix, or "
+            "leave the series out."
+        )
     check_alike(frames, where)
     if frames[0].position_mm is not None and frames[0].orientation is not None:
         order, affine = arrange(frames, where)

@@ -1,0 +1,55 @@
+"""The files of a scanned folder that no case has, counted by ending: nothing is dropped in silence."""
+
+from collections import Counter
+from pathlib import Path
+
+from radapt.cohorts.draft import CohortDraft
+from radapt.cohorts.layouts.image_files import IMAGES, walk
+from radapt.errors import counted
+
+_NO_IMAGES = frozenset(
+    {
+        "", ".txt", ".md", ".rst", ".pdf", ".html", ".csv", ".tsv", ".parquet", ".json", ".yaml", ".yml", ".xlsx",
+        ".xls", ".xml", ".py", ".ini", ".log", ".docx", ".bval", ".bvec", ".npz", ".gz", ".zip", ".tar",
+        ".sha256", ".md5",
+    }
+)  # fmt: skip
+_LISTED = 8
+
+
+def left_out(draft: CohortDraft, root: Path) -> str:
+    """How many images below `root` no case has, and how many files of endings that are not read; '' without any."""
+    used, folders = _used(draft)
+    others: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for path in walk(root):
+        ending = _ending(path)
+        if ending in IMAGES:
+            if str(path) not in used and not any(str(parent) in folders for parent in path.parents):
+                images[ending] += 1
+        elif ending not in _NO_IMAGES:
+            others[ending] += 1
+    parts = []
+    if others:
+        parts.append(f"{counted(sum(others.values()), 'file')} left out, radapt does not read them: {_listed(others)}.")
+    if images and draft.layout != "dicom":
+        parts.append(f"{counted(sum(images.values()), 'image file')} of no case left out: {_listed(images)}.")
+    return " ".join(parts)
+
+
+def _used(draft: CohortDraft) -> tuple[set[str], set[str]]:
+    """The files that the cases have, and the folders that they have whole (a DICOM series)."""
+    columns = [*draft.modalities, *(["mask"] if "mask" in draft.table else [])]
+    used = {text.partition("::")[0] for column in columns for text in draft.table[column] if text}
+    return used, {path for path in used if not _ending(Path(path)) and Path(path).is_dir()}
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return next((ending for ending in IMAGES if name.endswith(ending)), path.suffix.lower())
+
+
+def _listed(endings: Counter[str]) -> str:
+    most = endings.most_common(_LISTED)
+    more = ", …" if len(endings) > _LISTED else ""
+    return ", ".join(f"{count} {ending}" for ending, count in most) + more
