@@ -37,7 +37,9 @@ def read_label_map(location: Location) -> Volume | None:
     if colour != 0 or bits not in (1, 2, 4):
         return None
     with reading(path, "a picture", FIX):
-        _check_end(path)
+        content = path.read_bytes()
+        _check_end(path, content)
+        _check_png(path, content)
         with Image.open(path, formats=FORMATS) as file:
             file.load()
             pixels = np.asarray(ImageOps.exif_transpose(file))

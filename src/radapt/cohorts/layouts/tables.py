@@ -98,7 +98,9 @@ def _label(column: pd.Series, where: str, notes: list[str]) -> pd.Series:
     plain = cleaned(column)
     given = column.fillna("").astype(str).str.strip()
     if missing := given[(plain == "") & (given != "")].value_counts().to_dict():
-        notes.append(f"{where}, {column.name!r}: {missing_label(missing)[0]}")
+        notes.append(
+            f"{where}, {column.name!r}: {missing_label({str(word): count for word, count in missing.items()})[0]}"
+        )
     for names in spelt_alike([name for name in plain.unique() if name]):
         usual = max(names, key=lambda name: int((plain == name).sum()))
         notes.append(f"{where}, {column.name!r}: {', '.join(map(repr, sorted(names)))} read as one label, {usual!r}.")
