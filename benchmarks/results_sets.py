@@ -196,8 +196,8 @@ DATA_SETS = (
             (("conv decoder", "dinov2-s-focus"), ("U-Net", "")),
         ),
         remark="Decoders learned from all 45 or 46 other films for 25 epochs at one rate, without a choice. Learning "
-        "from 36 and choosing the epoch on nine gave the conv decoder 0.929 [0.917, 0.938]. The U-Net is a small one: 160 "
-        "px, 16 features, 300 steps.",
+        "from 36 and choosing the epoch on nine gave the conv decoder 0.929 [0.917, 0.938]. The U-Net is a small one: "
+        "160 px, 16 features, 300 steps.",
     ),
     DataSet("LGG molecular subtype", ("lgg", "lgg-subtype"), "classification", CLASSES, f"{GLIOMA}; three classes."),
     DataSet(
