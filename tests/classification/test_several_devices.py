@@ -36,7 +36,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mmdino": QUICK,
 }
 TRAINS = sorted(
-    name for name, kind in PROTOCOLS.items() if kind is not FewShot and (kind.reads == "images" or name == "mil")
+    name
+    for name, kind in PROTOCOLS.items()
+    if kind is not FewShot and not kind.control and (kind.reads == "images" or name == "mil")
 )
 
 

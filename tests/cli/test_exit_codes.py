@@ -21,10 +21,10 @@ def call(*words: object) -> int:
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    rows = ["case,image,label,split"]
+    rows = ["case,patient,image,label,split"]
     for index in range(12):
         np.save(tmp_path / f"{index}.npy", rng.random((12, 12), dtype=np.float32))
-        rows.append(f"c{index},{index}.npy,{index % 2},{['train', 'val', 'test'][index // 2 % 3]}")
+        rows.append(f"c{index},p{index},{index}.npy,{index % 2},{['train', 'val', 'test'][index // 2 % 3]}")
     (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "cohort.yaml").write_text("name: toy\nkind: other\ncases: cases.csv\n")
     return tmp_path / "cohort.yaml"

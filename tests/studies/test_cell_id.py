@@ -33,7 +33,7 @@ def id_of(**changes: Any) -> str:
         **given.choices,
     )
     prepared = PreparedCohort(
-        SimpleNamespace(name=given.cohort),  # type: ignore[arg-type]
+        SimpleNamespace(name=given.cohort, patients_known=True),  # type: ignore[arg-type]
         ImageSettings(name=given.image), Recipe.for_kind("other", size=given.size, look=given.look), given.cases,
         given.masks,
     )  # fmt: skip
