@@ -28,8 +28,8 @@ K = TypeVar("K")
 class Registry(MutableMapping[str, T], Generic[T]):
     """Everything of one kind, by name: radapt's own first, then what other packages add, in order of their names.
 
-    Listing names imports nothing. A thing is imported when it is asked for, so a broken package stops only those who
-    use what it brings, and whoever walks over all things. `registry[name] = thing` adds one for this process alone.
+    Listing names imports nothing. An entry is imported on first use, so a broken package affects only those who
+    use its entries, and loops over all entries. `registry[name] = thing` adds one for this process alone.
 
     `registry[name]` raises KeyError for an unknown name, and UsageError naming the package for an entry point that
     cannot be imported, that is no `noun`, or whose name is taken.

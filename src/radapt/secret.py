@@ -1,7 +1,7 @@
 """The key of pseudonyms: a file that the user gives, or a random one in the user's configuration folder.
 
-With the key anybody can test whether a pseudonym is that of an id; without it nobody can. The same key gives the same
-pseudonyms, also after the cache was deleted.
+Whoever has the key can check whether a pseudonym belongs to an id; without it, ids cannot be guessed. The same key
+gives the same pseudonyms, also after the cache was deleted.
 """
 
 import os

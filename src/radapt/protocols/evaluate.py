@@ -57,7 +57,7 @@ def evaluate(
     is of all of them (see `Result`). The models are written to `folder/model/fold-<f>`, and finished folds to
     `folder/folds`, from where the same call takes them.
 
-    With `fewshot` the result holds every draw, told apart by the columns shots, fraction and repeat, each chosen on val
+    With `fewshot` the result holds every draw, identified by the columns shots, fraction and repeat, each chosen on val
     (see `FewShot`); see `learning_curve` for their means.
 
     Raises UsageError for an unknown protocol or option, DataError if train has too little to learn from or no test

@@ -44,7 +44,7 @@ class SubsetResult:
     absence: pd.DataFrame
 
     def write(self, folder: Path) -> None:
-        """Write `subsets.parquet` and `shapley.parquet` (both quantities, told apart by `quantity`) into `folder`."""
+        """Write `subsets.parquet` and `shapley.parquet` (both quantities, in the column `quantity`) into `folder`."""
         write_parquet(folder / SUBSETS_FILE, self.scores)
         write_parquet(folder / SHAPLEY_FILE, pd.concat([self.shapley, self.absence], ignore_index=True))
 

@@ -18,7 +18,7 @@ from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord, Run
 
 MOST_METHODS = 8
-"""The number of methods with curves per test set, best first; more lines could not be told apart."""
+"""The number of methods with curves per test set, best first; more lines are not distinguishable."""
 
 MOST_CLASSES = 40
 """The largest number of classes that a confusion matrix can show legibly."""

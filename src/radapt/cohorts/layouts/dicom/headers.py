@@ -137,5 +137,5 @@ def _own(header: Header) -> str:
 
 
 def pseudonym(text: str) -> str:
-    """16 hex digits in place of a UID or an id: a digest with the secret key, without which nobody can guess ids."""
+    """16 hex digits in place of a UID or an id: a digest with the secret key, so that ids cannot be guessed."""
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, key=secret_key()).hexdigest()
