@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import UsageError
 from radapt.features import Features, LesionFeatures, extract
-from radapt.features.fit_locator import locate
-from radapt.features.lesion_locator import RIDGE, PatchSums, best_threshold
-from radapt.features.lesion_places import largest, place_of
+from radapt.features.lesions.fit_locator import locate
+from radapt.features.lesions.locator import RIDGE, PatchSums, best_threshold
+from radapt.features.lesions.places import largest, place_of
 from radapt.images import Recipe
 from radapt.locations import Location
 
@@ -151,7 +151,7 @@ def test_a_training_case_is_located_by_other_patients(
     before = locate(tokens, cohort, own_masks=False)
     shares = tokens.shares
     monkeypatch.setattr(tokens, "shares", lambda row: -100 * shares(row) if row == 0 else shares(row))
-    monkeypatch.setattr("radapt.features.fit_locator._threshold", lambda *_: before.locator.threshold)
+    monkeypatch.setattr("radapt.features.lesions.fit_locator._threshold", lambda *_: before.locator.threshold)
     after = locate(tokens, cohort, own_masks=False)
     np.testing.assert_array_equal(after.of[0].boxes, before.of[0].boxes)
     spoilt = [place.boxes.tolist() for place in after.of[3::4]]  # test cases, whose locator learned from case 0

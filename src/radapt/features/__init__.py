@@ -3,7 +3,7 @@
 from radapt.features.export import provenance_of, write_embedding
 from radapt.features.extract import LAYERS, extract
 from radapt.features.features import Features, RowSegment
-from radapt.features.lesion_features import LesionFeatures, check_lesion_masks
+from radapt.features.lesions.features import LesionFeatures, check_lesion_masks
 from radapt.features.patch_pca import patch_pca
 from radapt.features.pooling import Design, Pooling, select
 

@@ -11,7 +11,7 @@ import numpy as np
 from radapt.cohorts.cohort import Cohort
 from radapt.digests import digest
 from radapt.errors import DataError, UsageError, suggest
-from radapt.features.lesion_places import LesionPlaces
+from radapt.features.lesions.places import LesionPlaces
 from radapt.features.store import FeatureStore
 from radapt.sealed import open_sealed, sealing
 

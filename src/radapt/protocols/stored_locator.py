@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.errors import UsageError
-from radapt.features.lesion_locator import LesionLocator
+from radapt.features.lesions.locator import LesionLocator
 from radapt.models.state import ModelState
 
 LOCATOR = "locator.safetensors"

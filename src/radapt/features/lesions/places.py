@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radapt.features.lesion_locator import LesionLocator
+from radapt.features.lesions.locator import LesionLocator
 from radapt.images.foreground import around, enough, extents
 
 OWN, LOCATED, FOREGROUND = SOURCES = ("own mask", "locator", "foreground")

@@ -16,10 +16,10 @@ from radapt.features.batches import SliceSource
 from radapt.features.extract import LAYERS, Extraction, Grid
 from radapt.features.feature_config import FeatureConfig
 from radapt.features.features import Features
-from radapt.features.fit_locator import locate, located
-from radapt.features.lesion_locator import LesionLocator
-from radapt.features.lesion_places import LesionPlaces
-from radapt.features.lesion_tokens import LesionTokens
+from radapt.features.lesions.fit_locator import locate, located
+from radapt.features.lesions.locator import LesionLocator
+from radapt.features.lesions.places import LesionPlaces
+from radapt.features.lesions.tokens import LesionTokens
 from radapt.features.token_store import slice_keys
 from radapt.images import Recipe, SliceCache
 from radapt.images.cropping import cropped

@@ -5,8 +5,8 @@ from functools import reduce
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
-from radapt.features.lesion_locator import THRESHOLDS, LesionLocator, PatchSums, best_threshold
-from radapt.features.lesion_places import (
+from radapt.features.lesions.locator import THRESHOLDS, LesionLocator, PatchSums, best_threshold
+from radapt.features.lesions.places import (
     LOCATED,
     OWN,
     LesionPlace,
@@ -15,7 +15,7 @@ from radapt.features.lesion_places import (
     largest,
     place_of,
 )
-from radapt.features.lesion_tokens import LesionTokens
+from radapt.features.lesions.tokens import LesionTokens
 
 GROUPS = 5
 """Groups of training patients; the cases of one are located by what was fitted on the others."""
