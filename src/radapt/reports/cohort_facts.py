@@ -45,11 +45,11 @@ def is_synthetic(facts: Facts) -> bool:
 
 
 def people(facts: Facts) -> CountTable:
-    """Patients, cases and labels per split; for findings, positive and labelled cases."""
+    """Patients (or images), cases and labels per split; for findings, positive and labelled cases."""
     splits = splits_of(facts)
     per_split = [(facts["splits"][split] or {}) for split in splits]
     rows: list[tuple[Any, ...]] = [
-        ("patients", *(_count(counts.get("patients")) for counts in per_split)),
+        (f"{facts.get('unit') or 'patient'}s", *(_count(counts.get("patients")) for counts in per_split)),
         ("cases", *(_count(counts.get("cases")) for counts in per_split)),
         ("labelled cases", *(_count(counts.get("labelled")) for counts in per_split)),
     ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.cohorts import cohort_digest
 from radapt.digests import ByteDigests
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 from radapt.out_of_memory import reason_of
 from radapt.studies.cells import Cell, CellEncoder
 from radapt.studies.duplicates import refuse_equal_images
@@ -61,7 +61,7 @@ class Outcome:
     def summary(self) -> str:
         """The number of finished cells and the path of the results."""
         return (
-            f"{self.finished} cells finished now, {self.already} finished earlier, {self.planned} planned.\n"
+            f"{counted(self.finished, 'cell')} finished now, {self.already} finished earlier, {self.planned} planned.\n"
             f"Results: {self.folder / 'results.parquet'}"
         )
 
