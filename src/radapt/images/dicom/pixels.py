@@ -52,7 +52,24 @@ def _decoded(header: Any, path: Any) -> np.ndarray:
             f"{path} is compressed as {syntax.name} and no decoder for it is installed. "
             "Install one with: pip install 'radapt[dicom]'"
         )
-    return pixel_array(header, decoding_plugin="pillow" if syntax in PILLOW and "pillow" in plugins else "")
+    return _used_bits(pixel_array(header, decoding_plugin=_decoder(syntax, plugins)), header)
+
+
+def _decoder(syntax: str, plugins: Sequence[str]) -> str:
+    """The decoder of pydicom to use; empty for its own choice."""
+    return "pillow" if syntax in PILLOW and "pillow" in plugins else ""
+
+
+def _used_bits(stored: np.ndarray, header: Any) -> np.ndarray:
+    """`stored` with the bits above BitsStored cleared, or filled with the sign of signed values.
+
+    Those bits may hold anything (PS3.5 8.1.1). Decoders take them from the stream: JPEG-LS and JPEG 2000 often code the
+    whole word.
+    """
+    unused = stored.dtype.itemsize * 8 - int(header.get("BitsStored") or 0)
+    if "PixelData" not in header or stored.dtype.kind not in "iu" or not 0 < unused < stored.dtype.itemsize * 8:
+        return stored
+    return (stored << stored.dtype.type(unused)) >> stored.dtype.type(unused)
 
 
 def _palette(stored: np.ndarray, header: Any) -> np.ndarray:
