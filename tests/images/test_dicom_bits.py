@@ -5,7 +5,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless, RLELossless
@@ -83,13 +83,13 @@ def test_uncompressed_words_agree_with_simpleitk(dicom, save_dicom, tmp_path, rl
         data.compress(RLELossless)
     path = save_dicom(data, tmp_path / "a.dcm")
     np.testing.assert_array_equal(read(Location(path)).planes()[0], expected)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0], expected)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0], expected)
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 def test_jpeg_ls_agrees_with_simpleitk(dicom, save_dicom, tmp_path, signed):
     stream = encoded(above(truth(signed), "overlay"), JPEGLSLossless, 16)
     path = compressed(dicom, save_dicom, tmp_path / "a.dcm", stream, JPEGLSLossless, signed)
-    oracle = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+    oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0]
     np.testing.assert_array_equal(read(Location(path)).planes()[0], oracle)
     np.testing.assert_array_equal(oracle, truth(signed))

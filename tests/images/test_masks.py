@@ -129,11 +129,41 @@ def test_pictures_of_masks(tmp_path):
 def test_colour_is_refused_with_the_fix(tmp_path):
     colour = np.zeros((12, 10, 3), np.uint8)
     colour[3:6, 2:5] = (200, 0, 40)
-    palette = Image.fromarray(colour).convert("P")
-    palette.save(tmp_path / "palette.png")
-    for place in (png(tmp_path, colour), Location(tmp_path / "palette.png")):
-        with pytest.raises(DataError, match=r"colour image\. Save one whole number per pixel: 0 for background"):
-            read_mask(place, FILM, {1: "lung"})
+    with pytest.raises(
+        DataError, match=r"of 2 colours: #000000, #c80028\. Save one whole number per pixel: 0 for background"
+    ):
+        read_mask(png(tmp_path, colour), FILM, {1: "lung"})
+
+
+COLOURS = [0, 0, 0, 200, 0, 40, 10, 250, 10, 90, 90, 90]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_index_of_a_palette_is_the_label(tmp_path, bits):
+    labels = np.zeros((12, 10), np.uint8)
+    labels[3:6, 2:5] = 1
+    labels[7:9, 4:8] = min(2**bits - 1, 3)
+    picture = Image.fromarray(labels, "P")
+    picture.putpalette(COLOURS * (2**bits // 4) if bits > 1 else COLOURS[:6])
+    picture.save(tmp_path / "mask.png", bits=bits)
+    assert (tmp_path / "mask.png").read_bytes()[24:26] == bytes([bits, 3])
+    found = read_mask(Location(tmp_path / "mask.png"), FILM)
+    np.testing.assert_array_equal(found.planes()[0], labels)
+
+
+def test_a_palette_whose_background_is_not_0_is_refused(tmp_path):
+    labels = np.ones((12, 10), np.uint8)
+    labels[3:6, 2:5] = 0
+    picture = Image.fromarray(labels, "P")
+    picture.putpalette([200, 0, 40, 0, 0, 0])
+    picture.save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"paints its number 1 black and 0 in a colour.*Save it as grey"):
+        read_mask(Location(tmp_path / "mask.png"), FILM)
+    labels[:] = 0  # the black entry of the palette is not used
+    picture = Image.fromarray(labels, "P")
+    picture.putpalette([200, 0, 40, 0, 0, 0])
+    picture.save(tmp_path / "mask.png")
+    assert not read_mask(Location(tmp_path / "mask.png"), FILM).array.any()
 
 
 def test_a_cut_off_file_is_named(tmp_path):

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from radapt.images.smoothed_masks import smoothed_labels
 from radapt.images.volume import Volume
 
 GRID_TOLERANCE_MM = 0.1
@@ -104,7 +105,7 @@ def mask_value_problems(mask: Volume, labels: Collection[int] = ()) -> list[Rema
     """
     if mask.is_colour:
         fix = "Save one whole number per pixel: 0 for background, and for each colour the number of its label."
-        return [Remark("error", "mask_values", "the mask is a colour image.", fix)]
+        return [Remark("error", "mask_values", f"the mask is a colour image{_colours(mask.array)}.", fix)]
     values = distinct(mask.array)
     odd = values[(np.abs(values - np.rint(values)) > WHOLE) | (values < 0)]
     if len(odd):
@@ -113,7 +114,31 @@ def mask_value_problems(mask: Volume, labels: Collection[int] = ()) -> list[Rema
     if not values.any():
         return [Remark("warning", "mask_empty", "the mask is empty.", "Nothing to do if the structure is absent.")]
     remark = mask_labels_problem(np.rint(values), labels)
+    if not labels or (remark and remark.severity == "error"):
+        remark = _smoothed(mask.array, values) or remark
     return [remark] if remark else []
+
+
+def _smoothed(array: np.ndarray, values: np.ndarray) -> Remark | None:
+    """A remark on a mask whose values are traces of smoothing or lossy compression."""
+    areas = smoothed_labels(array, values)
+    if areas is None:
+        return None
+    message = (
+        f"the mask holds {np.count_nonzero(values)} values besides 0, nearly all in lines one pixel wide"
+        + (f" around areas of {_listed(areas)}" if areas else "")
+        + ": traces of lossy compression such as JPEG, or of smoothing."
+    )
+    nearest = f"the nearest of {_listed(sorted({0, *areas}))}" if areas else "its label"
+    return Remark("error", "mask_values", message, f"Use the original mask, or set each pixel to {nearest}.")
+
+
+def _colours(array: np.ndarray) -> str:
+    """The colours of a mask, if they are few: ` of 2 colours: #000000, #c80028`."""
+    colours = np.unique(array.reshape(-1, 3), axis=0)
+    if array.dtype != np.uint8 or len(colours) > _LISTED:
+        return ""
+    return f" of {len(colours)} colours: " + ", ".join("#" + bytes(colour).hex() for colour in colours)
 
 
 def mask_labels_problem(values: np.ndarray, labels: Collection[int], known: str = "mask_labels has") -> Remark | None:

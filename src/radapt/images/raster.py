@@ -20,21 +20,25 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel by PNG's colour type."""
 
+_PALETTE = 3
+"""PNG's colour type of pixels that are indices of a palette."""
+
 FIX = "Was the copy or download interrupted? Copy it again."
 
 
 def read_label_map(location: Location) -> Volume | None:
-    """The numbers that a grey PNG of 1, 2 or 4 bits holds; None for any other file.
+    """The numbers that a grey PNG of 1, 2 or 4 bits or one with a palette holds; None for any other file.
 
-    As a picture it is read with its values spread to 255; in a label map the stored number is the label.
+    As a picture it is read with its values spread to 255, or in the colours of its palette; in a label map the stored
+    number is the label. Raises DataError for a palette that paints a label black and 0 in a colour.
     """
     path = location.path
     if location.array is not None or not path.is_file():
         return None
     with path.open("rb") as file:
         start = file.read(26)
-    bits, colour = (start[24], start[25]) if start.startswith(b"\x89PNG") and len(start) == 26 else (8, 0)
-    if colour != 0 or bits not in (1, 2, 4):
+    bits, colour = (start[24], start[25]) if start.startswith(_PNG) and len(start) == 26 else (8, 0)
+    if colour != _PALETTE and (colour != 0 or bits not in (1, 2, 4)):
         return None
     with reading(path, "a picture", FIX):
         content = path.read_bytes()
@@ -43,9 +47,21 @@ def read_label_map(location: Location) -> Volume | None:
         with Image.open(path, formats=FORMATS) as file:
             file.load()
             pixels = np.asarray(ImageOps.exif_transpose(file))
-    if bits > 1:
+            if colour == _PALETTE:
+                _check_background(path, pixels, file.getpalette() or [])
+    if colour != _PALETTE and bits > 1:
         pixels = pixels // (255 // (2**bits - 1))
     return Volume.from_planes(plain_voxels(pixels[None], path))
+
+
+def _check_background(path: Path, labels: np.ndarray, palette: list[int]) -> None:
+    """Raise DataError if 0 has a colour and another number of the mask is black: which is the background?"""
+    black = [int(value) for value in np.unique(labels) if value > 0 and not any(palette[3 * value : 3 * value + 3])]
+    if black and any(palette[:3]):
+        raise DataError(
+            f"{path} paints its number {black[0]} black and 0 in a colour, so its background is unknown. "
+            "Save it as grey: 0 for background, and for each structure its number."
+        )
 
 
 def read_raster(location: Location, modality: str | None = None) -> Volume:
