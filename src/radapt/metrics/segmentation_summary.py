@@ -74,8 +74,10 @@ def summarised(
 ) -> tuple[pd.DataFrame, dict[str, float], Numbers]:
     """The table of `summarise`, every value by its name, and the replicates (R,) of every metric, if there are any."""
     names = [str(name) for name in labels]
-    _check(cases, names, resamples)
-    panel = _Panel.of(cases, names)
+    if resamples < 0:
+        raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
+    check_cases(cases, names)
+    panel = LabelMapPanel.of(cases, names)
     values = {name: float(value[0]) for name, value in panel.numbers(np.ones((panel.units, 1))).items()}
     drawn = replicates(
         panel.numbers, panel.units, rng, resamples if panel.units > 1 else 0, max(1, CHUNK // len(cases))
@@ -85,7 +87,7 @@ def summarised(
 
 
 @dataclass(frozen=True, eq=False)
-class _Panel:
+class LabelMapPanel:
     """The terms of every row of `cases` in the two sums of every metric, each (metrics, N)."""
 
     labels: Sequence[str]
@@ -97,7 +99,7 @@ class _Panel:
     units: int
 
     @classmethod
-    def of(cls, cases: pd.DataFrame, labels: Sequence[str]) -> "_Panel":
+    def of(cls, cases: pd.DataFrame, labels: Sequence[str]) -> "LabelMapPanel":
         terms = [[summand(cases).to_numpy(np.float64) for summand in pair] for pair in SUMMARY.values()]
         denominator = np.nan_to_num(np.array([pair[1] for pair in terms]))
         numerator = np.where(denominator > 0, np.nan_to_num(np.array([pair[0] for pair in terms])), 0.0)
@@ -137,7 +139,7 @@ class _Panel:
         return rows & (self.label == self.labels.index(label)) if label else rows
 
 
-def _row(name: str, value: float, drawn: np.ndarray | None, panel: _Panel) -> tuple[object, ...]:
+def _row(name: str, value: float, drawn: np.ndarray | None, panel: LabelMapPanel) -> tuple[object, ...]:
     rows = panel.entered(name)
     scored, patients = len(np.unique(panel.case[rows])), len(np.unique(panel.unit[rows]))
     # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
@@ -146,11 +148,10 @@ def _row(name: str, value: float, drawn: np.ndarray | None, panel: _Panel) -> tu
     return name, value, low, high, patients, scored, len(np.unique(panel.case)) - scored, left_out
 
 
-def _check(cases: pd.DataFrame, labels: Sequence[str], resamples: int) -> None:
+def check_cases(cases: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Raises DataError unless `cases` is a table that `summarise` can read, with one row per case and label."""
     if not labels or len(set(labels)) < len(labels):
         raise DataError(f"Expected at least one label, each with a different name; got {list(labels)}.")
-    if resamples < 0:
-        raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     columns = ("case", "patient", "label", *NUMBERS, "outcome")
     if missing := [column for column in columns if column not in cases]:
         raise DataError(f"The table of cases lacks the column(s) {', '.join(missing)}; expected {columns}.")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from radapt.metrics.metric import metric_name
 from radapt.metrics.paired_scores import score_paired
-from radapt.reports.classification_curves import class_arrays, finding_arrays
+from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays
 from radapt.reports.formatting import defined, interval, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
@@ -85,15 +85,14 @@ def _shuffled(metric: str, row: LeaderboardRow) -> str:
 
 def compare(board: Leaderboard, metric: str, first: LeaderboardRow, second: LeaderboardRow) -> ControlComparison | None:
     """`first` against `second` on the same cases; None where their predictions are not stored, or not of the same."""
-    tables = [_tables(board, row) for row in (first, second)]
+    tables = [case_tables(board, row) for row in (first, second)]
     if not all(tables):
         return None
     sets = [*tables[0], *tables[1]]
-    cases = sets[0].index
-    if any(len(table) != len(cases) or not table.index.isin(cases).all() for table in sets):
+    if not are_of_same_cases(sets):
         return None
     outputs = tuple(str(name) for name in board.facts.get("outputs") or ())
-    arrays = [_arrays(table.loc[cases], outputs) for table in sets]
+    arrays = [class_or_finding_arrays(table.loc[sets[0].index], outputs) for table in sets]
     decisions = [decided for _, _, decided in arrays if decided is not None]
     facts = first.method.cells[0].facts
     paired = score_paired(
@@ -115,28 +114,6 @@ def compare(board: Leaderboard, metric: str, first: LeaderboardRow, second: Lead
         metric, lambda sets: sign * (sets[:count].mean(axis=0) - sets[count:].mean(axis=0))[None]
     )
     return ControlComparison(first, second, metric, float(values[0]), *intervals[0])
-
-
-def _tables(board: Leaderboard, row: LeaderboardRow) -> list[pd.DataFrame]:
-    """The predictions of each done cell on the split, by case, of which the truth is known; [] if one lacks them."""
-    done, outputs = {score.cell for score in row.scores}, list(board.facts.get("outputs") or ())
-    found = []
-    for cell in row.method.cells:
-        if cell.id not in done:
-            continue
-        table = cell.predictions
-        if table is None or "split" not in table:
-            return []
-        rows = table[table["split"] == board.split]
-        found.append((rows[rows["truth"].isin(outputs)] if "truth" in rows else rows).set_index("case", drop=False))
-    return found
-
-
-def _arrays(table: pd.DataFrame, outputs: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    found = class_arrays(table, outputs) if "truth" in table else finding_arrays(table, outputs)
-    if found is None:
-        raise KeyError("truth")
-    return found
 
 
 def _patients(table: pd.DataFrame) -> Sequence[object]:

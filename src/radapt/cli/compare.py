@@ -1,0 +1,55 @@
+"""radapt compare: is one method better than another, paired by patient."""
+
+from pathlib import Path
+
+import typer
+
+
+def compare(
+    source: Path = typer.Argument(..., metavar="RUN|TABLE", help="A run folder, or a table with a row per case."),
+    first: str = typer.Argument(None, metavar="A", help="A method of RUN, by its name in the report or a part of it."),
+    second: str = typer.Argument(None, metavar="B", help="The method to compare with."),
+    on: str = typer.Option(None, help="TABLE: the column that names the case."),
+    a: str = typer.Option(None, help="TABLE: the column with the numbers of the first method."),
+    b: str = typer.Option(None, help="TABLE: the column with those of the second."),
+    patient: str = typer.Option(None, help="TABLE: the column that names the patient. Without it each case is one."),
+    smaller_is_better: bool = typer.Option(False, "--smaller-is-better", help="TABLE: of distances, errors, losses."),
+    cohort: str = typer.Option(None, help="RUN: the cohort, if there are several."),
+    split: str = typer.Option(None, help="RUN: the test set, if there are several."),
+    metric: str = typer.Option(None, help="RUN: the metric, such as mcc or dice:tumour; default: the leading one."),
+    margin: float = typer.Option(None, min=0, help="How much worse A may be and still count as non-inferior."),
+    permutations: int = typer.Option(9999, min=9999, help="Exchanges of patients in the test."),
+    resamples: int = typer.Option(9999, min=1000, help="Draws of patients for the interval."),
+    seed: int = typer.Option(0, min=0, help="Of the random draws."),
+    json_file: Path = typer.Option(None, "--json", help="Also write the result to this file, as one object."),
+) -> None:
+    """Compare two methods on the same cases: their difference, its 95 % interval and p-value, by patient.
+
+    RUN A B compares two methods of a study. RUN alone compares the leading method with each of the others, adjusts the
+    p-values for their number (Holm) and writes RUN/comparisons.parquet. TABLE --on COLUMN --a COLUMN --b COLUMN
+    compares two columns of numbers of any table, such as the Dice of two programs.
+    """
+    from radapt.cli.comparisons import ColumnNames, compare_columns, compare_run
+    from radapt.durable import write_json
+    from radapt.errors import UsageError
+    from radapt.metrics.comparison import Draws
+
+    draws = Draws(seed, resamples, permutations, margin)
+    if source.is_dir():
+        if table_only := [f"--{name}" for name, value in (("on", on), ("a", a), ("b", b)) if value is not None]:
+            raise UsageError(f"{source} is a run folder: name the two methods as RUN A B, without {table_only[0]}.")
+        if (first is None) != (second is None):
+            raise UsageError("Name two methods, A and B, or none to compare the leading one with each of the others.")
+        named = None if first is None else (first, second)
+        found = compare_run(source, named, draws, cohort=cohort, split=split, metric=metric)
+    else:
+        if first is not None or on is None or a is None or b is None:
+            raise UsageError(
+                f"{source} is not a folder. A table needs --on, --a and --b: the columns with the case and the two "
+                "methods' numbers. Two methods of a study: radapt compare RUN A B, with the folder of `radapt run`."
+            )
+        columns = ColumnNames(on, a, b, patient)
+        found = compare_columns(source, columns, draws, smaller_is_better=smaller_is_better)
+    typer.echo(found.text)
+    if json_file is not None:
+        write_json(json_file, found.record)

@@ -1,0 +1,194 @@
+"""What `radapt compare` answers: of two columns of a table, or of methods of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radapt.cohorts.sheet import read_sheet
+from radapt.durable import atomic_path
+from radapt.errors import DataError, UsageError, suggest
+from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
+from radapt.reports.formatting import counted
+from radapt.reports.leaderboard import leaderboards
+from radapt.reports.method_comparison import (
+    MethodComparison,
+    compare_methods,
+    comparison_table,
+    find_board,
+    find_method,
+)
+from radapt.reports.metric_info import metric_of
+from radapt.reports.run_folder import read_run
+
+_MISSING = ("", "nan", "na", "n/a", "none", "null", "-", "?")
+
+Flat = dict[str, str | float | int | bool | None]
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The columns of a table: of the case, the two methods' numbers, and the patient, None if there is none."""
+
+    case: str
+    a: str
+    b: str
+    patient: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Lines to print, and one flat object with the numbers."""
+
+    text: str
+    record: Flat
+
+
+def compare_columns(file: Path, columns: ColumnNames, draws: Draws, *, smaller_is_better: bool = False) -> Answer:
+    """The mean of column a minus that of column b, over the cases that have both.
+
+    Raises UsageError for a column that is not there, and DataError for a case named twice, a number that is none, a
+    case without a patient, and where no case has both numbers.
+    """
+    table, rows = _read(file, columns)
+    # By case, so that the draws do not depend on the order of the rows.
+    order = table[columns.case].str.strip().sort_values(kind="stable").index
+    table, rows = table.loc[order].reset_index(drop=True), [rows[at] for at in order]
+    cases = table[columns.case].str.strip()
+    _refuse(cases == "", rows, file, f"names no case in column {columns.case!r}")
+    _refuse(cases.duplicated(), rows, file, "names a case that an earlier row names; expected one row per case")
+    first, second = (_numbers(table[name], rows, file) for name in (columns.a, columns.b))
+    patients = cases if columns.patient is None else table[columns.patient].str.strip()
+    both = first.notna() & second.notna()
+    _refuse(both & (patients == ""), rows, file, f"names no patient in column {columns.patient!r}")
+    if not both.any():
+        raise DataError(f"{file}: no case has a number both in {columns.a!r} and in {columns.b!r}.")
+    pair = paired_means(first[both].to_numpy(), second[both].to_numpy(), patients[both].to_numpy(dtype=object))
+    difference = compare_pairs([pair], draws, smaller_is_better=smaller_is_better)
+    left_out = int((~both).sum())
+    lines = _lines(columns.a, columns.b, difference, difference.verdict(draws.margin), draws.margin)
+    if columns.patient is None:
+        lines.append("Each case counts as a patient; if patients have several, name their column with --patient.")
+    if left_out:
+        lines.append(f"{counted(left_out, 'case')} without a number in one of the two columns left out.")
+    record = _record(columns.a, columns.b, difference, difference.verdict(draws.margin), draws)
+    return Answer("\n".join(lines), record | {"n_left_out": left_out, "unit": columns.patient or columns.case})
+
+
+def compare_run(
+    folder: Path,
+    named: tuple[str, str] | None,
+    draws: Draws,
+    *,
+    cohort: str | None = None,
+    split: str | None = None,
+    metric: str | None = None,
+) -> Answer:
+    """Two methods of a run, or with `named` None the leading one against each of the others.
+
+    The latter are also written to comparisons.parquet in the run folder. Raises UsageError for a name that does not
+    fit.
+    """
+    board, metric = find_board(leaderboards(read_run(folder)), cohort, split, metric)
+    if named is not None:
+        pairs = [(find_method(board, metric, named[0]), find_method(board, metric, named[1]))]
+    else:
+        rows = [row for row in board.rows_of(metric) if row.done]
+        if len(rows) < 2:
+            raise UsageError(f"{folder} has fewer than two finished methods on {board.cohort}, {board.split}.")
+        pairs = [(rows[0], other) for other in rows[1:]]
+    found = compare_methods(board, metric, pairs, draws=draws)
+    title = f"{metric_of(metric).title} on {board.cohort}, {board.title}:"
+    if named is None:
+        with atomic_path(folder / "comparisons.parquet") as file:
+            comparison_table(board, found).to_parquet(file, index=False)
+    lines = [title, *(line for one in found for line in _method_lines(one, draws.margin, len(found)))]
+    if board.unit == "image":
+        lines.append("Patients unknown: the interval and the test count images.")
+    first = found[0]
+    names = first.first.method.phrase, first.second.method.phrase
+    record = _record(*names, first.difference, first.verdict, draws) | {
+        "metric": metric,
+        "cohort": board.cohort,
+    }
+    return Answer("\n".join(lines), record | {"split": board.split, "comparisons": len(found), "p_holm": first.holm})
+
+
+def _read(file: Path, columns: ColumnNames) -> tuple[pd.DataFrame, list[int]]:
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}. Give a table (CSV, TSV or parquet) or a run folder.")
+    sheet, problems = read_sheet(file)
+    if sheet is None or problems:
+        raise DataError(f"{file}: {problems[0].message if problems else 'it cannot be read as a table.'}")
+    for name in (columns.case, columns.a, columns.b, columns.patient):
+        if name is not None and name not in sheet.columns:
+            raise UsageError(f"{file} has no column {name!r}. {suggest(name, sheet.columns)}")
+    return pd.DataFrame(sheet.columns, dtype=str), sheet.rows
+
+
+def _numbers(column: pd.Series, rows: list[int], file: Path) -> pd.Series:
+    plain = column.str.strip()
+    given = plain.where(~plain.str.casefold().isin(_MISSING))
+    numbers = pd.to_numeric(given, errors="coerce")
+    _refuse(given.notna() & ~np.isfinite(numbers), rows, file, f"has no number in column {column.name!r}")
+    return numbers
+
+
+def _refuse(wrong: pd.Series, rows: list[int], file: Path, what: str) -> None:
+    at = np.flatnonzero(wrong.to_numpy())
+    if len(at):
+        more = f" ({counted(len(at), 'row')})" if len(at) > 1 else ""
+        raise DataError(f"{file}, line {rows[at[0]]} {what}{more}.")
+
+
+def _method_lines(one: MethodComparison, margin: float | None, family: int) -> list[str]:
+    lines = _lines(one.first.method.phrase, one.second.method.phrase, one.difference, one.verdict, margin)
+    if family > 1:
+        lines[1] += f"; adjusted for {family} comparisons (Holm) p = {_p(one.holm)}"
+    if np.isfinite(one.delong):
+        lines[1] += f"; DeLong's test p = {_p(one.delong)}"
+    return lines
+
+
+def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | None) -> list[str]:
+    low, high = f"{found.ci_low:+.4f}", f"{found.ci_high:+.4f}"
+    how = "every exchange of patients counted" if found.exact else "patients exchanged at random"
+    sentences = {
+        "better": f"{a} is better.",
+        "worse": f"{a} is worse.",
+        "equivalent": f"Neither is better, and they differ by less than {margin:g}." if margin is not None else "",
+        "non-inferior": f"{a} is not shown to be better, but is worse by less than {margin:g}."
+        if margin is not None
+        else "",
+        "undecided": "Which one is better is undecided.",
+    }
+    lines = [
+        f"{a} {found.first:.4f}, {b} {found.second:.4f}: difference {found.difference:+.4f} [{low}, {high}], "
+        f"{counted(found.n_patients, 'patient')}, {counted(found.n_cases, 'case')}",
+        f"  {sentences[verdict]} p = {_p(found.p)} ({how})",
+    ]
+    if np.isfinite(found.detectable) and verdict not in ("better", "worse"):
+        lines.append(
+            f"  With {counted(found.n_patients, 'patient')} a difference of {found.detectable:.4f} would be seen in "
+            "8 of 10 such studies."
+        )
+    return lines
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 or np.isnan(value) else "< 0.0001"
+
+
+def _record(a: str, b: str, found: Difference, verdict: Verdict, draws: Draws) -> Flat:
+    return {
+        "a": a, "b": b, "mean_a": found.first, "mean_b": found.second, "difference": found.difference,
+        "ci_low": _finite(found.ci_low), "ci_high": _finite(found.ci_high), "p": _finite(found.p),
+        "n_patients": found.n_patients, "n_cases": found.n_cases, "detectable": _finite(found.detectable),
+        "verdict": verdict, "margin": draws.margin,
+        "permutations": 2**found.n_patients if found.exact else draws.permutations, "exact": found.exact,
+    }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

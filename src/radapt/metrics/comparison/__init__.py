@@ -1,0 +1,26 @@
+"""Paired comparison of two methods on the same cases, by patient.
+
+`compare_pairs` gives the difference, its interval and the p-value of a permutation test for anything that a pair of
+sets can be asked: means of numbers (`paired_means`), metrics of predictions (`paired_predictions`) and of label maps
+(`paired_label_maps`). `delong` tests AUROCs without resampling, `holm` adjusts a family of p-values.
+"""
+
+from radapt.metrics.comparison.delong import DeLong, delong
+from radapt.metrics.comparison.difference import PERMUTATIONS, Difference, Draws, Verdict, compare_pairs
+from radapt.metrics.comparison.family import holm
+from radapt.metrics.comparison.pairs import Pair, paired_label_maps, paired_means, paired_predictions
+
+__all__ = [
+    "PERMUTATIONS",
+    "DeLong",
+    "Difference",
+    "Draws",
+    "Pair",
+    "Verdict",
+    "compare_pairs",
+    "delong",
+    "holm",
+    "paired_label_maps",
+    "paired_means",
+    "paired_predictions",
+]

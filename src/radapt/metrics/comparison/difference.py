@@ -1,0 +1,154 @@
+"""The difference of two methods on the same cases: interval and test, by patient."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from radapt.errors import DataError
+from radapt.metrics.bootstrap import CHUNK, LEVEL, multiplicities
+from radapt.metrics.comparison.interval import bca_interval
+from radapt.metrics.comparison.pairs import Pair, Values
+from radapt.metrics.score import RESAMPLES
+
+PERMUTATIONS = 9999
+_JACKKNIFE = 1000
+"""With more patients the acceleration is too small to matter (its part falls with √n) and is taken as 0."""
+_POWER = 0.8
+_EQUAL = 1e-10  # two statistics that differ by rounding are equal: swapping patients adds up in another order
+
+Verdict = Literal["better", "worse", "equivalent", "non-inferior", "undecided"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How the bootstrap and the permutation test draw, and the `margin` of non-inferiority ≥ 0, None: not asked for."""
+
+    seed: int = 0
+    resamples: int = RESAMPLES
+    permutations: int = PERMUTATIONS
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first method minus the second.
+
+    The interval of 95 % is a bootstrap by patient (see `bca_interval`). `p` is two-sided, of the test in which the
+    patients exchange the results of the two methods; with `exact` every exchange was counted. `detectable` is the
+    difference that so many patients show with a power of 80 % at p < 0.05, from the spread of this one. Interval and
+    `detectable` are NaN, and `p` 1, with fewer than two patients; all are NaN if the metric is undefined.
+    """
+
+    first: float
+    second: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    p: float
+    n_patients: int
+    n_cases: int
+    detectable: float
+    exact: bool
+    smaller_is_better: bool = False
+
+    def verdict(self, margin: float | None = None) -> Verdict:
+        """What the interval says of the first method.
+
+        `better` or `worse` if it excludes 0. Else, with a `margin` ≥ 0, `non-inferior` if it excludes being worse by
+        the margin or more, and `equivalent` if it excludes being better by it too; else `undecided`.
+        """
+        low, high = (-self.ci_high, -self.ci_low) if self.smaller_is_better else (self.ci_low, self.ci_high)
+        if low > 0:
+            return "better"
+        if high < 0:
+            return "worse"
+        if margin is not None and low > -margin:
+            return "equivalent" if high < margin else "non-inferior"
+        return "undecided"
+
+
+def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_better: bool = False) -> Difference:
+    """The difference of two methods, from one pair of sets, or from several (seeds) whose values are averaged.
+
+    All pairs are of the same patients. A draw of patients and an exchange are the same for all pairs. If all exchanges
+    of the patients are no more than the permutations of `draws`, each is counted once. The same seed gives the same
+    result, and exchanging the methods changes signs only.
+
+    Raises DataError without a pair, for pairs of different patients, and fewer than 1 resample or permutation.
+    """
+    if not pairs or len({pair.units for pair in pairs}) > 1:
+        raise DataError(f"{len(pairs)} pairs of sets to compare; expected at least one, all of the same patients.")
+    if draws.resamples < 1 or draws.permutations < 1:
+        raise DataError(
+            f"{draws.resamples} resamples and {draws.permutations} permutations; expected at least 1 of each."
+        )
+    rng, permutations = np.random.default_rng(draws.seed), draws.permutations
+    units, cases = pairs[0].units, pairs[0].cases
+
+    def means(weights: np.ndarray, weights_second: np.ndarray, ask: Callable[[Pair], Values]) -> np.ndarray:
+        return np.mean([[ask(pair)(weights), ask(pair)(weights_second)] for pair in pairs], axis=0)
+
+    def plain(weights: np.ndarray) -> np.ndarray:
+        nothing = np.zeros_like(weights)
+        sides = np.concatenate([weights, nothing]), np.concatenate([nothing, weights])
+        return means(*sides, lambda pair: pair.values)
+
+    def exchanged(swapped: np.ndarray) -> np.ndarray:
+        kept = 1 - swapped
+        sides = np.concatenate([kept, swapped]), np.concatenate([swapped, kept])
+        first, second = means(*sides, lambda pair: pair.exchanged)
+        return np.asarray(first - second)
+
+    chunk = max(2, CHUNK // max(1, 2 * cases))
+    first, second = (float(side[0]) for side in plain(np.ones((units, 1))))
+    difference = first - second
+    if units < 2 or np.isnan(difference):
+        nan, p = float("nan"), float("nan") if np.isnan(difference) else 1.0
+        return Difference(first, second, difference, nan, nan, p, units, cases, nan, True, smaller_is_better)
+
+    def subtracted(weights: np.ndarray) -> np.ndarray:
+        sides = plain(weights)
+        return np.asarray(sides[0] - sides[1])
+
+    drawn = _in_chunks(subtracted, multiplicities(rng, units, draws.resamples).T, chunk)
+    left_out = np.empty(0)
+    if units <= _JACKKNIFE:
+        left_out = _in_chunks(subtracted, 1 - np.eye(units), chunk)
+    low, high = bca_interval(difference, drawn, left_out, units)
+    exact = 2**units <= permutations + 1 if units < 60 else False
+    observed = float(exchanged(np.zeros((units, 1)))[0])
+    swaps = _every(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
+    tested = _in_chunks(exchanged, swaps, chunk)
+    p = _p_value(observed, tested, exact)
+    return Difference(
+        first, second, difference, low, high, p, units, cases, _detectable(drawn, units), exact, smaller_is_better
+    )
+
+
+def _in_chunks(ask: Callable[[np.ndarray], np.ndarray], columns: np.ndarray, chunk: int) -> np.ndarray:
+    starts = range(0, columns.shape[1], chunk)
+    parts = [ask(np.ascontiguousarray(columns[:, at : at + chunk], dtype=np.float64)) for at in starts]
+    return np.concatenate(parts)
+
+
+def _every(units: int) -> np.ndarray:
+    """(U, 2^U) every choice of the patients that change places."""
+    return (np.arange(2**units)[None] >> np.arange(units)[:, None]) & 1
+
+
+def _p_value(observed: float, tested: np.ndarray, exact: bool) -> float:
+    """The share of exchanges that move the methods as far apart as observed; undefined ones count as such."""
+    slack = _EQUAL * max(1.0, abs(observed))
+    as_far = int((~(np.abs(tested) < abs(observed) - slack)).sum())
+    # What was observed is one of the exchanges: of a sample it has to be counted (Phipson and Smyth 2010).
+    return as_far / len(tested) if exact else (as_far + 1) / (len(tested) + 1)
+
+
+def _detectable(drawn: np.ndarray, units: int) -> float:
+    if not np.isfinite(drawn).any():
+        return float("nan")
+    error = float(np.nanstd(drawn)) * np.sqrt(units / (units - 1))
+    return error * float(student.ppf((1 + LEVEL) / 2, units - 1) + student.ppf(_POWER, units - 1))

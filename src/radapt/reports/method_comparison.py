@@ -1,0 +1,178 @@
+"""Whether one method of a run is better than another, paired by patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from radapt.errors import DataError, UsageError
+from radapt.metrics.comparison import (
+    Difference,
+    Draws,
+    Pair,
+    Verdict,
+    compare_pairs,
+    delong,
+    holm,
+    paired_label_maps,
+    paired_predictions,
+)
+from radapt.metrics.metric import metric_name
+from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
+from radapt.reports.metric_info import metric_of
+
+_ALPHA = 0.05
+
+COLUMNS = (
+    "cohort", "split", "metric", "a", "b", "value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_holm",
+    "p_delong", "n_patients", "n_cases", "detectable", "verdict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MethodComparison:
+    """`first` minus `second` on a test set. `delong` is the p-value of DeLong's test, NaN where it does not apply:
+    for other metrics than the AUROC of one question, and for several seeds. `holm` is `p` adjusted for the family."""
+
+    first: LeaderboardRow
+    second: LeaderboardRow
+    metric: str
+    difference: Difference
+    delong: float
+    holm: float
+    verdict: Verdict
+
+
+def find_board(
+    boards: Sequence[Leaderboard], cohort: str | None, split: str | None, metric: str | None
+) -> tuple[Leaderboard, str]:
+    """The leaderboard of the cohort and test set, and the metric to compare by; what is None is chosen if one is left.
+
+    Never a split that choices were made on, unless named. Raises UsageError if none, or more than one, fits.
+    """
+    fitting = [board for board in boards if cohort in (None, board.cohort) and split in (None, board.split)]
+    if metric is not None:
+        fitting = [board for board in fitting if metric in board.metrics or metric in _by_class(board)]
+    if split is None:
+        fitting = [board for board in fitting if not board.is_selection_split and not board.is_part]
+    if len(fitting) != 1:
+        every = "; ".join(f"--cohort {board.cohort} --split {board.split}" for board in fitting or boards)
+        what = "Several test sets fit" if fitting else "No test set fits"
+        raise UsageError(f"{what}. Choose with --cohort, --split and --metric. There are: {every or 'none'}.")
+    board = fitting[0]
+    return board, metric or board.primary or ""
+
+
+def find_method(board: Leaderboard, metric: str, text: str) -> LeaderboardRow:
+    """The method called `text`: its name in the report, or a part of it that no other has. Controls count too.
+
+    Raises UsageError if none, or more than one, fits; the message lists the names.
+    """
+    rows = board.rows_of(metric) or board.rows_of(metric_name(metric))
+    wanted = _plain(text)
+    exact = [row for row in rows if wanted in (_plain(row.method.name), _plain(row.method.phrase))]
+    fitting = exact or [row for row in rows if wanted in _plain(row.method.name) or wanted in _plain(row.method.phrase)]
+    if len(fitting) == 1:
+        return fitting[0]
+    what = f"{len(fitting)} methods fit" if fitting else "No method fits"
+    names = "; ".join(row.method.phrase for row in fitting or rows)
+    raise UsageError(f"{what} {text!r} on {board.cohort}, {board.split}. There are: {names or 'none'}.")
+
+
+def compare_methods(
+    board: Leaderboard,
+    metric: str,
+    pairs: Sequence[tuple[LeaderboardRow, LeaderboardRow]],
+    *,
+    draws: Draws = Draws(),
+) -> list[MethodComparison]:
+    """Each pair's comparison, p-values adjusted for all of them (Holm).
+
+    Seeds of a method are averaged as in the leaderboard. Raises DataError where predictions are not stored, or are not
+    of the same cases.
+    """
+    found = [_compare(board, metric, *pair, draws) for pair in pairs]
+    adjusted = holm([difference.p for difference, _ in found])
+    return [
+        MethodComparison(*pair, metric, difference, exact, float(p), _verdict(difference, draws.margin, float(p)))
+        for pair, (difference, exact), p in zip(pairs, found, adjusted, strict=True)
+    ]
+
+
+def _verdict(difference: Difference, margin: float | None, adjusted: float) -> Verdict:
+    """Among several comparisons a method is better or worse only if the adjusted p-value says so too."""
+    verdict = difference.verdict(margin)
+    return "undecided" if verdict in ("better", "worse") and adjusted >= _ALPHA else verdict
+
+
+def comparison_table(board: Leaderboard, comparisons: Sequence[MethodComparison]) -> pd.DataFrame:
+    """The rows of `comparisons.parquet`."""
+    rows = [
+        (
+            board.cohort, board.split, one.metric, one.first.method.phrase, one.second.method.phrase,
+            one.difference.first, one.difference.second, one.difference.difference, one.difference.ci_low,
+            one.difference.ci_high, one.difference.p, one.holm, one.delong, one.difference.n_patients,
+            one.difference.n_cases, one.difference.detectable, one.verdict,
+        )
+        for one in comparisons
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _compare(
+    board: Leaderboard, metric: str, first: LeaderboardRow, second: LeaderboardRow, draws: Draws
+) -> tuple[Difference, float]:
+    tables = [case_tables(board, row) for row in (first, second)]
+    for row, stored in zip((first, second), tables, strict=True):
+        if not stored:
+            raise DataError(f"The predictions of {row.method.phrase} are not stored; run the study again.")
+    if board.aim == "classification" and not are_of_same_cases([*tables[0], *tables[1]]):
+        raise DataError(f"{first.method.phrase} and {second.method.phrase} were not tested on the same cases.")
+    # The i-th seed of one stands beside the i-th of the other; the shorter list starts again.
+    count = max(map(len, tables))
+    beside = [tuple(stored[i % len(stored)] for stored in tables) for i in range(count)]
+    pairs = [_pair(board, metric, *each) for each in beside]
+    difference = compare_pairs(pairs, draws, smaller_is_better=metric_of(metric_name(metric)).smaller_is_better)
+    return difference, _delong(board, metric, *beside[0]) if count == 1 else float("nan")
+
+
+def _pair(board: Leaderboard, metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Pair:
+    if board.aim == "segmentation":
+        labels = list(dict.fromkeys(first["label"].astype(str)))
+        sides = [table.reset_index(drop=True) for table in (first, second)]
+        return paired_label_maps(metric, *sides, labels=labels)
+    outputs = _outputs(board)
+    second = second.loc[first.index]
+    (truth, one, decided), (_, other, decided_too) = (
+        class_or_finding_arrays(each, outputs) for each in (first, second)
+    )
+    both = None if decided is None or decided_too is None else (decided, decided_too)
+    return paired_predictions(
+        metric, truth, (one, other), list(first["patient"]), task=str(board.cohort_facts.get("task")),
+        outputs=outputs, decisions=both,
+    )  # fmt: skip
+
+
+def _delong(board: Leaderboard, metric: str, first: pd.DataFrame, second: pd.DataFrame) -> float:
+    name, _, output = metric.partition(":")
+    outputs = _outputs(board)
+    if board.aim != "classification" or name != "auroc" or (not output and len(outputs) != 2) or "truth" not in first:
+        return float("nan")
+    positive = output or outputs[1]
+    second = second.loc[first.index]
+    one, other = (each[f"p_{positive}"].to_numpy(np.float64) for each in (first, second))
+    return delong((first["truth"] == positive).to_numpy(int), one, other, list(first["patient"])).p
+
+
+def _outputs(board: Leaderboard) -> tuple[str, ...]:
+    return tuple(str(name) for name in board.facts.get("outputs") or ())
+
+
+def _by_class(board: Leaderboard) -> set[str]:
+    return {f"{family}:{name}" for family, members in board.by_class.items() for name in members}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().replace("·", " ").replace(" with ", " ").split())
