@@ -34,6 +34,8 @@ def scan(
     patient: str = typer.Option(None, help="Column with the patient."),
     patient_regex: str = typer.Option(None, help="Pattern of the patient in a file name, such as '^(person[0-9]+)_'."),
     split: str = typer.Option(None, help="Column with the split."),
+    case: str = typer.Option(None, help="Column that names the cases; default: 'case', else the first image of each."),
+    sheet: str = typer.Option(None, help="Sheet of an Excel table; default: the only one, or the one with images."),
     external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a separate test set."),
     folds: str = typer.Option(
         None, help="Folds instead of splits: a number, site (each hospital left out), column:NAME or file:PATH."
@@ -71,6 +73,8 @@ def scan(
         site=site,
         patient=patient,
         split=split,
+        case=case,
+        sheet=sheet,
         patient_regex=patient_regex,
         external=tuple(external),
         redraw=redraw,

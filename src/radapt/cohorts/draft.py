@@ -16,7 +16,8 @@ from radapt.progress import ProgressMaker, silent
 class ScanOptions:
     """The options of `scan`.
 
-    `label` (several: one finding each), `site`, `patient` and `split` name columns of the source's table.
+    `label` (several: one finding each), `site`, `patient`, `split` and `case` name columns of the source's table, and
+    `sheet` a sheet of it.
     `patient_regex` extracts the patient from a file name, or from its path inside the source if the pattern holds a `/`
     or not every file name matches (its first group, or the whole match). `external` holds SITE
     or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `folds` asks for
@@ -29,6 +30,8 @@ class ScanOptions:
     site: str | None = None
     patient: str | None = None
     split: str | None = None
+    case: str | None = None
+    sheet: str | None = None
     patient_regex: str | None = None
     external: tuple[str, ...] = ()
     redraw: bool = False

@@ -18,7 +18,7 @@ from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.patient_key import patient_key
 from radapt.cohorts.patient_state import unknown_patients
 from radapt.cohorts.rows import Rows
-from radapt.cohorts.sheet import read_sheet
+from radapt.cohorts.sheets.reading import read_sheet
 from radapt.cohorts.splits import FOLD, SPLIT, draw_splits, read_recorded, recorded_path, write_recorded
 from radapt.errors import DataError
 
@@ -75,6 +75,7 @@ def _read(config: CohortFile) -> _Reading:
     problems += more
     if sheet is None:
         return _Reading(None, problems)
+    problems += [CohortIssue("warning", "table-format", note, file=config.cases.name) for note in sheet.notes]
     columns, more = sort_columns(list(sheet.columns), config.cases.name)
     problems += more
     if "case" not in columns.has or not columns.images or not len(sheet):

@@ -10,7 +10,7 @@ from radapt.cohorts.file_index import FileIndex
 from radapt.cohorts.issue import CohortIssue, Severity
 from radapt.cohorts.labels import Labels, label_array, missing_label, parse_classes, parse_finding, spelt_alike
 from radapt.cohorts.patient_key import one_spelling, patient_key
-from radapt.cohorts.sheet import Sheet
+from radapt.cohorts.sheets.sheet import Sheet
 from radapt.errors import DataError
 from radapt.locations import Location
 

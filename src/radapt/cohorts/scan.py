@@ -76,9 +76,9 @@ def _read(
 
 def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
     """Refuse options that the layout would silently ignore."""
-    for role in ("label", "site", "patient", "split"):
+    for role in ("label", "site", "patient", "split", "case", "sheet"):
         if getattr(options, role) and role not in layout.columns:
-            raise UsageError(f"--{role}: the layout {layout.name!r} has no columns to choose the {role} from.")
+            raise UsageError(f"--{role}: the layout {layout.name!r} has no table to choose the {role} from.")
 
 
 def _own(out: Path | None) -> frozenset[Path]:

@@ -3,7 +3,6 @@
 A missing sequence of a session is an empty cell.
 """
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -149,10 +148,10 @@ def _mask_labels(masks: Iterable[BidsName]) -> dict[int, str]:
         return {}
     table = _label_table(used[0])
     if used[0].suffix == "dseg" and table:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        names = {row.get("index", ""): row.get("name", "") for row in rows}
-        return {int(key): name for key, name in names.items() if key and key.isdigit() and key != "0" and name}
+        rows = read_table(table)
+        if {"index", "name"} <= set(rows.columns):
+            names = dict(zip(rows["index"].str.strip(), rows["name"].str.strip(), strict=True))
+            return {int(key): name for key, name in names.items() if key.isdecimal() and key != "0" and name}
     labels = {mask.entity("label") or mask.entity("desc") for mask in used}
     return {1: label} if len(labels) == 1 and (label := labels.pop()) else {}
 
@@ -172,7 +171,7 @@ def _participants(path: Path, table: pd.DataFrame, options: ScanOptions, notes: 
     if not path.is_file():
         notes.append("There is no participants.tsv, so no case has a label.")
         return []
-    people = read_table(path)
+    people = read_table(path, notes)
     if "participant_id" not in people.columns:
         raise DataError(f"{path} has no column 'participant_id'. Its columns: {', '.join(people.columns)}.")
     keys = ["sub-" + name.strip().removeprefix("sub-") for name in people.pop("participant_id")]

@@ -33,7 +33,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     index = _index(root)
     if index is None:
         raise DataError(f"{root} holds no Data_Entry_2017*.csv, the index of NIH ChestX-ray14.")
-    root, table = index.parent, read_table(index)
+    notes: list[str] = []
+    root, table = index.parent, read_table(index, notes)
     missing = [name for name in ("Image Index", "Finding Labels", "Patient ID") if name not in table.columns]
     if missing:
         raise DataError(f"{index} has no column {missing[0]!r}. {suggest(missing[0], list(table.columns))}")
@@ -50,13 +51,13 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     draft = pd.DataFrame({"case": names, "patient": listed["Patient ID"].str.strip()}, dtype=object)
     draft["split"] = _official(root, names)
     draft["image"] = [paths[name] for name in names]
-    notes = [f"{counted(int((~available).sum()), 'image')} listed in {index.name} left out: no such file."]
+    if not available.all():
+        notes.append(f"{counted(int((~available).sum()), 'image')} listed in {index.name} left out: no such file.")
     _add_findings(draft, listed["Finding Labels"], index, rows)
     for column, name in _METADATA.items():
         if column in listed.columns:
             draft[name] = listed[column]
     name = options.name or root.name
-    notes = notes if not available.all() else []
     return CohortDraft(name, "nih", draft, "xray", source=_SOURCE, notes=notes, source_table=index, rows=rows)
 
 

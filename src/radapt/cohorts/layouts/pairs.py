@@ -7,7 +7,7 @@ import pandas as pd
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.image_files import images_in, stem
 from radapt.cohorts.layouts.tables import assign, read_table, tables_in, unlabelled_note
-from radapt.errors import DataError, counted
+from radapt.errors import DataError, UsageError, counted
 
 _MASKS = ("masks", "mask", "segmentations", "labels")
 _ENDINGS = ("_mask", "-mask", "_seg", "_segmentation")
@@ -37,8 +37,24 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         if without := int((table["mask"] == "").sum()):
             notes.append(f"{counted(without, 'image')} without a mask in {folder.name}/.")
     draft = CohortDraft(options.name or root.name, "table", table, notes=notes)
-    if index := _index(root):
-        draft.rows = _add_index(table, read_table(index), index.name, options, notes)
+    index = _index(root)
+    if options.case:
+        raise UsageError(
+            f"--case {options.case}: the files in {root / 'images'} name the cases. To name them by a column, scan the "
+            f"table itself{f': {index}' if index else ''}."
+        )
+    if index:
+        stems_here = {_key(name) for name in stems}
+        rows = read_table(
+            index,
+            notes,
+            sheet=options.sheet,
+            prefer=lambda sheet: any(
+                sum(_key(stem(text)) in stems_here for text in cells) * 2 >= len(stems)
+                for cells in sheet.columns.values()
+            ),
+        )
+        draft.rows = _add_index(table, rows, index.name, options, notes)
         draft.source_table = index if draft.rows else None
     return draft
 

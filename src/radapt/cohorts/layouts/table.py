@@ -3,8 +3,8 @@
 Label, site, split and patient come from columns of those names, or from those that the user names.
 """
 
-import csv
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -12,16 +12,29 @@ import pandas as pd
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts import pairs
-from radapt.cohorts.layouts.image_files import is_image, stem_of, unique
+from radapt.cohorts.layouts.image_files import stem_of, unique
+from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.layout import ROLES, Layout
-from radapt.cohorts.layouts.tables import TABLE_SUFFIXES, assign, read_table, tables_in
-from radapt.errors import DataError
+from radapt.cohorts.layouts.tables import assign, cleaned, given_column, is_patient_word, read_table, tables_in
+from radapt.cohorts.sheets.reading import NAMED_SUFFIXES, peek_sheet
+from radapt.errors import DataError, counted
 
 _COHORT_FILES = ("cohort.yaml", "cohort.yml", "cases.csv", "cases.parquet")
 _OTHERS = ("participants.tsv", "bbox_list", "data_entry_2017")
 """Tables that belong to other layouts."""
-_PEEKED = 50
 _MASK_WORDS = ("mask", "seg")
+
+
+@dataclass(frozen=True)
+class ImageColumn:
+    """A column of images: its name in the table, and `image`, `image:<name>` or `mask` in the cohort.
+
+    `is_patient` marks a column of patients whose images bear their names.
+    """
+
+    name: str
+    role: str
+    is_patient: bool = False
 
 
 def recognise(root: Path) -> str | None:
@@ -31,8 +44,22 @@ def recognise(root: Path) -> str | None:
         return "a table" if _is_table(root) else None
     if saw := pairs.recognise(root):
         return saw
-    tables = [path for path in tables_in(root) if _is_table(path) and _image_columns(_peek(path), root)]
-    return f"{tables[0].name} with a column of image paths" if len(tables) == 1 else None
+    tables = _tables_of_images(root)
+    return f"{tables[0].name} with a column of images" if len(tables) == 1 else None
+
+
+def _tables_of_images(root: Path) -> list[Path]:
+    finder = ImageFinder(root)
+
+    def names_images(columns: Mapping[str, Sequence[str]]) -> bool:
+        return bool(_image_columns(columns, finder))
+
+    tables = []
+    for path in tables_in(root):
+        sheet = peek_sheet(path, lambda sheet: names_images(sheet.columns)) if _is_table(path) else None
+        if sheet is not None and names_images(sheet.columns):
+            tables.append(path)
+    return tables
 
 
 def cohort_file(root: Path) -> Path | None:
@@ -44,10 +71,10 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
         if pairs.recognise(root):
             return pairs.read(root, options)
-        tables = [path for path in tables_in(root) if _is_table(path) and _image_columns(_peek(path), root)]
+        tables = _tables_of_images(root)
         if len(tables) != 1:
             named = f": {', '.join(path.name for path in tables)}" if tables else ""
-            raise DataError(f"{root} holds {len(tables)} tables with image paths{named}. Name the one to scan.")
+            raise DataError(f"{root} holds {len(tables)} tables that name images{named}. Name the one to scan.")
         root = tables[0]
     return _read_cohort(root, options) if root.suffix.lower() in (".yaml", ".yml") else _read_file(root, options)
 
@@ -62,91 +89,127 @@ def _read_cohort(path: Path, options: ScanOptions) -> CohortDraft:
 
 
 def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
-    source = read_table(path)
-    images = _image_columns(source, path.parent)
-    if not images:
-        columns = ", ".join(source.columns)
-        raise DataError(f"Table {path} has no column of paths to images that exist. Its columns: {columns}.")
-    table = pd.DataFrame(index=source.index)
     notes: list[str] = []
-    for column, (role, folder) in images.items():
-        table[role] = [str(Path(folder, text)) if text.strip() else "" for text in source[column]]
-        if role != column:
-            notes.append(f"Column {column!r} of {path.name} is read as {role!r}.")
-    taken = list(images)
-    if "case" in source.columns:
-        table.insert(0, "case", source["case"].str.strip())
-        taken.append("case")
-    else:
-        first = next(role for role, _ in images.values() if role != "mask")
-        table.insert(0, "case", unique(stem_of(text) for text in table[first]))
-    for column in source.columns:
-        if column.startswith("label:") and not options.label:
-            table[column] = source[column]
-            taken.append(column)
-    if any(name.startswith("label:") for name in table.columns) and not options.label:
-        rest = source.drop(columns=taken)
-        labels = [name for name in rest.columns if name == "label"]
-        assign(table, rest.drop(columns=labels), options, path.name, notes)
-    else:
-        assign(table, source.drop(columns=taken), options, path.name, notes)
+    finder = ImageFinder(path.parent)
+    source = read_table(
+        path,
+        notes,
+        sheet=options.sheet,
+        prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
+    )
+    columns = {name: list(source[name]) for name in source.columns}
+    images = _image_columns(columns, finder, tolerant=True)
+    if not images:
+        raise DataError(
+            f"Table {path} has no column that names images: neither paths relative to the table, nor names of files "
+            f"below {path.parent}. Its columns: {', '.join(source.columns)}."
+        )
+    table = pd.DataFrame(index=source.index)
+    for image in images:
+        _add_images(table, source, image, finder, path, notes)
+    source, table = _with_images(source, table, path, notes)
+    _name_cases(table, source, options, path)
+    named = (*options.label, options.site, options.patient, options.split)
+    taken = [image.name for image in images if image.name not in named and not image.is_patient]
+    taken += ["case"] if "case" in source.columns else []
+    findings = [name for name in source.columns if name.startswith("label:") and not options.label]
+    for column in findings:
+        table[column] = source[column]
+    if findings:
+        taken += [*findings, *(name for name in source.columns if name == "label")]
+    assign(table, source.drop(columns=taken), options, path.name, notes)
     rows: list[int | None] = list(table.index)
     table = table.reset_index(drop=True)
     return CohortDraft(options.name or path.stem, "table", table, notes=notes, source_table=path, rows=rows)
 
 
+def _add_images(
+    table: pd.DataFrame, source: pd.DataFrame, image: ImageColumn, finder: ImageFinder, path: Path, notes: list[str]
+) -> None:
+    found = finder.find(list(cleaned(source[image.name])), image.name, list(source.index), masks=image.role == "mask")
+    table[image.role] = found.locations
+    if image.role != image.name:
+        notes.append(f"Column {image.name!r} of {path.name} is read as {image.role!r}.")
+    if found.by_name:
+        notes.append(
+            f"{counted(found.by_name, 'file')} of column {image.name!r} found by name below {path.parent.name}/."
+        )
+    if found.by_key:
+        notes.append(
+            f"{counted(found.by_key, 'name')} in column {image.name!r} written differently than the file's, in letter "
+            "case, leading zeros or '.0'."
+        )
+    if found.absent:
+        first = found.absent[0]
+        notes.append(
+            f"{counted(len(found.absent), 'file')} of column {image.name!r} left out: no such file, such as "
+            f"{source[image.name].iloc[first].strip()!r} in row {source.index[first]}."
+        )
+
+
+def _with_images(
+    source: pd.DataFrame, table: pd.DataFrame, path: Path, notes: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows with an image. Raises DataError if there is none."""
+    images = [name for name in table.columns if name != "mask"]
+    has = (table[images] != "").any(axis=1)
+    if not has.any():
+        raise DataError(f"Table {path}: none of the images in its {counted(len(table), 'row')} exists. {notes[-1]}")
+    if without := int((~has).sum()):
+        notes.append(f"{counted(without, 'row')} of {path.name} without an image left out.")
+    return source[has], table[has].copy()
+
+
+def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, path: Path) -> None:
+    """Name cases by the column that the user names, by `case`, or by the first image that each has."""
+    column = given_column(source, options.case, "case", path.name) if options.case else "case"
+    if column in source.columns:
+        table.insert(0, "case", source[column].str.strip())
+        if (empty := table["case"] == "").any():
+            row = table.index[int(empty.to_numpy().argmax())]
+            raise DataError(f"{path}, row {row}: the case in column {column!r} is empty. Name every case.")
+        return
+    images = table[[name for name in table.columns if name != "mask"]].replace("", None)
+    first = images.bfill(axis=1).iloc[:, 0]
+    table.insert(0, "case", unique(stem_of(text) for text in first))
+
+
 def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in TABLE_SUFFIXES and not path.name.lower().startswith(_OTHERS)
+    return path.suffix.lower() in NAMED_SUFFIXES and not path.name.lower().startswith(_OTHERS)
 
 
-def _peek(path: Path) -> pd.DataFrame:
-    """The first rows of a table, enough to recognise it; empty if the file is not a table."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path).head(_PEEKED).astype(str)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            rows = [row for row in islice(csv.reader(file, delimiter=delimiter), _PEEKED + 1) if row]
-    except (OSError, ValueError, csv.Error):
-        return pd.DataFrame()
-    header = rows[0] if rows else []
-    records = [row for row in rows[1:] if len(row) == len(header)]
-    return pd.DataFrame(records, columns=unique(header), dtype=object) if records else pd.DataFrame()
+def _image_columns(
+    columns: Mapping[str, Sequence[str]], finder: ImageFinder, *, tolerant: bool = False
+) -> list[ImageColumn]:
+    """The columns that name images, by the names of the contract or by what is in them.
 
-
-def _image_columns(table: pd.DataFrame, base: Path) -> dict[str, tuple[str, str]]:
-    """Column → (`image`, `image:<name>` or `mask`, the folder that its paths are relative to)."""
-    contract = {
-        name: (name, str(base))
-        for name in table.columns
+    File names without their ending count where no column holds paths; `tolerant` as in `ImageFinder.are_stems`.
+    """
+    contract = [
+        ImageColumn(name, name)
+        for name in columns
         if name in ("image", "mask") or (name.startswith("image:") and len(name) > len("image:"))
-    }
-    if any(name != "mask" for name in contract):
+    ]
+    if any(column.role != "mask" for column in contract):
         return contract
-    folders = {name: folder for name in table.columns if (folder := _folder_of(table[name], base))}
-    masks = [name for name in folders if any(word in name.lower() for word in _MASK_WORDS)]
-    images = [name for name in folders if name not in masks]
+    named = [name for name, cells in columns.items() if finder.names_images(cells)]
+    masks = [name for name in named if any(word in name.lower() for word in _MASK_WORDS)]
+    images = [name for name in named if name not in masks]
+    for exact in (True, False) if tolerant else (True,):
+        stems = [name for name, cells in columns.items() if finder.are_stems(cells, tolerant=not exact)]
+        if not images and stems:
+            return [ImageColumn(stems[0], "image", is_patient_word(stems[0]))]
     if not images:
-        return {}
+        return []
     roles = {name: "image" if len(images) == 1 else f"image:{name.replace(':', '-')}" for name in images}
     roles |= dict.fromkeys(masks[:1], "mask")
-    return {name: (role, folders[name]) for name, role in roles.items()}
-
-
-def _folder_of(column: pd.Series, base: Path) -> str | None:
-    """The folder relative to which most of the column's first cells are files; None if they are not paths."""
-    cells = [text for text in column.astype(str).head(_PEEKED) if text.strip()]
-    # A word such as `T1` may also name a folder; a path has a suffix or a separator.
-    paths = [text for text in cells if "/" in text or "::" in text or is_image(Path(text).name)]
-    if not cells or len(paths) < len(cells):
-        return None
-    for folder in (base, base / "images", base.parent):
-        existing = sum((folder / text.partition("::")[0]).exists() for text in cells)
-        if existing * 2 >= len(cells):
-            return str(folder)
-    return None
+    return [ImageColumn(name, role) for name, role in roles.items()]
 
 
 LAYOUT = Layout(
-    "table", "a table with a column of image paths, or images/ with an index", recognise, read, columns=ROLES
+    "table",
+    "a table with a column of images, or images/ with an index",
+    recognise,
+    read,
+    columns=(*ROLES, "case", "sheet"),
 )

@@ -1,5 +1,6 @@
 """Tables that come with a data set, and their columns for label, site, split and patient."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.issue import raise_errors
 from radapt.cohorts.labels import is_missing, missing_label, spelt_alike
 from radapt.cohorts.layouts.image_files import files_in
-from radapt.cohorts.sheet import read_sheet
+from radapt.cohorts.sheets.reading import TABLE_SUFFIXES, Prefer, read_sheet
 from radapt.errors import DataError, UsageError, counted, suggest
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-_LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target")
-_PATIENT_WORDS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id")
+_LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target", "diagnose", "klasse", "gruppe")
+_PATIENT_WORDS = (
+    "patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id", "pat_id", "patid",
+    "pat_nr", "patnr", "patient_nr", "patientennummer", "patienten_id", "pid",
+)  # fmt: skip
 _MOST_CLASSES = 20
 
 
@@ -23,16 +26,28 @@ def tables_in(folder: Path) -> list[Path]:
     """The tables directly in `folder`, without those that radapt writes beside a cohort.yaml."""
     files = [path for path in files_in(folder) if path.suffix.lower() in TABLE_SUFFIXES]
     own = {"cases.csv"} if (folder / "cohort.yaml").is_file() else set()
-    return [path for path in files if path.name not in own and not path.name.endswith((".cases.csv", ".splits.csv"))]
+    # Excel keeps a lock file ~$name.xlsx beside a workbook that is open.
+    written = (".cases.csv", ".splits.csv")
+    return [path for path in files if path.name not in own and not path.name.endswith(written) and path.name[0] != "~"]
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table as text, indexed by the line of each row. Raises a DataError that lists all errors of its format."""
-    sheet, problems = read_sheet(path)
+def read_table(
+    path: Path, notes: list[str] | None = None, *, sheet: str | None = None, prefer: Prefer | None = None
+) -> pd.DataFrame:
+    """A table as text, indexed by the line of each row. Raises a DataError that lists all errors of its format.
+
+    `sheet` names the sheet of a workbook; otherwise it is the only one, or the only one that `prefer` accepts. `notes`
+    gains what is not plain in the table: its separator, encoding, decimal commas, what a spreadsheet has changed.
+    """
+    found, problems = read_sheet(path, sheet, prefer)
+    if any(problem.code == "no-sheet" for problem in problems):
+        raise UsageError(f"--sheet {sheet}: {problems[-1]}")
     raise_errors(problems, f"Table {path}")
-    if sheet is None:
+    if found is None:
         raise DataError(f"Table {path} cannot be read.")
-    return pd.DataFrame(sheet.columns, index=sheet.rows, dtype=object)
+    if notes is not None:
+        notes += [f"{path.name}: {note}" for note in found.notes]
+    return pd.DataFrame(found.columns, index=found.rows, dtype=object)
 
 
 def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:
@@ -117,5 +132,15 @@ def cleaned(column: pd.Series) -> pd.Series:
 def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
     folded: dict[str, str] = {}
     for name in source.columns:
-        folded.setdefault(name.casefold().replace(" ", "_"), name)
+        folded.setdefault(_folded(name), name)
     return next((folded[word] for word in words if word in folded), None)
+
+
+def is_patient_word(name: str) -> bool:
+    """Whether a column of this name holds the patient unless the user says otherwise."""
+    return _folded(name) in _PATIENT_WORDS
+
+
+def _folded(name: str) -> str:
+    """A name in lower case with single `_` for blanks and marks: `Pat.-Nr.` → `pat_nr`."""
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")

@@ -1,0 +1,1 @@
+"""Tables as people have them: CSV of every dialect, Excel and parquet, read as text."""
