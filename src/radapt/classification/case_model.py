@@ -9,7 +9,7 @@ import torch
 
 from radapt.cases import CaseReader
 from radapt.classification.input_spec import InputSpec
-from radapt.classification.task import TrainableModel, probabilities
+from radapt.classification.task import TrainableModel
 from radapt.cohorts.cohort import Cohort
 from radapt.images import SliceCache
 from radapt.models.state import ModelState
@@ -39,7 +39,7 @@ class Classifier(TrainedModel):
         device = next(self.trainee.network.parameters()).device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.trainee.feed.answers(images, rows)
-        return probabilities(self.targets, logits)
+        return self.targets.probabilities(logits)
 
     def state(self, *, self_contained: bool = False) -> ModelState:
         """Includes the trained weights of the encoder; frozen weights belong to the backbone."""

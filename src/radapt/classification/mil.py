@@ -14,7 +14,7 @@ from radapt.classification.fold_search import choose_by_folds, train_chosen
 from radapt.classification.learnable import learnable, modalities_of, notes_of
 from radapt.classification.rate_search import CaseSearch
 from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
-from radapt.classification.task import LabelledCases, TrainableModel, probabilities
+from radapt.classification.task import LabelledCases, TrainableModel
 from radapt.features import Features, select
 from radapt.features.pooling import ModalityUse
 from radapt.models.folder import SavedModel
@@ -230,7 +230,7 @@ class SliceModel(Model):
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         logits = self.classifier.trainee.feed.answers(self.stored, rows)
-        return probabilities(self.classifier.targets, logits)
+        return self.classifier.targets.probabilities(logits)
 
 
 def _labelled(problem: FeatureProblem, train: np.ndarray, val: np.ndarray, options: Mil) -> LabelledCases[StoredSlices]:

@@ -13,10 +13,7 @@ from radapt.classification.case_loader import CaseLoader
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Features
 from radapt.networks.case_classifier import CaseClassifier
-from radapt.protocols.feature_matrix import CONSTANT, file_behind
-
-AT_ONCE = 16
-"""Cases per batch at inference."""
+from radapt.protocols.feature_matrix import CONSTANT, aligned, file_behind
 
 
 @dataclass(frozen=True)
@@ -119,9 +116,9 @@ class StoredSliceLoader(CaseLoader[StoredSlices]):
     @torch.no_grad()
     def answers(self, images: StoredSlices, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         logits = np.empty((len(rows), self.network.head.out_features))
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            logits[start : start + len(some)] = self._answer(self._bag(images, some, None), len(some)).double().numpy()
+        for place in range(len(rows)):  # one at a time: with others beside it, the last bits differ
+            some = rows[place : place + 1]
+            logits[place] = self._answer(self._bag(images, some, None), 1)[0].double().numpy()
         return logits
 
     def _answer(self, bag: SliceBag, cases: int) -> Tensor:
@@ -144,7 +141,7 @@ class StoredSliceLoader(CaseLoader[StoredSlices]):
         counts = [len(slices) for slices in vectors[1:]]
         case, modality_of = torch.tensor(owners, dtype=torch.int64).view(-1, 2).unbind(1)
         return SliceBag(
-            torch.from_numpy(np.concatenate(vectors)),
+            aligned(np.concatenate(vectors)),
             torch.from_numpy(np.repeat(np.arange(len(counts)), counts)),
             torch.from_numpy(np.concatenate(positions)),
             case,

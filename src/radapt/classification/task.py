@@ -125,7 +125,7 @@ class CaseTask(Task):
                 f"The network's answers became infinite or NaN (learning rate {self.lr:.3g}), first for {case}. Look "
                 "for values that are not finite in its images, or train with a smaller learning rate."
             )
-        return probabilities(self.cases.targets, logits)
+        return self.cases.targets.probabilities(logits)
 
     def name(self, index: int) -> str:
         return self.cases.images.cohort.cases[self.cases.train[index]].case
@@ -175,11 +175,3 @@ def _measurable() -> Iterator[None]:
             "Batch normalisation was given one slice that is one pixel wide inside the network, which has no spread. "
             "Use a larger batch or larger images."
         ) from error
-
-
-def probabilities(targets: Targets, logits: np.ndarray) -> np.ndarray:
-    """Logits float64 (n, c) -> probabilities (n, outputs)."""
-    if targets.link == "sigmoid":
-        return targets.answer(0.5 * (1 + np.tanh(logits / 2)))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return targets.answer(shifted / shifted.sum(axis=1, keepdims=True))

@@ -217,7 +217,7 @@ def _deployed(
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(known)
     queries, weights = _queries(feed, rows, options.classifier_cases, rng)
-    vectors = _looking(final.encoder, final.reader, options).vectors(feed, queries)
+    vectors = _looking(final.encoder, final.reader, options).vectors(feed, queries, together=True)
     cases = np.asarray([query.row for query in queries])
     held_out = feed.cohort.splits[cases] == "val"
     return fit_logistic(vectors, targets[cases], weights, held_out, labels.kind, prior, final.reader.blocks)

@@ -21,6 +21,7 @@ from radapt.mmdino.crops import squares, whole
 from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.lesion_attention import LesionAttention, SliceVectors, boxes_around
 from radapt.mmdino.slices import Sample, SliceLoader
+from radapt.protocols.row_products import row_products
 
 SEQUENCES = 32
 """Slices that are encoded at once. A CPU is fastest with 8 to 16 images, and slices of a few modalities are small."""
@@ -45,17 +46,18 @@ class CaseEncoder:
     zoom_slices: int
 
     @torch.no_grad()
-    def vectors(self, loader: SliceLoader, queries: Sequence[CaseQuery]) -> np.ndarray:
+    def vectors(self, loader: SliceLoader, queries: Sequence[CaseQuery], *, together: bool = False) -> np.ndarray:
         """float32 (n, W + L): for each query the weighted mean of its slices' vectors, and with L lesion labels the
         logarithm of each label's predicted share of a slice, from the pass that was zoomed in furthest.
 
-        A vector does not depend on the other queries. Raises DataError for a case without any of the modalities of its
+        A vector does not depend on the other queries, but for its last bits where small cases are encoded `together`,
+        which is faster. Raises DataError for a case without any of the modalities of its
         query, and for images that cannot be read.
         """
         was_training = self.network.training
         vectors = np.empty((len(queries), sum(self.reader.blocks.values())), np.float32)
         self.network.eval()
-        for group in _groups(range(len(queries)), max(1, SEQUENCES // self.slices)):
+        for group in _groups(range(len(queries)), max(1, SEQUENCES // self.slices) if together else 1):
             bags = [loader.bag(queries[number].row, self.slices, queries[number].modalities) for number in group]
             vectors[group] = self._case_vectors(bags).cpu().numpy()
         self.network.train(was_training)
@@ -158,8 +160,10 @@ class LinearClassifier:
 
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """float64 (n, outputs) of vectors (n, D)."""
-        logits = torch.from_numpy(vectors.astype(np.float64) @ self.weight.T + self.bias)
-        return (torch.softmax(logits, dim=1) if self.kind == "classes" else torch.sigmoid(logits)).numpy()
+        logits = row_products(vectors, self.weight) + self.bias
+        if self.kind == "findings":
+            return np.asarray(0.5 * (1 + np.tanh(logits / 2)))
+        return torch.softmax(torch.from_numpy(logits), dim=1).numpy()
 
     def tensors(self) -> dict[str, Tensor]:
         """Weight, bias and prior, as a file stores them."""

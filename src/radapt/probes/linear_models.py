@@ -12,6 +12,7 @@ from radapt.models.state import ModelState
 from radapt.protocols.candidates import Models
 from radapt.protocols.feature_matrix import DesignMatrix, FeatureMatrix, MatrixLayout, blocks
 from radapt.protocols.fitted import Model, TrainedModel
+from radapt.protocols.row_products import row_products
 from radapt.protocols.targets import Targets
 
 
@@ -25,7 +26,9 @@ class LinearModels:
     converged: np.ndarray  # (G,)
 
     def predict(self, source: FeatureMatrix, rows: np.ndarray) -> np.ndarray:
-        """Probabilities (G, n, outputs)."""
+        """Probabilities (G, n, outputs). Those of a single model do not depend on what other rows are asked for."""
+        if len(self.bias) == 1:
+            return self._of_one(source, rows)[None]
         logits = torch.empty(len(rows), self.bias.numel(), dtype=torch.float64)
         flat = self.weights.flatten(1)
         for place, values in blocks(source, rows):
@@ -33,6 +36,14 @@ class LinearModels:
         logits = logits.view(-1, *self.bias.shape) + self.bias  # (n, G, c)
         linked = torch.sigmoid(logits) if self.targets.link == "sigmoid" else torch.softmax(logits, -1)
         return self.targets.answer(linked.transpose(0, 1).numpy())
+
+    def _of_one(self, source: FeatureMatrix, rows: np.ndarray) -> np.ndarray:
+        """(n, outputs)"""
+        logits = np.empty((len(rows), self.bias.shape[1]))
+        columns = self.weights[:, 0].T.numpy()
+        for place, values in blocks(source, rows):
+            logits[place] = row_products(values.numpy(), columns)
+        return self.targets.probabilities(logits + self.bias[0].numpy())
 
 
 @dataclass(frozen=True)

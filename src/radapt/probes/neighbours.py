@@ -1,4 +1,8 @@
-"""Nearest training cases by cosine similarity: matrix products in blocks, and the top k of each row."""
+"""Nearest training cases by cosine similarity: matrix products in blocks, and the top k of each row.
+
+A matrix product finds the candidates; their similarities are then computed row by row, so that neither these nor the
+order of near ties depend on the other queries.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +12,10 @@ import torch
 from torch import Tensor
 
 from radapt.protocols.feature_matrix import DesignMatrix, blocks
+from radapt.protocols.row_products import paired_products
 
 _DOUBLE_BYTES = 160 << 20  # a larger gallery is held in float32
+_SPARE = 8  # candidates beyond k, of which some may be as near as the k-th to within rounding
 _BLOCK_VALUES = 4 << 20  # similarities, or feature values of the queries, held at once: 32 MB
 
 
@@ -41,7 +47,20 @@ class Gallery:
         for start in range(0, len(queries), step):
             block = slice(start, min(start + step, len(queries)))
             vectors = torch.cat([_unit(values) for _, values in blocks(self.source, queries[block])])
-            yield block, *torch.topk(self._similarity(vectors), k)
+            candidates = torch.topk(self._similarity(vectors), min(k + _SPARE, len(self.vectors))).indices
+            yield block, *self._exactly(vectors, candidates, k)
+
+    def _exactly(self, vectors: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best of the `candidates` (q, c) of each query, best first, by similarities computed row by row."""
+        step = max(1, _BLOCK_VALUES // (candidates.shape[1] * vectors.shape[1]))
+        index = candidates.sort(dim=1).values
+        parts = [
+            paired_products(vectors[i : i + step].numpy(), self.vectors[index[i : i + step]].numpy())
+            for i in range(0, len(index), step)
+        ]
+        similarity = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(candidates.shape).double()
+        order = similarity.argsort(dim=1, descending=True, stable=True)[:, :k]
+        return similarity.gather(1, order), index.gather(1, order)
 
     def nearest_others(self, k: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """The same for the gallery's own cases among those of other patients; -inf if there are fewer than k."""

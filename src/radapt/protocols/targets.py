@@ -64,6 +64,13 @@ class Targets:
         prior = (self.weights * self.values).sum(0) / self.totals
         return np.maximum(prior * (1 - prior), 1e-4)
 
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """float64 logits of the columns (n, c) -> probabilities (n, outputs). A row does not depend on the others."""
+        if self.link == "sigmoid":
+            return self.answer(0.5 * (1 + np.tanh(logits / 2)))
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return self.answer(shifted / shifted.sum(axis=1, keepdims=True))
+
     def answer(self, probabilities: np.ndarray) -> np.ndarray:
         """(..., c) probabilities of the columns -> (..., outputs)."""
         full = np.empty((*probabilities.shape[:-1], len(self.constant)))
