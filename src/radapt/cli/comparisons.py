@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radapt.cohorts.sheet import read_sheet
+from radapt.cohorts.sheets.reading import read_sheet
 from radapt.durable import atomic_path
 from radapt.errors import DataError, UsageError, suggest
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
