@@ -17,7 +17,7 @@ CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 LEVELS = (
     ("cli",),
-    ("reports", "doctor"),
+    ("reports", "deploy", "doctor"),
     ("studies",),
     ("probes", "classification", "segmentation", "mmdino"),
     ("protocols",),

@@ -1,0 +1,1 @@
+"""The next patient: what a trained model says of new images, in the forms in which it is read."""

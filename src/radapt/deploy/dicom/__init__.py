@@ -1,0 +1,1 @@
+"""Results as DICOM objects: segmentations (SEG) and structured reports (SR) in the study of their source images."""

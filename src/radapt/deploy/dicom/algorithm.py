@@ -1,0 +1,59 @@
+"""Who wrote a DICOM object: radapt and the model, and the UIDs of what they write."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import NAMESPACE_OID, uuid5
+
+from radapt.errors import UsageError
+from radapt.versions import __version__
+
+RESEARCH_ONLY = "Research use only"
+
+LONGEST = 64
+"""Characters in a DICOM value of type LO."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The model that made a result, and when.
+
+    `model` names it for readers, `digest` is the digest of its folder. `created` is written as the content date; UIDs
+    depend on it, so the same result written with the same time has the same UIDs.
+    """
+
+    model: str
+    digest: str
+    created: datetime = field(default_factory=datetime.now)
+
+    @property
+    def described(self) -> str:
+        return f"radapt {__version__}, model {self.model}, digest {self.digest}"
+
+    def uid(self, *parts: object) -> str:
+        """A UID under 2.25 (PS3.5 B.2) that is the same for the same parts, model and time."""
+        text = "\n".join(str(part) for part in (self.digest, self.created.isoformat(), *parts))
+        return f"2.25.{uuid5(NAMESPACE_OID, text).int}"
+
+    def equipment(self) -> dict[str, str]:
+        """The equipment module of what the model writes, as keyword arguments of highdicom."""
+        return {
+            "manufacturer": "radapt",
+            "manufacturer_model_name": short(self.model),
+            "software_versions": __version__,
+            "device_serial_number": short(self.digest),
+        }
+
+
+def short(text: str, length: int = LONGEST) -> str:
+    """`text` in one line of at most `length` characters, without the backslash that separates DICOM values."""
+    return " ".join(text.replace("\\", "/").split())[:length].strip()
+
+
+def require_highdicom() -> None:
+    """Raise UsageError that names the extra if highdicom is not installed."""
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "DICOM segmentations and reports need highdicom. Install it with: pip install 'radapt[dicom-out]'"
+        ) from error
