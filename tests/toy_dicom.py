@@ -171,8 +171,8 @@ def source_planes(folder: Path) -> dict[tuple[str, int | None], np.ndarray]:
     planes: dict[tuple[str, int | None], np.ndarray] = {}
     for path in folder.iterdir():
         data = dcmread(path)
-        if "NumberOfFrames" not in data:
-            planes[data.SOPInstanceUID, None] = data.pixel_array
+        if int(data.get("NumberOfFrames", 1)) == 1:  # a reference to all frames gives no number
+            planes[data.SOPInstanceUID, None] = data.pixel_array.reshape(data.Rows, data.Columns)
             continue
         pixels = data.pixel_array.reshape(data.NumberOfFrames, data.Rows, data.Columns)
         planes |= {(data.SOPInstanceUID, k + 1): plane for k, plane in enumerate(pixels)}
