@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from radapt.backbones.card import WeightCard
-from radapt.backbones.encoders import TokenExtractor
+from radapt.backbones.encoders import PlainViT, TokenExtractor
 from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
 from radapt.errors import UsageError
@@ -98,6 +98,17 @@ class Backbone:
         indices = self._indices(layers)
         x = self._normalise(self._resize(_checked(images).to(self.device)))
         return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
+
+    def block_inputs(self, images: torch.Tensor, blocks: int) -> torch.Tensor:
+        """The tokens that enter the last `blocks` blocks (all of them: the embeddings), before any norm: float32
+        (B, R + h·w, D), CLS and register tokens first.
+
+        Images as for `tokens`. UsageError for anything but a plain vision transformer.
+        """
+        if not isinstance(self._encoder, PlainViT):
+            raise UsageError(f"{self.name} is no plain vision transformer, so its last blocks cannot be run alone.")
+        x = self._normalise(self._resize(_checked(images).to(self.device)))
+        return self._encoder.block_inputs(self.module, x, blocks).float()
 
     def joint(self, crops: "Crops", layers: Sequence[int] = (-1,)) -> "Encoded":
         """The tokens of an adapted backbone for all modalities of each slice together (see `MultiModalViT.forward`).

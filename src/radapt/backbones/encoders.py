@@ -53,6 +53,13 @@ class PlainViT:
                 tokens[index] = self._split(module, module.norm(x), size)
         return [tokens[index] for index in layers]
 
+    def block_inputs(self, module: Any, images: torch.Tensor, blocks: int) -> torch.Tensor:
+        """The tokens that enter the last `blocks` blocks: (B, 3, H, W) -> (B, R + h·w, D)."""
+        x = self.embed(module, images)
+        for block in module.blocks[: len(module.blocks) - blocks]:
+            x = block(x)
+        return x
+
     def embed(self, module: Any, images: torch.Tensor) -> torch.Tensor:
         """The tokens that enter the first block: (B, 3, H, W) -> (B, R + h·w, D)."""
         grid = module.patch_embed.proj(images)  # (B, D, h, w)

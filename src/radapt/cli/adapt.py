@@ -88,7 +88,7 @@ def adapt(
     for line in (*(f"Note: {note}" for note in ended.notes), *headline(out)):
         typer.echo(line)
     if not (out / "backbone.json").is_file():
-        typer.echo(f"Model: {out} (a fusion of the tokens of {backbone}; --set trained=full adapts the encoder itself)")
+        typer.echo(f"Model: {out} ({trained_part(out)} {backbone}; --set trained=full adapts the encoder itself)")
     else:
         typer.echo(f"Backbone: {out}")
     report = out / "report.html"
@@ -120,6 +120,16 @@ def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, s
         except yaml.YAMLError as error:
             raise UsageError(f"--set {argument}: the value is not valid YAML; lists look like [0.2, 0.5].") from error
     return options
+
+
+def trained_part(folder: Path) -> str:
+    """What was trained on stored tokens, up to the name of the encoder."""
+    import json
+
+    options = json.loads((folder / "adapt.json").read_text(encoding="utf-8"))["options"]
+    if options["trained"] == "partial":
+        return f"the last {counted(options['blocks'], 'block')} of"
+    return "a fusion of the tokens of"
 
 
 def headline(folder: Path) -> list[str]:

@@ -141,8 +141,10 @@ def adapt(
     cannot be read.
     """
     options = (options or Options()).settled(pretrained=False)
-    if options.trained == "fusion":
-        raise UsageError("`adapt` trains the encoder; radapt.mmdino.fusion.fit_fusion fits a fusion on its tokens.")
+    if options.stores_tokens:
+        raise UsageError(
+            f"`adapt` trains the encoder; radapt.mmdino.fusion.fit_fusion is for trained: {options.trained}."
+        )
     recipe = recipe or Recipe.for_kind(cohort.kind, size=224, look=None)
     slices = SliceCache(cache_folder(cache))
     fresh = backbone.load_as("float32") if isinstance(backbone, LazyBackbone) else _copied(backbone)

@@ -104,7 +104,7 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
         delivered = replace(delivered, protocol=protocol)
         folds = bool(request.cohort.folds) and request.cohort.task in TASKS
         scored = _out_of_fold(folder, replace(request, protocol=protocol), machine, cache) if folds else None
-        make = _fused if protocol.options.trained == "fusion" else _encoder
+        make = _fused if protocol.options.stores_tokens else _encoder
         made, model = make(folder, delivered, machine, cache)
         if scored is None and model is not None:
             scored = _scored(delivered, model, made.record)
@@ -135,7 +135,7 @@ def _encoder(folder: Path, request: Request, machine: Machine, cache: Path) -> t
 def _fused(folder: Path, request: Request, machine: Machine, cache: Path) -> tuple[Fusion, Model | None]:
     """A fusion, saved as a model folder that refers to its encoder."""
     if machine.devices > 1:
-        raise UsageError("A fusion is trained by one process; leave out --devices.")
+        raise UsageError("What is trained on stored tokens is trained by one process; leave out --devices.")
     cohort, lazy, slices = blank_test_labels(request.cohort), request.found.lazy, SliceCache(cache)
     fusion = fit_fusion(
         cohort, lazy.load_as("float32"), request.protocol.options, recipe=request.recipe, cache=slices,

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from radapt.errors import UsageError, suggest
-from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.mmdino.fusion.fusion_options import NOT_PARTIAL, FusionOptions
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -131,12 +131,18 @@ class Options:
     patch_lr_scale: Share = 0.2  # factor on the learning rate of the patch embedding; published
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.3  # published
     clip: Annotated[float, Field(gt=0)] | None = 3.0  # largest norm of the gradient; published
-    trained: Literal["auto", "full", "lora", "fusion"] = "auto"
+    trained: Literal["auto", "full", "lora", "partial", "fusion"] = "auto"
     """`full`: the whole encoder. `lora`: low-rank adapters in it. `fusion`: the encoder stays frozen, its tokens are
-    stored once, and a small network over them is trained with the options `fusion`; the others, but for `slices`, are
-    those of `full` and `lora`. `auto`: `fusion` for pretrained encoders where no option of `full` is set, else
-    `full`."""
+    stored once, and a small network over them is trained with the options `fusion`. `partial`: the tokens that enter
+    the last `blocks` blocks are stored once, of slices of `global_size` pixels, and these blocks are trained with the
+    options `fusion`. All other options, but for `slices`, are those of `full` and `lora`. `auto`: `fusion` for
+    pretrained encoders where no option of `full` is set, else `full`."""
     fusion: FusionOptions = FusionOptions()
+    blocks: Count = 2
+    """The number of last blocks that `partial` trains."""
+    blocks_lr_scale: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Learning rate of these blocks relative to that of the classifier, `fusion: {lr}`: 5e-5 by default, within the
+    rates of `full`."""
     rank: Count = 48  # of LoRA; the radiology study's (arXiv 2312.02366)
 
     # The deployed classifier.
@@ -167,21 +173,39 @@ class Options:
             raise ValueError("classifier: head needs a trained head, and supervision is none; use classifier: logistic")
         if self.consistency and self.supervision == "none":
             raise ValueError("the consistency loss needs classes, and supervision is none; set consistency to 0")
-        if self.trained == "fusion" and self.changed_for_full:
-            raise ValueError(
-                f"with trained: fusion the option {self.changed_for_full[0]!r} has no effect; set those of fusion, "
-                "such as fusion: {epochs: 30}, or choose trained: full"
-            )
+        self._check_stored()
         if not (self.dino or self.ibot or self.supervision != "none"):
             raise ValueError("there is nothing to learn: dino and ibot are 0 and supervision is none")
+
+    def _check_stored(self) -> None:
+        """Options without an effect under what is trained."""
+        for name in ("blocks", "blocks_lr_scale"):
+            if self.trained != "partial" and getattr(self, name) != _default(Options, name):
+                raise ValueError(f"the option {name!r} belongs to trained: partial, and trained is {self.trained}")
+        without = [name for name in self.changed_for_full if (self.trained, name) != ("partial", "global_size")]
+        if self.stores_tokens and without:
+            raise ValueError(
+                f"with trained: {self.trained} the option {without[0]!r} has no effect; set those of fusion, "
+                "such as fusion: {epochs: 30}, or choose trained: full"
+            )
+        for name in NOT_PARTIAL:
+            if self.trained == "partial" and getattr(self.fusion, name) != _default(FusionOptions, name):
+                raise ValueError(
+                    f"with trained: partial the option {name!r} of fusion has no effect: the network is the encoder's "
+                    "own last blocks; leave it out, or choose trained: fusion"
+                )
+
+    @property
+    def stores_tokens(self) -> bool:
+        """Whether tokens are stored once, and a network over them is trained."""
+        return self.trained in ("fusion", "partial")
 
     @property
     def changed_for_full(self) -> tuple[str, ...]:
         """The options that differ from the defaults and that a fusion does not have."""
-        shared = ("trained", "fusion", "slices")
-        default = Options(trained="full")
+        shared = ("trained", "fusion", "slices", "blocks", "blocks_lr_scale")
         names = (field.name for field in fields(Options) if field.name not in shared)
-        return tuple(name for name in names if getattr(self, name) != getattr(default, name))
+        return tuple(name for name in names if getattr(self, name) != _default(Options, name))
 
     def settled(self, *, pretrained: bool) -> "Options":
         """With `trained: auto` decided, for an encoder whose weights are trained ones or random."""
@@ -197,6 +221,10 @@ class Options:
     def plain(self) -> dict[str, Any]:
         """The fields, as values that JSON can hold."""
         return asdict(self)
+
+
+def _default(options: type, name: str) -> Any:
+    return next(field.default for field in fields(options) if field.name == name)
 
 
 _PUBLISHED: dict[str, Any] = {

@@ -90,6 +90,10 @@ class MmDino(Protocol[ImageProblem]):
             return
         self._check_kind(card)
         check_crops(self.options, card.patch)
+        if self.options.trained == "partial" and self.options.blocks > card.depth:
+            raise UsageError(
+                f"blocks is {self.options.blocks}, and {card.name} has {card.depth}. Choose 1 to that many."
+            )
 
     def settled(self, source: "WeightSource", cohort: Cohort, modalities: tuple[str, ...] = ()) -> "MmDino":
         """With `trained: auto` decided for an encoder with weights of this `source` (see `Options.settled`). One that
@@ -109,12 +113,12 @@ class MmDino(Protocol[ImageProblem]):
         backbone = problem.backbone()
         ready = self.settled(backbone.source, problem.cohort, backbone.modalities)
         seed = int(rng.integers(2**62))
-        return (ready._fit_fusion if ready.options.trained == "fusion" else ready._fit_encoder)(problem, backbone, seed)
+        return (ready._fit_fusion if ready.options.stores_tokens else ready._fit_encoder)(problem, backbone, seed)
 
     def _fit_fusion(self, problem: ImageProblem, backbone: "Backbone", seed: int) -> Fitted:
         machine = problem.machine
         if machine.devices > 1:
-            raise UsageError("A fusion is trained by one process; leave out --devices.")
+            raise UsageError("What is trained on stored tokens is trained by one process; leave out --devices.")
         key = self._key(problem, problem.cohort, backbone.identity, seed)
         fusion = fit_fusion(
             problem.cohort, backbone, self.options, recipe=problem.recipe, cache=problem.slices, seed=seed,

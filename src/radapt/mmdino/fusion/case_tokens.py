@@ -4,16 +4,12 @@ What is stored of a sequence depends on its own pixels alone, so that a subset o
 of the encoder, unless it lacks the reference image and the next one lies on another grid.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from radapt.cases.case_extents import CaseExtents, ExtentReader
@@ -21,12 +17,12 @@ from radapt.cases.recent import Recent
 from radapt.cases.sampling import evenly_spaced
 from radapt.digests import digest
 from radapt.features.batches import SliceSource
-from radapt.features.token_store import Precision, TokenLayout, TokenSource, TokenStore, slice_keys
+from radapt.features.token_store import slice_keys
 from radapt.images.cropping import cropped
 from radapt.images.recipe import Look
 from radapt.locations import Location
 from radapt.mmdino.crops import whole
-from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.mmdino.fusion.token_kind import TokenKind
 from radapt.mmdino.inference import CaseQuery
 from radapt.mmdino.slices import SliceLoader
 from radapt.progress import Advance, ProgressMaker, silent
@@ -40,39 +36,11 @@ _KEYS_VERSION = 1
 """Raise it when the same image gives other crops."""
 
 
-@dataclass(frozen=True)
-class PooledSource(TokenSource):
-    """What decides a row of 1 + grid² tokens: CLS, then the means of the patch tokens in grid × grid parts of the
-    image. The layers stand side by side in each token."""
-
-    grid: int = 4
-
-    @property
-    def facts(self) -> dict[str, object]:
-        return {**super().facts, "pooled": self.grid}
-
-
-class PooledTokenStore(TokenStore):
-    """A token store of `PooledSource`."""
-
-    source: PooledSource
-
-    def _encoded(self, backbone: "Backbone", pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
-        """float16 (B, width) of uint8 (B, C, H, W)."""
-        half = self.source.precision == "bfloat16"
-        with torch.autocast(pixels.device.type, torch.bfloat16) if half else nullcontext():
-            found = backbone.tokens(pixels, layers=layers).layers
-        cls = torch.cat([layer.cls.float() for layer in found], dim=1)[:, None]  # (B, 1, D)
-        pooled = [adaptive_avg_pool2d(layer.patches.float().permute(0, 3, 1, 2), self.source.grid) for layer in found]
-        patches = torch.cat(pooled, dim=1).flatten(2).transpose(1, 2)  # (B, grid², D)
-        return torch.cat([cls, patches], dim=1).flatten(1).half()
-
-
 class CaseTokens:
     """The tokens of the cases of a loader, M sequences in the order of its `modalities`, from at most `slices` planes
     of a case.
 
-    A token has D numbers, those of all layers; a slice of a sequence has 1 + P of them, CLS first. Planes are evenly
+    A token has D numbers; a slice of a sequence has R + P of them (see `TokenKind`), CLS first. Planes are evenly
     spaced over the grid of the reference image; those on which none of the sequences in question shows the patient are
     left out. Every plane is cropped to the foreground of its sequence; with `look` whole none is cropped or left out.
     Masks are read by `lesions` only.
@@ -82,18 +50,15 @@ class CaseTokens:
         self,
         loader: SliceLoader,
         backbone: "Backbone",
-        options: FusionOptions,
+        kind: TokenKind,
         slices: int,
-        precision: Precision,
         look: Look,
     ) -> None:
         self.look = look
         self.loader, self.backbone, self.slices = loader, backbone, slices
         self.extents = ExtentReader(loader.reader)
-        self.places, self.width = 1 + options.grid**2, sum(backbone.widths(options.layers))
-        layout = TokenLayout(options.layers, ((1, self.places, self.width),))
-        source = PooledSource(backbone.name, backbone.identity, layout, precision, options.grid)
-        self.store = PooledTokenStore(loader.reader.cache.folder, source)
+        self.kind, self.places, self.width = kind, kind.places, kind.width
+        self.store = kind.store(loader.reader.cache.folder)
         self._keys: dict[tuple[int, str, str], dict[int, str]] = {}
         self._plans = Recent[tuple[np.ndarray, str]](_PLANS)
 
@@ -112,7 +77,7 @@ class CaseTokens:
         return self._plan(query)[0]
 
     def tokens(self, query: CaseQuery, planes: np.ndarray) -> np.ndarray:
-        """float16 (n, M, 1 + P, D) of `planes` (n,), which are prepared; 0 where a sequence is not in the query."""
+        """float16 (n, M, R + P, D) of `planes` (n,), which are prepared; 0 where a sequence is not in the query."""
         out = np.zeros((len(planes), len(self.loader.modalities), self.places, self.width), np.float16)
         grid = self._grid(query)
         for column in self.loader.reader.columns(*query):
@@ -128,7 +93,7 @@ class CaseTokens:
         values = sorted(self.loader.cohort.mask_labels)
         masks = torch.from_numpy(reader.mask_planes(row, values, resample=True)[planes])  # (n, H, W)
         maps = torch.stack([(masks == number + 1).float() for number in range(len(labels))], dim=1)[:, :, None]
-        side = math.isqrt(self.places - 1)
+        side = self.kind.side
         out = np.zeros((len(planes), len(self.loader.modalities), side * side, len(labels)), np.float16)
         for column, extents in zip(reader.columns(row), self.extents.each(row), strict=True):
             boxes = torch.from_numpy(self._boxes(extents)[planes].astype(np.float32))

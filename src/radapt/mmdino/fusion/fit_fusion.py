@@ -14,7 +14,8 @@ from radapt.images import Recipe, SliceCache
 from radapt.mmdino.fusion.case_tokens import CaseTokens
 from radapt.mmdino.fusion.fusion_model import FusionFacts, FusionModel
 from radapt.mmdino.fusion.fusion_task import FusionTask
-from radapt.mmdino.fusion.network import FusionEnsemble, FusionShape
+from radapt.mmdino.fusion.network import FusionEnsemble
+from radapt.mmdino.fusion.trained_part import LastBlocks, SliceOutputs, new_network, stored_kind
 from radapt.mmdino.inference import CaseQuery
 from radapt.mmdino.options import Options
 from radapt.mmdino.slices import SliceLoader
@@ -61,7 +62,8 @@ def fit_fusion(
     checkpoint: Path | None = None,
     progress: ProgressMaker = silent,
 ) -> Fusion:
-    """Train a fusion on the training cases of a cohort; the encoder is not changed.
+    """Train a fusion, or copies of the last blocks of the encoder (`trained: partial`), on the training cases of a
+    cohort; the encoder is not changed.
 
     Cases of split `train` are learned from, their masks included, where there are any; no other split is. All cases are
     encoded before training, so that a damaged image is reported at once. Nothing is chosen: the number of epochs is
@@ -71,7 +73,7 @@ def fit_fusion(
     a backbone that encodes several sequences together.
     """
     if backbone.network is not None:
-        raise UsageError(f"{backbone.name} is adapted already; trained: fusion starts from a plain encoder.")
+        raise UsageError(f"{backbone.name} is adapted already; trained: {options.trained} starts from a plain encoder.")
     own = options.fusion
     targets, labels, notes = training_labels(cohort, unlabelled=False)
     seen = cohort.splits == "train"
@@ -79,20 +81,23 @@ def fit_fusion(
     left_out = tuple(name for name in cohort.modalities if name not in modalities)
     loader = SliceLoader(cohort, cache, recipe, modalities, focus="foreground", left_out=left_out)
     if labels is None:
-        raise DataError(f"Cohort {cohort.name!r} has one class only; trained: fusion needs two.")
+        raise DataError(f"Cohort {cohort.name!r} has one class only; trained: {options.trained} needs two.")
     known, masked = labelled_cases(targets), np.asarray([case.mask is not None for case in cohort], dtype=bool)
     masked &= bool(own.lesion)
     useful = known | (own.unlabelled & (masked | bool(own.hidden or own.consistency)))
     rows = np.flatnonzero(seen & useful)
     loader.prepare(rows, progress, marks=bool(own.lesion), answered=np.setdiff1d(np.flatnonzero(loader.able), rows))
-    tokens = CaseTokens(loader, backbone, own, options.slices, precision, recipe.look)
+    last = None
+    if options.trained == "partial":
+        last = LastBlocks(options.blocks, options.global_size, options.blocks_lr_scale)
+    kind = stored_kind(own, last, backbone, precision)
+    tokens = CaseTokens(loader, backbone, kind, options.slices, recipe.look)
     tokens.prepare([CaseQuery(int(row)) for row in np.flatnonzero(loader.able)], progress)
     rates = _rates(tokens, rows[masked[rows]])
-    shape = FusionShape(
-        tokens.width, len(modalities), tokens.places - 1, labels.outputs, len(rates), own.width, own.depth, own.dropout
-    )
-    network = FusionEnsemble(shape, own.members, torch.tensor(rates, dtype=torch.float32), seed)
-    _standardise(network, tokens, rows)
+    outputs = SliceOutputs(len(modalities), kind.side**2, labels.outputs, tuple(rates))
+    network = new_network(own, last, backbone, kind, outputs, seed)
+    if isinstance(network, FusionEnsemble):
+        _standardise(network, tokens, rows)
     task = FusionTask(network, tokens, rows, targets, masked, labels, own, rates)
     config = TrainConfig(
         epochs=own.epochs, steps=own.steps, batch=own.batch, lr=own.lr, weight_decay=own.weight_decay,
@@ -106,12 +111,12 @@ def fit_fusion(
     notes += _notes(loader, rows, seen & ~useful, options)
     prior = tuple(labels.shares.double().tolist())
     facts = FusionFacts(
-        own, shape, modalities, left_out, labels.kind, prior, options.slices, loader.channels, precision
+        own, network.shape, modalities, left_out, labels.kind, prior, options.slices, loader.channels, precision,
+        last,
     )  # fmt: skip
     model = FusionModel(task.module, backbone, recipe, facts)
-    record = _record(
-        trained, len(rows), [*notes, *trained.notes], {"modalities": list(modalities), "look": recipe.look}
-    )
+    details = {"modalities": list(modalities), "look": recipe.look}
+    record = _record(options, trained, len(rows), [*notes, *trained.notes], details)
     return Fusion(model, cohort.outputs, options, trained, record)
 
 
@@ -156,10 +161,15 @@ def _notes(loader: SliceLoader, rows: np.ndarray, unused: np.ndarray, options: O
     return notes
 
 
-def _record(trained: TrainResult, cases: int, notes: list[str], details: Mapping[str, Any]) -> FitRecord:
+def _record(
+    options: Options, trained: TrainResult, cases: int, notes: list[str], details: Mapping[str, Any]
+) -> FitRecord:
+    chosen: dict[str, Any] = {"trained": options.trained}
+    if options.trained == "partial":
+        chosen["blocks"] = options.blocks
     cost = Cost(trained.trained_parameters, trained.parameters, trained.peak_memory_mb, trained.seconds)
     return FitRecord(
-        candidates=(Candidate({"trained": "fusion"}, epochs=trained.epochs, steps=trained.steps),),
+        candidates=(Candidate(chosen, epochs=trained.epochs, steps=trained.steps),),
         chosen=0,
         criterion="there was nothing to choose: the options are fixed",
         cases=FitCases(cases, 0, "none"),

@@ -12,7 +12,8 @@ from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.fusion.case_tokens import CaseTokens
 from radapt.mmdino.fusion.fusion_options import FusionOptions
-from radapt.mmdino.fusion.network import FusionEnsemble, FusionNetwork, FusionShape
+from radapt.mmdino.fusion.token_network import FusionShape, TokenEnsemble, TokenNetwork
+from radapt.mmdino.fusion.trained_part import LastBlocks, empty_network, stored_kind
 from radapt.mmdino.inference import CaseQuery
 from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.slices import SliceLoader
@@ -46,6 +47,8 @@ class FusionFacts:
     slices: int
     channels: int
     precision: Literal["float32", "bfloat16"]
+    last_blocks: LastBlocks | None = None
+    """Those that were trained; None: a fusion."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON keeps it."""
@@ -61,18 +64,18 @@ class FusionFacts:
         try:
             given = {name: value for name, value in stored.items() if name != "version"}
             given |= {name: tuple(given[name]) for name in ("modalities", "left_out", "prior")}
-            return cls(
-                **{**given, "options": FusionOptions(**given["options"]), "shape": FusionShape(**given["shape"])}
-            )
+            last = given.get("last_blocks")
+            given |= {"options": FusionOptions(**given["options"]), "shape": FusionShape(**given["shape"])}
+            return cls(**{**given, "last_blocks": LastBlocks(**last) if last else None})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"These are no facts of a fusion: {type(error).__name__}: {error}.") from error
 
 
 @dataclass(frozen=True, eq=False)
 class FusionModel(TrainedModel):
-    """An ensemble with the frozen encoder whose tokens it reads, on the encoder's device."""
+    """A trained network with the frozen encoder whose tokens it reads, on the encoder's device."""
 
-    network: FusionEnsemble
+    network: TokenEnsemble
     backbone: "Backbone"
     recipe: Recipe
     facts: FusionFacts
@@ -94,7 +97,7 @@ class FusionModel(TrainedModel):
         if backbone is None:
             raise UsageError("A fusion reads the tokens of an encoder, and none was given.")
         facts = FusionFacts.from_plain(saved.card.facts.get("fusion") or {})
-        network = FusionEnsemble(facts.shape, facts.options.members, torch.full((facts.shape.lesions,), 0.5))
+        network = empty_network(facts.options, facts.last_blocks, backbone, facts.shape)
         try:
             network.load_state_dict(saved.tensors)
         except RuntimeError as error:
@@ -122,7 +125,8 @@ class FusedCases(SubsetModel):
             cohort, cache, model.recipe, facts.modalities, focus="foreground", channels=facts.channels,
             left_out=facts.left_out,
         )  # fmt: skip
-        tokens = CaseTokens(loader, model.backbone, facts.options, facts.slices, facts.precision, model.recipe.look)
+        kind = stored_kind(facts.options, facts.last_blocks, model.backbone, facts.precision)
+        tokens = CaseTokens(loader, model.backbone, kind, facts.slices, model.recipe.look)
         return cls(model, tokens, facts.modalities, np.asarray(facts.prior), progress)
 
     @property
@@ -152,7 +156,7 @@ class FusedCases(SubsetModel):
         """float64 (outputs,): the mean over members."""
         network, facts = self.model.network, self.model.facts
         planes = self.tokens.planes(query)
-        tokens = torch.from_numpy(self.tokens.tokens(query, planes)).to(network.mean.device)
+        tokens = torch.from_numpy(self.tokens.tokens(query, planes)).to(network.device)
         visible = torch.tensor([[name in (query.modalities or ()) for name in self.modalities]] * len(planes))
         case = torch.zeros(len(planes), dtype=torch.long, device=tokens.device)
         standardised = network.standardised(tokens)
@@ -164,7 +168,7 @@ class FusedCases(SubsetModel):
 
 def _logits(member: torch.nn.Module, tokens: torch.Tensor, visible: torch.Tensor, case: torch.Tensor) -> torch.Tensor:
     """(outputs,) of the slices of one case."""
-    if not isinstance(member, FusionNetwork):
+    if not isinstance(member, TokenNetwork):
         raise TypeError(f"A member of a fusion is a {type(member).__name__}.")
     return member.logits(member(tokens, visible), case, 1)[0]
 

@@ -9,10 +9,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
+NOT_PARTIAL = ("layers", "grid", "width", "depth", "members", "hidden")
+"""Options of the network that `trained: partial` does not have: it trains the blocks of the encoder."""
+
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class FusionOptions:
-    """What `trained: fusion` may set. docs/adaptation.md says what was measured."""
+    """What `trained: fusion` may set, and `trained: partial` but for `NOT_PARTIAL`. docs/adaptation.md says what was
+    measured."""
 
     # Stored tokens.
     layers: Annotated[tuple[Annotated[int, Field(le=-1)], ...], Field(min_length=1)] = (-1,)

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from radapt.mmdino.fusion.case_tokens import CaseTokens
 from radapt.mmdino.fusion.fusion_options import FusionOptions
-from radapt.mmdino.fusion.network import FusedSlices, FusionEnsemble, FusionNetwork
+from radapt.mmdino.fusion.token_network import FusedSlices, TokenEnsemble, TokenNetwork
 from radapt.mmdino.inference import CaseQuery
 from radapt.mmdino.label_encoding import adjusted, log_chances
 from radapt.mmdino.lesion_attention import entropy
@@ -18,7 +18,7 @@ from radapt.mmdino.loss_meter import LossMeter
 from radapt.mmdino.masking import kept_modalities
 from radapt.mmdino.student import SampleLabels
 from radapt.mmdino.supervision import supervised_loss
-from radapt.training import Task
+from radapt.training import Group, Task
 
 CONSISTENCY_START = 0.3
 """Share of the steps without the consistency loss: until then, nothing worth agreeing with is predicted."""
@@ -31,7 +31,7 @@ PARTS = ("supervised", "lesion", "hidden", "consistency")
 class FusionBatch:
     """B slices of b cases."""
 
-    tokens: Tensor  # (B, M, 1 + P, D) float16
+    tokens: Tensor  # (B, M, R + P, D) float16
     case: Tensor  # (B,) int64, 0 to b - 1
     present: Tensor  # (b, M) bool
     visible: Tensor  # (b, M) bool: those of `present` that are not hidden in this step
@@ -47,11 +47,11 @@ class FusionTask(Task):
     says whose masks are learned from. Everything a case needs is kept in memory, in float16.
     """
 
-    module: FusionEnsemble
+    module: TokenEnsemble
 
     def __init__(
         self,
-        module: FusionEnsemble,
+        module: TokenEnsemble,
         tokens: CaseTokens,
         rows: np.ndarray,
         targets: np.ndarray,
@@ -101,6 +101,9 @@ class FusionTask(Task):
     def name(self, index: int) -> str:
         return self.tokens.loader.cohort.cases[self.rows[index]].case
 
+    def groups(self) -> list[Group]:
+        return self.module.groups()
+
     def before_step(self, step: int, total: int) -> None:
         self._consistency = self.options.consistency if step >= CONSISTENCY_START * total else 0.0
         self._parts.start()
@@ -112,9 +115,9 @@ class FusionTask(Task):
         return {"parts": self._parts.sums}
 
     def records(self) -> dict[str, float]:
-        return self._parts.means(self.module.mean.device)
+        return self._parts.means(self.module.device)
 
-    def _member_parts(self, member: FusionNetwork, tokens: Tensor, batch: FusionBatch) -> dict[str, Tensor]:
+    def _member_parts(self, member: TokenNetwork, tokens: Tensor, batch: FusionBatch) -> dict[str, Tensor]:
         count, options = len(batch.present), self.options
         visible, hidden = batch.visible[batch.case], (batch.present & ~batch.visible)[batch.case]
         fused = member(tokens, visible, hidden if options.hidden else None)
@@ -128,7 +131,9 @@ class FusionTask(Task):
         if self.module.shape.lesions:
             parts["lesion"] = options.lesion * self._lesion_loss(fused, visible, batch)
         if options.hidden and fused.predicted is not None:
-            errors = smooth_l1_loss(fused.predicted, tokens[:, :, 1:], reduction="none").mean((2, 3))  # (B, M)
+            errors = smooth_l1_loss(fused.predicted, tokens[:, :, -self.module.shape.patches :], reduction="none").mean(
+                (2, 3)
+            )  # (B, M)
             parts["hidden"] = options.hidden * _case_mean(errors, hidden, batch.case, count).mean()
         if options.consistency:
             parts["consistency"] = self._consistency * self._consistency_loss(member, tokens, batch, logits)
@@ -141,7 +146,7 @@ class FusionTask(Task):
         cases = _case_mean(scaled, visible, batch.case, len(batch.present))
         return (cases * batch.has_mask).mean() / self.masked_share
 
-    def _consistency_loss(self, member: FusionNetwork, tokens: Tensor, batch: FusionBatch, logits: Tensor) -> Tensor:
+    def _consistency_loss(self, member: TokenNetwork, tokens: Tensor, batch: FusionBatch, logits: Tensor) -> Tensor:
         """Cross-entropy of the prediction from visible sequences towards that from all, of cases without a label."""
         kind, count = self.labels.kind, len(batch.present)
         with torch.no_grad():

@@ -5,50 +5,15 @@ B slices of b cases; M sequences, P patches and one CLS token of each, D numbers
 network; L lesion labels.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from radapt.mmdino.fusion.token_network import FusedSlices, FusionShape, TokenEnsemble, TokenNetwork, lesion_bias
+from radapt.training import Group, parameter_groups
 from radapt.training.seeds import derived
 
 HEAD_WIDTH = 32
-LEAST_WEIGHT = 0.02
-"""Added to the share of lesion that a slice is weighted by, so that a slice without any still counts a little."""
-
-RAREST = 1e-3
-"""Initial predictions of a lesion label that is rarer than this start from it."""
-
-
-@dataclass(frozen=True)
-class FusionShape:
-    """What decides the shapes of the weights."""
-
-    token: int  # D
-    sequences: int  # M
-    patches: int  # P
-    outputs: int
-    lesions: int  # L
-    width: int  # d
-    depth: int
-    dropout: float
-
-    def plain(self) -> dict[str, Any]:
-        """The fields, as values that JSON can hold."""
-        return asdict(self)
-
-
-class FusedSlices(NamedTuple):
-    """`vectors` (B, W) and their `weights` (B,) in the mean over a case; of each patch the logits of lesion labels
-    `lesions` (B, M, P, L) and a prediction of its standardised stored token `predicted` (B, M, P, D). Both say nothing
-    of sequences that are absent, `lesions` nothing of hidden ones."""
-
-    vectors: Tensor
-    weights: Tensor
-    lesions: Tensor
-    predicted: Tensor | None
 
 
 class Block(nn.Module):
@@ -74,7 +39,7 @@ class Block(nn.Module):
         return tokens + self.dropout(self.mlp(self.norm2(tokens)))
 
 
-class FusionNetwork(nn.Module):
+class FusionNetwork(TokenNetwork):
     """One member. A hidden sequence is a mask token at each of its places, which attends to visible tokens and is not
     attended to, so that all others are computed as if the sequence were missing."""
 
@@ -97,12 +62,10 @@ class FusionNetwork(nn.Module):
             self.head = nn.Linear(2 * width, shape.outputs)
         nn.init.zeros_(self.head.weight)
         if self.lesion is not None:
-            with torch.no_grad():
-                self.lesion.bias.copy_(torch.logit(rates, eps=RAREST))
+            lesion_bias(self.lesion, rates)
 
     def forward(self, tokens: Tensor, visible: Tensor, hidden: Tensor | None = None) -> FusedSlices:
-        """Of standardised tokens (B, M, 1 + P, D), CLS first, of the sequences that are `visible` (B, M), and of those
-        that are `hidden` (B, M) and to be predicted. Tokens of sequences that are not visible are never used."""
+        """See `TokenNetwork`; tokens are standardised, with R = 1."""
         batch, sequences, places, _ = tokens.shape
         seen = visible[:, :, None, None]
         embedded = torch.cat([self.embed_cls(tokens[:, :, :1]), self.embed_patch(tokens[:, :, 1:])], dim=2)
@@ -116,33 +79,12 @@ class FusionNetwork(nn.Module):
         patches = own[:, 1:].view(batch, sequences, places, -1)[:, :, 1:]  # (B, M, P, d)
         with torch.autocast(tokens.device.type, enabled=False):
             lesions = patches[..., :0] if self.lesion is None else self.lesion(patches)
-            vectors, weights = self._pooled(own[:, 0], patches, lesions, visible)
+            vectors, weights = self.pooled(own[:, 0], patches, lesions, visible)
             predicted = None if hidden is None else self.predict(patches)
         return FusedSlices(vectors, weights, lesions, predicted)
 
-    def _pooled(self, query: Tensor, patches: Tensor, lesions: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (B, 2 d) and weights (B,). Gradients do not reach the layer that predicts lesions."""
-        seen = visible[:, :, None].float()
-        if self.shape.lesions:
-            lesion = (1 - torch.sigmoid(-lesions.detach()).prod(dim=3)) * seen  # (B, M, P)
-            weights = lesion.sum((1, 2)) / (seen.sum((1, 2)) * self.shape.patches).clamp(min=1) + LEAST_WEIGHT
-            attention = lesion + 1e-3 * seen
-        else:
-            weights = self.attention(query)[:, 0].clamp(-8, 8).exp()
-            attention = seen.expand(-1, -1, self.shape.patches)
-        total = attention.sum((1, 2)).clamp(min=1e-6)[:, None]
-        return torch.cat([query, (attention[..., None] * patches).sum((1, 2)) / total], dim=1), weights
 
-    def logits(self, slices: FusedSlices, cases: Tensor, count: int) -> Tensor:
-        """(count, outputs): of cases, from the weighted mean of their slices; `cases` (B,) is that of each slice."""
-        weights = slices.weights.new_zeros(count).index_add(0, cases, slices.weights)[:, None]
-        weighted = slices.weights[:, None] * slices.vectors
-        total = weighted.new_zeros(count, weighted.shape[1]).index_add(0, cases, weighted)
-        logits: Tensor = self.head(self.dropout(total / weights))
-        return logits
-
-
-class FusionEnsemble(nn.Module):
+class FusionEnsemble(TokenEnsemble):
     """Members with other initial weights, on the same standardised tokens.
 
     `mean` and `deviation` (2, D) are those of CLS and of patch tokens in training.
@@ -159,6 +101,13 @@ class FusionEnsemble(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(2, shape.token))
         self.register_buffer("deviation", torch.ones(2, shape.token))
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def groups(self) -> list[Group]:
+        return parameter_groups(self)
 
     def standardised(self, tokens: Tensor) -> Tensor:
         """float32 (…, 1 + P, D) of stored tokens (…, 1 + P, D), CLS first."""
