@@ -64,12 +64,15 @@ class ByteDigests:
         return ByteDigests, (self._cache_folder,)
 
     def of(self, location: Location) -> str:
-        """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array.
+        """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array, the files
+        of a mask with the label of each.
 
         Raises DataError if the location does not exist.
         """
         path = location.path
         try:
+            if location.parts:
+                return digest([[label, self._file(path / file)] for label, file in location.parts])
             content = self._folder(path) if path.is_dir() else self._file(path)
         except OSError as error:
             raise DataError(f"Image file {path} cannot be read: {error.strerror or error}.") from error

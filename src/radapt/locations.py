@@ -1,4 +1,5 @@
-"""The location of an image: a file, a folder of DICOM files, or an entry of an array in a `.npz` archive."""
+"""The location of an image: a file, a folder of DICOM files, an entry of an array in a `.npz` archive, or the files
+that together are a mask."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +7,8 @@ from pathlib import Path
 
 from radapt.errors import DataError
 
-_ARRAY = re.compile(r"^(?P<array>[^\[\]:]+?)(?:\[(?P<index>[0-9]{1,18})\])?$")
+_ARRAY = re.compile(r"^(?P<array>[^{\[\]:][^\[\]:]*?)(?:\[(?P<index>[0-9]{1,18})\])?$")
+_PARTS = re.compile(r"^\{(?P<parts>[0-9]{1,9}=[^|{}]+(?:\|[0-9]{1,9}=[^|{}]+)*)\}$")
 
 
 def is_file(path: Path) -> bool:
@@ -22,27 +24,43 @@ class Location:
     """A location to read an image from.
 
     `path` is a file or a DICOM series folder. For `file.npz::train_images[17]`, `array` is `train_images` and
-    `index` is 17; without an index the whole array is the image.
+    `index` is 17; without an index the whole array is the image. A mask may be in several files of a folder, one per
+    structure: `ManualMask::{1=left/a.png|2=right/a.png}` has the `parts` (1, "left/a.png") and (2, "right/a.png"), the
+    label of each and its file relative to `path`.
     """
 
     path: Path
     array: str | None = None
     index: int | None = None
+    parts: tuple[tuple[int, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str, base: Path | None = None) -> "Location":
-        """Parse `path` or `path::array[index]`; a relative path starts at the folder `base`."""
+        """Parse `path`, `path::array[index]` or `folder::{1=a.png|2=b.png}`; a relative path starts at `base`."""
         name, separator, inside = text.partition("::")
         path = Path(name) if base is None else base / name
         if not separator:
             return cls(path)
+        if name and (listed := _PARTS.match(inside)):
+            labelled = (part.partition("=") for part in listed["parts"].split("|"))
+            return cls(path, parts=tuple((int(label), file) for label, _, file in labelled))
         match = _ARRAY.match(inside)
         if not name or match is None:
-            raise DataError(f"Image location {text!r} is not valid; expected PATH or FILE.npz::ARRAY[INDEX].")
+            raise DataError(
+                f"Image location {text!r} is not valid; expected PATH, FILE.npz::ARRAY[INDEX] or, for a mask, "
+                "FOLDER::{LABEL=FILE|LABEL=FILE}."
+            )
         index = match["index"]
         return cls(path, match["array"], None if index is None else int(index))
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read: every file of the parts, or `path`."""
+        return tuple(self.path / file for _, file in self.parts) or (self.path,)
+
     def __str__(self) -> str:
+        if self.parts:
+            return f"{self.path}::{{{'|'.join(f'{label}={file}' for label, file in self.parts)}}}"
         if self.array is None:
             return str(self.path)
         index = "" if self.index is None else f"[{self.index}]"

@@ -34,3 +34,18 @@ def test_a_location_that_makes_no_sense_is_refused(text: str) -> None:
 def test_suggestions_ignore_case_and_list_what_is_known() -> None:
     assert suggest("LABEL", ["label", "site"]) == "Did you mean 'label'? Known: label, site."
     assert suggest("zzz", ["label", "site"]) == "Known: label, site."
+
+
+def test_a_mask_in_several_files_reads_back_and_names_them() -> None:
+    text = "Manual Mask::{1=left/a (1).png|2=right/a.png}"
+    location = Location.parse(text)
+    assert location.parts == ((1, "left/a (1).png"), (2, "right/a.png"))
+    assert str(location) == text
+    assert location.files == (Path("Manual Mask/left/a (1).png"), Path("Manual Mask/right/a.png"))
+    assert Location(Path("a.png")).files == (Path("a.png"),)
+
+
+@pytest.mark.parametrize("text", ["d::{}", "d::{a.png}", "d::{1=}", "d::{1=a.png|}", "::{1=a.png}"])
+def test_a_mask_in_several_files_needs_a_label_and_a_file_each(text: str) -> None:
+    with pytest.raises(DataError, match="is not valid"):
+        Location.parse(text)

@@ -6,6 +6,7 @@ from radapt.cli.adapt import adapt
 from radapt.cli.backbones import backbones
 from radapt.cli.check import check
 from radapt.cli.compare import compare
+from radapt.cli.datasets import datasets
 from radapt.cli.demo import demo
 from radapt.cli.embed import embed
 from radapt.cli.report import report
@@ -37,5 +38,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for command in (demo, scan, check, backbones, embed, adapt, run, report, compare):
+for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare):
     app.command()(command)

@@ -26,7 +26,9 @@ def scan(
         ..., metavar="SOURCE", help="A folder, a table, a .npz file, or a .zip or .tar archive of these."
     ),
     out: Path = typer.Option(..., "--out", help="The cohort.yaml to write; its table of cases goes beside it."),
-    layout: str = typer.Option(None, help="table, folders, patients, medmnist, msd, nnunet, bids, nih or dicom."),
+    layout: str = typer.Option(
+        None, help="table, folders, patients, msd, nnunet, bids, nih, dicom or one of `radapt datasets`."
+    ),
     name: str = typer.Option(None, help="Name of the cohort; default: that of the source."),
     kind: str = typer.Option(None, help="xray, ct, mri or other; default: as the layout implies."),
     label: list[str] = typer.Option([], help="Column with the label; repeated: one finding (1 or 0) each."),

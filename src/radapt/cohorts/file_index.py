@@ -34,9 +34,12 @@ class FileIndex:
         return replace(Location.parse(text), path=path) if separator else Location(path)
 
     def exists(self, location: Location) -> bool:
-        folder, name = os.path.split(location.path)
+        return all(map(self._is_there, location.files))
+
+    def _is_there(self, path: Path) -> bool:
+        folder, name = os.path.split(path)
         # A listing misses names that differ in letter case only, which some file systems accept.
-        return name in self._names(folder) or _exists(location.path)
+        return name in self._names(folder) or _exists(path)
 
     def in_other_unicode(self, location: Location) -> Location | None:
         """The file or folder whose path differs in its Unicode form only: macOS decomposes umlauts, tables do not."""
@@ -53,7 +56,7 @@ class FileIndex:
 
     def hint(self, location: Location) -> str:
         """The nearest fix for a file that does not exist."""
-        path = location.path
+        path = next((file for file in location.files if not self._is_there(file)), location.path)
         folder = path.parent
         if "\\" in path.name:
             return "Use '/' between folders."

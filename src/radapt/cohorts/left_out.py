@@ -6,6 +6,7 @@ from pathlib import Path
 from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.layouts.image_files import IMAGES, walk
 from radapt.errors import counted
+from radapt.locations import Location
 
 _NO_IMAGES = frozenset(
     {
@@ -40,7 +41,9 @@ def left_out(draft: CohortDraft, root: Path) -> str:
 def _used(draft: CohortDraft) -> tuple[set[str], set[str]]:
     """The files that the cases have, and the folders that they have whole (a DICOM series)."""
     columns = [*draft.modalities, *(["mask"] if "mask" in draft.table else [])]
-    used = {text.partition("::")[0] for column in columns for text in draft.table[column] if text}
+    used = {
+        str(path) for column in columns for text in draft.table[column] if text for path in Location.parse(text).files
+    }
     return used, {path for path in used if not _ending(Path(path)) and Path(path).is_dir()}
 
 

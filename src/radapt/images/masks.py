@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.images.plausibility import Remark, mask_value_problems, read_as_one, same_grid, whole_numbers
+from radapt.images.plausibility import Remark, distinct, mask_value_problems, read_as_one, same_grid, whole_numbers
 from radapt.images.raster import read_label_map
 from radapt.images.readers import read
 from radapt.images.volume import Volume
@@ -29,8 +29,28 @@ def read_mask(
 
 
 def read_labels(location: Location, array_cache: Path | None = None) -> Volume:
-    """The values that the file of a mask holds: in a grey PNG of few bits the stored numbers."""
+    """The values that a mask holds: those of its file (in a grey PNG of few bits the stored numbers), or of its parts
+    the label of each wherever the file is not 0; where parts overlap, the last of them.
+
+    Raises DataError if it cannot be read, or if its parts do not lie in one grid.
+    """
+    if location.parts:
+        return _joined(location, array_cache)
     return read_label_map(location) or read(location, array_cache=array_cache)
+
+
+def _joined(location: Location, array_cache: Path | None) -> Volume:
+    first = read_labels(Location(location.files[0]), array_cache)
+    labels = np.zeros(first.array.shape[:3], np.int32)
+    for (label, _), file in zip(location.parts, location.files, strict=True):
+        part = read_labels(Location(file), array_cache)
+        if difference := same_grid(first, part):
+            raise DataError(f"Mask {file} does not lie in the grid of {location.files[0]}: it has {difference}.")
+        values = distinct(part.array)
+        if part.array.ndim > 3 or len(values[values != 0]) > 1:
+            raise DataError(f"Mask {file} is one structure of several, but holds more than 0 and one other value.")
+        labels[part.array != 0] = label
+    return Volume(labels, first.affine)
 
 
 def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: Location) -> Volume:

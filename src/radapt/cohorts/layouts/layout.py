@@ -26,7 +26,8 @@ class Layout:
     """A folder layout; a file of this folder declares one as `LAYOUT`.
 
     `by_content` marks a layout without characteristic files (an index, a JSON); it is tried only if no layout with such
-    files is recognised, because its images could belong to any of them. `columns` are the roles for which the user may
+    files is recognised, because its images could belong to any of them. A `public` layout is that of one public data
+    set, known by the names of its files; it goes before all others. `columns` are the roles for which the user may
     choose a column or field.
     """
 
@@ -36,3 +37,4 @@ class Layout:
     read: Read
     by_content: bool = False
     columns: tuple[str, ...] = ()
+    public: bool = False

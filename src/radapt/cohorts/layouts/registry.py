@@ -26,12 +26,16 @@ def layout_named(name: str) -> Layout:
 
 def matching(root: Path) -> dict[str, str]:
     """Name of each layout that `root` could be → what was seen of it."""
-    for by_content in (False, True):
-        layouts = [layout for layout in LAYOUTS.values() if layout.by_content == by_content]
+    for rank in range(3):
+        layouts = [layout for layout in LAYOUTS.values() if _rank(layout) == rank]
         seen = {layout.name: saw for layout in layouts if (saw := layout.recognise(root))}
         if seen:
             return seen
     return {}
+
+
+def _rank(layout: Layout) -> int:
+    return 0 if layout.public else 2 if layout.by_content else 1
 
 
 def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, Path]:
@@ -75,4 +79,5 @@ def _some(names: list[str]) -> str:
 
 
 def _known() -> str:
-    return f"Known layouts: {'; '.join(f'{layout.name} ({layout.what})' for layout in LAYOUTS.values())}."
+    general = [f"{layout.name} ({layout.what})" for layout in LAYOUTS.values() if not layout.public]
+    return f"Known layouts: {'; '.join(general)}; and those of public data sets, see `radapt datasets`."

@@ -1,0 +1,1 @@
+"""Public data sets: a YAML file each in `sets/`, with its facts and how its files are named."""
