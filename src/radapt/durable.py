@@ -17,16 +17,17 @@ _PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
-def atomic_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path, *, folder: bool = False, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it otherwise.
 
     The rename is atomic: a reader sees the old or the new file, never a partial one. With `folder=True` the temporary
     path is an existing empty folder; an older folder at `path` is removed first, so for a moment there may be none.
+    Only the owner can read a `private` file, from its first byte on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Created with the default permissions: reading the umask would change it for all threads.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    temporary.mkdir() if folder else temporary.touch(exist_ok=False)
+    temporary.mkdir() if folder else temporary.touch(0o600 if private else 0o666, exist_ok=False)
     permissions = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
@@ -45,6 +46,12 @@ def atomic_path(path: Path, *, folder: bool = False) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8."""
     with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_private_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 into a file that only its owner can read (mode 600)."""
+    with atomic_path(path, private=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

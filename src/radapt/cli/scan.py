@@ -37,6 +37,8 @@ def scan(
     patient_regex: str = typer.Option(None, help="Pattern of the patient in a file name, such as '^(person[0-9]+)_'."),
     split: str = typer.Option(None, help="Column with the split."),
     case: str = typer.Option(None, help="Column that names the cases; default: 'case', else the first image of each."),
+    labels: Path = typer.Option(None, help="Table of labels (Excel, CSV, ...) to join to the cases of any layout."),
+    on: str = typer.Option(None, help="Column of the --labels table with the patient (in DICOM: PatientID) or case."),
     sheet: str = typer.Option(None, help="Sheet of an Excel table; default: the only one, or the one with images."),
     external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a separate test set."),
     folds: str = typer.Option(
@@ -49,6 +51,9 @@ def scan(
     secret: Path = typer.Option(
         None, help="File with the key of DICOM pseudonyms; default: a random one in your configuration folder."
     ),
+    id_table: Path = typer.Option(
+        None, help="Write the private table of patient ids and their pseudonyms here, readable by you alone."
+    ),
     force: bool = typer.Option(False, help="Overwrite another cohort of the same name."),
 ) -> None:
     """Turn SOURCE into a cohort. Without --layout the layout is recognised, or the message lists what SOURCE holds.
@@ -59,6 +64,8 @@ def scan(
     from radapt.cohorts import scan as read_source
     from radapt.cohorts.archives import remove_on_failure
     from radapt.cohorts.fold_rule import parse_folds
+    from radapt.cohorts.id_table import id_table as make_id_table
+    from radapt.cohorts.id_table import write_id_table
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
     from radapt.progress import progress
@@ -77,6 +84,8 @@ def scan(
         split=split,
         case=case,
         sheet=sheet,
+        labels=labels,
+        on=on,
         patient_regex=patient_regex,
         external=tuple(external),
         redraw=redraw,
@@ -88,7 +97,10 @@ def scan(
     with using_secret(secret):
         draft = read_source(source, layout, options, out=out)
     with remove_on_failure(draft.made):
+        ids = make_id_table(draft, id_table, force=force) if id_table else ""
         write_cohort(draft, out, force=force)
+    if id_table:
+        draft.notes += write_id_table(ids, id_table, out)
     typer.echo(summary(draft))
     if draft.proposal:
         typer.echo(f"  to take the probable patients: {_with_pattern(context, draft.proposal)}")

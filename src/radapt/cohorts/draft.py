@@ -17,7 +17,7 @@ class ScanOptions:
     """The options of `scan`.
 
     `label` (several: one finding each), `site`, `patient`, `split` and `case` name columns of the source's table, and
-    `sheet` a sheet of it.
+    `sheet` a sheet of it. `labels` is a table to join on its column `on`, in which these columns are looked for first.
     `patient_regex` extracts the patient from a file name, or from its path inside the source if the pattern holds a `/`
     or not every file name matches (its first group, or the whole match). `external` holds SITE
     or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `folds` asks for
@@ -32,6 +32,8 @@ class ScanOptions:
     split: str | None = None
     case: str | None = None
     sheet: str | None = None
+    labels: Path | None = None
+    on: str | None = None
     patient_regex: str | None = None
     external: tuple[str, ...] = ()
     redraw: bool = False
@@ -49,7 +51,8 @@ class CohortDraft:
     `source_table` is the table of the source, and `rows` the line of each case in it (header = 1, None without a line),
     for messages. `notes` tell the user what was assumed or left out. `made` are the folders created to unpack an
     archive, innermost first. `patients_unknown` counts the cases whose patient is not given, so that the image counts
-    as one; `proposal` is the pattern of a patient in the names that groups them, '' without one.
+    as one; `proposal` is the pattern of a patient in the names that groups them, '' without one. `originals` maps the
+    pseudonyms of patients to their ids in DICOM headers, which are private and never written with the cohort.
     """
 
     name: str
@@ -67,6 +70,7 @@ class CohortDraft:
     folds: FoldRule | None = None
     patients_unknown: int = 0
     proposal: str = ""
+    originals: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def modalities(self) -> list[str]:

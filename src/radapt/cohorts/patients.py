@@ -16,9 +16,9 @@ from radapt.errors import DataError, UsageError, counted
 def name_patients(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -> None:
     """Fill the column `patient`: the case where no patient is given, which is counted and noted."""
     table = draft.table
-    names = [_inside(text, root) for text in _first(draft)]
+    names = _names(draft, root)
     if options.patient_regex:
-        table["patient"] = _by_pattern(options.patient_regex, list(table["case"]), names)
+        patients_by_regex(draft, options.patient_regex, root)
     given = table["patient"].fillna("").str.strip() if "patient" in table else pd.Series([""] * len(table), table.index)
     draft.patients_unknown = int((given == "").sum())
     patients, spellings = one_spelling(list(given.where(given != "", table["case"])))
@@ -36,6 +36,15 @@ def name_patients(draft: CohortDraft, options: ScanOptions, root: Path | None = 
             f"All {len(table)} cases are of one patient, {patients[0]!r}. An anonymiser may have given everybody the "
             "same id; then name another column with --patient, or a pattern with --patient-regex."
         )
+
+
+def patients_by_regex(draft: CohortDraft, pattern: str, root: Path | None) -> None:
+    """Fill the column `patient` with what the pattern finds in the names of files."""
+    draft.table["patient"] = _by_pattern(pattern, list(draft.table["case"]), _names(draft, root))
+
+
+def _names(draft: CohortDraft, root: Path | None) -> list[str]:
+    return [_inside(text, root) for text in _first(draft)]
 
 
 def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:

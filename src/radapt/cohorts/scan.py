@@ -13,10 +13,11 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
 from radapt.cohorts.layouts.image_files import only_folder
+from radapt.cohorts.layouts.joining import join_labels, read_labels
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
 from radapt.cohorts.left_out import left_out
-from radapt.cohorts.patients import name_patients
+from radapt.cohorts.patients import name_patients, patients_by_regex
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -64,13 +65,19 @@ def _read(
         layout, here = recognise(root, _own(out))
     else:
         here = _start(root, layout)
-    _refuse_unused(layout, options)
+    labels = read_labels(options)
+    layout_options, label_options = labels.options(options) if labels else (options, options)
+    _refuse_unused(layout, layout_options)
     if archive and here == root and options.name is None:
-        options = replace(options, name=archive.name.split(".")[0])
-    draft = layout.read(here, options)
+        layout_options = replace(layout_options, name=archive.name.split(".")[0])
+    draft = layout.read(here, layout_options)
     if here.is_dir() and (left := left_out(draft, here)):
         draft.notes.append(left)
         draft.source = {**draft.source, "left out": left}
+    if labels:
+        if options.patient_regex:
+            patients_by_regex(draft, options.patient_regex, here)
+        join_labels(draft, labels, label_options)
     return finish(draft, options, here)
 
 
@@ -78,7 +85,8 @@ def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
     """Refuse options that the layout would silently ignore."""
     for role in ("label", "site", "patient", "split", "case", "sheet"):
         if getattr(options, role) and role not in layout.columns:
-            raise UsageError(f"--{role}: the layout {layout.name!r} has no table to choose the {role} from.")
+            given = "the table of --labels has no such column, and the layout" if options.labels else "the layout"
+            raise UsageError(f"--{role}: {given} {layout.name!r} has no table to choose the {role} from.")
 
 
 def _own(out: Path | None) -> frozenset[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.class_files import images_and_masks
 from radapt.cohorts.layouts.class_folders import ImageFolder, are_classes, image_folders, left_out
-from radapt.cohorts.layouts.dicom.headers import is_dicom, looks_like_series, read_header
+from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, looks_like_series, read_header
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.cohorts.layouts.layout import Layout
@@ -54,7 +54,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     nested = bool(folders[0].patient)
     files = images_and_masks(folders, notes)
     paths = [(folder, path) for folder in folders for path in files.images[folder.path]]
-    images = _series(paths, root, options, notes) if nested else _files(paths, options)
+    originals: dict[str, str] = {}
+    images = _series(paths, root, options, notes, originals) if nested else _files(paths, options, originals)
     patients = _patients(images)
     cases = [stem(Path(location.partition("::")[0]).name) for _, location, _ in images]
     if len(set(cases)) < len(cases):
@@ -68,29 +69,44 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         notes += _notes(images, patients)
     if not nested and (passed := left_out(folders)):
         notes.append(f"{counted(passed, 'folder')} of images inside the class folders left out.")
-    return CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
+    draft = CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
+    draft.originals = {name: originals[name] for name in set(patients) & set(originals)}
+    return draft
 
 
-def _files(paths: Sequence[tuple[ImageFolder, Path]], options: ScanOptions) -> list[LocatedImage]:
+def _files(
+    paths: Sequence[tuple[ImageFolder, Path]], options: ScanOptions, originals: dict[str, str]
+) -> list[LocatedImage]:
     """Every file is an image."""
     with options.progress(len(paths), "Reading image headers", "files") as advance:
         images = []
         for folder, path in paths:
-            images.append((folder, str(path), _pseudonym(path)))
+            images.append((folder, str(path), _pseudonym(path, originals)))
             advance(1)
     return images
 
 
-def _pseudonym(path: Path) -> str:
+def _pseudonym(path: Path, originals: dict[str, str]) -> str:
     try:
         header = read_header(path) if is_image(path.name, DICOM) and is_dicom(path) else None
     except DataError:  # `radapt check` reports broken files
         return ""
-    return header.owner if header else ""
+    return _owner(header, originals) if header else ""
+
+
+def _owner(header: Header, originals: dict[str, str]) -> str:
+    """The patient's pseudonym; `originals` gains the id behind it."""
+    if header.original:
+        originals[header.owner] = header.original
+    return header.owner
 
 
 def _series(
-    files: Sequence[tuple[ImageFolder, Path]], root: Path, options: ScanOptions, notes: list[str]
+    files: Sequence[tuple[ImageFolder, Path]],
+    root: Path,
+    options: ScanOptions,
+    notes: list[str],
+    originals: dict[str, str],
 ) -> list[LocatedImage]:
     """Every file is an image, except that a DICOM series is one image."""
     single = [(folder, str(path), "") for folder, path in files if not is_image(path.name, DICOM)]
@@ -98,7 +114,7 @@ def _series(
     slices = [path for _, path in files if is_image(path.name, DICOM)]
     headers = read_headers(slices, root, notes, options.progress)
     series = [
-        (of_folder[headers[0].path.parent], location, headers[0].owner)
+        (of_folder[headers[0].path.parent], location, _owner(headers[0], originals))
         for location, headers in located_series(headers, root, notes)
     ]
     return sorted(single + series, key=lambda images: images[1])

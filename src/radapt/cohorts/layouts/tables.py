@@ -136,6 +136,11 @@ def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
     return next((folded[word] for word in words if word in folded), None)
 
 
+def label_column(source: pd.DataFrame) -> str | None:
+    """The column that is read as the label unless the user names one."""
+    return _called(source, _LABEL_WORDS)
+
+
 def is_patient_word(name: str) -> bool:
     """Whether a column of this name holds the patient unless the user says otherwise."""
     return _folded(name) in _PATIENT_WORDS

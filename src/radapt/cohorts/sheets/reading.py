@@ -95,8 +95,10 @@ def _from_workbook(
         return None
     if len(books) == 1:
         return _sheet(path, books[0], problems)
-    candidates = [_sheet(path, records, []) for records in books]
-    wanted = [table for table in candidates if table is not None and prefer is not None and prefer(table)]
+    candidates = [table for records in books if (table := _sheet(path, records, [])) is not None and len(table)]
+    wanted = [table for table in candidates if prefer is not None and prefer(table)]
+    if len(candidates) == 1:
+        wanted = candidates
     if len(wanted) == 1:
         others = ", ".join(repr(records.name) for records in books if records.name != wanted[0].name)
         note = f"Sheet {wanted[0].name!r} is read; left out: {others}. Name another with --sheet."

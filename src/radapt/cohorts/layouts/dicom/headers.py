@@ -1,12 +1,12 @@
 """The few DICOM header fields that identify a file's series; pixels are never read.
 
-Names, ids, dates and accession numbers of patients leave this module only as digests.
+Names, ids, dates and accession numbers of patients are written only as digests.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from radapt.dicom_files import dcmread
@@ -31,7 +31,11 @@ _DIGEST_BYTES = 8  # two of 100,000 patients share 64 bits once in 3.7 billion c
 
 @dataclass(frozen=True)
 class Header:
-    """One file. `patient` and `study` are pseudonyms, `series` is the digest of the series UID; '' if absent."""
+    """One file. `patient` and `study` are pseudonyms, `series` is the digest of the series UID; '' if absent.
+
+    `original` is the patient's id (the name without one) for a private table of ids and the join with a table of
+    labels; it is never written with the cohort, and not shown.
+    """
 
     path: Path
     patient: str
@@ -46,6 +50,7 @@ class Header:
     age: str
     scanner: str
     sites: tuple[tuple[str, str], ...]
+    original: str = field(default="", repr=False)
 
     @property
     def is_radiograph(self) -> bool:
@@ -81,28 +86,29 @@ def read_header(path: Path) -> Header | None:
             raise EOFError("its header is truncated")
         if "Rows" not in data:
             return None
-        field = {name: str(data.get(name) or "").strip() for name in _TAGS}
+        fields = {name: str(data.get(name) or "").strip() for name in _TAGS}
     except Exception as error:  # pydicom raises many types for broken elements
         # The text of the error may hold the value of a field that identifies the patient.
         raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}.") from error
     # Without an id, name and birth date together identify the patient.
-    person = field["PatientID"] or field["PatientName"] + field["PatientBirthDate"]
-    study, series = field["StudyInstanceUID"], field["SeriesInstanceUID"]
-    number = field["SeriesNumber"]
+    person = fields["PatientID"] or fields["PatientName"] + fields["PatientBirthDate"]
+    study, series = fields["StudyInstanceUID"], fields["SeriesInstanceUID"]
+    number = fields["SeriesNumber"]
     return Header(
         path=path,
         patient=f"p-{pseudonym(person)}" if person else "",
         study=f"s-{pseudonym(study)}" if study else "",
         series=series_digest(series) if series else "",
-        instance=pseudonym(field["SOPInstanceUID"] or str(path)),
-        modality=field["Modality"],
-        description=field["SeriesDescription"],
+        instance=pseudonym(fields["SOPInstanceUID"] or str(path)),
+        modality=fields["Modality"],
+        description=fields["SeriesDescription"],
         number=int(number) if number.lstrip("-").isdigit() else 0,
-        view=field["ViewPosition"],
-        sex=field["PatientSex"] if field["PatientSex"] in _SEXES else "",
-        age=field["PatientAge"] if _AGE.fullmatch(field["PatientAge"]) else "",
-        scanner=field["ManufacturerModelName"],
-        sites=tuple((name, field[name]) for name in SITE_FIELDS),
+        view=fields["ViewPosition"],
+        sex=fields["PatientSex"] if fields["PatientSex"] in _SEXES else "",
+        age=fields["PatientAge"] if _AGE.fullmatch(fields["PatientAge"]) else "",
+        scanner=fields["ManufacturerModelName"],
+        sites=tuple((name, fields[name]) for name in SITE_FIELDS),
+        original=fields["PatientID"] or fields["PatientName"],
     )
 
 

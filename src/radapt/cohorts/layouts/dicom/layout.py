@@ -54,7 +54,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     order = sorted(map(str, table.columns), key=lambda name: (name.startswith("image:"), name))
     notes.append("No label: DICOM headers have none; add a 'label' column to the table of cases.")
     notes.append("Cases and patients are named by pseudonyms; file paths are unchanged, check them before sharing.")
-    return CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes)
+    originals = {header.patient: header.original for header in headers if header.original}
+    return CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes, originals=originals)
 
 
 def _row(case: str, located: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:

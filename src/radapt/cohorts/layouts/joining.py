@@ -1,0 +1,236 @@
+"""A table of labels joined to the cases of a draft, by ids that may be written differently in the two."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.layouts.image_files import is_image, stem, stem_of
+from radapt.cohorts.layouts.tables import assign, given_column, label_column, read_table
+from radapt.cohorts.patient_key import patient_key
+from radapt.errors import DataError, UsageError, counted
+
+_IDENTIFYING = re.compile(
+    r"name|birth|geburt|\bdob\b|\bmrn\b|accession|address|adresse|phone|telefon|e-?mail|insurance|versicher",
+    re.IGNORECASE,
+)
+_ROLES = ("site", "patient", "split")
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The table of --labels, and which of the user's columns are in it."""
+
+    path: Path
+    source: pd.DataFrame
+    on: str | None
+    notes: tuple[str, ...]
+
+    def options(self, options: ScanOptions) -> tuple[ScanOptions, ScanOptions]:
+        """The options for the layout, without the columns of this table; and those for this table alone."""
+        columns = set(self.source.columns)
+        here = {role: name for role in _ROLES if (name := getattr(options, role)) in columns}
+        label = tuple(name for name in options.label if name in columns)
+        rest = tuple(name for name in options.label if name not in columns)
+        own = _with_roles(options, {role: here.get(role) for role in _ROLES}, label)
+        others = {role: None if role in here else getattr(options, role) for role in _ROLES}
+        return _with_roles(options, others, rest, sheet=None if self.is_workbook else options.sheet), own
+
+    @property
+    def is_workbook(self) -> bool:
+        return self.path.suffix.lower() in (".xlsx", ".xlsm")
+
+
+def _with_roles(
+    options: ScanOptions, roles: dict[str, str | None], label: tuple[str, ...], *, sheet: str | None = None
+) -> ScanOptions:
+    return replace(
+        options, label=label, site=roles["site"], patient=roles["patient"], split=roles["split"], sheet=sheet
+    )
+
+
+def read_labels(options: ScanOptions) -> LabelTable | None:
+    """The table of --labels; None without the option."""
+    if options.labels is None:
+        if options.on is not None:
+            raise UsageError(f"--on {options.on} names a column of the table of labels; give the table with --labels.")
+        return None
+    if not options.labels.is_file():
+        raise UsageError(f"--labels {options.labels} does not exist; expected a table such as clinical.xlsx.")
+    on, notes = options.on, list[str]()
+    workbook = options.labels.suffix.lower() in (".xlsx", ".xlsm")
+    source = read_table(
+        options.labels,
+        notes,
+        sheet=options.sheet if workbook else None,
+        prefer=lambda sheet: on is not None and on in sheet.columns,
+    )
+    if on is not None:
+        given_column(source, on, "on", options.labels.name)
+    return LabelTable(options.labels, source, on, tuple(notes))
+
+
+def join_labels(draft: CohortDraft, labels: LabelTable, options: ScanOptions) -> None:
+    """Join the table to the cases of the draft by patient, case or image. Raises DataError if no row fits any."""
+    if draft.originals and options.patient:
+        raise UsageError(f"--patient {options.patient}: patients of DICOM files are named by pseudonyms of their ids.")
+    draft.notes = [note for note in draft.notes if not note.startswith("No label")]
+    draft.notes += labels.notes
+    keys = _keys(draft)
+    columns = [labels.on] if labels.on is not None else list(labels.source.columns)
+    hits = {
+        (column, key): sum(bool(text) and join_key(text) in _known(labels.source, column) for text in texts)
+        for column in columns
+        for key, texts in keys.items()
+    }
+    column, key = max(hits, key=lambda name: hits[name])
+    if not hits[column, key]:
+        raise DataError(_no_match(draft, labels, keys))
+    if labels.on is None:
+        draft.notes.append(f"{labels.path.name} is joined on column {column!r}; name another with --on.")
+    join(draft, labels.source, labels.path, column, keys[key], options)
+    matched = sum(row is not None for row in draft.rows)
+    draft.source = {
+        **draft.source,
+        "labels": f"{labels.path.name}, joined on {column!r} to {matched} of {counted(len(draft.table), 'case')}",
+    }
+
+
+def join(
+    draft: CohortDraft, source: pd.DataFrame, path: Path, column: str, keys: Sequence[str], options: ScanOptions
+) -> None:
+    """Add the columns of `source` to the cases, by the `column` that holds their `keys`; say what has no partner.
+
+    For a draft with pseudonyms, ids are compared but never shown, and columns that identify a patient are left out.
+    """
+    lines = _lines(source, column, path)
+    rows: list[int | None] = [lines.get(join_key(text)) if text else None for text in keys]
+    absent = [case for case, row in zip(draft.table["case"], rows, strict=True) if row is None]
+    if absent:
+        draft.notes.append(f"{counted(len(absent), 'case')} without a row in {path.name}: {_some(absent)}.")
+    used = {join_key(text) for text, row in zip(keys, rows, strict=True) if row is not None}
+    unused = [line for line, text in source[column].items() if text.strip() and join_key(text) not in used]
+    if unused:
+        draft.notes.append(
+            f"{counted(len(unused), 'row')} of {path.name} left out: no such patient or case (rows {_some(unused)})."
+        )
+    _note_spellings(draft, source[column], keys, rows, path)
+    padded = source.reindex(pd.Index([-1 if row is None else row for row in rows])).fillna("")
+    padded = padded.drop(columns=[column, *_identifying(draft, source, column, path)]).reset_index(drop=True)
+    _make_room(draft, padded, options, path)
+    assign(draft.table, padded, options, path.name, draft.notes)
+    draft.source_table, draft.rows = path, rows
+
+
+def join_key(text: str) -> str:
+    """What identifies a case in a table: its id whichever way it is written, or the name of its file."""
+    name = text.strip()
+    if is_image(name):
+        name = stem(name.replace("\\", "/").rpartition("/")[2])
+    return patient_key(name).removeprefix("sub-").lstrip("0") or patient_key(name)
+
+
+def _keys(draft: CohortDraft) -> dict[str, list[str]]:
+    """What a table may call each case: its patient, itself, or its first image."""
+    table = draft.table
+    keys = {}
+    if "patient" in table:
+        keys["patient"] = [draft.originals.get(text, "" if draft.originals else text) for text in table["patient"]]
+    keys["case"] = list(table["case"])
+    images = table[draft.modalities].replace("", None).bfill(axis=1).iloc[:, 0].fillna("")
+    keys["image"] = [stem_of(text) for text in images]
+    return keys
+
+
+def _known(source: pd.DataFrame, column: str) -> set[str]:
+    return {join_key(text) for text in source[column] if text.strip()}
+
+
+def _lines(source: pd.DataFrame, column: str, path: Path) -> dict[str, int]:
+    """Key → line of its row. Raises DataError if an id has several rows that differ."""
+    lines: dict[str, list[int]] = defaultdict(list)
+    for line, text in source[column].items():
+        if text.strip():
+            lines[join_key(text)].append(int(str(line)))
+    others = source.drop(columns=column)
+    several = [where for where in lines.values() if len(where) > 1 and len(others.loc[where].drop_duplicates()) > 1]
+    if several:
+        raise DataError(
+            f"{path}: {counted(len(several), 'id')} in column {column!r} with several rows that differ, such as rows "
+            f"{_some(several[0])}. Keep one row for each, or join on a column that tells them apart with --on."
+        )
+    return {key: where[0] for key, where in lines.items()}
+
+
+def _note_spellings(
+    draft: CohortDraft, cells: pd.Series, keys: Sequence[str], rows: Sequence[int | None], path: Path
+) -> None:
+    pairs = {(text, str(cells.loc[row])) for text, row in zip(keys, rows, strict=True) if row is not None}
+    differ = sorted((text, cell) for text, cell in pairs if text != cell.strip() and text != stem_of(cell.strip()))
+    if differ:
+        such = "" if draft.originals else f", such as {differ[0][0]!r} and {differ[0][1]!r}"
+        draft.notes.append(
+            f"{counted(len(differ), 'id')} of {path.name} matched although written differently{such}: letter case, "
+            "blanks, leading zeros and '.0' do not count."
+        )
+
+
+def _identifying(draft: CohortDraft, source: pd.DataFrame, column: str, path: Path) -> list[str]:
+    """The columns that would undo the pseudonyms of the draft."""
+    if not draft.originals:
+        return []
+    ids = {patient_key(text) for text in draft.originals.values()}
+    named = [
+        name
+        for name in source.columns
+        if name != column
+        and (
+            _IDENTIFYING.search(name.replace("_", " "))
+            or sum(patient_key(text) in ids for text in source[name]) * 2 > len(source)
+        )
+    ]
+    if named:
+        draft.notes.append(f"Columns of {path.name} that may identify patients left out: {', '.join(named)}.")
+    return named
+
+
+def _make_room(draft: CohortDraft, source: pd.DataFrame, options: ScanOptions, path: Path) -> None:
+    """Drop what the table replaces: empty columns, roles that the user names, and labels if the table has some."""
+    table = draft.table
+    empty = [role for role in _ROLES if role in table and not table[role].str.strip().any()]
+    named = [role for role in _ROLES if role in table and getattr(options, role)]
+    draft.table = table.drop(columns=sorted({*empty, *named}))
+    if "label" not in table:
+        return
+    if options.labels is not None and (options.label or label_column(source)):
+        draft.table = draft.table.rename(columns={"label": "original_label"})
+        draft.classes = ()
+        draft.notes.append(f"Labels come from {path.name}; those that the data had are kept as 'original_label'.")
+    else:
+        draft.notes.append("Labels are the folders of the classes; those of the table are metadata.")
+
+
+def _no_match(draft: CohortDraft, labels: LabelTable, keys: dict[str, list[str]]) -> str:
+    where = f"column {labels.on!r} of {labels.path}" if labels.on is not None else f"columns of {labels.path}"
+    theirs = next((text for text in labels.source[labels.on or labels.source.columns[0]] if text.strip()), "")
+    ours = next((text for texts in keys.values() for text in texts if text), "")
+    shown = (_shape(theirs), _shape(ours)) if draft.originals else (repr(theirs), repr(ours))
+    form = "of the form" if draft.originals else "such as"
+    return (
+        f"The {where}, {form} {shown[0]}, name no patient and no case of the data, {form} {shown[1]}. Name the column "
+        "that does with --on."
+    )
+
+
+def _shape(text: str) -> str:
+    """The form of an id without the id: `AB-123` → `AA-999`."""
+    return re.sub(r"\d", "9", re.sub(r"[^\W\d_]", "A", text))
+
+
+def _some(things: Sequence[object]) -> str:
+    return ", ".join(str(thing) for thing in things[:_LISTED]) + (", …" if len(things) > _LISTED else "")
