@@ -3,11 +3,11 @@
 A folder whose files are not those that were digested is unfinished: its numbers are computed again, never shown.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from radapt.bounded_json import read_json
 from radapt.digests import digest, digest_file
 from radapt.durable import plain
 
@@ -24,11 +24,11 @@ def done_facts(folder: Path, facts: Mapping[str, Any], names: Iterable[str]) -> 
 def damage(folder: Path) -> str | None:
     """Which file of a finished folder is not as it was written; None if all are."""
     try:
-        stored = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        stored = read_json(folder / DONE)
         own, files = stored.pop("digest"), stored["files"]
         if own != digest(stored):
             return DONE
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return DONE
     for name, expected in files.items():
         try:

@@ -165,6 +165,29 @@ def test_folders_in_the_hubs_layout(tmp_path):
     assert sorted(read_state(tmp_path)[0]) == ["a1", "a2"]
 
 
+@pytest.mark.parametrize("index", ["{", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "[" * 100_000])
+def test_a_damaged_index_of_shards_is_named(tmp_path, index):
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(UsageError, match=r"index\.json is no index of weight files"):
+        read_state(tmp_path)
+
+
+def test_an_index_names_files_beside_it(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "elsewhere.safetensors")
+    (tmp_path / "hub").mkdir()
+    index = '{"weight_map": {"a": "../elsewhere.safetensors"}}'
+    (tmp_path / "hub/model.safetensors.index.json").write_text(index)
+    with pytest.raises(UsageError, match="files beside it"):
+        read_state(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("config", ["", "[]", "3", "[" * 100_000])
+def test_a_damaged_config_of_the_hub_is_named(tmp_path, dinov2_folder, config):
+    (dinov2_folder / "config.json").write_text(config)
+    with pytest.raises(UsageError, match=r"config\.json cannot be read"):
+        load_backbone(f"hf:{dinov2_folder}")
+
+
 def test_a_file_of_another_architecture_is_told_apart(tmp_path, tiny, tiny_vit):
     torch.save(tiny_vit(depth=2).state_dict(), tmp_path / "a.pth")
     with pytest.raises(UsageError) as caught:

@@ -176,7 +176,7 @@ def test_a_broken_shard_is_computed_again(toy_cohort: Make, toy_backbone: Make, 
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"segments": []}', '{"segments": [{"layer": 1}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"segments": []}', '{"segments": [{"layer": 1}]}', "[" * 100_000])
 def test_a_lost_config_is_written_again(text: str, toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
     cohort, backbone = toy_cohort(cases=2), toy_backbone()
     first = run(cohort, backbone, tmp_path)

@@ -6,7 +6,6 @@
 The JSON is written last and names the weights by their digest, so a partial folder is never loaded.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.backbones.card import WeightCard, tuples
 from radapt.backbones.weights import WeightSource, digest_of
+from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError, suggest
@@ -196,7 +196,7 @@ def _stored(folder: Path) -> dict[str, Any]:
     """backbone.json with its card as a WeightCard."""
     path = folder / FACTS
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["format"] != FORMAT:
             raise UsageError(f"{path} has format {stored['format']}; this version of radapt reads format {FORMAT}.")
         card = WeightCard.from_json(stored["card"])

@@ -11,6 +11,7 @@ from typing import Any
 from radapt.backbones.card import WeightCard
 from radapt.backbones.transformers_models import side_of
 from radapt.backbones.weights import hub_is_reachable, is_offline
+from radapt.bounded_json import read_json
 from radapt.errors import UsageError
 
 _RECIPES = {"dinov2": "dinov2", "dinov2_with_registers": "dinov2-registers", "vit": "timm", "vit_msn": "bicubic"}
@@ -97,7 +98,7 @@ def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
     folder = Path(repo).expanduser()
     if folder.is_dir():
         path = folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return _parsed(path) if path.is_file() else None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -114,4 +115,13 @@ def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, HFValidationError) as error:
         raise UsageError(f"hf:{repo} cannot be looked up: {str(error).splitlines()[0]}") from error
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _parsed(path)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        if not isinstance(value := read_json(path), dict):
+            raise ValueError(f"it holds a {type(value).__name__}")
+        return value
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}). Download the repository again.") from error

@@ -1,7 +1,6 @@
 """Reading weight files without executing their content."""
 
 import argparse
-import json
 import pickle
 import re
 import warnings
@@ -13,6 +12,7 @@ import torch
 
 from radapt.backbones.damage import archive_damage, looks_like
 from radapt.backbones.onnx_weights import read_onnx
+from radapt.bounded_json import read_json
 from radapt.errors import UsageError
 
 State = dict[str, torch.Tensor]
@@ -31,8 +31,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
         )
     for index in (path / "model.safetensors.index.json", path / "pytorch_model.bin.index.json"):
         if index.is_file():
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return tuple(path / name for name in sorted(set(names)))
+            return tuple(path / name for name in _shards(index))
     files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES and item.is_file())
     files = files or sorted(item for item in path.iterdir() if item.suffix == ONNX and item.is_file())
     best = [item for item in files if item.name in ("model.safetensors", "open_clip_model.safetensors")] or files
@@ -41,6 +40,17 @@ def find_files(path: Path) -> tuple[Path, ...]:
         listed = ", ".join(item.name for item in files) or "none"
         raise UsageError(f"Folder {path} should hold one weight file; it holds: {listed}. Name the file itself.")
     return tuple(best)
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the weight files that an index of shards lists."""
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("it does not list files beside it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{index} is no index of weight files ({error}). Download the folder again.") from error
+    return names
 
 
 def read_state(path: Path) -> tuple[State, tuple[str, ...]]:

@@ -6,7 +6,6 @@ probe are (see `protocols.cross_validation`). The final training has the schedul
 after the epochs chosen: what is delivered is at the point of training that was scored.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from radapt.bounded_json import read_json
 from radapt.classification.rate_search import CaseSearch
 from radapt.classification.task import FoldTask, TrainableModel
 from radapt.durable import write_json
@@ -214,7 +214,7 @@ def _kept(folder: Path | None, name: str, trained: _FoldTraining) -> _FoldTraini
 
 def _read(folder: Path, name: str) -> _FoldTraining | None:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        stored = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        stored = read_json(folder / f"{name}.json")
         answers = load_tensors(folder / f"{name}.safetensors")["answers"].numpy()
         return _FoldTraining(Trial.from_json(stored["trial"]), tuple(stored["epochs"]), answers)
     return None

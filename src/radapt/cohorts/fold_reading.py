@@ -1,12 +1,12 @@
 """The fold of every row of a table, by the rule that cohort.yaml gives, with the problems it has."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from radapt.bounded_json import read_json
 from radapt.cohorts.cohort_file import CohortFile
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.cohorts.folds import draw_folds, fold_order, folds_path
@@ -161,7 +161,7 @@ class _FoldReading:
 
 def _held_out_cases(path: Path) -> list[list[str]]:
     """The cases that each fold of nnU-Net's `splits_final.json` holds out."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(fold, dict) and "val" in fold for fold in content):
         raise ValueError("it holds something else")
     return [[str(case) for case in fold["val"]] for fold in content]

@@ -1,11 +1,11 @@
 """The configuration of a feature store: everything that decides its rows, as a digest and in words."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import write_json
 from radapt.features.features import RowSegment
@@ -45,7 +45,7 @@ class FeatureConfig:
 def read_segments(folder: Path) -> tuple[RowSegment, ...] | None:
     """The segments of the rows of a store, or None without a readable config.json."""
     try:
-        stored = json.loads((folder / _NAME).read_text(encoding="utf-8"))
+        stored = read_json(folder / _NAME)
         segments = tuple(RowSegment(**segment) for segment in stored["segments"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -1,12 +1,12 @@
 """The slice cache: planes of an image by a recipe, decoded once, on disk, memory-mapped, shared by all studies."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from radapt.bounded_json import read_json
 from radapt.digests import ByteDigests, digest
 from radapt.durable import plain, write_json
 from radapt.errors import DataError
@@ -127,12 +127,12 @@ def _opened(entry: Path, fits: Callable[[np.ndarray], bool]) -> np.ndarray | Non
 def _stored_facts(entry: Path, key: str) -> dict[str, Any] | None:
     """The facts in an entry, or None if it is absent or damaged."""
     try:
-        stored = json.loads(entry.read_text(encoding="utf-8"))
+        stored = read_json(entry)
         if stored["digest"] == digest([key, stored["facts"]]):
             return dict(stored["facts"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         pass
     note_damage(entry)
     return None

@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from radapt.backbones.reference import BackboneReference
+from radapt.bounded_json import read_json
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import all_train
@@ -283,6 +284,6 @@ def _notes(folder: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}). Give another folder with --out.") from error

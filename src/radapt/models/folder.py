@@ -6,7 +6,6 @@
 `model.json` is written last and names the other files by their digests: a model folder is complete, or not a model.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.backbones.card import tuples
 from radapt.backbones.reference import BackboneReference
+from radapt.bounded_json import read_json
 from radapt.digests import digest_file
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
@@ -116,7 +116,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{folder} holds no model: it has no {MODEL}.{_nearby(folder)}")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         version = stored["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read ({error}). Copy the whole folder again, or train again.") from error

@@ -4,7 +4,6 @@ folds/<fold>/predictions.parquet, fit.json, subsets.npz or subsets.parquet, done
                                                                         (done.json, with the key, is written last)
 """
 
-import json
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from radapt.bounded_json import read_json
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
@@ -62,9 +62,9 @@ class FoldStore:
         if place is None or not (place / DONE).is_file() or damage(place) is not None:
             return None
         try:
-            if json.loads((place / DONE).read_text(encoding="utf-8"))["key"] != self.key:
+            if read_json(place / DONE)["key"] != self.key:
                 return None
-            record = FitRecord.from_json(json.loads((place / "fit.json").read_text(encoding="utf-8")))
+            record = FitRecord.from_json(read_json(place / "fit.json"))
             predictions = pd.read_parquet(place / "predictions.parquet")
             subsets = _read_subsets(place)
         except (OSError, ValueError, KeyError, TypeError, RadaptError):  # pyarrow's errors are of these kinds

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from radapt.bounded_json import parse_json
 from radapt.errors import UsageError
 from radapt.features.lesions.locator import LesionLocator
 from radapt.models.state import ModelState
@@ -34,6 +35,6 @@ def read_locator(folder: Path) -> LesionLocator:
         with safe_open(folder / LOCATOR, "numpy") as file:
             facts = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return LesionLocator(weights, float(facts["threshold"]), bool(json.loads(facts["own_masks"])))
+        return LesionLocator(weights, float(facts["threshold"]), bool(parse_json(facts["own_masks"])))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UsageError(f"{folder / LOCATOR} cannot be read ({error}). Copy the whole folder again.") from error

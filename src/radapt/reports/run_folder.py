@@ -3,7 +3,6 @@
 Reads nothing outside the folder, and requires no file that an interrupted run may lack.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
+from radapt.bounded_json import parse_json
 from radapt.bounded_yaml import load_yaml
 from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError
@@ -231,7 +231,7 @@ def _is_plan(cells: object) -> bool:
 
 def _entries(file: Path, *keys: str) -> list[dict[str, Any]]:
     """The entries of a list of pictures that have `keys`; a damaged one is left out, as a missing picture is."""
-    found = _parsed(file, json.loads)
+    found = _parsed(file, parse_json)
     entries = found if isinstance(found, list) else []
     return [entry for entry in entries if isinstance(entry, dict) and all(key in entry for key in keys)]
 
@@ -302,7 +302,7 @@ def _json_files(folder: Path, pattern: str) -> list[tuple[Path, dict[str, Any]]]
 
 
 def _json(file: Path) -> dict[str, Any]:
-    value = _parsed(file, json.loads)
+    value = _parsed(file, parse_json)
     if not isinstance(value, dict):
         raise DataError(f"{file} holds a {type(value).__name__}; an object was expected. {_FIX}")
     return value

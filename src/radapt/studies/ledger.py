@@ -4,7 +4,6 @@
 the numbers that were computed or is run again.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from radapt.bounded_json import read_json
 from radapt.done_file import DONE, damage, done_facts
 from radapt.durable import is_partial_name, remove_partial_files, write_json, write_parquet, write_text
 from radapt.errors import UsageError
@@ -207,17 +207,13 @@ def _is_run(folder: Path) -> bool:
         plan = read_json(folder / PLAN)
     except OSError:
         return False
-    except (ValueError, RecursionError):
+    except ValueError:
         return (folder / "cells").is_dir()
     return isinstance(plan, dict) and "cells" in plan
 
 
 def _is_own_hidden(name: str) -> bool:
     return name == ".lock" or is_partial_name(name)
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _now() -> str:

@@ -1,7 +1,6 @@
 """Learning-rate search: one run per rate from the same initial weights; the best on val is kept."""
 
 import abc
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+from radapt.bounded_json import read_json
 from radapt.durable import write_json
 from radapt.progress import ProgressMaker, silent
 from radapt.training.checkpoint import load_tensors, save_tensors
@@ -169,7 +169,7 @@ class TrialStore:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             while True:
                 path = self._folder / f"{len(trials)}.json"
-                trials.append(Trial.from_json(json.loads(path.read_text(encoding="utf-8"))))
+                trials.append(Trial.from_json(read_json(path)))
         return trials
 
 
