@@ -114,7 +114,7 @@ def _report(
             content_time=algorithm.created.time(),
             specific_character_set="ISO_IR 192",
         )
-    stamp(report)
+    stamp(report, algorithm)
     return report
 
 

@@ -114,15 +114,17 @@ def _segmentation(source: DicomSource, planes: np.ndarray, names: list[str], alg
             content_time=algorithm.created.time(),
             specific_character_set="ISO_IR 192",
         )
-    stamp(segmentation)
+    stamp(segmentation, algorithm)
     for item in (*segmentation.DimensionIndexSequence, *segmentation.DimensionOrganizationSequence):
         item.DimensionOrganizationUID = algorithm.uid("dimensions", *content)
     return segmentation
 
 
-def stamp(dataset: Any) -> None:
+def stamp(dataset: Any, algorithm: Algorithm) -> None:
     """Set the times at which highdicom reads the clock to the time of the result, so that equal results are equal."""
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = dataset.ContentDate, dataset.ContentTime
+    for item in dataset.get("ContributingEquipmentSequence", [])[-1:]:  # highdicom itself
+        item.ContributionDateTime = algorithm.created
 
 
 def _description(

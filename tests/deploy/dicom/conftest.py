@@ -1,0 +1,41 @@
+"""A small series with its mask, and the algorithm that made it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from radapt.deploy.dicom.algorithm import Algorithm
+from radapt.deploy.dicom.source import DicomSource, read_source
+from radapt.images import Volume, read
+from radapt.locations import Location
+from toy_dicom import ToySeries
+
+
+@dataclass(frozen=True)
+class ToyPatient:
+    folder: Path
+    source: DicomSource
+    mask: Volume
+
+
+@pytest.fixture
+def algorithm() -> Algorithm:
+    return Algorithm("toy-model", "0123456789abcdef" * 2, datetime(2026, 1, 2, 3, 4, 5))
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> ToyPatient:
+    """Four slices of 6 × 8; label 1 in slices 1 and 2, label 2 in slice 2."""
+    pixels = np.zeros((4, 6, 8), np.uint8)
+    pixels[1:3, 1:3, 2:6] = 1
+    pixels[2, 4, 1:4] = 2
+    return toy_patient(ToySeries(pixels), tmp_path / "patient")
+
+
+def toy_patient(series: ToySeries, folder: Path) -> ToyPatient:
+    where = Location(series.write(folder))
+    image = read(where)
+    return ToyPatient(folder, read_source(where), Volume(image.array, image.affine))
