@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 
-def _with_pattern(context: typer.Context, pattern: str) -> str:
-    """The command as it was given, with --patient-regex."""
+def _command(context: typer.Context, *more: str) -> str:
+    """The command as it was given, with `more`."""
     import shlex
 
     words = ["radapt", "scan", str(context.params["source"])]
@@ -17,7 +17,7 @@ def _with_pattern(context: typer.Context, pattern: str) -> str:
         option = f"--{name.replace('_', '-')}"
         for item in value if isinstance(value, (list, tuple)) else [value]:
             words += [option] if item is True else [option, str(item)]
-    return shlex.join([*words, "--patient-regex", pattern, "--force"])
+    return shlex.join([*words, *more])
 
 
 def scan(
@@ -39,6 +39,11 @@ def scan(
     case: str = typer.Option(None, help="Column that names the cases; default: 'case', else the first image of each."),
     labels: Path = typer.Option(None, help="Table of labels (Excel, CSV, ...) to join to the cases of any layout."),
     on: str = typer.Option(None, help="Column of the --labels table with the patient (in DICOM: PatientID) or case."),
+    modality: list[str] = typer.Option(
+        [],
+        help="NAME=PATTERN[|PATTERN]: file names or series descriptions of a modality, such as T1c='*km*|*post*'; "
+        "repeated; or a .yaml file of NAME: PATTERN.",
+    ),
     sheet: str = typer.Option(None, help="Sheet of an Excel table; default: the only one, or the one with images."),
     external: list[str] = typer.Option([], help="SITE or SITE=NAME: a site that becomes a separate test set."),
     folds: str = typer.Option(
@@ -66,6 +71,7 @@ def scan(
     from radapt.cohorts.fold_rule import parse_folds
     from radapt.cohorts.id_table import id_table as make_id_table
     from radapt.cohorts.id_table import write_id_table
+    from radapt.cohorts.modalities.patterns import parse_modalities
     from radapt.cohorts.summary import summary
     from radapt.errors import UsageError, suggest
     from radapt.progress import progress
@@ -85,6 +91,7 @@ def scan(
         case=case,
         sheet=sheet,
         labels=labels,
+        modalities=parse_modalities(modality),
         on=on,
         patient_regex=patient_regex,
         external=tuple(external),
@@ -103,5 +110,9 @@ def scan(
         draft.notes += write_id_table(ids, id_table, out)
     typer.echo(summary(draft))
     if draft.proposal:
-        typer.echo(f"  to take the probable patients: {_with_pattern(context, draft.proposal)}")
+        typer.echo(f"  to take the probable patients: {_command(context, '--patient-regex', draft.proposal)}")
+    if draft.suggestions:
+        joined = [word for text in draft.suggestions for word in ("--modality", text)]
+        typer.echo("  to join series that are probably one sequence (by names, echo time, contrast agent, b-value):")
+        typer.echo(f"    {_command(context, *joined)}")
     typer.echo(f"Written: {out}")

@@ -9,6 +9,8 @@ import pandas as pd
 from radapt.cohorts.cohort import Kind
 from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.fold_rule import FoldRule
+from radapt.cohorts.modalities.patterns import ModalityPattern
+from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.progress import ProgressMaker, silent
 
 
@@ -18,6 +20,7 @@ class ScanOptions:
 
     `label` (several: one finding each), `site`, `patient`, `split` and `case` name columns of the source's table, and
     `sheet` a sheet of it. `labels` is a table to join on its column `on`, in which these columns are looked for first.
+    `modalities` are patterns of the names of images (see `modalities.patterns`).
     `patient_regex` extracts the patient from a file name, or from its path inside the source if the pattern holds a `/`
     or not every file name matches (its first group, or the whole match). `external` holds SITE
     or SITE=NAME for sites that become separate test sets. `redraw` ignores the source's splits. `folds` asks for
@@ -34,6 +37,7 @@ class ScanOptions:
     sheet: str | None = None
     labels: Path | None = None
     on: str | None = None
+    modalities: tuple[ModalityPattern, ...] = ()
     patient_regex: str | None = None
     external: tuple[str, ...] = ()
     redraw: bool = False
@@ -53,6 +57,7 @@ class CohortDraft:
     archive, innermost first. `patients_unknown` counts the cases whose patient is not given, so that the image counts
     as one; `proposal` is the pattern of a patient in the names that groups them, '' without one. `originals` maps the
     pseudonyms of patients to their ids in DICOM headers, which are private and never written with the cohort.
+    `series` holds what DICOM headers say of a location; `suggestions` what `--modality` could join.
     """
 
     name: str
@@ -71,6 +76,8 @@ class CohortDraft:
     patients_unknown: int = 0
     proposal: str = ""
     originals: Mapping[str, str] = field(default_factory=dict, repr=False)
+    series: Mapping[str, SeriesFacts] = field(default_factory=dict, repr=False)
+    suggestions: tuple[str, ...] = ()
 
     @property
     def modalities(self) -> list[str]:

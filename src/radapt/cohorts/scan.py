@@ -17,6 +17,8 @@ from radapt.cohorts.layouts.joining import join_labels, read_labels
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.registry import layout_named, recognise
 from radapt.cohorts.left_out import left_out
+from radapt.cohorts.modalities.renaming import rename_modalities
+from radapt.cohorts.modalities.suggestions import suggest_modalities
 from radapt.cohorts.patients import name_patients, patients_by_regex
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
@@ -74,6 +76,10 @@ def _read(
     if here.is_dir() and (left := left_out(draft, here)):
         draft.notes.append(left)
         draft.source = {**draft.source, "left out": left}
+    if options.modalities:
+        rename_modalities(draft, options.modalities)
+    else:
+        draft.suggestions = suggest_modalities(draft)
     if labels:
         if options.patient_regex:
             patients_by_regex(draft, options.patient_regex, here)

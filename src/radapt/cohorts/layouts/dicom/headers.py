@@ -5,10 +5,13 @@ Names, ids, dates and accession numbers of patients are written only as digests.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydicom.multival import MultiValue
+
+from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.dicom_files import dcmread
 from radapt.errors import DataError
 from radapt.secret import secret_key
@@ -17,6 +20,7 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "InstanceNumber", "Modality", "ViewPosition", "Rows",
     "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
+    "ImageType", "EchoTime", "RepetitionTime", "InversionTime", "DiffusionBValue", "ContrastBolusAgent",
 ]  # fmt: skip
 SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
 RADIOGRAPHS = ("CR", "DX", "MG")
@@ -24,6 +28,10 @@ _SEXES = ("M", "F", "O")
 _AGE = re.compile(r"[0-9]{3}[DWMY]")
 """What DICOM allows in PatientAge. Other text may be anything, a name too, and is not kept."""
 
+_SCOUT = re.compile(r"\b(scouts?|locali[sz]ers?|loc|survey|topogram|scanogram|(3|three)[ -]?plane)\b", re.IGNORECASE)
+_NO_CONTRAST = ("", "no", "none", "n/a", "na", "ohne", "without")
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
 _MAGIC_AT = 128
 _SAMPLED = 6
 _DIGEST_BYTES = 8  # two of 100,000 patients share 64 bits once in 3.7 billion cohorts
@@ -51,6 +59,8 @@ class Header:
     scanner: str
     sites: tuple[tuple[str, str], ...]
     original: str = field(default="", repr=False)
+    facts: SeriesFacts = field(default_factory=SeriesFacts)
+    is_localizer: bool = False
 
     @property
     def is_radiograph(self) -> bool:
@@ -93,7 +103,6 @@ def read_header(path: Path) -> Header | None:
     # Without an id, name and birth date together identify the patient.
     person = fields["PatientID"] or fields["PatientName"] + fields["PatientBirthDate"]
     study, series = fields["StudyInstanceUID"], fields["SeriesInstanceUID"]
-    number = fields["SeriesNumber"]
     return Header(
         path=path,
         patient=f"p-{pseudonym(person)}" if person else "",
@@ -102,14 +111,45 @@ def read_header(path: Path) -> Header | None:
         instance=pseudonym(fields["SOPInstanceUID"] or str(path)),
         modality=fields["Modality"],
         description=fields["SeriesDescription"],
-        number=int(number) if number.lstrip("-").isdigit() else 0,
+        number=_whole(fields["SeriesNumber"]),
         view=fields["ViewPosition"],
         sex=fields["PatientSex"] if fields["PatientSex"] in _SEXES else "",
         age=fields["PatientAge"] if _AGE.fullmatch(fields["PatientAge"]) else "",
         scanner=fields["ManufacturerModelName"],
         sites=tuple((name, fields[name]) for name in SITE_FIELDS),
         original=fields["PatientID"] or fields["PatientName"],
+        facts=_facts(fields),
+        is_localizer=_is_localizer(fields, data.get("ImageType")),
     )
+
+
+def _facts(fields: Mapping[str, str]) -> SeriesFacts:
+    return SeriesFacts(
+        description=fields["SeriesDescription"],
+        modality=fields["Modality"],
+        number=_whole(fields["SeriesNumber"]),
+        echo_time=_number(fields["EchoTime"]),
+        repetition_time=_number(fields["RepetitionTime"]),
+        inversion_time=_number(fields["InversionTime"]),
+        b_value=_number(fields["DiffusionBValue"]),
+        contrast=fields["ContrastBolusAgent"].casefold() not in _NO_CONTRAST,
+    )
+
+
+def _whole(text: str) -> int:
+    return int(text) if _INTEGER.fullmatch(text) else 0
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _DECIMAL.fullmatch(text) else None
+
+
+def _is_localizer(fields: Mapping[str, str], image_type: Iterable[object] | None) -> bool:
+    """Whether the file is one of the few slices by which the others are planned."""
+    if fields["Modality"] in RADIOGRAPHS:
+        return False
+    words = {str(word).upper() for word in image_type} if isinstance(image_type, MultiValue) else set()
+    return "LOCALIZER" in words or bool(_SCOUT.search(fields["SeriesDescription"].replace("_", " ")))
 
 
 def looks_like_series(folders: Iterable[list[Path]], *, nested: bool = False) -> bool:

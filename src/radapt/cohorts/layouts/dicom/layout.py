@@ -4,6 +4,7 @@ A case is a study, a modality one of its series. Cases and patients are named by
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from radapt.cohorts.layouts.dicom.series import Series, located_series, read_hea
 from radapt.cohorts.layouts.image_files import unique, walk
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import slug
+from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.errors import DataError, UsageError, counted, suggest
 
 _KINDS: dict[str, Kind] = {"CT": "ct", "MR": "mri", "CR": "xray", "DX": "xray", "MG": "xray"}
@@ -38,9 +40,11 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     notes: list[str] = []
     headers = identified(read_headers(list(walk(root)), root, notes, options.progress), root, notes)
     if not headers:
-        raise DataError(f"{root} holds no DICOM images.")
+        raise DataError(" ".join([f"{root} holds no DICOM images that are read.", *notes]))
     studies: dict[tuple[str, str], list[tuple[str, Series]]] = defaultdict(list)
+    facts: dict[str, SeriesFacts] = {}
     for location, series in located_series(headers, root, notes):
+        facts[location] = replace(series[0].facts, n_images=len(series))
         studies[series[0].study, series[0].patient].append((location, series))
     if not studies:
         raise DataError(f"{root} holds no usable series. {' '.join(notes)}")
@@ -52,10 +56,12 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     kind = kinds.pop() if len(kinds) == 1 else None
     table = text_table(rows)
     order = sorted(map(str, table.columns), key=lambda name: (name.startswith("image:"), name))
-    notes.append("No label: DICOM headers have none; add a 'label' column to the table of cases.")
+    notes.append("No label: DICOM headers have none; join a table with --labels TABLE --on COLUMN.")
     notes.append("Cases and patients are named by pseudonyms; file paths are unchanged, check them before sharing.")
     originals = {header.patient: header.original for header in headers if header.original}
-    return CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes, originals=originals)
+    draft = CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes, originals=originals)
+    draft.series = facts
+    return draft
 
 
 def _row(case: str, located: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:

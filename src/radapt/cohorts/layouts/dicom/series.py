@@ -47,6 +47,9 @@ def _read(path: Path, left_out: Counter[str]) -> Header | None:
     if header is None or header.modality in _NOT_IMAGES:
         left_out[header.modality if header else "no image"] += 1
         return None
+    if header.is_localizer:
+        left_out["localizer"] += 1
+        return None
     return header
 
 
