@@ -1,5 +1,6 @@
 """radapt run: the grid of a study file."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -9,6 +10,12 @@ def run(
     study: Path = typer.Argument(..., metavar="STUDY", help="The study file."),
     out: Path = typer.Option(None, help="The run folder; default runs/<name of the study>."),
     plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),
+    shard: str = typer.Option(
+        None, help="i/n, i from 1 to n: run every n-th cell, beside other shards in the same run folder."
+    ),
+    cells: str = typer.Option(
+        None, help="Run only the cells whose name (cohort × backbone × protocol × seed) or id fits this pattern."
+    ),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     devices: int = typer.Option(
@@ -25,7 +32,7 @@ def run(
     from radapt.cachedir import cache_folder
     from radapt.progress import progress
     from radapt.reports import write_report_with_answers
-    from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
+    from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
 
     described = read_study(study)
     settings = Settings(cache=cache_folder(cache), device=device, offline=offline, progress=progress, devices=devices)
@@ -36,9 +43,11 @@ def run(
         if planned.failures:
             raise typer.Exit(1)
         return
-    outcome = run_study(described, folder, settings)
+    part = Part(None if shard is None else Shard.of(shard), cells)
+    outcome = run_study(described, folder, settings, part)
     typer.echo(outcome.summary())
-    report = write_report_with_answers(folder)
+    with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
+        report = write_report_with_answers(folder)
     for answer in report.answers:
         typer.echo(answer)
     typer.echo(f"Report: {report.path}")

@@ -2,15 +2,19 @@
 
 from radapt.studies.cost_estimate import estimate, plan_text
 from radapt.studies.ledger import Ledger
+from radapt.studies.part import Part
 from radapt.studies.plan import Plan, Settings, plan_study
 from radapt.studies.run import Outcome, run_study
+from radapt.studies.shard import Shard
 from radapt.studies.study import Study, read_study
 
 __all__ = [
     "Ledger",
     "Outcome",
+    "Part",
     "Plan",
     "Settings",
+    "Shard",
     "Study",
     "estimate",
     "plan_study",

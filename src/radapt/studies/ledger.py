@@ -4,6 +4,7 @@
 the numbers that were computed or is run again.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from radapt.durable import is_partial_name, remove_partial_files, write_json, wr
 from radapt.errors import UsageError
 from radapt.out_of_memory import reason_of
 from radapt.printable import printable
+from radapt.studies.shard import Shard
+from radapt.studies.workers import WORKERS, Workers
 
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
@@ -30,6 +33,9 @@ RESULT_COLUMNS = [
 PLAN, OVERLAYS = "plan.json", "overlays/overlays.json"
 ROOMS = ("cells", "cohorts", "backbones", "pictures")
 """The folders of a run folder."""
+
+_MOMENT_S = 120.0
+"""How long a shard waits for another that writes the results."""
 
 PATIENT = "patient"
 """The unit of a number whose interval and count go by patient."""
@@ -45,15 +51,39 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.workers = Workers(folder)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Lock the folder for one writer; the lock ends with the process, even if it is killed.
 
-        Raises UsageError if another process is running a study in the folder.
+        Raises UsageError if another process is running a study, or a shard of it, in the folder.
         """
+        with self.locked():
+            if others := self.workers.alive():
+                shards = ", ".join(sorted(worker.shard for worker in others))
+                raise UsageError(
+                    f"Shards are at work in {self.folder} ({shards}). Wait for them, or run another with --shard."
+                )
+            # The lock ensures that no process is writing what a killed run left.
+            remove_partial_files(self.folder, *ROOMS)
+            yield
+
+    @contextmanager
+    def sharing(self, shard: Shard) -> Iterator[None]:
+        """Work in the folder beside other shards. Raises UsageError if a whole study is running in it."""
+        with contextlib.ExitStack() as stack:
+            with self.locked(wait_s=_MOMENT_S):
+                if not self.workers.alive():
+                    remove_partial_files(self.folder, *ROOMS)
+                stack.enter_context(self.workers.at_work(shard))
+            yield
+
+    @contextmanager
+    def locked(self, wait_s: float = 0) -> Iterator[None]:
+        """The folder for this process alone. Raises UsageError if another still has it after `wait_s` seconds."""
         self.refuse_foreign()
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        lock = FileLock(self.folder / ".lock", timeout=wait_s)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -64,8 +94,6 @@ class Ledger:
         except OSError as error:
             raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror or error}.") from error
         try:
-            # The lock ensures that no process is writing what a killed run left.
-            remove_partial_files(self.folder, *ROOMS)
             yield
         finally:
             lock.release()
@@ -105,10 +133,25 @@ class Ledger:
         skipped_controls: Iterable[Mapping[str, str]] = (),
     ) -> None:
         """Write the study and its planned `cells` (id and names); `failures` {what, reason} could not be planned, nor
-        the `skipped_controls` {cohort, control, reason}. Both appear in the report."""
+        the `skipped_controls` {cohort, control, reason}. Both appear in the report.
+
+        Raises UsageError if a shard of another study is at work in the folder.
+        """
+        self._refuse_other_plan({str(cell["id"]) for cell in cells})
         plan = {"cells": cells, "failures": list(failures), "skipped_controls": list(skipped_controls)}
         write_json(self.folder / PLAN, plan)  # first: it is what a run folder is recognised by
         write_text(self.folder / "study.yaml", study)
+
+    def _refuse_other_plan(self, ids: set[str]) -> None:
+        if not self.workers.alive():
+            return
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            planned = {str(cell["id"]) for cell in read_json(self.folder / PLAN)["cells"]}
+            if planned != ids:
+                raise UsageError(
+                    f"Shards of another study, or of this one before it or its images changed, are at work in "
+                    f"{self.folder}. Wait for them, or give another folder with --out."
+                )
 
     def finish(
         self,
@@ -213,7 +256,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_own_hidden(name: str) -> bool:
-    return name == ".lock" or is_partial_name(name)
+    return name in (".lock", WORKERS) or is_partial_name(name)
 
 
 def _now() -> str:

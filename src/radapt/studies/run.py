@@ -8,7 +8,8 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,7 @@ from radapt.out_of_memory import reason_of
 from radapt.studies.cells import Cell, CellEncoder
 from radapt.studies.duplicates import refuse_equal_images
 from radapt.studies.ledger import Ledger
+from radapt.studies.part import Part
 from radapt.studies.patch_pictures import write_pictures
 from radapt.studies.plan import Plan, Settings, StudyFailure, plan_study
 from radapt.studies.report_facts import (
@@ -36,6 +38,7 @@ from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
 
 _READERS = 4
+_WAIT_S = 600.0  # for another shard that writes the results
 _LOG = logging.getLogger("radapt")
 
 if TYPE_CHECKING:
@@ -57,11 +60,16 @@ class Outcome:
     already: int
     finished: int
     failures: tuple[StudyFailure, ...]
+    part: Part = field(default_factory=Part)
+    open: int = 0  # cells of other parts that are not finished
 
     def summary(self) -> str:
         """The number of finished cells and the path of the results."""
+        shard = f" of shard {self.part.shard}" if self.part.shard else ""
+        others = f" {counted(self.open, 'cell')} outside this part are not finished." if self.open else ""
         return (
-            f"{counted(self.finished, 'cell')} finished now, {self.already} finished earlier, {self.planned} planned.\n"
+            f"{counted(self.finished, 'cell')} finished now, {self.already} finished earlier, "
+            f"{self.planned} planned{shard}.{others}\n"
             f"Results: {self.folder / 'results.parquet'}"
         )
 
@@ -73,8 +81,11 @@ class Outcome:
         return "\n".join(f"Failed: {'; '.join(what)}: {reason}" for reason, what in stopped.items())
 
 
-def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
-    """Run every cell that is not finished; return the counts and the failures.
+def run_study(study: Study, folder: Path, settings: Settings, part: Part = Part()) -> Outcome:
+    """Run every cell that is not finished, or those of a `part`; return the counts and the failures.
+
+    Shards may work in the folder at once, on one machine or on several that share it: each runs its cells, then those
+    of shards whose process died, and writes the results of all cells that are finished by then.
 
     A failed cell is stored with its reason, and the others continue. After an interruption, the next call resumes and
     gives the same numbers. Raises UsageError, before anything is written, for a study that cannot be planned and for a
@@ -84,8 +95,9 @@ def run_study(study: Study, folder: Path, settings: Settings) -> Outcome:
     ledger.refuse_foreign()
     plan = plan_study(study, settings, download=True)
     _refuse_unfit_weights(plan, ledger)
-    with ledger.writing():
-        return _StudyRun(plan, ledger, settings).run()
+    part.of(plan.cells)
+    with ledger.writing() if part.shard is None else ledger.sharing(part.shard):
+        return _StudyRun(plan, ledger, settings, part).run()
 
 
 def _refuse_unfit_weights(plan: Plan, ledger: Ledger) -> None:
@@ -103,39 +115,61 @@ NAMING = ("id", "cohort", "backbone", "label", "seed", "shots", "fraction", "rep
 class _StudyRun:
     """One pass over a plan."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, settings: Settings) -> None:
-        self.plan, self.ledger, self.settings = plan, ledger, settings
+    def __init__(self, plan: Plan, ledger: Ledger, settings: Settings, part: Part) -> None:
+        self.plan, self.ledger, self.settings, self.part = plan, ledger, settings, part
         self.failures = list(plan.failures)
         self.finished = 0
         self.started = time.time()
         self.without_duplicates = set[tuple[str, str]]()
 
     def run(self) -> Outcome:
-        cells, folder = self.plan.cells, self.ledger.folder
-        ids = [cell.id for cell in cells]
-        already = sum(self.ledger.is_done(cell_id) for cell_id in ids)
-        named = [{name: cell.facts[name] for name in NAMING} for cell in cells]
+        every, own = self.plan.cells, self.part.of(self.plan.cells)
+        already = sum(self.ledger.is_done(cell.id) for cell in own)
         skipped = map(asdict, self.plan.skipped_controls)
-        self.ledger.write_plan(self.plan.study.resolved(), named, map(asdict, self.plan.failures), skipped)
-        for cell_id in ids:
-            if (name := self.ledger.damaged(cell_id)) is not None:
+        with self._alone():
+            self.ledger.write_plan(self.plan.study.resolved(), self._named, map(asdict, self.plan.failures), skipped)
+        for cell in own:
+            if (name := self.ledger.damaged(cell.id)) is not None:
                 note = f"{name} of this cell was damaged after it had finished; the cell is run again"
-                self.ledger.log(cell_id, note)
-                _LOG.warning("Cell %s: %s.", cell_id, note)
-        if already < len(cells):
-            write_environment(folder, self.settings, self.plan.device)
+                self.ledger.log(cell.id, note)
+                _LOG.warning("Cell %s: %s.", cell.id, note)
+        if already < len(own):
+            write_environment(self.ledger.folder, self.settings, self.plan.device)
+        self._run(own)
+        # What a dead process leaves is done by whoever has nothing else to do.
+        for shard in self.ledger.workers.abandoned() if self.part.shard else []:
+            left = self.part.of(every, shard)
+            _LOG.warning("The process of shard %s has died; its cells are run here.", shard)
+            self._run(left)
+            if all(self.ledger.is_done(cell.id) for cell in left):
+                self.ledger.workers.strike(shard)
+        self._write_results()
+        open_ = sum(not self.ledger.is_done(cell.id) for cell in every if cell not in own)
+        return Outcome(self.ledger.folder, len(own), already, self.finished, tuple(self.failures), self.part, open_)
+
+    @property
+    def _named(self) -> list[dict[str, Any]]:
+        return [{name: cell.facts[name] for name in NAMING} for cell in self.plan.cells]
+
+    def _run(self, cells: list[Cell]) -> None:
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
             own = list(group)
             if encoder:
-                write_backbone_facts(folder, encoder)
+                write_backbone_facts(self.ledger.folder, encoder)
                 self._from_one_backbone(encoder, own)
-                self.ledger.write_results(named)
+                self._write_results()
             for cell in own:
                 if cell.job.protocol.reads == "images" and not self.ledger.is_done(cell.id):
                     self._trained(cell)
-                    self.ledger.write_results(named)
-        self.ledger.write_results(named)
-        return Outcome(folder, len(ids), already, self.finished, tuple(self.failures))
+                    self._write_results()
+
+    def _write_results(self) -> None:
+        with self._alone():
+            self.ledger.write_results(self._named)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Beside other shards, the lock of the folder for a moment; alone, the process has it already."""
+        return self.ledger.locked(wait_s=_WAIT_S) if self.part.shard else nullcontext()
 
     def _from_one_backbone(self, encoder: CellEncoder, cells: list[Cell]) -> None:
         """Run the cells that read features. The backbone is loaded on first use and released when this call returns."""
@@ -203,6 +237,8 @@ class _StudyRun:
     def _one_cell(
         self, cell: Cell, work: "Callable[[], Result]", features: "Features | LesionFeatures | None" = None
     ) -> None:
+        if not self.ledger.workers.claim(cell.id) or self.ledger.is_done(cell.id):
+            return  # another process has it, or has finished it meanwhile
         start = time.perf_counter()
         try:
             if features is None:
