@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 
 from layout_builders import touch
 from radapt.cohorts import load_cohort, scan
@@ -88,6 +89,25 @@ def test_files_of_other_endings_are_counted(tmp_path: Path) -> None:
     assert len(draft.table) == 4
     assert any("4 files left out" in note and "2 .webp" in note and "2 .gif" in note for note in draft.notes)
     assert "2 .webp" in draft.source["left out"]
+
+
+def test_pictures_of_an_unknown_ending_are_counted(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        touch(*(tmp_path / label / f"{at}.png" for at in range(4)))
+        (tmp_path / label / "9.img").write_bytes(b"\xff\xd8\xff\xe0 jpeg")
+        (tmp_path / label / "IM0001").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (tmp_path / label / "notes").write_bytes(b"plain text")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 8
+    note = "4 pictures of an ending that scan does not know left out: 2 .img, 2 without ending"
+    assert any(note in found for found in draft.notes)
+    assert note in draft.source["left out"]
+
+
+def test_a_tiff_named_jpg_is_read_as_tiff(tmp_path: Path) -> None:
+    array = np.arange(16 * 20, dtype=np.uint16).reshape(16, 20) * 100
+    tifffile.imwrite(tmp_path / "a.jpg", array)
+    assert np.array_equal(read(Location(tmp_path / "a.jpg")).planes("axial")[0], array)
 
 
 def test_masks_of_one_structure_in_every_case(tmp_path: Path) -> None:

@@ -145,15 +145,23 @@ def test_wrong_content_is_refused(tmp_path, ending, content):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_the_content_of_another_format_is_named(tmp_path, dicom, ending):
-    own = next(reader for reader in READERS if ending in reader.endings)
+def test_the_content_decides_and_not_the_ending(tmp_path, dicom, ending):
     for other in READERS:
-        if other is own:
-            continue
-        path = tmp_path / f"wrong{ending}"
-        path.write_bytes(good_file(other.endings[0], dicom))
-        with pytest.raises(DataError, match=f"named as {own.name} but holds {other.name}"):
-            read(Location(path))
+        content = good_file(other.endings[0], dicom)
+        (tmp_path / f"named{ending}").write_bytes(content)
+        (tmp_path / f"right{other.endings[0]}").write_bytes(content)
+        found, expected = (read(Location(tmp_path / name)) for name in (f"named{ending}", f"right{other.endings[0]}"))
+        assert np.array_equal(found.array, expected.array)
+        assert np.array_equal(found.affine, expected.affine)
+
+
+@pytest.mark.parametrize(
+    ("start", "what"), [(b"\x1f\x8b\x08", "NIfTI"), (b"PK\x03\x04", "NumPy"), (b"\x08\0", "DICOM")]
+)
+def test_bytes_that_many_files_begin_with_do_not_overrule_the_ending(tmp_path, start, what):
+    (tmp_path / "wrong.png").write_bytes(start + bytes(600))
+    with pytest.raises(DataError, match=f"named as picture but holds {what}"):
+        read(Location(tmp_path / "wrong.png"))
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

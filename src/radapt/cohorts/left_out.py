@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft
-from radapt.cohorts.layouts.image_files import IMAGES, walk
+from radapt.cohorts.layouts.image_files import IMAGES, holds_picture, walk
 from radapt.errors import counted
 from radapt.locations import Location
 
@@ -16,21 +16,37 @@ _NO_IMAGES = frozenset(
     }
 )  # fmt: skip
 _LISTED = 8
+_MOST_LOOKED = 20_000
+"""So many files of other endings are opened to see whether they are pictures."""
 
 
 def left_out(draft: CohortDraft, root: Path) -> str:
-    """How many images below `root` no case has, and how many files of endings that are not read; '' without any."""
+    """How many images below `root` no case has, and how many files of endings that are not read; '' without any.
+
+    Of files with another ending, or none, those that begin as a picture does are counted apart.
+    """
     used, folders = _used(draft)
     others: Counter[str] = Counter()
     images: Counter[str] = Counter()
+    pictures: Counter[str] = Counter()
+    looked = 0
     for path in walk(root):
         ending = _ending(path)
         if ending in IMAGES:
             if str(path) not in used and not any(str(parent) in folders for parent in path.parents):
                 images[ending] += 1
-        elif ending not in _NO_IMAGES:
-            others[ending] += 1
+        elif str(path) not in used:
+            looked += 1
+            if looked <= _MOST_LOOKED and holds_picture(path):
+                pictures[ending or "without ending"] += 1
+            elif ending not in _NO_IMAGES:
+                others[ending] += 1
     parts = []
+    if pictures:
+        parts.append(
+            f"{counted(sum(pictures.values()), 'picture')} of an ending that scan does not know left out: "
+            f"{_listed(pictures)}; name them .png, .jpg or .tif, or list them in a table."
+        )
     if others:
         parts.append(f"{counted(sum(others.values()), 'file')} left out, radapt does not read them: {_listed(others)}.")
     if images and draft.layout != "dicom":

@@ -42,12 +42,17 @@ READERS: tuple[Reader, ...] = (
 )
 
 
+_UNSURE = (b"\x1f\x8b", b"PK\x03\x04", b"BM", b"\x08\0", b"\x02\0")
+"""Magic bytes that other files begin with, too: they do not overrule the ending of a name."""
+
+
 def read(location: Location, modality: str | None = None, *, array_cache: Path | None = None) -> Volume:
     """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF or NumPy file, or a DICOM series folder.
 
-    The file ending decides the format; a file without a known ending is recognised by its first bytes. `modality` is
-    stored in the volume. `array_cache` is a folder for arrays unpacked from `.npz` archives. Raises a DataError that
-    names the file and a fix if it is missing, damaged, not an image, empty, or has NaN or infinite voxels.
+    The first bytes decide the format, whatever the ending: public data sets hold TIFF and PNG named `.jpg`. Where they
+    leave it open, the ending does. `modality` is stored in the volume. `array_cache` is a folder for arrays unpacked
+    from `.npz` archives. Raises a DataError that names the file and a fix if it is missing, damaged, not an image,
+    empty, or has NaN or infinite voxels.
     """
     path = location.path
     if path.is_dir():
@@ -74,6 +79,8 @@ def _reader_of(path: Path) -> Reader:
     named = next((reader for reader in READERS if name.endswith(reader.endings)), None)
     recognised = next((reader for reader in READERS if _matches(start, reader)), None)
     if named and recognised and not _matches(start, named):
+        if _matches(start, recognised, certain=True):
+            return recognised
         raise DataError(f"{path} is named as {named.name} but holds {recognised.name}. Rename it or replace it.")
     if reader := named or recognised:
         return reader
@@ -81,8 +88,9 @@ def _reader_of(path: Path) -> Reader:
     raise DataError(f"{path} is not an image radapt can read. Known endings: {endings}; DICOM needs none.")
 
 
-def _matches(start: bytes, reader: Reader) -> bool:
-    return any(start[offset : offset + len(magic)] == magic for offset, magic in reader.magic)
+def _matches(start: bytes, reader: Reader, *, certain: bool = False) -> bool:
+    magics = [(offset, magic) for offset, magic in reader.magic if not certain or magic not in _UNSURE]
+    return any(start[offset : offset + len(magic)] == magic for offset, magic in magics)
 
 
 def _nearest(path: Path) -> str:

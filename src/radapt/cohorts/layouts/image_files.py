@@ -8,11 +8,21 @@ RASTER = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp")
 NIFTI = (".nii.gz", ".nii")
 DICOM = (".dcm", ".dicom", ".ima")
 _PROSE = ("", ".txt", ".md", ".rst", ".pdf", ".html")
+_PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 IMAGES = (*RASTER, *NIFTI, *DICOM, ".npy")
 
 
 def is_image(name: str, suffixes: tuple[str, ...] = IMAGES) -> bool:
     return name.lower().endswith(suffixes) and not name.startswith(".")
+
+
+def holds_picture(path: Path) -> bool:
+    """Whether a file begins as PNG, JPEG or TIFF does, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(6).startswith(_PICTURES)
+    except OSError:
+        return False
 
 
 def stem(name: str) -> str:

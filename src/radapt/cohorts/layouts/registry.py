@@ -1,11 +1,14 @@
 """Every layout radapt knows, and which one a folder is."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from zipfile import is_zipfile
 
 from radapt.cohorts.layouts import table
 from radapt.cohorts.layouts.image_files import files_in, folders_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
+from radapt.cohorts.layouts.public.layout import LAYOUT as SETS
+from radapt.cohorts.layouts.public.layout import sets_like
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.plugins import Registry, declared
 
@@ -26,16 +29,16 @@ def layout_named(name: str) -> Layout:
 
 def matching(root: Path) -> dict[str, str]:
     """Name of each layout that `root` could be → what was seen of it."""
-    for rank in range(3):
-        layouts = [layout for layout in LAYOUTS.values() if _rank(layout) == rank]
-        seen = {layout.name: saw for layout in layouts if (saw := layout.recognise(root))}
-        if seen:
-            return seen
-    return {}
+    others = [layout for layout in LAYOUTS.values() if layout not in SETS]
+    seen = sets_like(root) | _recognised(root, [layout for layout in others if layout.public])
+    for by_content in (False, True):
+        general = [layout for layout in others if not layout.public and layout.by_content == by_content]
+        seen = seen or _recognised(root, general)
+    return seen
 
 
-def _rank(layout: Layout) -> int:
-    return 0 if layout.public else 2 if layout.by_content else 1
+def _recognised(root: Path, layouts: Iterable[Layout]) -> dict[str, str]:
+    return {layout.name: saw for layout in layouts if (saw := layout.recognise(root))}
 
 
 def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, Path]:

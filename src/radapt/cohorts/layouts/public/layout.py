@@ -12,19 +12,28 @@ from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.public.card import DatasetCard, SetFiles, dataset_cards
 from radapt.cohorts.layouts.public.masks import mask_locations
-from radapt.cohorts.layouts.public.matching import ROLES, SetCase, case_of, cases_in, looks_like
+from radapt.cohorts.layouts.public.matching import ROLES, SetCase, case_of, cases_in, looks_like, sampled
 from radapt.cohorts.layouts.public.tables import SetTables
 from radapt.cohorts.layouts.public.texts import facts_in_texts
 from radapt.cohorts.layouts.tables import add_metadata
 from radapt.errors import DataError, UsageError, counted, suggest
 
 
+def sets_like(root: Path, cards: Mapping[str, DatasetCard] | None = None) -> dict[str, str]:
+    """Name of each public data set that the files in `root` are named as → what was seen; the folder is listed once."""
+    if not root.is_dir():
+        return {}
+    names = sampled(root)
+    cards = dataset_cards() if cards is None else cards
+    found = [(card, looks_like(names, card.files)) for card in cards.values() if card.files]
+    return {card.name: f"{counted(count, 'image')} named as those of {card.title}" for card, count in found if count}
+
+
 def layout_of(card: DatasetCard, files: SetFiles) -> Layout:
     """The layout that a card describes."""
 
     def recognise(root: Path) -> str | None:
-        named = looks_like(root, files) if root.is_dir() else 0
-        return f"{counted(named, 'image')} named as those of {card.title}" if named else None
+        return sets_like(root, {card.name: card}).get(card.name)
 
     def read(root: Path, options: ScanOptions) -> CohortDraft:
         return read_set(card, files, root, options)

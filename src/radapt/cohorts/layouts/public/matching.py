@@ -56,11 +56,14 @@ def case_of(groups: Groups) -> str:
     return groups.get("case") or "-".join(others)
 
 
-def looks_like(root: Path, files: SetFiles) -> int:
-    """How many of some images below `root` are named as the card says; 0 if too few are."""
+def sampled(root: Path) -> list[str]:
+    """The paths of some files in every folder of `root`, without listing a data set of a million."""
+    return [path.relative_to(root).as_posix() for path in islice(_sample(root, _DEPTH), _SAMPLED)]
+
+
+def looks_like(names: Sequence[str], files: SetFiles) -> int:
+    """How many of the images among sampled paths are named as the card says; 0 if too few are."""
     image, mask = matcher(files.images), matcher(files.masks)
-    paths = list(islice(_sample(root, _DEPTH), _SAMPLED))
-    names = [path.relative_to(root).as_posix() for path in paths]
     if not _present(files.needs, names, True) or _present(files.unless, names, False):
         return 0
     pictures = [name for name in names if name.lower().endswith(IMAGES)]
@@ -77,7 +80,6 @@ def _present(pattern: str, names: Sequence[str], default: bool) -> bool:
 
 
 def _sample(folder: Path, depth: int) -> Iterator[Path]:
-    """Some files of every folder, without listing a data set of a million."""
     yield from files_in(folder)[:_PER_FOLDER]
     if depth:
         for inner in folders_in(folder)[:_PER_FOLDER]:
