@@ -1,0 +1,90 @@
+"""What a model says about one case when it also says how sure it is, and when it rather says nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radapt.printable import printable
+
+
+@dataclass(frozen=True)
+class CertainAnswer:
+    """The answer for one case."""
+
+    calibrated: tuple[float, ...]
+    """Calibrated probability of each class, or of each finding."""
+    members: tuple[str, ...]
+    """The prediction set. Classes: those that may be the truth. Findings: those that are present, and with a question
+    mark those whose presence is open."""
+    abstained: bool
+    """Whether the model gives no answer: the case is unlike the training cases, or the set does not name one class.
+    With several findings, whether the case is unlike the training cases, or every finding is open."""
+    reason: str
+    """Why it abstained, or what to keep in mind, in plain sentences; empty if there is nothing to say."""
+    novelty: float
+    """Share of training patients that are at least as far from the other training patients, a p-value; NaN without
+    features."""
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """When to abstain, and what to say."""
+
+    outputs: tuple[str, ...]
+    several: bool
+    coverage: float
+    """1 - alpha."""
+    refused: float
+    """A case is refused if its p-value is less than or equal to this share of true patients."""
+
+    def members(self, inside: np.ndarray) -> tuple[str, ...]:
+        """The set of one case from (C,) bool, or from (F, 2) bool: absent and present of each finding."""
+        if not self.several:
+            return tuple(name for name, held in zip(self.outputs, inside, strict=True) if held)
+        named = zip(self.outputs, inside, strict=True)
+        return tuple(name if not absent else f"{name}?" for name, (absent, present) in named if present or not absent)
+
+    def judge(self, inside: np.ndarray, novelty: float, seen: bool, sequences: Sequence[str]) -> tuple[bool, str]:
+        """Whether to abstain, and the reason. `seen`: calibration patients had exactly these `sequences`."""
+        sentences = []
+        novel = bool(novelty <= self.refused)
+        if novel:
+            sentences.append(
+                f"The case is unlike the training cases: {_percent(novelty)} of the training patients are as far from "
+                f"the others; cases below {_percent(self.refused)} are refused."
+            )
+        open_, text = self._open(inside)
+        if text:
+            sentences.append(text)
+        if not seen:
+            held = printable(" + ".join(sequences)) or "no sequence"
+            sentences.append(f"No calibration patient had exactly {held}; the coverage is not assured.")
+        return novel or open_, " ".join(sentences)
+
+    def _open(self, inside: np.ndarray) -> tuple[bool, str]:
+        """Whether the set leaves the answer open, and how to say so."""
+        coverage = f"at {_percent(self.coverage)} coverage"
+        if self.several:
+            undecided = [name for name, held in zip(self.outputs, inside, strict=True) if held.sum() != 1]
+            text = f"Open {coverage}: {_and(undecided)}." if undecided else ""
+            return len(undecided) == len(self.outputs), text
+        members = self.members(inside)
+        if len(members) == 1:
+            return False, ""
+        if not members:
+            return True, f"No class fits {coverage}."
+        return True, f"{_and(members)} cannot be told apart {coverage}."
+
+
+def _and(names: Sequence[str]) -> str:
+    shown = [printable(name) for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _percent(share: float) -> str:
+    """
+    >>> _percent(0.9), _percent(0.025), _percent(0.0004)
+    ('90 %', '2.5 %', '0.04 %')
+    """
+    return f"{100 * share:.3g} %"
