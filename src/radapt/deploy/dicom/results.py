@@ -17,10 +17,10 @@ from radapt.images.volume import Volume
 
 @dataclass(frozen=True)
 class DicomResults:
-    """The files written, None for what the model does not give, and what a user should know about them."""
+    """The files written, None for what was not, and what a user should know about them."""
 
     segmentation: Path | None
-    report: Path
+    report: Path | None
     notes: tuple[str, ...] = ()
 
 
