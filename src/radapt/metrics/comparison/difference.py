@@ -9,13 +9,11 @@ from scipy.stats import t as student
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, LEVEL, multiplicities
-from radapt.metrics.comparison.interval import bca_interval
+from radapt.metrics.comparison.interval import expanded_interval
 from radapt.metrics.comparison.pairs import Pair, Values
 from radapt.metrics.score import RESAMPLES
 
 PERMUTATIONS = 9999
-_JACKKNIFE = 1000
-"""With more patients the acceleration is too small to matter (its part falls with √n) and is taken as 0."""
 _POWER = 0.8
 _EQUAL = 1e-10  # two statistics that differ by rounding are equal: swapping patients adds up in another order
 
@@ -36,7 +34,7 @@ class Draws:
 class Difference:
     """The first method minus the second.
 
-    The interval of 95 % is a bootstrap by patient (see `bca_interval`). `p` is two-sided, of the test in which the
+    The interval of 95 % is a bootstrap by patient (see `expanded_interval`). `p` is two-sided, of the test in which the
     patients exchange the results of the two methods; with `exact` every exchange was counted. `detectable` is the
     difference that so many patients show with a power of 80 % at p < 0.05, from the spread of this one. Interval and
     `detectable` are NaN, and `p` 1, with fewer than two patients; all are NaN if the metric is undefined.
@@ -114,10 +112,7 @@ def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_b
         return np.asarray(sides[0] - sides[1])
 
     drawn = _in_chunks(subtracted, multiplicities(rng, units, draws.resamples).T, chunk)
-    left_out = np.empty(0)
-    if units <= _JACKKNIFE:
-        left_out = _in_chunks(subtracted, 1 - np.eye(units), chunk)
-    low, high = bca_interval(difference, drawn, left_out, units)
+    low, high = expanded_interval(difference, drawn, units)
     exact = 2**units <= permutations + 1 if units < 60 else False
     observed = float(exchanged(np.zeros((units, 1)))[0])
     swaps = _every(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
