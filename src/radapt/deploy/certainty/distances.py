@@ -1,18 +1,14 @@
-"""How far an image's features lie from those of training images, by two measures.
+"""How far an image's features lie from those of training images: the Mahalanobis distance.
 
-The Mahalanobis distance knows which directions the training images vary in; its covariance is shrunk towards a
-multiple of the identity (Ledoit and Wolf 2004), as there are usually fewer images than columns. The distance to the
-nearest neighbours needs no shape of the cloud. Columns are standardised first.
+It knows which directions the training images vary in. Columns are standardised first, and the covariance is shrunk
+towards a multiple of the identity (Ledoit and Wolf 2004), as there are usually fewer images than columns.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-NEIGHBOURS = 5
-MEASURES = ("mahalanobis", "neighbours")
 _LEAST_SHRINKAGE = 1e-6
-_BLOCK = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +23,8 @@ class TrainingCloud:
     """(r, D) principal axes of the standardised features."""
     gains: np.ndarray
     """(r,) what each axis's squared coordinate adds to that of all directions alike."""
-    floor: np.ndarray
-    """(1,) variance of every direction outside of the axes."""
-    rows: np.ndarray
-    """(n, D) float32 standardised features."""
+    floor: float
+    """Variance of every direction outside of the axes."""
 
     @classmethod
     def fit(cls, features: np.ndarray) -> "TrainingCloud":
@@ -44,28 +38,13 @@ class TrainingCloud:
         variances = singular**2 / len(rows)
         floor = shrinkage * target
         gains = 1 / ((1 - shrinkage) * variances + floor) - 1 / floor
-        return cls(mean, scale, basis, gains, np.array([floor]), rows.astype(np.float32))
+        return cls(mean, scale, basis, gains, float(floor))
 
     def distances(self, features: np.ndarray) -> np.ndarray:
-        """(n, 2) distance of features (n, D) by each of `MEASURES`, in standard deviations of a column."""
-        found = np.empty((len(features), len(MEASURES)))
-        for start in range(0, len(features), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            rows = (np.asarray(features[part], dtype=np.float64) - self.mean) / self.scale
-            found[part, 0] = self._mahalanobis(rows)
-            found[part, 1] = self._to_neighbours(rows)
-        return found / np.sqrt(len(self.mean))
-
-    def _mahalanobis(self, rows: np.ndarray) -> np.ndarray:
-        squared = (rows @ self.basis.T) ** 2 @ self.gains + (rows**2).sum(axis=1) / self.floor[0]
+        """(n,) distance of features (n, D)."""
+        rows = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
+        squared = (rows @ self.basis.T) ** 2 @ self.gains + (rows**2).sum(axis=1) / self.floor
         return np.sqrt(np.maximum(squared, 0))
-
-    def _to_neighbours(self, rows: np.ndarray) -> np.ndarray:
-        """Mean distance to the nearest training images."""
-        own = self.rows.astype(np.float64)
-        squared = (rows**2).sum(axis=1)[:, None] + (own**2).sum(axis=1) - 2 * rows @ own.T
-        nearest = min(NEIGHBOURS, len(own))
-        return np.sqrt(np.maximum(np.partition(squared, nearest - 1, axis=1)[:, :nearest], 0)).mean(axis=1)
 
 
 def ledoit_wolf(rows: np.ndarray) -> tuple[float, float]:

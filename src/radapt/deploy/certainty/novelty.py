@@ -3,7 +3,7 @@
 The distance of each training case is measured to training cases of other sites, or of other patients where sites are
 not known. The p-value of a new case is the share of training patients that are at least as far; refusing cases below
 5 % refuses about 5 % of true patients. Only the sequences that a case has are compared, with training patients who have
-them too.
+them too; the distance of a case is the mean over them, each in units of its median.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radapt.deploy.certainty.distances import MEASURES, TrainingCloud
+from radapt.deploy.certainty.distances import TrainingCloud
 from radapt.errors import DataError, counted
 from radapt.metrics import units_of
 
@@ -32,9 +32,9 @@ class Novelty:
     clouds: tuple[TrainingCloud | None, ...]
     """(M,); None for a sequence that is not compared."""
     distances: np.ndarray
-    """(N, M, 2) of each training case to cases of other folds, in units of the median; NaN where there is none."""
+    """(N, M) of each training case to cases of other folds, in units of the median; NaN where there is none."""
     medians: np.ndarray
-    """(M, 2)"""
+    """(M,)"""
     weights: np.ndarray
     """(N,): the cases of one patient share the weight of 1."""
     rows: np.ndarray
@@ -47,9 +47,8 @@ class Novelty:
 
         Raises KeyError, TypeError, ValueError or IndexError for anything else.
         """
-        shape = (-1, len(sequences), len(MEASURES))
-        distances = np.asarray(stored["distances"], dtype=np.float64).reshape(shape)  # null becomes NaN
-        medians = np.asarray(stored["medians"], dtype=np.float64).reshape(shape[1:])
+        distances = np.asarray(stored["distances"], dtype=np.float64).reshape(-1, len(sequences))  # null becomes NaN
+        medians = np.asarray(stored["medians"], dtype=np.float64).reshape(len(sequences))
         weights, rows = np.asarray(stored["weights"], dtype=np.float64), np.asarray(stored["rows"], dtype=np.int64)
         if not len(distances) == len(weights) == len(rows) or features.shape[1] != len(sequences):
             raise ValueError("novelty of other training cases")
@@ -79,13 +78,13 @@ class Novelty:
             raise DataError(
                 f"Features have shape {given.shape}; expected (cases, {len(self.clouds)}, {width}), as in training."
             )
-        own = np.full((len(given), len(self.clouds), len(MEASURES)), np.nan)
+        own = np.full((len(given), len(self.clouds)), np.nan)
         for place, cloud in enumerate(self.clouds):
             there = np.flatnonzero(np.isfinite(given[:, place]).all(axis=1))
             if cloud is not None and len(there):
                 own[there, place] = cloud.distances(given[there, place]) / self.medians[place]
         found = np.full(len(given), np.nan)
-        patterns, position = np.unique(np.isfinite(own[:, :, 0]), axis=0, return_inverse=True)
+        patterns, position = np.unique(np.isfinite(own), axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             if pattern.any():
                 rows = np.flatnonzero(position.ravel() == number)
@@ -94,12 +93,12 @@ class Novelty:
 
     def _p_values(self, own: np.ndarray, pattern: np.ndarray) -> np.ndarray:
         reference = self.distances[:, pattern]
-        complete = np.isfinite(reference[:, :, 0])
+        complete = np.isfinite(reference)
         rows = complete.all(axis=1)
         if self.weights[rows].sum() < LEAST_PATIENTS - 1:  # compare with those who have some of the sequences
             rows = complete.any(axis=1)
-        scores, weights = combined(reference[rows]), self.weights[rows]
-        beyond = (scores >= combined(own)[:, None]) @ weights
+        scores, weights = np.nanmean(reference[rows], axis=1), self.weights[rows]
+        beyond = (scores >= own.mean(axis=1)[:, None]) @ weights
         return np.asarray((1 + beyond) / (1 + weights.sum()))
 
 
@@ -131,8 +130,8 @@ def fit_novelty(
     given, units = given[rows], units[rows]
     folds, how = _folds(units, None if sites is None else np.asarray(sites)[rows], rng)
     compared = np.zeros(len(sequences), dtype=bool)
-    distances = np.full((len(given), len(sequences), len(MEASURES)), np.nan)
-    medians = np.ones((len(sequences), len(MEASURES)))
+    distances = np.full((len(given), len(sequences)), np.nan)
+    medians = np.ones(len(sequences))
     notes = [f"Novelty: training cases are compared with those of {how}."]
     for place, name in enumerate(sequences):
         there = np.flatnonzero(np.isfinite(given[:, place]).all(axis=1))
@@ -141,7 +140,7 @@ def fit_novelty(
             notes.append(f"{name} is not compared: {counted(held, 'patient')}, {LEAST_PATIENTS} are needed.")
             continue
         found = _out_of_fold(given[there, place], folds[there])
-        medians[place] = np.maximum(np.median(found, axis=0), np.finfo(np.float32).tiny)
+        medians[place] = max(float(np.median(found)), np.finfo(np.float32).tiny)
         distances[there, place], compared[place] = found / medians[place], True
     _, position, times = np.unique(units, return_inverse=True, return_counts=True)
     names, clouds = tuple(map(str, sequences)), _clouds(given, compared)
@@ -149,8 +148,8 @@ def fit_novelty(
 
 
 def _out_of_fold(features: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """(n, 2) distance of each image (n, D) to those of the other folds."""
-    found = np.empty((len(features), len(MEASURES)))
+    """(n,) distance of each image (n, D) to those of the other folds."""
+    found = np.empty(len(features))
     for fold in np.unique(folds):
         inside = folds == fold
         found[inside] = TrainingCloud.fit(features[~inside]).distances(features[inside])
@@ -163,11 +162,6 @@ def _clouds(features: np.ndarray, compared: np.ndarray) -> tuple[TrainingCloud |
     return tuple(
         TrainingCloud.fit(features[finite[:, place], place]) if used else None for place, used in enumerate(compared)
     )
-
-
-def combined(distances: np.ndarray) -> np.ndarray:
-    """(n,) one distance from (n, sequences, 2): the larger measure of each sequence, averaged over the available."""
-    return np.asarray(np.nanmean(distances.max(axis=2), axis=1))
 
 
 def _folds(units: np.ndarray, sites: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, str]:
