@@ -48,6 +48,11 @@ def adapt(
         "Other adaptations always take crops of the foreground.",
     ),
     cache: Path = typer.Option(None, help="Slices; default $RADAPT_CACHE, else the user's cache folder."),
+    hours: float = typer.Option(
+        None,
+        help="Train what this machine can train in so many hours: fusion, partial, lora or full, and the epochs. Some "
+        "seconds of each are measured; the estimates and the choice are printed and kept in OUT.",
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     devices: int = typer.Option(1, min=1, help="Processes on this machine that share the training."),
     precision: NumberFormat = typer.Option(
@@ -62,6 +67,8 @@ def adapt(
     adapted. On a cohort with folds it is scored out of fold, then adapted to all patients. Use it as --backbone OUT, as
     `backbones: [OUT]` in a study, or radapt.load_backbone(OUT).
     """
+    from dataclasses import replace
+
     from radapt.backbones import auto_dtype, find_backbone
     from radapt.cachedir import cache_folder
     from radapt.cohorts import load_cohort
@@ -69,6 +76,7 @@ def adapt(
     from radapt.images import Recipe
     from radapt.mmdino.adapt_run import Request, adapt_into
     from radapt.mmdino.protocol import MmDino
+    from radapt.mmdino.time_budget.plan import check_hours, planned
     from radapt.progress import progress
     from radapt.protocols.image_problem import Machine
     from radapt.reports import write_adapt_report
@@ -78,11 +86,22 @@ def adapt(
     check_count(chosen, devices)
     dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
     found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)
-    protocol.settled(found.source, table, found.lazy.modalities).check_suits(found.card)
+    if hours is None:
+        protocol.settled(found.source, table, found.lazy.modalities).check_suits(found.card)
+    else:
+        check_hours(protocol, hours)
     recipe = Recipe.for_kind(table.kind, size=size, axis=axis.value, every=every, count=count, look=look and look.value)
     request = Request(table, found, protocol, recipe, seed, resamples)
     machine = Machine(chosen, "bfloat16" if dtype == "bfloat16" else "float32", None, progress, devices)
-    ended = adapt_into(out, request, machine, cache_folder(cache))
+    slices = cache_folder(cache)
+    if hours is not None:
+        asked = request.facts(slices, machine.precision)
+        plan = planned(
+            hours, out, asked, protocol, found, table, recipe, slices, machine.precision, lambda line: typer.echo(line)
+        )
+        planned_for = replace(protocol, options=plan.applied(protocol.options))
+        request = replace(request, protocol=planned_for, plan=plan)
+    ended = adapt_into(out, request, machine, slices)
     if ended.already:
         typer.echo(f"{out} is finished; nothing was done.")
     for line in (*(f"Note: {note}" for note in ended.notes), *headline(out)):

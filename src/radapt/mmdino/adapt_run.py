@@ -1,6 +1,7 @@
 """The output folder of `radapt adapt`: the adapted backbone, its classifier, and its test scores.
 
 request.json            the request; the folder resumes this one only
+hours.json              with --hours: what was chosen, with the estimates of all candidates
 checkpoints/            during the training
 backbone.json, backbone.safetensors     (see `radapt.mmdino.folder`); a fusion has none
 model.json, model.safetensors           (see `radapt.models.folder`)
@@ -34,6 +35,8 @@ from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import AdaptedModel, save_adaptation
 from radapt.mmdino.fusion.fit_fusion import Fusion, fit_fusion
 from radapt.mmdino.protocol import MmDino
+from radapt.mmdino.time_budget.estimate import TimePlan
+from radapt.mmdino.time_budget.plan import PLAN, write_plan
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import ImageProblem, Machine
@@ -59,6 +62,8 @@ class Request:
     recipe: Recipe
     seed: int = 0
     resamples: int = 2000
+    plan: TimePlan | None = None
+    """What was chosen for a stated time; the options of the protocol follow it."""
 
     def facts(self, cache: Path, precision: str) -> dict[str, Any]:
         """Everything that decides the results, as values that JSON can hold."""
@@ -97,6 +102,8 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
     """
     with _held(folder):
         _open(folder, request.facts(cache, machine.precision))
+        if request.plan is not None:
+            write_plan(folder, request.plan)
         if (folder / DONE).is_file():
             return Ended(folder, True, _notes(folder))
         lazy, source = request.found.lazy, request.found.source
@@ -114,7 +121,8 @@ def adapt_into(folder: Path, request: Request, machine: Machine, cache: Path) ->
             machine=machine, seed=request.seed,
         )  # fmt: skip
         about = _fold_notes(request.cohort) if folds else unscored(delivered.cohort, model)
-        facts["notes"] = [*facts["notes"], *about]
+        chosen = [] if request.plan is None else [request.plan.note]
+        facts["notes"] = [*chosen, *facts["notes"], *about]
         if scored is not None:
             write_parquet(folder / "predictions.parquet", scored.predictions)
             write_parquet(folder / "scores.parquet", scored.scores)
@@ -261,7 +269,7 @@ def _open(folder: Path, asked: dict[str, Any]) -> None:
 
 def _come_of_it(folder: Path) -> Iterator[Path]:
     """The files that an adaptation has written to the folder, checkpoints included."""
-    return (each for each in folder.rglob("*") if each.is_file() and each.name not in (REQUEST, ".lock"))
+    return (each for each in folder.rglob("*") if each.is_file() and each.name not in (REQUEST, PLAN, ".lock"))
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -188,17 +188,21 @@ class Options:
                 f"with trained: {self.trained} the option {without[0]!r} has no effect; set those of fusion, "
                 "such as fusion: {epochs: 30}, or choose trained: full"
             )
-        for name in NOT_PARTIAL:
-            if self.trained == "partial" and getattr(self.fusion, name) != _default(FusionOptions, name):
-                raise ValueError(
-                    f"with trained: partial the option {name!r} of fusion has no effect: the network is the encoder's "
-                    "own last blocks; leave it out, or choose trained: fusion"
-                )
+        if self.trained == "partial" and self.changed_for_fusion:
+            raise ValueError(
+                f"with trained: partial the option {self.changed_for_fusion[0]!r} of fusion has no effect: the network "
+                "is the encoder's own last blocks; leave it out, or choose trained: fusion"
+            )
 
     @property
     def stores_tokens(self) -> bool:
         """Whether tokens are stored once, and a network over them is trained."""
         return self.trained in ("fusion", "partial")
+
+    @property
+    def changed_for_fusion(self) -> tuple[str, ...]:
+        """The options of a fusion's network that differ from the defaults."""
+        return tuple(n for n in NOT_PARTIAL if getattr(self.fusion, n) != _default(FusionOptions, n))
 
     @property
     def changed_for_full(self) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class PartialEnsemble(TokenEnsemble):
         self, shape: FusionShape, vit: Any, rates: Tensor, blocks_lr_scale: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        self.shape, self.blocks_lr_scale = shape, blocks_lr_scale
+        self.shape, self.blocks_lr_scale, self.frozen = shape, blocks_lr_scale, FROZEN
         self.members = nn.ModuleList([PartialNetwork(shape, vit, rates, derived(seed, "partial"))])
 
     @property
@@ -90,6 +90,6 @@ class PartialEnsemble(TokenEnsemble):
         for group in parameter_groups(self):
             own = [weight for weight in group.parameters if id(weight) in blocks]
             new = [weight for weight in group.parameters if id(weight) not in blocks]
-            found.append(Group(own, self.blocks_lr_scale, group.decay, FROZEN))
+            found.append(Group(own, self.blocks_lr_scale, group.decay, self.frozen))
             found.append(Group(new, 1.0, group.decay))
         return [group for group in found if group.parameters]
