@@ -20,6 +20,7 @@ FOLDS = 10
 LEAST_SITES = 3
 LEAST_PATIENTS = 20
 """A p-value of 5 % needs 19 patients; a sequence with fewer than 20 is not compared."""
+_LEAST_MEDIAN = 1e-30
 MOST_CASES = 5000
 """More training cases are represented by as many of them, drawn at random."""
 
@@ -140,7 +141,7 @@ def fit_novelty(
             notes.append(f"{name} is not compared: {counted(held, 'patient')}, {LEAST_PATIENTS} are needed.")
             continue
         found = _out_of_fold(given[there, place], folds[there])
-        medians[place] = max(float(np.median(found)), np.finfo(np.float32).tiny)
+        medians[place] = max(float(np.median(found)), _LEAST_MEDIAN)
         distances[there, place], compared[place] = found / medians[place], True
     _, position, times = np.unique(units, return_inverse=True, return_counts=True)
     names, clouds = tuple(map(str, sequences)), _clouds(given, compared)
