@@ -8,9 +8,10 @@ from radapt.versions import __version__
 if TYPE_CHECKING:
     from radapt.backbones import load_backbone
     from radapt.cohorts import load_cohort
+    from radapt.deploy.load import load_model
     from radapt.features import extract
     from radapt.mmdino.adapt import adapt
-    from radapt.protocols import evaluate, load_model, train
+    from radapt.protocols import evaluate, train
 
 __all__ = ["__version__", "adapt", "evaluate", "extract", "load_backbone", "load_cohort", "load_model", "train"]
 
@@ -20,7 +21,7 @@ _HOMES = {
     "extract": "features",
     "evaluate": "protocols",
     "train": "protocols",
-    "load_model": "protocols",
+    "load_model": "deploy.load",
     "adapt": "mmdino.adapt",
 }
 

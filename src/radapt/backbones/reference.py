@@ -1,7 +1,7 @@
 """Which encoder a trained model stands on: enough to find it again, and to refuse another one."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,10 @@ class BackboneReference:
             path = None if weights["path"] is None else Path(weights["path"])
             source = WeightSource(weights["kind"], weights["identity"], True, str(path or ""), path, weights["seed"])
         return cls(str(facts["name"]), str(facts["identity"]), card, source)
+
+    def without_path(self) -> "BackboneReference":
+        """The same without the path of a weight file on this machine."""
+        return self if self.source is None else replace(self, source=replace(self.source, path=None, where=""))
 
     def find(self, *, dtype: str = "float32", device: str = "cpu", offline: bool = False) -> LazyBackbone:
         """The encoder, from the origin of its weights: a package, the hub, a file, a folder of an adapted backbone, or

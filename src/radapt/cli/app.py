@@ -9,6 +9,7 @@ from radapt.cli.compare import compare
 from radapt.cli.datasets import datasets
 from radapt.cli.demo import demo
 from radapt.cli.embed import embed
+from radapt.cli.export import export
 from radapt.cli.report import report
 from radapt.cli.run import run
 from radapt.cli.scan import scan
@@ -38,5 +39,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare):
+for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export):
     app.command()(command)

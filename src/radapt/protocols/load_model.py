@@ -1,6 +1,8 @@
 """`load_model`: a trained model from its folder, ready for the cases of any cohort."""
 
 from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,17 @@ class LoadedModel:
         table["site"] = pd.Series([case.site for case in cases], dtype=object)
         table["split"] = [case.split for case in cases]
         table |= {f"p_{output}": found[:, number] for number, output in enumerate(self.card.outputs)}
-        decisions = decide(self._decision, found)
+        decisions = decide(self.decision, found)
         return pd.DataFrame(table | decision_columns(decisions, self.card.classes, self.card.findings))
 
     @property
-    def _decision(self) -> Decision:
+    def encoder(self) -> Backbone | LazyBackbone | None:
+        """The encoder it stands on; None for a network without one, or if the folder holds it."""
+        return self._encoder
+
+    @property
+    def decision(self) -> Decision:
+        """How it decides: as fixed in training, else the most probable class, a finding above 0.5."""
         if self.card.fit.decision is not None:
             return self.card.fit.decision
         findings, classes = len(self.card.findings), len(self.card.classes)
@@ -108,10 +116,27 @@ class LoadedModel:
             raise self._reads_all
         return model.segment_from(place, _named(modalities, model.modalities))
 
-    def save(self, folder: Path | str) -> None:
-        """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one."""
-        state = self.model.state(self_contained=True)
-        save(Path(folder), self.card, state if self._locator is None else with_locator(state, self._locator))
+    def save(self, folder: Path | str, *, portable: bool = False) -> None:
+        """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one.
+
+        A `portable` model does not say where on this machine the weights of its encoder are; they have to be given.
+        """
+        state, card = self.model.state(self_contained=True), self.card
+        if portable and card.backbone is not None:
+            card = replace(card, backbone=card.backbone.without_path())
+        save(Path(folder), card, state if self._locator is None else with_locator(state, self._locator))
+
+    def with_cache(self, cache: Path) -> "LoadedModel":
+        """The same model with another cache of slices and features."""
+        other = copy(self)
+        other._cache, other._last = cache, None
+        return other
+
+    def features(self, cohort: Cohort) -> Features:
+        """The features of the cases of a cohort that a model of a protocol on features reads."""
+        if self._encoder is None:
+            raise UsageError(f"A model of protocol {self.card.protocol!r} needs the encoder it was trained with.")
+        return self._features(cohort, self._encoder)
 
     def _on(self, cohort: Cohort) -> Model | Segmenter:
         """The model for the cases of a cohort, kept for the next call."""
@@ -123,9 +148,7 @@ class LoadedModel:
                 f"{', '.join(self.card.modalities)}. Name the image columns image:<modality> as these."
             )
         if self.card.reads == "features":
-            if self._encoder is None:
-                raise UsageError(f"A model of protocol {self.card.protocol!r} needs the encoder it was trained with.")
-            cases: Any = self._features(cohort, self._encoder)
+            cases: Any = self.features(cohort)
         else:
             cases = CohortImages(cohort, SliceCache(self._cache))
         self._last = cohort, self.model.on(cases)

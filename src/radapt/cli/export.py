@@ -1,0 +1,32 @@
+"""radapt export: the winner of a run as a model folder for new patients."""
+
+from pathlib import Path
+
+import typer
+
+
+def export(
+    run: Path = typer.Argument(..., metavar="RUN", help="The run folder of `radapt run`."),
+    out: Path = typer.Option(..., "--out", help="The model folder to write."),
+    method: str = typer.Option(None, help="Export this method, such as linear or 'dinov2-s linear'."),
+    cell: str = typer.Option(None, help="Export this cell, by its id or the beginning of it."),
+    cohort: str = typer.Option(None, help="The cohort, if the run has several."),
+    intended_use: str = typer.Option("", help="What the model is for, as the model card says it."),
+    cache: Path = typer.Option(None, help="Features of the run; default $RADAPT_CACHE, else the user's cache folder."),
+    offline: bool = typer.Option(False, "--offline", help="Never use the network."),
+) -> None:
+    """Write the winner of RUN as a model folder that needs nothing else, and say why it won.
+
+    The winner has the best score on val, or by inner folds; no test set is looked at.
+    """
+    from radapt.deploy.export.export_model import export_model
+    from radapt.errors import UsageError
+    from radapt.progress import progress
+
+    if method is not None and cell is not None:
+        raise UsageError("--method and --cell exclude each other: a cell is of one method.")
+    exported = export_model(
+        run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, cache=cache, offline=offline,
+        progress=progress,
+    )  # fmt: skip
+    typer.echo(exported.summary())

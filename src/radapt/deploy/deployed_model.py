@@ -1,0 +1,166 @@
+"""A model folder that answers: its members, its encoder, and what it says about each case."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radapt.backbones.adapted import is_adapted
+from radapt.backbones.lazy import LazyBackbone, find_backbone
+from radapt.cachedir import cache_folder
+from radapt.deploy.assessment import Assessor, read_assessor
+from radapt.deploy.case_vectors import VECTORS, CaseVectors, read_case_vectors
+from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deployment
+from radapt.deploy.encoder_copy import copied_encoder
+from radapt.deploy.ensemble import mean_decision
+from radapt.deploy.sequences import ModelSequence
+from radapt.errors import UsageError
+from radapt.features import extract
+from radapt.models.folder import MODEL, load
+from radapt.models.state import ModelCard
+from radapt.protocols.load_model import LoadedModel, load_model
+from radapt.training.fit_record import Decision
+
+if TYPE_CHECKING:
+    from radapt.cohorts import Cohort
+
+NOVELTY_LAYERS = (-1,)
+"""The layers whose features are compared with those of training cases, where a protocol reads images."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeployedModel:
+    """A model for new patients: what `radapt export` or `radapt adapt` wrote, or the `model/` of a cell.
+
+    `members` are the models of an ensemble, or one. `training` are the features of its training cases, if the folder
+    has them, which `encoder` makes of new cases, too.
+    """
+
+    folder: Path
+    deployment: Deployment
+    members: tuple[LoadedModel, ...]
+    encoder: LazyBackbone | None = None
+    training: CaseVectors | None = None
+    assessor: Assessor | None = None
+
+    def __repr__(self) -> str:
+        what = ", ".join(self.outputs) or ", ".join(self.mask_labels.values())
+        ensemble = f", {len(self.members)} models" if len(self.members) > 1 else ""
+        return f"DeployedModel({self.deployment.name!r}: {what} from {', '.join(self.modalities)}{ensemble})"
+
+    @property
+    def card(self) -> ModelCard:
+        """That of its first member."""
+        return self.members[0].card
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.card.outputs
+
+    @property
+    def mask_labels(self) -> Mapping[int, str]:
+        return self.card.mask_labels
+
+    @property
+    def draws_masks(self) -> bool:
+        return self.card.aim == "segmentation"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names of the sequences that it reads."""
+        return tuple(each.name for each in self.deployment.sequences)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """How a class, or whether a finding is present, is decided for from the mean of the members' probabilities."""
+        return self.deployment.decision or mean_decision([member.decision for member in self.members])
+
+    def with_cache(self, cache: Path) -> "DeployedModel":
+        """The same model with another cache of slices and features."""
+        return replace(self, members=tuple(member.with_cache(cache) for member in self.members))
+
+    def vectors(self, cohort: "Cohort", cache: Path) -> CaseVectors | None:
+        """The features of all cases of a cohort; None where the model has none of its training cases."""
+        if self.training is None:
+            return None
+        first = self.members[0]
+        if self.card.reads == "features":
+            features = first.features(cohort)
+        elif self.encoder is not None:
+            features = extract(cohort, self.encoder, recipe=self.card.recipe, layers=NOVELTY_LAYERS, cache=cache)
+        else:
+            return None
+        found = CaseVectors.of(features, np.arange(len(cohort)), ("",) * len(cohort))
+        return _arranged(found, self.training.modalities)
+
+
+def load_deployed(folder: Path | str, *, device: str = "cpu", cache: Path | None = None) -> DeployedModel:
+    """The model in `folder`: exported, adapted, or that of a cell. An exported one needs nothing but its folder.
+
+    Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, and a
+    model of another version.
+    """
+    folder = Path(folder).expanduser()
+    if (folder / DEPLOYMENT).is_file():
+        return _exported(folder, device, cache)
+    if (folder / MEMBERS).is_dir() and not (folder / MODEL).is_file():
+        raise UsageError(
+            f"The model in {folder} is not complete: {DEPLOYMENT} is missing. Copy the whole folder again."
+        )
+    return _plain(folder, device, cache)
+
+
+def _exported(folder: Path, device: str, cache: Path | None) -> DeployedModel:
+    deployment = read_deployment(folder)
+    paths = [folder / MEMBERS / name for name in deployment.members]
+    cards = [load(path).card for path in paths]
+    encoder = _encoder(folder, deployment, cards[0], device)
+    members = tuple(
+        load_model(path, encoder if card.backbone is not None else None, device=device, offline=True,
+                   cache=cache_folder(cache))
+        for path, card in zip(paths, cards, strict=True)
+    )  # fmt: skip
+    if encoder is None and is_adapted(paths[0]):
+        encoder = find_backbone(str(paths[0]), device=device, offline=True).lazy
+    training = read_case_vectors(folder / VECTORS) if VECTORS in deployment.files else None
+    assessor = read_assessor(deployment.assessment, training)
+    return DeployedModel(folder, deployment, members, encoder, training, assessor)
+
+
+def _encoder(folder: Path, deployment: Deployment, card: ModelCard, device: str) -> LazyBackbone | None:
+    facts = deployment.encoder
+    if card.backbone is None or facts is None:
+        return None
+    dtype = card.precision if card.reads == "features" else "float32"
+    return copied_encoder(card.backbone, facts.path and folder / facts.path, dtype=dtype, device=device)  # type: ignore[arg-type]
+
+
+def _plain(folder: Path, device: str, cache: Path | None) -> DeployedModel:
+    """A model folder without a record of its deployment."""
+    model = load_model(folder, device=device, offline=True, cache=cache_folder(cache))
+    card = model.card
+    name = folder.resolve().name
+    deployment = Deployment(
+        name=card.protocol if name == "model" else name,
+        method=card.protocol,
+        aim=card.aim,
+        kind=card.kind,
+        sequences=tuple(ModelSequence.of(each) for each in card.modalities),
+        members=(name,),
+        notes=("The folder holds no training features, calibration or sites: radapt export adds them.",),
+    )
+    return DeployedModel(folder, deployment, (model,))
+
+
+def _arranged(vectors: CaseVectors, modalities: tuple[str, ...]) -> CaseVectors:
+    """The vectors in the order of the training cases' modalities, NaN for those that no case has."""
+    if vectors.modalities == modalities:
+        return vectors
+    found = np.full((len(vectors.cases), len(modalities), vectors.vectors.shape[2]), np.nan, dtype=np.float32)
+    for place, name in enumerate(modalities):
+        if name in vectors.modalities:
+            found[:, place] = vectors.vectors[:, vectors.modalities.index(name)]
+    return replace(vectors, modalities=modalities, vectors=found)

@@ -1,0 +1,196 @@
+"""`radapt export`: the winner of a run as a model folder that needs nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from radapt.backbones.adapted import is_adapted
+from radapt.backbones.lazy import LazyBackbone, find_backbone
+from radapt.cachedir import cache_folder
+from radapt.cohorts import Cohort
+from radapt.deploy.assessment import fit_assessor
+from radapt.deploy.case_vectors import VECTORS, CaseVectors
+from radapt.deploy.deployed_model import NOVELTY_LAYERS
+from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, Selection
+from radapt.deploy.encoder_copy import copy_encoder
+from radapt.deploy.ensemble import mean_decision
+from radapt.deploy.export.candidates import RunCell
+from radapt.deploy.export.licences import inherited, licence_chain
+from radapt.deploy.export.model_card import model_card
+from radapt.deploy.export.training_facts import (
+    RunCohort,
+    calibration_cases,
+    evaluation_scores,
+    study_cohort,
+    words_of_labels,
+)
+from radapt.deploy.export.winner import choose_cell
+from radapt.deploy.sequences import ModelSequence
+from radapt.durable import atomic_path, write_text
+from radapt.errors import RadaptError, UsageError
+from radapt.features import extract
+from radapt.progress import ProgressMaker, silent
+from radapt.protocols.load_model import LoadedModel, load_model
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model folder that was written, and what it says."""
+
+    folder: Path
+    deployment: Deployment
+    selection: Selection
+
+    def summary(self) -> str:
+        """Why this model, what it inherits, and where it is."""
+        terms = ", ".join(self.deployment.inherits) or "nothing"
+        lines = [self.selection.why, f"The model inherits: {terms}.", *self.deployment.notes]
+        return "\n".join([*lines, f"Model: {self.folder}"])
+
+
+def export_model(
+    run: Path | str,
+    out: Path | str,
+    *,
+    method: str | None = None,
+    cell: str | None = None,
+    cohort: str | None = None,
+    intended_use: str = "",
+    cache: Path | str | None = None,
+    offline: bool = False,
+    progress: ProgressMaker = silent,
+) -> Exported:
+    """Write the winner of the run folder `run`, or what is asked for, as a model folder `out` (see `choose_cell`).
+
+    The folder is complete or not there. Features of the training cases are taken from the cache, or made again, if
+    their images are still where the study found them; else the folder has none, which it says.
+
+    Raises UsageError if `out` is not empty, nothing can be chosen or the encoder is gone.
+    """
+    run, out = Path(run), Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists already and is left alone. Give a new folder with --out.")
+    chosen, selection = choose_cell(run, method=method, cell=cell, cohort=cohort)
+    root = cache_folder(cache)
+    members = {_name(path): load_model(path, cache=root, offline=offline, progress=progress) for path in chosen.models}
+    with atomic_path(out, folder=True) as part:
+        deployment = _write(part, run, chosen, selection, members, root, progress, intended_use)
+    return Exported(out, deployment, selection)
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+def _write(
+    part: Path,
+    run: Path,
+    chosen: RunCell,
+    selection: Selection,
+    members: dict[str, LoadedModel],
+    cache: Path,
+    progress: ProgressMaker,
+    intended_use: str,
+) -> Deployment:
+    first = next(iter(members.values()))
+    path = _copy(first, part)
+    for name, member in members.items():
+        member.save(part / MEMBERS / name, portable=True)
+    described, card = RunCohort.of(run, chosen.cohort), first.card
+    cohort, why = study_cohort(run, chosen, cache)
+    vectors, notes = _vectors(first, part / MEMBERS / next(iter(members)), cohort, described, cache, progress, why)
+    if vectors is not None:
+        vectors.save(part / VECTORS)
+    cases = calibration_cases(chosen, described, card.outputs, card.modalities, vectors)
+    assessor = None if cases is None else fit_assessor(cases)
+    encoder = _encoder_facts(first, path)
+    chain = licence_chain(encoder, chosen.cohort, described.source)
+    deployment = Deployment(
+        name=f"{chosen.cohort} · {chosen.method}",
+        method=chosen.method,
+        aim=card.aim,
+        kind=card.kind,
+        sequences=tuple(ModelSequence.of(name) for name in card.modalities),
+        members=tuple(members),
+        decision=mean_decision([each.decision for each in members.values()]) if card.outputs else None,
+        selection=selection,
+        scores=evaluation_scores(chosen),
+        training=described.training(),
+        encoder=encoder,
+        licences=chain,
+        inherits=inherited(chain),
+        notes=notes,
+        assessment=None if assessor is None else assessor.record(),
+    )
+    deployment = replace(deployment, intended_use=intended_use or _intended_use(deployment))
+    structures = tuple(card.mask_labels.values())
+    write_text(part / CARD, model_card(deployment, card.outputs, structures))
+    deployment.write(part)
+    return deployment
+
+
+def _copy(model: LoadedModel, part: Path) -> str | None:
+    """The path of the encoder's copy in the folder; None where there is nothing to copy."""
+    encoder = model.encoder
+    if encoder is None:
+        return None
+    if not isinstance(encoder, LazyBackbone):
+        raise UsageError("The encoder was given as a loaded backbone; export needs one whose weights are in a file.")
+    return copy_encoder(encoder, part)
+
+
+def _encoder_facts(model: LoadedModel, path: str | None) -> EncoderFacts | None:
+    encoder = model.encoder
+    if encoder is None or encoder.card is None:
+        return None
+    card, source = encoder.card, encoder.source
+    origin = "unknown" if source is None else source.kind
+    # Weights that a file names may be any; the card's licence is that of the weights it describes.
+    licence = card.licence if origin in ("package", "hub") else "Apache-2.0" if origin == "random" else ""
+    return EncoderFacts(encoder.name, encoder.identity, path, licence, card.pretraining, origin)
+
+
+def _vectors(
+    model: LoadedModel,
+    folder: Path,
+    cohort: Cohort | None,
+    described: RunCohort,
+    cache: Path,
+    progress: ProgressMaker,
+    why: str,
+) -> tuple[CaseVectors | None, tuple[str, ...]]:
+    """The features of the training cases; None, and why, where there are none."""
+    if model.card.reads == "images" and model.encoder is None and not is_adapted(folder):
+        return None, ("It has no encoder, so the folder holds no features of training cases.",)
+    if cohort is None:
+        return None, (f"The folder holds no features of its training cases: {why}.",)
+    learned = set(described.cases["case"][described.learned])
+    rows = np.asarray([row for row, case in enumerate(cohort) if case.case in learned and case.images], dtype=np.int64)
+    try:
+        features = _features(model, folder, cohort.select(rows), cache, progress)
+    except RadaptError as error:
+        return None, (f"The folder holds no features of its training cases: {error}",)
+    return CaseVectors.of(features, np.arange(len(rows)), words_of_labels(cohort, rows)), ()
+
+
+def _features(model: LoadedModel, folder: Path, cohort: Cohort, cache: Path, progress: ProgressMaker):  # type: ignore[no-untyped-def]
+    if model.card.reads == "features":
+        return model.features(cohort)
+    encoder = model.encoder or find_backbone(str(folder), offline=True).lazy
+    return extract(cohort, encoder, recipe=model.card.recipe, layers=NOVELTY_LAYERS, cache=cache, progress=progress)
+
+
+def _intended_use(deployment: Deployment) -> str:
+    facts = deployment.training
+    people = f" like the {facts.patients} patients of `{facts.cohort}` that it learned from" if facts else ""
+    read = _listed([each.name for each in deployment.sequences])
+    return (
+        f"Research use only; not a medical device. For {deployment.kind} studies{people}"
+        f"{f', with {read}' if read else ''}. Check it on patients of your own hospital before you rely on it."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

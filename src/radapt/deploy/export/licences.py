@@ -1,0 +1,34 @@
+"""The licence chain of a model: code, encoder weights and training data, and what the model inherits from them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from radapt.deploy.deployment import EncoderFacts, LicenceLink
+
+CODE = LicenceLink("code", "radapt", "Apache-2.0")
+UNKNOWN = "unknown"
+
+_TERMS: tuple[tuple[str, str], ...] = (
+    ("non-commercial", r"\bnc\b|non.?commercial|noncommercial|research.?only|academic"),
+    ("share-alike", r"\bsa\b|share.?alike|\bgpl\b|agpl"),
+    ("no derivatives", r"\bnd\b|no.?deriv"),
+    ("attribution", r"\bcc.?by|attribution|\bcite\b"),
+)
+
+
+def licence_chain(encoder: EncoderFacts | None, cohort: str, source: Mapping[str, Any]) -> tuple[LicenceLink, ...]:
+    """Every part that the model is made of. A licence that nobody stated is `unknown`."""
+    chain = [CODE]
+    if encoder is not None:
+        chain.append(LicenceLink("encoder", encoder.name, encoder.licence or UNKNOWN))
+    name = str(source.get("title") or cohort)
+    return (*chain, LicenceLink("training data", name, str(source.get("licence") or UNKNOWN)))
+
+
+def inherited(chain: Sequence[LicenceLink]) -> tuple[str, ...]:
+    """The terms that any link brings, strictest first; `unknown licence of …` where nobody stated one."""
+    words = [link.licence.lower().replace("-", " ").replace("_", " ") for link in chain]
+    terms = [term for term, pattern in _TERMS if any(re.search(pattern, text) for text in words)]
+    unknown = [f"unknown licence of {link.part}" for link in chain if link.licence == UNKNOWN]
+    return (*terms, *unknown)

@@ -1,0 +1,132 @@
+"""The model card of an exported model in the format of the Hugging Face hub: `README.md` with its metadata as YAML."""
+
+from typing import Any
+
+import yaml
+
+from radapt.deploy.deployment import Deployment, EvaluationScore
+from radapt.metrics.registry import METRICS
+from radapt.versions import __version__
+
+_TASKS = {"classification": "image-classification", "segmentation": "image-segmentation"}
+
+
+def model_card(deployment: Deployment, outputs: tuple[str, ...], structures: tuple[str, ...]) -> str:
+    """The text of the card."""
+    front = yaml.safe_dump(_metadata(deployment), sort_keys=False, allow_unicode=True, width=1000)
+    parts = [f"# {deployment.name}", deployment.intended_use, _predicts(deployment, outputs, structures)]
+    parts += [_why(deployment), _scores(deployment), _training(deployment), _licences(deployment), _use(deployment)]
+    return f"---\n{front}---\n\n" + "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _metadata(deployment: Deployment) -> dict[str, Any]:
+    # A hub licence names one document; a model that inherits terms from several has none of its own.
+    found: dict[str, Any] = {"license": "other", "license_name": "see-licences", "library_name": "radapt"}
+    found["pipeline_tag"] = _TASKS[deployment.aim]
+    found["tags"] = ["radapt", "medical-imaging", deployment.kind, "research-use-only"]
+    if deployment.training is not None:
+        found["datasets"] = [deployment.training.cohort]
+    if results := _results(deployment):
+        found["model-index"] = [{"name": deployment.name, "results": results}]
+    return found
+
+
+def _results(deployment: Deployment) -> list[dict[str, Any]]:
+    cohort = deployment.training.cohort if deployment.training else deployment.name
+    found = []
+    for split in dict.fromkeys(score.split for score in deployment.scores):
+        rows = [score for score in deployment.scores if score.split == split and score.value is not None]
+        if rows:
+            found.append(
+                {
+                    "task": {"type": _TASKS[deployment.aim]},
+                    "dataset": {"name": f"{cohort}, {split}", "type": cohort, "split": split},
+                    "metrics": [{"type": row.metric, "value": row.value, "name": _named(row)} for row in rows],
+                }
+            )
+    return found
+
+
+def _named(row: EvaluationScore) -> str:
+    title = METRICS[row.metric].title if row.metric in METRICS else row.metric
+    return f"{title} ({_interval(row)}{row.n_patients} patients)"
+
+
+def _interval(row: EvaluationScore) -> str:
+    if row.ci_low is None or row.ci_high is None:
+        return ""
+    return f"95 % CI {row.ci_low:.3f} to {row.ci_high:.3f}, "
+
+
+def _predicts(deployment: Deployment, outputs: tuple[str, ...], structures: tuple[str, ...]) -> str:
+    read = ", ".join(f"`{each.name}`" for each in deployment.sequences) or "the table of cases"
+    what = f"Draws {', '.join(structures)}" if structures else f"Predicts {', '.join(outputs)}"
+    several = f" It is the mean of {len(deployment.members)} models." if len(deployment.members) > 1 else ""
+    missing = " Any of them may be missing." if len(deployment.sequences) > 1 else ""
+    return f"## What it does\n\n{what} from {read}.{missing} Method: {deployment.method}.{several}"
+
+
+def _why(deployment: Deployment) -> str:
+    selection = deployment.selection
+    if selection is None:
+        return ""
+    rows = [
+        f"| {each.backbone} | {each.method} | {each.seed} | {'' if each.score is None else f'{each.score:.3f}'} |"
+        for each in selection.candidates
+    ]
+    head = f"| backbone | method | seed | {selection.metric}, {selection.source} |\n|---|---|---|---|"
+    return "\n".join([f"## Why this one\n\n{selection.why}\n", head, *rows])
+
+
+def _scores(deployment: Deployment) -> str:
+    if not deployment.scores:
+        return ""
+    oof = any(score.split == "oof" for score in deployment.scores)
+    note = (
+        "Scores of `oof` are those of each member on the patients that it did not learn from; their mean, which this "
+        "folder predicts with, has no test patients left.\n\n"
+        if oof and len(deployment.members) > 1
+        else ""
+    )
+    rows = [
+        f"| {score.split} | {METRICS[score.metric].title if score.metric in METRICS else score.metric} | "
+        f"{'undefined' if score.value is None else f'{score.value:.3f}'} | {_interval(score).rstrip(', ')} | "
+        f"{score.n_patients} |"
+        for score in deployment.scores
+    ]
+    head = "| test set | metric | value | interval | patients |\n|---|---|---|---|---|"
+    chosen = "Scores of `val` are optimistic: choices were made on it.\n\n"
+    chosen = chosen if any(score.split == "val" for score in deployment.scores) else ""
+    return "\n".join([f"## How good it was in its study\n\n{note}{chosen}{head}", *rows])
+
+
+def _training(deployment: Deployment) -> str:
+    facts = deployment.training
+    if facts is None:
+        return ""
+    sites = "; ".join(f"{site} {count}" for site, count in facts.sites.items()) or "unknown"
+    named = f" ({facts.title})" if facts.title else ""
+    notes = "".join(f" {note}" for note in deployment.notes)
+    return (
+        f"## What it learned from\n\nCohort `{facts.cohort}`{named}: {facts.patients} patients, {facts.cases} cases. "
+        f"Patients by site: {sites}. The folder holds features and keys of these cases where it says so, and no "
+        f"images.{notes}"
+    )
+
+
+def _licences(deployment: Deployment) -> str:
+    rows = [f"| {link.part} | {link.name} | {link.licence} |" for link in deployment.licences]
+    if not rows:
+        return ""
+    terms = ", ".join(deployment.inherits) or "nothing beyond attribution"
+    return "\n".join(
+        ["## Licences\n", "| part | name | licence |\n|---|---|---|", *rows, "", f"The model inherits: {terms}."]
+    )
+
+
+def _use(deployment: Deployment) -> str:
+    del deployment
+    return (
+        "## Use\n\n```\nradapt predict MODEL PATIENTS --out predictions\n```\n\n"
+        f"Made by radapt {__version__}. `deployment.json` holds the digest of every file."
+    )

@@ -1,0 +1,1 @@
+"""What `predict` is given: cohort files, folders of any layout, images and DICOM trees, as cases of one cohort."""

@@ -1,0 +1,148 @@
+"""Predictions for the cases of a cohort, by the inference path of the study: the rest goes on where a case fails."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from radapt.deploy.assessment import Assessment
+from radapt.deploy.case_vectors import CaseVectors, Neighbour
+from radapt.deploy.deployed_model import DeployedModel
+from radapt.deploy.ensemble import agreement, majority
+from radapt.deploy.prediction import CasePrediction
+from radapt.errors import DataError
+from radapt.images import Volume
+from radapt.protocols.decisions import decide
+
+if TYPE_CHECKING:
+    from radapt.cohorts import Case, Cohort
+
+AT_ONCE = 16
+"""Cases that are predicted together: enough to fill the batches of an encoder with single images."""
+
+NEAREST = 5
+"""Training cases that are named beside a prediction."""
+
+
+def predict_cases(
+    model: DeployedModel, cohort: "Cohort", cache: Path, notes: Mapping[str, str] | None = None
+) -> Iterator[CasePrediction]:
+    """A prediction for each case, in order. `notes` {case: text} go into the reason.
+
+    Cases are predicted in groups; of a group with an image that cannot be used each case is predicted alone, which
+    gives the same bits. Memory does not depend on the number of cases.
+    """
+    local, said = model.with_cache(cache), notes or {}
+    for start in range(0, len(cohort), AT_ONCE):
+        group = cohort.select(np.arange(start, min(start + AT_ONCE, len(cohort))))
+        try:
+            yield from _group(local, group, cache, said)
+        except DataError:
+            for row in range(len(group)):
+                yield from _alone(local, group.select(np.asarray([row])), cache, said)
+
+
+def _alone(model: DeployedModel, one: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
+    try:
+        return _group(model, one, cache, said)
+    except DataError as error:
+        return [failed(one.cases[0].case, str(error))]
+
+
+def failed(case: str, reason: str) -> CasePrediction:
+    """A case without a prediction."""
+    return CasePrediction(case, {}, "", reason=" ".join(reason.split()), failed=True)
+
+
+def _group(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
+    start = time.perf_counter()
+    found = (_masks if model.draws_masks else _probabilities)(model, group, cache, said)
+    seconds = (time.perf_counter() - start) / len(group)
+    return [replace(case, seconds=seconds) for case in found]
+
+
+def _probabilities(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
+    columns = [f"p_{name}" for name in model.outputs]
+    members = np.stack([member.predict(group)[columns].to_numpy(dtype=np.float64) for member in model.members])
+    probabilities = members[0] if len(members) == 1 else members.mean(axis=0)
+    decided = decide(model.decision, probabilities)
+    agreed = agreement(model.decision, members, decided) if len(members) > 1 else None
+    sequences = tuple(_sequences(model, case) for case in group)
+    vectors = model.vectors(group, cache)
+    nearest = _nearest(model, vectors, len(group))
+    cases = [
+        CasePrediction(
+            case=case.case,
+            probabilities=dict(zip(model.outputs, map(float, probabilities[row]), strict=True)),
+            prediction=_words(model, decided[row]),
+            sequences=sequences[row],
+            reason=said.get(case.case, ""),
+            agreement=None if agreed is None else float(agreed[row]),
+            nearest=nearest[row],
+        )
+        for row, case in enumerate(group)
+    ]
+    if model.assessor is None:
+        return cases
+    found = model.assessor.assess(probabilities, sequences, vectors)
+    return [_assessed(case, model.outputs, found, row) for row, case in enumerate(cases)]
+
+
+def _assessed(case: CasePrediction, outputs: tuple[str, ...], found: Assessment, row: int) -> CasePrediction:
+    calibrated = None if found.calibrated is None else map(float, found.calibrated[row])
+    return replace(
+        case,
+        calibrated=None if calibrated is None else dict(zip(outputs, calibrated, strict=True)),
+        set=None if found.sets is None else found.sets[row],
+        abstained=bool(found.abstained[row]),
+        reason="; ".join(filter(None, (case.reason, found.reasons[row]))),
+    )
+
+
+def _masks(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
+    nearest = _nearest(model, model.vectors(group, cache), len(group))
+    found = []
+    for row, case in enumerate(group):
+        masks = [member.segment(group, row) for member in model.members]
+        mask, agreed = majority(masks) if len(masks) > 1 else (masks[0], None)
+        volumes = _volumes_ml(mask, model.mask_labels)
+        present = [name for value, name in model.mask_labels.items() if (mask.array == value).any()]
+        found.append(
+            CasePrediction(
+                case=case.case,
+                probabilities={},
+                prediction=";".join(present),
+                sequences=_sequences(model, case),
+                reason=said.get(case.case, ""),
+                agreement=agreed,
+                nearest=nearest[row],
+                volumes_ml=volumes,
+                mask=mask,
+            )
+        )
+    return found
+
+
+def _volumes_ml(mask: Volume, labels: Mapping[int, str]) -> dict[str, float]:
+    voxel_ml = float(np.prod(mask.spacing_mm)) / 1000
+    return {name: float((mask.array == value).sum()) * voxel_ml for value, name in labels.items()}
+
+
+def _nearest(model: DeployedModel, vectors: CaseVectors | None, cases: int) -> list[tuple[Neighbour, ...]]:
+    if vectors is None or model.training is None:
+        return [()] * cases
+    return model.training.nearest(vectors, NEAREST)
+
+
+def _sequences(model: DeployedModel, case: "Case") -> tuple[str, ...]:
+    """Those of the model's sequences that the case has."""
+    return tuple(name for name in model.modalities if name in case.images)
+
+
+def _words(model: DeployedModel, decided: np.ndarray) -> str:
+    if model.card.findings:
+        return ";".join(name for name, present in zip(model.card.findings, decided, strict=True) if present)
+    return model.card.classes[int(decided)]

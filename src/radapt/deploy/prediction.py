@@ -1,0 +1,92 @@
+"""The prediction for one case, and those of a batch as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from radapt.deploy.case_vectors import Neighbour
+
+if TYPE_CHECKING:
+    from radapt.images import Volume
+
+
+@dataclass(frozen=True)
+class CasePrediction:
+    """What the model says about one case; with `failed`, why it says nothing."""
+
+    case: str
+    probabilities: Mapping[str, float]
+    """By class or finding, as in the study; empty for masks and for a failed case."""
+    prediction: str
+    """The class that was decided for; findings, or structures of a mask, joined with `;`."""
+    sequences: tuple[str, ...] = ()
+    """Those of the model's sequences that were read."""
+    reason: str = ""
+    """Why the case failed or the model abstains, and which of several series was taken."""
+    seconds: float = 0.0
+    """The case's share of the time of its group."""
+    calibrated: Mapping[str, float] | None = None
+    set: tuple[str, ...] | None = None
+    """The outputs that cannot be excluded; None where the model has no prediction sets."""
+    abstained: bool | None = None
+    """None where the model never abstains."""
+    agreement: float | None = None
+    """The share of the models of an ensemble that decide as the ensemble does."""
+    nearest: tuple[Neighbour, ...] = ()
+    truth: str | None = None
+    """The label that the input gives, in words; None without one."""
+    volumes_ml: Mapping[str, float] | None = None
+    """The volume of each structure of a mask; NaN for pictures, whose pixels have no size."""
+    mask: "Volume | None" = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Predictions(Sequence[CasePrediction]):
+    """The predictions for a batch, in the order of the input. `notes` are about the batch as a whole."""
+
+    cases: tuple[CasePrediction, ...]
+    outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.cases[index]
+
+    def __iter__(self) -> Iterator[CasePrediction]:
+        return iter(self.cases)
+
+    @property
+    def failures(self) -> tuple[CasePrediction, ...]:
+        return tuple(case for case in self.cases if case.failed)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per case, as in `predictions.csv`."""
+        return prediction_table(self.cases, self.outputs)
+
+
+def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) -> pd.DataFrame:
+    """`case, prediction, p_<class>…, calibrated_<class>…, set, abstained, reason, sequences_used, seconds`, and where
+    the model has them `agreement` and `volume_ml_<structure>…`. What is unknown is empty; a model without calibration
+    has no columns for it."""
+    calibrated = any(case.calibrated is not None for case in cases)
+    structures = next((tuple(case.volumes_ml) for case in cases if case.volumes_ml is not None), ())
+    rows = []
+    for case in cases:
+        row: dict[str, Any] = {"case": case.case, "prediction": case.prediction}
+        row |= {f"p_{name}": case.probabilities.get(name) for name in outputs}
+        if calibrated:
+            row |= {f"calibrated_{name}": (case.calibrated or {}).get(name) for name in outputs}
+        row["set"] = "" if case.set is None else ";".join(case.set)
+        row["abstained"] = "" if case.abstained is None else str(case.abstained).lower()
+        row |= {"reason": case.reason, "sequences_used": ";".join(case.sequences), "seconds": round(case.seconds, 3)}
+        if any(each.agreement is not None for each in cases):
+            row["agreement"] = case.agreement
+        row |= {f"volume_ml_{name}": (case.volumes_ml or {}).get(name) for name in structures}
+        rows.append(row)
+    return pd.DataFrame(rows)
