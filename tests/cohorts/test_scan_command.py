@@ -65,17 +65,20 @@ def test_another_cohort_is_not_written_over(pictures: Path, tmp_path: Path) -> N
     call(pictures, "--out", out)
     before = (tmp_path / "cases.csv").read_bytes()
     call(pictures, "--out", out)  # the same again is fine
+    other = shutil.copytree(pictures, tmp_path / "other")
     with pytest.raises(UsageError, match="--force"):
-        call(pictures, "--out", out, "--seed", 1)
+        call(other, "--out", out, "--seed", 1)
     assert (tmp_path / "cases.csv").read_bytes() == before
-    call(pictures, "--out", out, "--seed", 1, "--force")
+    call(other, "--out", out, "--seed", 1, "--force")
     assert (tmp_path / "cases.csv").read_bytes() != before
 
 
 def test_scanning_again_looks_at_the_data_and_not_at_the_cohort(pictures: Path) -> None:
     call(pictures, "--out", pictures / "cohort.yaml")
     (pictures / "ill" / "new.png").touch()
-    assert "21 cases" in call(pictures, "--out", pictures / "cohort.yaml", "--force").stdout
+    said = call(pictures, "--out", pictures / "cohort.yaml").stdout
+    assert "21 cases" in said
+    assert "note: Overwritten: cohort.yaml and cases.csv of an earlier scan (20 lines)." in said
     assert "layout table" in call(pictures, "--out", pictures.parent / "copy.yaml").stdout
 
 
@@ -86,6 +89,7 @@ def test_an_archive_whose_cohort_cannot_be_written_is_not_left_unpacked(pictures
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "x.zip"]
     call(archive, "--out", tmp_path / "out" / "cohort.yaml")
     before = sorted((tmp_path / "out").iterdir())
+    (tmp_path / "out" / "cases.csv").write_text("mine")
     with pytest.raises(UsageError, match="--force"):
         call(archive, "--out", tmp_path / "out" / "cohort.yaml", "--seed", 1)
     assert sorted((tmp_path / "out").iterdir()) == before

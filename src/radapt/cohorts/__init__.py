@@ -6,7 +6,7 @@ from radapt.cohorts.cohort_file import Fractions
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
-from radapt.cohorts.loading import load_cohort, read_cohort
+from radapt.cohorts.loading import as_cohort, load_cohort, read_cohort
 from radapt.cohorts.save import write_cohort
 from radapt.cohorts.scan import scan
 
@@ -21,6 +21,7 @@ __all__ = [
     "Kind",
     "ScanOptions",
     "Task",
+    "as_cohort",
     "case_table",
     "cohort_digest",
     "draw_patients",

@@ -1,6 +1,7 @@
 """Case and Cohort: tables and paths, never voxels."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled
 KINDS: tuple[Kind, ...] = ("xray", "ct", "mri", "other")
 CHOOSING_SPLITS = ("train", "val")
 """The splits that choices are made on. Every other split is a test set, used once."""
+
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Case:
     fold: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cohort:
     """Cases with a task.
 
@@ -72,6 +75,27 @@ class Cohort:
     folds: tuple[str, ...] = ()
     fold_rule: FoldRule | None = None
     patients_known: bool = True
+
+    def __repr__(self) -> str:
+        """At most six lines, however many cases there are."""
+        of = f"{len(set(self.patients))} patients" if self.patients_known else "unknown patients"
+        lines = [f"Cohort {self.name!r} ({self.kind}, {self.task}): {len(self)} cases of {of}"]
+        missing = (~self.presence).sum(axis=0)
+        images = [f"{name} (missing in {n})" if n else name for name, n in zip(self.modalities, missing, strict=True)]
+        lines.append(f"  images: {_some(images)}")
+        if self.classes:
+            counts = Counter("unlabelled" if at < 0 else self.classes[at] for at in self.labels)
+            names = [name for name in (*self.classes, "unlabelled") if counts[name]]
+            lines.append(f"  classes: {_some([f'{name} {counts[name]}' for name in names])}")
+        if self.findings:
+            counts_of = (self.labels == 1).sum(axis=0)
+            named = [f"{name} {n}" for name, n in zip(self.findings, counts_of, strict=True)]
+            lines.append(f"  findings: {_some(named)}")
+        if masks := sum(case.mask is not None for case in self.cases):
+            lines.append(f"  masks: {masks} cases")
+        splits = Counter(self.splits)
+        lines.append(f"  splits: {_some([f'{name} {splits[name]}' for name in sorted(splits)])}")
+        return "\n".join(lines)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -132,3 +156,7 @@ class Cohort:
         """The cohort with only the cases that `keep` selects, by index or boolean mask."""
         selected = np.arange(len(self))[keep]
         return replace(self, cases=tuple(self.cases[index] for index in selected))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)})" if len(names) > _SHOWN else "")

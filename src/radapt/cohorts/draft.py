@@ -47,7 +47,7 @@ class ScanOptions:
     progress: ProgressMaker = silent
 
 
-@dataclass
+@dataclass(repr=False)
 class CohortDraft:
     """A cohort before it is written.
 
@@ -58,6 +58,7 @@ class CohortDraft:
     as one; `proposal` is the pattern of a patient in the names that groups them, '' without one. `originals` maps the
     pseudonyms of patients to their ids in DICOM headers, which are private and never written with the cohort.
     `series` holds what DICOM headers say of a location; `suggestions` what `--modality` could join.
+    `scanned` is the source that was given to `scan`.
     """
 
     name: str
@@ -78,6 +79,10 @@ class CohortDraft:
     originals: Mapping[str, str] = field(default_factory=dict, repr=False)
     series: Mapping[str, SeriesFacts] = field(default_factory=dict, repr=False)
     suggestions: tuple[str, ...] = ()
+    scanned: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"CohortDraft({self.name!r}, layout {self.layout}, {len(self.table)} cases, {len(self.notes)} notes)"
 
     @property
     def modalities(self) -> list[str]:

@@ -20,7 +20,7 @@ from radapt.cohorts.patient_state import unknown_patients
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.sheets.reading import read_sheet
 from radapt.cohorts.splits import FOLD, SPLIT, draw_splits, read_recorded, recorded_path, write_recorded
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 
 
 def load_cohort(path: Path | str) -> Cohort:
@@ -42,6 +42,17 @@ def load_cohort(path: Path | str) -> Cohort:
     if cohort.split_seed is not None:
         word, file = (FOLD, folds_path(path)) if cohort.folds else (SPLIT, recorded_path(path))
         write_recorded(file, reading.drawn, cohort.split_seed, word)
+    return cohort
+
+
+def as_cohort(cohort: Cohort | Path | str) -> Cohort:
+    """A cohort, or the one whose cohort.yaml is at a path. Raises UsageError for anything else."""
+    if isinstance(cohort, str | Path):
+        return load_cohort(cohort)
+    if not isinstance(cohort, Cohort):
+        raise UsageError(
+            f"The cohort is a {type(cohort).__name__}; expected the path of a cohort.yaml, or radapt.load_cohort(PATH)."
+        )
     return cohort
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from radapt.cohorts.draft import CohortDraft
+from radapt.cohorts.written_by_scan import overwritten, refuse_to_overwrite, sealed
 from radapt.durable import write_text
 from radapt.errors import UsageError
 from radapt.printable import csv_cell
@@ -21,15 +22,19 @@ def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) ->
     """Write `out` (a .yaml) and its table beside it: `cases.csv`, or `<stem>.cases.csv` if `out` is not cohort.yaml.
 
     Paths are relative to `out`, so the folder can be moved together with its images. Writing the same content again
-    changes nothing; UsageError if other content exists there, unless `force`. Returns both paths.
+    changes nothing. What an earlier scan of the same source wrote is overwritten, which `draft.notes` then say;
+    UsageError if there is other content, such as files that were edited by hand, unless `force`. Returns both paths.
     """
     out = Path(out)
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(f"--out is {out}, expected a file such as {out / 'cohort.yaml'}.")
     cases = cases_path(out)
-    texts = {cases: _table_text(_as_known(draft), out.parent), out: _yaml_text(draft, cases.name)}
-    if not force:
-        _refuse_other_content(texts)
+    table = _table_text(_as_known(draft), out.parent)
+    texts = {cases: table, out: sealed(_yaml_text(draft, cases.name), table, draft.scanned, out.parent)}
+    if any(_holds_other(path, text) for path, text in texts.items()):
+        if not force:
+            refuse_to_overwrite(out, cases, draft.scanned, table)
+        draft.notes.append(overwritten(out, cases))
     try:
         for path, text in texts.items():
             write_text(path, text)
@@ -38,15 +43,13 @@ def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) ->
     return out, cases
 
 
+def _holds_other(path: Path, text: str) -> bool:
+    return path.exists() and (not path.is_file() or path.read_bytes() != text.encode())
+
+
 def cases_path(out: Path) -> Path:
     """The path of the table for the cohort file `out`."""
     return out.with_name("cases.csv" if out.stem == "cohort" else f"{out.stem}.cases.csv")
-
-
-def _refuse_other_content(texts: dict[Path, str]) -> None:
-    for path, text in texts.items():
-        if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
-            raise UsageError(f"{path} already exists with other content. Choose another --out, or give --force.")
 
 
 def _yaml_text(draft: CohortDraft, cases: str) -> str:

@@ -45,7 +45,9 @@ def scan(
         raise UsageError(f"{source} does not exist; expected a folder, a table, a .npz file or an archive.")
     chosen = layout_named(layout) if layout else None
     try:
-        return _scan(root, chosen, options or ScanOptions(), out)
+        draft = _scan(root, chosen, options or ScanOptions(), out)
+        draft.scanned = root
+        return draft
     except OSError as error:
         raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}.") from error
 

@@ -19,6 +19,7 @@ from radapt.cases.plane_files import PlaneFiles
 from radapt.cases.prefetch import prefetch, read_ahead
 from radapt.cases.preflight import failure_list
 from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.loading import as_cohort
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
@@ -47,7 +48,7 @@ class ExtractionFailure(NamedTuple):
 
 
 def extract(
-    cohort: Cohort,
+    cohort: Cohort | Path | str,
     backbone: "Backbone | LazyBackbone",
     *,
     recipe: Recipe | None = None,
@@ -64,6 +65,8 @@ def extract(
 ) -> Features:
     """The CLS and the mean patch token of `layers` (-1: the last block) for every slice of every image.
 
+    `cohort` is what `load_cohort` gives, or the path of its cohort.yaml.
+
     An adapted backbone encodes all modalities of a slice together, and gives one row for them: the planes of a case are
     in the grid of the first of its modalities in the model's order (the reference grid), and others are resampled to
     it. Missing modalities have no tokens.
@@ -79,13 +82,15 @@ def extract(
 
     Images that cannot be read, or whose features are not finite, do not stop the others: a DataError lists them after
     everything else is stored, and also cases without any modality of an adapted backbone. Raises UsageError for
-    invalid layers, recipes and batch sizes, for a cohort or backbone given by name instead of loaded, and for
+    invalid layers, recipes and batch sizes, for a backbone given by name instead of loaded, and for
     modalities that an adapted backbone does not know.
 
     Two processes may extract the same images at the same time, but do not share the work: each computes what was not
     stored when it started. To compute once, start the second after the first has ended.
     """
-    _check_kinds(cohort, backbone)
+    cohort = as_cohort(cohort)
+    if not hasattr(backbone, "identity"):
+        raise UsageError(f"The backbone is {_described(backbone)}; expected the result of radapt.load_backbone(NAME).")
     if "lesion" in (look, recipe and recipe.look):
         raise UsageError(
             "look: lesion finds its place inside every fold; give LesionFeatures(cohort, backbone, recipe, cache) to "
@@ -260,13 +265,6 @@ def _unique(grid: Grid) -> list[SliceSource]:
     for image in (image for row in grid for image in row if image):
         first.setdefault(image.key, image)
     return list(first.values())
-
-
-def _check_kinds(cohort: object, backbone: object) -> None:
-    if not isinstance(cohort, Cohort):
-        raise UsageError(f"The cohort is {_described(cohort)}; expected the result of radapt.load_cohort(PATH).")
-    if not hasattr(backbone, "identity"):
-        raise UsageError(f"The backbone is {_described(backbone)}; expected the result of radapt.load_backbone(NAME).")
 
 
 def _described(value: object) -> str:

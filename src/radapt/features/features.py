@@ -48,7 +48,7 @@ def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[RowSegmen
     return tuple(segments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Features:
     """The features of a backbone for each slice of each modality of each case of a cohort.
 
@@ -75,6 +75,14 @@ class Features:
     encoder: "BackboneReference | None" = None
     places: LesionPlaces | None = None
     """Where the lesion was looked for, with `look: lesion`."""
+
+    def __repr__(self) -> str:
+        rows, cases = int(self.counts.sum()), len(self.cohort)
+        return (
+            f"Features of {self.backbone!r} on cohort {self.cohort.name!r}: {rows:,} rows of {self.width} columns\n"
+            f"  cases: {cases:,}; modalities: {', '.join(self.modalities[:12])}\n"
+            f"  layers: {', '.join(map(str, self.layers))}; computed in {self.dtype}, in files and not in memory"
+        )
 
     @property
     def modalities(self) -> tuple[str, ...]:

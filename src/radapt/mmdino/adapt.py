@@ -15,6 +15,7 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.loading import as_cohort
 from radapt.errors import DataError, UsageError, suggest
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt_record import adaptation_record
@@ -116,7 +117,7 @@ class Adapted:
 
 
 def adapt(
-    cohort: Cohort,
+    cohort: Cohort | Path | str,
     backbone: Backbone | LazyBackbone,
     options: Options | None = None,
     *,
@@ -129,7 +130,7 @@ def adapt(
     cache: Path | str | None = None,
     progress: ProgressMaker = silent,
 ) -> Adapted:
-    """Adapt a backbone to the sequences of a cohort, on its training cases, most of which may have no label.
+    """Adapt a backbone to the sequences of a cohort (or of its cohort.yaml), mostly on cases without a label.
 
     Trains on the cases of split `train`, labelled or not; the labels of `val` choose the regularisation of the deployed
     classifier; no other split is used. The images of all cases are read before training, so that a damaged one is
@@ -140,6 +141,7 @@ def adapt(
     Raises UsageError for a backbone that is no plain ViT, DataError without enough training data and for an image that
     cannot be read.
     """
+    cohort = as_cohort(cohort)
     options = (options or Options()).settled(pretrained=False)
     if options.stores_tokens:
         raise UsageError(

@@ -18,6 +18,7 @@ from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import OUT_OF_FOLD, hold_out
 from radapt.cohorts.label_draws import Draw
+from radapt.cohorts.loading import as_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import UsageError
 from radapt.features import Pooling
@@ -38,7 +39,7 @@ from radapt.protocols.scoring import Result
 
 
 def train(
-    cohort: Cohort,
+    cohort: Cohort | Path | str,
     protocol: str | Protocol,
     /,
     backbone: Backbone | LazyBackbone | None = None,
@@ -63,8 +64,9 @@ def train(
 ) -> Result:
     """Train `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
-    `backbone` is what `load_backbone` or `find_backbone` gives; it is not changed, every training starts from a copy.
-    Protocols that train a network from scratch take none. `recipe` overrides `size`, `axis`, `every`, `count`,
+    `cohort` is what `load_cohort` gives, or the path of its cohort.yaml. `backbone` is what `load_backbone` or
+    `find_backbone` gives; it is not changed, every training starts from a copy. Protocols that train a network from
+    scratch take none. `recipe` overrides `size`, `axis`, `every`, `count`,
     `neighbours` and `look` (None: the default of the kind; see `Recipe`). Protocols that need whole planes read them
     whatever the look. `options` are the protocol's own, and `seed` decides every draw. `choose`, `select_by`,
     `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). With `fewshot` every draw is
@@ -73,6 +75,9 @@ def train(
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
     """
+    cohort = as_cohort(cohort)
+    if backbone is not None and not hasattr(backbone, "identity"):
+        raise UsageError(f"The backbone is {backbone!r}; expected the result of radapt.load_backbone(NAME).")
     if choose == "default":  # of `fewshot` alone, whose option has this name
         options, choose = {**options, "choose": "default"}, "auto"
     if isinstance(protocol, Protocol) and options:
