@@ -39,6 +39,13 @@ def assert_same(one: Features, other: Features) -> None:
         np.testing.assert_array_equal(left, right)
 
 
+def test_features_show_a_few_lines(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
+    features = run(toy_cohort(), toy_backbone(), tmp_path)
+    assert len(repr(features).splitlines()) == 3
+    assert len(repr(features)) < 400
+    assert f"{int(features.counts.sum())} rows of 24 columns" in repr(features)
+
+
 def without(cohort: Cohort, keep: list[int]) -> Cohort:
     return cohort.select(np.array(keep))
 
@@ -223,12 +230,12 @@ def test_impossible_layers(layers: tuple[int, ...], toy_cohort: Make, toy_backbo
 
 
 def test_names_in_place_of_what_they_name(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cohort is .x.; expected the result of radapt\.load_cohort"):
-        extract("x", toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"cohort is a int; expected the path of a cohort.yaml"):
+        extract(3, toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"backbone is .dinov2-s.; expected the result of radapt\.load_backbone"):
         extract(toy_cohort(cases=1), "dinov2-s", cache=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"cohort is a \w*Path"):
-        extract(Path("cohort.yaml"), toy_backbone(), cache=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"Cohort file .*none.yaml cannot be read"):
+        extract(tmp_path / "none.yaml", toy_backbone(), cache=tmp_path)
 
 
 def test_impossible_batch(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:

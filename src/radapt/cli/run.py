@@ -48,8 +48,8 @@ def run(
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
         report = write_report_with_answers(folder)
-    for answer in report.answers:
-        typer.echo(answer)
+    for text in (*report.tables, *report.answers):
+        typer.echo(text)
     typer.echo(f"Report: {report.path}")
     if outcome.failures:
         typer.echo(outcome.reasons(), err=True)

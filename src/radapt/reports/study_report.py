@@ -14,6 +14,7 @@ from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.plot_data import metric_facts
 from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
+from radapt.reports.terminal_table import terminal_table
 from radapt.versions import __version__
 
 
@@ -28,10 +29,11 @@ def write_report(run: Path) -> Path:
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """The path of a report, and what its first screen says of each test set."""
+    """The path of a report, what its first screen says of each test set, and its leaderboards as text."""
 
     path: Path
     answers: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
 
 def write_report_with_answers(run: Path) -> WrittenReport:
@@ -40,8 +42,10 @@ def write_report_with_answers(run: Path) -> WrittenReport:
     read = read_run(folder)
     chapters = _chapters(read)
     write_text(folder / REPORT_FILE, _page(read, chapters))
-    answers = [view.headline for chapter in chapters for view in chapter.test_sets]
-    return WrittenReport(folder / REPORT_FILE, tuple(" ".join(filter(None, _said(answer))) for answer in answers))
+    views = [view for chapter in chapters for view in chapter.test_sets]
+    answers = tuple(" ".join(filter(None, _said(view.headline))) for view in views)
+    tables = tuple(filter(None, (terminal_table(view.board) for view in views)))
+    return WrittenReport(folder / REPORT_FILE, answers, tables)
 
 
 def _said(answer: Headline) -> tuple[str, str, str]:
