@@ -10,9 +10,12 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import h5py
+import numpy as np
 from openpyxl import Workbook
 
-from layout_builders import touch
+from layout_builders import touch, write_dicom
+from radapt.matlab_files import MAGIC
 
 
 def table(path: Path, rows: Iterable[Sequence[object]], separator: str = ",") -> None:
@@ -272,3 +275,40 @@ def acdc(root: Path) -> None:
             (folder / "Info.cfg").write_text(
                 f"ED: 1\nES: 12\nGroup: {group}\nHeight: 184.0\nNbFrame: 30\nWeight: 95.0\n"
             )
+
+
+def cheng(root: Path) -> None:
+    for at in range(1, 7):
+        path = root / ("brainTumorDataPublic_1766" if at < 5 else "brainTumorDataPublic_7671532") / f"{at}.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        matlab(path, at % 3 + 1, f"10{at // 2}", np.full((8, 12), at, np.int16), np.eye(8, 12, dtype=np.uint8))
+    (root / "brainTumorDataPublic_1766" / "4.mat").write_bytes(MAGIC + b" cjdata, damaged")
+
+
+def matlab(path: Path, label: int, patient: str, image: np.ndarray, mask: np.ndarray) -> None:
+    """A slice as the set has it: HDF5 behind 512 bytes of MATLAB, arrays with their axes reversed."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["cjdata/label"] = np.array([[label]], np.float64)
+        file["cjdata/PID"] = np.array([[ord(letter)] for letter in patient], np.uint16)
+        file["cjdata/image"], file["cjdata/tumorMask"] = image.T, mask.T
+    with path.open("r+b") as raw:
+        raw.write(MAGIC)
+
+
+def lidc(root: Path) -> None:
+    ratings = {"0001": (5, 4, 5, 4), "0002": (1, 1, 2), "0002b": (3, 3), "0003": ()}
+    for at, name in enumerate((*ratings, "0004", "0005")):
+        series = f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{at + 1}"
+        folder = root / f"LIDC-IDRI-{name[:4]}" / f"study{at}" / "3000566.000000-NA"
+        for number in range(3):
+            modality = "DX" if name == "0005" else "CT"
+            write_dicom(folder / f"1-{number:03d}.dcm", at, f"1.2.{at}", series, modality, "", 1)
+        if name in ratings:
+            sessions = "".join(
+                "<readingSession><unblindedReadNodule><characteristics>"
+                f"<malignancy>{rating}</malignancy></characteristics></unblindedReadNodule></readingSession>"
+                for rating in ratings[name]
+            )
+            header = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
+            text = f'<LidcReadMessage xmlns="http://www.nih.gov">{header}{sessions}</LidcReadMessage>'
+            (folder / "069.xml").write_text(text)

@@ -6,7 +6,7 @@ import pytest
 
 from radapt.cli import main
 from radapt.cohorts.layouts import LAYOUTS
-from radapt.cohorts.layouts.public.card import dataset_cards
+from radapt.dataset_cards import dataset_cards
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

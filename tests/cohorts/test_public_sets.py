@@ -3,16 +3,20 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from layout_builders import BUILDERS, scanned
 from public_sets import MINIATURES, Miniature
 from radapt.cohorts import ScanOptions, scan
 from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.layouts import LAYOUTS
-from radapt.cohorts.layouts.public.card import dataset_cards
 from radapt.cohorts.layouts.registry import matching
+from radapt.dataset_cards import dataset_cards
 from radapt.errors import DataError, UsageError
+from radapt.images import read
+from radapt.images.masks import read_mask
 
 PUBLIC = [name for name, layout in LAYOUTS.items() if layout.public]
 
@@ -70,23 +74,23 @@ def test_a_public_set_becomes_a_cohort_with_every_file_in_place(name: str, tmp_p
     cohort = scanned(tmp_path / "data", tmp_path / "out")
     files = [file for case in cohort for item in (*case.images.values(), case.mask) if item for file in item.files]
     assert files
-    assert all(file.is_file() for file in files)
+    assert all(file.is_dir() if name == "lidc-idri" else file.is_file() for file in files)
     patients = {(case.patient, case.split) for case in cohort}
     assert len(patients) == len({patient for patient, _ in patients})
-    assert not any(path.is_dir() for path in files)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_layout_of_a_public_set_refuses_another_folder(name: str, tmp_path: Path) -> None:
     BUILDERS["folders"](tmp_path)
-    with pytest.raises(DataError, match="no image named as those of"):
+    with pytest.raises(DataError, match=r"no (image named as those|readable file)"):
         scan(tmp_path, name)
 
 
 def test_every_miniature_and_every_card_has_its_counterpart() -> None:
     assert sorted(MINIATURES) == sorted(PUBLIC)
     cards = dataset_cards()
-    assert {name for name, card in cards.items() if card.files} == set(PUBLIC)
+    assert {name for name, card in cards.items() if card.files or card.layout == name} - set(LAYOUTS) == set()
+    assert set(PUBLIC) <= set(cards)
     assert all((card.layout or name) in LAYOUTS for name, card in cards.items())
     assert all(bool(card.layout) != bool(card.files) for card in cards.values())
 
@@ -142,3 +146,48 @@ def test_dates_of_birth_are_not_kept(tmp_path: Path) -> None:
     _, draft = scan_miniature("amos22", tmp_path)
     assert not any("Birth" in column for column in draft.table.columns)
     assert set(draft.table["site"]) == {"siteA", ""}
+
+
+def test_a_matlab_slice_is_read_as_its_image_and_mask(tmp_path: Path) -> None:
+    MINIATURES["cheng"].build(tmp_path / "data")
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    case = cohort.cases[1]
+    volume = read(case.images["image"])
+    assert volume.planes("axial").shape == (1, 8, 12)
+    assert (volume.array == 2).all()
+    assert case.mask is not None
+    assert np.array_equal(read_mask(case.mask, volume, [1]).planes("axial")[0], np.eye(8, 12))
+
+
+def test_two_lungs_are_read_as_two_structures(tmp_path: Path) -> None:
+    MINIATURES["montgomery"].build(tmp_path / "data")
+    pixels = np.zeros((16, 20), np.uint8)
+    for side, columns in (("left", slice(11, 18)), ("right", slice(2, 9))):
+        mask = np.zeros_like(pixels)
+        mask[3:12, columns] = 255
+        for path in (tmp_path / "data" / "ManualMask" / f"{side}Mask").iterdir():
+            Image.fromarray(mask).save(path)
+    for path in (tmp_path / "data" / "CXR_png").iterdir():
+        Image.fromarray(pixels).save(path)
+    cohort = scanned(tmp_path / "data", tmp_path / "out")
+    masks = {case.case: read_mask(case.mask, read(case.images["image"]), [1, 2]) for case in cohort if case.mask}
+    assert np.unique(masks["MCUCXR_0001_1"].planes("axial")[0][5], return_counts=True)[1].tolist() == [6, 7, 7]
+    assert set(np.unique(masks["MCUCXR_0002_0"].array)) == {0, 1}
+
+
+def test_malignancy_is_the_median_of_the_radiologists(tmp_path: Path) -> None:
+    _, draft = scan_miniature("lidc-idri", tmp_path)
+    table = draft.table.set_index("case")
+    medians = {"0001": "4.5", "0002": "1", "0002-2": "3", "0003": "", "0004": ""}
+    assert table["malignancy"].to_dict() == {f"LIDC-IDRI-{name}": text for name, text in medians.items()}
+    assert table.loc["LIDC-IDRI-0001", "readers"] == "4"
+
+
+@pytest.mark.parametrize(
+    "content", [b"<LidcReadMessage", b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", b"<LidcReadMessage/>"]
+)
+def test_a_damaged_annotation_is_counted(content: bytes, tmp_path: Path) -> None:
+    MINIATURES["lidc-idri"].build(tmp_path)
+    next(tmp_path.rglob("*.xml")).write_bytes(content)
+    draft = scan(tmp_path)
+    assert any(note.startswith("1 XML file left out") for note in draft.notes)

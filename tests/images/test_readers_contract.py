@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from radapt.errors import DataError
 from radapt.images import Volume, read
 from radapt.images.readers import READERS
 from radapt.locations import Location
+from radapt.matlab_files import MAGIC
 
 # On damaged files pydicom warns before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom.*")
@@ -54,6 +56,13 @@ def dicom_bytes(dicom, compress=False):
     return buffer.getvalue()
 
 
+def matlab_bytes():
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=512) as file:
+        file.create_dataset("image", data=PIXELS.T, compression="gzip")
+    return MAGIC.ljust(512, b"\0") + buffer.getvalue()[512:]
+
+
 def good_file(ending, dicom):
     """The bytes of a small good file for an ending."""
     match ending:
@@ -75,6 +84,8 @@ def good_file(ending, dicom):
             return tiff_bytes()
         case ".tiff":
             return tiff_bytes(compression="zlib", bigtiff=True)
+        case ".mat":
+            return matlab_bytes()
         case ".npy":
             return numpy_bytes(np.save, PIXELS)
         case ".npz":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from radapt.cohorts.layouts.public.card import DatasetCard
+    from radapt.dataset_cards import DatasetCard
 
 
 def datasets(
@@ -16,7 +16,7 @@ def datasets(
 
     Nothing is downloaded: get a data set from its home page, then run radapt scan on its folder.
     """
-    from radapt.cohorts.layouts.public.card import dataset_cards
+    from radapt.dataset_cards import dataset_cards
     from radapt.errors import UsageError, suggest
 
     cards = dataset_cards()

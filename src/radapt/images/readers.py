@@ -8,6 +8,7 @@ from pathlib import Path
 from radapt.errors import DataError
 from radapt.images.arrays import read_array
 from radapt.images.dicom.reader import read_dicom
+from radapt.images.matlab import read_matlab
 from radapt.images.nifti import read_nifti
 from radapt.images.raster import read_raster
 from radapt.images.reading import check_voxels, reading
@@ -38,6 +39,7 @@ READERS: tuple[Reader, ...] = (
         read_raster,
     ),
     Reader("TIFF", (".tif", ".tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")), read_tiff),
+    Reader("MATLAB", (".mat",), ((0, b"MATLAB 7.3 MAT-file"),), read_matlab),
     Reader("NumPy", (".npy", ".npz"), ((0, b"\x93NUMPY"), (0, b"PK\x03\x04")), read_array),
 )
 
@@ -47,7 +49,8 @@ _UNSURE = (b"\x1f\x8b", b"PK\x03\x04", b"BM", b"\x08\0", b"\x02\0")
 
 
 def read(location: Location, modality: str | None = None, *, array_cache: Path | None = None) -> Volume:
-    """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF or NumPy file, or a DICOM series folder.
+    """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF, MATLAB or NumPy file, or a folder with a
+    DICOM series.
 
     The first bytes decide the format, whatever the ending: public data sets hold TIFF and PNG named `.jpg`. Where they
     leave it open, the ending does. `modality` is stored in the volume. `array_cache` is a folder for arrays unpacked

@@ -1,1 +1,1 @@
-"""Public data sets: a YAML file each in `sets/`, with its facts and how its files are named."""
+"""The layouts of public data sets: those of the cards in `radapt/datasets/`, and two that need code."""

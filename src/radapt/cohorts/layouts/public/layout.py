@@ -10,12 +10,12 @@ from radapt.cohorts.layouts.image_files import walk
 from radapt.cohorts.layouts.layout import ROLES as COLUMNS
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import kind_of
-from radapt.cohorts.layouts.public.card import DatasetCard, SetFiles, dataset_cards
 from radapt.cohorts.layouts.public.masks import mask_locations
 from radapt.cohorts.layouts.public.matching import ROLES, SetCase, case_of, cases_in, looks_like, sampled
 from radapt.cohorts.layouts.public.tables import SetTables
 from radapt.cohorts.layouts.public.texts import facts_in_texts
 from radapt.cohorts.layouts.tables import add_metadata
+from radapt.dataset_cards import DatasetCard, SetFiles, dataset_cards
 from radapt.errors import DataError, UsageError, counted, suggest
 
 

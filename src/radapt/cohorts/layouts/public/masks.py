@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from radapt.cohorts.layouts.public.card import SetFiles
 from radapt.cohorts.layouts.public.matching import SetCase
+from radapt.dataset_cards import SetFiles
 from radapt.errors import counted
 from radapt.locations import Location
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from radapt.cohorts.layouts.image_files import IMAGES, files_in, folders_in
-from radapt.cohorts.layouts.public.card import FilePattern, SetFiles
+from radapt.dataset_cards import FilePattern, SetFiles
 
 ROLES = ("case", "patient", "sequence", "structure", "label", "split", "site")
 _PER_FOLDER = 12

@@ -15,9 +15,9 @@ import pandas as pd
 
 from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.labels import is_missing
-from radapt.cohorts.layouts.public.card import FindingColumns, TablePattern
 from radapt.cohorts.layouts.tables import add_metadata, cleaned, read_table
 from radapt.cohorts.patient_key import patient_key
+from radapt.dataset_cards import FindingColumns, TablePattern
 from radapt.errors import DataError, counted
 
 _MOST_ROWS = 5_000_000

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from radapt.cohorts.layouts.public.card import TextPattern
 from radapt.cohorts.layouts.public.matching import below_any_folder
+from radapt.dataset_cards import TextPattern
 
 _LARGEST = 1 << 16
 

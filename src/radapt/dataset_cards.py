@@ -8,14 +8,13 @@ image, `structure` that of a mask; every other group is metadata.
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from radapt.cohorts.cohort import Kind
 from radapt.strict_yaml import StrictModel, read_yaml
 
-SETS = Path(__file__).with_name("sets")
+CARDS = Path(__file__).with_name("datasets")
 
 
 def _compiles(text: str) -> str:
@@ -104,7 +103,7 @@ class DatasetCard(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     task: str
-    kind: Kind | None = None
+    kind: Literal["xray", "ct", "mri", "other"] | None = None
     size: str
     licence: str
     url: str
@@ -124,5 +123,5 @@ class DatasetCard(StrictModel):
 @cache
 def dataset_cards() -> dict[str, DatasetCard]:
     """Every data set by name, in order of their names."""
-    cards = [read_yaml(path, DatasetCard, "data set card") for path in sorted(SETS.rglob("*.yaml"))]
+    cards = [read_yaml(path, DatasetCard, "data set card") for path in sorted(CARDS.rglob("*.yaml"))]
     return {card.name: card for card in sorted(cards, key=lambda card: card.name)}
