@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from radapt.deploy.dicom.algorithm import Algorithm
 from radapt.deploy.dicom.segmentation import write_segmentation
@@ -148,12 +148,16 @@ def test_an_x_ray_without_position_has_a_segmentation(algorithm, tmp_path):
 )
 def test_names_in_any_character_set_are_kept(algorithm, tmp_path, charset, name):
     pixels = np.ones((2, 4, 4), np.uint8)
-    series = ToySeries(pixels, tags={"SpecificCharacterSet": charset, "PatientName": name})
+    procedure = Dataset()
+    procedure.CodeValue, procedure.CodingSchemeDesignator, procedure.CodeMeaning = "1", "L", name.replace("^", " ")
+    tags = {"SpecificCharacterSet": charset, "PatientName": name, "ProcedureCodeSequence": [procedure]}
+    series = ToySeries(pixels, tags=tags)
     where = Location(series.write(tmp_path / "series"))
     mask = Volume(read(where).array, read(where).affine)
     write_segmentation(tmp_path / "seg.dcm", read_source(where), mask, {1: "Tumör 肿瘤"}, algorithm)
     data = dcmread(tmp_path / "seg.dcm")
     assert str(data.PatientName) == name
+    assert data.ProcedureCodeSequence[0].CodeMeaning == name.replace("^", " ")
     assert data.SegmentSequence[0].SegmentLabel == "Tumör 肿瘤"
 
 
