@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from uuid import NAMESPACE_OID, uuid5
 
 from radapt.errors import UsageError
@@ -31,7 +32,7 @@ class Algorithm:
 
     def uid(self, *parts: object) -> str:
         """A UID under 2.25 (PS3.5 B.2) that is the same for the same parts, model and time."""
-        text = "\n".join(str(part) for part in (self.digest, self.created.isoformat(), *parts))
+        text = "\n".join(_word(part) for part in (self.digest, self.created.isoformat(), *parts))
         return f"2.25.{uuid5(NAMESPACE_OID, text).int}"
 
     def equipment(self) -> dict[str, str]:
@@ -42,6 +43,10 @@ class Algorithm:
             "software_versions": __version__,
             "device_serial_number": short(self.digest),
         }
+
+
+def _word(part: object) -> str:
+    return blake2b(part, digest_size=16).hexdigest() if isinstance(part, bytes) else str(part)
 
 
 def short(text: str, length: int = LONGEST) -> str:

@@ -53,10 +53,9 @@ def _diameter_mm(region: np.ndarray, spacing_mm: tuple[float, float]) -> float:
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    rows, columns = region.nonzero()
+    rows = region.any(axis=1).nonzero()[0]
     # Only the first and the last pixel of a row can be corners of the hull.
-    used = np.unique(rows)
-    ends = [(row, edge) for row in used for edge in (columns[rows == row].min(), columns[rows == row].max() + 1)]
-    corners = np.asarray([(row + below, edge) for row, edge in ends for below in (0, 1)], dtype=np.float64)
-    corners *= spacing_mm
+    first, last = region[rows].argmax(axis=1), region.shape[1] - region[rows, ::-1].argmax(axis=1)
+    down, across = np.concatenate([rows, rows, rows + 1, rows + 1]), np.concatenate([first, last, first, last])
+    corners = np.stack([down, across], axis=1) * spacing_mm
     return float(pdist(corners[ConvexHull(corners).vertices]).max())
