@@ -10,6 +10,7 @@ from radapt.cli.datasets import datasets
 from radapt.cli.demo import demo
 from radapt.cli.embed import embed
 from radapt.cli.export import export
+from radapt.cli.predict import predict
 from radapt.cli.report import report
 from radapt.cli.run import run
 from radapt.cli.scan import scan
@@ -39,5 +40,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export):
+for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export, predict):
     app.command()(command)

@@ -12,6 +12,7 @@ def export(
     cell: str = typer.Option(None, help="Export this cell, by its id or the beginning of it."),
     cohort: str = typer.Option(None, help="The cohort, if the run has several."),
     intended_use: str = typer.Option("", help="What the model is for, as the model card says it."),
+    alpha: float = typer.Option(0.1, help="Prediction sets hold the truth in 1 - alpha of the cases."),
     cache: Path = typer.Option(None, help="Features of the run; default $RADAPT_CACHE, else the user's cache folder."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
@@ -26,7 +27,7 @@ def export(
     if method is not None and cell is not None:
         raise UsageError("--method and --cell exclude each other: a cell is of one method.")
     exported = export_model(
-        run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, cache=cache, offline=offline,
-        progress=progress,
+        run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, alpha=alpha, cache=cache,
+        offline=offline, progress=progress,
     )  # fmt: skip
     typer.echo(exported.summary())

@@ -1,25 +1,41 @@
-"""The slot for what a model knows about its own certainty: calibration, prediction sets and abstention.
+"""What a model folder knows about its own certainty: fitted at export, stored as a record, applied to new cases."""
 
-`fit_assessor` is called at export with cases that the model did not learn from; what it gives is stored in the model
-folder, and `read_assessor` makes it again when the folder is loaded. A model without one predicts all the same.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from radapt.deploy.case_vectors import CaseVectors
+from radapt.deploy.certainty import (
+    ALPHA,
+    Certainty,
+    LabelledPredictions,
+    certainty_record,
+    fit_certainty,
+    fit_novelty,
+    read_certainty,
+)
+
+SEED = 0
+"""Of the draws inside the fit: the same run gives the same record."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingVectors:
+    """The features of the training cases, with the patient and the site (None if unknown) of each."""
+
+    vectors: CaseVectors
+    patients: np.ndarray
+    sites: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationCases:
-    """Predictions for n labelled cases that the model did not learn from.
+    """Predictions for n labelled cases by models that did not learn from them.
 
     `probabilities` (n, outputs) are those of the study. `truths` are class indices (n,), or findings (n, F) of 1, 0 and
-    NaN. `sequences` are those that each case has. `source` says where they come from: `val` or `out of fold`. `vectors`
-    are the features of the cases and `training` those of the training cases, None where the model has none.
+    NaN. `sequences` are those that each case has. `source` says where they come from: `val` or `out of fold`.
     """
 
     outputs: tuple[str, ...]
@@ -28,8 +44,6 @@ class CalibrationCases:
     patients: np.ndarray
     sequences: tuple[tuple[str, ...], ...]
     source: str
-    vectors: CaseVectors | None = None
-    training: CaseVectors | None = None
 
     @property
     def several(self) -> bool:
@@ -39,39 +53,80 @@ class CalibrationCases:
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """What is known about the predictions for n cases.
+    """What is known about the predictions for n cases: `calibrated` (n, outputs), the `sets` of outputs that cannot be
+    excluded, and which cases the model does not decide, `abstained` (n,), with `reasons`, '' where there is nothing to
+    say."""
 
-    `calibrated` (n, outputs) in [0, 1] and `sets`, the outputs that cannot be excluded, are None where the model has no
-    such thing. `abstained` (n,) bool marks cases that the model does not decide, with `reasons`, '' for the others.
-    """
-
-    calibrated: np.ndarray | None
-    sets: tuple[tuple[str, ...], ...] | None
+    calibrated: np.ndarray
+    sets: tuple[tuple[str, ...], ...]
     abstained: np.ndarray
     reasons: tuple[str, ...]
 
 
-class Assessor(Protocol):
+@dataclass(frozen=True, eq=False)
+class Assessor:
     """A fitted assessment."""
 
+    certainty: Certainty
+
+    @property
     def record(self) -> Mapping[str, Any]:
         """JSON-like, from which `read_assessor` makes an equal one."""
-        ...
+        return certainty_record(self.certainty)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.certainty.notes
 
     def assess(
-        self, probabilities: np.ndarray, sequences: tuple[tuple[str, ...], ...], vectors: CaseVectors | None
+        self, probabilities: np.ndarray, sequences: Sequence[tuple[str, ...]], vectors: CaseVectors | None
     ) -> Assessment:
-        """Of predictions (n, outputs) for cases with these sequences and features."""
-        ...
+        """Of predictions (n, outputs) for cases with these sequences and features; a case does not depend on others."""
+        comparable = vectors is not None and vectors.modalities == self.certainty.sequences
+        features = vectors.vectors if vectors is not None and comparable else None
+        presence = _presence(sequences, self.certainty.sequences)
+        answers = self.certainty.apply(probabilities, presence, features)
+        return Assessment(
+            np.asarray([answer.calibrated for answer in answers]).reshape(probabilities.shape),
+            tuple(answer.members for answer in answers),
+            np.asarray([answer.abstained for answer in answers], dtype=bool),
+            tuple(answer.reason for answer in answers),
+        )
 
 
-def fit_assessor(cases: CalibrationCases) -> Assessor | None:
-    """What the cases teach; None if they are too few, or nothing is fitted."""
-    del cases
-    return None
+def fit_assessor(
+    cases: CalibrationCases, modalities: tuple[str, ...], training: TrainingVectors | None, alpha: float = ALPHA
+) -> Assessor:
+    """Calibration and prediction sets of coverage 1 - `alpha`, and novelty where the features of the training cases
+    are of the model's `modalities`, each by itself.
+
+    Raises UsageError for `alpha` outside 0 to 1.
+    """
+    rng = np.random.default_rng(SEED)
+    novelty = None
+    if training is not None and training.vectors.modalities == modalities:
+        features = training.vectors.vectors
+        novelty = fit_novelty(features, training.patients, modalities, sites=training.sites, rng=rng)
+    labelled = LabelledPredictions(
+        cases.probabilities, cases.truths, cases.patients, _presence(cases.sequences, modalities)
+    )
+    certainty = fit_certainty(
+        labelled, outputs=cases.outputs, sequences=modalities, several=cases.several, alpha=alpha, novelty=novelty,
+        rng=rng,
+    )  # fmt: skip
+    return Assessor(certainty)
 
 
 def read_assessor(record: Mapping[str, Any] | None, training: CaseVectors | None) -> Assessor | None:
-    """The assessor of a record; None without one. `training` are the features of the model's training cases."""
-    del record, training
-    return None
+    """The assessor of a record; None without one. `training` are the features of the model's training cases.
+
+    Raises UsageError for a record that was changed.
+    """
+    if record is None:
+        return None
+    return Assessor(read_certainty(record, None if training is None else training.vectors))
+
+
+def _presence(sequences: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> np.ndarray:
+    """(n, M) bool"""
+    return np.asarray([[name in own for name in names] for own in sequences], dtype=bool).reshape(-1, len(names))

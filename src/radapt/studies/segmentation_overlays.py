@@ -84,8 +84,8 @@ def _picture(case: Case, predicted_file: Path, recipe: "Recipe", cache: Path) ->
         np.repeat(np.repeat(array, factor, axis=0), factor, axis=1)
         for array in (colour, truth[plane], prediction[plane])
     )
-    picture[_outline(true_labels, 2)] = TRUTH_RGB
-    picture[_outline(predicted_labels, 1)] = PREDICTED_RGB
+    picture[outline(true_labels, 2)] = TRUTH_RGB
+    picture[outline(predicted_labels, 1)] = PREDICTED_RGB
     return plane, picture
 
 
@@ -95,7 +95,7 @@ def _on_grid(mask: "Volume", image: "Volume", resampled: Any) -> "Volume":
     return mask if same_grid(image, mask) is None else resampled(mask, image, nearest=True)
 
 
-def _outline(labels: np.ndarray, width: int) -> np.ndarray:
+def outline(labels: np.ndarray, width: int) -> np.ndarray:
     """(H, W) bool: pixels of a structure within `width` pixels of another label."""
     from scipy import ndimage
 

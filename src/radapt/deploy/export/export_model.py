@@ -12,6 +12,8 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts import Cohort
 from radapt.deploy.assessment import fit_assessor
 from radapt.deploy.case_vectors import VECTORS, CaseVectors
+from radapt.deploy.certainty import ALPHA
+from radapt.deploy.certainty.conformal import check_alpha
 from radapt.deploy.deployed_model import NOVELTY_LAYERS
 from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, Selection
 from radapt.deploy.encoder_copy import copy_encoder
@@ -58,6 +60,7 @@ def export_model(
     cell: str | None = None,
     cohort: str | None = None,
     intended_use: str = "",
+    alpha: float = ALPHA,
     cache: Path | str | None = None,
     offline: bool = False,
     progress: ProgressMaker = silent,
@@ -67,16 +70,20 @@ def export_model(
     The folder is complete or not there. Features of the training cases are taken from the cache, or made again, if
     their images are still where the study found them; else the folder has none, which it says.
 
+    Calibration and prediction sets of coverage 1 - `alpha` are fitted on predictions that the study has made for cases
+    that its models did not learn from.
+
     Raises UsageError if `out` is not empty, nothing can be chosen or the encoder is gone.
     """
     run, out = Path(run), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already and is left alone. Give a new folder with --out.")
+    check_alpha(alpha)
     chosen, selection = choose_cell(run, method=method, cell=cell, cohort=cohort)
     root = cache_folder(cache)
     members = {_name(path): load_model(path, cache=root, offline=offline, progress=progress) for path in chosen.models}
     with atomic_path(out, folder=True) as part:
-        deployment = _write(part, run, chosen, selection, members, root, progress, intended_use)
+        deployment = _write(part, run, chosen, selection, members, root, progress, intended_use, alpha)
     return Exported(out, deployment, selection)
 
 
@@ -93,6 +100,7 @@ def _write(
     cache: Path,
     progress: ProgressMaker,
     intended_use: str,
+    alpha: float,
 ) -> Deployment:
     first = next(iter(members.values()))
     path = _copy(first, part)
@@ -103,8 +111,9 @@ def _write(
     vectors, notes = _vectors(first, part / MEMBERS / next(iter(members)), cohort, described, cache, progress, why)
     if vectors is not None:
         vectors.save(part / VECTORS)
-    cases = calibration_cases(chosen, described, card.outputs, card.modalities, vectors)
-    assessor = None if cases is None else fit_assessor(cases)
+    cases = calibration_cases(chosen, described, card.outputs, card.modalities)
+    training = None if vectors is None else described.of_training(vectors)
+    assessor = None if cases is None else fit_assessor(cases, card.modalities, training, alpha)
     encoder = _encoder_facts(first, path)
     chain = licence_chain(encoder, chosen.cohort, described.source)
     deployment = Deployment(
@@ -121,8 +130,8 @@ def _write(
         encoder=encoder,
         licences=chain,
         inherits=inherited(chain),
-        notes=notes,
-        assessment=None if assessor is None else assessor.record(),
+        notes=(*notes, *(() if assessor is None else assessor.notes)),
+        assessment=None if assessor is None else assessor.record,
     )
     deployment = replace(deployment, intended_use=intended_use or _intended_use(deployment))
     structures = tuple(card.mask_labels.values())

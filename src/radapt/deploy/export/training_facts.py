@@ -14,7 +14,7 @@ from radapt.bounded_yaml import load_yaml
 from radapt.cohorts import Cohort, cohort_digest, read_cohort
 from radapt.cohorts.cohort import CHOOSING_SPLITS
 from radapt.cohorts.folds import OUT_OF_FOLD
-from radapt.deploy.assessment import CalibrationCases
+from radapt.deploy.assessment import CalibrationCases, TrainingVectors
 from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployment import EvaluationScore, TrainingFacts
 from radapt.deploy.export.candidates import RunCell, cohort_facts
@@ -65,6 +65,13 @@ class RunCohort:
         counts = {site: len(patients) for site, patients in sorted(sites.items())}
         return TrainingFacts(self.name, int(rows["patient"].nunique()), len(rows), counts, **terms)
 
+    def of_training(self, vectors: CaseVectors) -> TrainingVectors:
+        """The features with the patient and the site of each case; sites only where all are known."""
+        rows = self.cases.set_index("case").loc[list(vectors.cases)]
+        known = rows["site"].notna().all() and (rows["site"] != "").all()
+        sites = rows["site"].to_numpy(dtype=object) if known else None
+        return TrainingVectors(vectors, rows["patient"].to_numpy(dtype=object), sites)
+
     def sequences(self, modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """{case: those of the modalities that it has}"""
         known = [name for name in modalities if f"has:{name}" in self.cases]
@@ -105,14 +112,10 @@ def words_of_labels(cohort: Cohort, rows: np.ndarray) -> tuple[str, ...]:
 
 
 def calibration_cases(
-    cell: RunCell,
-    cohort: RunCohort,
-    outputs: tuple[str, ...],
-    modalities: tuple[str, ...],
-    vectors: CaseVectors | None,
+    cell: RunCell, cohort: RunCohort, outputs: tuple[str, ...], modalities: tuple[str, ...]
 ) -> CalibrationCases | None:
-    """The labelled cases of the cell that its model did not learn from, out of its val or its folds; None without any.
-    `vectors` are those of the training cases, among which these are."""  # fmt: skip
+    """The labelled cases of the cell that its model did not learn from, out of its val or its folds; None without
+    any."""
     table = pd.read_parquet(cell.folder / "predictions.parquet")
     names = [f"p_{name}" for name in outputs]
     if not outputs or not set(names) <= set(table):
@@ -135,18 +138,7 @@ def calibration_cases(
         table["patient"].to_numpy(dtype=object),
         tuple(has.get(case, ()) for case in cases),
         FOLD_SOURCE if split == OUT_OF_FOLD else VAL,
-        None if vectors is None else _vectors_of(vectors, cases),
-        vectors,
     )
-
-
-def _vectors_of(vectors: CaseVectors, cases: list[str]) -> CaseVectors | None:
-    place = {case: row for row, case in enumerate(vectors.cases)}
-    if not all(case in place for case in cases):
-        return None
-    rows = [place[case] for case in cases]
-    labels = tuple(vectors.labels[row] for row in rows)
-    return CaseVectors(tuple(cases), labels, vectors.modalities, vectors.vectors[rows])
 
 
 def evaluation_scores(cell: RunCell) -> tuple[EvaluationScore, ...]:

@@ -1,0 +1,102 @@
+"""radapt predict: new patients through a model folder."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from radapt.deploy.batch import ShownCase
+    from radapt.deploy.deployed_model import DeployedModel
+    from radapt.reports import PredictedCase
+
+
+def predict(
+    model: Path = typer.Argument(..., metavar="MODEL", help="A folder of `radapt export` or `radapt adapt`."),
+    inputs: list[Path] = typer.Argument(
+        ..., metavar="INPUT…", help="Cohort files, folders of any layout, images, DICOM files, series or studies."
+    ),
+    out: Path = typer.Option(..., "--out", help="The folder for predictions.csv, masks and the page."),
+    mapping: list[str] = typer.Option(
+        [], "--map", metavar="SERIES=SEQUENCE", help="Which series is which sequence of the model, by name; repeatable."
+    ),
+    cache: Path = typer.Option(None, help="Keep decoded slices and features here; default: nothing is kept."),
+    device: str = typer.Option("cpu", help="cpu, cuda or cuda:1."),
+) -> None:
+    """Predict the patients in INPUT. Needs no network and nothing but MODEL.
+
+    Sequences are recognised by names and headers; any of them may be missing. Exit code 1 says that a case failed: its
+    reason is printed and stands in predictions.csv, and the rest is finished.
+    """
+    from radapt.deploy.batch import predict_batch
+    from radapt.deploy.deployed_model import load_deployed
+    from radapt.deploy.inputs.resolve import resolve_inputs
+    from radapt.progress import progress
+
+    loaded = load_deployed(model, device=device)
+    resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, _pairs(mapping), progress)
+    outcome = predict_batch(loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, progress=progress)
+    for note in outcome.notes:
+        typer.echo(note)
+    done = outcome.cases - len(outcome.failures)
+    typer.echo(f"{done} of {outcome.cases} predicted: {out / 'predictions.csv'}\nPage: {out / 'report.html'}")
+    if outcome.failures:
+        for case in outcome.failures:
+            typer.echo(f"Failed: {case.case}: {case.reason}", err=True)
+        raise typer.Exit(1)
+
+
+def _pairs(mapping: Sequence[str]) -> dict[str, str]:
+    from radapt.errors import UsageError
+
+    pairs = {}
+    for each in mapping:
+        series, mark, sequence = each.rpartition("=")
+        if not mark or not series or not sequence:
+            raise UsageError(f"--map {each}: expected SERIES=SEQUENCE, such as --map 'AX T1 POST=t1c'.")
+        pairs[series] = sequence
+    return pairs
+
+
+def _page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase], int, int], None]":
+    from radapt.reports import PredictionPage, write_prediction_page
+
+    def write(folder: Path, cases: "Sequence[ShownCase]", number: int, pages: int) -> None:
+        shown = tuple(_shown(each, model.outputs) for each in cases)
+        page = PredictionPage(model.deployment.name, model.deployment.intended_use, shown, number, pages)
+        write_prediction_page(folder, page)
+
+    return write
+
+
+def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
+    from radapt.reports import PredictedCase, shown_rows
+
+    found, picture = case.prediction, case.picture
+    members = None if found.set is None else set(found.set)
+    calibrated = None if found.calibrated is None else dict(found.calibrated)
+    caption = "" if picture is None else f"{picture.modality}, plane {picture.plane} of {picture.planes}"
+    facts: dict[str, Any] = {
+        name: getattr(found, name)
+        for name in (
+            "case",
+            "prediction",
+            "sequences",
+            "reason",
+            "failed",
+            "abstained",
+            "agreement",
+            "truth",
+            "seconds",
+        )
+    }
+    return PredictedCase(
+        rows=shown_rows(outputs, dict(found.probabilities), calibrated, set(found.prediction.split(";")), members),
+        volumes=tuple((found.volumes_ml or {}).items()),
+        image="" if picture is None else picture.uri,
+        caption=caption,
+        nearest=tuple((each.case, each.label, each.similarity) for each in found.nearest),
+        mask_file=case.mask_file,
+        **facts,
+    )

@@ -1,0 +1,95 @@
+"""One self-contained page for a group of predictions: image, outlines, probabilities and the nearest training cases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radapt.durable import write_text
+from radapt.reports.templating import REPORT_FILE, render
+from radapt.versions import __version__
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """The probability of a class or finding, calibrated too if the model is, and whether it is predicted and in the
+    set; without a set `inside` is None."""
+
+    name: str
+    probability: float
+    calibrated: float | None
+    predicted: bool
+    inside: bool | None
+
+
+@dataclass(frozen=True)
+class PredictedCase:
+    """What the page shows of a case. `image` is a data URI, '' without a picture. `volumes` are (structure, ml)."""
+
+    case: str
+    prediction: str
+    rows: tuple[OutputRow, ...]
+    volumes: tuple[tuple[str, float], ...]
+    image: str
+    caption: str
+    sequences: tuple[str, ...]
+    reason: str
+    failed: bool
+    abstained: bool | None
+    agreement: float | None
+    nearest: tuple[tuple[str, str, float], ...]
+    truth: str | None
+    mask_file: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PredictionPage:
+    """A page, `number` from 1 of `pages`, about `cases` of a batch predicted by `model`."""
+
+    model: str
+    intended_use: str
+    cases: tuple[PredictedCase, ...]
+    number: int
+    pages: int
+
+    @property
+    def failed(self) -> int:
+        return sum(case.failed for case in self.cases)
+
+    @property
+    def links(self) -> tuple[tuple[int, str], ...]:
+        """The number and the file of every page."""
+        return tuple((number, page_file(number)) for number in range(1, self.pages + 1))
+
+
+def page_file(number: int) -> str:
+    """The file of a page: `report.html`, then `report-2.html`, …"""
+    return REPORT_FILE if number == 1 else REPORT_FILE.replace(".html", f"-{number}.html")
+
+
+def write_prediction_page(folder: Path, page: PredictionPage) -> Path:
+    """Write the page into `folder` and return its path."""
+    path = folder / page_file(page.number)
+    write_text(path, render("predictions.html", (), page=page, version=__version__))
+    return path
+
+
+def shown_rows(
+    outputs: Sequence[str],
+    probabilities: dict[str, float],
+    calibrated: dict[str, float] | None,
+    predicted: set[str],
+    members: set[str] | None,
+) -> tuple[OutputRow, ...]:
+    """The rows of a case, in the order of the model's outputs."""
+    return tuple(
+        OutputRow(
+            name,
+            probabilities[name],
+            None if calibrated is None else calibrated.get(name),
+            name in predicted,
+            None if members is None else name in members,
+        )
+        for name in outputs
+        if name in probabilities
+    )

@@ -1,0 +1,165 @@
+"""`radapt predict`: inputs of every kind, the files it writes, and what is wrong with an input, in words."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from radapt.cli import app
+from radapt.deploy.export.export_model import export_model
+
+
+@pytest.fixture(scope="module")
+def model(with_val: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("model") / "model"
+    export_model(with_val, out, cache=with_val.parent / "cache")
+    return out
+
+
+def predict(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def rows(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "predictions.csv", keep_default_na=False).set_index("case")
+
+
+@pytest.fixture
+def some(with_val: Path, tmp_path: Path) -> Path:
+    """A cohort file with four of the study's patients."""
+    discs = with_val.parent / "discs"
+    shutil.copytree(discs / "images", tmp_path / "images")
+    pd.read_csv(discs / "cases.csv").head(4).to_csv(tmp_path / "cases.csv", index=False)
+    shutil.copy(discs / "cohort.yaml", tmp_path / "cohort.yaml")
+    return tmp_path / "cohort.yaml"
+
+
+def test_a_cohort_gives_the_table_of_the_contract(model: Path, some: Path, tmp_path: Path, with_val: Path) -> None:
+    done = predict(model, some, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = rows(tmp_path / "out")
+    assert list(found.reset_index()) == [
+        "case", "prediction", "p_healthy", "p_ill", "calibrated_healthy", "calibrated_ill", "set", "abstained",
+        "reason", "sequences_used", "seconds",
+    ]  # fmt: skip
+    assert list(found["sequences_used"]) == ["a", "a;b", "a;b", "a"]
+    assert "Of 4 cases with a label" in done.output
+    assert json.loads((tmp_path / "out" / "done.json").read_text())["cases"] == 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["done.json", "predictions.csv", "report.html"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert "Nearest training cases: <code>c0</code>" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_digits_of_the_table_are_all_there(model: Path, with_val: Path, tmp_path: Path) -> None:
+    from radapt.deploy.export.winner import choose_cell
+
+    assert predict(model, with_val.parent / "discs" / "cohort.yaml", "--out", tmp_path / "out").exit_code == 0
+    stored = pd.read_parquet(choose_cell(with_val)[0].folder / "predictions.parquet").set_index("case")
+    stored = stored[stored["split"] != "val"]
+    found = rows(tmp_path / "out").loc[stored.index]
+    for name in ("p_healthy", "p_ill"):
+        np.testing.assert_array_equal(found[name].astype(float), stored[name])
+
+
+def test_a_damaged_image_fails_its_case_alone(model: Path, some: Path, tmp_path: Path) -> None:
+    broken = some.parent / "images" / "1-b.npy"
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = predict(model, some, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "Failed: c1: " in done.output
+    found = rows(tmp_path / "out")
+    assert list(found["prediction"] == "") == [False, True, False, False]
+    assert "1-b.npy" in found.loc["c1", "reason"]
+
+
+def test_files_are_grouped_by_the_names_of_sequences(model: Path, some: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for patient, sequence in (("1", "a"), ("1", "b"), ("2", "b")):
+        shutil.copy(some.parent / "images" / f"{patient}-{sequence}.npy", folder / f"pat{patient}_{sequence}.npy")
+    assert predict(model, folder, "--out", tmp_path / "out").exit_code == 0
+    assert predict(model, some, "--out", tmp_path / "same").exit_code == 0
+    found, same = rows(tmp_path / "out"), rows(tmp_path / "same")
+    assert dict(found["sequences_used"]) == {"pat1": "a;b", "pat2": "b"}
+    assert found.loc["pat1", "p_ill"] == same.loc["c1", "p_ill"]
+
+
+def test_an_image_without_a_name_needs_a_mapping(model: Path, some: Path, tmp_path: Path) -> None:
+    image = tmp_path / "scan.npy"
+    shutil.copy(some.parent / "images" / "0-a.npy", image)
+    done = predict(model, image, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "No usable sequence: the model reads a, b; the study has 'scan'" in done.output
+    assert "--map scan=a" in done.output
+    assert predict(model, image, "--out", tmp_path / "mapped", "--map", "scan=a").exit_code == 0
+    assert list(rows(tmp_path / "mapped")["sequences_used"]) == ["a"]
+    done = predict(model, image, "--out", tmp_path / "no", "--map", "scan=c")
+    assert (done.exit_code, str(done.exception)) == (1, "--map scan=c: Known: a, b.")
+
+
+def test_an_empty_folder_and_a_text_file_fail(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    done = predict(model, tmp_path / "empty", tmp_path / "notes.txt", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "is empty" in done.output
+    assert "is not an image that radapt reads" in done.output
+
+
+def test_a_label_that_the_model_does_not_know_is_counted(model: Path, some: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(some.parent / "cases.csv")
+    table["label"] = ["healthy", "odd", "odd", "healthy"]
+    table.to_csv(some.parent / "cases.csv", index=False)
+    some.write_text(some.read_text().replace("- ill", "- odd"))
+    done = predict(model, some, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Of 2 cases with a label" in done.output
+    assert "2 cases with a label that the model does not know ('odd'); it knows healthy, ill." in done.output
+
+
+def test_finished_and_foreign_folders_are_left_alone(model: Path, some: Path, tmp_path: Path) -> None:
+    assert predict(model, some, "--out", tmp_path / "out").exit_code == 0
+    before = (tmp_path / "out" / "predictions.csv").read_bytes()
+    assert "holds finished predictions" in str(predict(model, some, "--out", tmp_path / "out").exception)
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
+    assert "is not empty" in str(predict(model, some, "--out", some.parent / "images").exception)
+
+
+def test_an_interrupted_batch_goes_on(model: Path, some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radapt.deploy.batch.GROUP", 2)
+    assert predict(model, some, "--out", tmp_path / "whole").exit_code == 0
+    calls = []
+
+    def fails(path: Path, text: str) -> None:
+        calls.append(path)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("radapt.deploy.batch.write_text", fails)
+        assert isinstance(predict(model, some, "--out", tmp_path / "out").exception, OSError)
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+    assert not list((tmp_path / "out").rglob("*.part"))
+    with monkeypatch.context() as patched:
+        patched.setattr("radapt.deploy.batch.predict_patients", None)  # everything is predicted already
+        assert predict(model, some, "--out", tmp_path / "out").exit_code == 0
+    columns = ["prediction", "p_healthy", "p_ill", "reason", "set"]
+    pd.testing.assert_frame_equal(rows(tmp_path / "out")[columns], rows(tmp_path / "whole")[columns])
+    assert (tmp_path / "out" / "report-2.html").is_file()
+    other = predict(model, some.parent / "images" / "0-a.npy", "--map", "0-a=a", "--out", tmp_path / "out")
+    assert "holds finished predictions" in str(other.exception)
+
+
+def test_nothing_is_read_from_outside_the_model(model: Path, some: Path, tmp_path: Path) -> None:
+    """The model folder alone, without a cache and without network, in another process's home."""
+    moved = tmp_path / "moved"
+    shutil.copytree(model, moved)
+    runner = CliRunner(env={"HF_HUB_OFFLINE": "1", "RADAPT_CACHE": str(tmp_path / "none"), "HOME": str(tmp_path)})
+    done = runner.invoke(app, ["predict", str(moved), str(some), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "none").exists()
