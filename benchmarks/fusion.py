@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/fusion.py [--backbone dinov2-s] [--patients 110] [--slices 9]
 
-Weights are random and cases are synthetic: neither changes the cost. A few batches of the extraction and a few steps of
-`fusion`, `partial` and `full` are timed, with the same number of cases in a step (of which the first two read four slices
-each, and `full` one), in CPU seconds of the process, which other load on the machine hardly changes. Extraction and training are scaled to the cohort and the default epochs.
-Minutes on one core; one line of JSON at the end.
+Weights are random and cases are synthetic: neither changes the cost. A few batches of the extraction and a few steps
+of `fusion`, `partial` and `full` are timed, with the same number of cases in a step, in CPU seconds of the process,
+which other load on the machine hardly changes. The first two read four slices of a case in a step, `full` reads one.
+Extraction and training are scaled to the cohort and the default epochs. It takes minutes, and ends with a line of JSON.
 """
 
 import argparse

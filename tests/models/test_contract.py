@@ -105,7 +105,7 @@ PROBES = ["knn", "linear", "logistic", "mil"]
 IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
 SEGMENTERS = ["segment", "transunet", "unet"]
 CONTROLS = ["metadata", "first-order", "shuffled-labels"]
-OTHERS = ["fewshot", "mmdino"]
+OTHERS = ["fewshot", "mmdino", "lesion-numbers"]
 
 
 def test_every_protocol_is_held_to_this_contract() -> None:

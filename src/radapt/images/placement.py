@@ -58,6 +58,16 @@ class Placement:
         """(N,) int64: the number of the stack that each plane belongs to."""
         return np.repeat(np.arange(len(self.stacks)), [len(stack.kept) for stack in self.stacks])
 
+    def voxel_mm(self, stack: int = 0) -> np.ndarray:
+        """(3,) mm between the planes of a stack, and between rows and columns of the canvas. Of a single plane the
+        distance is that to the next one of the volume."""
+        own, (x, y, z) = self.stacks[stack], self.grid.to_ras().spacing_mm
+        between = {"axial": z, "coronal": y, "sagittal": x}[own.axis]
+        step = float(np.diff(own.kept).mean()) if len(own.kept) > 1 else 1.0
+        inner, spacing = own.framing.inner, self.grid.plane_spacing_mm(own.axis)
+        rows, columns = (mm * size / pixels for mm, size, pixels in zip(spacing, own.shape, inner, strict=True))
+        return np.asarray([between * step, rows, columns])
+
     def masks(self, mask: Volume) -> np.ndarray:
         """The planes (N, H, W) of a mask on this grid, framed like the image, in the mask's type: nearest voxel.
 

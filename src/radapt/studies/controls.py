@@ -3,10 +3,11 @@
     age-sex           logistic regression on age and sex; `metadata` with these two columns
     metadata          the same on every column that is not a label
     first-order       the same on brightness and outline of each image
+    lesion-numbers    the same on size, shape and texture of the lesion, where training cases have masks
     shuffled-labels   the first probe of the study, trained on the labels of other patients
     random-weights    the first probe of the study on the same network with random weights
 
-They follow the rules and seeds of the study, on the first of its image settings for classification. The last two take
+They follow the rules and seeds of the study, on the first of its image settings for classification. The last three take
 the first backbone of the study that is trained, since encoding with each of them again would double the cost.
 """
 
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from radapt.protocols import Protocol
 
 AGE_SEX, RANDOM_WEIGHTS = "age-sex", "random-weights"
-AUTO = (AGE_SEX, "metadata", "first-order", "shuffled-labels", RANDOM_WEIGHTS)
-TITLES = {"first-order": "brightness and outline", "shuffled-labels": "shuffled labels"}
+LESIONS = "lesion-numbers"
+AUTO = (AGE_SEX, "metadata", "first-order", LESIONS, "shuffled-labels", RANDOM_WEIGHTS)
+TITLES = {
+    "first-order": "brightness and outline",
+    LESIONS: "size and texture of the lesion",
+    "shuffled-labels": "shuffled labels",
+}
 
 Locate = Callable[[BackboneEntry], CellEncoder]
 
@@ -148,6 +154,8 @@ def _job(
     options = dict(entry.options)
     if entry.name == "metadata" and not options:
         _check_metadata(cohort)
+    if entry.name == LESIONS:
+        _check_lesions(cohort, _needed(probe))
     if entry.name == "shuffled-labels" and not options:
         base = _needed(probe).entry
         options = {"protocol": base.name, "options": base.options}
@@ -181,6 +189,14 @@ def _check_metadata(cohort: Cohort) -> None:
         raise _CannotRunError("the cohort has no column of metadata with two different values")
     if varied <= {name for name in age_and_sex(cohort) if name}:
         raise _CannotRunError
+
+
+def _check_lesions(cohort: Cohort, probe: _Probe) -> None:
+    """Raises _CannotRunError where no lesion can be located; without a reason if no case has a mask."""
+    if all(case.mask is None for case in cohort):
+        raise _CannotRunError
+    if probe.encoder.located.lazy.modalities:
+        raise _CannotRunError(f"{probe.encoder.entry.name} reads several sequences together")
 
 
 def _untrained(

@@ -1,5 +1,7 @@
 """Fitting a lesion locator on training cases with masks, and the places of all cases: out of fold for these."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -23,12 +25,36 @@ GROUPS = 5
 Sums = dict[str, PatchSums]
 
 
+@dataclass(frozen=True, eq=False)
+class FittedLocator:
+    """A locator, and the scores (n, h, w) of the `masked` training cases that it was fitted on, by regressions on other
+    patients: None for a case without any modality that these know."""
+
+    locator: LesionLocator
+    out_of_fold: Mapping[int, np.ndarray | None]
+
+    @property
+    def masked(self) -> int:
+        return len(self.out_of_fold)
+
+    def scores(self, tokens: LesionTokens, row: int) -> np.ndarray | None:
+        """(n, h, w) of a case; None if nothing can be predicted."""
+        return self.out_of_fold[row] if row in self.out_of_fold else self.locator.scores(tokens.tokens(row))
+
+
 def locate(tokens: LesionTokens, cohort: Cohort, *, own_masks: bool) -> LesionPlaces:
     """Places of all cases of a cohort, by the masks of its training cases alone, unless `own_masks` are allowed.
 
     Training cases with a mask are located by a regression on other patients, so that their places err as those of new
     cases do; the threshold is the one that suits them. Without any such case all look at the foreground.
     """
+    fitted = fit_locator(tokens, cohort, own_masks=own_masks)
+    places = [_place(tokens, row, fitted.scores(tokens, row), fitted.locator) for row in range(len(cohort))]
+    return LesionPlaces(tuple(places), fitted.locator, fitted.masked)
+
+
+def fit_locator(tokens: LesionTokens, cohort: Cohort, *, own_masks: bool) -> FittedLocator:
+    """A locator fitted on the masks of the training cases of a cohort."""
     masked = [row for row, case in enumerate(cohort) if case.split == "train" and case.mask is not None]
     group = _groups(cohort, masked)
     sums: dict[int, Sums] = {}
@@ -42,12 +68,9 @@ def locate(tokens: LesionTokens, cohort: Cohort, *, own_masks: bool) -> LesionPl
         if found is not None:
             scores[row] = found.astype(np.float32)
     threshold = _threshold(tokens, scores)
-    locator = LesionLocator(_solved(total, {}), threshold, own_masks)
-    places = []
-    for row in range(len(cohort)):
-        known = scores.get(row) if row in group else locator.scores(tokens.tokens(row))
-        places.append(_place(tokens, row, known, locator))
-    return LesionPlaces(tuple(places), locator, len(masked))
+    return FittedLocator(
+        LesionLocator(_solved(total, {}), threshold, own_masks), {row: scores.get(row) for row in masked}
+    )
 
 
 def located(tokens: LesionTokens, cohort: Cohort, locator: LesionLocator) -> LesionPlaces:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from radapt.features import Features
+from radapt.features.lesions.locator import LesionLocator
 from radapt.models.folder import SavedModel
 from radapt.models.state import ModelState
 from radapt.probes.controls.fit_design import fit_design
@@ -19,6 +20,7 @@ from radapt.protocols.candidates import Family, Models
 from radapt.protocols.fitted import Model, TrainedModel
 from radapt.protocols.image_problem import CohortImages, ImageProblem
 from radapt.protocols.problem import FeatureProblem
+from radapt.protocols.stored_locator import with_locator
 from radapt.protocols.targets import ClassWeight, Targets
 
 ReadTable = Callable[[CohortImages], Table]
@@ -140,24 +142,29 @@ class TableModel(Model):
 
 @dataclass(frozen=True, eq=False)
 class TrainedTable(TrainedModel):
-    """One fitted model, apart from any cohort. `modalities` are the images that its table is made of, if any."""
+    """One fitted model, apart from any cohort. `modalities` are the images that its table is made of, if any, `locator`
+    is what finds the lesions that are measured, if that is what it reads."""
 
     design: TableDesign
     models: LinearModels
     read: ReadTable
     modalities: tuple[str, ...] = ()
+    locator: LesionLocator | None = None
 
     def state(self, *, self_contained: bool = False) -> ModelState:
         tensors = {"weight": self.models.weights[:, 0], "bias": self.models.bias[0]}
-        return ModelState(tensors, self.modalities, {"design": self.design.facts}, self.models.targets.encoding)
+        state = ModelState(tensors, self.modalities, {"design": self.design.facts}, self.models.targets.encoding)
+        return state if self.locator is None else with_locator(state, self.locator)
 
     def on(self, cases: CohortImages) -> TableModel:
         return TableModel(TableMatrix(self.design, self.read(cases)), self.models, self)
 
 
-def restore_table(saved: SavedModel, read: ReadTable) -> TrainedTable:
+def restore_table(saved: SavedModel, read: ReadTable, locator: LesionLocator | None = None) -> TrainedTable:
     """The model that `TrainedTable.state` described."""
     targets = Targets.from_encoding(saved.card.label_encoding)
     weight, bias = saved.tensors["weight"], saved.tensors["bias"]
     models = LinearModels(targets, weight[:, None], bias[None], torch.ones(1, dtype=torch.bool).numpy())
-    return TrainedTable(TableDesign.from_facts(saved.card.facts["design"]), models, read, saved.card.modalities)
+    return TrainedTable(
+        TableDesign.from_facts(saved.card.facts["design"]), models, read, saved.card.modalities, locator
+    )
