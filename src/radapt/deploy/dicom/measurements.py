@@ -53,7 +53,7 @@ def _diameter_mm(region: np.ndarray, spacing_mm: tuple[float, float]) -> float:
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    rows = region.any(axis=1).nonzero()[0]
+    rows = np.flatnonzero(region.any(axis=1))
     # Only the first and the last pixel of a row can be corners of the hull.
     first, last = region[rows].argmax(axis=1), region.shape[1] - region[rows, ::-1].argmax(axis=1)
     down, across = np.concatenate([rows, rows, rows + 1, rows + 1]), np.concatenate([first, last, first, last])
