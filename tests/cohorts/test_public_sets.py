@@ -114,8 +114,9 @@ def test_several_files_of_a_mask_are_parts_with_their_labels(tmp_path: Path) -> 
 def test_a_label_of_the_users_choice_replaces_the_usual_one(tmp_path: Path) -> None:
     _, draft = scan_miniature("upenn-gbm", tmp_path, label=("Gender",))
     assert set(draft.table["original_label"]) == {"M", ""}  # every label is the same, so it is metadata
-    with pytest.raises(UsageError, match="--label Grade"):
-        scan(tmp_path, options=ScanOptions(label=("Grade",)))
+    for option, given in {"label": ("Grade",), "site": "Grade", "patient": "Grade", "split": "Grade"}.items():
+        with pytest.raises(UsageError, match=f"--{option} Grade: no table of the data set"):
+            scan(tmp_path, options=ScanOptions(**{option: given}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["brats2020", "chexpert", "kits23", "mimic-cxr-jpg", "lumiere"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from radapt.cohorts.cohort import Kind
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
-from radapt.cohorts.layouts import folders
+from radapt.cohorts.layouts.classes import layout as class_layout
 from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import Series, located_series, read_headers
@@ -29,7 +29,7 @@ def recognise(root: Path) -> str | None:
         return None
     sample = list(islice(walk(root), _SAMPLED))
     count = sum(is_dicom(path) for path in sample)
-    if not count or count * 2 < len(sample) or folders.recognise(root):
+    if not count or count * 2 < len(sample) or class_layout.recognise(root):
         return None
     return f"{counted(count, 'DICOM file')} among the first {len(sample)}"
 

@@ -16,7 +16,7 @@ from radapt.cohorts.layouts.public.tables import SetTables
 from radapt.cohorts.layouts.public.texts import facts_in_texts
 from radapt.cohorts.layouts.tables import add_metadata
 from radapt.dataset_cards import DatasetCard, SetFiles, dataset_cards
-from radapt.errors import DataError, UsageError, counted, suggest
+from radapt.errors import DataError, counted
 
 
 def sets_like(root: Path, cards: Mapping[str, DatasetCard] | None = None) -> dict[str, str]:
@@ -57,7 +57,7 @@ def read_set(card: DatasetCard, files: SetFiles, root: Path, options: ScanOption
     tables = SetTables(table, keys, paths, files.values, options, notes)
     for pattern_of_table in files.tables:
         tables.join(pattern_of_table)
-    _refuse_unknown_columns(table, options)
+    tables.refuse_unknown_columns()
     source = {**card.source, **({"scan": " ".join(notes)} if notes else {})}
     name = options.name or root.name
     draft = CohortDraft(name, card.name, table.copy(), card.kind, mask_labels=labels, source=source, notes=notes)
@@ -99,15 +99,6 @@ def _image_columns(names: set[str], meant: Mapping[str, str]) -> dict[str, str]:
     if len(names) == 1:
         return dict.fromkeys(names, "image")
     return {name: f"image:{meant.get(name, name) or 'image'}" for name in sorted(names)}
-
-
-def _refuse_unknown_columns(table: pd.DataFrame, options: ScanOptions) -> None:
-    """Raise UsageError for a --label that no table of the data set has."""
-    for name in options.label:
-        if "label" not in table and f"label:{name}" not in table:
-            raise UsageError(
-                f"--label {name}: no table of the data set has such a column. {suggest(name, table.columns)}"
-            )
 
 
 LAYOUT = tuple(layout_of(card, card.files) for card in dataset_cards().values() if card.files)

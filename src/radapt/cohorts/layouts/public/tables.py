@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
@@ -15,10 +15,11 @@ import pandas as pd
 
 from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.labels import is_missing
+from radapt.cohorts.layouts.layout import ROLES
 from radapt.cohorts.layouts.tables import add_metadata, cleaned, read_table
 from radapt.cohorts.patient_key import patient_key
 from radapt.dataset_cards import FindingColumns, TablePattern
-from radapt.errors import DataError, counted
+from radapt.errors import DataError, UsageError, counted, suggest
 
 _MOST_ROWS = 5_000_000
 Values = Mapping[str, Mapping[str, str]]
@@ -34,6 +35,8 @@ class SetTables:
     values: Values
     options: ScanOptions
     notes: list[str]
+    columns: set[str] = field(default_factory=set)
+    """Every column of the tables that were joined."""
 
     def join(self, pattern: TablePattern) -> None:
         """Add what the tables of the pattern say. `notes` gains what is absent, left out or unknown."""
@@ -48,11 +51,21 @@ class SetTables:
         if columns is None:
             self.notes.append(f"{where} left out: no column {' or '.join(pattern.key)}.")
             return
+        self.columns.update(source.columns)
         cells = source[columns].agg("-".join, axis=1)
         keys = [self._key(pattern, text) for text in cells]
         if pattern.majority and pattern.findings:
             source, keys = self._majority(source, keys, pattern.findings, where)
         self._add(source, self._rows(pattern, keys, where), pattern, columns, where)
+
+    def refuse_unknown_columns(self) -> None:
+        """Raise UsageError for a column of the user's that no table of the data set has."""
+        for role in ROLES:
+            given = getattr(self.options, role)
+            for name in (given,) if isinstance(given, str) else given or ():
+                if name not in self.columns:
+                    known = suggest(name, sorted(self.columns)) if self.columns else "No table was found."
+                    raise UsageError(f"--{role} {name}: no table of the data set has such a column. {known}")
 
     def _key(self, pattern: TablePattern, text: str) -> str:
         if pattern.pattern:

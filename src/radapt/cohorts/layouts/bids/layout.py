@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
-from radapt.cohorts.layouts.bids_names import MASK_SUFFIXES, BidsName, parse
+from radapt.cohorts.layouts.bids.names import MASK_SUFFIXES, BidsName, parse
 from radapt.cohorts.layouts.image_files import folders_in, walk
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.mask_names import left_out_kinds

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
-from radapt.cohorts.layouts.class_folders import NOT_CLASSES, split_folders
+from radapt.cohorts.layouts.classes.folders import NOT_CLASSES, split_folders
 from radapt.cohorts.layouts.image_files import folders_in, images_in, stem, unique
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.mask_names import (
@@ -22,8 +22,8 @@ from radapt.cohorts.layouts.mask_names import (
     pair,
 )
 from radapt.cohorts.layouts.names import kind_of
-from radapt.cohorts.layouts.patient_table import add_table
-from radapt.cohorts.layouts.patient_tree import READ, PatientFolder, are_patients, is_numbered, patient_folder, role
+from radapt.cohorts.layouts.patients.table import add_table
+from radapt.cohorts.layouts.patients.tree import READ, PatientFolder, are_patients, is_numbered, patient_folder, role
 from radapt.errors import DataError, counted
 
 

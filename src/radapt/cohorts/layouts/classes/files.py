@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from radapt.cohorts.layouts.class_folders import ImageFolder, mask_folder
+from radapt.cohorts.layouts.classes.folders import ImageFolder, mask_folder
 from radapt.cohorts.layouts.image_files import images_in, stem
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, pair, without_mask_words
 from radapt.errors import counted

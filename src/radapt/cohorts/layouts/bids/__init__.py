@@ -1,0 +1,1 @@
+"""The layout `bids`: the Brain Imaging Data Structure."""
