@@ -60,8 +60,8 @@ def test_zones() -> None:
         "small emphasis": 0.255, "large emphasis": 550, "low level emphasis": 0.253, "high level emphasis": 15.6,
         "small low emphasis": 0.0256, "small high emphasis": 2.76, "large low emphasis": 503,
         "large high emphasis": 1490, "level non-uniformity": 1.4, "normalised level non-uniformity": 0.28,
-        "size non-uniformity": 1, "normalised size non-uniformity": 0.2, "share": 0.0676, "level variance": 2.64, "size variance": 331,
-        "entropy": 2.32,
+        "size non-uniformity": 1, "normalised size non-uniformity": 0.2, "share": 0.0676,
+        "level variance": 2.64, "size variance": 331, "entropy": 2.32,
     })  # fmt: skip
 
 

@@ -58,6 +58,27 @@ def reasons(planned: Plan) -> dict[str, str]:
     return {one.control: one.reason for one in planned.skipped_controls}
 
 
+def test_lesions_are_measured_where_there_are_masks(tmp_path: Path) -> None:
+    cohort = cohort_of(tmp_path / "discs", signal="age")
+    assert "lesion-numbers" not in controls(plan(tmp_path, cohort))
+    assert "lesion-numbers" not in reasons(plan(tmp_path, cohort)), "without any mask it is not missed"
+    disc = np.broadcast_to(np.hypot(*np.mgrid[-8:8, -8:8]) < 4, (5, 16, 16)).astype(np.uint8)
+    np.save(tmp_path / "discs/disc.npy", disc)
+    table = pd.read_csv(tmp_path / "discs/cases.csv")
+    table.assign(mask="disc.npy").to_csv(tmp_path / "discs/cases.csv", index=False)
+    cohort.write_text(cohort.read_text() + "mask_labels: {1: disc}\n")
+    assert controls(plan(tmp_path, cohort))["lesion-numbers"] == ("vit", "size and texture of the lesion")
+    study = write_study(
+        tmp_path, [cohort], controls=["lesion-numbers"], backbones=[VIT], protocols=["logistic"], choose="val",
+        resamples=100,
+    )  # fmt: skip
+    words = ["run", str(study), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"), "--offline"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    results = pd.read_parquet(tmp_path / "run/results.parquet")
+    assert set(results["control"]) == {"", "lesion-numbers"}
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("controls")

@@ -12,6 +12,9 @@ import yaml
 
 import radapt
 from radapt.errors import UsageError
+from radapt.features import LesionFeatures
+from radapt.images import Recipe
+from radapt.protocols import make
 from radapt.studies import Settings, plan_study, read_study, run_study
 
 CASES, PLANES, SIZE = 24, 3, 64
@@ -19,7 +22,8 @@ MIL = {"mil": {"epochs": 2, "lr": [0.001], "slices": "mean"}}
 
 
 def write_heads(folder: Path, *, masks: str = "all", folds: bool = False) -> Path:
-    """Grey heads with a small white lesion, striped in class `b`; `masks` of `all` cases, of none, or moved in test."""
+    """Grey heads with a small white lesion, striped in class `b`; `masks` of `all` cases, of none, moved in test, or of
+    those in fold `x` of three."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, rows = np.random.default_rng(0), []
     for number in range(CASES):
@@ -36,11 +40,12 @@ def write_heads(folder: Path, *, masks: str = "all", folds: bool = False) -> Pat
         np.save(folder / f"{number}.npy", head)
         np.save(folder / f"{number}-mask.npy", mask)
         row = {"case": f"c{number}", "patient": f"p{number}", "label": "ab"[number % 2], "image": f"{number}.npy"}
-        row["mask"] = "" if masks == "none" else f"{number}-mask.npy"
-        rows.append(row | ({} if folds else {"split": split}))
+        fold = "xyz"[number // 2 % 3]
+        row["mask"] = "" if masks == "none" or (masks == "x" and fold != "x") else f"{number}-mask.npy"
+        rows.append(row | ({"fold": fold} if masks == "x" else {} if folds else {"split": split}))
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
     facts: dict[str, Any] = {"name": "heads", "kind": "other", "cases": "cases.csv", "mask_labels": {1: "lesion"}}
-    facts |= {"split": {"folds": 2}} if folds else {}
+    facts |= {"split": {"folds_column": "fold"} if masks == "x" else {"folds": 2}} if folds or masks == "x" else {}
     (folder / "cohort.yaml").write_text(yaml.safe_dump(facts))
     return folder / "cohort.yaml"
 
@@ -124,6 +129,36 @@ def test_every_fold_has_its_own_locator(tmp_path: Path) -> None:
         run(tmp_path / "cohort" / "study.yaml", tmp_path / "run").drop(columns=["seconds"]),
         results.drop(columns=["seconds"]),
     )
+
+
+def test_a_fold_without_masks_to_learn_from_sees_the_foreground_and_the_others_the_lesion(tmp_path: Path) -> None:
+    """Masks are in fold x alone: to answer for it nothing but the other folds may be learned from."""
+    cohort = write_heads(tmp_path / "cohort", masks="x")
+    results = run(study_of(cohort, ["knn"]), tmp_path / "run")
+    pooled = results[(results["split"] == "oof") & (results["metric"] == "auroc")]
+    assert pooled["n_patients"].tolist() == [CASES]
+    _, facts = cells(tmp_path / "run")["knn"]
+    notes = {fold: " ".join(fit["notes"]) for fold, fit in facts["folds"].items()}
+    assert "the masks of 0 training cases" in notes["x"]
+    assert "Train: 16 at the foreground, as no lesion was found; others: 8 at the foreground" in notes["x"]
+    for fold in ("y", "z"):
+        assert "the masks of 8 training cases" in notes[fold]
+        assert "16 by the locator" in notes[fold]
+        assert "others: 8 by the locator" in notes[fold]
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_few_labels_still_find_lesions_by_all_masks_of_training(tmp_path: Path, folds: bool) -> None:
+    cohort = radapt.load_cohort(write_heads(tmp_path / "cohort", folds=folds))
+    vit = radapt.load_backbone("timm:test_vit", weights="random")
+    lesions = LesionFeatures(cohort, vit, Recipe.for_kind("other", size=SIZE, look="lesion"), tmp_path / "cache")
+
+    found = radapt.evaluate(lesions, make("fewshot", shots=(1,), repeats=2, choose="default"), resamples=0)
+    assert len(found.fits) == 2 * (2 if folds else 1)
+    for fit in found.fits:
+        assert fit.draw is not None
+        assert fit.draw.patients == 2, "one of each class"
+        assert any(f"the masks of {12 if folds else 18} training cases" in note for note in fit.notes)
 
 
 @pytest.mark.parametrize(
