@@ -12,10 +12,13 @@ from radapt.deploy.certainty import (
     Certainty,
     LabelledPredictions,
     certainty_record,
+    check_alpha,
+    fewest_patients,
     fit_certainty,
     fit_novelty,
     read_certainty,
 )
+from radapt.errors import counted
 
 SEED = 0
 """Of the draws inside the fit: the same run gives the same record."""
@@ -74,15 +77,12 @@ class Assessor:
         """JSON-like, from which `read_assessor` makes an equal one."""
         return certainty_record(self.certainty)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.certainty.notes
-
     def assess(
         self, probabilities: np.ndarray, sequences: Sequence[tuple[str, ...]], vectors: CaseVectors | None
     ) -> Assessment:
         """Of predictions (n, outputs) for cases with these sequences and features; a case does not depend on others."""
-        comparable = vectors is not None and vectors.modalities == self.certainty.sequences
+        novelty = self.certainty.novelty
+        comparable = vectors is not None and novelty is not None and vectors.modalities == novelty.sequences
         features = vectors.vectors if vectors is not None and comparable else None
         presence = _presence(sequences, self.certainty.sequences)
         answers = self.certainty.apply(probabilities, presence, features)
@@ -96,17 +96,22 @@ class Assessor:
 
 def fit_assessor(
     cases: CalibrationCases, modalities: tuple[str, ...], training: TrainingVectors | None, alpha: float = ALPHA
-) -> Assessor:
-    """Calibration and prediction sets of coverage 1 - `alpha`, and novelty where the features of the training cases
-    are of the model's `modalities`, each by itself.
+) -> tuple[Assessor | None, tuple[str, ...]]:
+    """Calibration and prediction sets of coverage 1 - `alpha`, and novelty where there are features of the training
+    cases; with notes. None if the cases are of fewer patients than such sets need: each would hold everything.
 
     Raises UsageError for `alpha` outside 0 to 1.
     """
-    rng = np.random.default_rng(SEED)
+    rng, patients, need = np.random.default_rng(SEED), len(set(cases.patients)), fewest_patients(check_alpha(alpha))
+    if patients < need:
+        return None, (
+            f"No calibration and no prediction sets: {counted(patients, 'patient')} with a label ({cases.source}), "
+            f"{need} are needed at alpha {alpha:g}.",
+        )
     novelty = None
-    if training is not None and training.vectors.modalities == modalities:
-        features = training.vectors.vectors
-        novelty = fit_novelty(features, training.patients, modalities, sites=training.sites, rng=rng)
+    if training is not None and len(training.patients):
+        own = training.vectors
+        novelty = fit_novelty(own.vectors, training.patients, own.modalities, sites=training.sites, rng=rng)
     labelled = LabelledPredictions(
         cases.probabilities, cases.truths, cases.patients, _presence(cases.sequences, modalities)
     )
@@ -114,7 +119,8 @@ def fit_assessor(
         labelled, outputs=cases.outputs, sequences=modalities, several=cases.several, alpha=alpha, novelty=novelty,
         rng=rng,
     )  # fmt: skip
-    return Assessor(certainty)
+    origin = f"Calibration and prediction sets are from {counted(patients, 'patient')} ({cases.source})."
+    return Assessor(certainty), (origin, *certainty.notes)
 
 
 def read_assessor(record: Mapping[str, Any] | None, training: CaseVectors | None) -> Assessor | None:

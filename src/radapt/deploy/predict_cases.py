@@ -92,11 +92,10 @@ def _probabilities(model: DeployedModel, group: "Cohort", cache: Path, said: Map
 
 
 def _assessed(case: CasePrediction, outputs: tuple[str, ...], found: Assessment, row: int) -> CasePrediction:
-    calibrated = None if found.calibrated is None else map(float, found.calibrated[row])
     return replace(
         case,
-        calibrated=None if calibrated is None else dict(zip(outputs, calibrated, strict=True)),
-        set=None if found.sets is None else found.sets[row],
+        calibrated=dict(zip(outputs, map(float, found.calibrated[row]), strict=True)),
+        set=found.sets[row],
         abstained=bool(found.abstained[row]),
         reason="; ".join(filter(None, (case.reason, found.reasons[row]))),
     )

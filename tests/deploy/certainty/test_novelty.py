@@ -123,5 +123,5 @@ def test_many_cases_are_represented_by_some(monkeypatch: pytest.MonkeyPatch) -> 
     train, new = drawn(120), drawn(20, 1)
     novelty = fit_novelty(train, np.arange(120), SEQUENCES, rng=np.random.default_rng(0))
     assert len(novelty.rows) == 50
-    read = Novelty.from_json(json.loads(json.dumps(plain(novelty.to_json()))), train, SEQUENCES)
+    read = Novelty.from_json(json.loads(json.dumps(plain(novelty.to_json()))), train)
     assert np.array_equal(read.p_values(new), novelty.p_values(new))

@@ -8,7 +8,7 @@ and what is not.
 from radapt.deploy.certainty.answers import CertainAnswer
 from radapt.deploy.certainty.calibration import Calibration
 from radapt.deploy.certainty.certainty import ALPHA, REFUSED, Certainty, LabelledPredictions, fit_certainty
-from radapt.deploy.certainty.conformal import ConformalSets
+from radapt.deploy.certainty.conformal import ConformalSets, check_alpha, fewest_patients
 from radapt.deploy.certainty.novelty import Novelty, fit_novelty
 from radapt.deploy.certainty.record import certainty_record, read_certainty
 
@@ -22,6 +22,8 @@ __all__ = [
     "LabelledPredictions",
     "Novelty",
     "certainty_record",
+    "check_alpha",
+    "fewest_patients",
     "fit_certainty",
     "fit_novelty",
     "read_certainty",

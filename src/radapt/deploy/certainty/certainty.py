@@ -82,7 +82,7 @@ class Certainty:
         self, probabilities: np.ndarray, presence: np.ndarray, features: np.ndarray | None = None
     ) -> list[CertainAnswer]:
         """The answer of each of n cases from its `probabilities` (n, outputs), made from the sequences `presence`
-        (n, M), and its `features` (n, M, D), NaN where a sequence is missing, in the order of `sequences`.
+        (n, M), and its `features`, as the novelty takes them: NaN where a sequence is missing.
 
         Without features, or if the model has none to compare, no case is refused as novel. A case is judged alone: the
         others do not change its answer. Raises DataError for arrays that do not fit.

@@ -43,11 +43,12 @@ class Novelty:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any], features: np.ndarray, sequences: tuple[str, ...]) -> "Novelty":
+    def from_json(cls, stored: Mapping[str, Any], features: np.ndarray) -> "Novelty":
         """The inverse of `to_json`; `features` are those that `fit_novelty` was given.
 
         Raises KeyError, TypeError, ValueError or IndexError for anything else.
         """
+        sequences = tuple(stored["sequences"])
         distances = np.asarray(stored["distances"], dtype=np.float64).reshape(-1, len(sequences))  # null becomes NaN
         medians = np.asarray(stored["medians"], dtype=np.float64).reshape(len(sequences))
         weights, rows = np.asarray(stored["weights"], dtype=np.float64), np.asarray(stored["rows"], dtype=np.int64)
@@ -60,6 +61,7 @@ class Novelty:
     def to_json(self) -> dict[str, Any]:
         """All but the features, which belong to the training cases."""
         return {
+            "sequences": self.sequences,
             "compared": [cloud is not None for cloud in self.clouds],
             "distances": self.distances.tolist(),
             "medians": self.medians.tolist(),

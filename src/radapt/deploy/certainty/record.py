@@ -69,7 +69,7 @@ def _certainty(record: Mapping[str, Any], features: np.ndarray | None) -> Certai
     if record["novelty"] is not None:
         if features is None:
             raise ValueError("the features of the training cases are missing")
-        novelty = Novelty.from_json(record["novelty"], features, sequences)
+        novelty = Novelty.from_json(record["novelty"], features)
     return Certainty(
         outputs, bool(several), sequences, calibrations, sets, novelty, float(record["refused"]), tuple(record["notes"])
     )

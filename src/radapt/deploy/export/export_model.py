@@ -12,8 +12,7 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts import Cohort
 from radapt.deploy.assessment import fit_assessor
 from radapt.deploy.case_vectors import VECTORS, CaseVectors
-from radapt.deploy.certainty import ALPHA
-from radapt.deploy.certainty.conformal import check_alpha
+from radapt.deploy.certainty import ALPHA, check_alpha
 from radapt.deploy.deployed_model import NOVELTY_LAYERS
 from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, Selection
 from radapt.deploy.encoder_copy import copy_encoder
@@ -113,7 +112,7 @@ def _write(
         vectors.save(part / VECTORS)
     cases = calibration_cases(chosen, described, card.outputs, card.modalities)
     training = None if vectors is None else described.of_training(vectors)
-    assessor = None if cases is None else fit_assessor(cases, card.modalities, training, alpha)
+    assessor, said = (None, ()) if cases is None else fit_assessor(cases, card.modalities, training, alpha)
     encoder = _encoder_facts(first, path)
     chain = licence_chain(encoder, chosen.cohort, described.source)
     deployment = Deployment(
@@ -130,7 +129,7 @@ def _write(
         encoder=encoder,
         licences=chain,
         inherits=inherited(chain),
-        notes=(*notes, *(() if assessor is None else assessor.notes)),
+        notes=(*notes, *said),
         assessment=None if assessor is None else assessor.record,
     )
     deployment = replace(deployment, intended_use=intended_use or _intended_use(deployment))
