@@ -162,3 +162,20 @@ def test_a_gz_that_never_ends_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(volume + bytes(80 << 20), 1))
     with pytest.raises(DataError, match="twice the voxels"):
         read(Location(tmp_path / "x.nii.gz"))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("following", [0, 1, None])
+def test_directories_of_a_tiff_that_have_no_end_are_refused(big: bool, following: int | None, tmp_path: Path) -> None:
+    """The last directory is followed by the first one, by one that overlaps it, or by one beyond the file."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.stack([PIXELS, PIXELS]), bigtiff=big)
+    raw = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(raw)) as opened:
+        first, last = (page.offset for page in opened.pages)
+        at = last + (8 + 20 * len(opened.pages[1].tags) if big else 2 + 12 * len(opened.pages[1].tags))
+    offset = len(raw) - 12 if following is None else first + following
+    raw[at : at + (8 if big else 4)] = offset.to_bytes(8 if big else 4, "little")
+    (tmp_path / "x.tif").write_bytes(raw)
+    with pytest.raises(DataError, match=r"x\.tif is damaged: its directories|x\.tif cannot be read"):
+        read(Location(tmp_path / "x.tif"))

@@ -1,5 +1,6 @@
 """TIFF images and stacks: one page is one plane."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def read_tiff(location: Location, modality: str | None = None) -> Volume:
     path = location.path
     no_named_parts(location)
     with reading(path, "a TIFF picture", FIX):
+        _check_directories(path)
         planes = _tifffile_planes(path)
         if planes is None:
             planes = _pillow_planes(path)
@@ -61,6 +63,28 @@ def _tifffile_planes(path: Path) -> np.ndarray | None:
             raise
         first: Any = file.pages.first
         return _upright(np.stack([_page(page, first) for page in pages]), first)
+
+
+def _check_directories(path: Path) -> None:
+    """Raise DataError for directories of pages that overlap, form a circle, or reach beyond the file: following them
+    could take minutes in a file of some kilobytes."""
+    size, left = path.stat().st_size, path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(16)
+        order = "<" if start.startswith(b"II") else ">"
+        big = struct.unpack(order + "H", start[2:4])[0] == 43
+        count, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
+        width = struct.calcsize(count), struct.calcsize(offset)
+        (at,) = struct.unpack(order + offset, start[8:16] if big else start[4:8])
+        while at:
+            file.seek(at)
+            (entries,) = struct.unpack(order + count, file.read(width[0]))
+            length = width[0] + entry * entries + width[1]
+            left -= length
+            if left < 0 or at + length > size:
+                raise DataError(f"{path} is damaged: its directories of pages overlap or reach beyond its end. {FIX}")
+            file.seek(at + length - width[1])
+            (at,) = struct.unpack(order + offset, file.read(width[1]))
 
 
 def _check_claims(path: Path, pages: Any) -> None:
