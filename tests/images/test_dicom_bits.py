@@ -8,10 +8,20 @@ import pytest
 import SimpleITK
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless, RLELossless
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
+from radapt.errors import DataError
 from radapt.images import read
 from radapt.images.dicom import pixels as dicom_pixels
+from radapt.images.dicom.streams import stream_size
 from radapt.locations import Location
 
 SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless, JPEG2000Lossless, JPEG2000)
@@ -93,3 +103,26 @@ def test_jpeg_ls_agrees_with_simpleitk(dicom, save_dicom, tmp_path, signed):
     oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))[0]
     np.testing.assert_array_equal(read(Location(path)).planes()[0], oracle)
     np.testing.assert_array_equal(oracle, truth(signed))
+
+
+STREAMS = {
+    "jpeg 2000": (JPEG2000Lossless, lambda pixels: encoded(pixels, JPEG2000Lossless, 16)),
+    "jpeg-ls": (JPEGLSLossless, lambda pixels: encoded(pixels, JPEGLSLossless, 16)),
+    "lossless jpeg": (JPEGLosslessSV1, lambda pixels: imagecodecs.ljpeg_encode(pixels, bitspersample=16)),
+    "jpeg": (JPEGBaseline8Bit, lambda pixels: imagecodecs.jpeg8_encode(pixels.astype(np.uint8))),
+}
+
+
+@pytest.mark.parametrize(("syntax", "encode"), STREAMS.values(), ids=STREAMS)
+def test_a_stream_of_another_size_than_the_header_gives_is_refused(dicom, save_dicom, tmp_path, syntax, encode):
+    """Decoders allocate what the stream claims."""
+    pixels = above(truth(False), "zeros")
+    assert stream_size(encode(pixels)) == SHAPE
+    path = compressed(dicom, save_dicom, tmp_path / "a.dcm", encode(np.pad(pixels, ((0, 4), (0, 0)))), syntax, False)
+    with pytest.raises(DataError, match=r"a\.dcm is damaged: its frame 1 is compressed with 16 × 10 pixels.* 12 × 10"):
+        read(Location(path))
+
+
+@pytest.mark.parametrize("stream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x02", b"\xff\x4f\xff\x51\x00", b"GIF89a"])
+def test_a_stream_without_a_size(stream):
+    assert stream_size(stream) is None

@@ -7,11 +7,17 @@ import numpy as np
 
 from radapt.errors import DataError
 from radapt.images.dicom.frames import FIX, PIXELS, DicomFrame, read_header
+from radapt.images.dicom.streams import check_streams
 from radapt.images.reading import reading
 
-PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-"""JPEG baseline, JPEG 2000 lossless and JPEG 2000: decoded by Pillow even if GDCM is installed, which crashes the
-process on some damaged files."""
+PREFERRED = {
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.90": "pillow",  # JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.91": "pillow",  # JPEG 2000
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS lossless
+    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS
+}
+"""Decoders that are used even if GDCM is installed, which ends the process on some damaged files."""
 
 
 def read_pixels(frames: Sequence[DicomFrame]) -> tuple[np.ndarray, float | None]:
@@ -52,12 +58,14 @@ def _decoded(header: Any, path: Any) -> np.ndarray:
             f"{path} is compressed as {syntax.name} and no decoder for it is installed. "
             "Install one with: pip install 'radapt[dicom]'"
         )
+    check_streams(header, path)
     return _used_bits(pixel_array(header, decoding_plugin=_decoder(syntax, plugins)), header)
 
 
 def _decoder(syntax: str, plugins: Sequence[str]) -> str:
     """The decoder of pydicom to use; empty for its own choice."""
-    return "pillow" if syntax in PILLOW and "pillow" in plugins else ""
+    preferred = PREFERRED.get(syntax, "")
+    return preferred if preferred in plugins else ""
 
 
 def _used_bits(stored: np.ndarray, header: Any) -> np.ndarray:
