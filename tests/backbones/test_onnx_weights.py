@@ -143,3 +143,16 @@ def test_a_folder_prefers_files_of_pytorch(tmp_path, model):
     assert find_files(tmp_path) == (tmp_path / "a.onnx",)
     torch.save({"a": torch.zeros(1)}, tmp_path / "model.pth")
     assert find_files(tmp_path) == (tmp_path / "model.pth",)
+
+
+@pytest.mark.parametrize("damage", ["name", "input", "inputs"])
+def test_a_damaged_graph_is_named(tmp_path, damage):
+    weight = numpy_helper.from_array(np.zeros((2, 2), np.float32), "a.weight")
+    nodes = [helper.make_node("MatMul", ["x"] if damage == "inputs" else ["x", "a.weight"], ["y"])]
+    content = helper.make_model(helper.make_graph(nodes, "g", [], [], [weight])).SerializeToString()
+    places = {"name": content.rfind(b"a.weight"), "input": content.find(b"a.weight")}
+    if at := places.get(damage):
+        content = content[:at] + b"\xff" + content[at + 1 :]  # no UTF-8
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(UsageError, match=r"x\.onnx (holds a damaged graph|cannot be read)"):
+        read_state(tmp_path / "x.onnx")

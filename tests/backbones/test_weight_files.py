@@ -6,6 +6,7 @@ import pickle
 import random
 import socket
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -149,6 +150,20 @@ def test_training_checkpoints_are_unwrapped(tmp_path, zipped):
     state, notes = read_state(tmp_path / "a.pth")
     assert state["a"].tolist() == [1, 1]
     assert "teacher" in notes[0]
+
+
+def test_a_pickle_that_claims_gigabytes_is_refused_without_making_room(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "a.pth").read_bytes()
+    text = whole.index(b"X\x01\0\0\0a")  # the name of the tensor, with its length
+    (tmp_path / "a.pth").write_bytes(whole[: text + 1] + b"\xff\xff\xff\x7f" + whole[text + 5 :])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=r"a\.pth cannot be read"):
+            read_state(tmp_path / "a.pth")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_folders_in_the_hubs_layout(tmp_path):

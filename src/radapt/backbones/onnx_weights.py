@@ -34,6 +34,15 @@ def read_onnx(path: Path) -> tuple[State, tuple[str, ...]]:
     linear layers whose names do not follow from the graph.
     """
     graph = _graph(path)
+    try:
+        return _named_tensors(graph, path)
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError) as error:
+        raise UsageError(
+            f"ONNX file {path} holds a damaged graph ({str(error) or type(error).__name__}). Copy or download it again."
+        ) from error
+
+
+def _named_tensors(graph: "GraphProto", path: Path) -> tuple[State, tuple[str, ...]]:
     arrays = _arrays(graph, path)
     state = {name: array for name, array in arrays.items() if not name.startswith(ANONYMOUS)}
     if not any("." in name for name in state):

@@ -1,6 +1,7 @@
 """Reading weight files without executing their content."""
 
 import argparse
+import io
 import pickle
 import re
 import warnings
@@ -99,7 +100,10 @@ def _read_pickle(path: Path) -> Any:
         # argparse.Namespace holds plain values that DINO and MAE store with their weights.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols and TorchScript; both end in an error below
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            if zipped:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with _BoundedReader(path) as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # torch raises many types for foreign bytes, without an explanation
@@ -110,6 +114,18 @@ def _read_pickle(path: Path) -> Any:
                 f"Weight file {path} is a TorchScript archive, which holds code. Save its state_dict() instead."
             ) from error
         raise _unreadable(path, _first_line(error) if zipped else looks_like(path)) from error
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file of which no more is requested than it has: a damaged pickle may claim a text of gigabytes, for which
+    Python makes room first."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))  # type: ignore[arg-type]
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, self._size))
 
 
 def _unsafe(path: Path, error: Exception) -> UsageError:
