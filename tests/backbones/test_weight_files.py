@@ -152,6 +152,16 @@ def test_training_checkpoints_are_unwrapped(tmp_path, zipped):
     assert "teacher" in notes[0]
 
 
+def test_an_archive_that_claims_several_disks_is_named(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
+    raw = bytearray((tmp_path / "a.pth").read_bytes())
+    at = raw.rindex(b"PK\x05\x06")
+    locator = b"PK\x06\x07" + (0).to_bytes(12, "little") + (3).to_bytes(4, "little")
+    (tmp_path / "a.pth").write_bytes(raw[:at] + locator + raw[at:])
+    with pytest.raises(UsageError, match=r"a\.pth cannot be read: the archive is damaged"):
+        read_state(tmp_path / "a.pth")
+
+
 def test_a_pickle_that_claims_gigabytes_is_refused_without_making_room(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
     whole = (tmp_path / "a.pth").read_bytes()

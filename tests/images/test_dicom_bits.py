@@ -21,7 +21,7 @@ from pydicom.uid import (
 from radapt.errors import DataError
 from radapt.images import read
 from radapt.images.dicom import pixels as dicom_pixels
-from radapt.images.dicom.streams import stream_size
+from radapt.images.dicom.streams import stream_header
 from radapt.locations import Location
 
 SYNTAXES = (JPEGLSLossless, JPEGLSNearLossless, JPEG2000Lossless, JPEG2000)
@@ -117,12 +117,22 @@ STREAMS = {
 def test_a_stream_of_another_size_than_the_header_gives_is_refused(dicom, save_dicom, tmp_path, syntax, encode):
     """Decoders allocate what the stream claims."""
     pixels = above(truth(False), "zeros")
-    assert stream_size(encode(pixels)) == SHAPE
+    assert stream_header(encode(pixels))[:2] == SHAPE
     path = compressed(dicom, save_dicom, tmp_path / "a.dcm", encode(np.pad(pixels, ((0, 4), (0, 0)))), syntax, False)
-    with pytest.raises(DataError, match=r"a\.dcm is damaged: its frame 1 is compressed with 16 × 10 pixels.* 12 × 10"):
+    with pytest.raises(DataError, match=r"a\.dcm is damaged: its frame 1 is compressed as 16 × 10 pixels.* 12 × 10"):
+        read(Location(path))
+
+
+@pytest.mark.parametrize("bits", [17, 32])
+def test_more_bits_than_the_header_allocates_are_refused(dicom, save_dicom, tmp_path, bits):
+    """GDCM ends the process at such a stream."""
+    stream = bytearray(imagecodecs.ljpeg_encode(above(truth(False), "zeros"), bitspersample=16))
+    stream[stream.index(b"\xff\xc3") + 4] = bits
+    path = compressed(dicom, save_dicom, tmp_path / "a.dcm", bytes(stream), JPEGLosslessSV1, False)
+    with pytest.raises(DataError, match=rf"of 1 × {bits} bits, the header gives 12 × 10 pixels of 1 × 16 bits"):
         read(Location(path))
 
 
 @pytest.mark.parametrize("stream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x02", b"\xff\x4f\xff\x51\x00", b"GIF89a"])
 def test_a_stream_without_a_size(stream):
-    assert stream_size(stream) is None
+    assert stream_header(stream) is None

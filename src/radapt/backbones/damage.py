@@ -9,6 +9,14 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotI
 """The exceptions of Python's zip reader for archives that are damaged, or of a kind that PyTorch never writes."""
 
 
+def is_zip(path: Path) -> bool:
+    """Whether the file ends as a zip archive does, be it damaged or not."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # raised for an end that claims several disks
+        return True
+
+
 def archive_damage(path: Path) -> str | None:
     """What is wrong with a zip archive of torch.save, or None. Reads it once, in small pieces.
 

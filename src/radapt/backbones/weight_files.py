@@ -5,13 +5,12 @@ import io
 import pickle
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from radapt.backbones.damage import archive_damage, looks_like
+from radapt.backbones.damage import archive_damage, is_zip, looks_like
 from radapt.backbones.onnx_weights import read_onnx
 from radapt.bounded_json import read_json
 from radapt.errors import UsageError
@@ -89,7 +88,7 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_pickle(path: Path) -> Any:
-    zipped = zipfile.is_zipfile(path)
+    zipped = is_zip(path)
     with path.open("rb") as file:
         first = file.read(2)
     if first == b"PK" and not zipped:
@@ -121,7 +120,7 @@ class _BoundedReader(io.BufferedReader):
     Python makes room first."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))  # type: ignore[arg-type]
+        super().__init__(io.FileIO(path))
         self._size = path.stat().st_size
 
     def read(self, size: int | None = -1, /) -> bytes:

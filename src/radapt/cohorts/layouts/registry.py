@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import BadZipFile, is_zipfile
 
 from radapt.cohorts.layouts import table
 from radapt.cohorts.layouts.image_files import files_in, folders_in, only_folder
@@ -64,9 +64,16 @@ def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, P
         here = inner
 
 
+def _is_zip(path: Path) -> bool:
+    try:
+        return is_zipfile(path)
+    except BadZipFile:  # an end that claims several disks
+        return False
+
+
 def _seen(root: Path) -> str:
     if root.is_file():
-        if root.suffix.lower() == ".npz" and not is_zipfile(root):
+        if root.suffix.lower() == ".npz" and not _is_zip(root):
             return "It is not a whole .npz file: it is empty or breaks off. Fetch it again."
         return f"It is a single file of type {''.join(root.suffixes) or 'unknown'}."
     folders, files = [path.name for path in folders_in(root)], [path.name for path in files_in(root)]
