@@ -29,8 +29,8 @@ LEVELS = (
 
 NARROWER = {
     "reports": {"studies", "metrics"},  # of run folders, which are files
-    "doctor": {"cohorts", "images"},
-    "studies": {"protocols", "features", "cohorts", "images", "backbones", "segmentation"},
+    "doctor": {"cases", "cohorts", "images"},
+    "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"},
     "features": {"cases", "cohorts", "images", "backbones"},
     "models": {"images", "backbones", "training"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},

@@ -12,6 +12,7 @@ from radapt.images import Recipe, SliceCache
 from radapt.locations import Location
 from radapt.studies import Outcome, Settings, read_study, run_study
 from radapt.studies.duplicates import Duplicates, refuse_equal_images
+from toy_pictures import stack
 from toy_study import write_cohort, write_study
 
 
@@ -86,3 +87,43 @@ def test_the_digest_of_planes_is_that_of_their_pixels(tmp_path: Path) -> None:
     (entry,) = (tmp_path / "cache" / "slices").rglob(f"{slices.key(one, recipe)}.npy")
     entry.unlink()
     assert slices.planes_digest(one, recipe) == before[0]
+
+
+def nearly_share(cohort: Path, source: str, target: str) -> None:
+    """Images `a` become pictures; that of `target` is the picture of `source`, mirrored and in another contrast."""
+    for path in sorted(cohort.parent.glob("images/*-a.npy")):
+        np.save(path, stack(int(path.name.split("-")[0]), planes=4, side=48))
+    one, other = (cohort.parent / f"images/{name[1:]}-a.npy" for name in (source, target))
+    np.save(other, 1.2 * np.load(one)[:, :, ::-1] + 10)
+
+
+def test_near_identical_images_are_a_warning_with_a_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cohort = write_cohort(tmp_path, patients=24)
+    splits = load_cohort(cohort)
+    train, test = (next(case.case for case in splits if case.split == name) for name in ("train", "test"))
+    nearly_share(cohort, train, test)
+    backbones = [{"name": "cnn", "as": "timm:test_resnet", "weights": "random", "dtype": "float32"}]
+    study = write_study(tmp_path, [cohort], backbones=backbones, protocols=["knn"])
+    with caplog.at_level("WARNING", "radapt"):
+        outcome = run(study)
+    assert outcome.finished == 1
+    (said,) = [record.getMessage() for record in caplog.records if "near-identical" in record.getMessage()]
+    for part in ("1 pair", repr(train), repr(test), "in train", "in test", "mirrored", "duplicates: strict"):
+        assert part in said
+    table = pd.read_csv(tmp_path / "run/cohorts/discs/near_duplicates.csv")
+    assert table[["case", "in", "other_case", "other_in", "modality"]].to_numpy().tolist() == [
+        [train, "train", test, "test", "a"]
+    ]
+    assert table.loc[0, "correlation"] > 0.9
+    assert table.loc[0, "planes"] >= 3
+    caplog.clear()
+    write_study(tmp_path, [cohort], backbones=backbones, protocols=["linear"], duplicates="strict")
+    outcome = run_study(read_study(study), tmp_path / "strict", Settings(cache=tmp_path / "cache", offline=True))
+    assert outcome.finished == 0
+    assert "near-identical" in outcome.reasons()
+    assert "duplicates: allow" in outcome.reasons()
+    write_study(tmp_path, [cohort], backbones=backbones, protocols=["linear"], duplicates="allow")
+    outcome = run_study(read_study(study), tmp_path / "allow", Settings(cache=tmp_path / "cache", offline=True))
+    assert outcome.finished == 1
+    assert not caplog.records
+    assert not (tmp_path / "allow/cohorts/discs/near_duplicates.csv").exists()

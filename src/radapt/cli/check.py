@@ -8,6 +8,9 @@ import typer
 def check(
     cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort.yaml to check."),
     json_file: Path = typer.Option(None, "--json", help="Also write the findings to this file."),
+    probable_patients: Path = typer.Option(
+        None, help="Where patients are unknown: write those that near-identical pixels suggest to this CSV file."
+    ),
     cache: Path = typer.Option(None, help="Unpacked arrays; default $RADAPT_CACHE, else the user's cache folder."),
 ) -> None:
     """Read every case of COHORT and list the problems, errors first.
@@ -23,5 +26,7 @@ def check(
     typer.echo(findings.text())
     if json_file is not None:
         write_json(json_file, findings.as_json())
+    if probable_patients is not None:
+        findings.write_patients(probable_patients)
     if findings.errors:
         raise typer.Exit(1)

@@ -5,21 +5,31 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.cohorts.issue import Severity
+from radapt.doctor.duplicates import (
+    equal_images,
+    equal_issue,
+    near_issues,
+    probable_patients,
+    probable_patients_issue,
+)
+from radapt.durable import write_text
 from radapt.errors import DataError, counted
 from radapt.locations import Location
 from radapt.printable import printable
 from radapt.progress import ProgressMaker, silent
 
 if TYPE_CHECKING:
+    from radapt.cases.near_duplicates import HashedImage
     from radapt.images import Remark, Volume
 
 LEARNED = ("train", OUT_OF_FOLD)
@@ -36,6 +46,8 @@ class Findings:
     cohort: str
     n_cases: int
     problems: tuple[CohortIssue, ...]
+    probable_patients: dict[str, str] = field(default_factory=dict)
+    """Of cases with near-identical pixels, where patients are unknown."""
 
     @property
     def errors(self) -> tuple[CohortIssue, ...]:
@@ -63,6 +75,19 @@ class Findings:
             "findings": [asdict(problem) for problem in self.problems],
         }
 
+    def write_patients(self, path: Path) -> None:
+        """Write the probable patients as a table `case, patient`, for `radapt scan --labels`.
+
+        Raises DataError if there are none.
+        """
+        if not self.probable_patients:
+            raise DataError(
+                f"{path} is not written: no patients of {self.cohort} are proposed, because all are given, or because "
+                "no two images are near-identical."
+            )
+        table = pd.DataFrame(sorted(self.probable_patients.items()), columns=["case", "patient"])
+        write_text(path, table.to_csv(index=False))
+
 
 def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> Findings:
     """Read the table and every image of the cohort at `path`.
@@ -75,18 +100,25 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
     issues = list(problems)
     pixels: dict[str, list[Case]] = defaultdict(list)
     labels: list[tuple[Case, np.ndarray]] = []
+    images: list[HashedImage] = []
     with progress(len(cohort), f"Checking {cohort.name}", "cases") as advance:
         for case, case_check in _read_all(cohort, cache):
             issues += case_check.problems
             for digest in case_check.digests:
                 pixels[digest].append(case)
+            images += case_check.images
             if case_check.labels is not None:
                 labels.append((case, case_check.labels))
             advance(1)
-    issues = _folded(issues, "grids_differ") + _leaks(pixels)
+    equal = equal_images(pixels)
+    near, pairs = near_issues(cohort, images, equal, cache)
+    issues = [*_folded(issues, "grids_differ"), *(equal_issue(*pair) for pair in equal), *near]
+    patients = {} if cohort.patients_known else probable_patients([*equal, *pairs])
+    if (proposal := probable_patients_issue(cohort, patients)) is not None:
+        issues.append(proposal)
     if not cohort.mask_labels:
         issues += _unlearnable(labels, segments=cohort.task == "segmentation")
-    return Findings(cohort.name, len(cohort), _worst_first(issues))
+    return Findings(cohort.name, len(cohort), _worst_first(issues), patients)
 
 
 def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
@@ -95,10 +127,12 @@ def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _CaseCheck:
-    """The check of one case: problems, digests of its pixels, and the values of its mask, None without a usable one."""
+    """The check of one case: problems, digests and hashes of its pixels, and the values of its mask, None without a
+    usable one."""
 
     problems: list[CohortIssue]
     digests: list[str]
+    images: "list[HashedImage]"
     labels: np.ndarray | None = None
 
 
@@ -114,9 +148,12 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
 
 
 def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
+    from radapt.cases.near_duplicates import HashedImage
     from radapt.images import grids_problem, image_problems, read
+    from radapt.images.duplicates.hashes import plane_hashes
 
     problems: list[CohortIssue] = []
+    images: list[HashedImage] = []
     digests: list[str] = []
     volumes: list[Volume] = []
     for modality, location in case.images.items():
@@ -130,12 +167,13 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
         problems += [_problem(case, remark, f"{modality}: {remark.message}", str(location)) for remark in remarks]
         if "constant_image" not in {remark.code for remark in remarks}:
             digests.append(_pixel_digest(volume.array))
+            images.append(HashedImage(case, modality, location, plane_hashes(volume)))
     if volumes and (remark := grids_problem(volumes)):
         problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:
-        return _CaseCheck(problems, digests)
+        return _CaseCheck(problems, digests, images)
     remarks_on_mask, labels = _read_mask(case, case.mask, cohort, volumes, cache)
-    return _CaseCheck([*problems, *remarks_on_mask], digests, labels)
+    return _CaseCheck([*problems, *remarks_on_mask], digests, images, labels)
 
 
 def _read_mask(
@@ -181,26 +219,6 @@ def _unlearnable(masks: list[tuple[Case, np.ndarray]], *, segments: bool) -> lis
     severity: Severity = "error" if segments else "warning"
     remarks_on_mask = ((case, remark._replace(severity=severity)) for case, remark in remarks if remark)
     return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in remarks_on_mask]
-
-
-def _leaks(pixels: dict[str, list[Case]]) -> list[CohortIssue]:
-    """Equal pixels of two patients: the same image twice, a leak if the two are in different splits."""
-    problems = []
-    for cases in pixels.values():
-        first = cases[0]
-        for other in cases[1:]:
-            if other.patient == first.patient:
-                continue
-            across = (first.split, first.fold) != (other.split, other.fold)
-            where = f" and the two are in {_place(first)} and {_place(other)}" if across else ""
-            message = f"has the same pixels as case {first.case!r} of patient {first.patient!r}{where}."
-            fix = "Give both the same patient, or remove one."
-            problems.append(CohortIssue("warning", "duplicate_image", message, other.case, other.row, fix=fix))
-    return problems
-
-
-def _place(case: Case) -> str:
-    return case.split if case.fold is None else f"fold {case.fold}"
 
 
 def _pixel_digest(array: np.ndarray) -> str:

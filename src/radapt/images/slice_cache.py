@@ -10,6 +10,8 @@ from radapt.bounded_json import read_json
 from radapt.digests import ByteDigests, digest
 from radapt.durable import plain, write_json
 from radapt.errors import DataError
+from radapt.images.duplicates.hashes import VERSION as HASH_VERSION
+from radapt.images.duplicates.hashes import fits_hashes, plane_hashes
 from radapt.images.readers import read
 from radapt.images.reading import writing_cache
 from radapt.images.recipe import Recipe
@@ -54,9 +56,31 @@ class SliceCache:
         """Store the planes of a `volume` that was just read from `location`, unless they exist."""
         self._planes(location, recipe, lambda: volume)
 
+    def hashes(self, location: Location, modality: str | None = None) -> np.ndarray:
+        """The perceptual hashes of an image, int8 (n, SIZE): stored when it was decoded, else it is decoded now.
+
+        Raises DataError and UsageError as `planes` does.
+        """
+        make = self.unchanged(location, lambda: plane_hashes(self.read(location, modality)))
+        return self._hashes(location, make)
+
+    def _hashes(self, location: Location, make: Callable[[], np.ndarray]) -> np.ndarray:
+        key = digest([self._digests.of(location), "hashes", HASH_VERSION])
+        return self.array("hashes", key, make, fits_hashes)
+
     def _planes(self, location: Location, recipe: Recipe, volume: Callable[[], Volume]) -> np.ndarray:
-        make = self.unchanged(location, lambda: recipe.apply(volume()))
-        return self.array("slices", self.key(location, recipe), make, lambda planes: fits_recipe(planes, recipe))
+        decoded: list[np.ndarray] = []
+
+        def apply() -> np.ndarray:
+            image = volume()
+            decoded.append(plane_hashes(image))
+            return recipe.apply(image)
+
+        make = self.unchanged(location, apply)
+        planes = self.array("slices", self.key(location, recipe), make, lambda planes: fits_recipe(planes, recipe))
+        if decoded:
+            self._hashes(location, lambda: decoded[0])
+        return planes
 
     def planes_digest(self, location: Location, recipe: Recipe, modality: str | None = None) -> str:
         """32 hex digits of the planes, whatever the format of their image: from the seal of their entry, if there is

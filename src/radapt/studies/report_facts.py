@@ -45,13 +45,18 @@ def processor(device: str) -> dict[str, Any]:
     return {"device": name, "threads": torch.get_num_threads()}
 
 
+def cohort_folder(folder: Path, prepared: "PreparedCohort") -> Path:
+    """Where a run folder holds the facts of a cohort."""
+    return folder / "cohorts" / slug(prepared.cohort.name)
+
+
 def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndarray | None = None) -> None:
     """Write `cohorts/<name>/cohort.json` and `cases.parquet`, which holds the split of every case.
 
     `slices` (N, M) holds the number of slices of every image, 0 if it is missing; it is known after extraction.
     """
     cohort = prepared.cohort
-    target = folder / "cohorts" / slug(cohort.name)
+    target = cohort_folder(folder, prepared)
     patients = set(cohort.patients)
     facts = {
         "name": cohort.name,
@@ -90,7 +95,7 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
 def cohort_is_described(folder: Path, prepared: "PreparedCohort") -> bool:
     """Whether `write_cohort_facts` has already written this cohort."""
     try:
-        facts = read_json(folder / "cohorts" / slug(prepared.cohort.name) / "cohort.json")
+        facts = read_json(cohort_folder(folder, prepared) / "cohort.json")
     except (OSError, ValueError):
         return False
     return bool(facts.get("digest") == (prepared.digest or prepared.mask_digest))

@@ -20,12 +20,13 @@ from radapt.digests import ByteDigests
 from radapt.errors import DataError, counted
 from radapt.out_of_memory import reason_of
 from radapt.studies.cells import Cell, CellEncoder
-from radapt.studies.duplicates import refuse_equal_images
+from radapt.studies.duplicates import refuse_equal_images, report_near_duplicates
 from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
 from radapt.studies.patch_pictures import write_pictures
 from radapt.studies.plan import Plan, Settings, StudyFailure, plan_study
 from radapt.studies.report_facts import (
+    cohort_folder,
     cohort_is_described,
     processor,
     write_backbone_facts,
@@ -288,7 +289,10 @@ class _StudyRun:
             planes = slices.planes(location, recipe, modality)
             return bool(planes.min() != planes.max())
 
-        refuse_equal_images(prepared.cohort, self.plan.study.duplicates, planes_of, "pixels", varies)
+        duplicates = self.plan.study.duplicates
+        refuse_equal_images(prepared.cohort, duplicates, planes_of, "pixels", varies)
+        if checked[0] not in {digest for digest, _ in self.without_duplicates}:  # hashes do not depend on the recipe
+            report_near_duplicates(prepared.cohort, duplicates, slices, cohort_folder(self.ledger.folder, prepared))
         self.without_duplicates.add(checked)
 
     def _check_unchanged(self, prepared: "PreparedCohort") -> None:

@@ -184,8 +184,9 @@ class Study(StrictModel):
     findings, and always Dice for masks. `decision` says how a class is decided for from probabilities. With
     `one_standard_error` the most strongly regularised candidate within one standard error of the best is taken.
 
-    Equal images of two patients in different splits or folds leak from one to the other: the cohort fails. With
-    `duplicates: strict` they may not be in one split either, with `allow` they may be anywhere.
+    Equal images of two patients in different splits or folds leak from one to the other: the cohort fails.
+    Near-identical ones (re-encoded, resized, flipped, cropped, rotated) are a warning with a list. With
+    `duplicates: strict` both fail the cohort, also inside one split; with `allow` neither is searched for.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")

@@ -1,0 +1,149 @@
+"""Perceptual hashes of planes: the directions of their texture, ring by ring of the Fourier power spectrum.
+
+The power spectrum does not change under a shift, so that a crop hardly changes it; a flip or a quarter turn changes the
+signs of the angular harmonics only; broad rings and few harmonics tolerate a few degrees and percent. See
+`design/near-duplicates.md`.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from radapt.images.volume import AXES, Volume
+
+VERSION = 1
+"""Raised when the same pixels give another hash."""
+
+SIDE_PX = 64
+RINGS = np.geomspace(2.5, 16.0, 10)
+"""Radii of the rings, in cycles per side."""
+
+HARMONICS = 8
+SIZE = 1 + len(RINGS) * 2 * HARMONICS
+"""Bytes of a hash: the number of rings that the plane resolves, 0 for one without structure, then their harmonics."""
+
+MOST_PLANES = 32
+"""Of a stack; a longer one is hashed at this many evenly spaced planes."""
+
+TURNS = (0, 1, 2, 3)
+"""Classes of flips and quarter turns that the power spectrum tells apart: bit 0 mirrors, bit 1 turns by 90°."""
+
+_RESOLVED = 0.41  # cycles per pixel up to which a plane's frequencies survive resizing
+_ANGLES = 24
+_BROAD_PX, _FLOOR = 6.0, 0.25  # structure larger than this is removed; least local contrast, as a share of the mean
+_RING_WIDTH, _ANGLE_WIDTH, _CYCLE_WIDTH = 0.07, 0.06, 0.7
+_FLAT = 0.02  # contrast below which a pixel shows nothing, as a share of the range
+_LEAST_SHOWN = 0.04  # of the pixels of a plane with structure
+_SCALE = 1500.0  # of the int8 values
+_BATCH = 16
+
+
+def plane_hashes(volume: Volume) -> np.ndarray:
+    """int8 (n, SIZE): the hashes of at most `MOST_PLANES` planes of `volume`, in order.
+
+    The planes are those along the axis with the fewest. A plane without structure has a hash of zeros.
+    """
+    planes = hashed_planes(volume)
+    return np.concatenate([_hashes(planes[first : first + _BATCH]) for first in range(0, len(planes), _BATCH)])
+
+
+def hashed_planes(volume: Volume) -> np.ndarray:
+    """The planes (n, H, W) or (n, H, W, 3) of a volume that are hashed; a copy only of a long stack."""
+    shape = volume.to_ras().array.shape[:3]
+    axis = min(("axial", "coronal", "sagittal"), key=lambda name: shape[AXES[name]])
+    planes = volume.planes(axis)
+    if len(planes) <= MOST_PLANES:
+        return planes
+    return planes[np.linspace(0, len(planes) - 1, MOST_PLANES).round().astype(int)]
+
+
+def grey(planes: np.ndarray) -> np.ndarray:
+    """float32 (n, H, W) of grey or colour planes."""
+    grey_planes = planes.astype(np.float32, order="C")
+    return grey_planes.mean(axis=3) if planes.ndim == 4 else grey_planes
+
+
+def resized(planes: np.ndarray, side: int) -> np.ndarray:
+    """float32 (n, H, W) → (n, side, side), stretched; antialiased where it shrinks."""
+    import torch
+
+    tensor = torch.from_numpy(planes[:, None])
+    small = torch.nn.functional.interpolate(tensor, size=(side, side), mode="bicubic", antialias=True)
+    result: np.ndarray = small[:, 0].numpy()
+    return result
+
+
+def turn_signs() -> np.ndarray:
+    """float32 (4, SIZE - 1): what each of `TURNS` multiplies the harmonics of a hash with."""
+    order = np.arange(1, HARMONICS + 1)
+    mirrored = np.concatenate([np.ones(HARMONICS), -np.ones(HARMONICS)])
+    turned = np.tile((-1.0) ** order, 2)
+    signs = [mirrored ** (turn & 1) * turned ** (turn >> 1) for turn in TURNS]
+    return np.tile(np.stack(signs), len(RINGS)).astype(np.float32)
+
+
+def fits_hashes(hashes: np.ndarray) -> bool:
+    """Whether an array has the type and shape of hashes."""
+    return bool(hashes.dtype == np.int8 and hashes.ndim == 2 and hashes.shape[1] == SIZE and len(hashes))
+
+
+def _hashes(planes: np.ndarray) -> np.ndarray:
+    values, shown = _harmonics(resized(grey(planes), SIDE_PX))
+    resolved = int((_RESOLVED * min(planes.shape[1:3]) >= RINGS).sum())
+    hashes = np.zeros((len(planes), SIZE), np.int8)
+    hashes[shown, 0] = resolved
+    hashes[shown, 1:] = np.clip(np.rint(values * _SCALE), -127, 127).reshape(len(planes), -1)[shown]
+    return hashes
+
+
+def _harmonics(small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted harmonics (n, rings, 2 · harmonics) of square planes, and (n,) whether a plane has structure."""
+    low, high = np.percentile(small, [1, 99], axis=(1, 2))[..., None, None]
+    span = np.maximum(high - low, 1e-6 * np.maximum(np.abs(high), 1e-30))
+    levels = np.clip((small - low) / span, 0, 1).astype(np.float32)
+    broad, broader = _gaussian(_BROAD_PX), _gaussian(1.5 * _BROAD_PX)
+    fine = levels - broad @ levels @ broad.T
+    contrast = np.sqrt(np.maximum(broader @ (fine * fine) @ broader.T, 0))
+    shown = (np.abs(fine) > _FLAT).mean(axis=(1, 2)) >= _LEAST_SHOWN
+    fine /= contrast + _FLOOR * contrast.mean(axis=(1, 2), keepdims=True) + 1e-3
+    fine -= fine.mean(axis=(1, 2), keepdims=True)
+    window = np.sin(np.pi * (np.arange(SIDE_PX) + 0.5) / SIDE_PX, dtype=np.float32) ** 2
+    power = np.abs(np.fft.rfft2(fine * window[:, None] * window)) ** 2
+    rings = (power.reshape(len(power), -1) @ _ring_weights()).reshape(len(power), len(RINGS), _ANGLES)
+    rings /= np.maximum(rings.mean(axis=2, keepdims=True), 1e-12)
+    harmonics = np.fft.rfft(rings**0.25, axis=2)[:, :, 1 : HARMONICS + 1] / _ANGLES
+    return np.concatenate([harmonics.real, harmonics.imag], axis=2) / _tolerance(), shown
+
+
+@cache
+def _gaussian(sigma_px: float) -> np.ndarray:
+    """(SIDE_PX, SIDE_PX): a Gaussian blur along one axis as a matrix."""
+    at = np.arange(SIDE_PX)
+    weights = np.exp(-0.5 * ((at - at[:, None]) / sigma_px) ** 2)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@cache
+def _ring_weights() -> np.ndarray:
+    """(frequencies of `rfft2`, rings × angles): a Gaussian around each point of the rings."""
+    rows, columns = np.fft.fftfreq(SIDE_PX, 1 / SIDE_PX)[:, None], np.arange(SIDE_PX // 2 + 1)
+    radius, angle = np.hypot(rows, columns), np.arctan2(rows, columns)
+    weights = []
+    for ring in RINGS:
+        width = np.hypot(ring * _RING_WIDTH, _CYCLE_WIDTH)
+        angle_width = np.hypot(_ANGLE_WIDTH, _CYCLE_WIDTH / ring)
+        for step in range(_ANGLES):
+            apart = (angle - np.pi * step / _ANGLES + np.pi / 2) % np.pi - np.pi / 2
+            near = np.exp(-0.5 * ((radius - ring) / width) ** 2 - 0.5 * (apart / angle_width) ** 2)
+            near[radius == 0] = 0
+            weights.append((near / near.sum()).ravel())
+    return np.stack(weights, axis=1).astype(np.float32)
+
+
+@cache
+def _tolerance() -> np.ndarray:
+    """(rings, 2 · harmonics): about how much a harmonic changes when a picture is cropped or rotated a little."""
+    order = np.tile(np.arange(HARMONICS), 2)
+    change = 1.5 * np.exp(-2.1 * order / RINGS[:, None])
+    tolerance: np.ndarray = np.hypot(change, 0.14)
+    return tolerance
