@@ -59,10 +59,12 @@ def test_it_measures_lesions_where_no_mask_may_be_read(cohort: Cohort, vit: Back
     notes = " ".join(note for fit in found.fits for note in fit.notes)
     assert "a segmenter trained on the masks of 18 training cases" in notes
     assert "no other mask was read" in notes
-    model = load_model(tmp_path / "model", vit, cache=tmp_path / "cache")
+    model = load_model(tmp_path / "model", cache=tmp_path / "cache")
+    model.save(tmp_path / "whole")
     tested = found.predictions[found.predictions["split"] == "test"].set_index("case")["p_large"]
-    again = model.predict(cohort).set_index("case")["p_large"]
-    np.testing.assert_array_equal(again.loc[tested.index], tested)
+    for each in (model, load_model(tmp_path / "whole", cache=tmp_path / "other")):
+        again = each.predict(cohort).set_index("case")["p_large"]
+        np.testing.assert_array_equal(again.loc[tested.index], tested)
 
 
 def test_without_masks_in_train_it_answers_with_the_class_frequencies(
