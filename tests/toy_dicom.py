@@ -177,3 +177,14 @@ def source_planes(folder: Path) -> dict[tuple[str, int | None], np.ndarray]:
         pixels = data.pixel_array.reshape(data.NumberOfFrames, data.Rows, data.Columns)
         planes |= {(data.SOPInstanceUID, k + 1): plane for k, plane in enumerate(pixels)}
     return planes
+
+
+def content_items(data: Dataset, meaning: str) -> list[Dataset]:
+    """All items of a structured report whose concept has this meaning, anywhere in the tree, in order."""
+    found = []
+    for item in data.get("ContentSequence", []):
+        name = item.get("ConceptNameCodeSequence")
+        if name and name[0].CodeMeaning == meaning:
+            found.append(item)
+        found += content_items(item, meaning)
+    return found

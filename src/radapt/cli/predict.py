@@ -22,6 +22,9 @@ def predict(
         [], "--map", metavar="SERIES=SEQUENCE", help="Which series is which sequence of the model, by name; repeatable."
     ),
     cache: Path = typer.Option(None, help="Keep decoded slices and features here; default: nothing is kept."),
+    dicom: bool = typer.Option(
+        True, help="For images that came as DICOM, write a DICOM segmentation and report as well."
+    ),
     device: str = typer.Option("cpu", help="cpu, cuda or cuda:1."),
 ) -> None:
     """Predict the patients in INPUT. Needs no network and nothing but MODEL.
@@ -36,7 +39,9 @@ def predict(
 
     loaded = load_deployed(model, device=device)
     resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, _pairs(mapping), progress)
-    outcome = predict_batch(loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, progress=progress)
+    outcome = predict_batch(
+        loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, progress=progress
+    )
     for note in outcome.notes:
         typer.echo(note)
     done = outcome.cases - len(outcome.failures)

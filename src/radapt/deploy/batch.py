@@ -3,6 +3,7 @@
 predictions.csv          a row per case, written last but one
 report.html              a page per group of cases: report.html, report-2.html, …
 masks/                   label maps in the grid of each patient's image
+dicom/                   segmentations and reports for images that came as DICOM
 done.json                what was predicted with which model; its presence says that the folder is complete
 .work/                   finished groups of an unfinished batch
 """
@@ -19,21 +20,20 @@ from typing import Any
 from radapt.cohorts import Case
 from radapt.deploy.case_vectors import Neighbour
 from radapt.deploy.deployed_model import DeployedModel
-from radapt.deploy.deployment import DEPLOYMENT
+from radapt.deploy.dicom.predicted import DicomWriter, missing_extra
 from radapt.deploy.inputs.resolve import ResolvedInput
 from radapt.deploy.patients import notes_of, predict_patients, working_cache
 from radapt.deploy.pictures import Picture, picture_of
 from radapt.deploy.prediction import CasePrediction, prediction_table
-from radapt.digests import digest, digest_file
+from radapt.digests import digest
 from radapt.durable import remove_partial_files, write_json, write_text
 from radapt.errors import DataError, UsageError
 from radapt.images import Volume, ending_for, write_labels
-from radapt.models.folder import MODEL
 from radapt.printable import csv_cell
 from radapt.progress import ProgressMaker, silent
 from radapt.segmentation import file_stems
 
-TABLE, DONE, WORK, MASKS = "predictions.csv", "done.json", ".work", "masks"
+TABLE, DONE, WORK, MASKS, DICOM = "predictions.csv", "done.json", ".work", "masks", "dicom"
 GROUP = 50
 """Cases on a page. Memory and the work that a kill can lose are those of a group."""
 
@@ -68,12 +68,13 @@ def predict_batch(
     *,
     write_page: WritePage | None = None,
     cache: Path | None = None,
+    dicom: bool = True,
     progress: ProgressMaker = silent,
 ) -> BatchOutcome:
     """Predict every case into `folder`. After an interruption the same call goes on after the last finished group.
 
-    A case that fails stands in the table with its reason. Raises UsageError if the folder holds something else, or a
-    finished batch.
+    A case that fails stands in the table with its reason. With `dicom`, cases whose images are DICOM have a DICOM
+    segmentation and report as well. Raises UsageError if the folder holds something else, or a finished batch.
     """
     names = resolved.order
     if not names:
@@ -84,13 +85,15 @@ def predict_batch(
     stems = dict(zip(names, file_stems(list(names)), strict=True))
     by_name = {case.case: case for case in resolved.cohort}
     rows: list[CasePrediction] = []
+    missing = missing_extra(resolved.cohort) if dicom else ""
+    writer = DicomWriter(model, folder / DICOM) if dicom and not missing else None
     with progress(len(names), "Predicting", "cases") as advance:
         for number, group in enumerate(groups, start=1):
             shown = _read_group(folder / WORK / f"{number}.json")
             if shown is None:
                 with working_cache(cache, folder / WORK) as local:
                     coming = predict_patients(model, resolved, group, local)
-                    shown = [_kept(folder, model, by_name, each, local, stems) for each in coming]
+                    shown = [_kept(folder, model, by_name, each, local, stems, writer) for each in coming]
                 if write_page is not None:
                     write_page(folder, shown, number, len(groups))
                 write_json(folder / WORK / f"{number}.json", [asdict(each) for each in shown])
@@ -98,7 +101,7 @@ def predict_batch(
             advance(len(group))
     write_text(folder / TABLE, _csv_text(rows, model.outputs))
     failures = tuple(case for case in rows if case.failed)
-    notes = notes_of(model, rows, resolved)
+    notes = (*notes_of(model, rows, resolved), *([missing] if missing else []))
     facts = {"key": key, "model": model.deployment.name, "cases": len(rows), "failed": len(failures), "notes": notes}
     write_json(folder / DONE, facts)
     shutil.rmtree(folder / WORK)
@@ -107,9 +110,8 @@ def predict_batch(
 
 def _key(model: DeployedModel, resolved: ResolvedInput) -> str:
     """A digest of what decides the batch: the model, and the places of all images."""
-    record = next(path for path in (model.folder / DEPLOYMENT, model.folder / MODEL) if path.is_file())
     cases = [[case.case, sorted((name, str(where)) for name, where in case.images.items())] for case in resolved.cohort]
-    return digest([digest_file(record), cases, dict(resolved.failures), list(resolved.order)])
+    return digest([model.digest, cases, dict(resolved.failures), list(resolved.order)])
 
 
 def _prepare(folder: Path, key: str) -> None:
@@ -123,7 +125,7 @@ def _prepare(folder: Path, key: str) -> None:
                 f"{folder} holds unfinished predictions of another model or other patients. Give a new folder with "
                 "--out, or remove this one."
             )
-        remove_partial_files(folder, WORK, MASKS)
+        remove_partial_files(folder, WORK, MASKS, DICOM)
         for left in (folder / WORK).glob(".cache-*"):
             shutil.rmtree(left, ignore_errors=True)
         return
@@ -139,8 +141,9 @@ def _kept(
     found: CasePrediction,
     cache: Path,
     stems: Mapping[str, str],
+    writer: DicomWriter | None,
 ) -> ShownCase:
-    """Write the mask of a case, and draw its picture."""
+    """Write the mask and the DICOM results of a case, and draw its picture."""
     if found.failed:
         return ShownCase(found)
     case = cases[found.case]
@@ -148,7 +151,10 @@ def _kept(
     if found.mask is not None:
         name = f"{MASKS}/{stems[found.case]}{_ending(case, found, found.mask)}"
         write_labels(folder / name, found.mask)
-    return ShownCase(replace(found, mask=None), _picture(model, case, found, cache), name)
+    picture = _picture(model, case, found, cache)
+    if writer is not None and (note := writer.write(stems[found.case], case, found)):
+        found = replace(found, reason="; ".join(filter(None, (found.reason, note))))
+    return ShownCase(replace(found, mask=None), picture, name)
 
 
 def _ending(case: Case, found: CasePrediction, mask: Volume) -> str:

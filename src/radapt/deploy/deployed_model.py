@@ -17,6 +17,7 @@ from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deplo
 from radapt.deploy.encoder_copy import copied_encoder
 from radapt.deploy.ensemble import mean_decision
 from radapt.deploy.sequences import ModelSequence
+from radapt.digests import digest_file
 from radapt.errors import UsageError
 from radapt.features import extract
 from radapt.models.folder import MODEL, load
@@ -50,6 +51,11 @@ class DeployedModel:
         what = ", ".join(self.outputs) or ", ".join(self.mask_labels.values())
         ensemble = f", {len(self.members)} models" if len(self.members) > 1 else ""
         return f"DeployedModel({self.deployment.name!r}: {what} from {', '.join(self.modalities)}{ensemble})"
+
+    @cached_property
+    def digest(self) -> str:
+        """That of its record, which holds the digests of all its files."""
+        return digest_file(next(path for name in (DEPLOYMENT, MODEL) if (path := self.folder / name).is_file()))
 
     @property
     def card(self) -> ModelCard:

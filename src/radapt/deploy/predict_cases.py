@@ -126,7 +126,7 @@ def _masks(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str
 
 
 def _volumes_ml(mask: Volume, labels: Mapping[int, str]) -> dict[str, float]:
-    voxel_ml = float(np.prod(mask.spacing_mm)) / 1000
+    voxel_ml = float(abs(np.linalg.det(mask.affine[:3, :3]))) / 1000  # also of a tilted gantry
     return {name: float((mask.array == value).sum()) * voxel_ml for value, name in labels.items()}
 
 

@@ -11,7 +11,7 @@ from radapt.deploy.dicom.report import ClassProbability, class_code, write_repor
 from radapt.deploy.dicom.results import file_name, write_results
 from radapt.errors import UsageError
 from radapt.images import Volume
-from toy_dicom import ToySeries
+from toy_dicom import ToySeries, content_items
 
 from .conftest import toy_patient
 
@@ -35,21 +35,10 @@ def written(patient, algorithm, tmp_path):
     return dcmread(results.segmentation), dcmread(results.report), results
 
 
-def items(data, meaning):
-    """All content items whose concept has this meaning, anywhere in the tree."""
-    found = []
-    for item in data.get("ContentSequence", []):
-        name = item.get("ConceptNameCodeSequence")
-        if name and name[0].CodeMeaning == meaning:
-            found.append(item)
-        found += items(item, meaning)
-    return found
-
-
 def numbers(data, meaning):
     return [
         (float(item.MeasuredValueSequence[0].NumericValue), item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence)
-        for item in items(data, meaning)
+        for item in content_items(data, meaning)
     ]
 
 
@@ -65,7 +54,7 @@ def test_it_is_a_measurement_report_of_the_same_patient_and_study(written, patie
 
 def test_the_text_says_research_only_model_and_remarks(written):
     _, report, _ = written
-    said = [item.TextValue for item in items(report, "Comment")]
+    said = [item.TextValue for item in content_items(report, "Comment")]
     assert said[0] == "Research use only. Not for diagnosis or treatment."
     assert "toy-model" in said[1]
     assert "0123456789abcdef" in said[1]
@@ -75,9 +64,9 @@ def test_the_text_says_research_only_model_and_remarks(written):
 
 def test_the_observer_is_a_device_called_radapt(written):
     _, report, _ = written
-    assert items(report, "Observer Type")[0].ConceptCodeSequence[0].CodeMeaning == "Device"
-    assert items(report, "Device Observer Name")[0].TextValue == "radapt"
-    assert items(report, "Device Observer Model Name")[0].TextValue == "toy-model"
+    assert content_items(report, "Observer Type")[0].ConceptCodeSequence[0].CodeMeaning == "Device"
+    assert content_items(report, "Device Observer Name")[0].TextValue == "radapt"
+    assert content_items(report, "Device Observer Model Name")[0].TextValue == "toy-model"
 
 
 def test_sizes_refer_to_their_segments(written):
@@ -90,13 +79,13 @@ def test_sizes_refer_to_their_segments(written):
     assert [value for value, _ in diameters] == pytest.approx(
         [math.hypot(4 * 0.75, 1), math.hypot(3 * 0.75, 0.5)], rel=1e-5
     )
-    references = [item.ReferencedSOPSequence[0] for item in items(report, "Referenced Segment")]
+    references = [item.ReferencedSOPSequence[0] for item in content_items(report, "Referenced Segment")]
     assert {item.ReferencedSOPInstanceUID for item in references} == {segmentation.SOPInstanceUID}
     assert [item.ReferencedSegmentNumber for item in references] == [1, 2, 3]
-    tracked = {item.UID for item in items(report, "Tracking Unique Identifier")}
+    tracked = {item.UID for item in content_items(report, "Tracking Unique Identifier")}
     assert {segment.TrackingUID for segment in segmentation.SegmentSequence} <= tracked
-    assert items(report, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Kidney"
-    assert items(report, "Laterality")[0].ConceptCodeSequence[0].CodeMeaning == "Left"
+    assert content_items(report, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Kidney"
+    assert content_items(report, "Laterality")[0].ConceptCodeSequence[0].CodeMeaning == "Left"
 
 
 def test_every_source_is_evidence(written, patient):
@@ -115,7 +104,7 @@ def test_probabilities_are_measurements_and_the_decision_an_evaluation(written):
     _, report, _ = written
     assert numbers(report, "Probability of astrocytoma")[0][0] == 0.751235
     assert numbers(report, "Probability of oligodendroglioma")[0][0] == 0.25
-    predicted = items(report, "Predicted class")
+    predicted = content_items(report, "Predicted class")
     assert [item.ConceptCodeSequence[0].CodeMeaning for item in predicted] == ["astrocytoma"]
 
 
@@ -130,13 +119,13 @@ def test_a_classifier_has_a_report_without_segmentation(patient, algorithm, tmp_
     results = write_results(tmp_path, "c", patient.source, algorithm, probabilities=CLASSES)
     assert results.segmentation is None
     assert [path.name for path in tmp_path.glob("*.dcm")] == ["c-sr.dcm"]
-    assert not items(dcmread(results.report), "Volume")
+    assert not content_items(dcmread(results.report), "Volume")
 
 
 def test_findings_can_all_be_absent(patient, algorithm, tmp_path):
     rows = [ClassProbability("Effusion", 0.1, False), ClassProbability("Mass", 0.0, False)]
     report = write_report(tmp_path / "sr.dcm", patient.source, algorithm, probabilities=rows)
-    assert not items(report, "Predicted class")
+    assert not content_items(report, "Predicted class")
 
 
 def test_nothing_to_report_is_refused(patient, algorithm, tmp_path):
