@@ -7,15 +7,29 @@ from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones import load_backbone
-    from radapt.cohorts import load_cohort
+    from radapt.backbones.backbone import Backbone
+    from radapt.cohorts import Cohort, load_cohort
     from radapt.deploy.load import load_model
     from radapt.features import extract
     from radapt.mmdino.adapt import adapt
     from radapt.protocols import evaluate, train
 
-__all__ = ["__version__", "adapt", "evaluate", "extract", "load_backbone", "load_cohort", "load_model", "train"]
+__all__ = [
+    "Backbone",
+    "Cohort",
+    "__version__",
+    "adapt",
+    "evaluate",
+    "extract",
+    "load_backbone",
+    "load_cohort",
+    "load_model",
+    "train",
+]
 
 _HOMES = {
+    "Backbone": "backbones.backbone",
+    "Cohort": "cohorts",
     "load_cohort": "cohorts",
     "load_backbone": "backbones",
     "extract": "features",

@@ -73,7 +73,7 @@ def test_layers_come_in_the_order_asked_for(backbone):
 
 
 def test_gradients_reach_every_parameter_the_tokens_use(backbone):
-    tokens = backbone.tokens(images(1, 3, 64, 64))
+    tokens = backbone.tokens(images(1, 3, 64, 64), gradients=True)
     (tokens.cls.square().sum() + tokens.patches.square().sum()).backward()
     silent = [name for name, p in backbone.module.named_parameters() if p.grad is None]
     assert not [name for name in silent if "head" not in name and "norm" not in name]
@@ -102,7 +102,9 @@ def test_inference_mode_first_and_training_later(tiny):
             with torch.inference_mode():
                 backbone.tokens(images(1, 3, 42, 70))
         backbone.module.pos_embed.requires_grad_(False)
-        backbone.tokens(images(1, 3, 42, 70)).cls[:, 0].sum().backward()  # the sum of all is 0 after the final norm
+        backbone.tokens(images(1, 3, 42, 70), gradients=True).cls[
+            :, 0
+        ].sum().backward()  # the sum of all is 0 after the final norm
         trained = {name: value.grad for name, value in backbone.module.named_parameters() if value.grad is not None}
         found.append(trained)
     assert found[0].keys() == found[1].keys()
@@ -189,3 +191,11 @@ def test_dinov3_is_timms():
         tokens = backbone.tokens(x)
     torch.testing.assert_close(tokens.cls, expected[:, 0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(tokens.patches.flatten(1, 2), expected[:, 5:], atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_carry_gradients_only_if_asked() -> None:
+    backbone = load_backbone("timm:test_vit", "random")
+    assert not backbone.tokens(images(1, 3, 56, 56)).cls.requires_grad
+    assert backbone.tokens(images(1, 3, 56, 56), gradients=True).cls.requires_grad
+    with torch.no_grad():
+        assert not backbone.tokens(images(1, 3, 56, 56), gradients=True).cls.requires_grad

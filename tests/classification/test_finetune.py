@@ -16,7 +16,7 @@ import radapt
 from radapt.backbones import load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.classification.finetune import Adapting
-from radapt.classification.task import CaseTask, LabelledCases, TrainableModel, probabilities
+from radapt.classification.task import CaseTask, LabelledCases, TrainableModel
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Pooling
@@ -586,8 +586,8 @@ def _task(labels: np.ndarray, outputs: int, smoothing: float, class_weight: Any 
 
 def test_probabilities_of_extreme_logits_are_finite() -> None:
     two, three = Targets.of(np.array([0, 1]), 2), Targets.of(np.array([0, 1, 2]), 3)
-    np.testing.assert_array_equal(probabilities(two, np.array([[1e4], [-1e4], [0.0]])), [[0, 1], [1, 0], [0.5, 0.5]])
-    np.testing.assert_array_equal(probabilities(three, np.array([[1e4, 0, -1e4]])), [[1, 0, 0]])
+    np.testing.assert_array_equal(two.probabilities(np.array([[1e4], [-1e4], [0.0]])), [[0, 1], [1, 0], [0.5, 0.5]])
+    np.testing.assert_array_equal(three.probabilities(np.array([[1e4, 0, -1e4]])), [[1, 0, 0]])
 
 
 @pytest.mark.parametrize(

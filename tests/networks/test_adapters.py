@@ -117,7 +117,7 @@ def everything(module: nn.Module) -> dict[str, Tensor]:
 
 def loss_of(backbone: Backbone) -> Tensor:
     images = torch.rand(4, 3, 56, 56, generator=torch.Generator().manual_seed(5))
-    tokens = backbone.tokens(images, layers=(-2, -1))
+    tokens = backbone.tokens(images, layers=(-2, -1), gradients=True)
     # Uneven weights: a plain square of normalised tokens would be the same for every weight.
     parts = [part for each in tokens.layers for part in (each.cls, each.patches)]
     return torch.stack([(part * torch.linspace(-1, 1, part.shape[-1])).tanh().sum() for part in parts]).sum()

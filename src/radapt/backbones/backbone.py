@@ -9,8 +9,10 @@ from torch import nn
 
 from radapt.backbones.card import WeightCard
 from radapt.backbones.encoders import PlainViT, TokenExtractor
+from radapt.backbones.own_module import OwnExtractor, OwnTokens, own_card, own_source
 from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
+from radapt.devices import pick_device
 from radapt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +48,41 @@ class Backbone:
         self.notes = notes
         self.network = network
         self._encoder = encoder
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        *,
+        size: int,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        tokens: OwnTokens | None = None,
+        name: str = "own",
+        licence: str = "unknown",
+        pretraining: Sequence[str] = (),
+    ) -> "Backbone":
+        """A network of your own as a backbone, for every function that takes one.
+
+        Images are resized to `size` × `size` pixels and normalised by `mean` and `std` (ImageNet's by default), as
+        they were in its training. Its output, or what `tokens(module, images)` gives, is a vector per image (B, D), a
+        feature map (B, D, h, w), or a pair of CLS tokens (B, D) and patches (B, h, w, D). The module is set to
+        evaluation mode. Features are stored under a digest of its weights. A model trained on it is loaded with
+        `radapt.load_model(folder, backbone=…)`, because radapt cannot build the module itself.
+
+        Raises UsageError for a module without weights, and for outputs of another form.
+        """
+        module.eval()
+        card = own_card(module, tokens, name, size, mean, std, licence, pretraining)
+        return cls(name, card, own_source(module, tokens), module, OwnExtractor(tokens, card.width))
+
+    def to(self, device: "str | torch.device") -> "Backbone":
+        """Move the weights to `auto`, `cpu`, `cuda` or `cuda:N`; the same backbone.
+
+        Raises UsageError for a device that this machine does not have.
+        """
+        (self.network or self.module).to(pick_device(str(device)))
+        return self
 
     def __repr__(self) -> str:
         return f"Backbone({self.name!r}, {self.source.where!r}, {self.dtype}, {self.device})"
@@ -83,7 +120,7 @@ class Backbone:
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
-    def tokens(self, images: torch.Tensor, layers: Sequence[int] = (-1,)) -> Tokens:
+    def tokens(self, images: torch.Tensor, layers: Sequence[int] = (-1,), *, gradients: bool = False) -> Tokens:
         """Tokens of `images` (B, 3, H, W) or (B, 1, H, W), float in [0, 1] or uint8 in 0…255.
 
         The backbone applies its own normalisation. Images may have any size: sides that are not a multiple of the patch
@@ -92,12 +129,13 @@ class Backbone:
         that accepts its native size only (some outside the catalog: `card.fixed`) gets every image resized to it.
 
         `layers` are counted from the end: -1 is the last block (or stage); the final norm is applied to each (see
-        `encoders`). Tokens are float32 whatever the module's dtype. Gradients flow unless the caller disables them.
+        `encoders`). Tokens are float32 whatever the module's dtype. Gradients flow only with `gradients`, for training.
         UsageError for a value that is not a tensor, images of another shape or range, and layers that do not exist.
         """
         indices = self._indices(layers)
-        x = self._normalise(self._resize(_checked(images).to(self.device)))
-        return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
+        with torch.set_grad_enabled(gradients and torch.is_grad_enabled()):
+            x = self._normalise(self._resize(_checked(images).to(self.device)))
+            return Tokens(tuple(self._encoder(self.module, x, indices)), deepest=indices.index(max(indices)))
 
     def block_inputs(self, images: torch.Tensor, blocks: int) -> torch.Tensor:
         """The tokens that enter the last `blocks` blocks (all of them: the embeddings), before any norm: float32

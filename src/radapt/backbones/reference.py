@@ -68,6 +68,8 @@ class BackboneReference:
         """
         if self.card is None or self.source is None:
             raise UsageError(f"The model was trained on {self.name}, and does not say where its weights are. {_GIVE}")
+        if self.source.kind == "module":
+            raise UsageError(f"The model was trained on {self.name}, a network that radapt cannot build. {_GIVE}")
         path = self.source.path
         if self.source.kind == "file" and (path is None or not path.exists()):
             raise UsageError(f"The model was trained on {self.name}, whose weights are not at {path} any more. {_GIVE}")

@@ -103,7 +103,7 @@ class _Encode:
         self.backbone, self.patch_mean = backbone, patch_mean
 
     def __call__(self, images: Tensor) -> Tensor:
-        tokens = self.backbone.tokens(images)
+        tokens = self.backbone.tokens(images, gradients=True)
         return torch.cat([tokens.cls, tokens.patches.mean((1, 2))], dim=1) if self.patch_mean else tokens.cls
 
 

@@ -14,6 +14,7 @@ from radapt.cli.predict import predict
 from radapt.cli.report import report
 from radapt.cli.run import run
 from radapt.cli.scan import scan
+from radapt.cli.schema import schema
 from radapt.versions import __version__
 
 app = typer.Typer(
@@ -40,5 +41,5 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export, predict):
+for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export, predict, schema):
     app.command()(command)

@@ -4,13 +4,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.locations import Location
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["xray", "ct", "mri", "other"]
 Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled"]
@@ -97,11 +101,38 @@ class Cohort:
         lines.append(f"  splits: {_some([f'{name} {splits[name]}' for name in sorted(splits)])}")
         return "\n".join(lines)
 
+    @staticmethod
+    def from_pandas(table: "pd.DataFrame", **settings: Any) -> "Cohort":
+        """A cohort from a table in memory: see `radapt.cohorts.loading.cohort_from_pandas` for the `settings`."""
+        # By name: reading a table makes cohorts, so that file stands above this one.
+        found: Cohort = import_module("radapt.cohorts.loading").cohort_from_pandas(table, **settings)
+        return found
+
     def __len__(self) -> int:
         return len(self.cases)
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Case: ...
+
+    @overload
+    def __getitem__(self, index: slice | np.ndarray | Sequence[int]) -> "Cohort": ...
+
+    def __getitem__(self, index: int | str | slice | np.ndarray | Sequence[int]) -> "Case | Cohort":
+        """`cohort[3]` and `cohort["case-id"]` are cases; `cohort[:10]` and `cohort[mask]` cohorts of some of them.
+
+        Raises IndexError beyond the last case, and KeyError for an id that no case has.
+        """
+        if isinstance(index, str):
+            found = next((case for case in self.cases if case.case == index), None)
+            if found is None:
+                raise KeyError(f"Cohort {self.name} has no case {index!r}.")
+            return found
+        if isinstance(index, int | np.integer):
+            return self.cases[index]
+        return self.select(index if isinstance(index, slice) else np.asarray(index))
 
     @property
     def task(self) -> Task:
@@ -152,8 +183,8 @@ class Cohort:
         names = {case.split for case in self.cases} - set(CHOOSING_SPLITS)
         return tuple(sorted(names, key=lambda name: (name != "test", name)))
 
-    def select(self, keep: np.ndarray) -> "Cohort":
-        """The cohort with only the cases that `keep` selects, by index or boolean mask."""
+    def select(self, keep: np.ndarray | slice) -> "Cohort":
+        """The cohort with only the cases that `keep` selects, by index, slice or boolean mask."""
         selected = np.arange(len(self))[keep]
         return replace(self, cases=tuple(self.cases[index] for index in selected))
 

@@ -1,13 +1,14 @@
 """cohort.yaml and its table of cases → Cohort, read strictly: all problems are reported at once."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from radapt.cohorts import consistency as checks
-from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.cohort import KINDS, Case, Cohort, Kind
 from radapt.cohorts.cohort_file import CohortFile, read_config
 from radapt.cohorts.columns import sort_columns
 from radapt.cohorts.fold_consistency import folds_can_be_learned
@@ -18,9 +19,11 @@ from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.patient_key import patient_key
 from radapt.cohorts.patient_state import unknown_patients
 from radapt.cohorts.rows import Rows
+from radapt.cohorts.sheets.parquet import sheet_of
 from radapt.cohorts.sheets.reading import read_sheet
+from radapt.cohorts.sheets.sheet import Sheet
 from radapt.cohorts.splits import FOLD, SPLIT, draw_splits, read_recorded, recorded_path, write_recorded
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, suggest
 
 
 def load_cohort(path: Path | str) -> Cohort:
@@ -67,6 +70,44 @@ def read_cohort(path: Path | str) -> tuple[Cohort | None, list[CohortIssue]]:
     return reading.cohort, reading.problems
 
 
+def cohort_from_pandas(
+    table: pd.DataFrame,
+    *,
+    name: str = "table",
+    kind: Kind = "other",
+    root: Path | str = ".",
+    classes: Sequence[str] = (),
+    ordered: bool = False,
+    mask_labels: Mapping[int, str] | None = None,
+    seed: int = 0,
+    folds: int | None = None,
+) -> Cohort:
+    """A cohort from a table in memory, with the columns of a cases.csv (`case`, `image` or `image:<modality>`, `label`,
+    `patient`, `split`, `mask` …); without `case` the index names the cases.
+
+    Paths are relative to `root`. What cohort.yaml would say is given by the other arguments. Splits that the table does
+    not give are drawn from `seed` as `load_cohort` draws them, and with `folds` every patient is tested once; nothing
+    is written. Raises a DataError that lists all problems of the table, and a UsageError for a `kind` that is none.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"A cohort cannot be of the kind {kind!r}. {suggest(kind, KINDS)}")
+    if "case" not in table:
+        table = table.assign(case=table.index.astype(str))
+    place = Path(root) / "cohort.yaml"
+    problems: list[CohortIssue] = []
+    sheet = sheet_of(Path(root) / "table", table, problems)
+    raise_errors(problems, "The table")
+    config = CohortFile(
+        path=place, name=name, cases=Path(root) / "table", kind=kind, classes=tuple(classes), ordered=ordered,
+        mask_labels=dict(mask_labels or {}), seed=seed, fold_rule=None if folds is None else FoldRule(folds, seed=seed),
+    )  # fmt: skip
+    reading = _read_sheet(config, sheet, problems)
+    raise_errors(reading.problems, "The table")
+    if reading.cohort is None:  # raise_errors has said why; this is for the type checker
+        raise DataError("The table cannot be read.")
+    return replace(reading.cohort, path=None)
+
+
 @dataclass(frozen=True)
 class _Reading:
     """The result of reading a table; `drawn` holds (case, patient, split or fold) of the rows where that is drawn."""
@@ -83,7 +124,10 @@ def _read(config: CohortFile) -> _Reading:
         fix = "Add 'kind: xray', ct, mri or other."
         problems.append(CohortIssue("warning", "no-kind", message, file=config.path.name, fix=fix))
     sheet, more = read_sheet(config.cases)
-    problems += more
+    return _read_sheet(config, sheet, problems + more)
+
+
+def _read_sheet(config: CohortFile, sheet: Sheet | None, problems: list[CohortIssue]) -> _Reading:
     if sheet is None:
         return _Reading(None, problems)
     problems += [CohortIssue("warning", "table-format", note, file=config.cases.name) for note in sheet.notes]

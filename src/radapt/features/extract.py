@@ -58,12 +58,14 @@ def extract(
     count: int | None = None,
     neighbours: int = 0,
     look: str | None = None,
-    layers: Sequence[int] = LAYERS,
+    layers: Sequence[int] | None = None,
     batch: int | None = None,
     cache: Path | str | None = None,
     progress: ProgressMaker | None = None,
 ) -> Features:
-    """The CLS and the mean patch token of `layers` (-1: the last block) for every slice of every image.
+    """The CLS and the mean patch token of `layers` for every slice of every image.
+
+    Layers are counted from the end, -1 is the last block; None takes the last four, or all of an encoder with fewer.
 
     `cohort` is what `load_cohort` gives, or the path of its cohort.yaml.
 
@@ -109,7 +111,10 @@ def extract(
     known = tuple(getattr(backbone, "modalities", ()))
     if known:
         check_modalities(_available_modalities(cohort), known, backbone.name)
-    config = FeatureConfig(backbone.name, backbone.identity, dtype, _checked(layers), recipe.digest, joint=bool(known))
+    config = FeatureConfig(
+        backbone.name, backbone.identity, dtype, _checked(_last(backbone) if layers is None else layers), recipe.digest,
+        joint=bool(known),
+    )  # fmt: skip
     work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
@@ -269,6 +274,11 @@ def _unique(grid: Grid) -> list[SliceSource]:
 
 def _described(value: object) -> str:
     return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _last(backbone: "Backbone | LazyBackbone") -> tuple[int, ...]:
+    card = getattr(backbone, "card", None)
+    return LAYERS if card is None else LAYERS[-card.depth :]
 
 
 def _checked(layers: Sequence[int]) -> tuple[int, ...]:

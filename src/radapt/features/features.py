@@ -16,6 +16,8 @@ from radapt.features.store import FeatureStore
 from radapt.sealed import open_sealed, sealing
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from radapt.backbones.reference import BackboneReference
     from radapt.images import Recipe
 
@@ -109,6 +111,36 @@ class Features:
     def digest(self) -> str:
         """32 hex digits of the images of every case in order and of everything that decides the rows."""
         return digest([dict(self.config), list(self.modalities), [list(row) for row in self.keys]])
+
+    def to_numpy(self, slices: SliceReduction = "mean") -> np.ndarray:
+        """(N, M · D) float32 in memory: the pooled features of every modality side by side, NaN where one is missing.
+
+        Rows are the cases of `cohort`, in its order; columns as those of `to_pandas`.
+        """
+        pooled = self.pooled(slices)
+        return np.array(pooled).reshape(len(pooled), -1)
+
+    def to_pandas(self, slices: SliceReduction = "mean") -> "pd.DataFrame":
+        """`to_numpy` with the cases as its index, and columns `<modality>:<kind><layer>:<number>`, such as
+        `t1:cls-1:0`."""
+        import pandas as pd
+
+        names = [
+            f"{modality}:{segment.kind}{segment.layer}:{number}"
+            for modality in self.modalities
+            for segment in self.segments
+            for number in range(segment.stop - segment.start)
+        ]
+        cases = pd.Index([case.case for case in self.cohort], name="case")
+        return pd.DataFrame(self.to_numpy(slices), index=cases, columns=names)
+
+    def __array__(self, dtype: "np.typing.DTypeLike | None" = None, copy: bool | None = None) -> np.ndarray:
+        """`np.asarray(features)` is `to_numpy()`."""
+        return self.to_numpy().astype(dtype or np.float32, copy=False)
+
+    def __len__(self) -> int:
+        """The number of cases."""
+        return len(self.keys)
 
     def slices(self, case_index: int, modality: str) -> np.ndarray:
         """Rows (n, D) of one image as a memory-mapped, read-only view; (0, D) for a missing modality."""

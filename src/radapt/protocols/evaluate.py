@@ -9,7 +9,7 @@ import numpy as np
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
-from radapt.errors import UsageError
+from radapt.errors import UsageError, suggest
 from radapt.features import Features, LesionFeatures, Pooling
 from radapt.protocols.choice import ChoiceRules, Choose
 from radapt.protocols.decisions import Rule
@@ -19,6 +19,7 @@ from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
 from radapt.protocols.holdout import blank_test_labels, check_learnable
+from radapt.protocols.own_estimator import OwnEstimator, refuse_other
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
@@ -28,7 +29,7 @@ from radapt.protocols.scoring import Result
 
 def evaluate(
     features: Features | LesionFeatures,
-    protocol: str | Protocol = "linear",
+    protocol: "str | Protocol | Any" = "linear",
     /,
     *,
     seed: int = 0,
@@ -45,8 +46,10 @@ def evaluate(
 ) -> Result:
     """Fit `protocol` on train, choose on val or by inner folds of train and val, and test once.
 
-    `features` are what `extract` gives, or `LesionFeatures`, which are made anew for every fold. `options` are the
-    protocol's own. `seed` decides every draw: the same call gives the same result. Intervals are
+    `protocol` is a name, a protocol, or a classifier with scikit-learn's `fit` and `predict_proba` (see `OwnEstimator`,
+    whose `blocks` and `patch_mean` may be given). `features` are what `extract` gives, or `LesionFeatures`, which are
+    made anew for every fold. `options` are the protocol's own. `seed` decides every draw: the same call gives the same
+    result. Intervals are
     bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
     `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). Without
     `refit` choices are made on val, and what was chosen is not fitted again with the cohort's val. `devices` processes
@@ -67,7 +70,10 @@ def evaluate(
         options, choose = {**options, "choose": "default"}, "auto"
     if isinstance(protocol, Protocol) and options:
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
-    ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
+    if isinstance(protocol, Protocol):
+        ready = protocol
+    else:
+        ready = make(protocol, **options) if isinstance(protocol, str) else _own(protocol, options)
     if ready.reads != "features":
         raise UsageError(f"Protocol {ready.name!r} trains on images, not on features; use radapt.train.")
     place = None if folder is None else Path(folder)
@@ -91,7 +97,17 @@ def evaluate(
     fitted = _with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
-    return ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
+    result = ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
+    return replace(result, model=fitted.final)
+
+
+def _own(estimator: Any, options: dict[str, Any]) -> OwnEstimator:
+    refuse_other(estimator)
+    known = OwnEstimator.known_options()[1:]
+    for option in options:
+        if option not in known:
+            raise UsageError(f"An estimator of one's own has no option {option!r}. {suggest(option, known)}")
+    return OwnEstimator(estimator, **options)
 
 
 def _seen(features: Features | LesionFeatures, cohort: Cohort) -> Features:

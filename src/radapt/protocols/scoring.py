@@ -1,7 +1,7 @@
 """From a fitted protocol to predictions for every case that was not trained on, and scores."""
 
 import abc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,35 @@ class Result:
     fits: tuple[FitRecord, ...]
     subsets: SubsetResult | None = None
     folds: tuple[str, ...] = ()
+    model: Model | None = field(default=None, repr=False, compare=False)
+    """Of `evaluate` on a cohort without folds: what predicted the test sets."""
+
+    def predict(self, features: Any) -> pd.DataFrame:
+        """Predictions of the model for every case of other `features`, extracted with the same encoder and recipe.
+
+        A row per case: case, patient, `p_<class>` and `decision`, or `p_<finding>` and `decision_<finding>`. Raises
+        UsageError where there is no such model: in a cohort with folds, for label maps, and for protocols on images,
+        whose model `radapt.load_model` reads from its folder.
+        """
+        trained = None if self.model is None else self.model.trained_model
+        if trained is None:
+            raise UsageError(
+                "This result holds no model that can answer for other cases. Give evaluate or train a folder, and use "
+                "radapt.load_model(folder / 'model').predict(cohort)."
+            )
+        bound = trained.on(features)
+        if not isinstance(bound, Model):
+            raise UsageError("This model draws label maps: radapt.load_model(folder / 'model').segment(cohort, row).")
+        found = bound.predict(np.arange(len(features.cohort)))
+        columns = [str(name) for name in self.predictions.columns]
+        outputs = tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
+        findings = outputs if f"truth_{outputs[0]}" in columns else ()
+        decision = self.fit.decision or fixed_decision("argmax", np.zeros((1, 1) if findings else 1), len(outputs))
+        table: dict[str, Any] = {
+            name: [getattr(case, name) for case in features.cohort] for name in ("case", "patient")
+        }
+        table |= {f"p_{output}": found[:, number] for number, output in enumerate(outputs)}
+        return pd.DataFrame(table | decision_columns(decide(decision, found), () if findings else outputs, findings))
 
     @property
     def fit(self) -> FitRecord:

@@ -1,4 +1,4 @@
-"""Parquet tables as text."""
+"""Parquet tables, and tables in memory, as text."""
 
 from pathlib import Path
 
@@ -15,7 +15,12 @@ def read_parquet(path: Path, problems: list[CohortIssue]) -> Sheet | None:
         message = f"The file is not readable as parquet: {str(failure).splitlines()[0]}."
         problems.append(error(path, "unreadable-table", message))
         return None
-    table.columns = [str(name).strip() for name in table.columns]
+    return sheet_of(path, table, problems)
+
+
+def sheet_of(path: Path, table: pd.DataFrame, problems: list[CohortIssue]) -> Sheet | None:
+    """A table in memory with every cell as text; None, with the problem, if its names cannot be columns."""
+    table = table.set_axis([str(name).strip() for name in table.columns], axis="columns")
     if not len(table.columns):
         problems.append(error(path, "empty-table", "The file has no columns."))
         return None

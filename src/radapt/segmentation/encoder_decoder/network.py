@@ -60,7 +60,7 @@ class SegmentationNetwork(nn.Module):
         complete = bool(mask.all())
         images = planes.flatten(0, 1)
         with torch.set_grad_enabled(self.trains_encoder and torch.is_grad_enabled()):
-            tokens = self.backbone.tokens(images if complete else images[mask], layers=self.layers)
+            tokens = self.backbone.tokens(images if complete else images[mask], layers=self.layers, gradients=True)
         maps = [layer.patches for layer in tokens.layers]
         if not complete:
             maps = [m.new_zeros(len(images), *m.shape[1:]).index_put((mask.nonzero()[:, 0],), m) for m in maps]
