@@ -45,8 +45,8 @@ def test_everything_is_called_what_it_is_registered_as(kind: str, installed: Ins
 
 
 def test_every_protocol_class_of_radapt_is_registered(installed: Installed) -> None:
-    """They are found by their text; a class written otherwise would be left out without a word. An estimator of one's own is an
-    object, which no study file can name."""
+    """They are found by their text; a class written otherwise would be left out without a word. An estimator of one's
+    own is an object, which no study file can name."""
     for room in ROOMS:
         modules_in(f"radapt.{room}")
     registered = set(installed["radapt.protocols"].values())
