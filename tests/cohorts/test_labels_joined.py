@@ -177,3 +177,17 @@ def test_a_table_beside_patients_in_excel(tmp_path: Path) -> None:
     draft = scan(tmp_path / "data")
     assert draft.classes == ("A", "B")
     assert "Sheet 'Sheet' is read; left out: 'Legende'" in " ".join(draft.notes)
+
+
+def test_a_file_name_of_several_images_is_an_error(tmp_path: Path) -> None:
+    touch(*(tmp_path / "d" / label / f"{at}.png" for label in ("ill", "well") for at in range(4)))
+    labels = table(tmp_path / "t.csv", "file,dx", "0.png,a", "1.png,b")
+    with pytest.raises(DataError, match=r"column 'file': 2 names fit several images, such as '0', which fits 2"):
+        labelled(tmp_path / "d", labels, on="file")
+
+
+def test_without_on_the_column_of_ids_goes_before_one_of_equal_hits(tmp_path: Path) -> None:
+    build_patients(tmp_path / "d")
+    lines = [f"{at % 3 + 1},Patient_{at:03d},{at % 2}" for at in range(1, 7)]
+    draft = labelled(tmp_path / "d", table(tmp_path / "t.csv", "visit,who,dx", *lines))
+    assert list(draft.table["label"]) == ["1", "0"] * 3

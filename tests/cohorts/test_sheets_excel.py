@@ -1,6 +1,8 @@
 """Excel workbooks: values as text, sheets, formulas, and what a spreadsheet does to ids and dates."""
 
 import datetime
+import random
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -171,3 +173,27 @@ def test_a_cell_far_away_costs_nothing(place: str, tmp_path: Path) -> None:
         sheet[place] = " "
 
     assert read(workbook(tmp_path / "x.xlsx", [("a", "b"), (1, 2)], far)).columns == {"a": ["1"], "b": ["2"]}
+
+
+def test_a_workbook_that_claims_billions_of_merged_cells_is_refused(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", [("a", "b"), (1, 2)], lambda sheet: sheet.merge_cells("D1:E9"))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"D1:E9", b"A1:XFD1048576"))
+    sheet, problems = read_sheet(path)
+    assert sheet is None
+    assert problems[0].message == "The workbook has 17,179,869,184 merged cells."
+
+
+def test_damaged_workbooks_are_errors_in_words(tmp_path: Path) -> None:
+    raw = workbook(tmp_path / "x.xlsx", [("a", "b"), *[(at, f"x{at}") for at in range(40)]]).read_bytes()
+    rng = random.Random(0)
+    for _ in range(60):
+        damaged = bytearray(raw)
+        for _ in range(rng.randint(1, 20)):
+            damaged[rng.randrange(4, len(raw))] = rng.randrange(256)
+        (tmp_path / "y.xlsx").write_bytes(damaged[: rng.choice([len(raw), rng.randrange(8, len(raw))])])
+        sheet, problems = read_sheet(tmp_path / "y.xlsx")
+        assert (sheet is None) == any(problem.severity == "error" for problem in problems)

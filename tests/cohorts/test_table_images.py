@@ -110,3 +110,24 @@ def test_the_sheet_that_names_images_is_read(tmp_path: Path) -> None:
     book.save(tmp_path / "liste.xlsx")
     with pytest.raises(DataError, match=r"has the sheets 'Sheet', 'Bilder', 'Kopie'. Name one: --sheet NAME"):
         scan(tmp_path / "liste.xlsx")
+
+
+def test_a_table_without_labels_adds_to_folders_of_classes(tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{label}{at}.png" for label in ("ill", "well") for at in range(6)))
+    rows = "".join(f"{label}{at}.png,{60 + at},{at}.0\n" for label in ("ill", "well") for at in range(5))
+    (tmp_path / "ages.csv").write_text("file,age,pid\n" + rows)
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.classes) == ("folders", ("ill", "well"))
+    assert list(draft.table["age"])[:6] == ["60", "61", "62", "63", "64", ""]
+    assert list(draft.table["patient"])[:2] == ["0", "1"]
+    assert "ages.csv, 'pid': ids such as '0.0' are read without the '.0'." in draft.notes
+    with pytest.raises(UsageError, match=r"--label: the layout 'folders' has no table.* give --layout table"):
+        scan(tmp_path, options=ScanOptions(label=("age",)))
+    (tmp_path / "ages.csv").write_text("file,dx\nill0.png,a\nwell1.png,b\nill2.png,b\nwell0.png,a\n")
+    assert scan(tmp_path).layout == "table"
+
+
+def test_cases_named_by_floats(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{at}.png" for at in range(3)))
+    (tmp_path / "t.csv").write_text("case,file\n7.0,0.png\n8.0,1.png\n9.0,2.png\n")
+    assert list(scan(tmp_path / "t.csv").table["case"]) == ["7", "8", "9"]

@@ -94,7 +94,8 @@ def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
     for role in ("label", "site", "patient", "split", "case", "sheet"):
         if getattr(options, role) and role not in layout.columns:
             given = "the table of --labels has no such column, and the layout" if options.labels else "the layout"
-            raise UsageError(f"--{role}: {given} {layout.name!r} has no table to choose the {role} from.")
+            fix = "" if options.labels else " Name a table with --labels TABLE --on COLUMN, or give --layout table."
+            raise UsageError(f"--{role}: {given} {layout.name!r} has no table to choose the {role} from.{fix}")
 
 
 def _own(out: Path | None) -> frozenset[Path]:

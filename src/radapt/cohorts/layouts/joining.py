@@ -1,7 +1,7 @@
 """A table of labels joined to the cases of a draft, by ids that may be written differently in the two."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,9 +88,12 @@ def join_labels(draft: CohortDraft, labels: LabelTable, options: ScanOptions) ->
         for column in columns
         for key, texts in keys.items()
     }
-    column, key = max(hits, key=lambda name: hits[name])
+    # Of columns that name equally many cases, ages perhaps, the one with the most different values holds the ids.
+    column, key = max(hits, key=lambda name: (hits[name], labels.source[name[0]].nunique()))
     if not hits[column, key]:
         raise DataError(_no_match(draft, labels, keys))
+    if key == "image":
+        _refuse_shared_names(labels, column, keys[key])
     if labels.on is None:
         draft.notes.append(f"{labels.path.name} is joined on column {column!r}; name another with --on.")
     join(draft, labels.source, labels.path, column, keys[key], options)
@@ -133,6 +136,17 @@ def join_key(text: str) -> str:
     if is_image(name):
         name = stem(name.replace("\\", "/").rpartition("/")[2])
     return patient_key(name).removeprefix("sub-").lstrip("0") or patient_key(name)
+
+
+def _refuse_shared_names(labels: LabelTable, column: str, names: Sequence[str]) -> None:
+    """Raise DataError if a row of the table fits several images of one name in different folders."""
+    known = _known(labels.source, column)
+    counts = Counter(key for text in names if text and (key := join_key(text)) in known)
+    if shared := [key for key, count in counts.items() if count > 1]:
+        raise DataError(
+            f"{labels.path}, column {column!r}: {counted(len(shared), 'name')} fit several images, such as "
+            f"{shared[0]!r}, which fits {counts[shared[0]]}. Join on the patient or the case with --on."
+        )
 
 
 def _keys(draft: CohortDraft) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ Label, site, split and patient come from columns of those names, or from those t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +13,20 @@ import pandas as pd
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts import pairs
+from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
 from radapt.cohorts.layouts.image_files import stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.layout import ROLES, Layout
-from radapt.cohorts.layouts.tables import assign, cleaned, given_column, is_patient_word, read_table, tables_in
+from radapt.cohorts.layouts.tables import (
+    assign,
+    cleaned,
+    given_column,
+    has_label,
+    is_patient_word,
+    read_table,
+    tables_in,
+    whole_ids,
+)
 from radapt.cohorts.sheets.reading import NAMED_SUFFIXES, peek_sheet
 from radapt.errors import DataError, counted
 
@@ -54,10 +65,15 @@ def _tables_of_images(root: Path) -> list[Path]:
     def names_images(columns: Mapping[str, Sequence[str]]) -> bool:
         return bool(_image_columns(columns, finder))
 
+    @cache
+    def in_classes() -> bool:
+        """Whether folders give the labels, so that a table without any only adds to them."""
+        return are_classes(image_folders(root))
+
     tables = []
     for path in tables_in(root):
         sheet = peek_sheet(path, lambda sheet: names_images(sheet.columns)) if _is_table(path) else None
-        if sheet is not None and names_images(sheet.columns):
+        if sheet is not None and names_images(sheet.columns) and (has_label(sheet.columns) or not in_classes()):
             tables.append(path)
     return tables
 
@@ -108,7 +124,7 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
     for image in images:
         _add_images(table, source, image, finder, path, notes)
     source, table = _with_images(source, table, path, notes)
-    _name_cases(table, source, options, path)
+    _name_cases(table, source, options, path, notes)
     named = (*options.label, options.site, options.patient, options.split)
     taken = [image.name for image in images if image.name not in named and not image.is_patient]
     taken += ["case"] if "case" in source.columns else []
@@ -160,11 +176,11 @@ def _with_images(
     return source[has], table[has].copy()
 
 
-def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, path: Path) -> None:
+def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, path: Path, notes: list[str]) -> None:
     """Name cases by the column that the user names, by `case`, or by the first image that each has."""
     column = given_column(source, options.case, "case", path.name) if options.case else "case"
     if column in source.columns:
-        table.insert(0, "case", source[column].str.strip())
+        table.insert(0, "case", whole_ids(source[column].str.strip(), path.name, notes))
         if (empty := table["case"] == "").any():
             row = table.index[int(empty.to_numpy().argmax())]
             raise DataError(f"{path}, row {row}: the case in column {column!r} is empty. Name every case.")

@@ -20,6 +20,7 @@ _PATIENT_WORDS = (
     "pat_nr", "patnr", "patient_nr", "patientennummer", "patienten_id", "pid",
 )  # fmt: skip
 _MOST_CLASSES = 20
+_FLOAT_ID = re.compile(r"\d+\.0+")
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -69,7 +70,12 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
         column = given_column(source, option, role, where) if option else _called(source, words)
         if column is None or role in table.columns:
             return
-        table[role] = _label(source[column], where, notes) if role == "label" else cleaned(source[column])
+        if role == "label":
+            table[role] = _label(source[column], where, notes)
+        elif role == "patient":
+            table[role] = whole_ids(cleaned(source[column]), where, notes)
+        else:
+            table[role] = cleaned(source[column])
         used.add(column)
         if not option and column != role:
             notes.append(f"Column {column!r} of {where} is read as the {role}.")
@@ -123,6 +129,15 @@ def _label(column: pd.Series, where: str, notes: list[str]) -> pd.Series:
     return plain
 
 
+def whole_ids(column: pd.Series, where: str, notes: list[str]) -> pd.Series:
+    """Ids without the `.0` that a program has added to each of them by taking them for numbers."""
+    given = column[column != ""]
+    if given.empty or not given.map(lambda text: bool(_FLOAT_ID.fullmatch(text))).all():
+        return column
+    notes.append(f"{where}, {column.name!r}: ids such as {given.iloc[0]!r} are read without the '.0'.")
+    return column.str.partition(".")[0].astype(object)
+
+
 def cleaned(column: pd.Series) -> pd.Series:
     """Text without surrounding blanks; 'n/a', 'NaN' and similar values become ''."""
     plain = column.fillna("").astype(str).str.strip()
@@ -139,6 +154,11 @@ def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
 def label_column(source: pd.DataFrame) -> str | None:
     """The column that is read as the label unless the user names one."""
     return _called(source, _LABEL_WORDS)
+
+
+def has_label(columns: Iterable[str]) -> bool:
+    """Whether a table of these columns has labels without --label."""
+    return any(name.startswith("label:") or _folded(name) in _LABEL_WORDS for name in columns)
 
 
 def is_patient_word(name: str) -> bool:

@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # openpyxl takes a quarter of a second to load, for which a C
 
 _MOST_BYTES = 1 << 28  # of XML, some five million cells
 _MOST_CELLS = 20_000_000
+_MOST_MERGED = 1_000_000  # cells; openpyxl makes an object of each
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 _ZEROS = re.compile(r"0{2,40}")
 """A number format that shows leading zeros."""
 
@@ -30,19 +33,22 @@ _LISTED = 6
 
 def read_workbook(path: Path, raw: bytes, problems: list[CohortIssue], wanted: str | None = None) -> list[Records]:
     """The sheets that hold cells, without the hidden ones; only the sheet `wanted`, hidden or not, if it is named."""
-    from openpyxl import load_workbook
-
     try:
-        if _unpacked(raw) > _MOST_BYTES:
-            message = f"The workbook unpacks to more than {_MOST_BYTES >> 20} MiB."
-            problems.append(error(path, "large-table", message, fix="Save the sheet as CSV."))
+        if large := _too_large(raw):
+            problems.append(error(path, "large-table", large, fix="Save the sheet as CSV."))
             return []
-        book = load_workbook(io.BytesIO(raw), data_only=True)
-        formulas = _formulas(raw)
+        return _read(path, raw, problems, wanted)
     except Exception as failure:  # openpyxl raises many kinds for files that only look like a workbook
         message = f"The file is not readable as an Excel workbook: {type(failure).__name__}."
         problems.append(error(path, "unreadable-table", message, fix="Open it in Excel and save it again, or as CSV."))
         return []
+
+
+def _read(path: Path, raw: bytes, problems: list[CohortIssue], wanted: str | None) -> list[Records]:
+    from openpyxl import load_workbook
+
+    book = load_workbook(io.BytesIO(raw), data_only=True, keep_links=False)
+    formulas = _formulas(raw)
     sheets = [sheet for sheet in book.worksheets if _is_filled(sheet)]
     if wanted is not None:
         sheets = [sheet for sheet in book.worksheets if sheet.title.strip().casefold() == wanted.strip().casefold()]
@@ -50,9 +56,9 @@ def read_workbook(path: Path, raw: bytes, problems: list[CohortIssue], wanted: s
             problems.append(error(path, "no-sheet", f"There is no sheet {wanted!r}.", fix=_known(book)))
         return [_records(sheet, path, formulas.get(sheet.title, Counter()), problems) for sheet in sheets]
     hidden = [sheet.title for sheet in sheets if sheet.sheet_state != "visible"]
-    sheets = [sheet for sheet in sheets if sheet.sheet_state == "visible"] or sheets
-    found = [_records(sheet, path, formulas.get(sheet.title, Counter()), problems) for sheet in sheets]
-    if hidden and len(hidden) < len(sheets) + len(hidden):
+    visible = [sheet for sheet in sheets if sheet.sheet_state == "visible"]
+    found = [_records(sheet, path, formulas.get(sheet.title, Counter()), problems) for sheet in visible or sheets]
+    if hidden and visible:
         for records in found:
             records.notes.append(f"{counted(len(hidden), 'hidden sheet')} left out: {_some(hidden)}; see --sheet.")
     if not found:
@@ -60,9 +66,22 @@ def read_workbook(path: Path, raw: bytes, problems: list[CohortIssue], wanted: s
     return found
 
 
-def _unpacked(raw: bytes) -> int:
+def _too_large(raw: bytes) -> str:
+    """What would need too much memory, before anything is read; '' if nothing does."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        return sum(member.file_size for member in archive.infolist() if member.filename.endswith((".xml", ".rels")))
+        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+            return f"The workbook unpacks to more than {_MOST_BYTES >> 20} MiB."
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/"):
+                merged = sum(_area(*found) for found in _MERGED.findall(archive.read(name)))
+                if merged > _MOST_MERGED:
+                    return f"The workbook has {merged:,} merged cells."
+    return ""
+
+
+def _area(left: bytes, top: bytes, right: bytes, bottom: bytes) -> int:
+    columns = [reduce(lambda number, letter: 26 * number + letter - 64, letters, 0) for letters in (left, right)]
+    return (abs(columns[1] - columns[0]) + 1) * (abs(int(bottom) - int(top)) + 1)
 
 
 def _is_filled(sheet: "Worksheet") -> bool:

@@ -12,6 +12,7 @@ from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.patients.layout import patients_of
+from radapt.cohorts.layouts.patients.table import add_table
 from radapt.errors import DataError, counted
 
 _SAMPLED = 6
@@ -71,6 +72,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         notes.append(f"{counted(passed, 'folder')} of images inside the class folders left out.")
     draft = CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
     draft.originals = {name: originals[name] for name in set(patients) & set(originals)}
+    add_table(draft, root, options)
     return draft
 
 

@@ -35,7 +35,7 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
         return
     if tables:
         names = ", ".join(path.name for path in tables)
-        draft.notes.append(f"No column of {names} names the folders of the patients, so no table is joined.")
+        draft.notes.append(f"No column of {names} names the cases or patients, so no table is joined.")
 
 
 def _best(source: pd.DataFrame, table: pd.DataFrame) -> tuple[str, str] | None:
