@@ -285,14 +285,15 @@ def cheng(root: Path) -> None:
     (root / "brainTumorDataPublic_1766" / "4.mat").write_bytes(MAGIC + b" cjdata, damaged")
 
 
-def matlab(path: Path, label: int, patient: str, image: np.ndarray, mask: np.ndarray) -> None:
+def matlab(path: Path, label: int, patient: str, image: np.ndarray, mask: np.ndarray, *, header: bool = True) -> None:
     """A slice as the set has it: HDF5 behind 512 bytes of MATLAB, arrays with their axes reversed."""
-    with h5py.File(path, "w", userblock_size=512) as file:
+    with h5py.File(path, "w", userblock_size=512 * header) as file:
         file["cjdata/label"] = np.array([[label]], np.float64)
         file["cjdata/PID"] = np.array([[ord(letter)] for letter in patient], np.uint16)
         file["cjdata/image"], file["cjdata/tumorMask"] = image.T, mask.T
-    with path.open("r+b") as raw:
-        raw.write(MAGIC)
+    if header:
+        with path.open("r+b") as raw:
+            raw.write(MAGIC)
 
 
 def lidc(root: Path) -> None:

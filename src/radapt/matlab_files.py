@@ -10,6 +10,9 @@ import numpy as np
 from radapt.errors import DataError, UsageError, suggest
 
 MAGIC = b"MATLAB 7.3 MAT-file"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How the files begin: with 512 bytes of MATLAB, or without where another program wrote them."""
+
 _MOST_TIMES = 1032
 """A byte of DEFLATE, the compression of MATLAB, gives at most so many."""
 _SLACK = 1 << 20

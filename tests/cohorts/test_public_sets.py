@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from layout_builders import BUILDERS, scanned
+from public_set_builders import matlab
 from public_sets import MINIATURES, Miniature
 from radapt.cohorts import ScanOptions, scan
 from radapt.cohorts.draft import CohortDraft
@@ -149,8 +150,20 @@ def test_dates_of_birth_are_not_kept(tmp_path: Path) -> None:
     assert set(draft.table["site"]) == {"siteA", ""}
 
 
-def test_a_matlab_slice_is_read_as_its_image_and_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", [True, False])
+def test_a_matlab_slice_is_read_as_its_image_and_mask(header: bool, tmp_path: Path) -> None:
     MINIATURES["cheng"].build(tmp_path / "data")
+    if not header:  # as h5py writes it
+        for path in (tmp_path / "data").rglob("*.mat"):
+            path.unlink()
+            matlab(
+                path,
+                int(path.stem) % 3 + 1,
+                path.stem,
+                np.full((8, 12), 2),
+                np.eye(8, 12, dtype=np.uint8),
+                header=False,
+            )
     cohort = scanned(tmp_path / "data", tmp_path / "out")
     case = cohort.cases[1]
     volume = read(case.images["image"])

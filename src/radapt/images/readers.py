@@ -15,6 +15,7 @@ from radapt.images.reading import check_voxels, reading
 from radapt.images.tiff import read_tiff
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.matlab_files import HDF5, MAGIC
 
 ReadFunction = Callable[[Location, str | None], Volume]
 
@@ -39,7 +40,7 @@ READERS: tuple[Reader, ...] = (
         read_raster,
     ),
     Reader("TIFF", (".tif", ".tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")), read_tiff),
-    Reader("MATLAB", (".mat",), ((0, b"MATLAB 7.3 MAT-file"),), read_matlab),
+    Reader("MATLAB", (".mat",), ((0, MAGIC), (0, HDF5)), read_matlab),
     Reader("NumPy", (".npy", ".npz"), ((0, b"\x93NUMPY"), (0, b"PK\x03\x04")), read_array),
 )
 
