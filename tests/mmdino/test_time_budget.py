@@ -107,6 +107,7 @@ def test_candidates_suit_the_encoder_and_the_options(cohort: Path, weights: Path
     assert candidates(MmDino.of(), drawn, table) == ("full", "lora")
     assert candidates(MmDino.of(local_crops=2), trained, table) == ("full", "lora")
     assert candidates(MmDino.of(fusion={"grid": 2}), trained, table) == ("full", "lora", "fusion")
+    assert candidates(MmDino.of(), trained, table, devices=2) == ("full", "lora")
     assert candidates(MmDino.of(trained="partial"), trained, table) == ("partial",)
 
 

@@ -97,7 +97,7 @@ def adapt(
     if hours is not None:
         asked = request.facts(slices, machine.precision)
         plan = planned(
-            hours, out, asked, protocol, found, table, recipe, slices, machine.precision, lambda line: typer.echo(line)
+            hours, out, asked, protocol, found, table, recipe, slices, machine, lambda line: typer.echo(line)
         )
         planned_for = replace(protocol, options=plan.applied(protocol.options))
         request = replace(request, protocol=planned_for, plan=plan)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from radapt.backbones import LocatedBackbone
 from radapt.cohorts.cohort import Cohort
@@ -18,6 +18,7 @@ from radapt.mmdino.protocol import MmDino
 from radapt.mmdino.time_budget.estimate import PARTS, Estimate, Part, TimePlan, Work, choose, estimate
 from radapt.mmdino.time_budget.measure import Bench, measured
 from radapt.mmdino.training_labels import has_two_labels
+from radapt.protocols.image_problem import Machine
 
 PLAN = "hours.json"
 
@@ -34,17 +35,18 @@ def check_hours(protocol: MmDino, hours: float) -> None:
         raise UsageError(f"--hours chooses how long to train, and --set {fixed[0]} does too; leave one of them out.")
 
 
-def candidates(protocol: MmDino, found: LocatedBackbone, cohort: Cohort) -> tuple[Part, ...]:
+def candidates(protocol: MmDino, found: LocatedBackbone, cohort: Cohort, devices: int = 1) -> tuple[Part, ...]:
     """What may be trained: what the options say, or with `trained: auto` all that suits the encoder and the cohort.
 
-    Stored tokens need an encoder that is trained already, and labels. Options of `full` leave `full` and `lora`, those
-    of a fusion's network leave `partial` out. Raises UsageError if nothing suits.
+    Stored tokens need an encoder that is trained already, labels, and one process. Options of `full` leave `full` and
+    `lora`, those of a fusion's network leave `partial` out. Raises UsageError if nothing suits.
     """
     options = protocol.options
     if options.trained != "auto":
         return (options.trained,)
     pretrained = found.source.kind != "random" and not found.lazy.modalities and has_two_labels(cohort)
-    parts = [part for part in PARTS if part in ("full", "lora") or (pretrained and not options.changed_for_full)]
+    stores = pretrained and devices == 1 and not options.changed_for_full
+    parts = [part for part in PARTS if part in ("full", "lora") or stores]
     if options.changed_for_fusion:
         parts = [part for part in parts if part != "partial"]
     suited = tuple(part for part in parts if replace(protocol, options=_of(options, part)).suits(found.card))
@@ -55,7 +57,7 @@ def candidates(protocol: MmDino, found: LocatedBackbone, cohort: Cohort) -> tupl
 
 def planned(
     hours: float, folder: Path, asked: dict[str, Any], protocol: MmDino, found: LocatedBackbone, cohort: Cohort,
-    recipe: Recipe, cache: Path, precision: Literal["float32", "bfloat16"], say: Callable[[str], None],
+    recipe: Recipe, cache: Path, machine: Machine, say: Callable[[str], None],
 ) -> TimePlan:  # fmt: skip
     """The plan of an adaptation that is asked for with the facts `asked`: the one in `folder` if it was made for the
     same, else a new one, after some seconds of measuring.
@@ -67,14 +69,16 @@ def planned(
     if stored is not None:
         return stored
     whole = all_train(cohort) if cohort.folds else cohort
-    parts = candidates(protocol, found, whole)
+    parts = candidates(protocol, found, whole, machine.devices)
     say(f"Measuring {', '.join(parts)} on this machine …")
     backbone = found.lazy.load_as("float32")
-    bench, work = Bench.of(whole, backbone, recipe, SliceCache(cache), precision), Work.of(cohort)
+    bench, work = Bench.of(whole, backbone, recipe, SliceCache(cache), machine.precision), Work.of(cohort)
     estimates = []
     for part in parts:
         options = _of(protocol.options, part)
-        estimates.append(estimate(part, options, work, measured(part, options, bench, whole), hours))
+        cost = measured(part, options, bench, whole)
+        cost = replace(cost, step=cost.step / machine.devices)  # which share every batch
+        estimates.append(estimate(part, options, work, cost, hours))
         say(f"  {estimates[-1].line}")
     plan = choose(hours, estimates, wanted)
     say(plan.note)
