@@ -12,6 +12,7 @@ import pytest
 
 import radapt
 from radapt.cohorts.cohort import Cohort
+from radapt.deploy.load import load_exported
 from radapt.errors import UsageError
 from radapt.protocols import PROTOCOLS, LoadedModel, Machine, Result, make
 from toy_adaptation import QUICK as ADAPT
@@ -101,6 +102,16 @@ def same_tests(model: LoadedModel, cohort: Cohort, stored: pd.DataFrame) -> None
     assert (found.loc[stored.index, ["patient", "split"]] == stored[["patient", "split"]]).all(axis=None)
 
 
+def same_for_new_patients(folder: Path, cohort: Cohort, stored: pd.DataFrame) -> None:
+    """`radapt predict` gives the stored predictions for the test sets, bit for bit, without the cache of the study."""
+    found = load_exported(folder).predict(cohort).table.set_index("case")
+    stored = stored[stored["split"] != "val"].set_index("case")
+    columns = [name for name in stored if name.startswith("p_")]
+    pd.testing.assert_frame_equal(found.loc[stored.index, columns], stored[columns], check_exact=True)
+    if "decision" in stored:
+        assert (found.loc[stored.index, "prediction"] == stored["decision"]).all()
+
+
 PROBES = ["knn", "linear", "logistic", "mil"]
 IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
 SEGMENTERS = ["segment", "transunet", "unet"]
@@ -123,6 +134,7 @@ def test_a_probe_comes_back(
     assert model.card.outputs == cohorts[task].outputs
     model.save(tmp_path / "whole")
     same_tests(radapt.load_model(tmp_path / "whole", cache=tmp_path / "other"), cohorts[task], stored)
+    same_for_new_patients(tmp_path / "whole", cohorts[task], stored)
 
 
 @pytest.mark.parametrize("name", IMAGE_CLASSIFIERS)
@@ -132,6 +144,7 @@ def test_a_classifier_of_images_comes_back(
     task = "findings" if name == "partial" else "three classes" if name == "scratch" else "two classes"
     stored = fit(name, cohorts[task], tmp_path).predictions
     same_tests(radapt.load_model(tmp_path / "model", cache=cache), cohorts[task], stored)
+    same_for_new_patients(tmp_path / "model", cohorts[task], stored)
 
 
 def test_the_model_of_every_draw_comes_back(
@@ -141,6 +154,8 @@ def test_the_model_of_every_draw_comes_back(
     for repeat, rows in stored.groupby("repeat"):
         model = radapt.load_model(tmp_path / f"2-shots-repeat-{repeat}" / "model", cache=cache)
         same_tests(model, cohorts["two classes"], rows)
+        model.save(tmp_path / f"whole-{repeat}")
+        same_for_new_patients(tmp_path / f"whole-{repeat}", cohorts["two classes"], rows)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
@@ -148,12 +163,13 @@ def test_a_segmenter_comes_back(name: str, fit: Callable[..., Result], cache: Pa
     splits = ("train", "train", "train", "val", "test", "test")
     cohort = balls_cohort(tmp_path / "i", splits=splits, modalities=("t1", "t2"), missing={1: "t1", 4: "t1"})
     fit(name, cohort, tmp_path)
-    model = radapt.load_model(tmp_path / "model", cache=cache)
+    model, new = radapt.load_model(tmp_path / "model", cache=cache), load_exported(tmp_path / "model").predict(cohort)
     assert (model.card.mask_labels, model.card.outputs) == ({1: "big", 2: "small"}, ())
     for row in (4, 5):
         drawn, stored = model.segment(cohort, row), nibabel.load(tmp_path / "masks" / f"c{row}.nii.gz")
         np.testing.assert_array_equal(drawn.array, np.asarray(stored.dataobj))
         np.testing.assert_array_equal(drawn.affine, stored.affine)
+        np.testing.assert_array_equal(new[row].mask.array, drawn.array)
     with pytest.raises(UsageError, match="draws label maps"):
         model.predict(cohort)
 
@@ -177,3 +193,4 @@ def test_an_adaptation_comes_back_for_any_sequences(
     assert radapt.load_backbone(str(tmp_path / "model")).modalities == ("a", "b")
     model.save(tmp_path / "copy")
     same_tests(radapt.load_model(tmp_path / "copy", cache=cache), cohort, stored)
+    same_for_new_patients(tmp_path / "copy", cohort, stored)
