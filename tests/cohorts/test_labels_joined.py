@@ -75,7 +75,7 @@ def test_the_patient_of_a_regex_is_a_key(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_an_error(tmp_path: Path) -> None:
     build_patients(tmp_path / "data")
     labels = table(tmp_path / "t.csv", "id,dx", "X1,a", "X2,b")
-    with pytest.raises(DataError, match=r"column 'id' of .*t.csv, such as 'X1', name no patient.*'Patient_001'"):
+    with pytest.raises(DataError, match=r"Column 'id' of .*t.csv, such as 'X1', names no patient.*'Patient_001'"):
         labelled(tmp_path / "data", labels, on="id")
     table(labels, "id,dx", "Patient_1,a", "patient_001,b", "Patient_2,a")
     with pytest.raises(DataError, match=r"1 id in column 'id' with several rows that differ, such as rows 2, 3"):
@@ -123,7 +123,7 @@ def test_dicom_is_joined_on_the_original_id_which_is_not_kept(tmp_path: Path) ->
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(DataError) as raised:
         labelled(tmp_path / "data", tmp_path / "t.xlsx", on="Diagnose", sheet="Sheet")
-    assert "of the form AAA, name no patient" in str(raised.value)
+    assert "of the form AAA, names no patient" in str(raised.value)
     assert "of the form AAA-9" in str(raised.value)
 
 
@@ -191,3 +191,16 @@ def test_without_on_the_column_of_ids_goes_before_one_of_equal_hits(tmp_path: Pa
     lines = [f"{at % 3 + 1},Patient_{at:03d},{at % 2}" for at in range(1, 7)]
     draft = labelled(tmp_path / "d", table(tmp_path / "t.csv", "visit,who,dx", *lines))
     assert list(draft.table["label"]) == ["1", "0"] * 3
+
+
+def test_numbers_alone_are_matched_if_nothing_else_fits(tmp_path: Path) -> None:
+    build_patients(tmp_path / "d")
+    labels = table(tmp_path / "t.csv", "nr;dx", *(f"{at};{at % 2}" for at in range(1, 6)), "99;1")
+    draft = labelled(tmp_path / "d", labels, on="nr")
+    assert list(draft.table["label"]) == ["1", "0", "1", "0", "1", ""]
+    notes = " ".join(draft.notes)
+    assert "Ids are matched by their number alone: column 'nr' of t.csv has no other." in notes
+    assert "1 row of t.csv left out: no such patient or case (rows 7)." in notes
+    table(labels, "nr;dx", "1;a", "x;b")
+    with pytest.raises(DataError, match="names no patient"):
+        labelled(tmp_path / "d", labels, on="nr")

@@ -30,7 +30,7 @@ def test_the_same_source_is_overwritten_and_that_is_said(data: Path, tmp_path: P
     assert "Overwritten" not in write(data, out)  # the same content
     before = load_cohort(out)
     notes = write(data, out, seed=1, name="other")
-    assert "Overwritten: cohort.yaml and cases.csv of an earlier scan (20 lines)." in notes
+    assert "Overwritten: cohort.yaml and cases.csv of an earlier scan (20 cases)." in notes
     after = load_cohort(out)
     assert after.name == "other"
     assert before.splits.tolist() != after.splits.tolist()

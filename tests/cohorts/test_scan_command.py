@@ -78,7 +78,7 @@ def test_scanning_again_looks_at_the_data_and_not_at_the_cohort(pictures: Path) 
     (pictures / "ill" / "new.png").touch()
     said = call(pictures, "--out", pictures / "cohort.yaml").stdout
     assert "21 cases" in said
-    assert "note: Overwritten: cohort.yaml and cases.csv of an earlier scan (20 lines)." in said
+    assert "note: Overwritten: cohort.yaml and cases.csv of an earlier scan (20 cases)." in said
     assert "layout table" in call(pictures, "--out", pictures.parent / "copy.yaml").stdout
 
 

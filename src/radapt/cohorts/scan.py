@@ -86,14 +86,18 @@ def _read(
         if options.patient_regex:
             patients_by_regex(draft, options.patient_regex, here)
         join_labels(draft, labels, label_options)
-    return finish(draft, options, here)
+    draft = finish(draft, options, here)
+    if draft.notes:
+        draft.source = {**draft.source, "scan": " ".join(draft.notes)}
+    return draft
 
 
 def _refuse_unused(layout: Layout, options: ScanOptions) -> None:
     """Refuse options that the layout would silently ignore."""
     for role in ("label", "site", "patient", "split", "case", "sheet"):
         if getattr(options, role) and role not in layout.columns:
-            given = "the table of --labels has no such column, and the layout" if options.labels else "the layout"
+            missing = "is no workbook" if role == "sheet" else "has no such column"
+            given = f"the table of --labels {missing}, and the layout" if options.labels else "the layout"
             fix = "" if options.labels else " Name a table with --labels TABLE --on COLUMN, or give --layout table."
             raise UsageError(f"--{role}: {given} {layout.name!r} has no table to choose the {role} from.{fix}")
 

@@ -57,7 +57,7 @@ def overwritten(out: Path, cases: Path) -> str:
         rows = max(cases.read_bytes().count(b"\n") - 1, 0)
     except OSError:
         rows = 0
-    return f"Overwritten: {out.name} and {cases.name} of an earlier scan ({counted(rows, 'line')})."
+    return f"Overwritten: {out.name} and {cases.name} of an earlier scan ({counted(rows, 'case')})."
 
 
 def _digest(text: str) -> str:

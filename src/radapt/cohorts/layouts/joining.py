@@ -12,6 +12,7 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.image_files import is_image, stem, stem_of
 from radapt.cohorts.layouts.tables import assign, given_column, label_column, read_table
 from radapt.cohorts.patient_key import patient_key
+from radapt.cohorts.sheets.reading import NAMED_SUFFIXES
 from radapt.errors import DataError, UsageError, counted
 
 _IDENTIFYING = re.compile(
@@ -62,6 +63,8 @@ def read_labels(options: ScanOptions) -> LabelTable | None:
         return None
     if not options.labels.is_file():
         raise UsageError(f"--labels {options.labels} does not exist; expected a table such as clinical.xlsx.")
+    if options.labels.suffix.lower() not in NAMED_SUFFIXES:
+        raise UsageError(f"--labels {options.labels}: expected a table, one of {', '.join(NAMED_SUFFIXES)}.")
     on, notes = options.on, list[str]()
     workbook = options.labels.suffix.lower() in (".xlsx", ".xlsm")
     source = read_table(
@@ -91,7 +94,13 @@ def join_labels(draft: CohortDraft, labels: LabelTable, options: ScanOptions) ->
     # Of columns that name equally many cases, ages perhaps, the one with the most different values holds the ids.
     column, key = max(hits, key=lambda name: (hits[name], labels.source[name[0]].nunique()))
     if not hits[column, key]:
-        raise DataError(_no_match(draft, labels, keys))
+        if (numbered := _by_number(labels, keys)) is None:
+            raise DataError(_no_match(draft, labels, keys))
+        column, key = numbered
+        keys[key] = [_number_in(text) for text in keys[key]]
+        draft.notes.append(
+            f"Ids are matched by their number alone: column {column!r} of {labels.path.name} has no other."
+        )
     if key == "image":
         _refuse_shared_names(labels, column, keys[key])
     if labels.on is None:
@@ -136,6 +145,26 @@ def join_key(text: str) -> str:
     if is_image(name):
         name = stem(name.replace("\\", "/").rpartition("/")[2])
     return patient_key(name).removeprefix("sub-").lstrip("0") or patient_key(name)
+
+
+def _by_number(labels: LabelTable, keys: dict[str, list[str]]) -> tuple[str, str] | None:
+    """The column of plain numbers that are the only number in most names of patients or cases, each in one of them."""
+    columns = [labels.on] if labels.on is not None else []
+    for column in columns:
+        cells = {join_key(text) for text in labels.source[column] if text.strip()}
+        for key in ("patient", "case"):
+            names = {text: _number_in(text) for text in keys.get(key, [])}
+            numbers = [join_key(number) for number in names.values() if number]
+            known = sum(number in cells for number in numbers)
+            if cells and all(cell.isdecimal() for cell in cells) and known * 2 > len(names) == len(set(numbers)):
+                return column, key
+    return None
+
+
+def _number_in(name: str) -> str:
+    """The number in a name that holds one alone, else ''."""
+    numbers = re.findall(r"\d+", name)
+    return numbers[0] if len(numbers) == 1 else ""
 
 
 def _refuse_shared_names(labels: LabelTable, column: str, names: Sequence[str]) -> None:
@@ -230,15 +259,13 @@ def _make_room(draft: CohortDraft, source: pd.DataFrame, options: ScanOptions, p
 
 
 def _no_match(draft: CohortDraft, labels: LabelTable, keys: dict[str, list[str]]) -> str:
-    where = f"column {labels.on!r} of {labels.path}" if labels.on is not None else f"columns of {labels.path}"
+    one = f"Column {labels.on!r} of {labels.path}", "names no patient and no case"
+    where, what = one if labels.on is not None else (f"No column of {labels.path}", "names patients or cases")
     theirs = next((text for text in labels.source[labels.on or labels.source.columns[0]] if text.strip()), "")
     ours = next((text for texts in keys.values() for text in texts if text), "")
     shown = (_shape(theirs), _shape(ours)) if draft.originals else (repr(theirs), repr(ours))
     form = "of the form" if draft.originals else "such as"
-    return (
-        f"The {where}, {form} {shown[0]}, name no patient and no case of the data, {form} {shown[1]}. Name the column "
-        "that does with --on."
-    )
+    return f"{where}, {form} {shown[0]}, {what} of the data, {form} {shown[1]}. Name the column that does with --on."
 
 
 def _shape(text: str) -> str:

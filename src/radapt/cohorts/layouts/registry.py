@@ -58,6 +58,8 @@ def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, P
         if seen:
             found = "; ".join(f"{name} ({saw})" for name, saw in seen.items())
             raise DataError(f"{here} could be several layouts: {found}. Choose one with --layout.")
+        if here.is_dir() and (named := table.loosely_named(here)):
+            return LAYOUTS["table"], named
         inner = only_folder(here)
         if inner is None:
             raise DataError(f"{root} is not a layout radapt recognises. {_seen(here)} {_known()}")

@@ -78,6 +78,23 @@ def _tables_of_images(root: Path) -> list[Path]:
     return tables
 
 
+def loosely_named(root: Path) -> Path | None:
+    """The only table in a folder whose names of images are written differently, as `7` for `007.png`."""
+    finder = ImageFinder(root)
+
+    def names_images(columns: Mapping[str, Sequence[str]]) -> bool:
+        return bool(_image_columns(columns, finder, tolerant=True))
+
+    found = [
+        path
+        for path in tables_in(root)
+        if _is_table(path)
+        and (sheet := peek_sheet(path, lambda sheet: names_images(sheet.columns))) is not None
+        and names_images(sheet.columns)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def cohort_file(root: Path) -> Path | None:
     """The cohort file or table that a folder already holds."""
     return next((root / name for name in _COHORT_FILES if (root / name).is_file()), None)
