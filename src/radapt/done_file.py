@@ -14,11 +14,20 @@ from radapt.durable import plain
 DONE = "done.json"
 
 
-def done_facts(folder: Path, facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What `done.json` holds: the `facts`, the digests of the files `names` under `folder` that exist, and its own."""
-    files = {name: digest_file(folder / name) for name in sorted(names) if (folder / name).is_file()}
-    stored = plain({**facts, "files": files})
+def done_facts(
+    folder: Path, facts: Mapping[str, Any], names: Iterable[str], others: Iterable[str] = ()
+) -> dict[str, Any]:
+    """What `done.json` holds: the `facts`, the digests of the files `names` under `folder` that exist, and its own.
+
+    `others` are files, such as models, whose digests are kept too, but which `damage` does not read.
+    """
+    kept = {"files": _digests(folder, names), "others": _digests(folder, others)}
+    stored = plain({**facts, **kept})
     return {**stored, "digest": digest(stored)}
+
+
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: digest_file(folder / name) for name in sorted(names) if (folder / name).is_file()}
 
 
 def damage(folder: Path) -> str | None:

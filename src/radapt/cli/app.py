@@ -15,6 +15,7 @@ from radapt.cli.report import report
 from radapt.cli.run import run
 from radapt.cli.scan import scan
 from radapt.cli.schema import schema
+from radapt.cli.verify import verify
 from radapt.versions import __version__
 
 app = typer.Typer(
@@ -41,5 +42,10 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-for command in (demo, scan, check, datasets, backbones, embed, adapt, run, report, compare, export, predict, schema):
+COMMANDS = (
+    demo, scan, check, datasets, backbones, embed, adapt, run,
+    report, compare, export, predict, schema, verify,
+)  # fmt: skip
+
+for command in COMMANDS:
     app.command()(command)

@@ -21,6 +21,7 @@ from radapt.reports.method_comparison import (
 )
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import read_run
+from radapt.studies.run_digests import record_digests, recorded
 
 _MISSING = ("", "nan", "na", "n/a", "none", "null", "-", "?")
 
@@ -103,6 +104,8 @@ def compare_run(
     if named is None:
         with atomic_path(folder / "comparisons.parquet") as file:
             comparison_table(board, found).to_parquet(file, index=False)
+        if recorded(folder) is not None:
+            record_digests(folder, only=["comparisons.parquet"])
     lines = [title, *(line for one in found for line in _method_lines(one, draws.margin, len(found)))]
     if board.unit == "image":
         lines.append("Patients unknown: the interval and the test count images.")

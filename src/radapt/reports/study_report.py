@@ -15,6 +15,7 @@ from radapt.reports.plot_data import metric_facts
 from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
 from radapt.reports.terminal_table import terminal_table
+from radapt.studies.run_digests import record_digests, recorded
 from radapt.versions import __version__
 
 
@@ -42,6 +43,8 @@ def write_report_with_answers(run: Path) -> WrittenReport:
     read = read_run(folder)
     chapters = _chapters(read)
     write_text(folder / REPORT_FILE, _page(read, chapters))
+    if recorded(folder) is not None:
+        record_digests(folder, only=[REPORT_FILE])
     views = [view for chapter in chapters for view in chapter.test_sets]
     answers = tuple(" ".join(filter(None, _said(view.headline))) for view in views)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))

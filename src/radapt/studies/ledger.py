@@ -169,7 +169,8 @@ class Ledger:
         write_parquet(folder / "scores.parquet", scores)
         (folder / "failed.json").unlink(missing_ok=True)
         facts = {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions), "cost": dict(cost or {})}
-        write_json(folder / DONE, done_facts(folder, facts, _digested(folder)))
+        own = _digested(folder)
+        write_json(folder / DONE, done_facts(folder, facts, own, _others(folder, own)))
 
     def fail(self, cell_id: str, facts: Mapping[str, Any], error: BaseException) -> None:
         """Write the reason why a cell failed; the next run tries it again."""
@@ -242,6 +243,13 @@ def _digested(folder: Path) -> list[str]:
     """The tables and JSON files of a cell."""
     own = [path.name for path in folder.iterdir() if path.suffix in (".json", ".parquet") and path.name != DONE]
     return [*own, OVERLAYS]
+
+
+def _others(folder: Path, digested: Sequence[str]) -> list[str]:
+    """The other files of a cell: its models, label maps and pictures. The log is written on afterwards."""
+    open_ = {*digested, DONE, "log.txt", "failed.json"}
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [name for name in names if name not in open_ and not is_partial_name(Path(name).name)]
 
 
 def _is_run(folder: Path) -> bool:

@@ -33,6 +33,7 @@ from radapt.studies.report_facts import (
     write_cohort_facts,
     write_environment,
 )
+from radapt.studies.run_digests import record_digests
 from radapt.studies.segmentation_overlays import write_overlays
 from radapt.studies.study import Study
 from radapt.studies.work import evaluate_cell, train_cell
@@ -145,6 +146,8 @@ class _StudyRun:
             if all(self.ledger.is_done(cell.id) for cell in left):
                 self.ledger.workers.strike(shard)
         self._write_results()
+        with self._alone():
+            record_digests(self.ledger.folder, since=self.started)
         open_ = sum(not self.ledger.is_done(cell.id) for cell in every if cell not in own)
         return Outcome(self.ledger.folder, len(own), already, self.finished, tuple(self.failures), self.part, open_)
 

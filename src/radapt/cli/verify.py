@@ -1,0 +1,24 @@
+"""radapt verify: are the numbers of a run those that were computed."""
+
+from pathlib import Path
+
+import typer
+
+
+def verify(
+    run: Path = typer.Argument(..., metavar="RUN", help="The run folder of `radapt run`."),
+    json_file: Path = typer.Option(None, "--json", help="Also write what was found to this file."),
+) -> None:
+    """Compare every file of RUN with its digest, and compute every value in its tables again from the predictions.
+
+    Exit code 0: all is as it was written. 1: something is not, and is named.
+    """
+    from radapt.doctor.verify import verify_run
+    from radapt.durable import write_json
+
+    found = verify_run(run)
+    typer.echo(found.text)
+    if json_file is not None:
+        write_json(json_file, found.as_json())
+    if found.faults:
+        raise typer.Exit(1)
