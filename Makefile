@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: setup demo test test-all check format clean
+.PHONY: setup demo test test-all fuzz kills check format clean
 
 setup: $(VENV)/.ready
 
@@ -23,6 +23,16 @@ test: $(VENV)/.ready
 
 test-all: $(VENV)/.ready
 	$(BIN)/python -m pytest -n auto
+
+# Damage files of every kind for a while, and see that each is read or refused: make fuzz MINUTES=10
+MINUTES ?= 10
+fuzz: $(VENV)/.ready
+	$(BIN)/python tests/fuzz --minutes $(MINUTES)
+
+# Kill run, embed and adapt at random points, and compare what they end with: make kills COUNT=20
+COUNT ?= 20
+kills: $(VENV)/.ready
+	$(BIN)/python tests/kills --count $(COUNT)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

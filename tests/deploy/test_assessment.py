@@ -42,9 +42,7 @@ def training(n: int = 40, seed: int = 0) -> TrainingVectors:
 
 
 def fitted(n: int = 40) -> Assessor:
-    assessor, _ = fit_assessor(cases(n), MODALITIES, training(n))
-    assert assessor is not None
-    return assessor
+    return fit_assessor(cases(n), MODALITIES, training(n))[0]
 
 
 def test_predictions_are_calibrated_and_have_sets(ensemble: Path, with_folds: Path) -> None:
@@ -84,7 +82,6 @@ def test_another_kind_of_image_is_refused(ensemble: Path, with_folds: Path) -> N
 
 def test_a_record_gives_an_equal_assessor() -> None:
     assessor, notes = fit_assessor(cases(), MODALITIES, training())
-    assert assessor is not None
     assert notes[0] == "Calibration and prediction sets are from 40 patients (val)."
     read = read_assessor(assessor.record, training().vectors)
     assert read is not None
@@ -102,18 +99,19 @@ def test_features_of_all_sequences_together_are_compared() -> None:
         own, vectors=CaseVectors(own.vectors.cases, own.vectors.labels, ("joint",), own.vectors.vectors[:, :1])
     )
     assessor, _ = fit_assessor(cases(), MODALITIES, joint)
-    assert assessor is not None
     strange = replace(joint.vectors, vectors=joint.vectors.vectors + 30)
     found = assessor.assess(cases().probabilities, cases().sequences, strange)
     assert all(reason.startswith("The case is unlike") for reason in found.reasons)
 
 
-def test_too_few_patients_give_no_assessor() -> None:
+def test_with_too_few_patients_the_model_abstains() -> None:
     assessor, notes = fit_assessor(cases(8), MODALITIES, None)
-    assert assessor is None
-    assert len(notes) == 1
-    assert notes[0].endswith("8 patients with a label (val), 9 are needed at alpha 0.1.")
-    assert fit_assessor(cases(8), MODALITIES, None, alpha=0.5)[0] is not None
+    found = assessor.assess(cases(1).probabilities, cases(1).sequences, None)
+    assert found.sets == (("a", "b"),)
+    assert found.reasons == ("No set can be given: 8 calibration patients, 9 are needed.",)
+    assert notes[0] == "Calibration and prediction sets are from 8 patients (val)."
+    wide, _ = fit_assessor(cases(8), MODALITIES, None, alpha=0.5)
+    assert not wide.certainty.sets[0].holds_everything
 
 
 def test_a_single_case_and_none_are_answered() -> None:

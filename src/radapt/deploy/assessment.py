@@ -12,8 +12,6 @@ from radapt.deploy.certainty import (
     Certainty,
     LabelledPredictions,
     certainty_record,
-    check_alpha,
-    fewest_patients,
     fit_certainty,
     fit_novelty,
     read_certainty,
@@ -96,18 +94,13 @@ class Assessor:
 
 def fit_assessor(
     cases: CalibrationCases, modalities: tuple[str, ...], training: TrainingVectors | None, alpha: float = ALPHA
-) -> tuple[Assessor | None, tuple[str, ...]]:
+) -> tuple[Assessor, tuple[str, ...]]:
     """Calibration and prediction sets of coverage 1 - `alpha`, and novelty where there are features of the training
-    cases; with notes. None if the cases are of fewer patients than such sets need: each would hold everything.
+    cases; with notes. With fewer patients than such sets need, a set holds everything and the model abstains.
 
     Raises UsageError for `alpha` outside 0 to 1.
     """
-    rng, patients, need = np.random.default_rng(SEED), len(set(cases.patients)), fewest_patients(check_alpha(alpha))
-    if patients < need:
-        return None, (
-            f"No calibration and no prediction sets: {counted(patients, 'patient')} with a label ({cases.source}), "
-            f"{need} are needed at alpha {alpha:g}.",
-        )
+    rng = np.random.default_rng(SEED)
     novelty = None
     if training is not None and len(training.patients):
         own = training.vectors
@@ -119,7 +112,8 @@ def fit_assessor(
         labelled, outputs=cases.outputs, sequences=modalities, several=cases.several, alpha=alpha, novelty=novelty,
         rng=rng,
     )  # fmt: skip
-    origin = f"Calibration and prediction sets are from {counted(patients, 'patient')} ({cases.source})."
+    patients = counted(len(set(cases.patients)), "patient")
+    origin = f"Calibration and prediction sets are from {patients} ({cases.source})."
     return Assessor(certainty), (origin, *certainty.notes)
 
 

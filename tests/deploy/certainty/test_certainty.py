@@ -162,6 +162,7 @@ def test_too_few_patients_answer_with_every_class() -> None:
     assert answer.members == CLASSES
     assert answer.abstained
     assert answer.calibrated == (0.9, 0.05, 0.05)
+    assert answer.reason == "No set can be given: 5 calibration patients, 9 are needed."
     assert any("5 patients with a known outcome, 20 are needed" in note for note in certainty.notes)
 
 

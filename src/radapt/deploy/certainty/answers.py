@@ -37,6 +37,8 @@ class Abstention:
     """1 - alpha."""
     refused: float
     """A case is refused if its p-value is less than or equal to this share of true patients."""
+    too_few: str = ""
+    """Why no set can leave anything out; empty if sets can."""
 
     def members(self, inside: np.ndarray) -> tuple[str, ...]:
         """The set of one case from (C,) bool, or from (F, 2) bool: absent and present of each finding."""
@@ -54,10 +56,10 @@ class Abstention:
                 f"The case is unlike the training cases: {_percent(novelty)} of the training patients are as far from "
                 f"the others; cases below {_percent(self.refused)} are refused."
             )
-        open_, text = self._open(inside)
+        open_, text = (True, self.too_few) if self.too_few else self._open(inside)
         if text:
             sentences.append(text)
-        if not seen:
+        if not seen and not self.too_few:
             held = printable(" + ".join(sequences)) or "no sequence"
             sentences.append(f"No calibration patient had exactly {held}; the coverage is not assured.")
         return novel or open_, " ".join(sentences)

@@ -9,7 +9,7 @@ import numpy as np
 from radapt.deploy.certainty.answers import Abstention, CertainAnswer
 from radapt.deploy.certainty.calibration import Calibration, as_columns
 from radapt.deploy.certainty.choose_calibration import calibrate
-from radapt.deploy.certainty.conformal import ConformalSets, Score, check_alpha, fit_sets
+from radapt.deploy.certainty.conformal import ConformalSets, Score, check_alpha, fewest_patients, fit_sets
 from radapt.deploy.certainty.novelty import Novelty
 from radapt.errors import DataError, UsageError, counted
 from radapt.metrics import units_of
@@ -61,7 +61,11 @@ class Certainty:
 
     @cached_property
     def abstention(self) -> Abstention:
-        return Abstention(self.outputs, self.several, 1 - self.alpha, self.refused)
+        too_few = ""
+        if all(one.holds_everything for one in self.sets):
+            patients, need = max(one.patients for one in self.calibrations), fewest_patients(self.alpha)
+            too_few = f"No set can be given: {counted(patients, 'calibration patient')}, {need} are needed."
+        return Abstention(self.outputs, self.several, 1 - self.alpha, self.refused, too_few)
 
     def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities (n, outputs) after calibration, of the same shape."""

@@ -68,6 +68,11 @@ class ConformalSets:
     def classes(self) -> int:
         return 1 + max(group.label for group in self.groups)
 
+    @property
+    def holds_everything(self) -> bool:
+        """Whether every set holds every class, as there are too few patients."""
+        return all(group.source == "none" for group in self.groups)
+
     def quantiles(self, presence: np.ndarray) -> np.ndarray:
         """(n, C) quantile of each class for cases with the sequences of `presence` (n, M).
 
