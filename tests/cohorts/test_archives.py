@@ -202,6 +202,19 @@ def test_a_damaged_end_record_does_not_lose_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
 
 
+@pytest.mark.parametrize("name", ["x.zip", "x.tar"])
+def test_an_end_in_the_wrong_place_does_not_lose_files(name: str, tmp_path: Path) -> None:
+    """An end record of zeros, or a header of zeros, reads as the end of an archive that holds less."""
+    if name == "x.zip":
+        (tmp_path / name).write_bytes(make_zip(tmp_path / name).read_bytes()[:-18] + bytes(4096))
+    else:
+        raw = bytearray(make_tar(tmp_path / name).read_bytes())
+        raw[1024:1536] = bytes(512)
+        (tmp_path / name).write_bytes(raw)
+    with pytest.raises(DataError, match="is broken or cannot be unpacked"):
+        unpack(tmp_path / name, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["", "a/" * 2000 + "x"])
 def test_names_of_no_file_are_refused(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

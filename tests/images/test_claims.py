@@ -147,6 +147,24 @@ def test_a_compressed_file_may_hold_more_than_its_size(tmp_path: Path) -> None:
         assert not read(Location(path)).array.any()
 
 
+def test_a_jpeg_whose_header_leads_nowhere_is_refused_at_once(tmp_path: Path) -> None:
+    """Pillow would look for the pixels byte by byte."""
+    Image.fromarray(np.tile(PIXELS, (60, 60))).save(tmp_path / "x.jpg")
+    raw = (tmp_path / "x.jpg").read_bytes()
+    at = raw.index(b"\xff\xc0")
+    (tmp_path / "x.jpg").write_bytes(raw[: at + 2] + b"\xff\xff" + raw[at + 4 :])
+    with pytest.raises(DataError, match="leads to no pixels"):
+        read(Location(tmp_path / "x.jpg"))
+
+
+def test_stray_bytes_in_a_jpeg_header_are_skipped(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "x.jpg")
+    raw, expected = (tmp_path / "x.jpg").read_bytes(), read(Location(tmp_path / "x.jpg")).array
+    at = raw.index(b"\xff\xc0")
+    (tmp_path / "x.jpg").write_bytes(raw[:at] + b"\0\x07\xff\xff" + raw[at:])
+    np.testing.assert_array_equal(read(Location(tmp_path / "x.jpg")).array, expected)
+
+
 @pytest.mark.parametrize("at", [0, 40, 200])
 def test_a_png_with_a_wrong_checksum_is_refused(at: int, tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "x.png", compress_level=0)  # stored, so that any byte is a pixel

@@ -177,6 +177,8 @@ def _refuse_broken_end(source: tarfile.TarFile, budget: _Budget) -> None:
         raise tarfile.ReadError("it is truncated" if len(end) < tarfile.BLOCKSIZE else "a header in it is damaged")
     while chunk := rest.read(_CHUNK):
         budget.spend(len(chunk))
+        if chunk.count(0) != len(chunk):  # a header of zeros looks like the end
+            raise tarfile.ReadError("there is more behind its end")
 
 
 def _refuse_lost_entries(archive: Path, found: int) -> None:
@@ -189,6 +191,8 @@ def _refuse_lost_entries(archive: Path, found: int) -> None:
         end = file.read()
     at = end.rfind(b"PK\5\6")
     (stated,) = struct.unpack("<H", end[at + 10 : at + 12])
+    if not found:
+        raise zipfile.BadZipFile("no file can be found in it")
     if stated not in (found & 0xFFFF, 0xFFFF):  # 0xFFFF: the number stands in the ZIP64 record
         raise zipfile.BadZipFile(f"its end record counts {stated} entries, but {found} can be found")
 

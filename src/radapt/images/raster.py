@@ -23,6 +23,12 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE = 3
 """PNG's colour type of pixels that are indices of a palette."""
 
+_JPEG = b"\xff\xd8"
+_SCAN = 0xDA
+_WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xDA))
+_MOST_STRAY = 1 << 16
+"""Bytes between the segments of a JPEG header that are skipped."""
+
 FIX = "Was the copy or download interrupted? Copy it again."
 
 
@@ -78,6 +84,8 @@ def read_raster(location: Location, modality: str | None = None) -> Volume:
         _check_end(path, content)
         if content.startswith(_PNG):
             _check_png(path, content)
+        elif content.startswith(_JPEG):
+            _check_jpeg(path, content)
         with Image.open(path, formats=FORMATS) as file:
             if not content.startswith(_PNG):
                 # Pillow has read the header only; run-length coded bitmaps hold less than their pixels.
@@ -137,10 +145,28 @@ def _check_png(path: Path, content: bytes) -> None:
     check_claim(path, size, pixels, DEFLATE, FIX)
 
 
+def _check_jpeg(path: Path, content: bytes) -> None:
+    """Raise DataError for a header that leads to no pixels: Pillow would look for them byte by byte."""
+    at, stray = len(_JPEG), 0
+    while 0 <= at < len(content) - 3 and stray <= _MOST_STRAY:
+        if content[at] != 0xFF:
+            found = content.find(b"\xff", at)
+            at, stray = found, stray + found - at
+        elif content[at + 1] == _SCAN:
+            return
+        elif content[at + 1] == 0xFF:
+            at, stray = at + 1, stray + 1
+        elif content[at + 1] in _WITHOUT_LENGTH:
+            at, stray = at + 2, stray + 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    raise DataError(f"{path} is damaged: its header leads to no pixels. {FIX}")
+
+
 def _check_end(path: Path, content: bytes) -> None:
     """Refuse truncated files by their missing end marker: Pillow would fill in their last rows silently."""
     png_cut = content.startswith(_PNG) and b"IEND\xaeB`\x82" not in content[-4096:]
     # Inside JPEG's compressed data a byte FF is always followed by 00 or a restart marker.
-    jpeg_cut = content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    jpeg_cut = content.startswith(_JPEG) and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     if png_cut or jpeg_cut:
         raise DataError(f"{path} is truncated: the end of the image is missing. {FIX}")

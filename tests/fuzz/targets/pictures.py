@@ -173,8 +173,8 @@ def npy_text(seed: bytes) -> Sequence[Field]:
 
 def large(kind: str) -> bytes:
     """A larger valid file of each kind, for the costs of damage."""
-    side = RNG.integers(0, 40, (700, 700), dtype=np.uint8)
-    whole = RNG.integers(0, 40, (96, 96, 40)).astype(np.int16)
+    side = RNG.integers(0, 40, (2000, 2000), dtype=np.uint8)
+    whole = RNG.integers(0, 40, (200, 200, 64)).astype(np.int16)
     nifti = nib.Nifti1Image(whole, np.eye(4)).to_bytes()
     file = io.BytesIO()
     match kind:
