@@ -11,8 +11,12 @@ from toy_adaptation import QUICK
 from toy_kill import numbers
 from toy_study import write_cohort, write_study
 
-TRAINED = {"scratch": {"network": "resnet18", "epochs": 2, "batch": 8, "lr": 0.001}}
-TUNED = {"lora": {"epochs": 2, "lr": [1e-3], "rank": 2, "slices_per_case": 2}}
+STUDY = {
+    "backbones": [{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"}],
+    "protocols": ["linear", {"lora": {"epochs": 2, "lr": [1e-3], "rank": 2, "slices_per_case": 2}}],
+    "seeds": [0],
+    "resamples": 100,
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Job:
 def jobs(root: Path) -> list[Job]:
     """A run with training, an extraction and an adaptation, on a tiny cohort under `root`."""
     cohort = write_cohort(root / "discs", patients=18)
-    study = write_study(root, [cohort], protocols=["knn", "linear", TUNED, TRAINED], resamples=100)
+    study = write_study(root, [cohort], **STUDY)
     vit = ["--backbone", "timm:test_vit", "--weights", "random", "--size", "32", "--offline"]
     options = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
 
