@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import energy_distance
 
 from radapt.errors import DataError
-from radapt.metrics.drift import category_test, energy_test, number_test
+from radapt.metrics.drift import category_test, energy_test, levels, number_test
 
 
 def test_the_coefficient_agrees_with_scipy() -> None:
@@ -55,9 +55,12 @@ def test_degenerate_groups() -> None:
 def test_numbers_and_categories() -> None:
     rng = np.random.default_rng(0)
     ages = rng.normal(50, 10, 100)
-    assert number_test(ages, rng.normal(60, 10, 100))[1] < 0.001
-    assert number_test(ages, np.append(rng.normal(50, 10, 100), np.nan))[1] > 0.05
-    assert np.isnan(number_test(ages, np.array([np.nan]))).all()
+    known = np.quantile(ages, levels(20))
+    assert number_test(known, 100, rng.normal(60, 10, 100))[1] < 0.001
+    assert number_test(known, 100, np.append(rng.normal(50, 10, 100), np.nan))[1] > 0.05
+    assert np.isnan(number_test(known, 100, np.array([np.nan]))).all()
+    p = [number_test(np.quantile(rng.normal(size=80), levels(20)), 80, rng.normal(size=60))[1] for _ in range(200)]
+    assert np.mean(np.array(p) <= 0.05) < 0.1
     assert category_test([50, 50, 0], [90, 10, 0]) == (pytest.approx(0.4), pytest.approx(0, abs=1e-6))
     assert category_test([5, 0], [9, 0]) == (0, 1)
     assert np.isnan(category_test([0, 0], [1, 2])).all()

@@ -9,6 +9,7 @@ from radapt.cli.compare import compare
 from radapt.cli.datasets import datasets
 from radapt.cli.demo import demo
 from radapt.cli.embed import embed
+from radapt.cli.evaluate_model import evaluate_model
 from radapt.cli.export import export
 from radapt.cli.predict import predict
 from radapt.cli.report import report
@@ -44,7 +45,7 @@ def _options(
 
 COMMANDS = (
     demo, scan, check, datasets, backbones, embed, adapt, run,
-    report, compare, export, predict, schema, verify,
+    report, compare, export, predict, evaluate_model, schema, verify,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from radapt.cli.series import series_mapping
+
 if TYPE_CHECKING:
     from radapt.deploy.batch import ShownCase
     from radapt.deploy.deployed_model import DeployedModel
@@ -38,7 +40,7 @@ def predict(
     from radapt.progress import progress
 
     loaded = load_deployed(model, device=device)
-    resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, _pairs(mapping), progress)
+    resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, series_mapping(mapping), progress)
     outcome = predict_batch(
         loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, progress=progress
     )
@@ -50,18 +52,6 @@ def predict(
         for case in outcome.failures:
             typer.echo(f"Failed: {case.case}: {case.reason}", err=True)
         raise typer.Exit(1)
-
-
-def _pairs(mapping: Sequence[str]) -> dict[str, str]:
-    from radapt.errors import UsageError
-
-    pairs = {}
-    for each in mapping:
-        series, mark, sequence = each.rpartition("=")
-        if not mark or not series or not sequence:
-            raise UsageError(f"--map {each}: expected SERIES=SEQUENCE, such as --map 'AX T1 POST=t1c'.")
-        pairs[series] = sequence
-    return pairs
 
 
 def _page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase], int, int], None]":

@@ -75,6 +75,10 @@ class Assessor:
         """JSON-like, from which `read_assessor` makes an equal one."""
         return certainty_record(self.certainty)
 
+    def presence(self, sequences: Sequence[tuple[str, ...]]) -> np.ndarray:
+        """(n, M) bool: which of the model's sequences each case has."""
+        return _presence(sequences, self.certainty.sequences)
+
     def assess(
         self, probabilities: np.ndarray, sequences: Sequence[tuple[str, ...]], vectors: CaseVectors | None
     ) -> Assessment:
@@ -82,7 +86,7 @@ class Assessor:
         novelty = self.certainty.novelty
         comparable = vectors is not None and novelty is not None and vectors.modalities == novelty.sequences
         features = vectors.vectors if vectors is not None and comparable else None
-        presence = _presence(sequences, self.certainty.sequences)
+        presence = self.presence(sequences)
         answers = self.certainty.apply(probabilities, presence, features)
         return Assessment(
             np.asarray([answer.calibrated for answer in answers]).reshape(probabilities.shape),

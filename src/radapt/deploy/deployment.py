@@ -65,6 +65,22 @@ class EvaluationScore:
 
 
 @dataclass(frozen=True)
+class MetadataSummary:
+    """A metadata column of the training patients: quantiles of numbers, or counts of categories of five and more."""
+
+    column: str
+    patients: int
+    """Those who have a value."""
+    quantiles: tuple[float, ...] = ()
+    """At evenly spaced levels (see `radapt.metrics.drift.levels`); empty for categories."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "MetadataSummary":
+        return cls(**{**stored, "quantiles": tuple(stored["quantiles"])})
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
     """What the model learned from."""
 
@@ -76,6 +92,12 @@ class TrainingFacts:
     title: str = ""
     licence: str = ""
     url: str = ""
+    metadata: tuple[MetadataSummary, ...] = ()
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "TrainingFacts":
+        metadata = tuple(MetadataSummary.from_json(each) for each in stored["metadata"])
+        return cls(**{**stored, "metadata": metadata})
 
 
 @dataclass(frozen=True)
@@ -185,7 +207,7 @@ def _deployment(stored: dict[str, Any]) -> Deployment:
     values["decision"] = stored["decision"] and Decision.from_json(stored["decision"])
     values["selection"] = stored["selection"] and Selection.from_json(stored["selection"])
     values["scores"] = tuple(EvaluationScore(**each) for each in stored["scores"])
-    values["training"] = stored["training"] and TrainingFacts(**stored["training"])
+    values["training"] = stored["training"] and TrainingFacts.from_json(stored["training"])
     values["encoder"] = stored["encoder"] and EncoderFacts.from_json(stored["encoder"])
     values["licences"] = tuple(LicenceLink(**each) for each in stored["licences"])
     for name in ("members", "inherits", "notes"):

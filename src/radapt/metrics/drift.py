@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import chi2_contingency, ks_2samp
+from scipy.stats import chi2_contingency, kstwobign
 
 from radapt.errors import DataError
 
@@ -41,14 +41,29 @@ def energy_test(
     return float(found[0]), float((1 + (found[1:] >= found[0] - 1e-12).sum()) / (1 + permutations))
 
 
-def number_test(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Largest difference of the distribution functions of two samples (n,) and (m,), and its p-value
-    (Kolmogorov–Smirnov). NaN is left out; (NaN, NaN) if nothing is left of one."""
-    first, second = (values[np.isfinite(values)] for values in (first, second))
-    if not len(first) or not len(second):
+def number_test(quantiles: Sequence[float], members: int, values: np.ndarray) -> tuple[float, float]:
+    """Largest difference between the distribution function of `values` (m,) and that of a group of so many `members`
+    of which only evenly spaced `quantiles` are known, and its p-value (Kolmogorov–Smirnov, for large samples).
+
+    The K quantiles are those of the levels (1 / 2K, 3 / 2K …); between them the function is linear. NaN among the
+    values is left out; (NaN, NaN) if nothing is left, or without members.
+    """
+    given = np.sort(values[np.isfinite(values)])
+    if not len(given) or not members or not len(quantiles):
         return float("nan"), float("nan")
-    found = ks_2samp(first, second)
-    return float(found.statistic), float(found.pvalue)
+    known = np.interp(given, quantiles, levels(len(quantiles)))
+    known[given < quantiles[0]], known[given > quantiles[-1]] = 0.0, 1.0
+    after = np.searchsorted(given, given, side="right") / len(given)
+    before = np.searchsorted(given, given, side="left") / len(given)
+    largest = float(np.maximum(np.abs(after - known), np.abs(known - before)).max())
+    # The tails that the quantiles leave open count for nothing.
+    found = max(0.0, largest - 1 / (2 * len(quantiles)))
+    return found, float(kstwobign.sf(found * np.sqrt(members * len(given) / (members + len(given)))))
+
+
+def levels(count: int) -> np.ndarray:
+    """(count,) evenly spaced levels of quantiles, the first and the last half a step from 0 and 1."""
+    return (np.arange(count) + 0.5) / count
 
 
 def category_test(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:

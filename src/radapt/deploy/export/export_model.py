@@ -14,11 +14,12 @@ from radapt.deploy.assessment import fit_assessor
 from radapt.deploy.case_vectors import VECTORS, CaseVectors
 from radapt.deploy.certainty import ALPHA, check_alpha
 from radapt.deploy.deployed_model import NOVELTY_LAYERS
-from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, Selection
+from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, MetadataSummary, Selection
 from radapt.deploy.encoder_copy import copy_encoder
 from radapt.deploy.ensemble import mean_decision
 from radapt.deploy.export.candidates import RunCell
 from radapt.deploy.export.licences import inherited, licence_chain
+from radapt.deploy.export.metadata_summary import summarise_metadata
 from radapt.deploy.export.model_card import model_card
 from radapt.deploy.export.training_facts import (
     RunCohort,
@@ -125,7 +126,7 @@ def _write(
         decision=mean_decision([each.decision for each in members.values()]) if card.outputs else None,
         selection=selection,
         scores=evaluation_scores(chosen),
-        training=described.training(),
+        training=replace(described.training(), metadata=_metadata(cohort, described)),
         encoder=encoder,
         licences=chain,
         inherits=inherited(chain),
@@ -137,6 +138,14 @@ def _write(
     write_text(part / CARD, model_card(deployment, card.outputs, structures))
     deployment.write(part)
     return deployment
+
+
+def _metadata(cohort: Cohort | None, described: RunCohort) -> tuple[MetadataSummary, ...]:
+    """Of the training patients; none if the cohort file is gone."""
+    if cohort is None:
+        return ()
+    learned = set(described.cases["case"][described.learned])
+    return summarise_metadata(cohort.select(np.flatnonzero([case.case in learned for case in cohort])))
 
 
 def _copy(model: LoadedModel, part: Path) -> str | None:

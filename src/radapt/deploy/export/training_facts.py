@@ -61,9 +61,9 @@ class RunCohort:
         for site, patient in zip(rows["site"], rows["patient"], strict=True):
             if isinstance(site, str) and site:
                 sites[site].add(str(patient))
-        terms = {name: str(self.source.get(name) or "") for name in ("title", "licence", "url")}
+        title, licence, url = (str(self.source.get(name) or "") for name in ("title", "licence", "url"))
         counts = {site: len(patients) for site, patients in sorted(sites.items())}
-        return TrainingFacts(self.name, int(rows["patient"].nunique()), len(rows), counts, **terms)
+        return TrainingFacts(self.name, int(rows["patient"].nunique()), len(rows), counts, title, licence, url)
 
     def of_training(self, vectors: CaseVectors) -> TrainingVectors:
         """The features with the patient and the site of each case; sites only where all are known."""
