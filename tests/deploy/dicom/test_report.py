@@ -13,7 +13,7 @@ from radapt.errors import UsageError
 from radapt.images import Volume
 from toy_dicom import ToySeries, content_items
 
-from .conftest import toy_patient
+from .conftest import toy_film, toy_patient
 
 LABELS = {1: "tumour", 2: "left kidney", 3: "wibble"}
 CLASSES = (ClassProbability("astrocytoma", 0.7512345678, True), ClassProbability("oligodendroglioma", 0.25, False))
@@ -165,6 +165,13 @@ def test_sizes_of_a_drawn_mask(tmp_path):
     assert absent == SegmentSize(3, 0.0, None)
     turned = Volume(toy.mask.array[::-1].transpose(2, 0, 1), turned_affine(toy.mask))
     assert segment_sizes(toy.source, turned, (1,))[0] == bar
+
+
+def test_a_film_has_a_diameter_where_its_pixels_have_a_size(tmp_path):
+    film = toy_film(tmp_path / "a", PixelSpacing=[0.2, 0.3])
+    assert segment_sizes(film.source, film.mask, (1,)) == [SegmentSize(1, None, pytest.approx(math.hypot(0.4, 1.2)))]
+    film = toy_film(tmp_path / "b", ImagerPixelSpacing=[0.2, 0.3])
+    assert segment_sizes(film.source, film.mask, (1,)) == [SegmentSize(1, None, None)]
 
 
 def turned_affine(mask):

@@ -8,6 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from radapt.deploy.dicom.algorithm import Algorithm
+from radapt.deploy.dicom.results import write_results
 from radapt.deploy.dicom.segmentation import write_segmentation
 from radapt.deploy.dicom.source import read_source
 from radapt.errors import DataError, UsageError
@@ -15,6 +16,8 @@ from radapt.images import Volume, read
 from radapt.locations import Location
 from radapt.versions import __version__
 from toy_dicom import XRAY, ToySeries, frames_of_segmentation
+
+from .conftest import toy_film
 
 LABELS = {1: "tumour", 2: "left kidney", 3: "wibble"}
 
@@ -123,23 +126,19 @@ def test_fractions_are_stored_in_steps_of_a_255th(patient, algorithm, tmp_path):
         np.testing.assert_allclose(stored, maps[frame.segment].array[:, :, k].T, atol=0.5 / 255 + 1e-6)
 
 
-def test_an_x_ray_without_position_has_a_segmentation(algorithm, tmp_path):
-    film = np.zeros((1, 6, 8), np.uint8)
-    film[0, 2:4, 3:7] = 1
-    tags = {"SOPClassUID": XRAY, "FrameOfReferenceUID": None, "Modality": "DX", "PixelSpacing": ["0.2", "0.2"]}
-    series = ToySeries(film, form="files", tags=tags)
-    folder = series.write(tmp_path / "film")
-    path = next(folder.iterdir())
-    data = dcmread(path)
-    del data.ImagePositionPatient, data.ImageOrientationPatient
-    data.save_as(path)
-    image = read(Location(path))
-    mask = Volume((image.array > 0).astype(np.uint8), image.affine)
-    write_segmentation(tmp_path / "seg.dcm", read_source(Location(path)), mask, {1: "left lung"}, algorithm)
+@pytest.mark.parametrize("spacing", [None, [0.2, 0.3]])
+def test_an_x_ray_without_position_has_a_segmentation(algorithm, tmp_path, spacing):
+    tags = {"PixelSpacing": spacing} if spacing else {"ImagerPixelSpacing": [0.1, 0.1]}
+    film = toy_film(tmp_path / "film", PatientOrientation=["L", "F"], **tags)
+    write_segmentation(tmp_path / "seg.dcm", film.source, film.mask, {1: "left lung"}, algorithm)
     seg = dcmread(tmp_path / "seg.dcm")
-    np.testing.assert_array_equal(seg.pixel_array.reshape(6, 8), film[0])
+    np.testing.assert_array_equal(seg.pixel_array.reshape(6, 8), film.mask.planes()[0])
     derived = seg.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
-    assert (derived.ReferencedSOPClassUID, derived.ReferencedSOPInstanceUID) == (XRAY, data.SOPInstanceUID)
+    image = dcmread(next(film.folder.iterdir()))
+    assert (derived.ReferencedSOPClassUID, derived.ReferencedSOPInstanceUID) == (XRAY, image.SOPInstanceUID)
+    measures = seg.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
+    assert (measures and list(measures[0].PixelSpacing)) == spacing
+    assert seg.PatientOrientation == ["L", "F"]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +171,28 @@ def test_wrong_values_of_the_source_do_not_stop_it(algorithm, tmp_path):
     data = dcmread(tmp_path / "seg.dcm")
     assert (data.PatientSex, data.PatientBirthDate, data.StudyTime) == ("", "", "")
     assert data.PatientID == "SECRET-17"
+
+
+def test_nothing_is_said_about_names(algorithm, tmp_path, capfd, recwarn, caplog):
+    """Libraries warn about names of one word and repeat them."""
+    tags = {"PatientName": "Methuselah", "ReferringPhysicianName": "Hippocrates"}
+    where = Location(ToySeries(np.zeros((2, 4, 4), np.uint8), tags=tags).write(tmp_path / "series"))
+    mask = Volume(read(where).array, read(where).affine)
+    with caplog.at_level("INFO"):
+        write_results(tmp_path, "c", read_source(where), algorithm, mask=mask, labels={1: "tumour"})
+    out = "".join([*capfd.readouterr(), caplog.text, *(str(warning.message) for warning in recwarn)])
+    assert "Methuselah" not in out
+    assert "Hippocrates" not in out
+    assert out == ""
+
+
+def test_a_value_that_cannot_be_written_is_an_error_that_does_not_repeat_it(algorithm, tmp_path):
+    where = Location(ToySeries(np.ones((2, 4, 4), np.uint8)).write(tmp_path / "series"))
+    source = read_source(where)
+    source.header.StudyDate = "born yesterday"
+    with pytest.raises(DataError, match=r"fits no new object \(ValueError\)") as caught:
+        write_segmentation(tmp_path / "seg.dcm", source, read(where), {1: "tumour"}, algorithm)
+    assert "yesterday" not in str(caught.value)
 
 
 def test_what_is_missing_in_the_source_is_empty(algorithm, tmp_path):

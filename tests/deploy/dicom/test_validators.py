@@ -16,7 +16,7 @@ from radapt.deploy.dicom.results import write_results
 from radapt.images import Volume
 from toy_dicom import ToySeries
 
-from .conftest import toy_patient
+from .conftest import toy_film, toy_patient
 
 LABELS = {1: "tumour", 2: "left kidney", 3: "hippocampus anterior", 4: "wibble"}
 CLASSES = (ClassProbability("astrocytoma", 0.75, True), ClassProbability("oligodendroglioma", 0.25, False))
@@ -45,16 +45,29 @@ def results_of(form: str, algorithm, tmp_path: Path, kind: str = "labels"):
     )
 
 
+def errors_in(path: Path) -> list[str]:
+    said = subprocess.run([program("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
+    lines = (said.stdout + said.stderr).splitlines()
+    assert any(word in lines[0] for word in ("Segmentation", "Comprehensive3DSR")), lines
+    return [line for line in lines if line.startswith(("Error", "Abort"))]
+
+
 @pytest.mark.parametrize("form", ["files", "enhanced", "parts", "stacked"])
 @pytest.mark.parametrize("kind", ["labels", "empty"])
 def test_dciodvfy_finds_no_error(algorithm, tmp_path, form, kind):
-    check = program("dciodvfy")
     _, results = results_of(form, algorithm, tmp_path, kind)
     for path in (results.segmentation, results.report):
-        said = subprocess.run([check, str(path)], capture_output=True, text=True, check=False)
-        lines = (said.stdout + said.stderr).splitlines()
-        assert [line for line in lines if line.startswith(("Error", "Abort"))] == []
-        assert any(word in lines[0] for word in ("Segmentation", "Comprehensive3DSR")), lines
+        assert errors_in(path) == []
+
+
+@pytest.mark.parametrize("tags", [{}, {"PixelSpacing": [0.2, 0.3]}])
+def test_dciodvfy_finds_no_error_in_those_of_a_film(algorithm, tmp_path, tags):
+    film = toy_film(tmp_path / "film", **tags)
+    results = write_results(
+        tmp_path / "out", "c", film.source, algorithm, mask=film.mask, labels=LABELS, probabilities=CLASSES
+    )
+    for path in (results.segmentation, results.report):
+        assert errors_in(path) == []
 
 
 def test_dcmqi_and_simpleitk_see_the_segments_where_they_are(algorithm, tmp_path):

@@ -1,11 +1,15 @@
 """Who wrote a DICOM object: radapt and the model, and the UIDs of what they write."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from uuid import NAMESPACE_OID, uuid5
 
-from radapt.errors import UsageError
+from radapt.errors import DataError, UsageError
 from radapt.versions import __version__
 
 RESEARCH_ONLY = "Research use only"
@@ -52,6 +56,26 @@ def _word(part: object) -> str:
 def short(text: str, length: int = LONGEST) -> str:
     """`text` in one line of at most `length` characters, without the backslash that separates DICOM values."""
     return " ".join(text.replace("\\", "/").split())[:length].strip()
+
+
+@contextmanager
+def source_values() -> Iterator[None]:
+    """Let values of the source pass as they are, without a word: warnings about them print names and identifiers.
+
+    Values that cannot be passed raise a DataError that does not repeat them.
+    """
+    from pydicom.config import disable_value_validation
+
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"A value in the DICOM header of the source fits no new object ({type(error).__name__}). Export the "
+                "series again."
+            ) from error
 
 
 def require_highdicom() -> None:

@@ -14,7 +14,7 @@ class SegmentSize:
     """`volume_ml` counts voxels. `longest_mm` is the longest diameter of one connected region within one slice.
 
     An absent segment has a volume of 0 and `longest_mm` None. `volume_ml` is None for images without position, whose
-    slices have no known distance.
+    slices have no known distance, and both are None without PixelSpacing.
     """
 
     value: int
@@ -25,12 +25,12 @@ class SegmentSize:
 def segment_sizes(source: DicomSource, mask: Volume, values: Iterable[int]) -> list[SegmentSize]:
     """The size of each label of `mask` on the grid of `source`. Raises DataError for a mask on another grid."""
     planes = source.planes(mask)
-    spacing = source.series.frames[0].spacing_mm
     sizes = []
     for value in values:
         inside = planes == value
-        volume = float(inside.sum()) * source.voxel_ml if source.series.has_geometry else None
-        sizes.append(SegmentSize(value, volume, _longest_mm(inside, spacing)))
+        volume = None if source.voxel_ml is None else float(inside.sum()) * source.voxel_ml
+        longest = None if source.pixel_mm is None else _longest_mm(inside, source.pixel_mm)
+        sizes.append(SegmentSize(value, volume, longest))
     return sizes
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from radapt.deploy.dicom.algorithm import RESEARCH_ONLY, Algorithm, require_highdicom, short
+from radapt.deploy.dicom.algorithm import RESEARCH_ONLY, Algorithm, require_highdicom, short, source_values
 from radapt.deploy.dicom.measurements import SegmentSize
 from radapt.deploy.dicom.segmentation import SERIES_NUMBER, coded, save_object, stamp, tracking_uid
 from radapt.deploy.dicom.source import DicomSource
@@ -74,7 +74,6 @@ def _report(
     groups: list[Any], source: DicomSource, segmentation: Any, algorithm: Algorithm, remarks: Sequence[str]
 ) -> Any:
     from highdicom import sr
-    from pydicom.config import disable_value_validation
     from pydicom.sr.codedict import codes
 
     series = source.header.SeriesInstanceUID
@@ -88,7 +87,7 @@ def _report(
             serial_number=short(algorithm.digest),
         ),
     )
-    with disable_value_validation():  # the source's own values are carried as they are
+    with source_values():
         content = sr.MeasurementReport(
             observation_context=sr.ObservationContext(observer_device_context=observer),
             procedure_reported=sr.CodedConcept("363679005", "SCT", "Imaging procedure"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radapt.deploy.dicom.algorithm import RESEARCH_ONLY, Algorithm, require_highdicom, short
+from radapt.deploy.dicom.algorithm import RESEARCH_ONLY, Algorithm, require_highdicom, short, source_values
 from radapt.deploy.dicom.source import DicomSource, SourceFrame, frame_uid
 from radapt.deploy.dicom.structures import ConceptCode, Structure, structure_of
 from radapt.durable import atomic_path
@@ -85,12 +85,11 @@ def _fractions(source: DicomSource, maps: Mapping[int, Volume], values: list[int
 
 def _segmentation(source: DicomSource, planes: np.ndarray, names: list[str], algorithm: Algorithm, context: str) -> Any:
     from highdicom.seg import Segmentation
-    from pydicom.config import disable_value_validation
 
     series = source.header.SeriesInstanceUID
     content = ("SEG", series, planes.shape, planes.tobytes(), *names)
     described = f"{RESEARCH_ONLY}: {algorithm.model} segmentation"
-    with disable_value_validation():  # the source's own values are carried as they are
+    with source_values():
         segmentation = Segmentation(
             source_images=source.frame_images(),
             pixel_array=planes,
@@ -104,7 +103,7 @@ def _segmentation(source: DicomSource, planes: np.ndarray, names: list[str], alg
             sop_instance_uid=algorithm.uid(*content),
             instance_number=1,
             **algorithm.equipment(),
-            omit_empty_frames=True,
+            omit_empty_frames=bool(planes.any()),
             content_label="RADAPT",
             content_creator_name="radapt^",
             content_description=short(described),
@@ -115,6 +114,8 @@ def _segmentation(source: DicomSource, planes: np.ndarray, names: list[str], alg
             specific_character_set="ISO_IR 192",
         )
     stamp(segmentation, algorithm)
+    if not source.series.has_geometry:
+        segmentation.PatientOrientation = source.header.get("PatientOrientation", "")
     for item in (*segmentation.DimensionIndexSequence, *segmentation.DimensionOrganizationSequence):
         item.DimensionOrganizationUID = algorithm.uid("dimensions", *content)
     return segmentation

@@ -62,7 +62,19 @@ class DicomSource:
         return self.series.grid
 
     @property
-    def voxel_ml(self) -> float:
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """(between rows, between columns) in the patient; None without PixelSpacing.
+
+        A film without it may give the spacing at its detector, which shows the patient enlarged.
+        """
+        frame = self.series.frames[0]
+        return None if frame.get("PixelSpacing", "PixelMeasuresSequence") is None else frame.spacing_mm
+
+    @property
+    def voxel_ml(self) -> float | None:
+        """None for images without position or PixelSpacing."""
+        if not self.series.has_geometry or self.pixel_mm is None:
+            return None
         return float(abs(np.linalg.det(self.grid.affine[:3, :3]))) / 1000
 
     def planes(self, values: Volume) -> np.ndarray:
@@ -97,7 +109,8 @@ class DicomSource:
                 image.ImageOrientationPatient = _decimals(np.asarray(self.series.frames[0].orientation))
             elif "FrameOfReferenceUID" in image:
                 del image.FrameOfReferenceUID
-            image.PixelSpacing = _decimals(np.asarray(self.series.frames[0].spacing_mm))
+            if self.series.has_geometry or self.pixel_mm is not None:
+                image.PixelSpacing = _decimals(np.asarray(self.series.frames[0].spacing_mm))
             image.SliceThickness = _decimals(np.asarray([self._thickness_mm]))[0]
             images.append(image)
         if self.series.has_geometry and len(images) > 1:
