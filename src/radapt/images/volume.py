@@ -5,6 +5,7 @@ World coordinates are RAS in mm: x grows to the patient's right, y to the front,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 from typing import Literal
 
@@ -103,6 +104,10 @@ class Volume:
         Nothing is resampled; the array is a view. The choice depends on the directions in space, never on the storage
         order of the file.
         """
+        return self._ras
+
+    @cached_property
+    def _ras(self) -> "Volume":
         order = _closest_axes(self.affine)
         array = self.array.transpose(*order, *range(3, self.array.ndim))
         affine = self.affine[:, [*order, 3]]
@@ -111,7 +116,9 @@ class Volume:
                 affine[:, 3] += affine[:, axis] * (array.shape[axis] - 1)
                 affine[:, axis] *= -1
                 array = np.flip(array, axis)
-        return Volume(array, affine, self.modality, self.window)
+        ras = Volume(array, affine, self.modality, self.window)
+        ras.__dict__["_ras"] = ras
+        return ras
 
     def stored_like(self, like: "Volume") -> "Volume":
         """The same voxels with axes permuted and flipped to run closest to the axes of `like`.

@@ -63,11 +63,27 @@ def grey(planes: np.ndarray) -> np.ndarray:
     return grey_planes.mean(axis=3) if planes.ndim == 4 else grey_planes
 
 
+def _block_means(planes: np.ndarray, side: int) -> np.ndarray:
+    """Means of blocks of k × k pixels of float32 planes (n, H, W), with the largest k that leaves twice the `side`."""
+    step = min(planes.shape[1:]) // (2 * side)
+    if step < 2:
+        return planes
+    height, width = (size // step * step for size in planes.shape[1:])
+    rows = planes[:, :height:step].copy()
+    for row in range(1, step):
+        rows += planes[:, row:height:step]
+    blocks = rows[:, :, :width:step].copy()
+    for column in range(1, step):
+        blocks += rows[:, :, column:width:step]
+    blocks *= 1 / (step * step)
+    return blocks
+
+
 def resized(planes: np.ndarray, side: int) -> np.ndarray:
     """float32 (n, H, W) → (n, side, side), stretched; antialiased where it shrinks."""
     import torch
 
-    tensor = torch.from_numpy(planes[:, None])
+    tensor = torch.from_numpy(_block_means(planes, side)[:, None])
     small = torch.nn.functional.interpolate(tensor, size=(side, side), mode="bicubic", antialias=True)
     result: np.ndarray = small[:, 0].numpy()
     return result
@@ -98,7 +114,8 @@ def _hashes(planes: np.ndarray) -> np.ndarray:
 
 def _harmonics(small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted harmonics (n, rings, 2 · harmonics) of square planes, and (n,) whether a plane has structure."""
-    low, high = np.percentile(small, [1, 99], axis=(1, 2))[..., None, None]
+    rising = np.sort(small.reshape(len(small), -1), axis=1)
+    low, high = (rising[:, round(share * (SIDE_PX**2 - 1))][:, None, None] for share in (0.01, 0.99))
     span = np.maximum(high - low, 1e-6 * np.maximum(np.abs(high), 1e-30))
     levels = np.clip((small - low) / span, 0, 1).astype(np.float32)
     broad, broader = _gaussian(_BROAD_PX), _gaussian(1.5 * _BROAD_PX)
