@@ -168,7 +168,7 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
         if "constant_image" not in {remark.code for remark in remarks}:
             digests.append(_pixel_digest(volume.array))
             images.append(HashedImage(case, modality, location, plane_hashes(volume)))
-    if volumes and (remark := grids_problem(volumes)):
+    if len(volumes) > 1 and (remark := grids_problem(volumes)):
         problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:
         return _CaseCheck(problems, digests, images)
@@ -223,7 +223,9 @@ def _unlearnable(masks: list[tuple[Case, np.ndarray]], *, segments: bool) -> lis
 
 def _pixel_digest(array: np.ndarray) -> str:
     data = np.ascontiguousarray(array)
-    return hashlib.blake2b(data.view(np.uint8).data, digest_size=16, key=str(data.shape).encode()).hexdigest()
+    pixels = hashlib.sha256(str(data.shape).encode())  # twice as fast as BLAKE2 where processors compute it
+    pixels.update(data.view(np.uint8).data)
+    return pixels.hexdigest()
 
 
 def _problem(case: Case, remark: "Remark", message: str, file: str) -> CohortIssue:
