@@ -61,15 +61,21 @@ def brats2021(root: Path) -> None:
     (root / "BraTS2021_00003" / "BraTS2021_00003_seg.nii.gz").unlink()
 
 
-def brats_visits(visits: Sequence[str]) -> Callable[[Path], None]:
+def brats_visits(visits: Sequence[str], tumour: str = "GLI") -> Callable[[Path], None]:
     def build(root: Path) -> None:
         for at in range(4):
             for visit in visits if at else visits[:1]:
-                name = f"BraTS-GLI-0000{at}-{visit}"
+                name = f"BraTS-{tumour}-0000{at}-{visit}"
                 touch(*(root / name / f"{name}-{word}.nii.gz" for word in ("t1n", "t1c", "t2w", "t2f", "seg")))
         next(root.glob("*/*-t2w.nii.gz")).unlink()
 
     return build
+
+
+def brats_men_rt(root: Path) -> None:
+    for name in ("0002-1", "0003-1", "0003-2", "0402-1"):
+        name = f"BraTS-MEN-RT-{name}"
+        touch(root / name / f"{name}_t1c.nii.gz", root / name / f"{name}_gtv.nii.gz")
 
 
 def brats_tcga(root: Path) -> None:

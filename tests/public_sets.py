@@ -9,6 +9,7 @@ from public_set_builders import (
     amos,
     brats2020,
     brats2021,
+    brats_men_rt,
     brats_tcga,
     brats_visits,
     brats_years,
@@ -86,6 +87,15 @@ MINIATURES: dict[str, Miniature] = {
         7,
         {1: "non-enhancing core", 2: "FLAIR hyperintensity", 3: "enhancing tissue", 4: "resection cavity"},
     ),
+    "brats-ped": Miniature(
+        brats_visits(("000", "001"), "PED"),
+        7,
+        4,
+        ("t1c", "t1n", "t2f", "t2w"),
+        7,
+        said=("Name them under mask_labels",),
+    ),
+    "brats-men-rt": Miniature(brats_men_rt, 4, 3, masks=4, mask_labels={1: "gross tumour volume"}),
     "brats-tcga": Miniature(
         brats_tcga,
         4,
