@@ -10,7 +10,7 @@ from PIL import Image
 from layout_builders import BUILDERS, scanned
 from public_set_builders import matlab
 from public_sets import MINIATURES, Miniature
-from radapt.cohorts import ScanOptions, scan
+from radapt.cohorts import ScanOptions, load_cohort, scan
 from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.layouts import LAYOUTS
 from radapt.cohorts.layouts.registry import matching
@@ -118,6 +118,24 @@ def test_a_label_of_the_users_choice_replaces_the_usual_one(tmp_path: Path) -> N
     for option, given in {"label": ("Grade",), "site": "Grade", "patient": "Grade", "split": "Grade"}.items():
         with pytest.raises(UsageError, match=f"--{option} Grade: no table of the data set"):
             scan(tmp_path, options=ScanOptions(**{option: given}))  # type: ignore[arg-type]
+
+
+def test_a_column_of_the_users_choice_goes_before_the_names_of_the_files(tmp_path: Path) -> None:
+    MINIATURES["brats2018"].build(tmp_path)
+    path = tmp_path / "survival_data.csv"
+    path.write_text("BraTS18ID,Group\n" + "".join(f"Brats18_TCIA0{at}_1{at}7_1,{'ab'[at < 3]}\n" for at in range(6)))
+    assert set(scan(tmp_path).table["label"]) == {"HGG", "LGG"}
+    chosen = scan(tmp_path, options=ScanOptions(label=("Group",))).table
+    assert list(chosen.sort_values("case")["label"]) == ["b"] * 3 + ["a"] * 3
+
+
+def test_a_part_of_a_mask_that_is_gone_is_named(tmp_path: Path) -> None:
+    MINIATURES["montgomery"].build(tmp_path / "data")
+    scanned(tmp_path / "data", tmp_path / "out")
+    (tmp_path / "data" / "ManualMask" / "rightMask" / "MCUCXR_0004_0.png").unlink()
+    with pytest.raises(DataError, match=r"missing-mask|does not exist") as error:
+        load_cohort(tmp_path / "out" / "cohort.yaml")
+    assert "MCUCXR_0004_0" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["brats2020", "chexpert", "kits23", "mimic-cxr-jpg", "lumiere"])

@@ -102,22 +102,17 @@ class SetTables:
             given = asked or _first_column(list(source.columns), pattern.label)
             taken |= set(given)
             for name in given:
-                self._fill("label", self._meant(joined[name], "label", where))
+                self.table["label"] = self._meant(joined[name], "label", where)
         taken |= set(asked)
         for role, usual in (("site", pattern.site), ("split", pattern.split), ("patient", pattern.patient)):
             column = getattr(self.options, role) or usual
             if column in joined.columns:
-                self._fill(role, self._meant(joined[column], role, where))
+                self.table[role] = self._meant(joined[column], role, where)
                 taken.add(column)
         if pattern.findings and not self.options.label:
             taken |= self._findings(joined, pattern.findings, [row >= 0 for row in rows], where)
         wanted = set(joined.columns if pattern.columns is None else pattern.columns) - taken
         add_metadata(self.table, joined[[name for name in joined.columns if name in wanted]])
-
-    def _fill(self, role: str, column: pd.Series) -> None:
-        """Set a column where it has no value yet: the names of the files go before a table."""
-        before = self.table[role] if role in self.table.columns else pd.Series("", self.table.index)
-        self.table[role] = before.where(before != "", column).astype(object)
 
     def _meant(self, column: pd.Series, role: str, where: str) -> pd.Series:
         words = self.values.get(role, {})
