@@ -44,7 +44,8 @@ def patients_by_regex(draft: CohortDraft, pattern: str, root: Path | None) -> No
 
 
 def _names(draft: CohortDraft, root: Path | None) -> list[str]:
-    return [_inside(text, root) for text in _first(draft)]
+    base = None if root is None else os.path.realpath(root if root.is_dir() else root.parent)
+    return [_inside(text, root, base) for text in draft.first_images]
 
 
 def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
@@ -57,15 +58,8 @@ def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
     draft.source = {**draft.source, "patients": "unknown: splits and intervals count images"}
 
 
-def _first(draft: CohortDraft) -> pd.Series:
-    """The first image of each case."""
-    images = draft.table[draft.modalities].replace("", None)
-    return images.bfill(axis=1).iloc[:, 0].fillna("")
-
-
-def _inside(location: str, root: Path | None) -> str:
-    """The path of an image inside the source, without ending; the whole path outside of it."""
-    base = None if root is None else os.path.realpath(root if root.is_dir() else root.parent)
+def _inside(location: str, root: Path | None, base: str | None) -> str:
+    """The path of an image inside the source, `base` without links, without ending; the whole path outside of it."""
     head, tail = os.path.split(location.partition("::")[0])
     path = f"{head}/{tail}" if head else tail
     if base and path.startswith((base + os.sep, str(root) + os.sep)):

@@ -185,8 +185,7 @@ def _keys(draft: CohortDraft) -> dict[str, list[str]]:
     if "patient" in table:
         keys["patient"] = [draft.originals.get(text, "" if draft.originals else text) for text in table["patient"]]
     keys["case"] = list(table["case"])
-    images = table[draft.modalities].replace("", None).bfill(axis=1).iloc[:, 0].fillna("")
-    keys["image"] = [stem_of(text) for text in images]
+    keys["image"] = [stem_of(text) for text in draft.first_images]
     return keys
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.cohort_file import read_config
-from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
 from radapt.cohorts.layouts import pairs
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
 from radapt.cohorts.layouts.image_files import stem_of, unique
@@ -202,8 +202,7 @@ def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions,
             row = table.index[int(empty.to_numpy().argmax())]
             raise DataError(f"{path}, row {row}: the case in column {column!r} is empty. Name every case.")
         return
-    images = table[[name for name in table.columns if name != "mask"]].replace("", None)
-    first = images.bfill(axis=1).iloc[:, 0]
+    first = first_of_each([table[name] for name in table.columns if name != "mask"])
     table.insert(0, "case", unique(stem_of(text) for text in first))
 
 
