@@ -13,8 +13,8 @@ def verify(
 
     Exit code 0: all is as it was written. 1: something is not, and is named.
     """
-    from radapt.doctor.verify import verify_run
     from radapt.durable import write_json
+    from radapt.reports.verification import verify_run
 
     found = verify_run(run)
     typer.echo(found.text)

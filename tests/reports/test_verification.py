@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from radapt.cli import main
-from radapt.doctor.verify import verify_run
 from radapt.done_file import DONE, done_facts
 from radapt.durable import write_json, write_parquet
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
+from radapt.reports.verification import verify_run
 from radapt.studies import Settings, read_study, run_study
 from radapt.studies.run_digests import DIGESTS, covered, record_digests
 from toy_study import write_cohort, write_study
