@@ -96,6 +96,8 @@ def egd(root: Path) -> None:
     book = Workbook()
     for row in [["Subject", "IDH", "1p19q"], *rows]:
         book.active.append(row)  # type: ignore[union-attr]
+    book.create_sheet("Legend").append(["Value", "Meaning"])
+    book["Legend"].append([-1, "unknown"])
     book.save(root / "Genetic_data.xlsx")
 
 

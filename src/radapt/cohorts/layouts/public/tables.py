@@ -5,7 +5,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -46,8 +46,8 @@ class SetTables:
             self.notes.append(f"No table named like {pattern.file.replace(chr(92), '')!r}: what it says is unknown.")
             return
         where = " and ".join(dict.fromkeys(path.name for path in files))
-        source = pd.concat([read_any(path, self.notes) for path in files], ignore_index=True).fillna("")
-        columns = next((key.split(" + ") for key in pattern.key if set(key.split(" + ")) <= set(source.columns)), None)
+        source = pd.concat([read_any(path, self.notes, pattern.key) for path in files], ignore_index=True).fillna("")
+        columns = _key_columns(pattern.key, list(source.columns))
         if columns is None:
             self.notes.append(f"{where} left out: no column {' or '.join(pattern.key)}.")
             return
@@ -175,11 +175,23 @@ def _finding(text: str, given: FindingColumns) -> str:
     return given.unknown if _is_empty(plain) else given.values.get(plain, plain)
 
 
-def read_any(path: Path, notes: list[str]) -> pd.DataFrame:
-    """A table as text: what `read_table` reads, a .csv.gz, or a .json list of records. Raises DataError."""
+def _key_columns(keys: Sequence[str], columns: Collection[str]) -> list[str] | None:
+    """The columns of the first key that a table has; `a + b` needs both."""
+    return next((names for key in keys if set(names := key.split(" + ")) <= set(columns)), None)
+
+
+def read_any(path: Path, notes: list[str], keys: Sequence[str]) -> pd.DataFrame:
+    """A table as text: what `read_table` reads, a .csv.gz, or a .json list of records. Raises DataError.
+
+    Of a workbook with several sheets it is the one that has a key.
+    """
     if path.name.lower().endswith(".gz"):
         return _read_gzip(path)
-    return _read_json(path) if path.suffix.lower() == ".json" else read_table(path, notes)
+    return (
+        _read_json(path)
+        if path.suffix.lower() == ".json"
+        else read_table(path, notes, prefer=lambda sheet: _key_columns(keys, sheet.columns) is not None)
+    )
 
 
 def _read_gzip(path: Path) -> pd.DataFrame:
