@@ -100,9 +100,9 @@ def test_dicom_is_joined_on_the_original_id_which_is_not_kept(tmp_path: Path) ->
     hospital(tmp_path / "data")
     book = Workbook()
     sheet = book.worksheets[0]
-    sheet.append(["Fallnummer", "Name", "geb.", "Diagnose", "also the id"])
+    sheet.append(["Fallnummer", "Name", "geb.", "Diagnose", "also the id", "OP-Datum"])
     for at in range(5):
-        sheet.append([f"mrn-{at} ", f"Smith {at}", "x", ["GBM", "MET"][at % 2], f"MRN-{at}"])
+        sheet.append([f"mrn-{at} ", f"Smith {at}", "1950-02-01", ["GBM", "MET"][at % 2], f"MRN-{at}", 45000 + at])
     book.create_sheet("legend").append(["Diagnose"])
     book.save(tmp_path / "t.xlsx")
     cohort = scanned(tmp_path / "data", tmp_path, labels=tmp_path / "t.xlsx", on="Fallnummer")
@@ -114,7 +114,7 @@ def test_dicom_is_joined_on_the_original_id_which_is_not_kept(tmp_path: Path) ->
         assert word not in written
         assert word not in repr(draft)
     notes = " ".join(draft.notes)
-    assert "Columns of t.xlsx that may identify patients left out: Name, also the id." in notes
+    assert "Columns of t.xlsx that may identify patients left out: Name, geb., also the id, OP-Datum." in notes
     assert "1 row of t.xlsx left out" in notes
     assert "No label" not in notes
     with pytest.raises(UsageError, match="named by pseudonyms"):
@@ -160,7 +160,8 @@ def test_the_table_of_ids_is_private(tmp_path: Path) -> None:
 
 def test_ids_that_a_table_writes_in_other_ways() -> None:
     assert {join_key(text) for text in ("007", "7", "7.0", " 7 ", "sub-07", "7.png", "C:\\x\\007.JPG")} == {"7"}
-    assert join_key("P01") == join_key("p1") != join_key("p10")
+    assert join_key("P01") == join_key("p1") == join_key("P_1") == join_key("p 001") != join_key("p10")
+    assert join_key("1-2") != join_key("12")
     assert join_key("0") == join_key("000")
 
 
@@ -204,3 +205,12 @@ def test_numbers_alone_are_matched_if_nothing_else_fits(tmp_path: Path) -> None:
     table(labels, "nr;dx", "1;a", "x;b")
     with pytest.raises(DataError, match="names no patient"):
         labelled(tmp_path / "d", labels, on="nr")
+
+
+def test_a_column_that_the_user_names_is_kept_for_dicom(tmp_path: Path) -> None:
+    hospital(tmp_path / "data")
+    rows = [f"MRN-{at},{'xy'[at % 2]},2024-01-0{at + 1}" for at in range(4)]
+    labels = table(tmp_path / "t.csv", "id,name of the tumour,seen", *rows)
+    draft = labelled(tmp_path / "data", labels, on="id", label=("name of the tumour",))
+    assert draft.classes == ("x", "y")
+    assert "seen" not in draft.table

@@ -16,9 +16,12 @@ from radapt.cohorts.sheets.reading import NAMED_SUFFIXES
 from radapt.errors import DataError, UsageError, counted
 
 _IDENTIFYING = re.compile(
-    r"name|birth|geburt|\bdob\b|\bmrn\b|accession|address|adresse|phone|telefon|e-?mail|insurance|versicher",
+    r"name|birth|geburt|\bdob\b|\bmrn\b|accession|address|adresse|phone|telefon|e-?mail|insurance|versicher|"
+    r"\bdate|datum",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"(19|20)\d\d-?\d\d-?\d\d\b.*|\d{1,2}[./]\d{1,2}[./](19|20)?\d\d")
+_BEFORE_NUMBER = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\d)")
 _ROLES = ("site", "patient", "split")
 _LISTED = 5
 
@@ -133,18 +136,22 @@ def join(
         )
     _note_spellings(draft, source[column], keys, rows, path)
     padded = source.reindex(pd.Index([-1 if row is None else row for row in rows])).fillna("")
-    padded = padded.drop(columns=[column, *_identifying(draft, source, column, path)]).reset_index(drop=True)
+    padded = padded.drop(columns=[column, *_identifying(draft, source, column, path, options)]).reset_index(drop=True)
     _make_room(draft, padded, options, path)
     assign(draft.table, padded, options, path.name, draft.notes)
     draft.source_table, draft.rows = path, rows
 
 
 def join_key(text: str) -> str:
-    """What identifies a case in a table: its id whichever way it is written, or the name of its file."""
+    """What identifies a case in a table: its id whichever way it is written, or the name of its file.
+
+    Beyond `patient_key`, `Patient_007`, `patient 7` and `Patient-7` are the same.
+    """
     name = text.strip()
     if is_image(name):
         name = stem(name.replace("\\", "/").rpartition("/")[2])
-    return patient_key(name).removeprefix("sub-").lstrip("0") or patient_key(name)
+    key = patient_key(_BEFORE_NUMBER.sub("", name.casefold().removeprefix("sub-")))
+    return key.lstrip("0") or key
 
 
 def _by_number(labels: LabelTable, keys: dict[str, list[str]]) -> tuple[str, str] | None:
@@ -222,18 +229,19 @@ def _note_spellings(
         )
 
 
-def _identifying(draft: CohortDraft, source: pd.DataFrame, column: str, path: Path) -> list[str]:
-    """The columns that would undo the pseudonyms of the draft."""
+def _identifying(draft: CohortDraft, source: pd.DataFrame, column: str, path: Path, options: ScanOptions) -> list[str]:
+    """The columns that would undo the pseudonyms of the draft, or hold dates; not those that the user names."""
     if not draft.originals:
         return []
     ids = {patient_key(text) for text in draft.originals.values()}
+    wanted = {column, *options.label, options.site, options.split}
     named = [
         name
         for name in source.columns
-        if name != column
+        if name not in wanted
         and (
             _IDENTIFYING.search(name.replace("_", " "))
-            or sum(patient_key(text) in ids for text in source[name]) * 2 > len(source)
+            or sum(patient_key(text) in ids or bool(_DATE.fullmatch(text)) for text in source[name]) * 2 > len(source)
         )
     ]
     if named:
