@@ -154,7 +154,7 @@ def _plain(folder: Path, device: str, cache: Path | None) -> DeployedModel:
         method=card.protocol,
         aim=card.aim,
         kind=card.kind,
-        sequences=tuple(ModelSequence.of(each) for each in card.modalities),
+        sequences=tuple(ModelSequence.of(each) for each in model.modalities),
         members=(name,),
         notes=("The folder holds no training features, calibration or sites: radapt export adds them.",),
     )

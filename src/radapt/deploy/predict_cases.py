@@ -15,6 +15,7 @@ from radapt.deploy.ensemble import agreement, majority
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
 from radapt.images import Volume
+from radapt.images.volume import IMAGE_AFFINE
 from radapt.protocols.decisions import decide
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def predict_cases(
     gives the same bits. Memory does not depend on the number of cases.
     """
     local, said = model.with_cache(cache), notes or {}
-    for start in range(0, len(cohort), AT_ONCE):
-        group = cohort.select(np.arange(start, min(start + AT_ONCE, len(cohort))))
+    size = 1 if model.draws_masks else AT_ONCE  # masks of several cases would take memory, and gain no time
+    for start in range(0, len(cohort), size):
+        group = cohort.select(np.arange(start, min(start + size, len(cohort))))
         try:
             yield from _group(local, group, cache, said)
         except DataError:
@@ -126,6 +128,8 @@ def _masks(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str
 
 
 def _volumes_ml(mask: Volume, labels: Mapping[int, str]) -> dict[str, float]:
+    if np.array_equal(mask.affine, IMAGE_AFFINE):  # a picture: its pixels have no size
+        return dict.fromkeys(labels.values(), float("nan"))
     voxel_ml = float(abs(np.linalg.det(mask.affine[:3, :3]))) / 1000  # also of a tilted gantry
     return {name: float((mask.array == value).sum()) * voxel_ml for value, name in labels.items()}
 

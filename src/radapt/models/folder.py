@@ -134,13 +134,16 @@ def _nearby(folder: Path) -> str:
         return f" Give {folder / 'model'}."
     for place in (folder, folder / "model"):
         if folds := sorted(each.name for each in place.glob("fold-*") if (each / MODEL).is_file()):
-            return f" It holds a model for each fold: give one, such as {place / folds[0]}."
+            return f" It holds a model for each fold: give one, such as {place / folds[0]}; `radapt export` joins them."
     if (folder / "backbone.json").is_file():
         return (
             " It holds an adapted backbone without a classifier of this version: fit a protocol on it, or adapt again."
         )
     if (folder / "cells").is_dir():
-        return f" It is a run folder: give the folder of a cell, {folder / 'cells'}/<id>/model."
+        return (
+            f" It is a run folder: `radapt export {folder} --out MODEL` writes its winner. Or give the folder of a "
+            f"cell, {folder / 'cells'}/<id>/model."
+        )
     return ""
 
 

@@ -47,7 +47,7 @@ class LoadedModel:
         self._last: tuple[Cohort, Model | Segmenter] | None = None
 
     def __repr__(self) -> str:
-        reads = ", ".join(self.card.modalities)
+        reads = ", ".join(self.modalities)
         return f"LoadedModel({self.card.protocol!r}, {', '.join(self.card.outputs) or 'masks'} from {reads})"
 
     def predict(
@@ -88,6 +88,12 @@ class LoadedModel:
     def encoder(self) -> Backbone | LazyBackbone | None:
         """The encoder it stands on; None for a network without one, or if the folder holds it."""
         return self._encoder
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that it reads; those of an adapted encoder, which sees them together."""
+        joint = tuple(getattr(self._encoder, "modalities", ())) if self.card.reads == "features" else ()
+        return joint or self.card.modalities
 
     @property
     def decision(self) -> Decision:
@@ -142,10 +148,10 @@ class LoadedModel:
         """The model for the cases of a cohort, kept for the next call."""
         if self._last is not None and self._last[0] is cohort:
             return self._last[1]
-        if self.card.modalities and not set(cohort.modalities) & set(self.card.modalities):
+        if self.modalities and not set(cohort.modalities) & set(self.modalities):
             raise UsageError(
                 f"Cohort {cohort.name!r} has {', '.join(cohort.modalities)}; the model reads "
-                f"{', '.join(self.card.modalities)}. Name the image columns image:<modality> as these."
+                f"{', '.join(self.modalities)}. Name the image columns image:<modality> as these."
             )
         if self.card.reads == "features":
             cases: Any = self.features(cohort)

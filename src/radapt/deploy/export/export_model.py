@@ -1,6 +1,5 @@
 """`radapt export`: the winner of a run as a model folder that needs nothing else."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +34,8 @@ from radapt.errors import RadaptError, UsageError
 from radapt.features import extract
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.load_model import LoadedModel, load_model
+
+_KINDS = {"xray": "X-ray images", "ct": "CT studies", "mri": "MRI studies", "other": "images"}
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ def _write(
     vectors, notes = _vectors(first, part / MEMBERS / next(iter(members)), cohort, described, cache, progress, why)
     if vectors is not None:
         vectors.save(part / VECTORS)
-    cases = calibration_cases(chosen, described, card.outputs, card.modalities)
+    cases = calibration_cases(chosen, described, card.outputs, first.modalities)
     training = None if vectors is None else described.of_training(vectors)
-    assessor, said = (None, ()) if cases is None else fit_assessor(cases, card.modalities, training, alpha)
+    assessor, said = (None, ()) if cases is None else fit_assessor(cases, first.modalities, training, alpha)
     encoder = _encoder_facts(first, path)
     chain = licence_chain(encoder, chosen.cohort, described.source)
     deployment = Deployment(
@@ -121,7 +122,7 @@ def _write(
         method=chosen.method,
         aim=card.aim,
         kind=card.kind,
-        sequences=tuple(ModelSequence.of(name) for name in card.modalities),
+        sequences=tuple(ModelSequence.of(name) for name in first.modalities),
         members=tuple(members),
         decision=mean_decision([each.decision for each in members.values()]) if card.outputs else None,
         selection=selection,
@@ -201,13 +202,10 @@ def _features(model: LoadedModel, folder: Path, cohort: Cohort, cache: Path, pro
 
 def _intended_use(deployment: Deployment) -> str:
     facts = deployment.training
-    people = f" like the {facts.patients} patients of `{facts.cohort}` that it learned from" if facts else ""
-    read = _listed([each.name for each in deployment.sequences])
+    people = f" of patients like the {facts.patients} of cohort {facts.cohort} that it learned from" if facts else ""
+    read = ", ".join(each.name for each in deployment.sequences)
     return (
-        f"Research use only; not a medical device. For {deployment.kind} studies{people}"
-        f"{f', with {read}' if read else ''}. Check it on patients of your own hospital before you rely on it."
+        f"Research use only; not a medical device. For {_KINDS[deployment.kind]}{people}"
+        f"{f', with {read}' if len(deployment.sequences) > 1 else ''}. Check it on patients of your own hospital "
+        "before you rely on it."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
