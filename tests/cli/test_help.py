@@ -23,6 +23,6 @@ def test_completion_can_be_installed_and_knows_the_commands(capsys: pytest.Captu
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "--install-completion" in capsys.readouterr().out
-    asked = {**os.environ, "_RADAPT_COMPLETE": "complete_bash", "COMP_WORDS": "radapt sc", "COMP_CWORD": "1"}
+    asked = {**os.environ, "_RADAPT_COMPLETE": "complete_bash", "COMP_WORDS": "radapt sca", "COMP_CWORD": "1"}
     done = subprocess.run([sys.executable, "-m", "radapt"], env=asked, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["scan"]
