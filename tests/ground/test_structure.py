@@ -29,7 +29,7 @@ LEVELS = (
 
 NARROWER = {
     "reports": {"studies", "metrics"},  # of run folders, which are files
-    "doctor": {"cases", "cohorts", "images"},
+    "doctor": {"cases", "cohorts", "images", "metrics", "studies"},  # run folders are verified
     "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"},
     "features": {"cases", "cohorts", "images", "backbones"},
     "models": {"images", "backbones", "training"},  # of training the fit record
