@@ -14,7 +14,7 @@ from radapt.images.duplicates.hashes import grey, resized
 MOST_PX = 256
 """Larger planes are compared at this size, which JPEG compression and halving leave intact."""
 
-LEAST_CORRELATION = {32: 0.88, 96: 0.75}
+LEAST_CORRELATION = {32: 0.8, 96: 0.75}
 """Of fine detail in one picture, by the side in pixels that is compared, linear in between. One exposure gives above
 0.9; two patients give below 0.5, but more the less detail there is."""
 
@@ -23,7 +23,7 @@ _SEARCH_PX = 64
 _DETAIL_PX = (1.0, 4.0)  # Gaussian widths between which detail is compared
 _BROAD_PX = 6.0
 _STEPS, _FINE_STEPS = 12, 3
-_MARGIN = 0.04  # of the side, where resizing and rotation leave edges
+_MARGIN, _MARGIN_PX = 0.04, 3  # of the side and at least, where resizing and rotation leave edges
 _LEAST_OVERLAP = 0.6
 _MOST_SCALE, _MOST_ANGLE_DEG, _MOST_SHIFT = 1.2, 10.0, 0.2
 
@@ -195,11 +195,11 @@ def _scored(first: np.ndarray, second: np.ndarray, matrix: np.ndarray, turn: int
     angle = float(np.degrees(np.arctan2(rotation[1, 0], rotation[0, 0])))
     plausible = sizes.min() > 1 / _MOST_SCALE and sizes.max() < _MOST_SCALE and abs(angle) < _MOST_ANGLE_DEG
     moved = _warped(second, matrix)
-    margin = max(1, round(_MARGIN * len(first)))
+    margin = max(_MARGIN_PX, round(_MARGIN * len(first)))
     inside = np.isfinite(moved)
-    inside[:margin] = inside[-margin:] = inside[:, :margin] = inside[:, -margin:] = False
     if not plausible or inside.mean() < _LEAST_OVERLAP:
         return Match(-1.0, turn)
+    inside[:margin] = inside[-margin:] = inside[:, :margin] = inside[:, -margin:] = False
     correlation = float(np.corrcoef(first[inside], moved[inside])[0, 1])
     shift = float(np.abs(matrix[:, 2]).max())
     return Match(correlation if np.isfinite(correlation) else -1.0, turn, 1 / scale, angle, shift, len(first))
