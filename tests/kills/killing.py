@@ -13,7 +13,7 @@ from typing import Any
 
 from kills.jobs import Job
 
-MOST_KILLS = 12
+MOST_KILLS = 20
 """Of one job before it may end undisturbed, so that every job comes to its end."""
 
 PRELOADED = ["radapt.cli", "radapt.studies.run", "radapt.mmdino.adapt_run", "timm", "peft", "monai.losses"]
@@ -35,10 +35,12 @@ def kill_at_random(job: Job, folder: Path, *, kills: int, seed: int, deadline: f
     while result.kills < kills and time.monotonic() < deadline:
         here, before = folder / f"{result.ends}", result.kills
         while True:
-            wait = rng.uniform(0, usual_s) if result.kills < min(kills, before + MOST_KILLS) else None
-            if _started(job, here, wait) == 0:
+            killed = result.kills < min(kills, before + MOST_KILLS)
+            start = time.monotonic()
+            if _started(job, here, rng.uniform(0, usual_s) if killed else None) == 0:
                 break
             result.kills += 1
+        usual_s = min(usual_s, time.monotonic() - start)  # a resumed run is shorter; most kills should hit it
         result.ends += 1
         found = job.ended(here)
         result.different += [

@@ -152,6 +152,18 @@ def npzs(**arrays: Any) -> Callable[[], list[bytes]]:
     return made
 
 
+def matlab() -> list[bytes]:
+    """Two variables of MATLAB 7.3, one of them compressed."""
+    import h5py
+
+    file = io.BytesIO()
+    with h5py.File(file, "w", userblock_size=512) as opened:
+        opened["cjdata/image"] = DEEP
+        opened.create_dataset("cjdata/tumorMask", data=GREY // 128, chunks=(9, 10), compression="gzip")
+    content = file.getvalue()
+    return [b"MATLAB 7.3 MAT-file".ljust(512) + content[512:]]
+
+
 def zip_fields(content: bytes) -> list[Field]:
     return [
         *after(content, [b"PK\x03\x04"], 26),
@@ -226,6 +238,12 @@ TARGETS = [
     ),
     Target("tiff tiles", tiffs(tile=(16, 16)), volume("x.tif"), fields=tiff_fields),
     Target("npy", npys, volume("x.npy"), text=True, fields=npy_text),
+    Target(
+        "mat",
+        matlab,
+        volume("x.mat", array="cjdata/image"),
+        fields=lambda seed: after(seed, [b"TREE", b"SNOD", b"HEAP", b"\x89HDF\r\n\x1a\n"], 48, 1),
+    ),
     Target(
         "npz",
         npzs(),
