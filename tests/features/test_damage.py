@@ -14,6 +14,7 @@ import pytest
 from radapt import sealed
 from radapt.errors import DataError
 from radapt.features import Features, extract
+from radapt.features.export import write_embedding
 from radapt.features.extract import Extraction
 from radapt.images import Recipe
 
@@ -122,3 +123,16 @@ def test_an_image_that_changes_after_its_digest_fails(
     monkeypatch.undo()
     path.write_bytes(before)
     np.testing.assert_array_equal(pooled(cohort, toy_backbone(), tmp_path / "cache"), expected)
+
+
+def test_what_a_killed_embed_left_is_removed(toy_cohort: Make, toy_backbone: Make, tmp_path: Path) -> None:
+    features = extract(toy_cohort(cases=2), toy_backbone(), cache=tmp_path / "cache", recipe=RECIPE, layers=(-1,))
+    out = tmp_path / "out"
+    out.mkdir()
+    own, foreign = out / ".features.npy.0123abcd.part", out / ".thesis.pdf.0123abcd.part"
+    own.touch()
+    foreign.touch()
+    write_embedding(features, out, {})
+    assert not own.exists()
+    assert foreign.exists()
+    assert (out / "features.npy").is_file()

@@ -27,8 +27,10 @@ def main() -> int:
             print(
                 f"{job.name}: {result.kills} kills, {result.ends} ends, {len(result.different)} differences", flush=True
             )
+            print("".join(f"  {difference}\n" for difference in result.different), end="", flush=True)
             different += result.different
-    print("\n".join(different) or "Every end has the bits of an undisturbed one.")
+    if not different:
+        print("Every end has the bits of an undisturbed one.")
     return bool(different)
 
 

@@ -46,7 +46,7 @@ def kill_at_random(job: Job, folder: Path, *, kills: int, seed: int, deadline: f
         result.different += [
             f"{job.name}: {name}" for name in sorted(calm.keys() | found.keys()) if calm.get(name) != found.get(name)
         ]
-        result.different += [f"{job.name}: left {path.name}" for path in here.rglob("*.part")]
+        result.different += [f"{job.name}: left {path.name}" for path in (here / "out").rglob("*.part")]
         shutil.rmtree(here)
     return result
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from radapt.cohorts import case_table
-from radapt.durable import atomic_path, write_json, write_parquet
+from radapt.durable import atomic_path, is_partial_name, write_json, write_parquet
 from radapt.features.features import Features, SliceReduction
 from radapt.versions import versions
 
@@ -25,9 +25,13 @@ def write_embedding(
     """Write `features.npy` float32 (N, M, D), `cases.parquet` with a row per case, and last `embed.json`.
 
     Row i of the table is entry i of the array; a missing modality is NaN. embed.json exists only if the other two files
-    are complete and belong to it.
+    are complete and belong to it. Parts of these files that a killed process left are removed.
     """
     (out / PROVENANCE).unlink(missing_ok=True)
+    for name in (ARRAY, TABLE, PROVENANCE):
+        for left in out.glob(f".{name}.*.part"):  # by a killed process
+            if is_partial_name(left.name):
+                left.unlink()
     pooled = features.pooled(slices)
     with atomic_path(out / ARRAY) as part:
         shutil.copyfile(str(pooled.filename), part)  # type: ignore[attr-defined]
