@@ -197,3 +197,15 @@ def test_damaged_workbooks_are_errors_in_words(tmp_path: Path) -> None:
         (tmp_path / "y.xlsx").write_bytes(damaged[: rng.choice([len(raw), rng.randrange(8, len(raw))])])
         sheet, problems = read_sheet(tmp_path / "y.xlsx")
         assert (sheet is None) == any(problem.severity == "error" for problem in problems)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_openpyxl_does_not_know_is_no_warning(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", [("a", "b"), (1, 2)])
+    extension = b'<extLst><ext uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"></ext></extLst></worksheet>'
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"</worksheet>", extension))
+    assert read(path).columns == {"a": ["1"], "b": ["2"]}

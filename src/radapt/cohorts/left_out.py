@@ -11,7 +11,8 @@ from radapt.locations import Location
 _NO_IMAGES = frozenset(
     {
         "", ".txt", ".md", ".rst", ".pdf", ".html", ".csv", ".tsv", ".parquet", ".json", ".yaml", ".yml", ".xlsx",
-        ".xls", ".xml", ".py", ".ini", ".log", ".docx", ".bval", ".bvec", ".npz", ".gz", ".zip", ".tar",
+        ".xls", ".xlsm", ".ods", ".xml",
+        ".py", ".ini", ".log", ".docx", ".bval", ".bvec", ".npz", ".gz", ".zip", ".tar",
         ".sha256", ".md5",
     }
 )  # fmt: skip

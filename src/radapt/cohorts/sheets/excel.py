@@ -3,6 +3,7 @@
 import datetime
 import io
 import re
+import warnings
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -37,7 +38,9 @@ def read_workbook(path: Path, raw: bytes, problems: list[CohortIssue], wanted: s
         if large := _too_large(raw):
             problems.append(error(path, "large-table", large, fix="Save the sheet as CSV."))
             return []
-        return _read(path, raw, problems, wanted)
+        with warnings.catch_warnings():  # of drop-down lists and the like, which hold no values
+            warnings.simplefilter("ignore", UserWarning)
+            return _read(path, raw, problems, wanted)
     except Exception as failure:  # openpyxl raises many kinds for files that only look like a workbook
         message = f"The file is not readable as an Excel workbook: {type(failure).__name__}."
         problems.append(error(path, "unreadable-table", message, fix="Open it in Excel and save it again, or as CSV."))
