@@ -1,4 +1,5 @@
-"""The picture of a case for a page: one plane of an image that the model read, with the outlines of its mask."""
+"""The picture of a case for a page: one plane of an image that the model read, with the outlines of its mask, and then
+with "Research use only" as part of the picture."""
 
 import base64
 import io
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from radapt.cohorts import Case
+from radapt.deploy.burnt_in import burnt_in
 from radapt.images import Recipe, SliceCache, Volume, same_grid
 from radapt.studies.segmentation_overlays import outline
 
@@ -51,6 +53,7 @@ def picture_of(case: Case, modality: str, recipe: Recipe, cache: Path, mask: Vol
     picture = np.repeat(np.repeat(colour, factor, axis=0), factor, axis=1)
     if marked is not None:
         _outline(picture, np.repeat(np.repeat(marked, factor, axis=0), factor, axis=1))
+        picture = burnt_in(picture)
     return Picture(_uri(picture), modality, number + 1, len(planes))
 
 
