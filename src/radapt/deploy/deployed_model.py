@@ -148,6 +148,11 @@ def _plain(folder: Path, device: str, cache: Path | None) -> DeployedModel:
     """A model folder without a record of its deployment."""
     model = load_model(folder, device=device, offline=True, cache=cache_folder(cache))
     card = model.card
+    if card.aim == "classification" and not card.outputs:
+        raise UsageError(
+            f"The backbone in {folder} was adapted without labels, so it has no classifier. Run a study with it as a "
+            "backbone, and export that."
+        )
     name = folder.resolve().name
     deployment = Deployment(
         name=card.protocol if name == "model" else name,
