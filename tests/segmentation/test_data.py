@@ -340,7 +340,7 @@ def test_masks_in_colour_are_refused_with_the_fix(tmp_path):
     colour = np.stack([mask * 200, mask * 10, mask], axis=-1).astype(np.uint8)
     image = picture(tmp_path, "i", grey(mask))
     cases = [Case("c0", "p0", "train", {"image": image}, mask=picture(tmp_path, "m", colour))]
-    with pytest.raises(DataError, match=r"colour image\. Save one whole number per pixel"):
+    with pytest.raises(DataError, match=r"colour image of 2 colours.*Save one whole number per pixel"):
         data_of(cohort_of(cases, {1: "lung"}, "xray"), tmp_path)
 
 

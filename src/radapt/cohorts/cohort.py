@@ -1,20 +1,16 @@
 """Case and Cohort: tables and paths, never voxels."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import ClassVar, Literal, overload
 
 import numpy as np
 
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.locations import Location
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Kind = Literal["xray", "ct", "mri", "other"]
 Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled"]
@@ -80,6 +76,9 @@ class Cohort:
     fold_rule: FoldRule | None = None
     patients_known: bool = True
 
+    from_pandas: ClassVar[Callable[..., "Cohort"]]
+    """`radapt.cohorts.loading.cohort_from_pandas`, which stands above this file and sets it."""
+
     def __repr__(self) -> str:
         """At most six lines, however many cases there are."""
         of = f"{len(set(self.patients))} patients" if self.patients_known else "unknown patients"
@@ -100,13 +99,6 @@ class Cohort:
         splits = Counter(self.splits)
         lines.append(f"  splits: {_some([f'{name} {splits[name]}' for name in sorted(splits)])}")
         return "\n".join(lines)
-
-    @staticmethod
-    def from_pandas(table: "pd.DataFrame", **settings: Any) -> "Cohort":
-        """A cohort from a table in memory: see `radapt.cohorts.loading.cohort_from_pandas` for the `settings`."""
-        # By name: reading a table makes cohorts, so that file stands above this one.
-        found: Cohort = import_module("radapt.cohorts.loading").cohort_from_pandas(table, **settings)
-        return found
 
     def __len__(self) -> int:
         return len(self.cases)

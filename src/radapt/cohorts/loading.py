@@ -108,6 +108,9 @@ def cohort_from_pandas(
     return replace(reading.cohort, path=None)
 
 
+Cohort.from_pandas = staticmethod(cohort_from_pandas)
+
+
 @dataclass(frozen=True)
 class _Reading:
     """The result of reading a table; `drawn` holds (case, patient, split or fold) of the rows where that is drawn."""
