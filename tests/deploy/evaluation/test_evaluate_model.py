@@ -71,6 +71,14 @@ def test_another_hospital_is_described(model: Path, other: Path, tmp_path: Path)
     assert scores.loc["accuracy", "n_patients"] == 30
 
 
+def test_without_a_cache_nothing_of_a_patient_is_kept(
+    model: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADAPT_CACHE", str(tmp_path / "cache"))
+    evaluate_model(model, other)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_the_hospital_it_learned_from_is_no_drift(model: Path, with_folds: Path) -> None:
     found = evaluate_model(model, with_folds.parent / "discs" / "cohort.yaml").before
     assert found.drift

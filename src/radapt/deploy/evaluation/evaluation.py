@@ -47,6 +47,8 @@ class AbstentionCheck:
     """Share of cases, each patient counted once."""
     unlike_training: float
     """Share that is refused as unlike the training cases; NaN without features."""
+    unlike_stated: float
+    """The share of true patients that the model may refuse."""
     accuracy: float
     accuracy_answered: float
     """Of the cases that the model decides; NaN if there are none."""
@@ -148,6 +150,7 @@ def _abstention(
     return AbstentionCheck(
         float(weights @ abstained / weights.sum()),
         novel,
+        assessor.certainty.refused,
         float(weights @ correct / weights.sum()),
         float(kept @ correct / kept.sum()) if kept.any() else float("nan"),
         gain_share(correct, 1 - calibrated.max(axis=1), cases.patients, REFUSED),

@@ -91,7 +91,7 @@ def labelled_cases(
         truths[rows],
         np.asarray([[case.probabilities[name] for name in model.outputs] for case in predicted]),
         tuple(case.sequences for case in predicted),
-        model.vectors(resolved.cohort.select(done), cache),
+        model.with_cache(cache).vectors(resolved.cohort.select(done), cache),
         {name: tuple(cohort.cases[row].metadata.get(name, "").strip() for row in rows) for name in names},
         tuple(notes),
     )

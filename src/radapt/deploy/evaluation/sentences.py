@@ -87,7 +87,10 @@ def _abstention(found: AbstentionCheck) -> list[str]:
         f"{answered}."
     ]
     if not _missing(found.unlike_training):
-        lines.append(f"{_percent(found.unlike_training)} are refused as unlike the training cases; 5 % are expected.")
+        lines.append(
+            f"{_percent(found.unlike_training)} are refused as unlike the training cases; "
+            f"{_percent(found.unlike_stated)} are expected."
+        )
     if not _missing(found.oracle_share):
         lines.append(f"Refusing the least certain tenth gains {_percent(found.oracle_share)} of what an oracle gains.")
     return lines
