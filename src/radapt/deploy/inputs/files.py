@@ -12,6 +12,8 @@ from radapt.errors import DataError
 from radapt.locations import Location
 
 _PARTS = re.compile(r"[_\-. ]+")
+_BEFORE = ("ce", "gad", "gd", "pre", "post", "contrast", "ax", "axial", "tra", "sag", "cor", "2d", "3d", "tse", "se")
+"""Words in front of the kind of an image that belong to it and not to the name of a patient."""
 
 
 def file_case(path: Path) -> RawInput:
@@ -34,8 +36,7 @@ def folder_cases(root: Path, wanted: Sequence[ModelSequence]) -> RawInput:
     for folder in folders_in(root):
         images = images_in(folder)
         if images:
-            series = tuple(Series(stem(path.name), Location(path)) for path in images)
-            cases.append(RawCase(folder.name, folder.name, series))
+            cases.append(_study(folder, images, wanted))
         else:
             cases.append(RawCase(folder.name, folder.name, problem=f"The folder {folder} holds no images."))
     if not cases:
@@ -49,17 +50,41 @@ def _grouped(root: Path, images: Sequence[Path], wanted: Sequence[ModelSequence]
         name = stem(path.name)
         owner, sequence = _split(name, wanted) if len(wanted) > 1 else (name, name)
         groups[owner].append(Series(sequence, Location(path)))
+    unnamed = groups.get("", [])
+    if len({sequence_kind(each.name) for each in unnamed}) < len(unnamed):  # each of another patient: ct_001, ct_002
+        groups |= {each.name: [each] for each in groups.pop("")}
     names = unique(owner or root.resolve().name for owner in groups)
     return [RawCase(name, name, tuple(series)) for name, series in zip(names, groups.values(), strict=True)]
 
 
+def _study(folder: Path, images: Sequence[Path], wanted: Sequence[ModelSequence]) -> RawCase:
+    """The images of one folder as a case, named by what their names share, else by the folder."""
+    split = [_split(stem(path.name), wanted) for path in images]
+    owners = {owner for owner, _ in split}
+    shared = len(owners) == 1 and "" not in owners
+    name = owners.pop() if shared else folder.name
+    names = [sequence if shared else stem(path.name) for path, (_, sequence) in zip(images, split, strict=True)]
+    series = tuple(Series(each, Location(path)) for each, path in zip(names, images, strict=True))
+    return RawCase(name, name, series)
+
+
 def _split(name: str, wanted: Sequence[ModelSequence]) -> tuple[str, str]:
-    """The case and the sequence in a file name: `p01_T1_post` is `p01` and `T1_post`; the sequence is the longest end
-    of the name that means one of those wanted."""
+    """The case and the sequence in a file name: `p01_T1_post` is `p01` and `T1_post`.
+
+    The sequence is the longest end that is the name of one of those wanted, else the shortest end that means the same
+    kind of image as the whole name; with words such as `ce` or `ax` before it. A name without any is the case.
+    """
     starts = [0, *(found.end() for found in _PARTS.finditer(name))]
-    for start in starts:
-        end = name[start:]
-        known = {one for each in wanted for one in each.names}
-        if plain_name(end) in known or (start and sequence_kind(end) and not sequence_kind(name[:start])):
-            return name[:start].rstrip("_-. "), end
-    return (name, name) if sequence_kind(name) is None else ("", name)
+    known = {one for each in wanted for one in each.names}
+    kind = sequence_kind(name)
+    exact = [start for start in starts if plain_name(name[start:]) in known]
+    if not exact and kind is None:
+        return name, name
+    at = exact[0] if exact else max(start for start in starts if sequence_kind(name[start:]) == kind)
+    while at > 0 and _word_before(name, starts, at) in _BEFORE:
+        at = starts[starts.index(at) - 1]
+    return name[:at].rstrip("_-. "), name[at:]
+
+
+def _word_before(name: str, starts: Sequence[int], at: int) -> str:
+    return name[starts[starts.index(at) - 1] : at].strip("_-. ").lower()

@@ -10,7 +10,7 @@ from radapt.cohorts.layouts.image_files import is_image, unique
 from radapt.deploy.inputs.dicom_studies import dicom_cases, holds_dicom
 from radapt.deploy.inputs.files import file_case, folder_cases
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
-from radapt.deploy.inputs.tables import cases_of, cohort_cases, layout_cases
+from radapt.deploy.inputs.tables import UNNAMED, cases_of, cohort_cases, layout_cases
 from radapt.deploy.sequences import ModelSequence, Series, match, sequence_kind
 from radapt.errors import DataError, UsageError, suggest
 from radapt.locations import Location
@@ -88,7 +88,10 @@ def _cases_in(path: Path, wanted: Sequence[ModelSequence], progress: ProgressMak
     if holds_dicom(path):
         return dicom_cases(path, progress)
     try:
-        return layout_cases(path, progress)
+        found = layout_cases(path, progress)
+        if len(wanted) > 1 and all(series.name == UNNAMED for case in found.cases for series in case.series):
+            return folder_cases(path, wanted)  # folders of patients look like folders of classes
+        return found
     except DataError as unknown:
         try:
             return folder_cases(path, wanted)
