@@ -15,6 +15,8 @@ from radapt.deploy.certainty import (
     fit_novelty,
     read_certainty,
 )
+from radapt.deploy.certainty.choose_calibration import calibrate
+from radapt.deploy.certainty.conformal import fit_sets
 from radapt.errors import DataError, UsageError
 
 SEQUENCES = "flair", "t1c"
@@ -187,3 +189,14 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         fit_certainty(wrong, **given)
     with pytest.raises(DataError, match="not be NaN"):
         fitted().apply(np.full((1, 3), np.nan), np.ones((1, 2), dtype=bool))
+
+
+def test_sets_are_of_probabilities_calibrated_without_their_patient() -> None:
+    labelled, _ = predictions(100)
+    found = calibrate(labelled.probabilities, labelled.truths, labelled.patients, np.random.default_rng(0))
+    expected = fit_sets(
+        found.out_of_fold, labelled.truths, labelled.patients, labelled.presence, sequences=SEQUENCES, alpha=0.1
+    )
+    certainty = fit_certainty(labelled, outputs=CLASSES, sequences=SEQUENCES, rng=np.random.default_rng(0))
+    assert certainty.sets[0] == expected
+    assert not np.array_equal(found.out_of_fold, found.calibration.apply(labelled.probabilities))
