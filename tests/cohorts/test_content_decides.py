@@ -13,6 +13,7 @@ import tifffile
 
 from layout_builders import touch
 from radapt.cohorts import load_cohort, scan
+from radapt.errors import DataError
 from radapt.images import read
 from radapt.images.masks import read_labels
 from radapt.locations import Location
@@ -135,3 +136,11 @@ def test_masks_under_another_ending_are_taken_and_absent_ones_counted(tmp_path: 
     assert "1 case without a mask" in notes
     assert "1 mask in labelsTr/ left out" in notes
     assert "The label 2 is 'ignore'" in notes
+
+
+@pytest.mark.parametrize("name", ["ä" * 200 + ".png", "ä" * 200 + "/x.png", "㤹" * 3000, "㤹" * 3000 + "/x.png"])
+def test_a_name_longer_than_any_file_has_is_a_missing_image(tmp_path: Path, name: str) -> None:
+    (tmp_path / "cases.csv").write_text(f"case,image\na,{name}\n", encoding="utf-8")
+    (tmp_path / "cohort.yaml").write_text("name: toy\nkind: other\ncases: cases.csv\n")
+    with pytest.raises(DataError, match=r"does not exist\.|No file has such a name"):
+        load_cohort(tmp_path / "cohort.yaml")

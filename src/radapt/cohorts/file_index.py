@@ -12,6 +12,7 @@ from radapt.locations import Location
 _CORRECT = "Correct the path, or leave it empty if it is missing."
 _SEARCHED = 5000
 _LONGEST = 4000  # characters of a path that some system can open
+_LONGEST_PART = 255  # bytes of a name in it
 
 
 class FileIndex:
@@ -45,7 +46,7 @@ class FileIndex:
         """The file or folder whose path differs in its Unicode form only: macOS decomposes umlauts, tables do not."""
         here = Path(location.path.anchor)
         for part in location.path.parts[1:]:
-            if not (here / part).exists():
+            if not _exists(here / part):
                 wanted = unicodedata.normalize("NFC", part)
                 same = [name for name in self._names(str(here)) if unicodedata.normalize("NFC", name) == wanted]
                 if len(same) != 1:
@@ -60,7 +61,7 @@ class FileIndex:
         folder = path.parent
         if "\\" in path.name:
             return "Use '/' between folders."
-        if len(str(path)) > _LONGEST or "\0" in str(path):
+        if _no_file_has(str(path)):
             return "No file has such a name; check the columns of the table."
         if not folder.is_dir():
             return f"The folder {folder} does not exist."
@@ -81,6 +82,12 @@ class FileIndex:
                 names = frozenset()
             self._listings[folder] = names
         return self._listings[folder]
+
+
+def _no_file_has(path: str) -> bool:
+    return (
+        "\0" in path or len(path) > _LONGEST or any(len(os.fsencode(part)) > _LONGEST_PART for part in Path(path).parts)
+    )
 
 
 def _exists(path: Path) -> bool:
