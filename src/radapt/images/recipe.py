@@ -22,7 +22,7 @@ from radapt.images.intensity_limits import (
 from radapt.images.placement import Placement, PlaneStack
 from radapt.images.volume import AXES, Volume, check_axis
 
-VERSION = 1
+VERSION = 2
 """Raised when the same bytes and options give other planes, through a change of a recipe or a reader."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
