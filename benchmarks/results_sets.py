@@ -232,6 +232,10 @@ DATA_SETS = (
                 "22 folds across hospitals, all slices; ours leaves hospitals out and has slices with tumour",
             ),
         ),
+        remark="The same model on every subset of the sequences, out of fold (FLAIR, T1w, contrast-enhanced T1w): all "
+        "0.791, FLAIR + T1w 0.781, FLAIR + contrast 0.770, T1w + contrast 0.584, FLAIR 0.736, T1w 0.509, contrast "
+        "0.478. Without FLAIR it loses 0.207 [0.172, 0.246], without T1w 0.021 [0.014, 0.030], without contrast 0.010 "
+        "[0.005, 0.016]; Shapley values 0.408, 0.202, 0.181. One rate, 300 steps, no choice.",
     ),
     DataSet(
         "Hippocampus (MSD Task04)",
