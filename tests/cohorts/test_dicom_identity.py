@@ -144,3 +144,11 @@ def test_a_tree_shows_how_far_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").touch()
     scan(tmp_path, options=ScanOptions(progress=progress))  # type: ignore[arg-type]
     assert said == [4, "files", 1, 1, 1, 1]
+
+
+def test_ids_of_dicom_patients_may_be_written_in_several_ways(tmp_path: Path) -> None:
+    for at, patient in enumerate(["a01", "A1", "a 01", "a2"]):
+        write(tmp_path / str(at) / "1.dcm", patient=patient, study=f"1.2.{at}", series=f"1.3.{at}")
+    draft = scan(tmp_path)
+    assert draft.table["patient"].nunique() == 2
+    assert any(note.startswith("1 patient written in several ways") for note in draft.notes)

@@ -14,10 +14,19 @@ _WHOLE = re.compile(r"-?[0-9]{1,40}(\.0*)?")
 MISSING = frozenset(
     {
         "nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "none", "null", "nil", "nat", "?", "-", "--", "\u2013",
-        "\u2014", ".", "missing",
+        "\u2014", ".", "missing", "k.a.", "#ref!", "#value!", "#wert!", "#div/0!", "#name?", "#null!", "#num!",
+        "#bezug!",
     }
 )  # fmt: skip
 """Words for a missing value, without letter case."""
+DOUBTFUL = frozenset(
+    {
+        "unknown", "unk", "unbekannt", "unclear", "unklar", "undefined", "not available", "not reported",
+        "not applicable", "tbd", "-1", "-9", "-99", "-999", "99", "999", "9999",
+    }
+)  # fmt: skip
+"""Words that are a class in some tables, and a missing value in others."""
+_MANY_CLASSES = 90  # with so many, 99 is one of them
 _BAD = -1  # no finding has this value
 
 
@@ -106,6 +115,15 @@ def missing_label(missing: Mapping[str, int]) -> tuple[str, str]:
     total = sum(missing.values())
     message = f"{total} label{'s' if total > 1 else ''} read as missing, so these cases are unlabelled: {words}."
     return message, "Empty the cells, or declare the word under 'classes' in cohort.yaml if it is a class."
+
+
+def doubtful_classes(classes: Sequence[str]) -> str:
+    """What is said of classes whose name may stand for a missing label; '' without any."""
+    words = [name for name in classes if unicodedata.normalize("NFKC", name).strip().casefold() in DOUBTFUL]
+    if not words or len(classes) > _MANY_CLASSES:
+        return ""
+    named = ", ".join(map(repr, words))
+    return f"Taken as a class, but may say that the label is not known: {named}. Then empty these cells."
 
 
 def spelt_alike(classes: Sequence[str]) -> list[list[str]]:

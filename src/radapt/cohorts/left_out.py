@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft
-from radapt.cohorts.layouts.image_files import IMAGES, holds_picture, walk
+from radapt.cohorts.layouts.image_files import IMAGES, holds_picture, is_text, walk
 from radapt.errors import counted
 from radapt.locations import Location
 
@@ -12,7 +12,7 @@ _NO_IMAGES = frozenset(
     {
         "", ".txt", ".md", ".rst", ".pdf", ".html", ".csv", ".tsv", ".parquet", ".json", ".yaml", ".yml", ".xlsx",
         ".xls", ".xlsm", ".ods", ".xml",
-        ".py", ".ini", ".log", ".docx", ".bval", ".bvec", ".npz", ".gz", ".zip", ".tar",
+        ".py", ".ini", ".log", ".docx", ".bval", ".bvec", ".npz",
         ".sha256", ".md5",
     }
 )  # fmt: skip
@@ -30,10 +30,12 @@ def left_out(draft: CohortDraft, root: Path) -> str:
     others: Counter[str] = Counter()
     images: Counter[str] = Counter()
     pictures: Counter[str] = Counter()
-    looked = 0
-    for path in walk(root):
+    looked = unnamed = 0
+    for path in walk(root, undecodable=True):
         ending = _ending(path)
-        if ending in IMAGES:
+        if not is_text(path):
+            unnamed += 1
+        elif ending in IMAGES:
             if str(path) not in used and not any(str(parent) in folders for parent in path.parents):
                 images[ending] += 1
         elif str(path) not in used:
@@ -43,13 +45,18 @@ def left_out(draft: CohortDraft, root: Path) -> str:
             elif ending not in _NO_IMAGES:
                 others[ending] += 1
     parts = []
+    if unnamed:
+        parts.append(f"{counted(unnamed, 'file')} left out: the name is not text in UTF-8. Rename it to use it.")
     if pictures:
         parts.append(
             f"{counted(sum(pictures.values()), 'picture')} of an ending that scan does not know left out: "
             f"{_listed(pictures)}; name them .png, .jpg or .tif, or list them in a table."
         )
     if others:
-        parts.append(f"{counted(sum(others.values()), 'file')} left out, radapt does not read them: {_listed(others)}.")
+        which = "them" if sum(others.values()) > 1 else "it"
+        parts.append(
+            f"{counted(sum(others.values()), 'file')} left out, radapt does not read {which} here: {_listed(others)}."
+        )
     if images and draft.layout != "dicom":
         parts.append(f"{counted(sum(images.values()), 'image file')} of no case left out: {_listed(images)}.")
     return " ".join(parts)

@@ -14,8 +14,11 @@ UNKNOWN = "Patients unknown: intervals and splits count images."
 _PERSON = r"(?:patient|pat|pt|person|proband|subject|subj|sub|volunteer|case)[ _-]?"
 _PART = (
     r"(?:frame|slice|sl|visit|session|ses|scan|view|image|img|im|time|timepoint|tp|week|month|day|study|series|run|"
-    r"echo|phase|followup|fu|baseline|bl|pre|post|left|right|ed|es|l|r)"
+    r"echo|phase|followup|fu|baseline|bl|pre|post|left|right|ed|es|l|r|cc|mlo)"
 )
+_DATE = r"(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
+VISIT_FOLDERS = (rf"(?:^|/)([^/]+?)(?:[ _.-]+{_PART}[ _-]?\d*|[ _.-]+{_DATE}|[ _.-]+[a-d])+/",)
+"""The patient in the name of a folder, without the words, dates or letters that tell visits apart; numbers do not."""
 _END = rf"(?:[ _.-]+{_PART}[ _-]?\d*|[ _.-]+\d{{4}}-\d{{2}}-\d{{2}}|[ _.-]+\d+|[ _]*\(\d+\))"
 PATTERNS = (
     rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])",
@@ -53,13 +56,13 @@ class Proposal:
         )
 
 
-def propose(names: Sequence[str]) -> Proposal | None:
+def propose(names: Sequence[str], patterns: Sequence[str] = PATTERNS) -> Proposal | None:
     """The first pattern that finds a probable patient in every name, and some patient with several of the names.
 
     `names` are paths relative to the data, with `/`, without the file's ending. None if no pattern groups them: a
     group without a digit must hold only a part of the names, because `img_1`, `img_2` says nothing of patients.
     """
-    for pattern in PATTERNS:
+    for pattern in patterns:
         matches = [re.search(pattern, name, re.IGNORECASE) for name in names]
         groups = tuple(match[1] for match in matches if match)
         if len(groups) < len(names) * 0.9:

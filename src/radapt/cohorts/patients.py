@@ -9,7 +9,7 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.patient_key import one_spelling
-from radapt.cohorts.patient_state import UNKNOWN, path_name, propose
+from radapt.cohorts.patient_state import UNKNOWN, VISIT_FOLDERS, path_name, propose
 from radapt.errors import DataError, UsageError, counted
 
 
@@ -36,6 +36,8 @@ def name_patients(draft: CohortDraft, options: ScanOptions, root: Path | None = 
             f"All {len(table)} cases are of one patient, {patients[0]!r}. An anonymiser may have given everybody the "
             "same id; then name another column with --patient, or a pattern with --patient-regex."
         )
+    elif draft.layout == "patients" and not options.patient_regex:
+        _visits(draft, names)
 
 
 def patients_by_regex(draft: CohortDraft, pattern: str, root: Path | None) -> None:
@@ -56,6 +58,14 @@ def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
     advice = proposal.sentence(total) if proposal else "Name them with --patient-regex, or in a column 'patient'."
     draft.notes.append(f"{UNKNOWN}{some} {advice}")
     draft.source = {**draft.source, "patients": "unknown: splits and intervals count images"}
+
+
+def _visits(draft: CohortDraft, names: Sequence[str]) -> None:
+    """Propose that folders whose names differ only in a date, a visit or a letter are of one patient."""
+    proposal = propose(names, VISIT_FOLDERS)
+    if proposal and proposal.n_patients < draft.table["patient"].nunique():
+        draft.proposal = proposal.pattern
+        draft.notes.append(f"Folders are perhaps visits. {proposal.sentence(len(names))}")
 
 
 def _inside(location: str, root: Path | None, base: str | None) -> str:

@@ -11,7 +11,7 @@ from radapt.cohorts.archives import is_archive, remove_on_failure, unpack
 from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue, raise_errors
-from radapt.cohorts.labels import Labels, label_array, parse_classes, parse_finding
+from radapt.cohorts.labels import Labels, doubtful_classes, label_array, parse_classes, parse_finding
 from radapt.cohorts.layouts.image_files import only_folder
 from radapt.cohorts.layouts.joining import join_labels, read_labels
 from radapt.cohorts.layouts.layout import Layout
@@ -216,6 +216,8 @@ def _check(draft: CohortDraft) -> None:
         draft.notes.append(f"Every label is {labels.classes[0]!r}, so it is metadata; choose another with --label.")
     elif labels:
         draft.classes = labels.classes
+        if said := doubtful_classes(labels.classes):
+            draft.notes.append(said)
 
 
 def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:

@@ -1,6 +1,7 @@
 """Image files: which files are images, their names without suffix, and listings of folders."""
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def is_image(name: str, suffixes: tuple[str, ...] = IMAGES) -> bool:
 def holds_picture(path: Path) -> bool:
     """Whether a file begins as PNG, JPEG or TIFF does, whatever its name."""
     try:
+        if not path.is_file():  # a pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             return file.read(6).startswith(_PICTURES)
     except OSError:
@@ -39,17 +42,17 @@ def stem_of(location: str) -> str:
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:
     """The image files directly in `folder`, by name; none if the folder does not exist."""
-    return _listed(folder, lambda entry: is_image(entry.name, suffixes))
+    return _listed(folder, lambda entry: is_image(entry.name, suffixes) and not _is_special(entry))
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The visible folders directly in `folder`, by name; none if the folder does not exist."""
-    return _listed(folder, lambda entry: not _hidden(entry.name) and entry.is_dir())
+    """The visible folders directly in `folder`, by name, without links back up; none if the folder does not exist."""
+    return _listed(folder, lambda entry: not _hidden(entry.name) and _is_folder(entry))
 
 
 def files_in(folder: Path) -> list[Path]:
     """The visible files directly in `folder`, by name; none if the folder does not exist."""
-    return _listed(folder, lambda entry: not _hidden(entry.name) and entry.is_file())
+    return _listed(folder, lambda entry: not _hidden(entry.name) and _is_file(entry))
 
 
 def only_folder(folder: Path) -> Path | None:
@@ -59,12 +62,17 @@ def only_folder(folder: Path) -> Path | None:
     return inner[0] if len(inner) == 1 and not others else None
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Every visible file below `folder`, folder by folder, by name."""
+def is_text(path: Path) -> bool:
+    """Whether the path is text in the encoding of the file system; a table of cases cannot hold another."""
+    return str(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
+def walk(folder: Path, *, undecodable: bool = False) -> Iterator[Path]:
+    """Every visible file below `folder`, folder by folder, by name; on request also those whose path is not text."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _hidden(name))
         for name in sorted(files):
-            if not _hidden(name):
+            if not _hidden(name) and (undecodable or is_text(Path(parent, name))):
                 yield Path(parent, name)
 
 
@@ -88,7 +96,38 @@ def _listed(folder: Path, wanted: Callable[["os.DirEntry[str]"], bool]) -> list[
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(entry.name for entry in entries if wanted(entry))]
+        names = sorted(entry.name for entry in entries if wanted(entry))
+    return [path for name in names if is_text(path := folder / name)]
+
+
+def _is_special(entry: "os.DirEntry[str]") -> bool:
+    """Whether this is a pipe, a socket or a device. A link to nothing is not: its image is missing."""
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return False
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        if not entry.is_dir():
+            return False
+    except OSError:  # a link to itself
+        return False
+    if not entry.is_symlink():
+        return True
+    target, here = os.path.realpath(entry.path), os.path.realpath(Path(entry.path).parent)
+    return os.path.commonpath([target, here]) != target
 
 
 def _hidden(name: str) -> bool:

@@ -11,7 +11,8 @@ from radapt.errors import counted
 
 MASK_WORDS = {
     "mask", "masks", "seg", "segm", "segs", "segmentation", "segmentations", "label", "labels", "labelmap", "gt",
-    "groundtruth", "roi", "annotation", "annotations", "contour",
+    "groundtruth", "roi", "rois", "annotation", "annotations", "contour", "contours", "maske", "masken",
+    "segmentierung", "segmentierungen", "kontur",
 }  # fmt: skip
 _IMAGE_WORDS = ("image", "img", "orig", "original", "raw")
 _SEPARATORS = r"[ _.\-()\[\]]+"
@@ -69,7 +70,9 @@ def chosen_masks(images: Sequence[PairedImage], notes: list[str]) -> list[str]:
     kind = min(kinds, key=lambda name: (-kinds[name], len(name), name))
     of_kind = [[path for name, path in image.masks if name == kind] for image in images]
     paired = sum(len(paths) == 1 for paths in of_kind)
-    notes.append(f"{counted(paired, 'file')} named as the mask of an image beside it, such as *_{kind}, read as mask.")
+    if paired:
+        what = f"named as the mask of an image beside it, such as *_{kind}"
+        notes.append(f"{counted(paired, 'file')} {what}, read as mask.")
     if several := sum(len(paths) > 1 for paths in of_kind):
         notes.append(
             f"{counted(several, 'image')} with several masks of the kind {kind!r} without a mask: their masks are left "

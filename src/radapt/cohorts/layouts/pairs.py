@@ -5,42 +5,45 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.image_files import images_in, stem
+from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS
+from radapt.cohorts.layouts.image_files import folders_in, images_in, stem
+from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 from radapt.cohorts.layouts.tables import assign, read_table, tables_in, unlabelled_note
 from radapt.errors import DataError, UsageError, counted
 
-_MASKS = ("masks", "mask", "segmentations", "labels")
-_ENDINGS = ("_mask", "-mask", "_seg", "_segmentation")
+_FIRST = ("masks", "mask", "segmentations", "labels")
+"""The folders of masks that go first where there are several."""
 
 
 def recognise(root: Path) -> str | None:
-    if not root.is_dir() or not images_in(root / "images"):
+    if not root.is_dir() or (images := _images(root)) is None:
         return None
     index, masks = _index(root), _masks(root)
     if index is None and not masks:
         return None
     names = [f"{index.name}" if index else "", f"{masks.name}/" if masks else ""]
-    return f"images/ with {' and '.join(filter(None, names))}"
+    return f"{images.name}/ with {' and '.join(filter(None, names))}"
 
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
-    images = images_in(root / "images")
+    folder = _images(root) or root / "images"
+    images = images_in(folder)
     stems = [stem(path.name) for path in images]
     repeated = sorted({name for name in stems if stems.count(name) > 1}) if len(set(stems)) < len(stems) else []
     if repeated:
-        raise DataError(f"{root / 'images'} holds {repeated[0]!r} with several suffixes; keep one file of each name.")
+        raise DataError(f"{folder} holds {repeated[0]!r} with several suffixes; keep one file of each name.")
     table = pd.DataFrame({"case": stems, "image": [str(path) for path in images]}, dtype=object)
     notes: list[str] = []
-    if folder := _masks(root):
-        masks = {_bare(stem(path.name)): str(path) for path in images_in(folder)}
-        table["mask"] = [masks.get(name, "") for name in stems]
+    if beside := _masks(root):
+        masks = {_key(without_mask_words(stem(path.name))): str(path) for path in images_in(beside)}
+        table["mask"] = [masks.get(_key(name), "") for name in stems]
         if without := int((table["mask"] == "").sum()):
-            notes.append(f"{counted(without, 'image')} without a mask in {folder.name}/.")
+            notes.append(f"{counted(without, 'image')} without a mask in {beside.name}/.")
     draft = CohortDraft(options.name or root.name, "table", table, notes=notes)
     index = _index(root)
     if options.case:
         raise UsageError(
-            f"--case {options.case}: the files in {root / 'images'} name the cases. To name them by a column, scan the "
+            f"--case {options.case}: the files in {folder} name the cases. To name them by a column, scan the "
             f"table itself{f': {index}' if index else ''}."
         )
     if index:
@@ -87,10 +90,6 @@ def _key(name: str) -> str:
     return str(int(plain)) if plain.isascii() and plain.isdigit() else plain
 
 
-def _bare(name: str) -> str:
-    return next((name.removesuffix(ending) for ending in _ENDINGS if name.lower().endswith(ending)), name)
-
-
 def _index(root: Path) -> Path | None:
     tables = tables_in(root)
     named = [path for path in tables if path.stem.lower() in ("index", "labels", "metadata")]
@@ -99,5 +98,12 @@ def _index(root: Path) -> Path | None:
     return (named or tables)[0] if len(named or tables) == 1 else None
 
 
+def _images(root: Path) -> Path | None:
+    return next((path for path in folders_in(root) if path.name.casefold() in IMAGE_FOLDERS and images_in(path)), None)
+
+
 def _masks(root: Path) -> Path | None:
-    return next((root / name for name in _MASKS if images_in(root / name)), None)
+    words = {path: path.name.casefold().replace(" ", "").replace("_", "") for path in folders_in(root)}
+    beside = [path for path, word in words.items() if word in MASK_WORDS and images_in(path)]
+    first = [path for name in _FIRST for path in beside if path.name.casefold() == name]
+    return next(iter(first or beside), None)

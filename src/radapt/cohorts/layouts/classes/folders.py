@@ -71,6 +71,8 @@ def are_classes(folders: Sequence[ImageFolder]) -> bool:
     labels = {folder.label for folder in folders}
     if len(labels) < 2 or any(name.lower() in NOT_CLASSES or name.startswith("sub-") for name in labels):
         return False
+    if len(labels) == 2 and any(name.casefold() in MASK_WORDS for name in labels):  # `imgs` and `segs` are a pair
+        return False
     if any(folder.patient.lower() in NOT_CLASSES | set(SPLIT_FOLDERS) for folder in folders):
         return False
     return not _same_words_everywhere(folders) and not _hold_cases(folders)

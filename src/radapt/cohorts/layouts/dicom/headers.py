@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom.multival import MultiValue
 
 from radapt.cohorts.modalities.series_facts import SeriesFacts
+from radapt.cohorts.patient_key import patient_key
 from radapt.dicom_files import dcmread
 from radapt.errors import DataError
 from radapt.secret import secret_key
@@ -81,6 +82,8 @@ def series_digest(uid: str) -> str:
 def is_dicom(path: Path) -> bool:
     """Whether the file has the DICOM preamble, whatever its name."""
     try:
+        if not path.is_file():  # a pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             file.seek(_MAGIC_AT)
             return file.read(4) == b"DICM"
@@ -101,7 +104,7 @@ def read_header(path: Path) -> Header | None:
         # The text of the error may hold the value of a field that identifies the patient.
         raise DataError(f"{path} is not a readable DICOM file: {type(error).__name__}.") from error
     # Without an id, name and birth date together identify the patient.
-    person = fields["PatientID"] or fields["PatientName"] + fields["PatientBirthDate"]
+    person = patient_key(fields["PatientID"]) or fields["PatientName"] + fields["PatientBirthDate"]
     study, series = fields["StudyInstanceUID"], fields["SeriesInstanceUID"]
     return Header(
         path=path,

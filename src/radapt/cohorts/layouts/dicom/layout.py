@@ -4,6 +4,7 @@ A case is a study, a modality one of its series. Cases and patients are named by
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -59,9 +60,21 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     notes.append("No label: DICOM headers have none; join a table with --labels TABLE --on COLUMN.")
     notes.append("Cases and patients are named by pseudonyms; file paths are unchanged, check them before sharing.")
     originals = {header.patient: header.original for header in headers if header.original}
+    if several := _written_in_several_ways(headers):
+        notes.append(
+            f"{counted(several, 'patient')} written in several ways in PatientID count as one each: ids that differ "
+            "only in letter case, blanks or leading zeros are the same patient."
+        )
     draft = CohortDraft(options.name or root.name, "dicom", table[order], kind, notes=notes, originals=originals)
     draft.series = facts
     return draft
+
+
+def _written_in_several_ways(headers: Iterable[Header]) -> int:
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for header in headers:
+        spellings[header.patient].add(header.original)
+    return sum(len(texts - {""}) > 1 for texts in spellings.values())
 
 
 def _row(case: str, located: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:

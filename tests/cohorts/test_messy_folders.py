@@ -1,0 +1,91 @@
+"""Folders as people have them: links in circles, pipes, odd names, masks and visits named in their own way."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from layout_builders import touch
+from radapt.cohorts import ScanOptions, scan
+
+
+def classes(root: Path) -> Path:
+    touch(*(root / label / f"{label}{at}.png" for label in ("ill", "well") for at in range(4)))
+    return root
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    (classes(tmp_path) / "ill" / "again").symlink_to(".")
+    (tmp_path / "well" / "self").symlink_to("self")
+    (tmp_path / "round").symlink_to("round")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 8
+    assert not any("inside the class folders" in note for note in draft.notes)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["pipe.png", "pipe", "pipe.dcm"])
+def test_a_pipe_is_left_out_and_never_opened(name: str, tmp_path: Path) -> None:
+    os.mkfifo(classes(tmp_path) / "ill" / name)
+    assert len(scan(tmp_path).table) == 8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are always text on this system")
+def test_a_name_that_is_not_text_is_counted(tmp_path: Path) -> None:
+    path = os.fsencode(classes(tmp_path) / "ill") + b"/b\xff.png"
+    try:
+        Path(os.fsdecode(path)).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 8
+    assert "1 file left out: the name is not text" in draft.source["left out"]
+
+
+def test_archives_inside_a_folder_are_counted(tmp_path: Path) -> None:
+    touch(classes(tmp_path) / "more.zip")
+    assert "1 .zip" in scan(tmp_path).source["left out"]
+
+
+@pytest.mark.parametrize("folders", [("imgs", "segs"), ("Images", "Ground Truth"), ("img", "ROIs")])
+def test_folders_of_images_and_masks_are_no_classes(folders: tuple[str, str], tmp_path: Path) -> None:
+    images, masks = folders
+    touch(*(tmp_path / images / f"c{at}.nii.gz" for at in range(4)))
+    touch(*(tmp_path / masks / f"c{at}_seg.nii.gz" for at in range(4)))
+    draft = scan(tmp_path)
+    assert (len(draft.table), draft.classes) == (4, ())
+    assert (draft.table["mask"] != "").all()
+
+
+@pytest.mark.parametrize("word", ["Segmentierung", "Maske", "ROIs"])
+def test_a_mask_with_a_word_of_its_language_is_no_sequence(word: str, tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{at:02}" / f"{name}.nii.gz" for at in range(4) for name in ("T1", word)))
+    draft = scan(tmp_path)
+    assert draft.modalities == ["image"]
+    assert (draft.table["mask"] != "").all()
+
+
+@pytest.mark.parametrize("visits", [("_a", "_b"), ("_2020-01-31", "_2021-12-01"), (" 20200131", " 20211201")])
+def test_folders_that_differ_in_the_visit_are_proposed_as_one_patient(visits: tuple[str, str], tmp_path: Path) -> None:
+    touch(*(tmp_path / f"Fall{at}{end}" / f"{name}.nii" for at in range(4) for end in visits for name in ("T1", "T2")))
+    draft = scan(tmp_path)
+    assert any("probably of 4 patients, such as 'Fall0' with 2" in note for note in draft.notes)
+    taken = scan(tmp_path, options=ScanOptions(patient_regex=draft.proposal))
+    assert set(taken.table["patient"]) == {"Fall0", "Fall1", "Fall2", "Fall3"}
+    assert not taken.proposal
+
+
+def test_numbered_folders_are_not_proposed_as_visits(tmp_path: Path) -> None:
+    names = [f"H{hospital}_{at:03}" for hospital in range(4) for at in range(3)]
+    touch(*(tmp_path / name / f"{image}.nii" for name in names for image in ("T1", "T2")))
+    assert not scan(tmp_path).proposal
+
+
+def test_labels_that_may_say_not_known_are_named(tmp_path: Path) -> None:
+    labels = ["a", "b", "unknown", "-9", "#REF!", "k.A."]
+    touch(*(tmp_path / f"{at}.png" for at in range(12)))
+    lines = ["image,patient,label", *(f"{at}.png,p{at},{labels[at % 6]}" for at in range(12))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    draft = scan(tmp_path)
+    assert draft.classes == ("-9", "a", "b", "unknown")
+    assert any("may say that the label is not known: '-9', 'unknown'" in note for note in draft.notes)
