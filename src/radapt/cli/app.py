@@ -3,6 +3,7 @@
 import typer
 
 from radapt.cli.adapt import adapt
+from radapt.cli.audit import audit
 from radapt.cli.backbones import backbones
 from radapt.cli.check import check
 from radapt.cli.compare import compare
@@ -45,7 +46,7 @@ def _options(
 
 COMMANDS = (
     demo, scan, check, datasets, backbones, embed, adapt, run,
-    report, compare, export, predict, evaluate_model, schema, verify,
+    report, compare, audit, export, predict, evaluate_model, schema, verify,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radapt.cohorts.sheets.reading import read_sheet
+from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
 from radapt.durable import atomic_path
-from radapt.errors import DataError, UsageError, suggest
+from radapt.errors import DataError, UsageError
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
 from radapt.reports.formatting import counted
 from radapt.reports.leaderboard import leaderboards
@@ -22,8 +22,6 @@ from radapt.reports.method_comparison import (
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import read_run
 from radapt.studies.run_digests import record_digests, recorded
-
-_MISSING = ("", "nan", "na", "n/a", "none", "null", "-", "?")
 
 Flat = dict[str, str | float | int | bool | None]
 
@@ -57,12 +55,12 @@ def compare_columns(file: Path, columns: ColumnNames, draws: Draws, *, smaller_i
     order = table[columns.case].str.strip().sort_values(kind="stable").index
     table, rows = table.loc[order].reset_index(drop=True), [rows[at] for at in order]
     cases = table[columns.case].str.strip()
-    _refuse(cases == "", rows, file, f"names no case in column {columns.case!r}")
-    _refuse(cases.duplicated(), rows, file, "names a case that an earlier row names; expected one row per case")
-    first, second = (_numbers(table[name], rows, file) for name in (columns.a, columns.b))
+    refuse_rows(cases == "", rows, file, f"names no case in column {columns.case!r}")
+    refuse_rows(cases.duplicated(), rows, file, "names a case that an earlier row names; expected one row per case")
+    first, second = (numbers_of(table[name], rows, file) for name in (columns.a, columns.b))
     patients = cases if columns.patient is None else table[columns.patient].str.strip()
     both = first.notna() & second.notna()
-    _refuse(both & (patients == ""), rows, file, f"names no patient in column {columns.patient!r}")
+    refuse_rows(both & (patients == ""), rows, file, f"names no patient in column {columns.patient!r}")
     if not both.any():
         raise DataError(f"{file}: no case has a number both in {columns.a!r} and in {columns.b!r}.")
     pair = paired_means(first[both].to_numpy(), second[both].to_numpy(), patients[both].to_numpy(dtype=object))
@@ -119,30 +117,11 @@ def compare_run(
 
 
 def _read(file: Path, columns: ColumnNames) -> tuple[pd.DataFrame, list[int]]:
-    if not file.is_file():
-        raise UsageError(f"There is no file {file}. Give a table (CSV, TSV or parquet) or a run folder.")
-    sheet, problems = read_sheet(file)
-    if sheet is None or problems:
-        raise DataError(f"{file}: {problems[0].message if problems else 'it cannot be read as a table.'}")
+    table, rows = read_rows(file, "a table (CSV, TSV or parquet) or a run folder")
     for name in (columns.case, columns.a, columns.b, columns.patient):
-        if name is not None and name not in sheet.columns:
-            raise UsageError(f"{file} has no column {name!r}. {suggest(name, sheet.columns)}")
-    return pd.DataFrame(sheet.columns, dtype=str), sheet.rows
-
-
-def _numbers(column: pd.Series, rows: list[int], file: Path) -> pd.Series:
-    plain = column.str.strip()
-    given = plain.where(~plain.str.casefold().isin(_MISSING))
-    numbers = pd.to_numeric(given, errors="coerce")
-    _refuse(given.notna() & ~np.isfinite(numbers), rows, file, f"has no number in column {column.name!r}")
-    return numbers
-
-
-def _refuse(wrong: pd.Series, rows: list[int], file: Path, what: str) -> None:
-    at = np.flatnonzero(wrong.to_numpy())
-    if len(at):
-        more = f" ({counted(len(at), 'row')})" if len(at) > 1 else ""
-        raise DataError(f"{file}, line {rows[at[0]]} {what}{more}.")
+        if name is not None:
+            require_column(table, name, file)
+    return table, rows
 
 
 def _method_lines(one: MethodComparison, margin: float | None, family: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""What `radapt audit` reads and answers."""
