@@ -98,3 +98,11 @@ def test_wrong_words_are_answered(table: Path, words: tuple[str, ...], said: str
     assert call("compare", table, *words) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert call("compare", table.with_name("no.csv"), *COLUMNS) == 2
+
+
+def test_nothing_is_said_of_the_power_where_no_case_differs(table: Path, capsys) -> None:
+    table.write_text("\n".join([ROWS[0], *(f"c{at},p{at},0.8,0.8" for at in range(9))]) + "\n")
+    assert call("compare", table, *COLUMNS) == 0
+    out = capsys.readouterr().out
+    assert "difference +0.0000" in out
+    assert "of 10 such studies" not in out

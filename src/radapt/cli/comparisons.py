@@ -150,7 +150,7 @@ def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | 
         f"{counted(found.n_patients, 'patient')}, {counted(found.n_cases, 'case')}",
         f"  {sentences[verdict]} p = {_p(found.p)} ({how})",
     ]
-    if np.isfinite(found.detectable) and verdict not in ("better", "worse"):
+    if np.isfinite(found.detectable) and found.detectable > 0 and verdict not in ("better", "worse"):
         lines.append(
             f"  With {counted(found.n_patients, 'patient')} a difference of {found.detectable:.4f} would be seen in "
             "8 of 10 such studies."
