@@ -75,7 +75,9 @@ def test_a_damaged_image_fails_its_case_alone(model: Path, some: Path, tmp_path:
     assert "Failed: c1: " in done.output
     found = rows(tmp_path / "out")
     assert list(found["prediction"] == "") == [False, True, False, False]
+    assert found.loc["c1", "reason"].startswith("b: ")
     assert "1-b.npy" in found.loc["c1", "reason"]
+    assert "the table" not in found.loc["c1", "reason"]  # which a folder of images does not have
 
 
 def test_files_are_grouped_by_the_names_of_sequences(model: Path, some: Path, tmp_path: Path) -> None:

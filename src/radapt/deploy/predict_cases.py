@@ -14,6 +14,7 @@ from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.ensemble import agreement, majority
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
+from radapt.features.extract import ExtractionError
 from radapt.images import Volume
 from radapt.images.volume import IMAGE_AFFINE
 from radapt.protocols.decisions import decide
@@ -50,6 +51,8 @@ def predict_cases(
 def _alone(model: DeployedModel, one: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
     try:
         return _group(model, one, cache, said)
+    except ExtractionError as error:  # its own words are for somebody who extracts the features of a whole table
+        return [failed(one.cases[0].case, "; ".join(f"{fail.modality}: {fail.reason}" for fail in error.failures))]
     except DataError as error:
         return [failed(one.cases[0].case, str(error))]
 

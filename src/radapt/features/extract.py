@@ -47,6 +47,14 @@ class ExtractionFailure(NamedTuple):
     reason: str
 
 
+class ExtractionError(DataError):
+    """Images of a cohort gave no features; `failures` says which, and why."""
+
+    def __init__(self, message: str, failures: Sequence[ExtractionFailure] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
+
+
 def extract(
     cohort: Cohort | Path | str,
     backbone: "Backbone | LazyBackbone",
@@ -119,7 +127,7 @@ def extract(
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
     if failures:
-        raise DataError(_message(failures, cohort, "cases" if known else "images"))
+        raise ExtractionError(_message(failures, cohort, "cases" if known else "images"), failures)
     return work.features(cohort, grid)
 
 

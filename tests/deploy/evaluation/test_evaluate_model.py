@@ -166,6 +166,14 @@ def test_options_that_do_not_fit(model: Path, other: Path, tmp_path: Path, optio
     assert not (tmp_path / "new").exists()
 
 
+def test_too_few_cases_to_recalibrate_with_are_refused_before_any_is_predicted(
+    model: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radapt.deploy.evaluation.run.labelled_cases", lambda *_: pytest.fail("cases were predicted"))
+    with pytest.raises(UsageError, match="3 cases are too few for sets of 80 %; give --recalibrate 4 or more"):
+        evaluate_model(model, other, tmp_path / "new", recalibrate=3)
+
+
 def test_a_model_without_calibration_is_refused(with_val: Path, other: Path) -> None:
     folder = next(path for path in sorted((with_val / "cells").glob("*/model")) if path.is_dir())
     with pytest.raises(UsageError, match="has no calibration"):

@@ -15,14 +15,23 @@ from radapt.durable import atomic_path
 from radapt.errors import UsageError, counted
 
 
+def check_count(count: int, alpha: float) -> None:
+    """Raise UsageError if `count` cases cannot be of as many patients as sets need, whatever cases are drawn."""
+    if count < 1:
+        raise UsageError(f"--recalibrate {count}: expected the number of cases to calibrate with, 1 or more.")
+    if count < fewest_patients(alpha):
+        raise UsageError(
+            f"{counted(count, 'case')} are too few for sets of {100 * (1 - alpha):.3g} %; give --recalibrate "
+            f"{fewest_patients(alpha)} or more."
+        )
+
+
 def draw_patients(cases: LabelledCases, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the cases of patients drawn at random until they have `count` cases or more, and of the others.
 
     Raises UsageError if nobody is left to be judged.
     """
     names, unit = np.unique(cases.patients.astype(str), return_inverse=True)
-    if count < 1:
-        raise UsageError(f"--recalibrate {count}: expected the number of cases to calibrate with, 1 or more.")
     order = rng.permutation(len(names))
     reached = np.cumsum(np.bincount(unit)[order])
     taken = order[: int(np.searchsorted(reached, count)) + 1]

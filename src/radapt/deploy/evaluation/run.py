@@ -12,7 +12,7 @@ from radapt.cohorts.issue import raise_errors
 from radapt.deploy.deployed_model import load_deployed
 from radapt.deploy.evaluation.evaluation import ModelEvaluation, evaluate_cases
 from radapt.deploy.evaluation.labelled_cases import labelled_cases
-from radapt.deploy.evaluation.recalibrate import draw_patients, recalibrated, write_recalibrated
+from radapt.deploy.evaluation.recalibrate import check_count, draw_patients, recalibrated, write_recalibrated
 from radapt.deploy.evaluation.sentences import sentences
 from radapt.deploy.patients import working_cache
 from radapt.durable import write_json, write_text
@@ -66,6 +66,8 @@ def evaluate_model(
         raise UsageError("--recalibrate writes a new model; give its folder with --out.")
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{place} exists already and is left alone. Give a new folder with --out.")
+    if recalibrate is not None:
+        check_count(recalibrate, model.assessor.certainty.alpha)  # before any case is predicted, which takes long
     read = _cohort(Path(cohort))
     rng = np.random.default_rng(seed)
     with working_cache(None if cache is None else Path(cache)) as root:
