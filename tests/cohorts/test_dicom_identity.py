@@ -152,3 +152,14 @@ def test_ids_of_dicom_patients_may_be_written_in_several_ways(tmp_path: Path) ->
     draft = scan(tmp_path)
     assert draft.table["patient"].nunique() == 2
     assert any(note.startswith("1 patient written in several ways") for note in draft.notes)
+
+
+def test_links_to_folders_elsewhere_are_followed_once(tmp_path: Path) -> None:
+    for at in range(3):
+        write(tmp_path / "store" / str(at) / "1.dcm", patient=f"P{at}", study=f"1.2.{at}", series=f"1.3.{at}")
+    (tmp_path / "store" / "2").rename(tmp_path / "tree")
+    for at in range(2):
+        (tmp_path / "tree" / f"link{at}").symlink_to(tmp_path / "store" / str(at))
+    (tmp_path / "store" / "0" / "back").symlink_to(tmp_path / "tree")
+    (tmp_path / "store" / "1" / "again").symlink_to(tmp_path / "store" / "0")
+    assert len(scan(tmp_path / "tree").table) == 3

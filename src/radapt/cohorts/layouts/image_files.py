@@ -68,12 +68,27 @@ def is_text(path: Path) -> bool:
 
 
 def walk(folder: Path, *, undecodable: bool = False) -> Iterator[Path]:
-    """Every visible file below `folder`, folder by folder, by name; on request also those whose path is not text."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+    """Every visible file below `folder`, folder by folder, by name; on request also those whose path is not text.
+
+    Links to folders elsewhere are followed once; those to folders that are walked anyway are not.
+    """
+    walked = [os.path.realpath(folder)]
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _hidden(name) and _is_new(Path(parent, name), walked))
         for name in sorted(files):
             if not _hidden(name) and (undecodable or is_text(Path(parent, name))):
                 yield Path(parent, name)
+
+
+def _is_new(folder: Path, walked: list[str]) -> bool:
+    """Whether this is no link, or one to a folder apart from all in `walked`, which gains it."""
+    if not folder.is_symlink():
+        return True
+    target = os.path.realpath(folder)
+    if any(os.path.commonpath([target, other]) in (target, other) for other in walked):
+        return False
+    walked.append(target)
+    return True
 
 
 def unique(names: Iterable[str]) -> list[str]:
