@@ -80,8 +80,10 @@ def test_no_alarm_where_val_chose(scores: Path, capsys: pytest.CaptureFixture[st
     assert not found["alarm"]
     assert (found["same_winner"], found["honest"]) == (True, 0.80)
     assert "its score stands" in capsys.readouterr().out
-    scores.write_text(scores.read_text().replace("2,0.79,", "2,0.90,"))
-    assert not audited(scores)["alarm"]
+    scores.write_text(scores.read_text().replace("2,0.79,", "2,0.825,"))
+    found = audited(scores)
+    assert (found["claimed"], found["val_choice"], found["honest"], found["alarm"]) == ("2", "2", 0.84, False)
+    assert found["optimism"] > 0.005  # of those who choose on test
 
 
 def test_no_alarm_with_a_single_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,15 @@ def test_a_patient_is_held_out_whole() -> None:
     assert (again.n_patients, again.ci_low) == (40, pytest.approx(once.ci_low))
 
 
+def test_the_interval_is_that_of_the_winner_without_the_optimism() -> None:
+    truth, scores = draw(np.random.default_rng(6), 60, 12)
+    found = optimism_of_predictions(truth, scores, np.arange(60), splits=60)
+    alone = optimism_of_predictions(truth, scores[[found.winner]], np.arange(60))
+    assert found.optimism > 0.02
+    assert alone.ci_low - found.ci_low == pytest.approx(found.optimism, abs=0.01)
+    assert alone.ci_high - found.ci_high == pytest.approx(found.optimism, abs=0.01)
+
+
 def test_the_same_seed_gives_the_same_number() -> None:
     truth, scores = draw(np.random.default_rng(4), 50, 6)
     first, second = (optimism_of_predictions(truth, scores, np.arange(50), seed=9, splits=300) for _ in range(2))
