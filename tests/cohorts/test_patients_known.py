@@ -5,6 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from layout_builders import touch
 from radapt.cohorts import ScanOptions, load_cohort, read_cohort, scan, write_cohort
@@ -138,3 +139,23 @@ def test_classes_that_differ_in_letter_case_are_an_error(tmp_path: Path) -> None
     draft = scan(tmp_path / "cases.csv")
     assert draft.classes == ("benign", "malignant")
     assert any("'Benign', 'benign' read as one label" in note for note in draft.notes)
+
+
+@pytest.mark.parametrize("written", ["./a.png", "link.png"])
+def test_one_file_under_two_patients_is_said(tmp_path: Path, written: str) -> None:
+    """By another path or a link; where it may leak is named."""
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    (tmp_path / "link.png").symlink_to("a.png")
+    rows = [
+        "case,patient,split,image",
+        "1,p1,train,a.png",
+        "2,p2,train,b.png",
+        f"3,p3,test,{written}",
+        "4,p1,train,a.png",
+    ]
+    (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "cohort.yaml").write_text("name: toy\nkind: other\ncases: cases.csv\n")
+    problems = [each for each in read_cohort(tmp_path / "cohort.yaml")[1] if each.code == "same-file"]
+    assert [(each.severity, each.case, each.row) for each in problems] == [("warning", "3", 4)]
+    assert "patient 'p1' (case '1') too, in train and test" in problems[0].message

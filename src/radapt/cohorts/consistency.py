@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.issue import CohortIssue, Severity
 
 _SPLIT_WORDS = {"training": "train", "tr": "train", "valid": "val", "validation": "val", "dev": "val",
@@ -37,6 +37,28 @@ def one_split_per_patient(
             message = f"Patient {patient!r} is in {splits[other]!r} ({where}) and in {split!r}."
             fix = "Put all cases of a patient into one split."
             problems.append(CohortIssue("error", "patient-split", message, cases[at], rows[at], file, fix))
+    return problems
+
+
+def one_patient_per_file(cohort: Cohort, file: str) -> list[CohortIssue]:
+    """A warning for every file that is an image of two patients, by whatever path or link; the first is named.
+
+    A study refuses equal images across splits, unless it is told to allow them.
+    """
+    owners: dict[tuple[int, int, str | None, int | None], Case] = {}
+    problems = []
+    for case in cohort:
+        for location in case.images.values():
+            try:
+                found = location.path.stat()
+            except (OSError, ValueError):
+                continue  # said elsewhere
+            owner = owners.setdefault((found.st_dev, found.st_ino, location.array, location.index), case)
+            if owner.patient != case.patient:
+                splits = f"{owner.split} and {case.split}" if owner.split != case.split else f"both in {case.split}"
+                message = f"{location} is an image of patient {owner.patient!r} (case {owner.case!r}) too, in {splits}."
+                fix = "Give both cases one patient, or each its own image."
+                problems.append(CohortIssue("warning", "same-file", message, case.case, case.row, file, fix))
     return problems
 
 

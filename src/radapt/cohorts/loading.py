@@ -146,6 +146,7 @@ def _read_sheet(config: CohortFile, sheet: Sheet | None, problems: list[CohortIs
     words, seed, more = _splits(config, rows)
     cohort = _cohort(config, rows, words, seed)
     problems += rows.problems + more + checks.enough_of_every_class(cohort, config.cases.name)
+    problems += checks.one_patient_per_file(cohort, config.cases.name)
     drawn = [at for at, word in enumerate(rows.given_splits) if not word]
     return _Reading(cohort, problems, tuple((rows.ids[at], rows.patients[at], words[at]) for at in drawn))
 
@@ -157,6 +158,7 @@ def _read_in_folds(config: CohortFile, rule: FoldRule, rows: Rows, problems: lis
     problems = [*problems, *rows.problems, *folds.problems]
     if not any(problem.severity == "error" for problem in folds.problems):
         problems += folds_can_be_learned(cohort, config.cases.name)
+    problems += checks.one_patient_per_file(cohort, config.cases.name)
     drawn = () if rule.count is None else tuple(zip(rows.ids, rows.patients, folds.of_rows, strict=True))
     return _Reading(cohort, problems, drawn)
 

@@ -102,9 +102,11 @@ def load(folder: Path | str) -> SavedModel:
     for name, expected in files.items():
         _check_file(folder / name, expected)
     if card.recipe.digest != recipe_digest:
+        older = stored["radapt"] != __version__
+        which = f"radapt {stored['radapt']}" if older else f"an earlier state of radapt {__version__}"
         raise UsageError(
-            f"The model in {folder} was trained on images from radapt {stored['radapt']}; radapt "
-            f"{__version__} prepares images differently. Predict with that version, or train again."
+            f"The model in {folder} was trained on images that {which} prepared; radapt {__version__} prepares them "
+            f"differently. {'Predict with that version, or train again.' if older else 'Train again.'}"
         )
     return SavedModel(folder, card)
 
