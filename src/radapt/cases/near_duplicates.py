@@ -143,7 +143,7 @@ class _Confirmation:
                     continue
                 pair = self._compared(images[0], first), self._compared(images[1], second)
                 match = compare(*pair, turns=_TURNS_OF[turn])
-                if match.is_same:
+                if match.is_same_of_stacks if needed > 1 else match.is_same:
                     found[first] = second, match
                 if (in_order := _in_order([found[first][0] for first in sorted(found)])) >= needed:
                     return max((match for _, match in found.values()), key=lambda match: match.correlation), in_order

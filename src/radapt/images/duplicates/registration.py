@@ -18,6 +18,9 @@ LEAST_CORRELATION = {32: 0.8, 96: 0.75}
 """Of fine detail in one picture, by the side in pixels that is compared, linear in between. One exposure gives above
 0.9; two patients give below 0.5, but more the less detail there is."""
 
+STACK_CORRELATION = {96: 0.95, 192: 0.8}
+"""Of planes of stacks, of which the best of many pairs are taken: small smooth ones of two patients reach 0.92."""
+
 _LEAST_PX = 32
 _SEARCH_PX = 64
 _DETAIL_PX = (1.0, 4.0)  # Gaussian widths between which detail is compared
@@ -47,7 +50,15 @@ class Match:
     @property
     def is_same(self) -> bool:
         """Whether the two planes are one picture."""
-        sides, least = zip(*LEAST_CORRELATION.items(), strict=True)
+        return self._reaches(LEAST_CORRELATION)
+
+    @property
+    def is_same_of_stacks(self) -> bool:
+        """Whether the two planes, each of a stack, are one picture."""
+        return self._reaches(STACK_CORRELATION)
+
+    def _reaches(self, least_by_side: dict[int, float]) -> bool:
+        sides, least = zip(*least_by_side.items(), strict=True)
         return self.correlation >= float(np.interp(self.side_px, sides, least))
 
     def words(self) -> str:
