@@ -18,6 +18,7 @@ from radapt.locations import Location
 
 _MOST_NEEDED = 3  # planes of two stacks that have to match, in order
 _PATIENCE = 200  # comparisons in a row without a match after which less similar pairs are left
+_FIRST_TRIES = 4  # planes of two stacks, most similar first, of which one has to match
 _READERS = 2
 _OPEN = 8  # images that are kept decoded
 
@@ -138,7 +139,9 @@ class _Confirmation:
             return None
         found: dict[int, tuple[int, Match]] = {}
         try:
-            for first, second, turn in planes[: 4 * needed]:
+            for tried, (first, second, turn) in enumerate(planes[: 4 * needed]):
+                if tried == _FIRST_TRIES and not found:
+                    return None  # the likeliest planes come first, and comparing them is what takes the time
                 if first in found:
                     continue
                 pair = self._compared(images[0], first), self._compared(images[1], second)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from radapt.cli.answer import Answer, Flat
 from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
 from radapt.durable import atomic_path
 from radapt.errors import DataError, UsageError
@@ -23,8 +24,6 @@ from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import read_run
 from radapt.studies.run_digests import record_digests, recorded
 
-Flat = dict[str, str | float | int | bool | None]
-
 
 @dataclass(frozen=True)
 class ColumnNames:
@@ -34,14 +33,6 @@ class ColumnNames:
     a: str
     b: str
     patient: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Lines to print, and one flat object with the numbers."""
-
-    text: str
-    record: Flat
 
 
 def compare_columns(file: Path, columns: ColumnNames, draws: Draws, *, smaller_is_better: bool = False) -> Answer:

@@ -35,7 +35,6 @@ image:
   size: {size}              # side in pixels
   slices: {{count: {slices}}}   # evenly spaced through each volume
 controls: [age-sex, first-order, shuffled-labels]   # random weights stand among the backbones
-duplicates: allow           # these patients are synthetic; leave this line out for your own images
 seeds: [0]
 """
 

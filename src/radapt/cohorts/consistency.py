@@ -43,7 +43,7 @@ def one_split_per_patient(
 def one_patient_per_file(cohort: Cohort, file: str) -> list[CohortIssue]:
     """A warning for every file that is an image of two patients, by whatever path or link; the first is named.
 
-    A study refuses equal images across splits, unless it is told to allow them.
+    A study refuses equal images across splits, unless it has `duplicates: allow`.
     """
     owners: dict[tuple[int, int, str | None, int | None], Case] = {}
     problems = []

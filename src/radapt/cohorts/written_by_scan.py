@@ -1,4 +1,4 @@
-"""The seal of `scan`: the last line of a cohort.yaml, by which a later scan knows that nobody has edited its files."""
+"""The seal of `scan`: the last line of a cohort.yaml, which shows a later scan that its files are unedited."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def why_protected(out: Path, cases: Path, source: Path | None, new_table: str) -
 
 
 def refuse_to_overwrite(out: Path, cases: Path, source: Path | None, new_table: str) -> None:
-    """Raise UsageError unless a scan of the same source wrote both files, and nobody edited them."""
+    """Raise UsageError unless a scan of the same source wrote both files, and both are unedited."""
     if reason := why_protected(out, cases, source, new_table):
         there = out if out.exists() else cases
         raise UsageError(

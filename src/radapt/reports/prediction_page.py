@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from radapt.durable import write_text
 from radapt.reports.templating import REPORT_FILE, render
@@ -11,14 +12,14 @@ from radapt.versions import __version__
 
 @dataclass(frozen=True)
 class OutputRow:
-    """The probability of a class or finding, calibrated too if the model is, and whether it is predicted and in the
-    set; without a set `inside` is None."""
+    """The probability of a class or finding, calibrated too if the model is, and whether it is predicted. `inside` says
+    whether it is in the set, `yes`, `no`, or of a finding `open`; None without a set."""
 
     name: str
     probability: float
     calibrated: float | None
     predicted: bool
-    inside: bool | None
+    inside: Literal["yes", "no", "open"] | None
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,15 @@ def shown_rows(
             probabilities[name],
             None if calibrated is None else calibrated.get(name),
             name in predicted,
-            None if members is None else name in members,
+            None if members is None else _inside(name, members),
         )
         for name in outputs
         if name in probabilities
     )
+
+
+def _inside(name: str, members: set[str]) -> Literal["yes", "no", "open"]:
+    """A finding whose presence is open is among the members with a question mark."""
+    if name in members:
+        return "yes"
+    return "open" if f"{name}?" in members else "no"

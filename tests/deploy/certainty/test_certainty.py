@@ -74,7 +74,7 @@ def test_abstaining_says_why() -> None:
     answers = certainty.apply(new.probabilities, new.presence, features)
     assert all(answer.abstained and answer.reason.startswith("The case is unlike") for answer in answers[:5])
     several = next(answer for answer in answers[5:] if len(answer.members) == 2 and answer.novelty > 0.05)
-    assert several.reason == f"{several.members[0]} and {several.members[1]} cannot be told apart at 90 % coverage."
+    assert several.reason == f"{several.members[0]} and {several.members[1]} remain possible at 90 % coverage."
     assert all(bool(answer.reason) == answer.abstained for answer in answers)
     none = fitted(alpha=0.5).apply(np.full((1, 3), 1 / 3), np.ones((1, 2), dtype=bool))[0]
     assert (none.members, none.abstained, none.reason) == ((), True, "No class fits at 50 % coverage.")

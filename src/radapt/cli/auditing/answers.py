@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from radapt.cli.answer import Answer, Flat
 from radapt.cli.auditing.candidates import read_predictions, read_scores
 from radapt.cli.auditing.columns import Named, find_columns
 from radapt.cli.table_rows import read_rows
@@ -16,16 +17,6 @@ from radapt.reports.formatting import counted
 
 ALARM = 0.005
 """Optimism from which on a claim is called into question."""
-
-Flat = dict[str, str | float | int | bool | None]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Lines to print, and one flat object with the numbers."""
-
-    text: str
-    record: Flat
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def _from_scores(
             "trust the bounds, or give val scores or predictions."
         )
     if found.source == "unknown":
-        notes.append("How much of the lead is luck cannot be told; give --patients, val scores, or predictions.")
+        notes.append("How much of the lead is luck is unknown; give --patients, val scores, or predictions.")
     best = float(scores.test.max()) - (0.0 if np.isnan(found.optimism) else found.optimism)
     half = float("nan") if error is None else 1.96 * error
     return Evidence(

@@ -45,7 +45,11 @@ class Abstention:
         if not self.several:
             return tuple(name for name, held in zip(self.outputs, inside, strict=True) if held)
         named = zip(self.outputs, inside, strict=True)
-        return tuple(name if not absent else f"{name}?" for name, (absent, present) in named if present or not absent)
+        return tuple(
+            name if present and not absent else f"{name}?"
+            for name, (absent, present) in named
+            if present or not absent  # that neither fits leaves it as open as that both do
+        )
 
     def judge(self, inside: np.ndarray, novelty: float, seen: bool, sequences: Sequence[str]) -> tuple[bool, str]:
         """Whether to abstain, and the reason. `seen`: calibration patients had exactly these `sequences`."""
@@ -76,7 +80,7 @@ class Abstention:
             return False, ""
         if not members:
             return True, f"No class fits {coverage}."
-        return True, f"{_and(members)} cannot be told apart {coverage}."
+        return True, f"{_and(members)} remain possible {coverage}."
 
 
 def _and(names: Sequence[str]) -> str:

@@ -98,11 +98,12 @@ class ConformalSets:
     def notes(self, outputs: Sequence[str]) -> tuple[str, ...]:
         """What a reader should know about groups that are too small for a quantile of their own."""
         need = fewest_patients(self.alpha)
+        patterns = {group.sequences for group in self.groups} - {None}  # one alone says what its classes say
         return tuple(
             f"{outputs[group.label]}{_with(group.sequences)}: {counted(group.patients, 'patient')}, {need} are needed; "
             + _FALLBACKS[group.source]
             for group in self.groups
-            if group.source != "own"
+            if group.source != "own" and (group.sequences is None or len(patterns) > 1)
         )
 
     def _named(self, present: np.ndarray) -> tuple[str, ...]:

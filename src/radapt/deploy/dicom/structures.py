@@ -83,7 +83,7 @@ def _words(name: str) -> list[str]:
 
 
 def _shifted(rgb: tuple[int, int, int], modifier: str) -> tuple[int, int, int]:
-    """A darker colour for the right and posterior of a pair, so that the two can be told apart."""
+    """A darker colour for the right and posterior of a pair, so that they differ."""
     if modifier in ("left", "anterior"):
         return rgb
     red, green, blue = (round(0.7 * channel) for channel in rgb)

@@ -26,8 +26,8 @@ def fetch_study(server: str, study: str, folder: Path) -> list[Path]:
     """Retrieve every instance of a study (WADO-RS) into a new `folder`; returns the folders of its series.
 
     `study` is a StudyInstanceUID. Names are `series-<12 hex digits>/0001.dcm`, in which nothing names a patient. After
-    an error there is no folder. Raises UsageError if the folder exists, the address is wrong or nobody answers, and
-    DataError if the archive has no such study or answers with something else.
+    an error there is no folder. Raises UsageError if the folder exists, the address is wrong or the archive does not
+    answer, and DataError if it has no such study or answers with something else.
     """
     client = _client(server)
     if folder.exists():
@@ -51,8 +51,8 @@ def fetch_study(server: str, study: str, folder: Path) -> list[Path]:
 def send_results(server: str, paths: Sequence[Path]) -> int:
     """Store DICOM files in an archive (STOW-RS); returns how many it took.
 
-    Raises UsageError if the address is wrong or nobody answers, and DataError with the count if the archive refuses
-    any.
+    Raises UsageError if the address is wrong or the archive does not answer, and DataError with the count if it
+    refuses any.
     """
     client = _client(server)
     with _answering(server):

@@ -29,7 +29,7 @@ def check_count(count: int, alpha: float) -> None:
 def draw_patients(cases: LabelledCases, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the cases of patients drawn at random until they have `count` cases or more, and of the others.
 
-    Raises UsageError if nobody is left to be judged.
+    Raises UsageError if no patient is left to evaluate on.
     """
     names, unit = np.unique(cases.patients.astype(str), return_inverse=True)
     order = rng.permutation(len(names))

@@ -54,7 +54,7 @@ def evaluate_model(
     `cohort` file.
 
     With `out` a folder is written: evaluation.json, scores.csv and summary.txt. With `recalibrate` so many cases, of
-    patients drawn with `seed`, refit calibration and sets; `out`/model is the new model, and both are judged on the
+    patients drawn with `seed`, refit calibration and sets; `out`/model is the new model, and both are evaluated on the
     other cases. Raises UsageError for a model of masks or without calibration, a cohort without a label that the model
     knows, and `recalibrate` without `out`.
     """
@@ -82,7 +82,7 @@ def evaluate_model(
         new = recalibrated(model.assessor, given, rng)
         state = rng.bit_generator.state
         before = evaluate_cases(model, model.assessor, rest, read.name, rng)
-        rng.bit_generator.state = state  # both are judged with the same draws
+        rng.bit_generator.state = state  # both are evaluated with the same draws
         after = evaluate_cases(model, new, rest, read.name, rng)
         note = (
             f"Recalibrated with {counted(len(given), 'case')} of {counted(len(set(given.patients)), 'patient')} of "

@@ -18,7 +18,7 @@ _TERMS: tuple[tuple[str, str], ...] = (
 
 
 def licence_chain(encoder: EncoderFacts | None, cohort: str, source: Mapping[str, Any]) -> tuple[LicenceLink, ...]:
-    """Every part that the model is made of. A licence that nobody stated is `unknown`."""
+    """Every part that the model is made of. A licence that is not stated is `unknown`."""
     chain = [CODE]
     if encoder is not None:
         chain.append(LicenceLink("encoder", encoder.name, encoder.licence or UNKNOWN))
@@ -27,7 +27,7 @@ def licence_chain(encoder: EncoderFacts | None, cohort: str, source: Mapping[str
 
 
 def inherited(chain: Sequence[LicenceLink]) -> tuple[str, ...]:
-    """The terms that any link brings, strictest first; `unknown licence of …` where nobody stated one."""
+    """The terms that any link brings, strictest first; `unknown licence of …` where none is stated."""
     words = [link.licence.lower().replace("-", " ").replace("_", " ") for link in chain]
     terms = [term for term, pattern in _TERMS if any(re.search(pattern, text) for text in words)]
     unknown = [f"unknown licence of {link.part}" for link in chain if link.licence == UNKNOWN]
