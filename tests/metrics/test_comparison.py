@@ -10,6 +10,7 @@ from scipy import stats
 
 from radapt.errors import DataError
 from radapt.metrics import auroc, score, score_paired
+from radapt.metrics.bootstrap import expanded_interval
 from radapt.metrics.comparison import (
     Difference,
     Draws,
@@ -21,7 +22,6 @@ from radapt.metrics.comparison import (
     paired_means,
     paired_predictions,
 )
-from radapt.metrics.comparison.interval import expanded_interval
 from radapt.metrics.segmentation import NUMBERS
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import percentile_interval
+from radapt.metrics.bootstrap import expanded_interval
 from radapt.metrics.score import RESAMPLES, panel_of, replicates_of, scored
 from radapt.metrics.segmentation_summary import summarised
 from radapt.metrics.validation import checked
@@ -40,14 +40,12 @@ class PairedScores:
     ) -> tuple[np.ndarray, list[tuple[float, float]]]:
         """(P,) linear combinations of metric `name` of the K sets, with the 95 % interval of each.
 
-        `sum_of` maps (K, R) to (P, R). Intervals as in `radapt.metrics.score`: NaN where undefined.
+        `sum_of` maps (K, R) to (P, R). Intervals are those of `radapt compare`, NaN where undefined (see
+        `expanded_interval`).
         """
         value = sum_of(self.values[name][:, None])[:, 0]
-        drawn = sum_of(self.drawn[name])
-        # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
-        defined = self.patients[name] > 1
-        intervals = [percentile_interval(row) if defined else (float("nan"), float("nan")) for row in drawn]
-        return value, intervals
+        drawn, patients = sum_of(self.drawn[name]), self.patients[name]
+        return value, [expanded_interval(one, row, patients) for one, row in zip(value, drawn, strict=True)]
 
 
 def score_paired(

@@ -25,7 +25,7 @@ _RESAMPLES = 2000  # where the cells do not say how many their intervals have
 class ControlComparison:
     """The leading method minus a control, in a metric, positive where the method is better; averaged over seeds.
 
-    The interval is the percentile interval of the bootstrap that draws the same patients for both; NaN if undefined.
+    The interval draws the same patients for both (see `expanded_interval`); NaN if undefined.
     """
 
     method: LeaderboardRow

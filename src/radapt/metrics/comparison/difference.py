@@ -8,8 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, LEVEL, multiplicities
-from radapt.metrics.comparison.interval import expanded_interval
+from radapt.metrics.bootstrap import CHUNK, LEVEL, expanded_interval, multiplicities
 from radapt.metrics.comparison.pairs import Pair, Values
 from radapt.metrics.score import RESAMPLES
 
