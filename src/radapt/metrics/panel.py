@@ -37,10 +37,20 @@ class SingleLabel:
 
     def numbers(self, weights: np.ndarray) -> Numbers:
         """Every number (R,) under each column of `weights` (U, R)."""
-        found = self._numbers(self._task.under(weights), self.metrics, "")
-        if self._most_probable is None:
-            return found
-        return found | self._numbers(self._most_probable.under(weights), of_decisions(self.metrics), ARGMAX)
+        return self._both([task.under(weights) for task in self.tasks], self.metrics)
+
+    @property
+    def tasks(self) -> list[TaskPredictions]:
+        """The predictions, and with `both` those of the most probable class."""
+        return [self._task] if self._most_probable is None else [self._task, self._most_probable]
+
+    def numbers_of_totals(self, totals: Sequence[np.ndarray], metrics: Sequence[Metric]) -> Numbers:
+        """The numbers (R,) of `metrics` that need the tally alone, from the totals (K, R) of every one of `tasks`."""
+        return self._both([task.of_totals(own) for task, own in zip(self.tasks, totals, strict=True)], metrics)
+
+    def _both(self, given: Sequence[WeightedPredictions], metrics: Sequence[Metric]) -> Numbers:
+        found = self._numbers(given[0], metrics, "")
+        return found if len(given) == 1 else found | self._numbers(given[1], of_decisions(metrics), ARGMAX)
 
     def _numbers(self, given: WeightedPredictions, metrics: Sequence[Metric], mark: str) -> Numbers:
         values = {metric: metric.compute(given) for metric in metrics}
@@ -83,15 +93,25 @@ class MultiLabel:
 
     def numbers(self, weights: np.ndarray) -> Numbers:
         """Every number (R,) under each column of `weights` (U, R): means over findings, then each finding."""
-        found = self._numbers(self._findings, weights, self.metrics, "")
-        if not self._most_probable:
-            return found
-        return found | self._numbers(self._most_probable, weights, of_decisions(self.metrics), ARGMAX)
+        return self._both([task.under(weights) for task in self.tasks], self.metrics)
 
-    def _numbers(
-        self, findings: Sequence[TaskPredictions], weights: np.ndarray, metrics: Sequence[Metric], mark: str
-    ) -> Numbers:
-        given = [finding.under(weights) for finding in findings]
+    @property
+    def tasks(self) -> list[TaskPredictions]:
+        """The predictions of every finding, and with `both` then those of its most probable answer."""
+        return [*self._findings, *self._most_probable]
+
+    def numbers_of_totals(self, totals: Sequence[np.ndarray], metrics: Sequence[Metric]) -> Numbers:
+        """The numbers (R,) of `metrics` that need the tally alone, from the totals (K, R) of every one of `tasks`."""
+        return self._both([task.of_totals(own) for task, own in zip(self.tasks, totals, strict=True)], metrics)
+
+    def _both(self, given: Sequence[WeightedPredictions], metrics: Sequence[Metric]) -> Numbers:
+        findings = len(self.outputs)
+        found = self._numbers(given[:findings], metrics, "")
+        if len(given) == findings:
+            return found
+        return found | self._numbers(given[findings:], of_decisions(metrics), ARGMAX)
+
+    def _numbers(self, given: Sequence[WeightedPredictions], metrics: Sequence[Metric], mark: str) -> Numbers:
         each = {m.name: np.stack([m.of_finding(finding) for finding in given], axis=-1) for m in metrics}
         overall = {m.name + mark: macro(each[m.name], self._averaged(m)) for m in metrics if m.overall}
         return overall | named({m.name + mark: each[m.name] for m in metrics if m.listed}, self.outputs)

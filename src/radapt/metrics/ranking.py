@@ -36,20 +36,38 @@ class Ranking:
 
     def numbers(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUROC (R,) and average precision (R,) under each column of `weights` (U, R)."""
-        k = self._thresholds
-        totals = self._tally.totals(weights)
-        positive, tied, between = totals[:k], totals[k : 2 * k], totals[2 * k :]
-        positives = positive.sum(axis=0)
-        negatives = tied.sum(axis=0) + between.sum(axis=0)
-        below = np.cumsum(tied + between[:k], axis=0) - tied  # negatives strictly below t_k
+        totals = self.totals(weights)
+        return totals.area(), totals.average_precision()
+
+    def totals(self, weights: np.ndarray) -> "RankedTotals":
+        """The weights in every slot under each column of `weights` (U, R)."""
+        k, totals = self._thresholds, self._tally.totals(weights)
+        return RankedTotals(totals[:k], totals[k : 2 * k], totals[2 * k :])
+
+
+class RankedTotals:
+    """The weights of positives (K, R) at every threshold, of negatives tied with it (K, R), and between (K + 1, R)."""
+
+    def __init__(self, positive: np.ndarray, tied: np.ndarray, between: np.ndarray) -> None:
+        self._positive, self._tied = positive, tied
+        self._positives = positive.sum(axis=0)
+        self._negatives = tied.sum(axis=0) + between.sum(axis=0)
+        self._below = np.cumsum(tied + between[: len(tied)], axis=0) - tied  # negatives strictly below t_k
+        self._defined = np.where((self._positives > 0) & (self._negatives > 0), 1.0, np.nan)
+
+    def area(self) -> np.ndarray:
+        """(R,) AUROC."""
         # A pair counts 1 if the positive scores higher and 1/2 if tied (mid-rank).
-        area = np.einsum("kr,kr->r", positive, below + tied / 2)
-        hits = np.cumsum(positive[::-1], axis=0)[::-1]  # positives at t_k or above
-        at_or_above = hits + negatives - below  # all cases at t_k or above
+        area = np.einsum("kr,kr->r", self._positive, self._below + self._tied / 2)
+        return ratio(area, self._positives * self._negatives) * self._defined
+
+    def average_precision(self) -> np.ndarray:
+        """(R,) average precision."""
+        hits = np.cumsum(self._positive[::-1], axis=0)[::-1]  # positives at t_k or above
+        at_or_above = hits + self._negatives - self._below  # all cases at t_k or above
         precision = np.divide(hits, at_or_above, out=np.zeros_like(hits), where=at_or_above > 0)
-        gained = np.einsum("kr,kr->r", positive, precision)
-        defined = np.where((positives > 0) & (negatives > 0), 1.0, np.nan)
-        return ratio(area, positives * negatives) * defined, ratio(gained, positives) * defined
+        gained = np.einsum("kr,kr->r", self._positive, precision)
+        return ratio(gained, self._positives) * self._defined
 
 
 def auroc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -1,6 +1,6 @@
 """From predictions to a table of metrics with confidence intervals by patient."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -84,14 +84,17 @@ def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) ->
 
 
 def panel_of(
-    given: Predictions, task: str, outputs: Sequence[str], ordered: bool, *, both: bool | None = None
-) -> Panel:
+    given: Predictions, task: str, outputs: Sequence[str], ordered: bool, *, both: bool | None = None,
+    only: Collection[str] | None = None,
+) -> Panel:  # fmt: skip
     """Every metric of the task, as a function of patients' weights.
 
-    `both`: metrics of decisions once more for the most probable class; None: where decisions differ from it.
+    `both`: metrics of decisions once more for the most probable class; None: where decisions differ from it. `only`
+    names the metrics to compute; None: all.
     """
     ranked = ordered and task != "multilabel"
     metrics = [metric for metric in in_order() if ranked or not metric.ordered_only]
+    metrics = [metric for metric in metrics if only is None or metric.name in only]
     kind = MultiLabel if task == "multilabel" else SingleLabel
     return kind(given, outputs, metrics, both=decides_otherwise(given) if both is None else both)
 

@@ -1,6 +1,6 @@
 """From the segmentation metrics of every case to those of a test set, with intervals by patient."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,8 +88,9 @@ def summarised(
 
 @dataclass(frozen=True, eq=False)
 class LabelMapPanel:
-    """The terms of every row of `cases` in the two sums of every metric, each (metrics, N)."""
+    """The terms of every row of `cases` in the two sums of every metric in `names`, each (metrics, N)."""
 
+    names: Sequence[str]
     labels: Sequence[str]
     numerator: np.ndarray
     denominator: np.ndarray
@@ -99,8 +100,11 @@ class LabelMapPanel:
     units: int
 
     @classmethod
-    def of(cls, cases: pd.DataFrame, labels: Sequence[str]) -> "LabelMapPanel":
-        terms = [[summand(cases).to_numpy(np.float64) for summand in pair] for pair in SUMMARY.values()]
+    def of(
+        cls, cases: pd.DataFrame, labels: Sequence[str], metrics: Collection[str] = tuple(SUMMARY)
+    ) -> "LabelMapPanel":
+        names = [name for name in SUMMARY if name in metrics]
+        terms = [[summand(cases).to_numpy(np.float64) for summand in SUMMARY[name]] for name in names]
         denominator = np.nan_to_num(np.array([pair[1] for pair in terms]))
         numerator = np.where(denominator > 0, np.nan_to_num(np.array([pair[0] for pair in terms])), 0.0)
         # Patients without ground truth are not drawn: they would only thin out the replicates.
@@ -110,32 +114,43 @@ class LabelMapPanel:
         unit = np.zeros(len(cases), dtype=np.int64)
         unit[labelled] = index
         label = pd.Index(labels).get_indexer(pd.Index(cases["label"].astype(str)))
-        return cls(labels, numerator, denominator, label, pd.factorize(cases["case"])[0], unit, max(len(patients), 1))
+        return cls(
+            names, labels, numerator, denominator, label, pd.factorize(cases["case"])[0], unit, max(len(patients), 1)
+        )
 
     def numbers(self, weights: np.ndarray) -> Numbers:
         """Every metric (R,) under each column of `weights` (U, R): means over labels, then each label."""
+        return self.numbers_of_sums(self.sums(weights), {name: self.defined(name) for name in self.names})
+
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        """(2, metrics × labels, R) numerators and denominators under each column of `weights` (U, R)."""
         metrics, labels = len(self.numerator), len(self.labels)
         slot = (np.arange(metrics)[:, None] * labels + self.label).ravel()
         unit = np.tile(self.unit, metrics)
-        sums = [
-            Tally(slot, terms.ravel(), unit, slots=metrics * labels, units=self.units).totals(weights)
-            for terms in (self.numerator, self.denominator)
-        ]
-        by_label = dict(zip(SUMMARY, ratio(*sums).reshape(metrics, labels, -1), strict=True))
-        overall = {name: macro(values.T, self.defined(name)) for name, values in by_label.items()}
+        return np.stack(
+            [
+                Tally(slot, terms.ravel(), unit, slots=metrics * labels, units=self.units).totals(weights)
+                for terms in (self.numerator, self.denominator)
+            ]
+        )
+
+    def numbers_of_sums(self, sums: np.ndarray, defined: Mapping[str, np.ndarray]) -> Numbers:
+        """Every metric (R,) from `sums`; means are over the labels (labels,) bool of `defined`."""
+        by_label = dict(zip(self.names, ratio(*sums).reshape(len(self.names), len(self.labels), -1), strict=True))
+        overall = {name: macro(values.T, defined[name]) for name, values in by_label.items()}
         return overall | {
             f"{name}:{label}": values[k] for name, values in by_label.items() for k, label in enumerate(self.labels)
         }
 
     def defined(self, name: str) -> np.ndarray:
         """(labels,) bool: the labels with a case that enters the metric `name`."""
-        denominator = self.denominator[list(SUMMARY).index(name)]
+        denominator = self.denominator[self.names.index(name)]
         return np.bincount(self.label, weights=denominator, minlength=len(self.labels)) > 0
 
     def entered(self, name: str) -> np.ndarray:
         """(N,) bool: the rows that the metric `name` is computed from."""
         metric, _, label = name.partition(":")
-        rows = self.denominator[list(SUMMARY).index(metric)] > 0
+        rows = self.denominator[self.names.index(metric)] > 0
         return rows & (self.label == self.labels.index(label)) if label else rows
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from radapt.metrics.calibration import BINS, bin_of, brier_scores, confidence, log_losses
-from radapt.metrics.ranking import Ranking
+from radapt.metrics.ranking import RankedTotals, Ranking
 from radapt.metrics.weighted import Tally, ratio
 
 
@@ -60,6 +60,10 @@ class TaskPredictions:
         """The predictions with each column of `weights` (U, R) as the weights of the patients."""
         return WeightedPredictions(self, weights)
 
+    def of_totals(self, totals: np.ndarray) -> "WeightedPredictions":
+        """Predictions whose `tally` came to `totals` (K, R): for metrics that need nothing else."""
+        return WeightedPredictions(self, np.zeros((self.units, 0)), totals)
+
 
 class WeightedPredictions:
     """What a metric is computed from: the predictions of a task under R sets of weights of the patients.
@@ -67,8 +71,8 @@ class WeightedPredictions:
     A task has C classes; one finding counts as two, absence and presence, and has a single output, its presence.
     """
 
-    def __init__(self, task: TaskPredictions, weights: np.ndarray) -> None:
-        self._task, self._weights = task, weights
+    def __init__(self, task: TaskPredictions, weights: np.ndarray, totals: np.ndarray | None = None) -> None:
+        self._task, self._weights, self._given = task, weights, totals
 
     @property
     def truth(self) -> np.ndarray:
@@ -114,21 +118,21 @@ class WeightedPredictions:
     @property
     def auroc(self) -> np.ndarray:
         """(R, outputs) area under the ROC curve of each output against the rest."""
-        return self._ranked[:, 0].T
+        return np.stack([totals.area() for totals in self._ranked], axis=-1)
 
     @property
     def average_precision(self) -> np.ndarray:
         """(R, outputs) average precision of each output against the rest."""
-        return self._ranked[:, 1].T
+        return np.stack([totals.average_precision() for totals in self._ranked], axis=-1)
 
     @cached_property
     def _totals(self) -> np.ndarray:
-        return self._task.tally.totals(self._weights)
+        return self._task.tally.totals(self._weights) if self._given is None else self._given
 
     @cached_property
     def _weight(self) -> np.ndarray:
         return np.asarray(self._totals[: self._task.classes**2].sum(axis=0))
 
     @cached_property
-    def _ranked(self) -> np.ndarray:
-        return np.array([ranking.numbers(self._weights) for ranking in self._task.rankings])  # (outputs, 2, R)
+    def _ranked(self) -> list[RankedTotals]:
+        return [ranking.totals(self._weights) for ranking in self._task.rankings]

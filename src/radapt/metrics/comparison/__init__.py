@@ -2,21 +2,28 @@
 
 `compare_pairs` gives the difference, its interval and the p-value of a permutation test for anything that a pair of
 sets can be asked: means of numbers (`paired_means`), metrics of predictions (`paired_predictions`) and of label maps
-(`paired_label_maps`). `delong` tests AUROCs without resampling, `holm` adjusts a family of p-values.
+(`paired_label_maps`). `compare_many` gives the same for any pairs of several methods and for all metrics at the cost of
+the methods rather than of the pairs. `delong` tests AUROCs without resampling, `holm` adjusts a family of p-values.
 """
 
 from radapt.metrics.comparison.delong import DeLong, delong
 from radapt.metrics.comparison.difference import PERMUTATIONS, Difference, Draws, Verdict, compare_pairs
 from radapt.metrics.comparison.family import holm
+from radapt.metrics.comparison.many import compare_many
 from radapt.metrics.comparison.pairs import Pair, paired_label_maps, paired_means, paired_predictions
+from radapt.metrics.comparison.sets import LabelMapSets, PredictionSets, ResultSets
 
 __all__ = [
     "PERMUTATIONS",
     "DeLong",
     "Difference",
     "Draws",
+    "LabelMapSets",
     "Pair",
+    "PredictionSets",
+    "ResultSets",
     "Verdict",
+    "compare_many",
     "compare_pairs",
     "delong",
     "holm",

@@ -112,13 +112,13 @@ def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_b
 
     drawn = _in_chunks(subtracted, multiplicities(rng, units, draws.resamples).T, chunk)
     low, high = expanded_interval(difference, drawn, units)
-    exact = 2**units <= permutations + 1 if units < 60 else False
+    exact = counts_every_exchange(units, permutations)
     observed = float(exchanged(np.zeros((units, 1)))[0])
-    swaps = _every(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
+    swaps = every_exchange(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
     tested = _in_chunks(exchanged, swaps, chunk)
-    p = _p_value(observed, tested, exact)
+    p = p_value(as_far(observed, tested), len(tested), exact)
     return Difference(
-        first, second, difference, low, high, p, units, cases, _detectable(drawn, units), exact, smaller_is_better
+        first, second, difference, low, high, p, units, cases, detectable(drawn, units), exact, smaller_is_better
     )
 
 
@@ -128,20 +128,30 @@ def _in_chunks(ask: Callable[[np.ndarray], np.ndarray], columns: np.ndarray, chu
     return np.concatenate(parts)
 
 
-def _every(units: int) -> np.ndarray:
+def counts_every_exchange(units: int, permutations: int) -> bool:
+    """Whether all exchanges of so many patients are no more than the permutations that were asked for."""
+    return 2**units <= permutations + 1 if units < 60 else False
+
+
+def every_exchange(units: int) -> np.ndarray:
     """(U, 2^U) every choice of the patients that change places."""
     return (np.arange(2**units)[None] >> np.arange(units)[:, None]) & 1
 
 
-def _p_value(observed: float, tested: np.ndarray, exact: bool) -> float:
-    """The share of exchanges that move the methods as far apart as observed; undefined ones count as such."""
+def as_far(observed: float, tested: np.ndarray) -> int:
+    """How many exchanges move the methods as far apart as observed; undefined ones count as such."""
     slack = _EQUAL * max(1.0, abs(observed))
-    as_far = int((~(np.abs(tested) < abs(observed) - slack)).sum())
+    return int((~(np.abs(tested) < abs(observed) - slack)).sum())
+
+
+def p_value(count: int, permutations: int, exact: bool) -> float:
+    """From the number of exchanges that are `as_far`, of all or of a sample."""
     # What was observed is one of the exchanges: of a sample it has to be counted (Phipson and Smyth 2010).
-    return as_far / len(tested) if exact else (as_far + 1) / (len(tested) + 1)
+    return count / permutations if exact else (count + 1) / (permutations + 1)
 
 
-def _detectable(drawn: np.ndarray, units: int) -> float:
+def detectable(drawn: np.ndarray, units: int) -> float:
+    """The difference that so many patients show with a power of 80 %, from the spread of its replicates (R,)."""
     if not np.isfinite(drawn).any():
         return float("nan")
     error = float(np.nanstd(drawn)) * np.sqrt(units / (units - 1))

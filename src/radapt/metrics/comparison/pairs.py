@@ -160,7 +160,7 @@ def _ranked(
         known = sets[0].known[:, index] if findings else sets[0].known
         truth = sets[0].truth[known, index] == 1 if findings else sets[0].truth[known] == index
         ranks = [np.unique(one.probabilities[known, index], return_inverse=True)[1] for one in sets]
-        averaged = [_mid_ranks(each) for each in ranks]
+        averaged = [mid_ranks(each) for each in ranks]
         unit = sets[0].unit[known]
         rankings.append(
             Ranking(np.tile(truth, 2), np.concatenate(averaged), np.concatenate([unit, unit + units]), 2 * units)
@@ -176,7 +176,7 @@ def _ranked(
     return values
 
 
-def _mid_ranks(order: np.ndarray) -> np.ndarray:
+def mid_ranks(order: np.ndarray) -> np.ndarray:
     """(N,) the mean rank of each of N cases, from the index of its value among the distinct values."""
     counts = np.bincount(order)
     return (np.cumsum(counts) - (counts - 1) / 2)[order]
