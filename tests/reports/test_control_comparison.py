@@ -2,8 +2,9 @@
 
 import pytest
 
+from radapt.reports.cell_scores import CellScore
 from radapt.reports.control_comparison import ControlComparison, control_sentences
-from radapt.reports.leaderboard import CellScore, Leaderboard, LeaderboardRow
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import NO_NETWORK
 

@@ -8,7 +8,7 @@ import pytest
 
 from radapt.metrics import score_repeats
 from radapt.reports import write_report
-from radapt.reports.leaderboard import CellScore
+from radapt.reports.cell_scores import CellScore
 from radapt.reports.learning_curves import independent_estimate
 from report_page import HOSTILE, page_of
 

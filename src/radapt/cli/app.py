@@ -5,6 +5,7 @@ import typer
 from radapt.cli.adapt import adapt
 from radapt.cli.audit import audit
 from radapt.cli.backbones import backbones
+from radapt.cli.beside import beside
 from radapt.cli.check import check
 from radapt.cli.compare import compare
 from radapt.cli.datasets import datasets
@@ -46,7 +47,7 @@ def _options(
 
 COMMANDS = (
     demo, scan, check, datasets, backbones, embed, adapt, run,
-    report, compare, audit, export, predict, evaluate_model, schema, verify,
+    report, beside, compare, audit, export, predict, evaluate_model, schema, verify,
 )  # fmt: skip
 
 for command in COMMANDS:

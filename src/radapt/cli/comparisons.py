@@ -134,7 +134,9 @@ def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | 
         "non-inferior": f"{a} is not shown to be better, but is worse by less than {margin:g}."
         if margin is not None
         else "",
-        "undecided": "Which one is better is undecided.",
+        "undecided": "Which one is better is undecided."
+        if margin is None
+        else f"Which one is better is undecided, and {a} may be worse by {margin:g} or more.",
     }
     lines = [
         f"{a} {found.first:.4f}, {b} {found.second:.4f}: difference {found.difference:+.4f} [{low}, {high}], "

@@ -16,6 +16,9 @@ from radapt.metrics.weighted import Tally, ratio
 UNLABELLED = "unlabelled"
 """The outcome of a case without ground truth; all its metrics are NaN."""
 
+MEASURED_ELSEWHERE = "measured elsewhere"
+"""The outcome of a case whose numbers come from another tool: what was found or missed is not known."""
+
 Summand = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -49,7 +52,8 @@ def summarise(
     """Every segmentation metric, one row each, with its 95 % bootstrap interval by patient.
 
     `cases` has a row per case and label: `case`, `patient`, `label` and the columns of `case_numbers`. Rows of cases
-    without ground truth have the outcome 'unlabelled'. `labels` names the labels, in order.
+    without ground truth have the outcome 'unlabelled', and those that another tool measured 'measured elsewhere', which
+    count only in the numbers that they have. `labels` names the labels, in order.
 
     Rows, first as the mean over labels, then of each label as `<metric>:<label>`:
     - `dice`, `iou`, `nsd`, `hd95_mm`, `assd_mm`: means over cases. Missed structures and false alarms count, with
@@ -109,7 +113,7 @@ class LabelMapPanel:
         numerator = np.where(denominator > 0, np.nan_to_num(np.array([pair[0] for pair in terms])), 0.0)
         # Patients without ground truth are not drawn: they would only thin out the replicates.
         unit, _ = units_of(cases["patient"].to_numpy(dtype=object))
-        labelled = cases["outcome"].isin(OUTCOMES).to_numpy()
+        labelled = (cases["outcome"] != UNLABELLED).to_numpy()
         patients, index = np.unique(unit[labelled], return_inverse=True)
         unit = np.zeros(len(cases), dtype=np.int64)
         unit[labelled] = index
@@ -180,5 +184,6 @@ def check_cases(cases: pd.DataFrame, labels: Sequence[str]) -> None:
             f"Case {case!r} and label {label!r}: {len(cases)} rows do not fit labels {list(labels)}; "
             "expected exactly one row for every case and label."
         )
-    if len(unknown := cases.loc[~cases["outcome"].isin((*OUTCOMES, UNLABELLED)), "outcome"]):
-        raise DataError(f"Outcome {unknown.iloc[0]!r} is unknown. {suggest(unknown.iloc[0], (*OUTCOMES, UNLABELLED))}")
+    known = (*OUTCOMES, UNLABELLED, MEASURED_ELSEWHERE)
+    if len(unknown := cases.loc[~cases["outcome"].isin(known), "outcome"]):
+        raise DataError(f"Outcome {unknown.iloc[0]!r} is unknown. {suggest(unknown.iloc[0], known)}")

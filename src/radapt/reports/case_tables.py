@@ -13,7 +13,7 @@ def case_tables(board: Leaderboard, row: LeaderboardRow) -> list[pd.DataFrame]:
     done, outputs = {score.cell for score in row.scores}, list(board.facts.get("outputs") or ())
     found = []
     for cell in row.method.cells:
-        if cell.id not in done:
+        if cell.id not in done and not cell.foreign:  # another tool may have numbers of some structures only
             continue
         table = cell.predictions
         if table is None or "split" not in table:
@@ -21,6 +21,12 @@ def case_tables(board: Leaderboard, row: LeaderboardRow) -> list[pd.DataFrame]:
         rows = table[table["split"] == board.split]
         found.append((rows[rows["truth"].isin(outputs)] if "truth" in rows else rows).set_index("case", drop=False))
     return found
+
+
+def in_common(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows of each table whose cases are in all of them: other tools may lack some."""
+    cases = set.intersection(*(set(table.index) for table in tables))
+    return [table[table.index.isin(cases)] for table in tables]
 
 
 def are_of_same_cases(tables: list[pd.DataFrame]) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from radapt.metrics.constant import constant_answer
 from radapt.reports.control_comparison import control_sentences
+from radapt.reports.foreign_comparison import foreign_sentences
 from radapt.reports.formatting import counted, defined, interval, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
@@ -13,8 +14,8 @@ _NAMED = 3  # methods that answer the same for every patient and are named
 
 @dataclass(frozen=True)
 class Headline:
-    """`sentence` states the result, `control` whether it is better than what needs no encoder, and `caution` its
-    limits; the last two may be empty."""
+    """`sentence` states the result, `control` whether it is better than what needs no encoder and than
+    other tools, and `caution` its limits; the last two may be empty."""
 
     board: Leaderboard
     sentence: str
@@ -46,8 +47,8 @@ def headline(board: Leaderboard) -> Headline:
     )
     unknown = "Patients unknown: intervals and splits count images." if board.unit == "image" else ""
     cautions = [unknown, _caution(board, metric, best), _constant(board, best, others)]
-    beside = control_sentences(board, metric, best)
-    return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best, beside)
+    beside = [control_sentences(board, metric, best), foreign_sentences(board, metric, best)]
+    return Headline(board, sentence, " ".join(filter(None, cautions)), metric, best, " ".join(filter(None, beside)))
 
 
 def intervals_overlap(first: LeaderboardRow, second: LeaderboardRow) -> bool:

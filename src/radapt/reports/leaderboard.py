@@ -6,15 +6,15 @@ is the mean: averaging over the defined cells would reward failures.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 from radapt.metrics.metric import ARGMAX
+from radapt.reports.cell_scores import CellScore, Scores, scores_of, spread_of
 from radapt.reports.formatting import DASH, counted, defined, shown
 from radapt.reports.methods import Method, methods_of, prefer_all_labels, split_controls
 from radapt.reports.metric_info import metric_of, ordered
@@ -25,29 +25,6 @@ OUT_OF_FOLD = "oof"
 """The split of a cohort with folds that holds every patient once; `oof:fold=<f>` and `oof:site=<s>` are parts of it."""
 
 AIMS = ("classification", "segmentation")
-COUNTS = ("n_patients", "n_scored", "n_unscored", "n_undefined")
-
-
-@dataclass(frozen=True, slots=True)
-class CellScore:
-    """One metric of one cell: a row of `results.parquet`. NaN if undefined; a missing count is 0."""
-
-    cell: str
-    seed: int | None
-    repeat: int | None
-    value: float
-    ci_low: float
-    ci_high: float
-    n_patients: int
-    n_scored: int
-    n_unscored: int
-    n_undefined: int
-
-
-def spread_of(scores: Iterable[CellScore]) -> tuple[float, float, float] | None:
-    """Minimum, maximum and standard deviation (n - 1) of the defined values; None for fewer than two."""
-    values = [score.value for score in scores if defined(score.value)]
-    return None if len(values) < 2 else (min(values), max(values), float(np.std(values, ddof=1)))
 
 
 @dataclass(frozen=True)
@@ -119,7 +96,8 @@ class LeaderboardRow:
 class Leaderboard:
     """The ranked methods on one test set of one cohort, for every metric of one aim.
 
-    `controls` are not ranked among them; `skipped_controls` {control, reason} could not be run on the cohort.
+    `controls`, and `foreign` rows with results of other tools, are not ranked among them; `skipped_controls` {control,
+    reason} could not be run on the cohort.
     """
 
     cohort: str
@@ -131,6 +109,7 @@ class Leaderboard:
     cohort_facts: Facts = field(default_factory=dict)
     controls: Mapping[str, tuple[LeaderboardRow, ...]] = field(default_factory=dict)
     skipped_controls: tuple[Facts, ...] = ()
+    foreign: Mapping[str, tuple[LeaderboardRow, ...]] = field(default_factory=dict)
 
     @property
     def is_selection_split(self) -> bool:
@@ -171,8 +150,8 @@ class Leaderboard:
         return [(row.method.phrase, note) for row in rows for note in notes_of(row.method)]
 
     def rows_of(self, metric: str) -> tuple[LeaderboardRow, ...]:
-        """The rows of the methods and of the controls."""
-        return (*self.metrics.get(metric, ()), *self.controls.get(metric, ()))
+        """The rows of the methods, of the controls and of other tools."""
+        return (*self.metrics.get(metric, ()), *self.controls.get(metric, ()), *self.foreign.get(metric, ()))
 
     def reason(self, row: LeaderboardRow) -> str:
         """Why a score is undefined, or what a defined one leaves out; empty if neither applies."""
@@ -205,31 +184,21 @@ def leaderboards(run: Run) -> tuple[Leaderboard, ...]:
         own = [method for method in methods if (method.cohort, method.aim) == (cohort, aim)]
         compared, controls = split_controls(own)
         compared = prefer_all_labels(compared)
+        foreign = [method for method in own if method.foreign]
         ids = {cell.id for method in (*compared, *controls) for cell in method.cells}
         skipped = tuple(each for each in run.skipped_controls if each.get("cohort") == cohort)
         splits = {split for split, _, cell in scores if cell in ids}
         for split in sorted(splits, key=split_order):
             names = {metric for scored, metric, cell in scores if scored == split and cell in ids}
             board = _leaderboard(aim, split, names, compared, controls, scores, run.cohorts.get(cohort) or {})
-            boards.append(replace(board, skipped_controls=skipped if aim == "classification" else ()))
+            boards.append(
+                replace(
+                    board,
+                    skipped_controls=skipped if aim == "classification" else (),
+                    foreign=_foreign_rows(board, foreign, scores),
+                )
+            )
     return tuple(boards)
-
-
-Scores = Mapping[tuple[str, str, str], CellScore]
-"""By split, metric and cell."""
-
-
-def scores_of(results: pd.DataFrame) -> Scores:
-    """Every row of the results, read in one pass, because filtering the table for each number takes seconds."""
-    names = ("split", "metric", "cell", "seed", "repeat", "value", "ci_low", "ci_high", *COUNTS)
-    columns = [results[name].astype(object).where(results[name].notna(), None).tolist() for name in names]
-    scores = {}
-    for split, metric, cell, seed, repeat, value, low, high, *counts in zip(*columns, strict=True):
-        numbers = [float("nan") if number is None else float(number) for number in (value, low, high)]
-        which = [None if number is None else int(number) for number in (seed, repeat)]
-        score = CellScore(str(cell), *which, *numbers, *(int(count or 0) for count in counts))  # type: ignore[arg-type]
-        scores[str(split), str(metric), str(cell)] = score
-    return scores
 
 
 def is_part(split: str) -> bool:
@@ -247,6 +216,28 @@ def split_title(split: str) -> str:
 def split_order(split: str) -> tuple[int, str]:
     """Sort key: `test` first, other test sets by name, then train and val."""
     return (2 if split in SELECTION_SPLITS else 0 if split == "test" else 1, split)
+
+
+def _foreign_rows(
+    board: Leaderboard, methods: Sequence[Method], scores: Scores
+) -> dict[str, tuple[LeaderboardRow, ...]]:
+    """By metric, the rows of other tools that have results on the test set of the board."""
+    there = [
+        method
+        for method in methods
+        if any(split == board.split and cell == method.cells[0].id for split, _, cell in scores)
+    ]
+    return {
+        name: ranked(
+            name,
+            (
+                LeaderboardRow(method, (score,) if score else (), metric_of(name).digits)
+                for method in there
+                for score in [scores.get((board.split, name, method.cells[0].id))]
+            ),
+        )
+        for name in (board.metrics if there else ())
+    }
 
 
 def _leaderboard(

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from radapt.metrics import score_repeats
+from radapt.reports.cell_scores import CellScore, Scores, scores_of, spread_of
 from radapt.reports.draw_predictions import DrawPredictions, draw_predictions
 from radapt.reports.formatting import defined, interval, shown
-from radapt.reports.leaderboard import SELECTION_SPLITS, CellScore, Scores, is_part, scores_of, split_order, spread_of
+from radapt.reports.leaderboard import SELECTION_SPLITS, is_part, split_order
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import Run

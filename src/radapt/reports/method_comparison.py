@@ -19,7 +19,7 @@ from radapt.metrics.comparison import (
     paired_predictions,
 )
 from radapt.metrics.metric import metric_name
-from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays
+from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays, in_common
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.metric_info import metric_of
 
@@ -90,8 +90,8 @@ def compare_methods(
 ) -> list[MethodComparison]:
     """Each pair's comparison, p-values adjusted for all of them (Holm).
 
-    Seeds of a method are averaged as in the leaderboard. Raises DataError where predictions are not stored, or are not
-    of the same cases.
+    Seeds of a method are averaged as in the leaderboard. Another tool is compared on the cases that both have. Raises
+    DataError where predictions are not stored, or are not of the same cases.
     """
     found = [_compare(board, metric, *pair, draws) for pair in pairs]
     adjusted = holm([difference.p for difference, _ in found])
@@ -128,6 +128,11 @@ def _compare(
     for row, stored in zip((first, second), tables, strict=True):
         if not stored:
             raise DataError(f"The predictions of {row.method.phrase} are not stored; run the study again.")
+    if first.method.foreign or second.method.foreign:
+        joined = in_common([*tables[0], *tables[1]])
+        if not len(joined[0]):
+            raise DataError(f"{first.method.phrase} and {second.method.phrase} have no case in common.")
+        tables = [joined[: len(tables[0])], joined[len(tables[0]) :]]
     if board.aim == "classification" and not are_of_same_cases([*tables[0], *tables[1]]):
         raise DataError(f"{first.method.phrase} and {second.method.phrase} were not tested on the same cases.")
     # The i-th seed of one stands beside the i-th of the other; the shorter list starts again.

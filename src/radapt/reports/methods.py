@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from radapt.digests import digest
 from radapt.reports.formatting import counted
-from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, CellRecord, Run
+from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, OTHER_TOOL, CellRecord, Run
 
 _SAME = ("cohort", "backbone", "aim", "protocol", "options", "label", "image", "pooling")
 _NAMING = ("cohort", "backbone", "label", "shots", "fraction")
@@ -29,6 +29,7 @@ class Method:
     curve_key: str = ""  # equal for methods that differ only in the number of labels
     base_key: str = ""  # equal for a few-label protocol and the protocol it repeats
     control: str = ""  # the name of the control that it is
+    foreign: bool = False  # whether another tool made its predictions
 
     @property
     def few_labels(self) -> bool:
@@ -57,7 +58,7 @@ class Method:
 
     @property
     def phrase_without_size(self) -> str:
-        if self.backbone == NO_NETWORK:
+        if self.backbone in (NO_NETWORK, OTHER_TOOL):
             return self.protocol
         if self.backbone != FROM_SCRATCH:
             return f"{self.backbone} with {self.protocol}"
@@ -83,8 +84,11 @@ def prefer_all_labels(methods: Iterable[Method]) -> list[Method]:
 
 
 def split_controls(methods: Iterable[Method]) -> tuple[list[Method], list[Method]]:
-    """The methods to rank, and the controls beside them; without any other method the controls are ranked."""
-    methods = list(methods)
+    """The methods to rank, and the controls beside them; without any other method the controls are ranked.
+
+    Results of other tools are in neither.
+    """
+    methods = [method for method in methods if not method.foreign]
     ranked = [method for method in methods if not method.control]
     return (ranked, [method for method in methods if method.control]) if ranked else (methods, [])
 
@@ -104,6 +108,7 @@ def _method(key: str, cells: list[CellRecord]) -> Method:
         curve_key=_key(first, _SAME),
         base_key=_key(first, [name for name in _SAME if name != "label"]),
         control=first.control,
+        foreign=bool(first.foreign),
     )
 
 

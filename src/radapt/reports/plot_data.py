@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from radapt.reports.cell_scores import CellScore
 from radapt.reports.classification_curves import ClassificationPredictions, reliability, roc_lines
 from radapt.reports.formatting import defined
-from radapt.reports.leaderboard import CellScore, Leaderboard
+from radapt.reports.leaderboard import Leaderboard
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
 

@@ -21,13 +21,14 @@ from radapt.reports.training_history import TrainingHistory, training_histories
 
 @dataclass(frozen=True)
 class MetricTable:
-    """The leaderboard of one metric: rows best first, and the controls beside them, bars on one axis."""
+    """The leaderboard of one metric: rows best first, controls and other tools beside them, bars on one axis."""
 
     metric: str
     rows: tuple[LeaderboardRow, ...]
     axis: BarAxis | None
     leading: bool
     controls: tuple[LeaderboardRow, ...] = ()
+    foreign: tuple[LeaderboardRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ def _view(board: Leaderboard, axes: Mapping[str, BarAxis | None]) -> Leaderboard
 
 def _table(board: Leaderboard, metric: str, axis: BarAxis | None) -> MetricTable:
     rows, controls = board.metrics[metric], board.controls.get(metric, ())
-    drawn = any(defined(row.value) for row in (*rows, *controls))
-    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary, controls)
+    drawn = any(defined(row.value) for row in board.rows_of(metric))
+    foreign = tuple(row for row in board.foreign.get(metric, ()) if row.done)
+    return MetricTable(metric, rows, axis if drawn else None, metric == board.primary, controls, foreign)
 
 
 def _class_table(board: Leaderboard, family: str) -> ClassTable:

@@ -22,8 +22,9 @@ from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
 State = Literal["done", "failed", "waiting"]
 Facts = Mapping[str, Any]
 ADAPTATION = "adapt.json"
-FROM_SCRATCH, NO_NETWORK = "from scratch", "no network"
-"""Shown in the backbone column for networks trained without pretrained weights, and for controls that have none."""
+FROM_SCRATCH, NO_NETWORK, OTHER_TOOL = "from scratch", "no network", "another tool"
+"""Shown in the backbone column for networks trained without pretrained weights, for controls that have none, and for
+results of other tools."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,20 @@ class CellRecord:
         name = str(self.facts.get("backbone", "?"))
         if name != NO_BACKBONE:
             return name
+        if self.foreign:
+            return OTHER_TOOL
         return NO_NETWORK if self.control else FROM_SCRATCH
 
     @property
     def control(self) -> str:
         """The name of the control that it is, or ''."""
         return str(self.facts.get("control") or "")
+
+    @property
+    def foreign(self) -> Facts:
+        """Where results of another tool come from and which cases they cover; empty for a cell of the study."""
+        facts = self.facts.get("foreign")
+        return facts if isinstance(facts, dict) else {}
 
     @property
     def aim(self) -> str:
@@ -215,11 +224,11 @@ def _cells(path: Path, plan: Facts) -> tuple[tuple[CellRecord, ...], int, int]:
     if not _is_plan(plan["cells"]):
         raise DataError(f"{path / 'plan.json'} does not list the cells of a study. {_FIX}")
     planned = {str(entry["id"] if isinstance(entry, dict) else entry): entry for entry in plan["cells"]}
-    cells = {cell.id: cell for cell in stored if cell.id in planned}
+    cells = {cell.id: cell for cell in stored if cell.id in planned or cell.foreign}
     for id_, entry in planned.items():
         if id_ not in cells and isinstance(entry, dict):
             cells[id_] = CellRecord(id_, path / "cells" / id_, entry)
-    return tuple(cells.values()), len(planned) - len(cells), sum(cell.id not in planned for cell in stored)
+    return tuple(cells.values()), len(planned.keys() - cells.keys()), sum(cell.id not in cells for cell in stored)
 
 
 def _is_plan(cells: object) -> bool:
@@ -276,7 +285,10 @@ def _cells_without_folder(path: Path, cells: tuple[CellRecord, ...], results: pd
 
 def _with_facts(scores: pd.DataFrame, cell: CellRecord) -> pd.DataFrame:
     done = cell.done or {}
-    facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")} | {"control": cell.control}
+    facts = {name: cell.facts.get(name) for name in ("shots", "fraction", "repeat", "seed")} | {
+        "control": cell.control,
+        "foreign": str(cell.foreign.get("file") or ""),
+    }
     names = {"cohort": cell.cohort, "backbone": cell.backbone, "protocol": cell.protocol, "cell": cell.id}
     return scores.assign(**names, **facts, **cost_columns(done.get("cost") or {}), seconds=done.get("seconds"))
 

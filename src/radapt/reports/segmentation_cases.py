@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radapt.reports.cell_scores import CellScore
 from radapt.reports.classification_curves import MOST_METHODS
 from radapt.reports.formatting import defined
-from radapt.reports.leaderboard import CellScore, Leaderboard, LeaderboardRow
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord
 

@@ -29,7 +29,8 @@ def terminal_table(board: Leaderboard) -> str:
 
 
 def _line(row: LeaderboardRow, others: list[LeaderboardRow | None]) -> list[str]:
-    name = f"{row.method.phrase}{' (control)' if row.method.control else ''}"
+    kind = " (control)" if row.method.control else " (other tool)" if row.method.foreign else ""
+    name = f"{row.method.phrase}{kind}"
     return [
         name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…",
         shown(row.value, row.digits),

@@ -78,7 +78,7 @@ def verify_run(folder: Path) -> Verification:
     ledger = Ledger(folder)
     if any(fault.file == "plan.json" for fault in faults):  # which cells there should be is not known
         return Verification(str(folder), len(files), 0, 0, 0, tuple(faults))
-    planned = list(json.loads((folder / "plan.json").read_text(encoding="utf-8"))["cells"])
+    planned = [*json.loads((folder / "plan.json").read_text(encoding="utf-8"))["cells"], *ledger.foreign()]
     looked, numbers, unfinished, intact = len(files), 0, 0, []
     for cell in planned:
         place = ledger.cell(str(cell["id"]))

@@ -27,8 +27,11 @@ from radapt.studies.workers import WORKERS, Workers
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
     "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "unit", "seconds", "trained_parameters",
-    "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "control", "cell",
+    "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "control", "foreign", "cell",
 ]  # fmt: skip
+
+FOREIGN = "foreign-"
+"""The id of a cell starts with it that holds per-case results of another tool, as `radapt beside` adds them."""
 
 PLAN, OVERLAYS = "plan.json", "overlays/overlays.json"
 ROOMS = ("cells", "cohorts", "backbones", "pictures")
@@ -193,22 +196,31 @@ class Ledger:
         with (folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{_now()} {printable(text.rstrip())}\n")
 
+    def foreign(self) -> list[dict[str, Any]]:
+        """The cells with results of other tools, as the plan names cells; no study plans them."""
+        names = ("id", "cohort", "backbone", "label", "seed")
+        found = [read_json(file) for file in sorted((self.folder / "cells").glob(f"{FOREIGN}*/cell.json"))]
+        return [{name: facts.get(name) for name in names} for facts in found]
+
     def results(self, cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """One row per finished cell of the plan `cells` (id, cohort, backbone, label, seed), split and metric."""
+        """One row per finished cell of `cells` (id, cohort, backbone, label, seed), split and metric."""
         tables = [self._scores(cell) for cell in cells if self.is_done(cell["id"])]
         if not tables:
             return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat(tables, ignore_index=True)[RESULT_COLUMNS]
 
     def write_results(self, cells: Sequence[Mapping[str, Any]]) -> None:
-        write_parquet(self.folder / "results.parquet", self.results(cells))
+        """Write results.parquet: the planned `cells`, then those of other tools."""
+        write_parquet(self.folder / "results.parquet", self.results([*cells, *self.foreign()]))
 
     def _scores(self, cell: Mapping[str, Any]) -> pd.DataFrame:
         folder = self.cell(cell["id"])
         facts = read_json(folder / "cell.json")
         scores = pd.read_parquet(folder / "scores.parquet")
-        for column in ("cohort", "backbone", "seed"):
+        for column in ("cohort", "backbone"):
             scores[column] = cell[column]
+        seed = cell["seed"]
+        scores["seed"] = pd.array([seed] * len(scores), dtype="Int64") if seed is None else seed
         scores["protocol"] = cell["label"]
         for column in ("shots", "repeat"):
             scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
@@ -221,6 +233,7 @@ class Ledger:
         for column, value in cost_columns(done.get("cost") or {}).items():
             scores[column] = value
         scores["control"] = str(facts.get("control") or "")
+        scores["foreign"] = str((facts.get("foreign") or {}).get("file") or "")
         scores["cell"] = cell["id"]
         return scores
 

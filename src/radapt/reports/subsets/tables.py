@@ -11,7 +11,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from radapt.reports.leaderboard import COUNTS, CellScore, LeaderboardRow, split_order, split_title
+from radapt.reports.cell_scores import COUNTS, CellScore
+from radapt.reports.leaderboard import LeaderboardRow, split_order, split_title
 from radapt.reports.methods import Method
 from radapt.reports.run_folder import CellRecord
 

@@ -1,0 +1,1 @@
+"""Per-case results of other tools, as rows beside those of a study."""
