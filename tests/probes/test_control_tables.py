@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from radapt.cohorts.metadata import as_numbers
 from radapt.probes.controls.fit_design import fit_design
-from radapt.probes.controls.table_design import CategoryColumn, TableDesign, as_numbers
+from radapt.probes.controls.table_design import CategoryColumn, TableDesign
 
 N = 24
 LABELS = np.arange(N) % 2

@@ -1,5 +1,7 @@
 """The metadata of a cohort: the columns of its table that are neither image, mask, label nor split."""
 
+import re
+
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
@@ -12,6 +14,10 @@ MISSING_WORDS = frozenset(
 )
 """What counts as no value, in any letter case."""
 
+NUMERIC_SHARE = 0.9
+"""A column is numeric if so many of its values are numbers; its other values are missing."""
+
+_DICOM_AGE = re.compile(r"(\d{1,3})[yY]")
 _AGE = ("age", "ageyears", "ageinyears", "ageatdiagnosis", "ageatscan", "patientage")
 _SEX = ("sex", "gender", "patientsex", "patientgender")
 
@@ -63,3 +69,35 @@ def age_and_sex(cohort: Cohort) -> tuple[str | None, str | None]:
     plain = {"".join(filter(str.isalnum, name.casefold())): name for name in reversed(metadata_columns(cohort))}
     age, sex = (next((plain[word] for word in words if word in plain), None) for words in (_AGE, _SEX))
     return age, sex
+
+
+def as_text(cells: np.ndarray) -> np.ndarray:
+    """(n,) object: each value as stripped text, '' if it is missing."""
+    stripped = [str(cell).strip() for cell in cells]
+    return np.asarray(["" if text.casefold() in MISSING_WORDS else text for text in stripped], dtype=object)
+
+
+def as_numbers(cells: np.ndarray) -> np.ndarray:
+    """(n,) float64: each value as a number, NaN if it is missing, infinite or a word. `045Y` is 45, as DICOM writes
+    ages."""
+    if cells.dtype != object:
+        return np.where(np.isfinite(cells), cells, np.nan).astype(np.float64)
+    return np.asarray([_number(text) for text in as_text(cells)], dtype=np.float64)
+
+
+def _number(text: str) -> float:
+    if match := _DICOM_AGE.fullmatch(text):
+        return float(match[1])
+    try:
+        value = float(text)
+    except ValueError:
+        return float("nan")
+    return value if np.isfinite(value) else float("nan")
+
+
+def is_numeric(cells: np.ndarray) -> bool:
+    """Whether a column holds numbers, by its values that are not missing."""
+    if cells.dtype != object:
+        return True
+    present = int((as_text(cells) != "").sum())
+    return bool(present) and int(np.isfinite(as_numbers(cells)).sum()) >= NUMERIC_SHARE * present

@@ -8,6 +8,7 @@ from radapt.reports.bar_axis import BarAxis, axis_for
 from radapt.reports.classification_curves import ClassificationPredictions, best_predictions, decisions
 from radapt.reports.costs import MethodCost, cost_plots, method_costs
 from radapt.reports.formatting import defined
+from radapt.reports.groups.scores import GroupView, group_view
 from radapt.reports.headline import Headline, headline
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.learning_curves import LearningCurveSet, learning_curve_plots, learning_curve_sets
@@ -65,6 +66,7 @@ class ReportSection:
     classifications: Mapping[str, tuple[ClassificationPredictions, ...]] = field(default_factory=dict)
     segmentations: Mapping[str, tuple[SegmentationPredictions, ...]] = field(default_factory=dict)
     learning: tuple[LearningCurveSet, ...] = ()
+    groups: tuple[GroupView, ...] = ()
     subsets: tuple[SubsetView, ...] = ()
     histories: tuple[tuple[Method, CellRecord, TrainingHistory], ...] = ()
     costs: tuple[MethodCost, ...] = ()
@@ -125,6 +127,7 @@ def report_section(
         classifications={split: models for split, models in classifications.items() if models},
         segmentations={split: models for split, models in segmentations.items() if models},
         learning=learning,
+        groups=tuple(view for board in tests if (view := group_view(run, board)) is not None),
         subsets=subset_views(methods),
         histories=training_histories(methods),
         costs=costs,

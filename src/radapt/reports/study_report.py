@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from radapt.durable import write_text
+from radapt.durable import write_parquet, write_text
 from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
+from radapt.reports.groups.scores import SUBGROUPS, group_rows
 from radapt.reports.headline import Headline
 from radapt.reports.leaderboard import leaderboards
 from radapt.reports.methods import methods_of
@@ -43,8 +44,10 @@ def write_report_with_answers(run: Path) -> WrittenReport:
     read = read_run(folder)
     chapters = _chapters(read)
     write_text(folder / REPORT_FILE, _page(read, chapters))
+    if groups := [view for chapter in chapters for section in chapter.sections for view in section.groups]:
+        write_parquet(folder / SUBGROUPS, group_rows(groups))
     if recorded(folder) is not None:
-        record_digests(folder, only=[REPORT_FILE])
+        record_digests(folder, only=[REPORT_FILE, SUBGROUPS])
     views = [view for chapter in chapters for view in chapter.test_sets]
     answers = tuple(" ".join(filter(None, _said(view.headline))) for view in views)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))

@@ -115,6 +115,9 @@ class Ledger:
     def cell(self, cell_id: str) -> Path:
         return self.folder / "cells" / cell_id
 
+    def cohort(self, name: str) -> Path:
+        return self.folder / "cohorts" / slug(name)
+
     def pictures(self, cohort: str, backbone: str) -> Path:
         return self.folder / "pictures" / slug(cohort) / slug(backbone)
 

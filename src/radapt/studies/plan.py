@@ -14,6 +14,7 @@ from radapt.progress import ProgressMaker, silent
 from radapt.studies.cells import Cell, CellEncoder, CellJob, PreparedCohort, applies, cell_of, jobs_of, uses_masks
 from radapt.studies.controls import SkippedControl, control_jobs
 from radapt.studies.duplicates import refuse_equal_images
+from radapt.studies.groups import refuse_unknown_groups
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ImageSettings, Study
 
@@ -89,6 +90,7 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     unsuited = _unsuited(encoders, study, protocols)
     notes += [f"{study.protocols[at].label} does not support {name}" for at in unsuited for name in unsuited[at]]
     _refuse_equal_names(cohorts)
+    refuse_unknown_groups(study, cohorts)
     jobs = [
         CellJob(prepared, encoder, job, seed)
         for encoder in (*encoders, None)

@@ -14,7 +14,7 @@ from radapt.bounded_json import read_json
 from radapt.cohorts import Cohort, case_table
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.durable import write_json, write_parquet
-from radapt.studies.ledger import slug
+from radapt.studies.ledger import Ledger, slug
 from radapt.versions import versions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def processor(device: str) -> dict[str, Any]:
 
 def cohort_folder(folder: Path, prepared: "PreparedCohort") -> Path:
     """Where a run folder holds the facts of a cohort."""
-    return folder / "cohorts" / slug(prepared.cohort.name)
+    return Ledger(folder).cohort(prepared.cohort.name)
 
 
 def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndarray | None = None) -> None:

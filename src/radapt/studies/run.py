@@ -21,6 +21,7 @@ from radapt.errors import DataError, counted
 from radapt.out_of_memory import reason_of
 from radapt.studies.cells import Cell, CellEncoder
 from radapt.studies.duplicates import refuse_equal_images, report_near_duplicates
+from radapt.studies.groups import write_groups
 from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
 from radapt.studies.patch_pictures import write_pictures
@@ -130,6 +131,7 @@ class _StudyRun:
         skipped = map(asdict, self.plan.skipped_controls)
         with self._alone():
             self.ledger.write_plan(self.plan.study.resolved(), self._named, map(asdict, self.plan.failures), skipped)
+            write_groups(self.ledger, self.plan.study, {id(c.prepared): c.prepared for c in every}.values())
         for cell in own:
             if (name := self.ledger.damaged(cell.id)) is not None:
                 note = f"{name} of this cell was damaged after it had finished; the cell is run again"

@@ -158,6 +158,12 @@ def _controls(value: Any) -> Any:
     return value
 
 
+def _groups(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("auto", "none"):
+        raise ValueError(f"'auto', 'none' or a list of columns was expected, such as [{value}]")
+    return value
+
+
 def _metric(name: str | None) -> str | None:
     """The name of a metric that candidates can be compared by."""
     if name is not None:
@@ -187,6 +193,9 @@ class Study(StrictModel):
     Equal images of two patients in different splits or folds leak from one to the other: the cohort fails.
     Near-identical ones (re-encoded, resized, flipped, cropped, rotated) are a warning with a list. With
     `duplicates: strict` both fail the cohort, also inside one split; with `allow` neither is searched for.
+
+    `groups` are the columns of the cohorts' tables whose groups are scored each on its own, and searched for in the
+    features: `auto` is every column that divides the patients (see `radapt.cohorts.groupings`).
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
@@ -212,6 +221,10 @@ class Study(StrictModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
     duplicates: Literal["strict", "warn", "allow"] = "warn"
+    groups: Annotated[
+        Literal["auto", "none"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)],
+        BeforeValidator(_groups),
+    ] = "auto"
 
     @model_validator(mode="after")
     def _image_or_images(self) -> "Study":

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from radapt.cohorts.metadata import as_numbers, as_text, is_numeric
 from radapt.errors import counted
 from radapt.probes.controls.table_design import (
     CategoryColumn,
@@ -11,9 +12,6 @@ from radapt.probes.controls.table_design import (
     NumberColumn,
     Table,
     TableDesign,
-    as_numbers,
-    as_text,
-    is_numeric,
     levels_of,
 )
 

@@ -1,24 +1,18 @@
 """Columns of a table as numbers: imputed, one-hot encoded, and left out, by the training cases alone."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from radapt.cohorts.metadata import MISSING_WORDS
+from radapt.cohorts.metadata import as_numbers, as_text
 
 Table = Mapping[str, np.ndarray]
 """Column -> (N,): text (object), or numbers (float64, NaN where missing)."""
 
-NUMERIC_SHARE = 0.9
-"""A text column is numeric if so many of its training values are numbers; its other values are missing."""
-
 LEAST_OF_LEVEL = 2
 """A category of fewer training patients has no column of its own: nothing can be learned about it."""
-
-_DICOM_AGE = re.compile(r"(\d{1,3})[yY]")
 
 
 @dataclass(frozen=True)
@@ -94,38 +88,6 @@ def _column(entry: Mapping[str, Any]) -> Column:
     if "levels" in entry:
         return CategoryColumn(entry["name"], tuple(entry["levels"]))
     return NumberColumn(entry["name"], float(entry["median"]), bool(entry["has_missing"]))
-
-
-def as_text(cells: np.ndarray) -> np.ndarray:
-    """(n,) object: each value as stripped text, '' if it is missing."""
-    stripped = [str(cell).strip() for cell in cells]
-    return np.asarray(["" if text.casefold() in MISSING_WORDS else text for text in stripped], dtype=object)
-
-
-def as_numbers(cells: np.ndarray) -> np.ndarray:
-    """(n,) float64: each value as a number, NaN if it is missing, infinite or a word. `045Y` is 45, as DICOM writes
-    ages."""
-    if cells.dtype != object:
-        return np.where(np.isfinite(cells), cells, np.nan).astype(np.float64)
-    return np.asarray([_number(text) for text in as_text(cells)], dtype=np.float64)
-
-
-def _number(text: str) -> float:
-    if match := _DICOM_AGE.fullmatch(text):
-        return float(match[1])
-    try:
-        value = float(text)
-    except ValueError:
-        return float("nan")
-    return value if np.isfinite(value) else float("nan")
-
-
-def is_numeric(cells: np.ndarray) -> bool:
-    """Whether a column holds numbers, by its values that are not missing."""
-    if cells.dtype != object:
-        return True
-    present = int((as_text(cells) != "").sum())
-    return bool(present) and int(np.isfinite(as_numbers(cells)).sum()) >= NUMERIC_SHARE * present
 
 
 def levels_of(cells: np.ndarray, patients: Sequence[object] | np.ndarray) -> tuple[str, ...]:
