@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 import radapt
-from radapt.deploy.deployment import read_deployment
+from radapt.deploy.deployment import Deployment, EvaluationScore, TrainingFacts, read_deployment
 from radapt.deploy.export.export_model import export_model
 from radapt.deploy.export.licences import inherited
+from radapt.deploy.export.model_card import model_card
 from radapt.deploy.export.winner import choose_cell
 from radapt.deploy.load import ExportedModel
 from radapt.errors import UsageError
@@ -117,6 +119,23 @@ def test_the_model_card_is_one_of_the_hub(ensemble: Path, with_folds: Path) -> N
     assert "north 12; south 12" in text
     assert "| training data | Discs | CC BY-NC-SA 4.0 |" in text
     assert "The model inherits: non-commercial, share-alike, attribution." in text
+
+
+def test_where_patients_are_unknown_the_card_counts_images() -> None:
+    facts = TrainingFacts("discs", 24, 24, {"north": 24}, unit="image")
+    score = EvaluationScore("test", "mcc", 0.5, 0.25, 0.75, 6)
+    model = Deployment(
+        name="m", method="knn", aim="classification", kind="xray", sequences=(), members=("m",), scores=(score,),
+        training=facts,
+    )  # fmt: skip
+    text = model_card(model, ("well", "ill"), ())
+    assert "95 % CI 0.250 to 0.750, 6 images" in text
+    assert "| interval | images |" in text
+    assert "24 images, 24 cases. Images by site: north 24" in text
+    assert "each image counts as a patient" in text
+    known = model_card(replace(model, training=replace(facts, unit="patient")), ("well", "ill"), ())
+    assert "image" not in known.replace("no images", "").replace("image-", "")
+    assert "24 patients, 24 cases" in known
 
 
 def test_terms_are_inherited_from_every_link() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from radapt.cli import app
 from radapt.deploy.export.export_model import export_model
+from radapt.deploy.patients import notes_of
+from radapt.deploy.prediction import CasePrediction
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,27 @@ def test_a_cohort_gives_the_table_of_the_contract(model: Path, some: Path, tmp_p
     assert page.count("data:image/png;base64,") == 4
     assert "Nearest training cases: <code>c0</code>" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_what_is_no_model_is_answered_with_what_is(some: Path, tmp_path: Path) -> None:
+    for other in (some.parent, tmp_path / "gone"):
+        said = str(predict(other, some, "--out", tmp_path / "out").exception)
+        assert "`radapt export RUN --out MODEL` or `radapt adapt` wrote" in said
+
+
+def test_abstentions_and_empty_masks_are_counted() -> None:
+    sure, unsure = (CasePrediction(name, {}, "ill", abstained=name == "b") for name in "ab")
+    resolved = SimpleNamespace(notes=())
+
+    def notes(*cases: CasePrediction, masks: bool) -> tuple[str, ...]:
+        model = SimpleNamespace(assessor=object(), draws_masks=masks, members=(1,), outputs=("ill",))
+        return notes_of(model, cases, resolved)  # type: ignore[arg-type]
+
+    assert notes(sure, unsure, masks=False) == ("The model abstains in 1 of 2 cases; see reason.",)
+    assert notes(sure, masks=False) == ()
+    empty, failed = CasePrediction("c", {}, ""), CasePrediction("d", {}, "", failed=True)
+    assert notes(sure, empty, failed, masks=True) == ("Empty masks, without any structure: 1 of 2 (c).",)
+    assert notes(sure, unsure, masks=True) == ()
 
 
 def test_the_digits_of_the_table_are_all_there(model: Path, with_val: Path, tmp_path: Path) -> None:

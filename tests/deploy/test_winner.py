@@ -8,7 +8,8 @@ import pytest
 from radapt.deploy.export import winner
 from radapt.deploy.export.candidates import RunCell
 from radapt.deploy.export.winner import choose_cell
-from radapt.errors import UsageError
+from radapt.errors import DataError, UsageError
+from radapt.studies.ledger import Ledger
 
 
 class Kept(RunCell):
@@ -73,6 +74,20 @@ def test_controls_few_labels_and_cells_without_a_model_do_not_win(choose) -> Non
     assert choose(*losers, good, method="age")[0].label == "age"
     with pytest.raises(UsageError, match="kept no model"):
         choose(*losers, good, cell="gone")
+
+
+def test_a_run_whose_cells_all_failed_says_why(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write_plan("", [{"id": "one"}, {"id": "two"}])
+    with pytest.raises(UsageError, match=r"No cell of .* is finished.*Run the study first"):
+        choose_cell(tmp_path)
+    ledger.fail("one", {}, DataError("Image x.png is damaged."))
+    with pytest.raises(UsageError, match=r"1 of 2 cells of .* failed"):
+        choose_cell(tmp_path)
+    ledger.fail("two", {}, DataError("Image y.png is damaged."))
+    says = r"All 2 cells of .* failed .* The first: Image x.png is damaged\. `radapt report .*` lists every reason"
+    with pytest.raises(UsageError, match=says):
+        choose_cell(tmp_path)
 
 
 def test_cohorts_and_aims_do_not_compare(choose) -> None:  # type: ignore[no-untyped-def]

@@ -97,7 +97,7 @@ def test_a_damaged_folder_is_refused(damage: Callable[[Path], Any], said: str, f
 
 
 def test_what_is_no_model_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"is not a folder\. A model is a folder with"):
+    with pytest.raises(UsageError, match=r"is not a folder\. A model is the folder that"):
         radapt.load_model(folder / "nothing")
     with pytest.raises(UsageError, match=r"it has no model.json. Give .*bitfit/model"):
         radapt.load_model(folder / "bitfit")

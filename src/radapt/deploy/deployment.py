@@ -92,6 +92,8 @@ class TrainingFacts:
     title: str = ""
     licence: str = ""
     url: str = ""
+    unit: str = "patient"
+    """`image` where patients are unknown: each image then counts as a patient."""
     metadata: tuple[MetadataSummary, ...] = ()
 
     @classmethod

@@ -49,7 +49,23 @@ def notes_of(model: DeployedModel, cases: Sequence[CasePrediction], resolved: Re
         notes.append(
             f"Each prediction is {how} {len(model.members)} models; agreement is the share of them that agree."
         )
+    notes += _empty_masks(cases) if model.draws_masks else _abstentions(cases)
     return (*notes, *_agreement(model, cases))
+
+
+def _abstentions(cases: Sequence[CasePrediction]) -> list[str]:
+    count = sum(case.abstained is True for case in cases)
+    return [f"The model abstains in {count} of {counted(len(cases), 'case')}; see reason."] if count else []
+
+
+def _empty_masks(cases: Sequence[CasePrediction]) -> list[str]:
+    """A mask without any structure is an answer that a reader should look at."""
+    done = [case for case in cases if not case.failed]
+    empty = [case.case for case in done if not case.prediction]
+    if not empty:
+        return []
+    named = ", ".join(empty[:5]) + (" …" if len(empty) > 5 else "")
+    return [f"Empty masks, without any structure: {len(empty)} of {len(done)} ({named})."]
 
 
 def _agreement(model: DeployedModel, cases: Sequence[CasePrediction]) -> list[str]:

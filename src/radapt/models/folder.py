@@ -31,6 +31,12 @@ FORMAT = 2
 """Raise it when folders change in a way that older code would misread; 1 was radapt 0.4's, one shape per protocol."""
 
 
+_EXPECTED = (
+    "A model is the folder that `radapt export RUN --out MODEL` or `radapt adapt` wrote, or the folder model of a cell "
+    "of a run."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class SavedModel:
     """A complete model folder whose files match their digests."""
@@ -114,7 +120,7 @@ def load(folder: Path | str) -> SavedModel:
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder. A model is a folder with {MODEL}, such as cells/<id>/model.")
+        raise UsageError(f"{folder} is not a folder. {_EXPECTED}")
     if not path.is_file():
         raise UsageError(f"{folder} holds no model: it has no {MODEL}.{_nearby(folder)}")
     try:
@@ -146,7 +152,7 @@ def _nearby(folder: Path) -> str:
             f" It is a run folder: `radapt export {folder} --out MODEL` writes its winner. Or give the folder of a "
             f"cell, {folder / 'cells'}/<id>/model."
         )
-    return ""
+    return f" {_EXPECTED}"
 
 
 def _check_file(path: Path, expected: str) -> None:

@@ -33,7 +33,7 @@ RESULT_COLUMNS = [
 FOREIGN = "foreign-"
 """The id of a cell starts with it that holds per-case results of another tool, as `radapt beside` adds them."""
 
-PLAN, OVERLAYS = "plan.json", "overlays/overlays.json"
+PLAN, OVERLAYS, FAILED = "plan.json", "overlays/overlays.json", "failed.json"
 ROOMS = ("cells", "cohorts", "backbones", "pictures")
 """The folders of a run folder."""
 
@@ -173,7 +173,7 @@ class Ledger:
         write_json(folder / "cell.json", dict(facts))
         write_parquet(folder / "predictions.parquet", predictions)
         write_parquet(folder / "scores.parquet", scores)
-        (folder / "failed.json").unlink(missing_ok=True)
+        (folder / FAILED).unlink(missing_ok=True)
         facts = {"finished": _now(), "seconds": round(seconds, 3), "rows": len(predictions), "cost": dict(cost or {})}
         own = _digested(folder)
         write_json(folder / DONE, done_facts(folder, facts, own, _others(folder, own)))
@@ -182,9 +182,7 @@ class Ledger:
         """Write the reason why a cell failed; the next run tries it again."""
         folder = self.opened(cell_id)
         write_json(folder / "cell.json", dict(facts))
-        write_json(
-            folder / "failed.json", {"finished": _now(), "reason": reason_of(error), "error": type(error).__name__}
-        )
+        write_json(folder / FAILED, {"finished": _now(), "reason": reason_of(error), "error": type(error).__name__})
 
     def opened(self, cell_id: str) -> Path:
         """The cell's folder without `done.json`, so that older, damaged numbers never pass as new."""
@@ -263,7 +261,7 @@ def _digested(folder: Path) -> list[str]:
 
 def _others(folder: Path, digested: Sequence[str]) -> list[str]:
     """The other files of a cell: its models, label maps and pictures. The log is written on afterwards."""
-    open_ = {*digested, DONE, "log.txt", "failed.json"}
+    open_ = {*digested, DONE, "log.txt", FAILED}
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return [name for name in names if name not in open_ and not is_partial_name(Path(name).name)]
 

@@ -1,7 +1,7 @@
 """The finished cells of a run, with the scores that choices may be made by: of val or inner folds, never of a test."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from radapt.errors import DataError, UsageError
 from radapt.metrics.registry import METRICS
 from radapt.models.folder import MODEL
 from radapt.protocols.save_model import MODEL_FOLDER
-from radapt.studies.ledger import PLAN, Ledger, read_json, slug
+from radapt.studies.ledger import FAILED, PLAN, Ledger, read_json, slug
 from radapt.training.fit_record import FitRecord
 
 INNER, VAL, NONE = "inner folds", "val", "none"
@@ -72,8 +72,23 @@ def run_cells(run: Path) -> list[RunCell]:
             "cells are kept."
         ) from error
     if not cells:
-        raise UsageError(f"No cell of {run} is finished, so there is nothing to export. Run the study first.")
+        raise UsageError(_nothing_finished(run, ledger, planned))
     return cells
+
+
+def _nothing_finished(run: Path, ledger: Ledger, planned: Sequence[str]) -> str:
+    failed = [path for name in planned if (path := ledger.cell(name) / FAILED).is_file()]
+    if not failed:
+        return f"No cell of {run} is finished, so there is nothing to export. Run the study first."
+    try:
+        why = f" The first: {str(read_json(failed[0])['reason']).rstrip('.')}."
+    except (OSError, ValueError, KeyError, TypeError):
+        why = ""
+    count = f"All {len(planned)} cells" if len(failed) == len(planned) else f"{len(failed)} of {len(planned)} cells"
+    return (
+        f"{count} of {run} failed and none is finished, so there is nothing to export.{why} `radapt report {run}` "
+        "lists every reason; `radapt run` with the same study and --out tries the cells again."
+    )
 
 
 def cohort_facts(run: Path, cohort: str) -> dict[str, Any]:

@@ -202,7 +202,10 @@ def _features(model: LoadedModel, folder: Path, cohort: Cohort, cache: Path, pro
 
 def _intended_use(deployment: Deployment) -> str:
     facts = deployment.training
-    people = f" of patients like the {facts.patients} of cohort {facts.cohort} that it learned from" if facts else ""
+    people = ""
+    if facts is not None:
+        alike = "of patients like the" if facts.unit == "patient" else f"like the {facts.unit}s:"
+        people = f" {alike} {facts.patients} of cohort {facts.cohort} that it learned from"
     read = ", ".join(each.name for each in deployment.sequences)
     return (
         f"Research use only; not a medical device. For {_KINDS[deployment.kind]}{people}"

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from radapt.deploy.deployment import Deployment, EvaluationScore
+from radapt.errors import counted
 from radapt.metrics.registry import METRICS
 from radapt.versions import __version__
 
@@ -33,7 +34,7 @@ def _metadata(deployment: Deployment) -> dict[str, Any]:
 
 def _results(deployment: Deployment) -> list[dict[str, Any]]:
     cohort = deployment.training.cohort if deployment.training else deployment.name
-    found = []
+    unit, found = _unit(deployment), []
     for split in dict.fromkeys(score.split for score in deployment.scores):
         rows = [score for score in deployment.scores if score.split == split and score.value is not None]
         if rows:
@@ -41,15 +42,20 @@ def _results(deployment: Deployment) -> list[dict[str, Any]]:
                 {
                     "task": {"type": _TASKS[deployment.aim]},
                     "dataset": {"name": f"{cohort}, {split}", "type": cohort, "split": split},
-                    "metrics": [{"type": row.metric, "value": row.value, "name": _named(row)} for row in rows],
+                    "metrics": [{"type": row.metric, "value": row.value, "name": _named(row, unit)} for row in rows],
                 }
             )
     return found
 
 
-def _named(row: EvaluationScore) -> str:
+def _unit(deployment: Deployment) -> str:
+    """What the counts and intervals are of: `patient`, or `image` where patients are unknown."""
+    return deployment.training.unit if deployment.training else "patient"
+
+
+def _named(row: EvaluationScore, unit: str) -> str:
     title = METRICS[row.metric].title if row.metric in METRICS else row.metric
-    return f"{title} ({_interval(row)}{row.n_patients} patients)"
+    return f"{title} ({_interval(row)}{counted(row.n_patients, unit)})"
 
 
 def _interval(row: EvaluationScore) -> str:
@@ -81,10 +87,10 @@ def _why(deployment: Deployment) -> str:
 def _scores(deployment: Deployment) -> str:
     if not deployment.scores:
         return ""
-    oof = any(score.split == "oof" for score in deployment.scores)
+    unit, oof = _unit(deployment), any(score.split == "oof" for score in deployment.scores)
     note = (
-        "Scores of `oof` are those of each member on the patients that it did not learn from; their mean, which this "
-        "folder predicts with, has no test patients left.\n\n"
+        f"Scores of `oof` are those of each member on the {unit}s that it did not learn from; their mean, which this "
+        f"folder predicts with, has no test {unit}s left.\n\n"
         if oof and len(deployment.members) > 1
         else ""
     )
@@ -94,9 +100,11 @@ def _scores(deployment: Deployment) -> str:
         f"{score.n_patients} |"
         for score in deployment.scores
     ]
-    head = "| test set | metric | value | interval | patients |\n|---|---|---|---|---|"
+    head = f"| test set | metric | value | interval | {unit}s |\n|---|---|---|---|---|"
     chosen = "Scores of `val` are optimistic: choices were made on it.\n\n"
     chosen = chosen if any(score.split == "val" for score in deployment.scores) else ""
+    if unit != "patient":
+        chosen += "Patients are unknown: each image counts as a patient, so intervals may be too narrow.\n\n"
     return "\n".join([f"## How good it was in its study\n\n{note}{chosen}{head}", *rows])
 
 
@@ -107,10 +115,10 @@ def _training(deployment: Deployment) -> str:
     sites = "; ".join(f"{site} {count}" for site, count in facts.sites.items()) or "unknown"
     named = f" ({facts.title})" if facts.title else ""
     notes = "".join(f" {note}" for note in deployment.notes)
+    learned = f"{counted(facts.patients, facts.unit)}, {counted(facts.cases, 'case')}"
     return (
-        f"## What it learned from\n\nCohort `{facts.cohort}`{named}: {facts.patients} patients, {facts.cases} cases. "
-        f"Patients by site: {sites}. The folder holds features and keys of these cases where it says so, and no "
-        f"images.{notes}"
+        f"## What it learned from\n\nCohort `{facts.cohort}`{named}: {learned}. {facts.unit.capitalize()}s by site: "
+        f"{sites}. The folder holds features and keys of these cases where it says so, and no images.{notes}"
     )
 
 

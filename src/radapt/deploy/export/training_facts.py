@@ -63,7 +63,8 @@ class RunCohort:
                 sites[site].add(str(patient))
         title, licence, url = (str(self.source.get(name) or "") for name in ("title", "licence", "url"))
         counts = {site: len(patients) for site, patients in sorted(sites.items())}
-        return TrainingFacts(self.name, int(rows["patient"].nunique()), len(rows), counts, title, licence, url)
+        unit = str(self.facts.get("unit") or "patient")
+        return TrainingFacts(self.name, int(rows["patient"].nunique()), len(rows), counts, title, licence, url, unit)
 
     def of_training(self, vectors: CaseVectors) -> TrainingVectors:
         """The features with the patient and the site of each case; sites only where all are known."""
