@@ -27,6 +27,12 @@ def build_table(root: Path) -> Path:
     return root
 
 
+def build_pairs(root: Path) -> Path:
+    for at in range(12):
+        touch(root / "photos" / f"p{at // 2}_{at}.png", root / "masks" / f"p{at // 2}_{at}_mask.png")
+    return root
+
+
 def build_folders(root: Path) -> Path:
     for at in range(6):
         touch(root / "healthy" / f"person{at // 2}_{at}.png", root / "ill" / f"person{at // 2 + 9}_{at}.jpg")
@@ -150,6 +156,7 @@ def build_patients(root: Path) -> Path:
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "table": build_table,
+    "pairs": build_pairs,
     "folders": build_folders,
     "medmnist": build_medmnist,
     "msd": build_msd,

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from radapt.cohorts import load_cohort, read_cohort, scan, write_cohort
+from radapt.cohorts.sheets.reading import read_sheet
 from radapt.cohorts.summary import summary
 from radapt.errors import DataError, UsageError
 
@@ -99,6 +102,14 @@ def test_findings(tmp_path: Path) -> None:
     assert cohort.task == "multilabel"
     assert cohort.outputs == ("edema", "mass")
     np.testing.assert_equal(cohort.labels, np.array([[1, 0], [0, np.nan], [1, 1]], dtype=np.float32))
+
+
+def test_parquet_with_text_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
+    text = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffa"))
+    pq.write_table(pa.table({"case": text}), tmp_path / "cases.parquet")
+    sheet, problems = read_sheet(tmp_path / "cases.parquet")
+    assert sheet is None
+    assert (problems[0].code, "can't decode" in problems[0].message) == ("unreadable-table", True)
 
 
 def test_parquet_keeps_text_and_reads_numbers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from layout_builders import scanned, touch
 from radapt.cohorts import ScanOptions, scan
 from radapt.cohorts.layouts.registry import matching
+from radapt.errors import DataError
 
 
 def test_files_named_by_sequence_make_one_case_per_patient(tmp_path: Path) -> None:
@@ -120,3 +121,54 @@ def test_the_layout_may_be_named(tmp_path: Path) -> None:
     draft = scan(tmp_path, "patients")
     assert (draft.table["patient"].nunique(), draft.classes) == (2, ())
     assert scan(tmp_path, options=ScanOptions()).classes == ("anna", "berta")
+
+
+@pytest.mark.parametrize("name", ["Pat{at}", "Pat0", "img{at}"])
+@pytest.mark.parametrize("ending", [".nii.gz", ".png"])
+def test_numbered_folders_with_one_image_each_are_patients(name: str, ending: str, tmp_path: Path) -> None:
+    """`7/Pat0.nii.gz`, `7/Pat0_seg.nii.gz`: neither a class 7 nor a sequence Pat0."""
+    for at in range(4):
+        touch(*(tmp_path / str(7 + at) / f"{name.format(at=at)}{word}{ending}" for word in ("", "_seg")))
+    draft = scan(tmp_path)
+    assert (draft.layout, "label" in draft.table, list(draft.table["patient"])) == ("patients", False, ["10", *"789"])
+    assert (draft.table["mask"] != "").all()
+
+
+def test_numbered_classes_stay_classes(tmp_path: Path) -> None:
+    for at in range(12):
+        touch(*(tmp_path / str(at % 3) / f"pat{at}{word}.png" for word in ("", "_mask")))
+    draft = scan(tmp_path)
+    assert (draft.classes, len(draft.table)) == (("0", "1", "2"), 12)
+
+
+def test_names_of_patients_that_sites_share_are_no_sequences(tmp_path: Path) -> None:
+    touch(*(tmp_path / site / f"P0{at}s.nii.gz" for site in ("siteA", "siteB") for at in range(6)))
+    with pytest.raises(DataError, match="If the folders are sites, visits or sequences"):
+        scan(tmp_path)
+
+
+def test_visits_around_patients(tmp_path: Path) -> None:
+    for visit in ("baseline", "followup"):
+        touch(*(tmp_path / visit / f"P{at}" / f"{word}.nii.gz" for at in range(5) for word in ("t1", "t2")))
+    draft = scan(tmp_path)
+    assert draft.table["patient"].nunique() == 5
+    assert (draft.table["case"].iloc[0], draft.table["visit"].iloc[0]) == ("P0-baseline", "baseline")
+    assert "label" not in draft.table
+
+
+def test_files_named_by_visit_are_cases_of_their_patient(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{at}" / f"{word}.nii.gz" for at in range(5) for word in ("baseline", "follow-up")))
+    draft = scan(tmp_path)
+    assert (draft.modalities, len(draft.table), draft.table["patient"].nunique()) == (["image"], 10, 5)
+
+
+def test_folders_of_masks_inside_a_patient(tmp_path: Path) -> None:
+    for at in range(4):
+        folders = (tmp_path / "a" / f"P{at}" / word for word in ("images", "masks"))
+        touch(*(folder / f"{number}.png" for folder in folders for number in range(3)))
+        touch(tmp_path / "b" / f"P{at}" / "ct.nii.gz", tmp_path / "b" / f"P{at}" / "masks" / "liver.nii.gz")
+    draft = scan(tmp_path / "a")
+    assert len(draft.table) == 12
+    assert [text.replace("/masks/", "/images/") for text in draft.table["mask"]] == list(draft.table["image"])
+    draft = scan(tmp_path / "b")
+    assert {Path(mask).name for mask in draft.table["mask"]} == {"liver.nii.gz"}

@@ -69,3 +69,11 @@ def test_a_class_called_like_a_mask_word_stays_one(tmp_path: Path) -> None:
     """A file is a mask only if its image lies beside it."""
     touch(*(tmp_path / label / f"{label}_{at}.png" for label in ("no_mask", "with_mask") for at in range(3)))
     assert len(scan(tmp_path).table) == 6
+
+
+def test_folders_of_masks_named_after_their_classes(tmp_path: Path) -> None:
+    for label in ("ill", "well"):
+        touch(*(tmp_path / folder / f"{label}{at}.png" for folder in (label, f"{label}_masks") for at in range(4)))
+    draft = scan(tmp_path)
+    assert (draft.classes, len(draft.table)) == (("ill", "well"), 8)
+    assert all("_masks/" in mask for mask in draft.table["mask"])

@@ -49,6 +49,7 @@ NAMES = [
     [f"A{p}_ses-{k}" for p in range(6) for k in (1, 2)],
     [f"mr{p}{end}" for p in range(6) for end in ("-1", "-2")],
     [f"study{p:03d}/x{p}{letter}" for p in range(6) for letter in "ab"],
+    [f"x{p}_v{k}_{side}" for p in range(6) for k in (1, 2) for side in ("left", "right")],
 ]
 
 
@@ -90,6 +91,24 @@ def test_a_scan_without_patients_says_so_and_proposes(tmp_path: Path) -> None:
     assert (taken.patients_unknown, taken.table["patient"].nunique()) == (0, 8)
     write_cohort(taken, path, force=True)
     assert load_cohort(path).patients_known
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("P{0}_{1}.nii.gz", r"(?i)^(?:.*/)?([^/]+?)[ _.-]+[a-d]$"),
+        ("P{0}_{1}/t1.nii.gz", r"(?i)(?:^|/)([^/]+?)[ _.-]+[a-d]/"),
+    ],
+)
+def test_the_proposed_pattern_is_short_and_taken(name: str, pattern: str, tmp_path: Path) -> None:
+    names = [name.format(at, visit) for at in range(6) for visit in "ab"]
+    touch(*(tmp_path / text for text in names))
+    touch(*(tmp_path / text.replace(".nii.gz", "_seg.nii.gz") for text in names))
+    draft = scan(tmp_path)
+    assert draft.proposal == pattern
+    assert any("6 patients, such as 'P0' with 2 (P0_a" in note for note in draft.notes)
+    taken = scan(tmp_path, options=ScanOptions(patient_regex=draft.proposal))
+    assert set(taken.table["patient"]) == {f"P{at}" for at in range(6)}
 
 
 def test_a_pattern_sees_the_path(tmp_path: Path) -> None:

@@ -12,20 +12,56 @@ from radapt.errors import counted
 
 UNKNOWN = "Patients unknown: intervals and splits count images."
 _PERSON = r"(?:patient|pat|pt|person|proband|subject|subj|sub|volunteer|case)[ _-]?"
-_PART = (
-    r"(?:frame|slice|sl|visit|session|ses|scan|view|image|img|im|time|timepoint|tp|week|month|day|study|series|run|"
-    r"echo|phase|followup|fu|baseline|bl|pre|post|left|right|ed|es|l|r|cc|mlo)"
-)
-_DATE = r"(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
-VISIT_FOLDERS = (rf"(?:^|/)([^/]+?)(?:[ _.-]+{_PART}[ _-]?\d*|[ _.-]+{_DATE}|[ _.-]+[a-d])+/",)
-"""The patient in the name of a folder, without the words, dates or letters that tell visits apart; numbers do not."""
-_END = rf"(?:[ _.-]+{_PART}[ _-]?\d*|[ _.-]+\d{{4}}-\d{{2}}-\d{{2}}|[ _.-]+\d+|[ _]*\(\d+\))"
-PATTERNS = (
-    rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])",
-    rf"^(?:.*/)?([^/]+?){_END}+$",
-    r"^(?:.*/)?([^/]*\d{3}[^/]*)/[^/]+$",
-)
-"""The patient in a name: a word for a person with a number, the name without what tells its images apart, a folder."""
+_WORDS = (
+    "frame", "slice", "sl", "visit", "session", "ses", "scan", "view", "image", "img", "im", "timepoint", "time", "tp",
+    "week", "month", "day", "study", "series", "run", "echo", "phase", "followup", "fu", "baseline", "bl", "pre",
+    "post", "left", "right", "ed", "es", "l", "r", "cc", "mlo", "v", "t",
+)  # fmt: skip
+"""What tells images of one patient apart, at the end of a name; `v` and `t` with a number only."""
+_NUMBERED = ("v", "t")
+_DATE = r"[ _.-]+(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
+_LETTER = r"[ _.-]+[a-d]"
+_NUMBER = r"[ _.-]+\d+"
+_MOST_ENDS = 2000
+_LISTED = 2
+_BRACKET = r"[ _]*\(\d+\)"
+
+
+def file_patterns(names: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of the patient in names of files: a word for a person with a number, the name without what tells its
+    images apart, a folder. They hold only what occurs in `names`, so that a person can read them.
+    """
+    stems = [name.rpartition("/")[2] for name in names]
+    end = _endings(stems, (_DATE, _LETTER, _NUMBER, _BRACKET))
+    patterns = [rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])"]
+    patterns += [rf"^(?:.*/)?([^/]+?){end}$"] if end else []
+    return (*patterns, r"^(?:.*/)?([^/]*\d{3}[^/]*)/[^/]+$")
+
+
+def folder_patterns(names: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of the patient in names of folders, without words, dates or letters of visits; numbers are patients."""
+    end = _endings([part for name in names for part in name.split("/")[:-1]], (_DATE, _LETTER))
+    return (rf"(?:^|/)([^/]+?){end}/",) if end else ()
+
+
+def _endings(names: Sequence[str], others: Sequence[str]) -> str:
+    """A pattern of what ends the names: of the words and of `others`, those that occur; '' if none does."""
+    parts = [rf"[ _.-]+{word}[ _-]?\d{'+' if word in _NUMBERED else '*'}" for word in _WORDS]
+    every = re.compile(f"(?:{'|'.join((*parts, *others))})+$", re.IGNORECASE)
+    ends = list(dict.fromkeys(match[0] for name in names if (match := every.search(name))))[:_MOST_ENDS]
+    whole = {part: re.compile(f"{part}(?=[ _.(-]|$)", re.IGNORECASE) for part in (*parts, *others)}
+    found = [part for part, pattern in whole.items() if any(map(pattern.search, ends))]
+    words = [_WORDS[parts.index(part)] for part in found if part in parts]
+    plain, numbered = ([word for word in words if (word in _NUMBERED) == kind] for kind in (False, True))
+    kept = [rf"[ _.-]+{_either(plain)}[ _-]?\d*"] if plain else []
+    kept += [rf"[ _.-]+{_either(numbered)}\d+"] if numbered else []
+    kept += [part for part in found if part in others]
+    return "" if not kept else kept[0] if len(kept) == 1 else f"(?:{'|'.join(kept)})+"
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"(?:{'|'.join(words)})"
+
 
 _ENDING = re.compile(r"(?:\.nii)?\.[A-Za-z]\w{0,5}$")
 
@@ -48,21 +84,24 @@ class Proposal:
             words[group].add(split)
         return sum(len(found - {""}) > 1 for found in words.values())
 
-    def sentence(self, n_images: int) -> str:
+    def sentence(self, names: Sequence[str]) -> str:
         first = next(group for group in self.groups if self.groups.count(group) > 1)
+        of_first = [name for name, group in zip(names, self.groups, strict=True) if group == first]
+        listed = ", ".join(of_first[:_LISTED]) + (", …" if len(of_first) > _LISTED else "")
         return (
-            f"By their names the {counted(n_images, 'image')} are probably of {counted(self.n_patients, 'patient')}, "
-            f"such as {first!r} with {self.groups.count(first)}."
+            f"By their names the {counted(len(names), 'image')} are probably of {counted(self.n_patients, 'patient')}, "
+            f"such as {first!r} with {len(of_first)} ({listed})."
         )
 
 
-def propose(names: Sequence[str], patterns: Sequence[str] = PATTERNS) -> Proposal | None:
+def propose(names: Sequence[str], *, folders: bool = False) -> Proposal | None:
     """The first pattern that finds a probable patient in every name, and some patient with several of the names.
 
-    `names` are paths relative to the data, with `/`, without the file's ending. None if no pattern groups them: a
-    group without a digit must hold only a part of the names, because `img_1`, `img_2` says nothing of patients.
+    `names` are paths relative to the data, with `/`, without the file's ending; `folders` looks for visits in those of
+    their folders. None if no pattern groups them: a group without a digit must hold only a part of the names, because
+    `img_1`, `img_2` says nothing of patients.
     """
-    for pattern in patterns:
+    for pattern in folder_patterns(names) if folders else file_patterns(names):
         matches = [re.search(pattern, name, re.IGNORECASE) for name in names]
         groups = tuple(match[1] for match in matches if match)
         if len(groups) < len(names) * 0.9:
@@ -93,7 +132,7 @@ def unknown_patients(rows: Rows, config: CohortFile) -> CohortIssue:
         f"To take that: radapt scan {config.path} --out {config.path} --redraw --force --patient-regex "
         f"'{proposal.pattern}'"
     )
-    message = f"{UNKNOWN} {proposal.sentence(len(names))}{across}"
+    message = f"{UNKNOWN} {proposal.sentence(names)}{across}"
     return CohortIssue("warning", "patients-unknown", message, file=config.cases.name, fix=fix)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.patient_key import one_spelling
-from radapt.cohorts.patient_state import UNKNOWN, VISIT_FOLDERS, path_name, propose
+from radapt.cohorts.patient_state import UNKNOWN, path_name, propose
 from radapt.errors import DataError, UsageError, counted
 
 
@@ -55,17 +55,17 @@ def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
     some = "" if missing == total else f" {missing} of {counted(total, 'case')} have no patient."
     proposal = propose(names) if missing == total else None
     draft.proposal = proposal.pattern if proposal else ""
-    advice = proposal.sentence(total) if proposal else "Name them with --patient-regex, or in a column 'patient'."
+    advice = proposal.sentence(names) if proposal else "Name them with --patient-regex, or in a column 'patient'."
     draft.notes.append(f"{UNKNOWN}{some} {advice}")
     draft.source = {**draft.source, "patients": "unknown: splits and intervals count images"}
 
 
 def _visits(draft: CohortDraft, names: Sequence[str]) -> None:
     """Propose that folders whose names differ only in a date, a visit or a letter are of one patient."""
-    proposal = propose(names, VISIT_FOLDERS)
+    proposal = propose(names, folders=True)
     if proposal and proposal.n_patients < draft.table["patient"].nunique():
         draft.proposal = proposal.pattern
-        draft.notes.append(f"Folders are perhaps visits. {proposal.sentence(len(names))}")
+        draft.notes.append(f"Folders are perhaps visits. {proposal.sentence(names)}")
 
 
 def _inside(location: str, root: Path | None, base: str | None) -> str:

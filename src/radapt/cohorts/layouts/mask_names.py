@@ -58,16 +58,16 @@ def pair(paths: Sequence[Path]) -> list[PairedImage]:
     return [PairedImage(path, tuple(masks[path])) for path in paths if path not in owned]
 
 
-def chosen_masks(images: Sequence[PairedImage], notes: list[str]) -> list[str]:
+def chosen_masks(images: Sequence[PairedImage], notes: list[str], *, prefer: str = "") -> list[str]:
     """The mask of each image, '' without one: of the kind that most images have, so that it is the same structure.
 
-    An image with several masks of that kind has none in the result, because radapt reads one label map per case.
-    `notes` gains what is paired and what is left out.
+    `prefer` is the kind that goes first wherever it occurs. An image with several masks of the kind has none in the
+    result, because radapt reads one label map per case. `notes` gains what is paired and what is left out.
     """
     kinds = Counter(kind for image in images for kind in {kind for kind, _ in image.masks})
     if not kinds:
         return [""] * len(images)
-    kind = min(kinds, key=lambda name: (-kinds[name], len(name), name))
+    kind = prefer if prefer in kinds else min(kinds, key=lambda name: (-kinds[name], len(name), name))
     of_kind = [[path for name, path in image.masks if name == kind] for image in images]
     paired = sum(len(paths) == 1 for paths in of_kind)
     if paired:

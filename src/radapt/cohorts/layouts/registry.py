@@ -5,7 +5,7 @@ from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
 from radapt.cohorts.layouts import table
-from radapt.cohorts.layouts.image_files import files_in, folders_in, only_folder
+from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.public.layout import LAYOUT as SETS
 from radapt.cohorts.layouts.public.layout import sets_like
@@ -62,7 +62,7 @@ def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, P
             return LAYOUTS["table"], named
         inner = only_folder(here)
         if inner is None:
-            raise DataError(f"{root} is not a layout radapt recognises. {_seen(here)} {_known()}")
+            raise DataError(f"{root} is not a layout radapt recognises. {_seen(here)} {_nearest(here)}{_known()}")
         here = inner
 
 
@@ -84,6 +84,22 @@ def _seen(root: Path) -> str:
     parts = [f"{counted(len(folders), 'folder')} ({_some(folders)})"] if folders else []
     parts += [f"{counted(len(files), 'file')} ({_some(files)})"] if files else []
     return f"{root} holds {' and '.join(parts)}."
+
+
+def _nearest(root: Path) -> str:
+    """What would make a folder of images a cohort; '' where nothing is known of it."""
+    inner = [folder for folder in folders_in(root) if images_in(folder)]
+    if images_in(root):
+        return (
+            "Images alone have no labels: join a table with --layout pairs --labels TABLE --on COLUMN, or put the "
+            "images into one folder per class, or masks beside them (x.png, x_mask.png). "
+        )
+    if len(inner) > 1:
+        return (
+            "If the folders are sites, visits or sequences, list the files in a table with the columns patient, image "
+            "(or image:t1, image:flair, …), mask, label and site, and scan the table. "
+        )
+    return ""
 
 
 def _some(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A table with a column of image paths, an existing cohort, or a folder images/ with an index.
+"""A table with a column of image paths, or an existing cohort.
 
 Label, site, split and patient come from columns of those names, or from those that the user names.
 """
@@ -12,11 +12,11 @@ import pandas as pd
 
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
-from radapt.cohorts.layouts import pairs
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
 from radapt.cohorts.layouts.image_files import stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.layout import ROLES, Layout
+from radapt.cohorts.layouts.pairs.layout import beside_table
 from radapt.cohorts.layouts.tables import (
     assign,
     cleaned,
@@ -53,8 +53,8 @@ def recognise(root: Path) -> str | None:
         if root.suffix.lower() in (".yaml", ".yml"):
             return "a cohort file"
         return "a table" if _is_table(root) else None
-    if saw := pairs.recognise(root):
-        return saw
+    if beside_table(root):
+        return None
     tables = _tables_of_images(root)
     return f"{tables[0].name} with a column of images" if len(tables) == 1 else None
 
@@ -102,8 +102,6 @@ def cohort_file(root: Path) -> Path | None:
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
-        if pairs.recognise(root):
-            return pairs.read(root, options)
         tables = _tables_of_images(root)
         if len(tables) != 1:
             named = f": {', '.join(path.name for path in tables)}" if tables else ""
@@ -240,7 +238,7 @@ def _image_columns(
 
 LAYOUT = Layout(
     "table",
-    "a table with a column of images, or images/ with an index",
+    "a table with a column of images",
     recognise,
     read,
     columns=(*ROLES, "case", "sheet"),

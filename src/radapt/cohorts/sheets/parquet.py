@@ -10,12 +10,11 @@ from radapt.cohorts.sheets.sheet import Sheet, error, names_are_valid
 
 def read_parquet(path: Path, problems: list[CohortIssue]) -> Sheet | None:
     try:
-        table = pd.read_parquet(path)
+        return sheet_of(path, pd.read_parquet(path), problems)  # a text that is no UTF-8 is found when it is looked at
     except Exception as failure:  # pyarrow raises a dozen kinds, OSError among them, for a file that is not parquet
-        message = f"The file is not readable as parquet: {str(failure).splitlines()[0]}."
-        problems.append(error(path, "unreadable-table", message))
+        reason = (str(failure).splitlines() or [type(failure).__name__])[0]
+        problems.append(error(path, "unreadable-table", f"The file is not readable as parquet: {reason}."))
         return None
-    return sheet_of(path, table, problems)
 
 
 def sheet_of(path: Path, table: pd.DataFrame, problems: list[CohortIssue]) -> Sheet | None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radapt.cohorts.layouts.classes.folders import ImageFolder, mask_folder
-from radapt.cohorts.layouts.image_files import images_in, stem
-from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, pair, without_mask_words
+from radapt.cohorts.layouts.image_files import images_in
+from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, pair
+from radapt.cohorts.layouts.pairs.keys import name_keys
 from radapt.errors import counted
 
 
@@ -36,8 +37,9 @@ def images_and_masks(folders: Sequence[ImageFolder], notes: list[str]) -> ClassF
 
 def _in_folder(folder: Path, images: Sequence[Path], notes: list[str]) -> dict[str, str]:
     """The masks of `folder`, by the name of the image."""
-    masks = {without_mask_words(stem(path.name)).casefold(): str(path) for path in images_in(folder)}
-    found = {str(path): masks[name] for path in images if (name := stem(path.name).casefold()) in masks}
+    masks = {key: str(path) for path, key in name_keys({"": images_in(folder)}, folder.name, masks=True).items()}
+    keys = name_keys({"": images}, images[0].parent.name if images else "")
+    found = {str(path): masks[key] for path, key in keys.items() if key in masks}
     where = f"{folder.parent.name}/{folder.name}/"
     if without := len(images) - len(found):
         notes.append(f"{counted(without, 'image')} without a mask in {where}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image
-from radapt.cohorts.layouts.mask_names import MASK_WORDS
+from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -47,10 +47,16 @@ def image_folders(root: Path) -> list[ImageFolder]:
 
 
 def mask_folder(images: Path) -> Path | None:
-    """The folder of masks beside a folder called `images`; None for another folder, and without one."""
-    if images.name.casefold() not in IMAGE_FOLDERS:
-        return None
-    return next((path for path in folders_in(images.parent) if path.name.casefold() in MASK_WORDS), None)
+    """The folder of masks beside a folder called `images`, or named after it (`ill`, `ill_masks`); None without one."""
+    if images.name.casefold() in IMAGE_FOLDERS:
+        return next((path for path in folders_in(images.parent) if path.name.casefold() in MASK_WORDS), None)
+    return next((path for path in folders_in(images.parent) if _owner(path.name) == images.name.casefold()), None)
+
+
+def _owner(name: str) -> str:
+    """The folder that a folder of masks is named after, in lower case; '' for another name."""
+    owner = without_mask_words(name.casefold())
+    return owner if owner != name.casefold() else ""
 
 
 def _inner_images(folder: ImageFolder) -> ImageFolder | None:
@@ -69,7 +75,9 @@ def left_out(taken: Sequence[ImageFolder]) -> int:
 def are_classes(folders: Sequence[ImageFolder]) -> bool:
     """Whether the folders look like classes, and patients inside them, rather than cases or parts of a case."""
     labels = {folder.label for folder in folders}
-    if len(labels) < 2 or any(name.lower() in NOT_CLASSES or name.startswith("sub-") for name in labels):
+    if len(labels) < 2 or all(name.lower() in SPLIT_FOLDERS for name in labels):
+        return False
+    if any(name.lower() in NOT_CLASSES or name.startswith("sub-") for name in labels):
         return False
     if len(labels) == 2 and any(name.casefold() in MASK_WORDS for name in labels):  # `imgs` and `segs` are a pair
         return False
@@ -89,7 +97,11 @@ def split_folders(root: Path) -> list[tuple[Path, str]]:
 
 
 def _in_splits(root: Path) -> list[ImageFolder]:
-    return [ImageFolder(path, path.name, split) for path, split in split_folders(root)]
+    found = split_folders(root)
+    names = {(path.parent, path.name.casefold()) for path, _ in found}
+    return [
+        ImageFolder(path, path.name, split) for path, split in found if (path.parent, _owner(path.name)) not in names
+    ]
 
 
 def _same_words_everywhere(folders: Sequence[ImageFolder]) -> bool:

@@ -11,6 +11,7 @@ from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, looks_like_se
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.cohorts.layouts.layout import Layout
+from radapt.cohorts.layouts.pairs.finding import find_pairs
 from radapt.cohorts.layouts.patients.layout import patients_of
 from radapt.cohorts.layouts.patients.table import add_table
 from radapt.errors import DataError, counted
@@ -26,6 +27,7 @@ def recognise(root: Path) -> str | None:
     if (
         not are_classes(folders)
         or patients_of(root)
+        or find_pairs(root).are_likely()
         or looks_like_series(_samples(folders), nested=bool(folders[0].patient))
     ):
         return None

@@ -16,7 +16,7 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
     if options.labels is not None:
         return
     tables = tables_in(root)
-    known = {key: {join_key(text) for text in draft.table[key]} for key in ("case", "patient")}
+    known = {key: {join_key(text) for text in draft.table[key]} for key in ("case", "patient") if key in draft.table}
     for path in tables:
         notes: list[str] = []
         try:
@@ -43,7 +43,7 @@ def _best(source: pd.DataFrame, table: pd.DataFrame) -> tuple[str, str] | None:
     hits = {}
     for column in source.columns:
         keys = [join_key(text) for text in source[column] if text.strip()]
-        for key in ("case", "patient"):
+        for key in (name for name in ("case", "patient") if name in table):
             known = {join_key(text) for text in table[key]}
             if len(set(keys)) == len(keys):
                 hits[column, key] = sum(name in known for name in keys)

@@ -19,6 +19,9 @@ _CLASS_WORD = re.compile(
 )
 _PERSON = re.compile(r"^(p|pt|pat|patient|person|case|subj|subject|sub|proband|id|s|mrn|pid|volunteer)[ _-]*\d+", re.I)
 _SEQUENCE_NUMBER = re.compile(r"^(t1|t2|pd)", re.I)
+_VISIT = re.compile(
+    r"^(visit|session|ses|baseline|bl|follow[ _-]?up|fu|week|month|day|year|timepoint|tp)[ _-]*\d*$", re.I
+)
 _EDGES = " _.-()"
 
 
@@ -33,23 +36,44 @@ class PatientFolder:
     def files(self) -> list[Path]:
         return [path for leaf in self.leaves for path in images_in(leaf, READ)]
 
+    def has_images_beside(self, leaf: Path) -> bool:
+        """Whether a folder that may hold masks lies beside others or inside one, so that it can belong to these."""
+        return any(other != leaf and leaf.parent in (other, other.parent) for other in self.leaves)
+
+    def roles(self) -> list[tuple[str, Path]]:
+        """What each file shows, by its name, and the file."""
+        return [(name, path) for leaf in self.leaves for path, name in roles_in(leaf, self.path).items()]
+
 
 def patient_folder(path: Path, split: str = "") -> PatientFolder:
     return PatientFolder(path, tuple(_leaves(path, _DEPTH)), split)
 
 
-def role(path: Path, patient: Path) -> str:
-    """What a file name says beyond the folders it lies in, in lower case: `P01/P01_T1.nii.gz` → `t1`."""
-    name = stem(path.name).casefold()
-    inside = [patient.name, *path.parent.relative_to(patient).parts]
-    for folder in sorted((text.casefold() for text in inside), key=len, reverse=True):
-        name = _without_beginning(name, folder)
-    return name.strip(_EDGES)
+def roles_in(leaf: Path, patient: Path) -> dict[Path, str]:
+    """What each file name in a folder says beyond the folders it lies in, in lower case: `P01/P01_T1.nii.gz` → `t1`.
+
+    An id that all names in the folder begin with says nothing, either: `7/Pat0`, `7/Pat0_seg` → ``, `seg`.
+    """
+    inside = [patient.name, *leaf.relative_to(patient).parts]
+    folders = sorted((text.casefold() for text in inside), key=len, reverse=True)
+    roles = {}
+    for path in images_in(leaf, READ):
+        name = stem(path.name).casefold()
+        for folder in folders:
+            name = _without_beginning(name, folder)
+        roles[path] = name.strip(_EDGES)
+    shared = _shared_id(list(roles.values()))
+    return {path: name[len(shared) :].strip(_EDGES) for path, name in roles.items()}
 
 
 def is_numbered(name: str) -> bool:
     """Whether a role is a number, alone or after a word, as the slices of a series have; `t1` and `t2` are not."""
     return not name or bool(re.fullmatch(r"[^\d]*\d+([ _.\-]\d+)*", name) and not _SEQUENCE_NUMBER.match(name))
+
+
+def is_visit(name: str) -> bool:
+    """Whether a role says when an image was taken, as `baseline` and `week-12` do; it shows no sequence."""
+    return bool(_VISIT.match(name))
 
 
 def are_patients(folders: Sequence[PatientFolder]) -> bool:
@@ -61,12 +85,12 @@ def are_patients(folders: Sequence[PatientFolder]) -> bool:
     sample = [folder for folder in folders[:_SAMPLED] if folder.leaves]
     if len(sample) < 2 or len(sample) < _MOST * len(folders[:_SAMPLED]):
         return False
-    roles = [[(role(path, folder.path), path) for path in folder.files()] for folder in sample]
+    roles = [folder.roles() for folder in sample]
     shared = _shared([{name for name, _ in files} for files in roles])
     files = [name for named in roles for name, _ in named]
     agree = bool(shared) and sum(name in shared for name in files) >= _MOST * len(files)
     agree = agree and sum(any(name in shared for name, _ in named) for named in roles) >= _MOST * len(roles)
-    if agree and _are_sequences(shared, roles) and _lie_alike(sample):
+    if agree and _are_sequences(shared, roles) and _are_single(sample) and _lie_alike(sample):
         return True
     if not _named_as_ids([folder.path.name for folder in sample]):
         return False
@@ -91,6 +115,18 @@ def _without_beginning(name: str, folder: str) -> str:
     return name[same:]
 
 
+def _shared_id(names: Sequence[str]) -> str:
+    """The words with a number that several names all begin with; '' without any, and for `t1_pre`, `t1_post`."""
+    if len(names) < 2:
+        return ""
+    words = [re.split(r"(?<=[ _.\-])", name) for name in names]
+    same = 0
+    while all(same < len(name) for name in words) and len({name[same].rstrip(_EDGES) for name in words}) == 1:
+        same += 1
+    text = "".join(words[0][:same]).rstrip(_EDGES)
+    return text if any(map(str.isdigit, text)) and not _SEQUENCE_NUMBER.match(text) else ""
+
+
 def _ends_word(text: str, at: int) -> bool:
     return at >= len(text) or text[at] in _EDGES
 
@@ -103,10 +139,18 @@ def _shared(roles: Sequence[set[str]]) -> set[str]:
 def _are_sequences(shared: set[str], roles: Sequence[Sequence[tuple[str, Path]]]) -> bool:
     """Whether the shared names are those of sequences and masks, and not of the pictures of a class."""
     words = [name for name in shared if name and not is_numbered(name)]
-    if len(words) * 2 <= len(shared):
+    alike = Counter(re.sub(r"\d+", "#", name) for name in words)
+    words = [name for name in words if alike[re.sub(r"\d+", "#", name)] <= max(2, len(roles))]  # `p1_ct`, `p2_ct` …
+    if not words or len(words) * 2 <= len(shared - {""}):
         return False
     volumes = all(path.name.lower().endswith(NIFTI) for named in roles for _, path in named)
     return volumes or any(is_mask_name(name) for name in words) or len(roles) > max(2, len(shared))
+
+
+def _are_single(folders: Sequence[PatientFolder]) -> bool:
+    """Whether no folder holds two files of one sequence, as a class with `pat1`, `pat1_mask`, `pat2` … does."""
+    leaves = [list(roles_in(leaf, folder.path).values()) for folder in folders for leaf in folder.leaves]
+    return sum(len(set(names)) == len(names) for names in leaves) >= _MOST * len(leaves)
 
 
 def _lie_alike(folders: Sequence[PatientFolder]) -> bool:
