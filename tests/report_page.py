@@ -1,11 +1,12 @@
-"""Parses a report: its elements, texts, table rows and data."""
+"""Parses a report: its elements, texts, table rows and charts."""
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 from radapt.reports import write_report
+from radapt.reports.charts.drawing import FONT_PX, text_px
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "wbr"}
 HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
@@ -57,10 +58,36 @@ class Page(HTMLParser):
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
-    @property
-    def data(self) -> dict:
-        return json.loads(self.scripts[0])
-
 
 def page_of(run: Path) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def charts_of(run: Path, kind: str) -> list[tuple[str, ElementTree.Element]]:
+    """Every SVG in the figures of a kind, with the metric or the number of its view, in the order of the page."""
+    text = (run / "report.html").read_text(encoding="utf-8")
+    figures = re.findall(rf'<figure class="plot" data-plot="{kind}".*?</figure>', text, re.DOTALL)
+    views = [view for one in figures for view in re.split(r'<div class="charts"', one)[1:]]
+    found = []
+    for view in views:
+        (name,) = re.findall(r'^ data-(?:metric|choice)="(.*?)"', view)
+        found += [
+            (name, ElementTree.fromstring(svg)) for svg in re.findall(r"<svg [^>]*role.*?</svg>", view, re.DOTALL)
+        ]
+    return found
+
+
+def tips_of(svg: ElementTree.Element) -> list[str]:
+    """What the marks of a chart say when they are pointed at."""
+    return [mark.attrib["data-tip"] for mark in svg.iter() if "data-tip" in mark.attrib]
+
+
+def texts_of(svg: ElementTree.Element) -> list[tuple[float, float, float, float, str]]:
+    """Left, top, right and bottom of every text of a chart, by the estimate of its width, and the text."""
+    boxes = []
+    for one in svg.iter("{http://www.w3.org/2000/svg}text"):
+        x, y, text = float(one.attrib["x"]), float(one.attrib["y"]), one.text or ""
+        width = text_px(text)
+        left = x - {"start": 0.0, "middle": width / 2, "end": width}[one.attrib.get("text-anchor", "start")]
+        boxes.append((left, y - FONT_PX, left + width, y + 3, text))
+    return boxes

@@ -135,5 +135,5 @@ def test_study_report_shows_the_first_adapted_run_of_each_method(toy_run, toy_co
             write_json(run.path / "cells" / id_ / "adapt.json", facts())
     page = page_of(run.finish())
     assert "Training of the adaptation" in page.text
-    assert len([tag for tag, _ in page.elements if tag == "svg"]) == 2 * 5
+    assert len([tag for tag, attributes in page.elements if tag == "svg" and "class" not in attributes]) == 2 * 5
     assert len(page.ids) == len(set(page.ids))

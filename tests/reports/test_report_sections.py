@@ -1,6 +1,7 @@
 """Segmentation, learning curves and training cost in the page: equal to the tables, absent where a run has none."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,13 @@ import pytest
 from radapt.metrics import score_repeats
 from radapt.reports import write_report
 from radapt.reports.cell_scores import CellScore
-from radapt.reports.learning_curves import independent_estimate
-from report_page import HOSTILE, page_of
+from radapt.reports.charts.strip import StripRow, strip_row
+from radapt.reports.leaderboard import leaderboards
+from radapt.reports.learning_curves import LearningCurveSet, independent_estimate, learning_curve_sets
+from radapt.reports.methods import methods_of
+from radapt.reports.run_folder import read_run
+from radapt.reports.segmentation_cases import best_segmentations
+from report_page import HOSTILE, charts_of, page_of, tips_of
 
 COST = {"trained": 12_000, "parameters": 1_200_000, "peak_memory_mb": 1536.5, "seconds": 90.0}
 
@@ -55,8 +61,6 @@ def curves(toy_run, toy_cohort):
 
 def test_both_aims_have_their_own_section(mixed) -> None:
     page = page_of(mixed.path)
-    assert [section["id"] for section in page.data["sections"]] == ["cohort-1", "cohort-1-segmentation"]
-    assert [section["primary"] for section in page.data["sections"]] == ["auroc", "dice"]
     assert "unet from scratch is best on test: Dice" in page.text
     assert "dinov2-s with lora is best on test: AUROC" in page.text
     assert [a.get("class") for tag, a in page.elements if tag == "h3"].count("aim") == 2
@@ -89,33 +93,39 @@ def test_overlays_are_shown_with_their_case(mixed) -> None:
     assert "worst : case-test-003 · Dice 0.000 · slice 4" in page.text.replace("worst:", "worst :")
 
 
-def test_every_scored_case_is_a_named_point(mixed) -> None:
-    section = page_of(mixed.path).data["sections"][1]
-    (test,) = [one for one in section["strip"] if one["split"] == "test"]
-    model = next(one for one in test["models"] if "unet" in one["name"])
+def strip_rows(run: Path, title: str) -> dict[str, StripRow]:
+    """The rows of the strip chart of a method on the test set, by structure."""
+    boards = [board for board in leaderboards(read_run(run)) if (board.aim, board.split) == ("segmentation", "test")]
+    (model,) = [model for board in boards for model in best_segmentations(board) if title in model.title]
+    return {label: strip_row(model, label, label) for label in model.labels}
+
+
+def test_every_scored_case_is_a_point(mixed) -> None:
+    page_of(mixed.path)
     table = pd.read_parquet(mixed.path / "cells" / mixed.cells[-1] / "predictions.parquet")
     table = table[(table["split"] == "test") & table["dice"].notna()]
-    for label, row in zip(test["labels"], model["rows"], strict=True):
-        expected = table[table["label"] == label].set_index("case")
-        assert len(row["points"]) == len(expected)
-        assert [point[1] for point in row["points"]] == sorted(point[1] for point in row["points"])
-        for case, dice, hd95, *_, outcome in row["points"]:
-            found = expected.loc[test["cases"][case]]
-            assert dice == pytest.approx(found["dice"], abs=1e-4)
-            assert hd95 == pytest.approx(found["hd95_mm"], abs=1e-4)
-            assert ["both", "missed", "false_alarm"][outcome] == found["outcome"]
+    rows = strip_rows(mixed.path, "unet")
+    for label, row in rows.items():
+        expected = table[table["label"] == label].sort_values("dice", kind="stable")
+        assert row.cases["dice"].tolist() == expected["dice"].tolist()
+        assert row.cut == 0
+    (_, svg), *_ = charts_of(mixed.path, "strip")
+    glyphs = [one for one in svg.iter() if one.attrib.get("class", "-").split()[0] in ("dots", "crosses", "triangles")]
+    drawn = sum(one.attrib["d"].count("M") for one in glyphs)
+    assert drawn == sum(len(row.cases) for row in rows.values())
+    worst = rows["core"].cases.iloc[0]
+    assert any(tip.startswith(f"{worst['case']} core missed, Dice 0.000") for tip in tips_of(svg))
 
 
-def test_strip_plot_of_many_cases_keeps_the_worst(toy_run, toy_cohort) -> None:
+def test_strip_of_many_cases_keeps_the_worst(toy_run, toy_cohort) -> None:
     toy = toy_cohort(outputs=(), patients=700, mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).segmentation(toy, "none", "unet")
-    (section,) = page_of(toy_run.finish()).data["sections"]
-    (row, _) = section["strip"][0]["models"][0]["rows"]
-    assert len(row["points"]) == 300
-    assert section["strip"][0]["models"][0]["cut"] > 0
+    row = strip_rows(toy_run.finish(), "unet")["core"]
+    assert len(row.cases) == 300
     table = pd.read_parquet(toy_run.path / "cells" / toy_run.cells[0] / "predictions.parquet")
     dice = np.sort(table[(table["split"] == "test") & (table["label"] == "core")]["dice"].dropna())
-    assert [point[1] for point in row["points"][:150]] == pytest.approx(dice[:150], abs=1e-4)
+    assert row.cut == len(dice) - 300
+    assert row.cases["dice"].tolist()[:150] == dice[:150].tolist()
 
 
 def test_a_run_of_networks_from_scratch_on_masks_alone(toy_run, toy_cohort) -> None:
@@ -135,12 +145,17 @@ def test_test_set_without_masks_is_undefined(toy_run, toy_cohort) -> None:
     assert "Dice is undefined on test" in page_of(toy_run.finish()).text
 
 
+def curves_of(run: Path) -> tuple[LearningCurveSet, ...]:
+    read = read_run(run)
+    return learning_curve_sets(read, methods_of(read), "auroc")
+
+
 def test_points_of_a_curve_equal_the_statistic_of_repeats(curves) -> None:
-    (section,) = page_of(curves.path).data["sections"]
-    (chart,) = section["learning"]
-    assert (chart["split"], chart["kind"]) == ("test", "shots")
-    curve = next(one for one in chart["curves"] if one["backbone"] == "dinov2-s")
-    assert (curve["x"], curve["draws"], curve["patients"]) == ([1, 4], [4, 4], ["2", "8"])
+    (chart,) = curves_of(curves.path)
+    assert (chart.split, chart.kind) == ("test", "shots")
+    curve = next(one for one in chart.curves if one.backbone == "dinov2-s")
+    facts = [(point.x, point.draws, point.patients) for point in curve.points]
+    assert facts == [(1, 4, "2"), (4, 4, "8")]
     tables = [pd.read_parquet(curves.path / "cells" / cell / "predictions.parquet") for cell in curves.cells[:4]]
     tables = [table[table["split"] == "test"] for table in tables]
     first = tables[0]
@@ -151,9 +166,18 @@ def test_points_of_a_curve_equal_the_statistic_of_repeats(curves) -> None:
     ).set_index("metric")  # fmt: skip
     for metric in ("auroc", "brier"):
         row = expected.loc[metric, ["value", "ci_low", "ci_high"]].astype(float)
-        assert curve["numbers"][metric][0] == pytest.approx(row.tolist(), abs=1e-4)
+        assert curve.points[0].numbers[metric] == pytest.approx(row.tolist(), abs=1e-9)
     whole = curves.results.query("protocol == 'logistic' and backbone == 'dinov2-s' and split == 'test'")
-    assert curve["whole"]["auroc"][0] == pytest.approx(whole.set_index("metric").loc["auroc", "value"], abs=1e-4)
+    assert curve.whole["auroc"][0] == pytest.approx(whole.set_index("metric").loc["auroc", "value"], abs=1e-4)
+
+
+def test_the_chart_of_curves_says_every_point(curves) -> None:
+    page_of(curves.path)
+    (svg,) = [svg for metric, svg in charts_of(curves.path, "learning") if metric == "auroc"]
+    tips = tips_of(svg)
+    assert len(tips) == 6  # two sizes and every label, of two backbones
+    assert sum("4 shots, 8 training patients, 4 draws" in tip for tip in tips) == 2
+    assert sum("every label" in tip for tip in tips) == 2
 
 
 def test_few_labels_have_a_section_of_their_own(curves) -> None:
@@ -175,9 +199,9 @@ def test_without_comparable_predictions_both_errors_are_added(curves, lost: str)
     file.unlink() if lost == "predictions" else table.iloc[:-3].to_parquet(file)
     page = page_of(curves.path)
     assert "slightly too wide" in page.text
-    curve = next(one for one in page.data["sections"][0]["learning"][0]["curves"] if one["backbone"] == "dinov2-s")
+    curve = next(one for one in curves_of(curves.path)[0].curves if one.backbone == "dinov2-s")
     own = curves.results.query("cell in @curves.cells[:4] and split == 'test' and metric == 'auroc'")
-    value, low, high = curve["numbers"]["auroc"][0]
+    value, low, high = curve.points[0].numbers["auroc"]
     assert value == pytest.approx(own["value"].mean(), abs=1e-4)
     assert high - low > own["ci_high"].mean() - own["ci_low"].mean()
 
@@ -210,9 +234,9 @@ def test_fractions_of_labels_are_curves_too(toy_run, toy_cohort) -> None:
         for repeat in (0, 1):
             toy_run.cell(toy, "dinov2-s", "fewshot", fraction=fraction, repeat=repeat, skill=fraction * 5)
     page = page_of(toy_run.finish())
-    (chart,) = page.data["sections"][0]["learning"]
-    assert chart["kind"] == "fraction"
-    assert chart["curves"][0]["x"] == pytest.approx([1, 10])
+    (chart,) = curves_of(toy_run.path)
+    assert chart.kind == "fraction"
+    assert [point.x for point in chart.curves[0].points] == pytest.approx([1, 10])
     assert "10 % of labels is best" in page.text  # nobody learned from every label
 
 
@@ -221,9 +245,12 @@ def test_costs_are_shown_as_counted(mixed) -> None:
     rows = [" ".join(" ".join(texts).split()) for _, _, texts in page.rows]
     assert any("12,000 1 % 1,536 MB 1 min 30 s" in row or "12,000 1 % 1,537 MB 1 min 30 s" in row for row in rows), rows
     assert any("from scratch unet 1.20 million 100 %" in row for row in rows)
-    classes, masks = page.data["sections"]
-    assert [model["percent"] for model in classes["cost"][0]["models"]] == [pytest.approx(1)]  # knn says nothing
-    assert sorted(model["percent"] for model in masks["cost"][0]["models"]) == pytest.approx([7.5, 100])
+    charts = charts_of(mixed.path, "cost")
+    (classes, _), (masks, _) = (
+        [tips_of(svg) for name, svg in charts if name == metric] for metric in ("auroc", "dice")
+    )
+    assert ["(1 %)" in tip for tip in classes] == [True]  # knn trains nothing
+    assert ["(7.5 %)" in tip or "(100 %)" in tip for tip in masks] == [True, True]
 
 
 def test_older_runs_lack_these_sections(finished) -> None:
@@ -231,8 +258,7 @@ def test_older_runs_lack_these_sections(finished) -> None:
     old = ["fraction", "trained_parameters", "trained_share", "peak_memory_mb", "minutes"]
     table.drop(columns=old, errors="ignore").to_parquet(finished.path / "results.parquet")
     page = page_of(finished.path)
-    (section,) = page.data["sections"]
-    assert (section["strip"], section["learning"], section["cost"]) == ([], [], [])
+    assert [charts_of(finished.path, kind) for kind in ("strip", "learning", "cost")] == [[], [], []]
     for word in ("Training cost", "Few labels", "Scores by structure", "Missed and false alarm", "segmentation"):
         assert word not in page.text
 
@@ -259,9 +285,10 @@ def test_hostile_structures_and_cases_are_escaped(toy_run, toy_cohort) -> None:
     toy = toy_cohort(outputs=(), mask_labels={"1": HOSTILE}, case_prefix=HOSTILE)
     toy_run.cohort(toy).segmentation(toy, "none", f"unet{HOSTILE}", labels=(HOSTILE,), cost=COST)
     page = page_of(toy_run.finish())
-    assert len(page.scripts) == 3
+    assert len(page.scripts) == 1
     assert not [a for _, a in page.elements if "onerror" in a]
-    assert page.data["sections"][0]["strip"][0]["labels"] == [HOSTILE]
+    (_, svg), *_ = charts_of(toy_run.path, "strip")
+    assert any(HOSTILE in tip for tip in tips_of(svg))
 
 
 def test_equal_folders_give_equal_bytes(curves, mixed) -> None:

@@ -106,5 +106,4 @@ def _render(page: AdaptationPage) -> str:
         seconds=trained.get("seconds"),
         memory=trained.get("peak_memory_mb"),
         version=__version__,
-        data={"metrics": {}, "metric": None, "backbones": [], "sections": []},
     )

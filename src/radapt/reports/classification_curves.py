@@ -117,19 +117,38 @@ def _probabilities(rows: pd.DataFrame, outputs: tuple[str, ...]) -> np.ndarray:
     return np.clip(rows[[f"p_{name}" for name in outputs]].to_numpy(dtype=np.float64), 0.0, 1.0)
 
 
-def roc_lines(predictions: ClassificationPredictions) -> list[dict[str, Any]]:
-    """One curve per binary problem that has positive and negative cases: {name, x, y, positive, negative}."""
+@dataclass(frozen=True)
+class RocLine:
+    """Sensitivity `y` at 1 − specificity `x` of one class or finding, and its cases with and without it."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    positive: int
+    negative: int
+
+
+@dataclass(frozen=True)
+class ReliabilityBins:
+    """Per bin of predicted probability its mean, the observed frequency and the number of cases, at least one."""
+
+    stated: list[float]
+    observed: list[float]
+    cases: list[int]
+
+
+def roc_lines(predictions: ClassificationPredictions) -> list[RocLine]:
+    """One curve per binary problem that has positive and negative cases."""
     lines = []
     for name, truth, score in predictions.binary_problems():
         positive, negative = int((truth == 1).sum()), int((truth == 0).sum())
         if positive and negative:
             x, y = roc_curve(truth, score, _ROC_POINTS)
-            line = {"name": name, "x": _rounded(x), "y": _rounded(y), "positive": positive, "negative": negative}
-            lines.append(line)
+            lines.append(RocLine(name, _rounded(x), _rounded(y), positive, negative))
     return lines
 
 
-def reliability(predictions: ClassificationPredictions) -> dict[str, Any] | None:
+def reliability(predictions: ClassificationPredictions) -> ReliabilityBins | None:
     """Predicted probability against observed frequency, in the bins that hold cases; None if there is none.
 
     Classes: the probability of the predicted class. Findings: all labelled case–finding pairs, pooled.
@@ -142,8 +161,8 @@ def reliability(predictions: ClassificationPredictions) -> dict[str, Any] | None
     bins = bins[bins["cases"] > 0]
     if bins.empty:
         return None
-    columns: dict[str, Any] = {name: _rounded(bins[name].to_numpy(dtype=float)) for name in ("stated", "observed")}
-    return columns | {"cases": bins["cases"].astype(int).tolist()}
+    stated, observed = (_rounded(bins[name].to_numpy(dtype=float)) for name in ("stated", "observed"))
+    return ReliabilityBins(stated, observed, bins["cases"].astype(int).tolist())
 
 
 def decisions(predictions: ClassificationPredictions) -> list[dict[str, Any]]:

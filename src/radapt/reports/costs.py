@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -70,37 +69,6 @@ def method_costs(run: Run, methods: Iterable[Method], tests: Sequence[Leaderboar
             costs.append(MethodCost(method, **means, row=rows.get(method.key)))
     rank = {key: index for index, key in enumerate(rows)}
     return tuple(sorted(costs, key=lambda cost: rank.get(cost.method.key, len(rank))))
-
-
-def cost_plots(costs: Sequence[MethodCost], tests: Sequence[Leaderboard]) -> list[dict[str, Any]]:
-    """Per test set, the models whose trained share is measured: {split, models}.
-
-    A model without trained parameters appears in the table only, because the axis is logarithmic.
-    """
-    plotted = [cost for cost in costs if cost.trained_share > 0]
-    sets = []
-    for board in tests:
-        models = [_model(cost, board) for cost in plotted]
-        models = [model for model in models if model["numbers"]]
-        if models:
-            sets.append({"split": board.split, "models": models})
-    return sets
-
-
-def _model(cost: MethodCost, board: Leaderboard) -> dict[str, Any]:
-    numbers = {}
-    for metric, rows in board.metrics.items():
-        for row in rows:
-            if row.method.key == cost.method.key and defined(row.value):
-                ends = (row.value, row.ci_low, row.ci_high)
-                numbers[metric] = [round(end, 5) if defined(end) else None for end in ends]
-    return {
-        "backbone": cost.method.backbone,
-        "method": cost.method.protocol_and_size,
-        "percent": 100 * cost.trained_share,
-        "words": f"{cost.trained} trained ({cost.share}), {cost.memory}, {cost.time}",
-        "numbers": numbers,
-    }
 
 
 def _mean(values: np.ndarray) -> float:

@@ -138,29 +138,6 @@ def learning_curve_sets(run: Run, methods: Iterable[Method], primary: str | None
     return tuple(sets)
 
 
-def learning_curve_plots(sets: Iterable[LearningCurveSet]) -> list[dict[str, Any]]:
-    """The data that the page's script draws."""
-    return [
-        {"split": curves.split, "kind": curves.kind, "curves": [_curve_plot(curve) for curve in curves.curves]}
-        for curves in sets
-    ]
-
-
-def _curve_plot(curve: LearningCurve) -> dict[str, Any]:
-    metrics = dict.fromkeys(metric for point in curve.points for metric in point.numbers)
-    undefined = (math.nan,) * 3
-    return {
-        "backbone": curve.backbone,
-        "name": curve.name,
-        "x": [point.x for point in curve.points],
-        "size": [point.method.size for point in curve.points],
-        "draws": [point.draws for point in curve.points],
-        "patients": [point.patients for point in curve.points],
-        "numbers": {name: [_rounded(point.numbers.get(name, undefined)) for point in curve.points] for name in metrics},
-        "whole": {name: _rounded(number) for name, number in curve.whole.items()},
-    }
-
-
 def _curves(
     points: list[CurvePoint], all_labels: list[Method], split: str, scores: Scores
 ) -> tuple[LearningCurve, ...]:
@@ -238,7 +215,3 @@ def _resamples(few: Sequence[Method], draws: Sequence[DrawPredictions]) -> int:
     work = sum(predictions.probabilities.size for predictions in draws)
     possible = min(requested, MOST_RESAMPLES, WORK // max(work, 1))
     return possible if possible >= min(requested, LEAST_RESAMPLES) else 0
-
-
-def _rounded(number: Estimate | Sequence[float]) -> list[float | None]:
-    return [round(float(value), 4) if defined(value) else None for value in number]

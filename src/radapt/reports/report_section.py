@@ -5,17 +5,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from radapt.reports.bar_axis import BarAxis, axis_for
+from radapt.reports.charts.cost import cost_figure
+from radapt.reports.charts.figure import Figure
+from radapt.reports.charts.forest import forest_figure
+from radapt.reports.charts.learning import learning_figure
+from radapt.reports.charts.probabilities import reliability_figures, roc_figures
+from radapt.reports.charts.strip import strip_figures
 from radapt.reports.classification_curves import ClassificationPredictions, best_predictions, decisions
-from radapt.reports.costs import MethodCost, cost_plots, method_costs
+from radapt.reports.costs import MethodCost, method_costs
 from radapt.reports.formatting import defined
 from radapt.reports.groups.scores import GroupView, group_view
 from radapt.reports.headline import Headline, headline
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
-from radapt.reports.learning_curves import LearningCurveSet, learning_curve_plots, learning_curve_sets
+from radapt.reports.learning_curves import LearningCurveSet, learning_curve_sets
 from radapt.reports.methods import Method
-from radapt.reports.plot_data import forest_plot, reliability_plots, roc_plots
 from radapt.reports.run_folder import CellRecord, Run
-from radapt.reports.segmentation_cases import SegmentationPredictions, best_segmentations, strip_plots
+from radapt.reports.segmentation_cases import SegmentationPredictions, best_segmentations
 from radapt.reports.subsets.views import SubsetView, subset_views
 from radapt.reports.training_history import TrainingHistory, training_histories
 
@@ -70,7 +75,7 @@ class ReportSection:
     subsets: tuple[SubsetView, ...] = ()
     histories: tuple[tuple[Method, CellRecord, TrainingHistory], ...] = ()
     costs: tuple[MethodCost, ...] = ()
-    plots: Mapping[str, Any] = field(default_factory=dict)
+    charts: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)  # by kind
 
     @property
     def views(self) -> tuple[LeaderboardView, ...]:
@@ -107,6 +112,7 @@ def report_section(
     """The section of the leaderboards `boards`, at least one, and `methods` of one cohort and aim."""
     tests = [board for board in boards if not (board.is_selection_split or board.is_part)]
     primary = next((board.primary for board in tests if board.primary), None)
+    tones = sorted({cell.backbone for cell in run.cells if not cell.control})
     segments = boards[0].aim == "segmentation"
     classifications = {} if segments else {board.split: best_predictions(run, board) for board in tests}
     segmentations = {board.split: best_segmentations(board) for board in tests} if segments else {}
@@ -131,17 +137,19 @@ def report_section(
         subsets=subset_views(methods),
         histories=training_histories(methods),
         costs=costs,
-        plots={
-            "id": id_,
-            "primary": primary,
-            "forest": forest_plot(tests),
-            "roc": roc_plots(classifications),
-            "reliability": reliability_plots(classifications),
-            "strip": strip_plots(segmentations),
-            "learning": learning_curve_plots(learning),
-            "cost": cost_plots(costs, tests),
+        charts={
+            "forest": _one(forest_figure(tests, tones, primary)),
+            "roc": roc_figures(classifications),
+            "reliability": reliability_figures(classifications),
+            "strip": strip_figures(segmentations),
+            "learning": _one(learning_figure(learning, tones)),
+            "cost": _one(cost_figure(costs, tests, tones)),
         },
     )
+
+
+def _one(figure: Figure | None) -> tuple[Figure, ...]:
+    return () if figure is None else (figure,)
 
 
 def _view(board: Leaderboard, axes: Mapping[str, BarAxis | None]) -> LeaderboardView:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from radapt.durable import write_parquet, write_text
@@ -12,7 +11,6 @@ from radapt.reports.headline import Headline
 from radapt.reports.leaderboard import leaderboards
 from radapt.reports.methods import methods_of
 from radapt.reports.metric_info import metric_of, ordered
-from radapt.reports.plot_data import metric_facts
 from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
 from radapt.reports.terminal_table import terminal_table
@@ -68,18 +66,11 @@ def _chapters(run: Run) -> list[CohortChapter]:
 
 
 def _page(run: Run, chapters: list[CohortChapter]) -> str:
-    methods = methods_of(run)
     sections = [section for chapter in chapters for section in chapter.sections]
     metrics = ordered({table.metric for section in sections for view in section.views for table in view.tables})
-    data = {
-        "metrics": metric_facts(metrics),
-        "metric": chapters[0].primary if chapters else None,
-        "backbones": sorted({method.backbone for method in methods if not method.control}),
-        "sections": [section.plots for section in sections],
-    }
     return render(
         "study_report.html",
-        (_plotly(), asset("report.js")),
+        (asset("report.js"),),
         run=run,
         version=__version__,
         chapters=chapters,
@@ -92,7 +83,7 @@ def _page(run: Run, chapters: list[CohortChapter]) -> str:
         synthetic=[chapter.name for chapter in chapters if chapter.synthetic],
         seconds=sum(float((cell.done or {}).get("seconds") or 0) for cell in run.cells),
         waiting=run.count("waiting") + run.unnamed,
-        data=data,
+        leading=chapters[0].primary if chapters else None,
     )
 
 
@@ -100,11 +91,3 @@ def _of_controls(cells: Iterable[CellRecord]) -> set[str]:
     """The backbones that only controls use."""
     cells = list(cells)
     return {cell.backbone for cell in cells if cell.control} - {cell.backbone for cell in cells if not cell.control}
-
-
-@cache
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    # Browsers turn CR LF into LF before they hash, and a closing tag inside the script would end it.
-    return str(get_plotlyjs()).replace("\r\n", "\n").replace("</script", "<\\/script")
