@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: setup demo test test-all fuzz kills check format clean
+.PHONY: setup demo test test-all fuzz kills docs docs-serve check format clean
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,13 @@ COUNT ?= 20
 kills: $(VENV)/.ready
 	$(BIN)/python tests/kills --count $(COUNT)
 
+# The pages in docs/ as a site in site/, without network: open site/index.html (search needs a server: make docs-serve)
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+docs-serve: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +51,4 @@ format: $(VENV)/.ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache
