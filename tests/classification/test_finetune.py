@@ -24,6 +24,7 @@ from radapt.images import SliceCache
 from radapt.metrics.registry import METRICS
 from radapt.progress import Advance
 from radapt.protocols import PROTOCOLS, Machine, Result, evaluate, make, train
+from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.ratings import Rater
 from radapt.protocols.targets import Targets
 from radapt.training import lr_search
@@ -262,10 +263,10 @@ def test_test_labels_change_nothing(run: Any, cohort: Cohort) -> None:
 def test_a_case_is_answered_alone_as_among_others(run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path) -> None:
     run(cohort, quick("finetune"), machine=Machine(folder=tmp_path))
     loaded: Any = radapt.load_model(tmp_path / "model", vit).model
-    rows, cache = np.arange(len(cohort)), SliceCache(tmp_path / "cache")
-    together = loaded.predict(cohort, cache, rows)
-    np.testing.assert_array_equal(loaded.predict(cohort, cache, rows[::-1]), together[::-1])
-    np.testing.assert_array_equal(np.concatenate([loaded.predict(cohort, cache, [row]) for row in rows]), together)
+    rows, cases = np.arange(len(cohort)), CohortImages(cohort, SliceCache(tmp_path / "cache"))
+    together = loaded.predict(cases, rows)
+    np.testing.assert_array_equal(loaded.predict(cases, rows[::-1]), together[::-1])
+    np.testing.assert_array_equal(np.concatenate([loaded.predict(cases, [row]) for row in rows]), together)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import radapt
@@ -15,9 +16,11 @@ from radapt.errors import UsageError
 from radapt.features import LesionFeatures
 from radapt.images import Recipe
 from radapt.protocols import make
+from radapt.protocols.image_problem import ImageProblem
 from radapt.studies import Settings, plan_study, read_study, run_study
 
 CASES, PLANES, SIZE = 24, 3, 64
+LORA = {"lora": {"epochs": 2, "lr": [0.01], "rank": 2, "batch": 4}}
 MIL = {"mil": {"epochs": 2, "lr": [0.001], "slices": "mean"}}
 
 
@@ -79,7 +82,7 @@ def cells(out: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
 def heads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("heads")
     cohort = write_heads(folder / "cohort")
-    run(study_of(cohort, ["knn", "logistic", MIL]), folder / "run")
+    run(study_of(cohort, ["knn", "logistic", MIL, LORA]), folder / "run")
     return cohort, folder / "run"
 
 
@@ -91,7 +94,7 @@ def test_results_say_what_was_looked_at_and_by_whose_masks(heads: tuple[Path, Pa
         assert any("masks of 18 training cases" in note for note in facts["fit"]["notes"])
 
 
-@pytest.mark.parametrize("protocol", ["knn", "logistic", "mil"])
+@pytest.mark.parametrize("protocol", ["knn", "logistic", "mil", "lora"])
 def test_the_model_folder_finds_the_lesion_again(heads: tuple[Path, Path], protocol: str, tmp_path: Path) -> None:
     cohort = radapt.load_cohort(heads[0])
     folder = cells(heads[1])[protocol][0]
@@ -106,12 +109,45 @@ def test_the_model_folder_finds_the_lesion_again(heads: tuple[Path, Path], proto
 
 def test_masks_of_test_cases_change_nothing(heads: tuple[Path, Path], tmp_path: Path) -> None:
     moved = write_heads(tmp_path / "cohort", masks="moved")
-    run(study_of(moved, ["knn"]), tmp_path / "run")
-    first, second = (
-        pd.read_parquet(cells(out)["knn"][0] / "predictions.parquet").drop(columns="cell")
-        for out in (heads[1], tmp_path / "run")
-    )
-    pd.testing.assert_frame_equal(first, second)
+    run(study_of(moved, ["knn", LORA]), tmp_path / "run")
+    for protocol in ("knn", "lora"):
+        first, second = (
+            pd.read_parquet(cells(out)[protocol][0] / "predictions.parquet").drop(columns="cell")
+            for out in (heads[1], tmp_path / "run")
+        )
+        pd.testing.assert_frame_equal(first, second)
+
+
+@pytest.mark.parametrize("masks", ["training", "own"])
+def test_fine_tuning_reads_the_crops_that_probes_encode(tmp_path: Path, masks: Literal["training", "own"]) -> None:
+    cohort = radapt.load_cohort(write_heads(tmp_path / "cohort"))
+    vit = radapt.load_backbone("timm:test_vit", weights="random")
+    recipe = Recipe.for_kind("other", size=SIZE, look="lesion")
+    lesions = LesionFeatures(cohort, vit, recipe, tmp_path / "cache", masks == "own")
+    seen = lesions.on(cohort)
+    problem = ImageProblem.of(cohort, "classification", recipe, tmp_path / "cache", lesions=lesions)
+
+    last = [part for part in seen.segments if part.kind == "cls"][-1]
+    reader = problem.images.reader(recipe, cohort.modalities)
+    for row in range(CASES):
+        crops = reader.planes(row, 0)
+        assert crops.shape[1:] == (1, SIZE, SIZE)
+        with torch.inference_mode():
+            cls = vit.tokens(torch.from_numpy(crops)).cls.numpy()
+        stored = seen.slices(row, cohort.modalities[0])[:, last.start : last.stop]
+        np.testing.assert_allclose(cls, stored, rtol=1e-4, atol=1e-4)
+        if masks == "own":
+            bright = crops > 200
+            assert bright.any((1, 2, 3)).all(), "every plane shows the lesion"
+
+
+def test_folds_fine_tune_on_lesions_and_say_so(tmp_path: Path) -> None:
+    cohort = write_heads(tmp_path / "cohort", folds=True)
+    run(study_of(cohort, [LORA], lesion_masks="own"), tmp_path / "run")
+    folder, facts = cells(tmp_path / "run")["lora"]
+    for fit in facts["folds"].values():
+        assert any("others: 12 by their own masks" in note for note in fit["notes"])
+    assert len(list((folder / "model").glob("fold-*/locator.safetensors"))) == 2
 
 
 def test_every_fold_has_its_own_locator(tmp_path: Path) -> None:
@@ -164,7 +200,12 @@ def test_few_labels_still_find_lesions_by_all_masks_of_training(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("protocols", "image", "masks", "message"),
     [
-        (["lora"], {}, "all", "trains on images, and look: lesion is for protocols that read features"),
+        (
+            ["knn", "scratch"],
+            {},
+            "all",
+            "'scratch' has no encoder, and look: lesion finds its place by",
+        ),
         (["knn"], {}, "none", "no case of cohort 'heads' has one"),
         (["knn"], {"look": "whole", "lesion_masks": "own"}, "all", "no use without 'look: lesion'"),
         (["knn"], {"look": "leison"}, "all", "look"),

@@ -7,11 +7,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from radapt.cases import CaseReader
 from radapt.classification.input_spec import InputSpec
 from radapt.classification.task import TrainableModel
-from radapt.cohorts.cohort import Cohort
-from radapt.images import SliceCache
 from radapt.models.state import ModelState
 from radapt.networks.adapters.encoder_network import state_of
 from radapt.protocols.fitted import Model, TrainedModel
@@ -29,13 +26,13 @@ class Classifier(TrainedModel):
     trainee: TrainableModel
     precision: Literal["float32", "bfloat16"] = "float32"
 
-    def predict(self, cohort: Cohort, cache: SliceCache, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def predict(self, cases: CohortImages, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Probabilities float64 (n, outputs) of cases of any cohort; modalities it was not trained with are ignored.
 
         The prediction of a case does not depend on the other cases. Raises DataError if an image cannot be read.
         """
         shape = self.shape
-        images = CaseReader(cohort, cache, shape.recipe, shape.modalities, grid="own", channels=shape.channels)
+        images = cases.reader(shape.recipe, shape.modalities).with_channels(shape.channels)
         device = next(self.trainee.network.parameters()).device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.trainee.feed.answers(images, rows)
@@ -48,7 +45,7 @@ class Classifier(TrainedModel):
         )  # fmt: skip
 
     def on(self, cases: CohortImages) -> "CaseModel":
-        return CaseModel(self, cases.cohort, cases.slices)
+        return CaseModel(self, cases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +53,11 @@ class CaseModel(Model):
     """A classifier bound to the cases of one cohort."""
 
     classifier: Classifier
-    cohort: Cohort
-    cache: SliceCache
+    cases: CohortImages
 
     @property
     def trained_model(self) -> Classifier:
         return self.classifier
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        return self.classifier.predict(self.cohort, self.cache, rows)
+        return self.classifier.predict(self.cases, rows)

@@ -151,7 +151,7 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         answering = replace(cases.targets, values=cases.targets.values[:0], weights=cases.targets.weights[:0])
         shape, precision = _shape(problem, cases), problem.machine.precision
         classifier = Classifier(shape, problem.cohort.outputs, answering, trained, precision)
-        return CaseModel(classifier, problem.cohort, problem.slices)
+        return CaseModel(classifier, problem.images)
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> Classifier:
         card = saved.card
@@ -164,9 +164,10 @@ class SupervisedProtocol(Protocol[ImageProblem]):
         return Classifier(shape, card.outputs, targets, trainee, card.precision)
 
     def _key(self, problem: ImageProblem, rows: Sequence[np.ndarray], keys: list[str], seed: int) -> str:
+        places = [] if problem.places is None else [problem.places.digest]
         return fit_key(
             protocol=self.name, options=asdict(self), seed=seed, precision=problem.machine.precision,
-            data=[problem.recipe.digest, asdict(problem.pooling), problem.cohort.modalities, keys],
+            data=[problem.recipe.digest, asdict(problem.pooling), problem.cohort.modalities, [*keys, *places]],
             arrays=(*rows, np.nan_to_num(problem.cohort.labels, nan=-1)),
         )  # fmt: skip
 
@@ -182,8 +183,7 @@ class _Decoded:
 def _decode(problem: ImageProblem, learned: np.ndarray, rows: np.ndarray) -> _Decoded:
     """Decode every image of the cases at `rows` in the modalities that any of those `learned` from has."""
     kept, _ = modalities_of(problem.cohort, learned)
-    images = CaseReader(problem.cohort, problem.slices, problem.recipe, kept, grid="own")
-    return _Decoded(*read_images(images, rows, problem.machine.progress))
+    return _Decoded(*read_images(problem.images.reader(problem.recipe, kept), rows, problem.machine.progress))
 
 
 def _labelled(
@@ -193,7 +193,7 @@ def _labelled(
     cohort = problem.cohort
     train, val, targets = learnable(cohort, train, val, class_weight)
     kept, _ = modalities_of(cohort, train)
-    images = CaseReader(cohort, problem.slices, problem.recipe, kept, grid="own").with_channels(decoded.channels)
+    images = problem.images.reader(problem.recipe, kept).with_channels(decoded.channels)
     return LabelledCases(images, train, targets, val, cohort.labels[val], problem.rater(class_weight))
 
 

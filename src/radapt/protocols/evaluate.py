@@ -14,7 +14,7 @@ from radapt.features import Features, LesionFeatures, Pooling
 from radapt.protocols.choice import ChoiceRules, Choose
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
-from radapt.protocols.final_decision import with_decision
+from radapt.protocols.final_decision import with_decision, with_look
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -94,7 +94,7 @@ def evaluate(
     problem = FeatureProblem.of(_seen(features, features.cohort), pooling, refit=refit, devices=devices, rules=rules)
     ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    fitted = _with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
+    fitted = with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
     result = ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
@@ -113,15 +113,6 @@ def _own(estimator: Any, options: dict[str, Any]) -> OwnEstimator:
 def _seen(features: Features | LesionFeatures, cohort: Cohort) -> Features:
     """The features of a variant of their cohort, such as that of a fold; those of lesions are found for it."""
     return features.on(cohort) if isinstance(features, LesionFeatures) else replace(features, cohort=cohort)
-
-
-def _with_look(fitted: Fitted, problem: FeatureProblem) -> Fitted:
-    """With a note in the record of where lesions were looked for."""
-    places = getattr(problem.features, "places", None)
-    if places is None:
-        return fitted
-    note = places.note(problem.cohort.splits)
-    return replace(fitted, record=replace(fitted.record, notes=(*fitted.record.notes, note)))
 
 
 def _evaluate_folds(
@@ -143,8 +134,8 @@ def _evaluate_folds(
 
     def fit(fold: str, plain: Cohort) -> tuple[Fitted, None]:
         problem = problem_of(plain)
-        fitted = with_decision(protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0]), protocol, problem)
-        fitted = _with_look(fitted, problem)
+        fitted = protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0])
+        fitted = with_look(with_decision(fitted, protocol, problem), problem)
         if place is not None:
             save_model(place / MODEL_FOLDER / fold_model(fold), protocol, fitted, problem)
         return fitted, None

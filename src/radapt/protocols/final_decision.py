@@ -1,4 +1,4 @@
-"""The decision of a fitted model, fixed from what it learned from, whichever protocol fitted it."""
+"""What is added to the record of any fitted model: the decision, and where lesions were looked for."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,6 +29,14 @@ def with_decision(fitted: Fitted[Any], protocol: Protocol, problem: FeatureProbl
     if problem.rules.decision == "tuned":
         decision = _tuned(fitted, problem, decision)
     return replace(fitted, record=replace(fitted.record, decision=decision))
+
+
+def with_look(fitted: Fitted[Any], problem: FeatureProblem | ImageProblem) -> Fitted[Any]:
+    """With a note in the record of where lesions were looked for; unchanged for another look."""
+    if problem.places is None:
+        return fitted
+    note = problem.places.note(problem.cohort.splits)
+    return replace(fitted, record=replace(fitted.record, notes=(*fitted.record.notes, note)))
 
 
 def _learned(fitted: Fitted[Any], problem: FeatureProblem | ImageProblem) -> np.ndarray:

@@ -1,15 +1,19 @@
 """What a protocol that trains on images may see: everything but the labels and masks of test sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from radapt.cases import CaseReader
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
-from radapt.features import Pooling
+from radapt.features import LesionFeatures, Pooling
+from radapt.features.lesions.places import LesionPlaces
+from radapt.features.lesions.reader import LesionReader
 from radapt.images import Recipe, SliceCache
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.choice import ChoiceRules, InnerFolds, Method, inner_folds, method_of
@@ -50,10 +54,20 @@ class Machine:
 
 @dataclass(frozen=True)
 class CohortImages:
-    """The cases of any cohort, with the cache of their slices, for a trained model to answer for."""
+    """The cases of any cohort, with the cache of their slices, for a trained model to answer for. A model that looks at
+    lesions needs their `places`."""
 
     cohort: Cohort
     slices: SliceCache
+    places: LesionPlaces | None = None
+
+    def reader(self, recipe: Recipe, modalities: Sequence[str]) -> CaseReader:
+        """Reads each image on its own grid, or crops of the lesion if the recipe looks at these."""
+        if recipe.look != "lesion":
+            return CaseReader(self.cohort, self.slices, recipe, modalities, grid="own")
+        if self.places is None:
+            raise UsageError("look: lesion needs the places of lesions, which LesionFeatures finds.")
+        return LesionReader(self.cohort, self.slices, recipe, modalities, self.places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +76,8 @@ class ImageProblem:
 
     Make one with `ImageProblem.of`. `fresh` gives a newly loaded backbone in float32 on the machine's device, free
     to be trained; it is None for a protocol that trains a network of its own. Without `choose` nothing is chosen: no
-    case is there to choose on, and protocols take their defaults. `rules` say how choices are made.
+    case is there to choose on, and protocols take their defaults. `rules` say how choices are made. With a recipe that
+    looks at `lesions`, a protocol has to read its cases by `images.reader`.
     """
 
     cohort: Cohort
@@ -74,6 +89,7 @@ class ImageProblem:
     machine: Machine = field(default_factory=Machine)
     choose: bool = True
     rules: ChoiceRules = field(default_factory=ChoiceRules)
+    lesions: LesionFeatures | None = None
 
     @classmethod
     def of(
@@ -86,6 +102,7 @@ class ImageProblem:
         pooling: Pooling | None = None,
         machine: Machine | None = None,
         rules: ChoiceRules | None = None,
+        lesions: LesionFeatures | None = None,
     ) -> "ImageProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
@@ -95,7 +112,16 @@ class ImageProblem:
         (check_learnable if aim == "classification" else check_masks)(blank)
         fresh = None if backbone is None else lambda: backbone.load_as("float32")
         pooling, machine, rules = pooling or Pooling(), machine or Machine(), rules or ChoiceRules()
-        return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling, machine, rules=rules)
+        return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling, machine, rules=rules, lesions=lesions)
+
+    @cached_property
+    def places(self) -> LesionPlaces | None:
+        """Where lesions are looked for, found by the masks of training cases; None for another look."""
+        return None if self.lesions is None else self.lesions.places_on(self.cohort)
+
+    @property
+    def images(self) -> CohortImages:
+        return CohortImages(self.cohort, self.slices, self.places)
 
     @property
     def usable(self) -> np.ndarray:

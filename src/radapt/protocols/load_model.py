@@ -15,6 +15,7 @@ from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError, suggest
 from radapt.features import Features, LesionFeatures, extract
+from radapt.features.lesions.places import LesionPlaces
 from radapt.images import SliceCache, Volume
 from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
@@ -156,7 +157,7 @@ class LoadedModel:
         if self.card.reads == "features":
             cases: Any = self.features(cohort)
         else:
-            cases = CohortImages(cohort, SliceCache(self._cache))
+            cases = CohortImages(cohort, SliceCache(self._cache), self._places(cohort))
         self._last = cohort, self.model.on(cases)
         return self._last[1]
 
@@ -166,6 +167,13 @@ class LoadedModel:
             return extract(cohort, encoder, recipe=recipe, layers=layers, cache=self._cache, progress=self._progress)
         lesions = LesionFeatures(cohort, encoder, recipe, self._cache, layers=layers, progress=self._progress)
         return lesions.by(self._locator)
+
+    def _places(self, cohort: Cohort) -> LesionPlaces | None:
+        """Where a model that was trained on images of lesions looks for them."""
+        if self._locator is None or self._encoder is None:
+            return None
+        lesions = LesionFeatures(cohort, self._encoder, self.card.recipe, self._cache, progress=self._progress)
+        return lesions.places_by(self._locator)
 
     def _answers(self, model: Model, rows: np.ndarray, modalities: Collection[str] | None) -> np.ndarray:
         if modalities is None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from radapt.cohorts.cohort import Cohort
 from radapt.features import Design, Features, Pooling, select
+from radapt.features.lesions.places import LesionPlaces
 from radapt.protocols.choice import FEW_PATIENTS, REPEATS, ChoiceRules, InnerFolds, Method, inner_folds, method_of
 from radapt.protocols.feature_matrix import DesignMatrix, MatrixLayout
 from radapt.protocols.holdout import blank_test_labels, check_learnable, labelled, train_and_val
@@ -54,6 +55,11 @@ class FeatureProblem:
     @property
     def cohort(self) -> Cohort:
         return self.features.cohort
+
+    @property
+    def places(self) -> LesionPlaces | None:
+        """Where lesions were looked for; None for another look, and for features that were made from arrays."""
+        return getattr(self.features, "places", None)
 
     @property
     def task(self) -> str:

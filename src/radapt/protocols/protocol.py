@@ -59,14 +59,14 @@ class Protocol(abc.ABC, Generic[P]):
     def recipe_read(self, recipe: Recipe) -> Recipe:
         """What it reads of planes that a study makes by `recipe`: whole planes for masks, whose grid they share.
 
-        Raises UsageError for a protocol on images that is to look at the lesion.
+        Raises UsageError for a protocol without an encoder that is to look at the lesion.
         """
         if self.aim == "segmentation":
             return recipe.whole
-        if recipe.look == "lesion" and self.reads == "images":
+        if recipe.look == "lesion" and not self.uses_backbone:
             raise UsageError(
-                f"Protocol {self.name!r} trains on images, and look: lesion is for protocols that read features (knn, "
-                "linear, logistic, fewshot of these, mil). Use look: foreground, or two studies."
+                f"Protocol {self.name!r} has no encoder, and look: lesion finds its place by the tokens of one. Use "
+                "look: foreground, or two studies."
             )
         return recipe
 

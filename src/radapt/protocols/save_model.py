@@ -58,7 +58,6 @@ def save_model(
         versions=versions(),
         **inputs,
     )
-    places = getattr(problem.features, "places", None) if isinstance(problem, FeatureProblem) else None
-    state = model.state()
+    places, state = problem.places, model.state()
     save(folder, card, state if places is None else with_locator(state, places.locator))
     return True

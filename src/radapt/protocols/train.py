@@ -21,12 +21,12 @@ from radapt.cohorts.label_draws import Draw
 from radapt.cohorts.loading import as_cohort
 from radapt.digests import ByteDigests
 from radapt.errors import UsageError
-from radapt.features import Pooling
+from radapt.features import LesionFeatures, Pooling, check_lesion_masks
 from radapt.images import Recipe
 from radapt.protocols.choice import ChoiceRules, Choose
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
-from radapt.protocols.final_decision import with_decision
+from radapt.protocols.final_decision import with_decision, with_look
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -51,6 +51,7 @@ def train(
     count: int | None = None,
     neighbours: int = 0,
     look: str | None = None,
+    lesion_masks: Literal["training", "own"] = "training",
     pooling: Pooling | None = None,
     machine: Machine | None = None,
     cache: Path | str | None = None,
@@ -68,9 +69,11 @@ def train(
     `find_backbone` gives; it is not changed, every training starts from a copy. Protocols that train a network from
     scratch take none. `recipe` overrides `size`, `axis`, `every`, `count`,
     `neighbours` and `look` (None: the default of the kind; see `Recipe`). Protocols that need whole planes read them
-    whatever the look. `options` are the protocol's own, and `seed` decides every draw. `choose`, `select_by`,
-    `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). With `fewshot` every draw is
-    trained, in a folder of its own; in a cohort with folds a model for every fold (see `evaluate`).
+    whatever the look. With look `lesion` places are found by the masks of training cases, or with `lesion_masks` own by
+    a case's own mask where it has one (see `LesionFeatures`). `options` are the protocol's own, and `seed` decides
+    every draw. `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see
+    `ChoiceRules`). With `fewshot` every draw is trained, in a folder of its own; in a cohort with folds a model for
+    every fold (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
@@ -95,20 +98,25 @@ def train(
             own = machine and replace(machine, folder=machine.folder and machine.folder / draw_folder(draw))
             return train(
                 limited, base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
-                resamples=resamples, choose="val", select_by=select_by, decision=decision,
-                one_standard_error=one_standard_error,
+                resamples=resamples, lesion_masks=lesion_masks, choose="val", select_by=select_by,
+                decision=decision, one_standard_error=one_standard_error,
             )  # fmt: skip
 
         return score_draws(ready, cohort, seed, one)
     recipe = ready.recipe_read(recipe)
     machine, pooling, cache = machine or Machine(), pooling or Pooling(), cache_folder(cache)
     reference = None if backbone is None else BackboneReference.of(backbone)
+    lesions = None
+    if recipe.look == "lesion" and lazy is not None:
+        check_lesion_masks(cohort)
+        lesions = LesionFeatures(cohort, lazy, recipe, cache, lesion_masks == "own", progress=machine.progress)
     if cohort.folds:
-        return _Folds(cohort, ready, lazy, reference, recipe, pooling, machine, cache, seed, rules).run(resamples)
-    problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine, rules)
+        folds = _Folds(cohort, ready, lazy, reference, recipe, pooling, machine, cache, seed, rules, lesions)
+        return folds.run(resamples)
+    problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine, rules, lesions)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     ready.scorer.check(cohort, problem)
-    fitted = with_decision(ready.fit(problem, fitting), ready, problem)
+    fitted = with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
     if problem.machine.folder is not None:
         save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
@@ -132,6 +140,7 @@ class _Folds:
     cache: Path
     seed: int
     rules: ChoiceRules
+    lesions: LesionFeatures | None
 
     def run(self, resamples: int) -> Result:
         self.protocol.scorer.check(as_one_test_set(self.cohort), None)
@@ -148,7 +157,7 @@ class _Folds:
         if self.protocol.aim == "segmentation" and masked(tested).any():
             self.protocol.scorer.check(plain, problem)
         fitted = self.protocol.fit(problem, np.random.default_rng(self.seed).spawn(2)[0])
-        fitted = with_decision(fitted, self.protocol, problem)
+        fitted = with_look(with_decision(fitted, self.protocol, problem), problem)
         if self.machine.folder is not None:
             folder = self.machine.folder / MODEL_FOLDER / fold_model(fold)
             save_model(folder, self.protocol, fitted, problem, self.reference)
@@ -157,7 +166,9 @@ class _Folds:
     def _problem(self, plain: Cohort, folder: Path | None) -> ImageProblem:
         machine = replace(self.machine, folder=folder)
         aim = self.protocol.aim
-        return ImageProblem.of(plain, aim, self.recipe, self.cache, self.backbone, self.pooling, machine, self.rules)
+        return ImageProblem.of(
+            plain, aim, self.recipe, self.cache, self.backbone, self.pooling, machine, self.rules, self.lesions
+        )
 
     def _store(self) -> FoldStore:
         if self.machine.folder is None:
@@ -165,6 +176,7 @@ class _Folds:
         pixels = cohort_digest(self.cohort, ByteDigests(self.cache), masks=True)
         identity = None if self.backbone is None else self.backbone.identity
         data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision, asdict(self.rules)]
+        data += [] if self.lesions is None else [self.lesions.digest]
         return FoldStore(self.machine.folder, fold_key(self.protocol, self.cohort, self.seed, data))
 
 

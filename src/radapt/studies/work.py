@@ -45,6 +45,7 @@ def train_cell(cell: Cell, ledger: Ledger, settings: Settings, plan: Plan) -> "R
         _protocol(cell),
         cell.encoder.located.lazy if cell.encoder else None,
         recipe=prepared.recipe,
+        lesion_masks=prepared.image.lesion_masks,
         pooling=Pooling(**plan.study.pooling.model_dump()),
         machine=Machine(plan.device, cell.facts["dtype"], ledger.opened(cell.id), settings.progress, settings.devices),
         cache=settings.cache,

@@ -19,10 +19,10 @@ from radapt.features.features import Features
 from radapt.features.lesions.fit_locator import locate, located
 from radapt.features.lesions.locator import LesionLocator
 from radapt.features.lesions.places import LesionPlaces
+from radapt.features.lesions.reader import LesionReader
 from radapt.features.lesions.tokens import LesionTokens
 from radapt.features.token_store import slice_keys
 from radapt.images import Recipe, SliceCache
-from radapt.images.cropping import cropped
 from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import ProgressMaker, silent
 
@@ -64,12 +64,20 @@ class LesionFeatures:
 
         Raises UsageError if no case of the whole cohort has a mask; DataError for images that cannot be read.
         """
-        check_lesion_masks(self.cohort)
-        return self._features(cohort, locate(self._tokens, cohort, own_masks=self.own_masks))
+        return self._features(cohort, self.places_on(cohort))
 
     def by(self, locator: LesionLocator) -> Features:
         """The features of the cohort in places by a locator that was fitted before."""
-        return self._features(self.cohort, located(self._tokens, self.cohort, locator))
+        return self._features(self.cohort, self.places_by(locator))
+
+    def places_on(self, cohort: Cohort) -> LesionPlaces:
+        """Where the lesions of `cohort` are looked for, a variant of this one as in `on`, which raises the same."""
+        check_lesion_masks(self.cohort)
+        return locate(self._tokens, cohort, own_masks=self.own_masks)
+
+    def places_by(self, locator: LesionLocator) -> LesionPlaces:
+        """Where the lesions of the cohort are looked for by a locator that was fitted before."""
+        return located(self._tokens, self.cohort, locator)
 
     @property
     def digest(self) -> str:
@@ -93,18 +101,14 @@ class LesionFeatures:
         return FeatureConfig(self.backbone.name, self.backbone.identity, dtype, self.layers, self.recipe.digest)
 
     def _features(self, cohort: Cohort, places: LesionPlaces) -> Features:
-        reader = self._tokens.reader
+        reader = LesionReader(self.cohort, self._tokens.reader.cache, self.recipe, cohort.modalities, places)
         where: dict[str, tuple[int, int]] = {}
-
-        def crops(row: int, column: int) -> np.ndarray:
-            place, planes = places.of[row], reader.image(row, column)
-            return cropped(np.asarray(planes[place.planes]), place.boxes)
 
         def key_of(pixels: np.ndarray) -> str:
             return digest([VERSION, *slice_keys(pixels)])
 
         def read(image: SliceSource) -> np.ndarray:
-            pixels = crops(*where[image.key])
+            pixels = reader.image(*where[image.key])
             if key_of(pixels) != image.key:
                 raise changed_while_reading(image.location)
             return pixels
@@ -113,7 +117,7 @@ class LesionFeatures:
         for row, case in enumerate(cohort):
             found: list[SliceSource | None] = [None] * len(cohort.modalities)
             for column in reader.columns(row):
-                key = key_of(crops(row, column))
+                key = key_of(reader.image(row, column))
                 where[key] = row, column
                 name = cohort.modalities[column]
                 found[column] = SliceSource(key, case.case, name, reader.location(row, column))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from radapt.digests import digest
 from radapt.features.lesions.locator import LesionLocator
 from radapt.images.foreground import around, enough, extents
 
@@ -68,6 +69,11 @@ class LesionPlaces:
     of: tuple[LesionPlace, ...]
     locator: LesionLocator
     masked: int
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that change with any place."""
+        return digest([[place.source, place.planes.tolist(), place.boxes.tolist()] for place in self.of])
 
     def words(self, which: np.ndarray, name: str) -> str:
         """How many of the cases at the indices `which`, called `name`, were looked at where, as a sentence."""
