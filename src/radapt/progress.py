@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log, nothing for work under a second."""
+"""Progress of long work: a bar on a terminal or in a notebook, plain lines in a log, nothing for less than a second."""
 
 import sys
 import time
@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from radapt.notebook import NotebookBar, in_notebook
 
 Advance = Callable[[int], None]
 ProgressMaker = Callable[[int, str, str], AbstractContextManager[Advance]]
@@ -26,10 +28,11 @@ def silent(total: int, label: str, unit: str = "cases") -> Iterator[Advance]:
 def progress(total: int, label: str, unit: str = "cases") -> Iterator[Advance]:
     """Show on stderr how many of `total` are done; the yielded function takes the number of newly done ones.
 
-    A terminal shows a bar, other output a line about every ten seconds and one at the end. Work of less than a second
-    shows nothing.
+    A terminal and a notebook show a bar, other output a line about every ten seconds and one at the end. Work of less
+    than a second shows nothing.
     """
-    show = _Bar(total, label, unit) if sys.stderr.isatty() else _Lines(total, label, unit)
+    kind = _NotebookBar if in_notebook() else _Bar if sys.stderr.isatty() else _Lines
+    show = kind(total, label, unit)
     try:
         yield show.advance
     finally:
@@ -63,6 +66,27 @@ class _Lines:
         rate = self._done / seconds
         text = f"{self._label}: {self._done} of {self._total} {self._unit}, {rate:.3g} per second"
         print(text, file=sys.stderr, flush=True)
+
+
+class _NotebookBar:
+    """A bar below the cell of a notebook, drawn again once a second."""
+
+    def __init__(self, total: int, label: str, unit: str) -> None:
+        self._bar, self._done, self._drawn = NotebookBar(total, label, unit), 0, False
+        self._start = self._last = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self._done += count
+        if time.monotonic() - self._last >= _QUIET_S:
+            self._draw()
+
+    def close(self) -> None:
+        if self._drawn:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn, self._last = True, time.monotonic()
+        self._bar.show(self._done, f", {self._last - self._start:.0f} s")
 
 
 class _Bar:

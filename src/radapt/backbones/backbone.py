@@ -14,13 +14,14 @@ from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
 from radapt.devices import pick_device
 from radapt.errors import UsageError
+from radapt.notebook import Described
 
 if TYPE_CHECKING:
     from radapt.backbones.multimodal_vit.vit import Crops, Encoded, MultiModalViT
 
 
 @final
-class Backbone:
+class Backbone(Described):
     """An encoder, its weights and their card.
 
     `module` is the plain nn.Module (timm's, with its named blocks), to be fine-tuned or given adapters; tokens reflect

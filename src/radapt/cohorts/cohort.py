@@ -11,6 +11,7 @@ import numpy as np
 
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.locations import Location
+from radapt.notebook import Described
 
 Kind = Literal["xray", "ct", "mri", "other"]
 Task = Literal["binary", "multiclass", "multilabel", "segmentation", "unlabelled"]
@@ -46,7 +47,7 @@ class Case:
 
 
 @dataclass(frozen=True, repr=False)
-class Cohort:
+class Cohort(Described):
     """Cases with a task.
 
     `classes` names the class indices of a single-label task, `findings` those of a multi-label task; at most one of the

@@ -22,6 +22,7 @@ from radapt.errors import UsageError
 from radapt.features import extract
 from radapt.models.folder import MODEL, load
 from radapt.models.state import ModelCard
+from radapt.notebook import Described
 from radapt.protocols.load_model import LoadedModel, load_model
 from radapt.training.fit_record import Decision
 
@@ -33,7 +34,7 @@ NOVELTY_LAYERS = (-1,)
 
 
 @dataclass(frozen=True, eq=False)
-class DeployedModel:
+class DeployedModel(Described):
     """A model for new patients: what `radapt export` or `radapt adapt` wrote, or the `model/` of a cell.
 
     `members` are the models of an ensemble, or one. `training` are the features of its training cases, if the folder
@@ -50,7 +51,7 @@ class DeployedModel:
     def __repr__(self) -> str:
         what = ", ".join(self.outputs) or ", ".join(self.mask_labels.values())
         ensemble = f", {len(self.members)} models" if len(self.members) > 1 else ""
-        return f"DeployedModel({self.deployment.name!r}: {what} from {', '.join(self.modalities)}{ensemble})"
+        return f"{type(self).__name__}({self.deployment.name!r}: {what} from {', '.join(self.modalities)}{ensemble})"
 
     @cached_property
     def digest(self) -> str:

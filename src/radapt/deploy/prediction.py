@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from radapt.deploy.case_vectors import Neighbour
+from radapt.errors import counted
+from radapt.notebook import described_html, table_html
 
 if TYPE_CHECKING:
     from radapt.images import Volume
+
+
+SHOWN = 10
+"""Cases that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,25 @@ class CasePrediction:
     failed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions(Sequence[CasePrediction]):
     """The predictions for a batch, in the order of the input. `notes` are about the batch as a whole."""
 
     cases: tuple[CasePrediction, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"Predictions for {counted(len(self.cases), 'case')}; the rows are in table"]
+        if self.failures:
+            lines.append(f"  failed: {len(self.failures)}, the first {self.failures[0].case}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes[:4])])
+
+    def _repr_html_(self) -> str:
+        shown = self.cases[:SHOWN]
+        rows = [[case.case, case.prediction, _most(case), case.reason] for case in shown]
+        more = f"<small>… {len(self.cases) - SHOWN} more</small>" if len(self.cases) > SHOWN else ""
+        return described_html(repr(self)) + table_html(["case", "prediction", "probability", "reason"], rows) + more
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -68,6 +86,11 @@ class Predictions(Sequence[CasePrediction]):
     def table(self) -> pd.DataFrame:
         """A row per case, as in `predictions.csv`."""
         return prediction_table(self.cases, self.outputs)
+
+
+def _most(case: CasePrediction) -> str:
+    """The largest probability; '' for masks and failed cases."""
+    return f"{max(case.probabilities.values()):.2f}" if case.probabilities else ""
 
 
 def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from radapt.digests import digest
 from radapt.errors import DataError, UsageError, suggest
 from radapt.features.lesions.places import LesionPlaces
 from radapt.features.store import FeatureStore
+from radapt.notebook import Described
 from radapt.sealed import open_sealed, sealing
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def lay_out(layers: tuple[int, ...], widths: tuple[int, ...]) -> tuple[RowSegmen
 
 
 @dataclass(frozen=True, repr=False)
-class Features:
+class Features(Described):
     """The features of a backbone for each slice of each modality of each case of a cohort.
 
     An adapted backbone encodes the modalities of a slice together: `joint` names them, and the features have a single

@@ -27,6 +27,7 @@ from radapt.mmdino.slices import SliceLoader
 from radapt.mmdino.student import SampleLabels, StudentModel
 from radapt.mmdino.task import AdaptTask
 from radapt.mmdino.training_labels import labelled_cases, left_out_notes, training_labels
+from radapt.notebook import Described
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import fixed_decision
 from radapt.protocols.holdout import labelled
@@ -37,8 +38,8 @@ SUBSETS = 31
 """Largest number of subsets of a training case's sequences for the deployed classifier: all of five sequences."""
 
 
-@dataclass(frozen=True, eq=False)
-class Adapted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Adapted(Described):
     """An adapted encoder with its deployed classifier, and a record of the training.
 
     `network` has the teacher's (or the student's) weights, in eval mode. `answer`, the classifier, is None for a cohort
@@ -58,6 +59,13 @@ class Adapted:
     trained: TrainResult
     record: FitRecord
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        answers = "no classifier" if self.answer is None else ", ".join(self.outputs[:12])
+        return (
+            f"Adapted {self.card.name!r}: {answers} from any of {', '.join(self.modalities)}\n"
+            f"  training: {self.trained.steps} steps, {self.trained.seconds:.0f} s"
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from radapt.features.lesions.places import LesionPlaces
 from radapt.images import SliceCache, Volume
 from radapt.models.encoder import encoder_of, fresh_copy
 from radapt.models.folder import SavedModel, load, save
+from radapt.notebook import Described
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
 from radapt.protocols.fitted import Model, Segmenter, SubsetModel, SubsetSegmenter, TrainedModel
@@ -28,7 +29,7 @@ from radapt.protocols.stored_locator import read_locator, with_locator
 from radapt.training.fit_record import Decision
 
 
-class LoadedModel:
+class LoadedModel(Described):
     """A trained model, apart from any cohort; made by `load_model`.
 
     `card` says what it is and how it came about; `model` is what its protocol restored.

@@ -11,18 +11,20 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.metrics import score
 from radapt.metrics.constant import DECISION, constant_answer
+from radapt.notebook import described_html
 from radapt.progress import silent
 from radapt.protocols.decisions import decide, decision_columns, fixed_decision
 from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.result_text import result_text, scores_html
 from radapt.protocols.subset_cases import SubsetCases
 from radapt.protocols.subset_inference import Answers
 from radapt.protocols.subsets import SubsetResult, score_subsets
 from radapt.training.fit_record import Cost, Decision, FitRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What an evaluation found.
 
@@ -47,6 +49,12 @@ class Result:
     folds: tuple[str, ...] = ()
     model: Model | None = field(default=None, repr=False, compare=False)
     """Of `evaluate` on a cohort without folds: what predicted the test sets."""
+
+    def __repr__(self) -> str:
+        return result_text(self.protocol, self.predictions, self.scores, self.fits)
+
+    def _repr_html_(self) -> str:
+        return described_html(repr(self)) + scores_html(self.scores)
 
     def predict(self, features: Any) -> pd.DataFrame:
         """Predictions of the model for every case of other `features`, extracted with the same encoder and recipe.

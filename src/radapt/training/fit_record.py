@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from radapt.durable import plain
-from radapt.errors import UsageError
+from radapt.errors import UsageError, counted
+from radapt.notebook import Described
 
 ValSource = Literal["cohort", "train", "folds", "none"]
 """Where the val cases come from: the cohort's own split, drawn by patient inside train, every labelled case of train
@@ -145,8 +146,8 @@ class Decision:
         return cls(stored["rule"], stored["why"], tuple(stored["weights"]), tuple(stored["thresholds"]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitRecord:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FitRecord(Described):
     """How a fitted model came about. Records of equal fits are equal: only `cost`, which is left out of comparisons,
     differs from run to run."""
 
@@ -189,6 +190,18 @@ class FitRecord:
             raise ValueError(f"chosen = {self.chosen} names none of {len(self.candidates)} candidates.")
         if self.winner.diverged is not None:
             raise ValueError(f"Candidate {self.chosen} was chosen, though it diverged: {self.winner.diverged}")
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self.winner.options.items())
+        lines = [
+            f"FitRecord: {options[:200] or 'defaults'}",
+            f"  chosen: from {counted(len(self.candidates), 'candidate')} by {self.criterion}"[:300],
+            f"  cases: {self.cases.train} learned from, {self.cases.val} chosen on",
+        ]
+        if not math.isnan(self.cost.seconds):
+            lines.append(f"  cost: {self.cost.trained:,} trained numbers, {self.cost.seconds:.1f} s")
+        notes = [f"  note: {note}" for note in self.notes]
+        return "\n".join([*lines, *notes[:3], *([f"  … {len(notes) - 3} more notes"] if len(notes) > 3 else [])])
 
     @classmethod
     def unchosen(
