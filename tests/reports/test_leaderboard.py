@@ -1,4 +1,4 @@
-"""The leaderboard: averages over seeds, ranking, undefined scores and the headline."""
+"""The leaderboard: averages over seeds, ranking and undefined scores."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from radapt.metrics import score
 from radapt.reports.bar_axis import axis_for
 from radapt.reports.classification_curves import ClassificationPredictions, decisions
 from radapt.reports.formatting import counted, duration, interval, shown
-from radapt.reports.headline import headline
 from radapt.reports.leaderboard import Leaderboard, leaderboards
 from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import CellRecord, Run
@@ -82,44 +81,11 @@ def test_leaderboard_leaves_out_few_labels_where_some_method_had_all() -> None:
     assert row.method.protocol_and_size == "linear"
 
 
-def test_leaderboard_of_few_labels_alone_carries_a_caution() -> None:
-    found = headline(board_of({"fraction": 0.01, "repeat": 0}, {"fraction": 0.01, "repeat": 1}))
-    assert "dino with linear, 1 % of labels is the only method evaluated" in found.sentence
-    assert "Trained on few labels" in found.caution
-
-
-@pytest.mark.parametrize(("protocol", "words"), [("unet", "unet from scratch"), ("scratch", "scratch")])
-def test_networks_without_a_backbone_are_called_from_scratch(protocol: str, words: str) -> None:
-    found = headline(board_of({"backbone": "none", "protocol": protocol, "value": 0.9}, {}))
-    assert found.sentence.startswith(f"On lgg, {words} is best on test")
-    assert found.best is not None
-    assert found.best.method.backbone == "from scratch"
-
-
 def test_aims_are_ranked_separately() -> None:
     run = run_of({}, {"aim": "segmentation", "metric": "dice", "value": 0.99, "protocol": "segment"}, masked=9)
     first, second = leaderboards(run)
     assert (first.aim, first.primary, second.aim, second.primary) == ("classification", "auroc", "segmentation", "dice")
     assert [len(board.metrics[board.primary or ""]) for board in (first, second)] == [1, 1]
-
-
-def test_missed_structures_are_reported_beside_dice() -> None:
-    row = {"aim": "segmentation", "cell": "c"}
-    run = run_of(
-        {**row, "metric": "dice"},
-        {**row, "metric": "missed", "value": 0.25},
-        {**row, "metric": "false_alarm", "value": 0},
-    )
-    found = headline(leaderboards(run)[0])
-    assert found.caution == "Misses the structure entirely in 25 % of cases where it is present."
-
-
-@pytest.mark.parametrize(("share", "text"), [(1.0, "100 %"), (0.996, "100 %"), (0.25, "25 %"), (0.004, "0.4 %")])
-def test_percentages_are_never_in_exponent_notation(share: float, text: str) -> None:
-    row = {"aim": "segmentation", "cell": "c"}
-    run = run_of({**row, "metric": "dice"}, {**row, "metric": "missed", "value": share})
-    caution = headline(leaderboards(run)[0]).caution
-    assert caution == f"Misses the structure entirely in {text} of cases where it is present."
 
 
 def test_bias_is_ranked_by_its_distance_from_zero() -> None:
@@ -153,36 +119,6 @@ def test_test_sets_come_before_selection_splits() -> None:
     assert [board.is_selection_split for board in leaderboards(run)] == [False, False, True]
 
 
-def test_headline_of_overlapping_intervals() -> None:
-    found = headline(board_of({"value": 0.81, "ci_low": 0.74, "ci_high": 0.87}, {"backbone": "resnet", "value": 0.8}))
-    assert found.sentence == (
-        "On lgg, dino with linear is best on test: AUROC 0.810 (95 % CI 0.740–0.870), 9 patients; "
-        "its interval overlaps with that of the next, resnet with linear: 0.800 (0.700–0.900)."
-    )
-    assert not found.caution
-
-
-@pytest.mark.parametrize(
-    ("second", "said"),
-    [
-        (
-            {"value": 0.3, "ci_low": 0.2, "ci_high": 0.4},
-            "its interval does not overlap with that of the next, resnet with linear: 0.300",
-        ),
-        ({"value": 0.8}, "resnet with linear has the same value"),
-        ({"value": 0.5, "ci_low": NAN, "ci_high": NAN}, "next is resnet with linear: 0.500"),
-    ],
-)
-def test_headline_compares_with_the_runner_up(second: dict[str, Any], said: str) -> None:
-    assert said in headline(board_of({"value": 0.8}, {"backbone": "resnet", **second})).sentence
-
-
-def test_headline_alone_and_near_guessing() -> None:
-    found = headline(board_of({"value": 0.55, "ci_low": 0.4, "ci_high": 0.7}))
-    assert "is the only method evaluated" in found.sentence
-    assert "includes 0.5, the value of guessing" in found.caution
-
-
 @pytest.mark.parametrize(
     ("split", "why"),
     [
@@ -201,8 +137,6 @@ def test_headline_alone_and_near_guessing() -> None:
 def test_undefined_states_its_reason(split: dict[str, Any], why: str) -> None:
     board = board_of({"value": NAN, "ci_low": NAN, "ci_high": NAN, "n_scored": 0}, **split)
     assert why in board.reason(board.metrics["auroc"][0])
-    assert "AUROC is undefined on test: " in headline(board).sentence
-    assert why in headline(board).sentence
 
 
 def test_mean_over_some_classes_is_marked() -> None:

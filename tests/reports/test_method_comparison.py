@@ -42,11 +42,24 @@ def test_two_methods_of_a_run(finished, tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_leading_method_against_all_others(finished, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("compare", finished.path, "--split", "external") == 0
     assert capsys.readouterr().out.count("adjusted for 3 comparisons (Holm)") == 3
+
+
+def test_a_report_writes_every_pair(finished, tmp_path: Path) -> None:
+    assert call("report", finished.path) == 0
     table = pd.read_parquet(finished.path / "comparisons.parquet")
-    assert len(table) == 3
-    assert (table["difference"] >= 0).all()
-    assert (table["p_holm"] >= table["p"]).all()
-    assert set(table["a"]) == {table["a"][0]}
+    leading = table[(table["split"] == "external") & (table["metric"] == "auroc")]
+    assert len(leading) == 6
+    assert (leading["difference"] >= 0).all()
+    assert set(leading["comparisons"]) == {6}
+    assert (table["p_holm"].isna() | (table["p_holm"] >= table["p"])).all()
+    others = table[(table["split"] == "external") & (table["metric"] == "mcc")]
+    assert len(others) == 3, "each against the chosen one"
+    one, file = leading.iloc[-1], tmp_path / "one.json"
+    words = ("compare", finished.path, one["a"], one["b"], "--split", "external", "--metric", "auroc")
+    assert call(*words, "--resamples", "1000", "--json", file) == 0
+    alone = json.loads(file.read_text())
+    assert alone["difference"] == pytest.approx(one["difference"])
+    assert alone["p"] == pytest.approx(one["p"], abs=0.05)
 
 
 def test_among_several_only_an_adjusted_p_value_makes_better(finished) -> None:

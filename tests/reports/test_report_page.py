@@ -128,7 +128,7 @@ def test_a_one_class_test_set_is_undefined_with_its_reason(toy_run, toy_cohort) 
     toy = toy_cohort(one_class=("test",))
     toy_run.cohort(toy).backbone("dinov2-s").cell(toy, "dinov2-s")
     page = page_of(toy_run.finish())
-    assert "On toy, AUROC is undefined on test: every labelled case here is 'benign'." in page.text
+    assert "Its AUROC is undefined on test of toy: every labelled case here is 'benign'." in page.text
     assert "undefined: every labelled case here is 'benign'" in page.text
     assert "nan" not in re.sub(r"\bNaN\b", "", page.text).lower().split()
     row = next(texts for a, _, texts in page.rows if "data-method" in a)

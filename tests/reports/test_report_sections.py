@@ -61,8 +61,8 @@ def curves(toy_run, toy_cohort):
 
 def test_both_aims_have_their_own_section(mixed) -> None:
     page = page_of(mixed.path)
-    assert "unet from scratch is best on test: Dice" in page.text
-    assert "dinov2-s with lora is best on test: AUROC" in page.text
+    assert "unet from scratch was best on the validation patients (by Dice)" in page.text
+    assert "dinov2-s with lora was best on the validation patients (by MCC)" in page.text
     assert [a.get("class") for tag, a in page.elements if tag == "h3"].count("aim") == 2
     assert "2 classes ; 2 structures" in page.text.replace("classes;", "classes ;")
     assert "40 with a mask" in page.text
@@ -132,8 +132,8 @@ def test_a_run_of_networks_from_scratch_on_masks_alone(toy_run, toy_cohort) -> N
     toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).segmentation(toy, "none", "unet")
     page = page_of(toy_run.finish())
-    assert "unet from scratch is the only method evaluated on test: Dice" in page.text
-    assert "Misses the structure entirely in" in page.text
+    assert "unet from scratch is the only method of this study." in page.text
+    assert "It misses the structure entirely in" in page.text
     assert "No backbone was loaded." in page.text
     assert "0 classes" not in page.text
     assert "a label map per case" in page.text
@@ -237,7 +237,7 @@ def test_fractions_of_labels_are_curves_too(toy_run, toy_cohort) -> None:
     (chart,) = curves_of(toy_run.path)
     assert chart.kind == "fraction"
     assert [point.x for point in chart.curves[0].points] == pytest.approx([1, 10])
-    assert "10 % of labels is best" in page.text  # nobody learned from every label
+    assert "10 % of labels was best on the validation patients" in page.text  # nobody learned from every label
 
 
 def test_costs_are_shown_as_counted(mixed) -> None:
@@ -269,7 +269,8 @@ def test_cells_known_from_the_results_alone_keep_their_aim(mixed) -> None:
     shutil.rmtree(mixed.path / "cells")
     (mixed.path / "plan.json").unlink()
     page = page_of(mixed.path)
-    assert "unet from scratch is best on test: Dice" in page.text
+    assert "unet from scratch was best on the validation patients" in page.text
+    assert "whether another method is really worse: no two were compared on the same cases" in page.text
 
 
 def test_cells_not_started_belong_to_their_method(mixed) -> None:

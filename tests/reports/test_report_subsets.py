@@ -109,7 +109,8 @@ def test_undefined_score_of_one_seed_leaves_a_dash(toy_run, toy) -> None:
     page = page_of(toy_run.finish())
     row = next(row for row in rows_of(page) if row.startswith("●with●with●with"))
     assert row.count("——") == 6  # two test sets and their four sites: neither value nor interval
-    assert "MCC is" not in page.text
+    assert "MCC is 0.000 with all" not in page.text
+    assert "On test, MCC is" not in page.text
     assert "Balanced accuracy is" in page.text
 
 

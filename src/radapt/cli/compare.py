@@ -25,9 +25,9 @@ def compare(
 ) -> None:
     """Compare two methods on the same cases: their difference, its 95 % interval and p-value, by patient.
 
-    RUN A B compares two methods of a study. RUN alone compares the leading method with each of the others, adjusts the
-    p-values for their number (Holm) and writes RUN/comparisons.parquet. TABLE --on COLUMN --a COLUMN --b COLUMN
-    compares two columns of numbers of any table, such as the Dice of two programs.
+    RUN A B compares two methods of a study. RUN alone compares the leading method with each of the others and adjusts
+    the p-values for their number (Holm); all pairs are in RUN/comparisons.parquet. TABLE --on COLUMN --a COLUMN --b
+    COLUMN compares two columns of numbers of any table, such as the Dice of two programs.
     """
     from radapt.cli.comparisons import ColumnNames, compare_columns, compare_run
     from radapt.durable import write_json

@@ -8,7 +8,6 @@ import pandas as pd
 
 from radapt.cli.answer import Answer, Flat
 from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
-from radapt.durable import atomic_path
 from radapt.errors import DataError, UsageError
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
 from radapt.reports.formatting import counted
@@ -16,13 +15,11 @@ from radapt.reports.leaderboard import leaderboards
 from radapt.reports.method_comparison import (
     MethodComparison,
     compare_methods,
-    comparison_table,
     find_board,
     find_method,
 )
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import read_run
-from radapt.studies.run_digests import record_digests, recorded
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ def compare_run(
 ) -> Answer:
     """Two methods of a run, or with `named` None the leading one against each of the others.
 
-    The latter are also written to comparisons.parquet in the run folder. Raises UsageError for a name that does not
-    fit.
+    Raises UsageError for a name that does not fit.
     """
     board, metric = find_board(leaderboards(read_run(folder)), cohort, split, metric)
     if named is not None:
@@ -90,11 +86,6 @@ def compare_run(
         pairs = [(rows[0], other) for other in rows[1:]]
     found = compare_methods(board, metric, pairs, draws=draws)
     title = f"{metric_of(metric).title} on {board.cohort}, {board.title}:"
-    if named is None:
-        with atomic_path(folder / "comparisons.parquet") as file:
-            comparison_table(board, found).to_parquet(file, index=False)
-        if recorded(folder) is not None:
-            record_digests(folder, only=["comparisons.parquet"])
     lines = [title, *(line for one in found for line in _method_lines(one, draws.margin, len(found)))]
     if board.unit == "image":
         lines.append("Patients unknown: the interval and the test count images.")

@@ -27,7 +27,7 @@ _ALPHA = 0.05
 
 COLUMNS = (
     "cohort", "split", "metric", "a", "b", "value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_holm",
-    "p_delong", "n_patients", "n_cases", "detectable", "verdict",
+    "comparisons", "n_patients", "n_cases", "detectable", "verdict",
 )  # fmt: skip
 
 
@@ -96,27 +96,36 @@ def compare_methods(
     found = [_compare(board, metric, *pair, draws) for pair in pairs]
     adjusted = holm([difference.p for difference, _ in found])
     return [
-        MethodComparison(*pair, metric, difference, exact, float(p), _verdict(difference, draws.margin, float(p)))
+        MethodComparison(
+            *pair,
+            metric,
+            difference,
+            exact,
+            float(p),
+            adjusted_verdict(difference, draws.margin, float(p), len(pairs)),
+        )
         for pair, (difference, exact), p in zip(pairs, found, adjusted, strict=True)
     ]
 
 
-def _verdict(difference: Difference, margin: float | None, adjusted: float) -> Verdict:
-    """Among several comparisons a method is better or worse only if the adjusted p-value says so too."""
+def adjusted_verdict(difference: Difference, margin: float | None, adjusted: float, comparisons: int) -> Verdict:
+    """Among several comparisons a method is better or worse only if the adjusted p-value, where there is one, says so
+    too; one without a test is undecided there."""
     verdict = difference.verdict(margin)
-    return "undecided" if verdict in ("better", "worse") and adjusted >= _ALPHA else verdict
+    shown = adjusted < _ALPHA if comparisons > 1 else not adjusted >= _ALPHA
+    return verdict if shown or verdict not in ("better", "worse") else "undecided"
 
 
-def comparison_table(board: Leaderboard, comparisons: Sequence[MethodComparison]) -> pd.DataFrame:
-    """The rows of `comparisons.parquet`."""
+def comparison_table(board: Leaderboard, comparisons: Sequence[tuple[MethodComparison, int]]) -> pd.DataFrame:
+    """The rows of `comparisons.parquet`; beside each comparison the number that its p-value is adjusted for."""
     rows = [
         (
             board.cohort, board.split, one.metric, one.first.method.phrase, one.second.method.phrase,
             one.difference.first, one.difference.second, one.difference.difference, one.difference.ci_low,
-            one.difference.ci_high, one.difference.p, one.holm, one.delong, one.difference.n_patients,
+            one.difference.ci_high, one.difference.p, one.holm, count, one.difference.n_patients,
             one.difference.n_cases, one.difference.detectable, one.verdict,
         )
-        for one in comparisons
+        for one, count in comparisons
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -1,10 +1,12 @@
 """The section on one aim, classification or segmentation, of a cohort: its tables and plots for the template."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from radapt.reports.answers import BoardAnswers, answers_of
 from radapt.reports.bar_axis import BarAxis, axis_for
+from radapt.reports.board_comparisons import BoardComparisons
 from radapt.reports.charts.cost import cost_figure
 from radapt.reports.charts.figure import Figure
 from radapt.reports.charts.forest import forest_figure
@@ -12,10 +14,10 @@ from radapt.reports.charts.learning import learning_figure
 from radapt.reports.charts.probabilities import reliability_figures, roc_figures
 from radapt.reports.charts.strip import strip_figures
 from radapt.reports.classification_curves import ClassificationPredictions, best_predictions, decisions
+from radapt.reports.comparison_matrix import ComparisonMatrix, comparison_matrix
 from radapt.reports.costs import MethodCost, method_costs
 from radapt.reports.formatting import defined
 from radapt.reports.groups.scores import GroupView, group_view
-from radapt.reports.headline import Headline, headline
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.learning_curves import LearningCurveSet, learning_curve_sets
 from radapt.reports.methods import Method
@@ -54,7 +56,18 @@ class LeaderboardView:
     board: Leaderboard
     tables: tuple[MetricTable, ...]
     class_tables: tuple[ClassTable, ...]
-    headline: Headline
+    answers: Mapping[str, BoardAnswers] = field(default_factory=dict)  # by metric, of test sets
+    comparisons: BoardComparisons | None = None
+
+    @property
+    def leading(self) -> BoardAnswers | None:
+        """The answers in the leading metric."""
+        return next(iter(self.answers.values()), None)
+
+    @property
+    def matrix(self) -> ComparisonMatrix | None:
+        """Every pair of methods in the leading metric."""
+        return None if self.comparisons is None else comparison_matrix(self.comparisons)
 
 
 @dataclass(frozen=True)
@@ -127,7 +140,7 @@ def report_section(
         aim=boards[0].aim,
         title=title,
         primary=primary,
-        test_sets=tuple(_view(board, axes) for board in tests),
+        test_sets=tuple(_test_set(board, axes, boards) for board in tests),
         selection_splits=tuple(_view(board, axes) for board in boards if board.is_selection_split),
         parts=tuple(_view(board, axes) for board in boards if board.is_part),
         classifications={split: models for split, models in classifications.items() if models},
@@ -152,10 +165,15 @@ def _one(figure: Figure | None) -> tuple[Figure, ...]:
     return () if figure is None else (figure,)
 
 
+def _test_set(board: Leaderboard, axes: Mapping[str, BarAxis | None], boards: Sequence[Leaderboard]) -> LeaderboardView:
+    answers, comparisons = answers_of(board, boards)
+    return replace(_view(board, axes), answers=answers, comparisons=comparisons)
+
+
 def _view(board: Leaderboard, axes: Mapping[str, BarAxis | None]) -> LeaderboardView:
     tables = tuple(_table(board, metric, axes[metric]) for metric in board.metrics)
     classes = tuple(_class_table(board, family) for family in board.by_class)
-    return LeaderboardView(board, tables, classes, headline(board))
+    return LeaderboardView(board, tables, classes)
 
 
 def _table(board: Leaderboard, metric: str, axis: BarAxis | None) -> MetricTable:

@@ -4,18 +4,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from radapt.durable import write_parquet, write_text
+from radapt.reports.board_comparisons import comparison_rows
 from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
 from radapt.reports.groups.scores import SUBGROUPS, group_rows
-from radapt.reports.headline import Headline
 from radapt.reports.leaderboard import leaderboards
+from radapt.reports.method_comparison import COLUMNS, comparison_table
 from radapt.reports.methods import methods_of
 from radapt.reports.metric_info import metric_of, ordered
+from radapt.reports.report_section import LeaderboardView
 from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
 from radapt.reports.terminal_table import terminal_table
 from radapt.studies.run_digests import record_digests, recorded
 from radapt.versions import __version__
+
+COMPARISONS = "comparisons.parquet"
 
 
 def write_report(run: Path) -> Path:
@@ -38,22 +44,39 @@ class WrittenReport:
 
 def write_report_with_answers(run: Path) -> WrittenReport:
     """As `write_report`, with the sentences of its first screen, for a terminal."""
-    folder = Path(run)
-    read = read_run(folder)
-    chapters = _chapters(read)
-    write_text(folder / REPORT_FILE, _page(read, chapters))
-    if groups := [view for chapter in chapters for section in chapter.sections for view in section.groups]:
+    study = read_study_report(run)
+    views = [view for chapter in study.chapters for view in chapter.test_sets]
+    folder = study.run.path
+    write_text(folder / REPORT_FILE, _page(study.run, study.chapters))
+    write_parquet(folder / COMPARISONS, comparison_frame(views))
+    if groups := [view for chapter in study.chapters for section in chapter.sections for view in section.groups]:
         write_parquet(folder / SUBGROUPS, group_rows(groups))
     if recorded(folder) is not None:
-        record_digests(folder, only=[REPORT_FILE, SUBGROUPS])
-    views = [view for chapter in chapters for view in chapter.test_sets]
-    answers = tuple(" ".join(filter(None, _said(view.headline))) for view in views)
+        record_digests(folder, only=[REPORT_FILE, COMPARISONS, SUBGROUPS])
+    answers = tuple(" ".join(view.leading.sentences) for view in views if view.leading)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))
     return WrittenReport(folder / REPORT_FILE, answers, tables)
 
 
-def _said(answer: Headline) -> tuple[str, str, str]:
-    return answer.sentence, answer.control, answer.caution
+@dataclass(frozen=True)
+class StudyReport:
+    """What a report says, before it is laid out."""
+
+    run: Run
+    chapters: list[CohortChapter]
+
+
+def read_study_report(run: Path) -> StudyReport:
+    """Raises as `write_report`."""
+    read = read_run(Path(run))
+    return StudyReport(read, _chapters(read))
+
+
+def comparison_frame(views: Iterable[LeaderboardView]) -> pd.DataFrame:
+    """The rows of `comparisons.parquet`: every pair of methods on every test set."""
+    frames = [comparison_table(view.board, comparison_rows(view.comparisons)) for view in views if view.comparisons]
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _chapters(run: Run) -> list[CohortChapter]:

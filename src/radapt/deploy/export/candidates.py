@@ -13,7 +13,7 @@ from radapt.metrics.registry import METRICS
 from radapt.models.folder import MODEL
 from radapt.protocols.save_model import MODEL_FOLDER
 from radapt.studies.ledger import FAILED, PLAN, Ledger, read_json, slug
-from radapt.training.fit_record import FitRecord
+from radapt.studies.selection import inner_score, selection_metric
 
 INNER, VAL, NONE = "inner folds", "val", "none"
 
@@ -102,7 +102,7 @@ def cohort_facts(run: Path, cohort: str) -> dict[str, Any]:
 
 def _cell(run: Path, folder: Path) -> RunCell:
     facts = read_json(folder / "cell.json")
-    metric = _metric(facts, cohort_facts(run, str(facts["cohort"])))
+    metric = selection_metric(facts, cohort_facts(run, str(facts["cohort"])).get("task"))
     return RunCell(
         id=str(facts["id"]),
         folder=folder,
@@ -119,28 +119,9 @@ def _cell(run: Path, folder: Path) -> RunCell:
     )
 
 
-def _metric(facts: Mapping[str, Any], cohort: Mapping[str, Any]) -> str:
-    """The metric that the study chooses by."""
-    if facts["aim"] == "segmentation":
-        return "dice"
-    return str(facts["choices"]["select_by"] or ("auroc" if cohort.get("task") == "multilabel" else "mcc"))
-
-
 def _scores(folder: Path, facts: Mapping[str, Any], metric: str) -> dict[str, float]:
-    found = {INNER: _inner(facts, metric), VAL: _of_val(folder, metric)}
+    found = {INNER: inner_score(facts, metric), VAL: _of_val(folder, metric)}
     return {source: value for source, value in found.items() if not math.isnan(value)}
-
-
-def _inner(facts: Mapping[str, Any], metric: str) -> float:
-    """Of the inner folds: the mean over the models of a cohort's folds, each chosen without its own test patients."""
-    stored = [facts["fit"]] if facts.get("fit") else list((facts.get("folds") or {}).values())
-    records = [FitRecord.from_json(each) for each in stored]
-    inner = [record for record in records if record.cases.val_source != "none" and record.cases.val]
-    if not inner or len(inner) < len(records):
-        return math.nan
-    if facts.get("fit") and inner[0].cases.val_source == "cohort":
-        return math.nan  # the score of val itself is in the table of scores
-    return sum(record.winner.val.get(metric, math.nan) for record in inner) / len(inner)
 
 
 def _of_val(folder: Path, metric: str) -> float:

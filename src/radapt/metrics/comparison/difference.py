@@ -1,7 +1,7 @@
 """The difference of two methods on the same cases: interval and test, by patient."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,14 @@ class Difference:
     detectable: float
     exact: bool
     smaller_is_better: bool = False
+
+    @property
+    def turned(self) -> "Difference":
+        """The second method minus the first."""
+        return replace(
+            self, first=self.second, second=self.first, difference=-self.difference, ci_low=-self.ci_high,
+            ci_high=-self.ci_low,
+        )  # fmt: skip
 
     def verdict(self, margin: float | None = None) -> Verdict:
         """What the interval says of the first method.

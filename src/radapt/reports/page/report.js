@@ -30,7 +30,7 @@
   });
 
   const chooseMetric = (name) => {
-    all("section.board, [data-by-metric]").forEach((board) => {
+    all(".board, [data-by-metric]").forEach((board) => {
       const views = all("[data-metric]", board);
       const ranked = all(".ranking", board); // tables of classes and controls follow the leaderboards
       const computed = (ranked.length ? ranked : views).some((view) => view.dataset.metric === name);
