@@ -24,6 +24,7 @@ LEVELS = (
     ("features", "models"),
     ("cases",),
     ("cohorts", "images", "backbones", "networks", "training", "metrics", "phantom"),
+    ("runtimes",),
 )
 """A room may import the rooms of the levels below its own, and none beside it."""
 
@@ -31,7 +32,7 @@ NARROWER = {
     "reports": {"studies", "metrics"},  # of run folders, which are files
     "doctor": {"cases", "cohorts", "images", "metrics", "studies"},  # run folders are verified
     "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"},
-    "features": {"cases", "cohorts", "images", "backbones"},
+    "features": {"cases", "cohorts", "images", "backbones", "runtimes"},
     "models": {"images", "backbones", "training"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},
 }

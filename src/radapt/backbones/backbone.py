@@ -10,11 +10,14 @@ from torch import nn
 from radapt.backbones.card import WeightCard
 from radapt.backbones.encoders import PlainViT, TokenExtractor
 from radapt.backbones.own_module import OwnExtractor, OwnTokens, own_card, own_source
+from radapt.backbones.token_network import RunnerExtractor
 from radapt.backbones.tokens import Tokens
 from radapt.backbones.weights import WeightSource, identity_of
 from radapt.devices import pick_device
 from radapt.errors import UsageError
 from radapt.notebook import Described
+from radapt.runtimes.runner import Runner
+from radapt.runtimes.runtime import JOINTLY, Runtime
 
 if TYPE_CHECKING:
     from radapt.backbones.multimodal_vit.vit import Crops, Encoded, MultiModalViT
@@ -85,13 +88,35 @@ class Backbone(Described):
         (self.network or self.module).to(pick_device(str(device)))
         return self
 
+    def computed_by(self, runner: Runner) -> "Backbone":
+        """Let `runner` compute tokens from now on; the same backbone. Training needs PyTorch, and so needs `joint`.
+
+        Raises UsageError for an adapted backbone.
+        """
+        if self.network is not None:
+            raise UsageError(f"{self.name} {JOINTLY}")
+        inner = self._encoder.extractor if isinstance(self._encoder, RunnerExtractor) else self._encoder
+        self._encoder = RunnerExtractor(inner, runner)
+        return self
+
+    @property
+    def runtime(self) -> Runtime:
+        """What computes its tokens."""
+        return self._encoder.runner.runtime if isinstance(self._encoder, RunnerExtractor) else "pytorch"
+
     def __repr__(self) -> str:
-        return f"Backbone({self.name!r}, {self.source.where!r}, {self.dtype}, {self.device})"
+        by = "" if self.runtime == "pytorch" else f", {self.runtime}"
+        return f"Backbone({self.name!r}, {self.source.where!r}, {self.dtype}, {self.device}{by})"
 
     @property
     def identity(self) -> str:
         """The digest of what decides the tokens besides images, layers and dtype; see `identity_of`."""
         return identity_of(self.card, self.source)
+
+    @property
+    def token_identity(self) -> str:
+        """That of the tokens as they are computed: `identity`, and another one for each runtime but PyTorch."""
+        return self.identity if self.runtime == "pytorch" else f"{self.identity}@{self.runtime}"
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -144,10 +169,12 @@ class Backbone(Described):
 
         Images as for `tokens`. UsageError for anything but a plain vision transformer.
         """
-        if not isinstance(self._encoder, PlainViT):
+        plain = self._encoder.extractor if isinstance(self._encoder, RunnerExtractor) else self._encoder
+        if not isinstance(plain, PlainViT):
             raise UsageError(f"{self.name} is no plain vision transformer, so its last blocks cannot be run alone.")
         x = self._normalise(self._resize(_checked(images).to(self.device)))
-        return self._encoder.block_inputs(self.module, x, blocks).float()
+        encoder = self._encoder if isinstance(self._encoder, RunnerExtractor) else plain
+        return encoder.block_inputs(self.module, x, blocks).float()
 
     def joint(self, crops: "Crops", layers: Sequence[int] = (-1,)) -> "Encoded":
         """The tokens of an adapted backbone for all modalities of each slice together (see `MultiModalViT.forward`).

@@ -6,7 +6,8 @@ or given adapters in the meantime.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 import torch
@@ -34,7 +35,21 @@ class PlainViT:
     """
 
     def __init__(self, recipe: str) -> None:
-        self._positions = PositionCache(RECIPES[recipe])
+        self._positions: Callable[[torch.Tensor, tuple[int, int], torch.Tensor], torch.Tensor] = PositionCache(
+            RECIPES[recipe]
+        )
+
+    def baked(self, module: Any, images: torch.Tensor) -> "PlainViT":
+        """The same for images of this size alone, with their position embedding as a constant."""
+        fixed = copy(self)
+        if module.pos_embed is not None:
+            rows, columns = (
+                side // patch for side, patch in zip(images.shape[2:], module.patch_embed.patch_size, strict=True)
+            )
+            first = 0 if module.no_embed_class else module.num_prefix_tokens
+            table = self._positions(module.pos_embed[:, first:], (rows, columns), module.pos_embed).detach().clone()
+            fixed._positions = lambda grid, size, source: table
+        return fixed
 
     def widths(self, module: Any) -> tuple[int, ...]:
         return (module.embed_dim,) * len(module.blocks)

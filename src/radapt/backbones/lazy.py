@@ -1,7 +1,8 @@
 """A backbone that is loaded only if needed: with all features stored, its weights never enter memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ from radapt.backbones.dtypes import auto_dtype
 from radapt.backbones.load import load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
+from radapt.runtimes.runtime import JOINTLY, Runtime
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+    from radapt.runtimes.runner import Runner
 
 
 def _unknown(dtype: str) -> "Backbone":
@@ -41,6 +44,15 @@ class LazyBackbone:
     card: WeightCard | None = None
     source: WeightSource | None = None
     """The origin of its weights; a model trained on it stores card and source."""
+    runtime: Runtime = "pytorch"
+    """What computes the tokens of the backbone that `load` gives; that of `load_as` is always PyTorch's."""
+
+    def computed_by(self, runner: "Runner") -> "LazyBackbone":
+        """The same backbone with tokens by `runner`. Raises UsageError for an adapted backbone."""
+        if self.modalities:
+            raise UsageError(f"{self.name} {JOINTLY}")
+        load = self.load
+        return replace(self, load=cache(lambda: load().computed_by(runner)), runtime=runner.runtime)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """A trained classifier, independent of any cohort, and bound to the cases of one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from radapt.classification.input_spec import InputSpec
+from radapt.classification.stacks import StackClassifier
 from radapt.classification.task import TrainableModel
 from radapt.models.state import ModelState
 from radapt.networks.adapters.encoder_network import state_of
+from radapt.networks.classifiers import PlainEncoder
 from radapt.protocols.fitted import Model, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.targets import Targets
@@ -43,6 +46,15 @@ class Classifier(TrainedModel):
         return ModelState(
             state_of(self.trainee.network), self.shape.modalities, self.shape.facts, self.targets.encoding
         )  # fmt: skip
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """A 3D network, or the encoder of slices of one that has no backbone."""
+        network = self.trainee.network
+        if isinstance(network, StackClassifier):
+            return {"network": network}
+        own = network.encoder
+        return {"encoder": own} if isinstance(own, PlainEncoder) else {}
 
     def on(self, cases: CohortImages) -> "CaseModel":
         return CaseModel(self, cases)

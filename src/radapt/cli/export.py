@@ -1,8 +1,17 @@
 """radapt export: the winner of a run as a model folder for new patients."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
+
+
+class Format(StrEnum):
+    """What a model folder is written for."""
+
+    pytorch = "pytorch"
+    onnx = "onnx"
+    openvino = "openvino"
 
 
 def export(
@@ -13,6 +22,11 @@ def export(
     cohort: str = typer.Option(None, help="The cohort, if the run has several."),
     intended_use: str = typer.Option("", help="What the model is for, as the model card says it."),
     alpha: float = typer.Option(0.1, help="Prediction sets hold the truth in 1 - alpha of the cases."),
+    written_for: Format = typer.Option(
+        Format.pytorch,
+        "--format",
+        help="What computes the model for new patients; the networks of the others are compared first.",
+    ),
     cache: Path = typer.Option(None, help="Features of the run; default $RADAPT_CACHE, else the user's cache folder."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
@@ -27,7 +41,7 @@ def export(
     if method is not None and cell is not None:
         raise UsageError("--method and --cell exclude each other: a cell is of one method.")
     exported = export_model(
-        run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, alpha=alpha, cache=cache,
-        offline=offline, progress=progress,
+        run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, alpha=alpha,
+        runtime=written_for.value, cache=cache, offline=offline, progress=progress,
     )  # fmt: skip
     typer.echo(exported.summary())

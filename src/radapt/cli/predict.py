@@ -27,6 +27,11 @@ def predict(
     dicom: bool = typer.Option(
         True, help="For images that came as DICOM, write a DICOM segmentation and report as well."
     ),
+    runtime: str = typer.Option(
+        None,
+        help="pytorch, onnx, openvino or auto; default: what MODEL was exported with. auto: PyTorch if that is "
+        "not installed.",
+    ),
     device: str = typer.Option("cpu", help="cpu, cuda or cuda:1."),
 ) -> None:
     """Predict the patients in INPUT. Needs no network and nothing but MODEL.
@@ -39,7 +44,9 @@ def predict(
     from radapt.deploy.inputs.resolve import resolve_inputs
     from radapt.progress import progress
 
-    loaded = load_deployed(model, device=device)
+    loaded = load_deployed(model, device=device, runtime=runtime)
+    if runtime == "auto":
+        typer.echo(f"Runtime: {loaded.runtime}")
     resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, series_mapping(mapping), progress)
     outcome = predict_batch(
         loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, progress=progress

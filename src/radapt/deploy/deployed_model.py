@@ -16,6 +16,7 @@ from radapt.deploy.case_vectors import VECTORS, CaseVectors, read_case_vectors
 from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deployment
 from radapt.deploy.encoder_copy import copied_encoder
 from radapt.deploy.ensemble import mean_decision
+from radapt.deploy.exported_runtime import NETWORKS, predicting_runtime
 from radapt.deploy.sequences import ModelSequence
 from radapt.digests import digest_file
 from radapt.errors import UsageError
@@ -24,6 +25,9 @@ from radapt.models.folder import MODEL, load
 from radapt.models.state import ModelCard
 from radapt.notebook import Described
 from radapt.protocols.load_model import LoadedModel, load_model
+from radapt.runtimes.graphs import GraphFolder
+from radapt.runtimes.runner import Runner, Scoped
+from radapt.runtimes.runtime import Runtime
 from radapt.training.fit_record import Decision
 
 if TYPE_CHECKING:
@@ -47,6 +51,8 @@ class DeployedModel(Described):
     encoder: LazyBackbone | None = None
     training: CaseVectors | None = None
     assessor: Assessor | None = None
+    runtime: Runtime = "pytorch"
+    """What computes its networks."""
 
     def __repr__(self) -> str:
         what = ", ".join(self.outputs) or ", ".join(self.mask_labels.values())
@@ -104,45 +110,62 @@ class DeployedModel(Described):
         return _arranged(found, self.training.modalities)
 
 
-def load_deployed(folder: Path | str, *, device: str = "cpu", cache: Path | None = None) -> DeployedModel:
+def load_deployed(
+    folder: Path | str,
+    *,
+    device: str = "cpu",
+    cache: Path | None = None,
+    runtime: str | None = None,
+    runner: Runner | None = None,
+) -> DeployedModel:
     """The model in `folder`: exported, adapted, or that of a cell. An exported one needs nothing but its folder.
 
-    Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, and a
-    model of another version.
+    It is computed by the runtime that it was exported with, by another `runtime` (see `predicting_runtime`), or by a
+    given `runner`.
+
+    Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, a model
+    of another version, and a runtime that is not installed or that the model was not exported for.
     """
     folder = Path(folder).expanduser()
     if (folder / DEPLOYMENT).is_file():
-        return _exported(folder, device, cache)
+        return _exported(folder, device, cache, runtime, runner)
     if (folder / MEMBERS).is_dir() and not (folder / MODEL).is_file():
         raise UsageError(
             f"The model in {folder} is not complete: {DEPLOYMENT} is missing. Copy the whole folder again."
         )
+    predicting_runtime(folder, None, runtime)
     return _plain(folder, device, cache)
 
 
-def _exported(folder: Path, device: str, cache: Path | None) -> DeployedModel:
+def _exported(folder: Path, device: str, cache: Path | None, asked: str | None, runner: Runner | None) -> DeployedModel:
     deployment = read_deployment(folder)
+    runtime = predicting_runtime(folder, deployment.runtime, asked)
+    if runner is None and runtime != "pytorch":
+        runner = GraphFolder(folder / NETWORKS, runtime)
     paths = [folder / MEMBERS / name for name in deployment.members]
     cards = [load(path).card for path in paths]
-    encoder = _encoder(folder, deployment, cards[0], device)
+    encoder = _encoder(folder, deployment, cards[0], device, runner)
     members = tuple(
         load_model(path, encoder if card.backbone is not None else None, device=device, offline=True,
-                   cache=cache_folder(cache))
+                   cache=cache_folder(cache), runner=runner and Scoped(runner, path.name))
         for path, card in zip(paths, cards, strict=True)
     )  # fmt: skip
     if encoder is None and is_adapted(paths[0]):
         encoder = find_backbone(str(paths[0]), device=device, offline=True).lazy
     training = read_case_vectors(folder / VECTORS) if VECTORS in deployment.files else None
     assessor = read_assessor(deployment.assessment, training)
-    return DeployedModel(folder, deployment, members, encoder, training, assessor)
+    return DeployedModel(folder, deployment, members, encoder, training, assessor, runtime)
 
 
-def _encoder(folder: Path, deployment: Deployment, card: ModelCard, device: str) -> LazyBackbone | None:
+def _encoder(
+    folder: Path, deployment: Deployment, card: ModelCard, device: str, runner: Runner | None
+) -> LazyBackbone | None:
     facts = deployment.encoder
     if card.backbone is None or facts is None:
         return None
-    dtype = card.precision if card.reads == "features" else "float32"
-    return copied_encoder(card.backbone, facts.path and folder / facts.path, dtype=dtype, device=device)  # type: ignore[arg-type]
+    dtype = card.precision if card.reads == "features" and runner is None else "float32"
+    found = copied_encoder(card.backbone, facts.path and folder / facts.path, dtype=dtype, device=device)  # type: ignore[arg-type]
+    return found if runner is None else found.computed_by(Scoped(runner, "encoder"))
 
 
 def _plain(folder: Path, device: str, cache: Path | None) -> DeployedModel:

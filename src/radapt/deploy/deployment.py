@@ -5,6 +5,7 @@ README.md                the model card
 members/<name>/          model folders (see `radapt.models.folder`): one, or one for each fold
 encoder/                 the weights of the encoder they read
 training.safetensors     features and keys of the training cases, never images
+networks/                converted networks, of a model for another runtime (see `exported_runtime`)
 """
 
 import json
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from radapt.deploy.exported_runtime import ExportedRuntime
 from radapt.deploy.sequences import ModelSequence
 from radapt.digests import digest, digest_file
 from radapt.durable import write_json
@@ -149,6 +151,8 @@ class Deployment:
     notes: tuple[str, ...] = ()
     assessment: Mapping[str, Any] | None = None
     """The record of an assessor (see `radapt.deploy.assessment`)."""
+    runtime: ExportedRuntime | None = None
+    """That of its converted networks; None for a model that PyTorch computes."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The digest of every other file."""
 
@@ -211,6 +215,7 @@ def _deployment(stored: dict[str, Any]) -> Deployment:
     values["scores"] = tuple(EvaluationScore(**each) for each in stored["scores"])
     values["training"] = stored["training"] and TrainingFacts.from_json(stored["training"])
     values["encoder"] = stored["encoder"] and EncoderFacts.from_json(stored["encoder"])
+    values["runtime"] = (known := stored.get("runtime")) and ExportedRuntime.from_json(known)
     values["licences"] = tuple(LicenceLink(**each) for each in stored["licences"])
     for name in ("members", "inherits", "notes"):
         values[name] = tuple(stored[name])

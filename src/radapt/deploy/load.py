@@ -9,6 +9,7 @@ from radapt.backbones.lazy import LazyBackbone
 from radapt.cohorts import Cohort
 from radapt.deploy.deployed_model import DeployedModel, load_deployed
 from radapt.deploy.deployment import DEPLOYMENT
+from radapt.deploy.exported_runtime import predicting_runtime
 from radapt.deploy.inputs.resolve import resolve_inputs
 from radapt.deploy.patients import notes_of, predict_patients, working_cache
 from radapt.deploy.prediction import Predictions
@@ -43,9 +44,9 @@ class ExportedModel(DeployedModel):
         return Predictions(cases, self.outputs, notes_of(self, cases, resolved))
 
 
-def load_exported(folder: Path | str, *, device: str = "cpu") -> ExportedModel:
+def load_exported(folder: Path | str, *, device: str = "cpu", runtime: str | None = None) -> ExportedModel:
     """The model in `folder` for new patients: exported, adapted, or that of a cell. See `load_deployed`."""
-    model = load_deployed(folder, device=device)
+    model = load_deployed(folder, device=device, runtime=runtime)
     return ExportedModel(**{each.name: getattr(model, each.name) for each in fields(model)})
 
 
@@ -56,16 +57,21 @@ def load_model(
     cache: Path | str | None = None,
     device: str = "cpu",
     offline: bool = False,
+    runtime: str | None = None,
     progress: ProgressMaker = silent,
 ) -> LoadedModel | ExportedModel:
     """The model in `folder`: an `ExportedModel` if `radapt export` wrote it, else a `LoadedModel`, which predicts for
     cohorts as its study does.
 
-    Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, and a
-    backbone beside an exported model, which brings its own.
+    An exported model is computed by the `runtime` it was exported with, unless another one is given: `pytorch`, or
+    `auto`, which is PyTorch where the package of the other one is missing.
+
+    Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, a
+    backbone beside an exported model, which brings its own, and a runtime that the model was not exported for.
     """
     if not (Path(folder).expanduser() / DEPLOYMENT).is_file():
+        predicting_runtime(Path(folder), None, runtime)
         return load_trained(folder, backbone, cache=cache, device=device, offline=offline, progress=progress)
     if backbone is not None:
         raise UsageError(f"The model in {folder} brings its encoder; leave out backbone.")
-    return load_exported(folder, device=device)
+    return load_exported(folder, device=device, runtime=runtime)

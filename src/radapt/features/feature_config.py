@@ -17,7 +17,7 @@ _NAME = "config.json"
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """Everything except the image that decides a row: weights and architecture, dtype, layers, recipe."""
+    """Everything except the image that decides a row: weights and architecture, dtype, layers, recipe, runtime."""
 
     backbone: str
     identity: str
@@ -25,6 +25,7 @@ class FeatureConfig:
     layers: tuple[int, ...]
     recipe: str
     joint: bool = False
+    runtime: str = "pytorch"
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -36,6 +37,8 @@ class FeatureConfig:
             "layers": list(self.layers),
             "recipe": self.recipe,
         }
+        if self.runtime != "pytorch":
+            facts["runtime"] = self.runtime
         return {**facts, "joint": True} if self.joint else facts  # stores of single images keep their digests
 
     def folder(self, cache: Path) -> Path:

@@ -26,6 +26,7 @@ from radapt.models.state import ModelCard, ModelState
 from radapt.networks.adapters.merge import merged_state
 from radapt.protocols.fitted import SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages, Precision
+from radapt.runtimes.runtime import JOINTLY
 from radapt.training import TrainResult
 from radapt.versions import __version__, versions
 
@@ -54,6 +55,10 @@ class TrainedAdaptation(TrainedModel):
         return ModelState(
             _tensors(adapted), adapted.modalities, facts, encoding, attach=self._save_backbone, holds_encoder=True
         )  # fmt: skip
+
+    @property
+    def pytorch_only(self) -> str:
+        return JOINTLY
 
     def on(self, cases: CohortImages) -> "AdaptedModel":
         """Raises UsageError if it was adapted without labels."""

@@ -1,7 +1,7 @@
 """The result of fitting a protocol: a model that predicts any case of the cohort, and the fit record."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -10,6 +10,8 @@ import numpy as np
 from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from radapt.images import Volume
     from radapt.models.state import ModelState
 
@@ -27,6 +29,17 @@ class TrainedModel(abc.ABC):
         Inside a run the state may refer to files outside its folder by their digests, such as stored features; a
         `self_contained` one needs only its folder and its encoder.
         """
+
+    @property
+    def networks(self) -> "Mapping[str, nn.Module]":
+        """The modules, besides its encoder, that another runtime may compute: tensors in, one tensor out, the batch as
+        the first axis of all."""
+        return {}
+
+    @property
+    def pytorch_only(self) -> str:
+        """Why only PyTorch computes it; '' where other runtimes can."""
+        return ""
 
     @abc.abstractmethod
     def on(self, cases: Any) -> "Model | Segmenter":

@@ -26,6 +26,7 @@ from radapt.protocols.fitted import Model, Segmenter, SubsetModel, SubsetSegment
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
 from radapt.protocols.stored_locator import read_locator, with_locator
+from radapt.runtimes.runner import Runner, hand_over
 from radapt.training.fit_record import Decision
 
 
@@ -198,6 +199,7 @@ def load_model(
     device: str = "cpu",
     offline: bool = False,
     progress: ProgressMaker = silent,
+    runner: Runner | None = None,
 ) -> LoadedModel:
     """The trained model in `folder`, such as `cells/<id>/model` of a run or what `radapt adapt` wrote.
 
@@ -207,8 +209,13 @@ def load_model(
     Raises UsageError, with what is wrong, for a folder that holds no model, one of another version, a file that is
     missing or was changed, images that this version makes otherwise, a protocol that is not there, another backbone
     than the model was trained with, and stored features it refers to that are gone.
+
+    With a `runner` it computes in float32, and the runner computes its networks; the given `backbone` is expected to be
+    computed by it already. Raises UsageError for a model that only PyTorch computes.
     """
     saved = load(folder)
+    if runner is not None:
+        saved = replace(saved, card=replace(saved.card, precision="float32"))
     card = saved.card
     if card.protocol not in PROTOCOLS:
         raise UsageError(
@@ -218,7 +225,19 @@ def load_model(
     protocol = make(card.protocol, **card.options)
     encoder = encoder_of(saved, backbone, device=device, offline=offline)
     own = fresh_copy(encoder) if encoder is not None and card.reads == "images" else None
-    return LoadedModel(saved, protocol.restore(saved, own), encoder, cache_folder(cache), progress)
+    model = protocol.restore(saved, own)
+    if runner is not None:
+        _let_compute(runner, card.protocol, model, own)
+    return LoadedModel(saved, model, encoder, cache_folder(cache), progress)
+
+
+def _let_compute(runner: Runner, protocol: str, model: TrainedModel, own: Backbone | None) -> None:
+    if model.pytorch_only:
+        raise UsageError(f"A model of protocol {protocol!r} {model.pytorch_only}")
+    if own is not None:
+        own.computed_by(runner)
+    for name, network in model.networks.items():
+        hand_over(network, name, runner)
 
 
 def _named(modalities: Collection[str], known: tuple[str, ...]) -> tuple[str, ...]:

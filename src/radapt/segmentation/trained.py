@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from radapt.images import Recipe
 from radapt.models.state import ModelState
@@ -31,6 +31,11 @@ class SegmentationNetworkModel(abc.ABC):
         """What its protocol needs to rebuild it, besides the model card, JSON-like."""
 
     @property
+    @abc.abstractmethod
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The modules, besides an encoder, that another runtime may compute (see `TrainedModel.networks`)."""
+
+    @property
     def plane_channels(self) -> int | None:
         """C of the planes that it reads; None if it reads volumes."""
         return None
@@ -54,6 +59,10 @@ class TrainedSegmenter(TrainedModel, Generic[M]):
     @classmethod
     def of(cls, model: M, data: SegmentationData) -> "TrainedSegmenter[M]":
         return cls(model, data.problem.recipe, data.rule)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return self.model.networks
 
     def state(self, *, self_contained: bool = False) -> ModelState:
         facts = {**self.model.facts, "reference": self.rule.facts}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, Me
 from radapt.deploy.encoder_copy import copy_encoder
 from radapt.deploy.ensemble import mean_decision
 from radapt.deploy.export.candidates import RunCell
+from radapt.deploy.export.convert_networks import convert_networks
 from radapt.deploy.export.licences import inherited, licence_chain
 from radapt.deploy.export.metadata_summary import summarise_metadata
 from radapt.deploy.export.model_card import model_card
@@ -30,10 +32,11 @@ from radapt.deploy.export.training_facts import (
 from radapt.deploy.export.winner import choose_cell
 from radapt.deploy.sequences import ModelSequence
 from radapt.durable import atomic_path, write_text
-from radapt.errors import RadaptError, UsageError
+from radapt.errors import RadaptError, UsageError, suggest
 from radapt.features import extract
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.load_model import LoadedModel, load_model
+from radapt.runtimes.runtime import RUNTIMES, Runtime, check_runtime
 
 _KINDS = {"xray": "X-ray images", "ct": "CT studies", "mri": "MRI studies", "other": "images"}
 
@@ -62,6 +65,7 @@ def export_model(
     cohort: str | None = None,
     intended_use: str = "",
     alpha: float = ALPHA,
+    runtime: str = "pytorch",
     cache: Path | str | None = None,
     offline: bool = False,
     progress: ProgressMaker = silent,
@@ -74,8 +78,13 @@ def export_model(
     Calibration and prediction sets of coverage 1 - `alpha` are fitted on predictions that the study has made for cases
     that its models did not learn from.
 
-    Raises UsageError if `out` is not empty, nothing can be chosen or the encoder is gone.
+    With `runtime` onnx or openvino the folder holds the networks for that runtime as well, which then predicts; they
+    are compared with PyTorch first (see `convert_networks`).
+
+    Raises UsageError if `out` is not empty, nothing can be chosen or the encoder is gone, and for networks that cannot
+    be converted or differ from PyTorch.
     """
+    written_for = _checked_format(runtime)
     run, out = Path(run), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already and is left alone. Give a new folder with --out.")
@@ -84,7 +93,13 @@ def export_model(
     root = cache_folder(cache)
     members = {_name(path): load_model(path, cache=root, offline=offline, progress=progress) for path in chosen.models}
     with atomic_path(out, folder=True) as part:
-        deployment = _write(part, run, chosen, selection, members, root, progress, intended_use, alpha)
+        deployment, learned = _write(part, run, chosen, selection, members, root, progress, intended_use, alpha)
+        if written_for != "pytorch":
+            with TemporaryDirectory() as working:
+                converted = convert_networks(part, written_for, learned, Path(working), progress)
+            said = converted.parity.sentence(written_for)
+            deployment = replace(deployment, runtime=converted, notes=(*deployment.notes, said))
+            deployment.write(part)
     return Exported(out, deployment, selection)
 
 
@@ -102,7 +117,8 @@ def _write(
     progress: ProgressMaker,
     intended_use: str,
     alpha: float,
-) -> Deployment:
+) -> tuple[Deployment, Cohort | None]:
+    """The record, and the training cases where they are still there."""
     first = next(iter(members.values()))
     path = _copy(first, part)
     for name, member in members.items():
@@ -138,7 +154,19 @@ def _write(
     structures = tuple(card.mask_labels.values())
     write_text(part / CARD, model_card(deployment, card.outputs, structures))
     deployment.write(part)
-    return deployment
+    return deployment, cohort and _learned(cohort, described)
+
+
+def _checked_format(name: str) -> Runtime:
+    if name not in RUNTIMES:
+        raise UsageError(f"Unknown format {name!r}. {suggest(name, RUNTIMES)}")
+    return check_runtime(name)
+
+
+def _learned(cohort: Cohort, described: RunCohort) -> Cohort:
+    """The cases that were learned from, with images."""
+    learned = set(described.cases["case"][described.learned])
+    return cohort.select(np.flatnonzero([case.case in learned and bool(case.images) for case in cohort]))
 
 
 def _metadata(cohort: Cohort | None, described: RunCohort) -> tuple[MetadataSummary, ...]:
@@ -184,13 +212,13 @@ def _vectors(
         return None, ("It has no encoder, so the folder holds no features of training cases.",)
     if cohort is None:
         return None, (f"The folder holds no features of its training cases: {why}.",)
-    learned = set(described.cases["case"][described.learned])
-    rows = np.asarray([row for row, case in enumerate(cohort) if case.case in learned and case.images], dtype=np.int64)
+    chosen = _learned(cohort, described)
     try:
-        features = _features(model, folder, cohort.select(rows), cache, progress)
+        features = _features(model, folder, chosen, cache, progress)
     except RadaptError as error:
         return None, (f"The folder holds no features of its training cases: {error}",)
-    return CaseVectors.of(features, np.arange(len(rows)), words_of_labels(cohort, rows)), ()
+    rows = np.arange(len(chosen))
+    return CaseVectors.of(features, rows, words_of_labels(chosen, rows)), ()
 
 
 def _features(model: LoadedModel, folder: Path, cohort: Cohort, cache: Path, progress: ProgressMaker):  # type: ignore[no-untyped-def]

@@ -98,7 +98,10 @@ class LesionFeatures:
     @property
     def _config(self) -> FeatureConfig:
         dtype = str(self.backbone.dtype).removeprefix("torch.")
-        return FeatureConfig(self.backbone.name, self.backbone.identity, dtype, self.layers, self.recipe.digest)
+        return FeatureConfig(
+            self.backbone.name, self.backbone.identity, dtype, self.layers, self.recipe.digest,
+            runtime=self.backbone.runtime,
+        )  # fmt: skip
 
     def _features(self, cohort: Cohort, places: LesionPlaces) -> Features:
         reader = LesionReader(self.cohort, self._tokens.reader.cache, self.recipe, cohort.modalities, places)

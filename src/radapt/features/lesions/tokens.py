@@ -43,7 +43,7 @@ class LesionTokens:
         self.extents = ExtentReader(self.reader)
         layout = TokenLayout.of(backbone, (-1,), recipe.size)
         dtype = str(backbone.dtype).removeprefix("torch.")
-        self.store = TokenStore(cache.folder, TypedSource(backbone.name, backbone.identity, layout, dtype=dtype))
+        self.store = TokenStore(cache.folder, TypedSource(backbone.name, backbone.token_identity, layout, dtype=dtype))
 
     def prepare(self, progress: ProgressMaker) -> None:
         """Encode the slices that are not stored. Raises DataError for images that cannot be read."""

@@ -48,7 +48,7 @@ class PooledTokens(TokenKind):
     def of(cls, backbone: "Backbone", options: FusionOptions, precision: Precision) -> "PooledTokens":
         width = sum(backbone.widths(options.layers))
         layout = TokenLayout(options.layers, ((1, 1 + options.grid**2, width),))
-        source = PooledSource(backbone.name, backbone.identity, layout, precision, options.grid)
+        source = PooledSource(backbone.name, backbone.token_identity, layout, precision, options.grid)
         return cls(source, options.grid, width)
 
     def store(self, cache: Path) -> TokenStore:
@@ -74,7 +74,7 @@ class BlockInputs(TokenKind):
             tokens, width = backbone.block_inputs(black, blocks).shape[1:]
         side = backbone.grid(size, size)[0]
         layout = TokenLayout((-1 - blocks,), ((1, tokens, width),))
-        source = BlockSource(backbone.name, backbone.identity, layout, precision, blocks, size)
+        source = BlockSource(backbone.name, backbone.token_identity, layout, precision, blocks, size)
         return cls(source, tokens - side**2, side, width)
 
     def store(self, cache: Path) -> TokenStore:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from radapt.backbones.backbone import Backbone
 from radapt.images import Recipe, Volume
@@ -15,7 +16,7 @@ from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.protocols.fitted import SubsetSegmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import ReferenceRule, SegmentationData
-from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork, Subsets
+from radapt.segmentation.encoder_decoder.network import CoarseHead, Parts, SegmentationNetwork, Subsets
 from radapt.segmentation.modality_view import ModalityView, parts_of
 from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
 from radapt.training import DivergedError
@@ -81,6 +82,14 @@ class SegmentModel(SegmentationNetworkModel):
         with torch.no_grad(), self._autocast():
             return self._scores(maps, mask)
 
+    @cached_property
+    def _head(self) -> CoarseHead:
+        return CoarseHead(self.network.head, self.recipe.size).eval()
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"decoder": self._head}
+
     @property
     def _device(self) -> torch.device:
         return self.network.backbone.device
@@ -89,7 +98,7 @@ class SegmentModel(SegmentationNetworkModel):
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def _scores(self, maps: list[Tensor], present: Tensor) -> np.ndarray:
-        logits = self.network.head.coarse(maps, present, self.recipe.size)
+        logits = self._head(present, *maps)
         scores = torch.log_softmax(logits, dim=1).cpu().numpy()
         if not np.isfinite(scores).all():
             raise DivergedError(

@@ -73,6 +73,18 @@ class SegmentationNetwork(nn.Module):
         return logits
 
 
+class CoarseHead(nn.Module):
+    """A head at the decoder's resolution, for planes of one `size`: `present` (B, M) bool and maps (B, M, h, w, D_i)
+    -> logits (B, outputs, h', w') float32 (see `SegmentationHead.coarse`)."""
+
+    def __init__(self, head: SegmentationHead, size: Size) -> None:
+        super().__init__()
+        self.head, self.size = head, size
+
+    def forward(self, present: Tensor, *maps: Tensor) -> Tensor:
+        return self.head.coarse(maps, present, self.size)
+
+
 def make_head(backbone: "Backbone", parts: Parts, seed: int) -> SegmentationHead:
     """The head, which is always trained; its initial weights depend on `seed` alone."""
     layers = decoder_layers(parts.decoder, backbone.depth)

@@ -89,7 +89,7 @@ def store_tokens(
     problem: ImageProblem, seen: ModalityView, backbone: "Backbone", layout: TokenLayout, rows: np.ndarray
 ) -> StoredTokens:
     """Encode every slice of the cases at `rows` that is not in the store yet."""
-    source = TokenSource(backbone.name, backbone.identity, layout, problem.machine.precision)
+    source = TokenSource(backbone.name, backbone.token_identity, layout, problem.machine.precision)
     store = TokenStore(Path(problem.slices.folder), source)
     keys = {int(row): _keys(seen, int(row)) for row in rows}
     missing = len({key for case in keys.values() for some in case for key in some or () if key not in store})

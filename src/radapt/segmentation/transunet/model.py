@@ -68,6 +68,10 @@ class PlaneModel(SegmentationNetworkModel):
         return scores
 
     @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"network": self.network}
+
+    @property
     def tensors(self) -> Mapping[str, Tensor]:
         return self.network.state_dict()
 

@@ -112,6 +112,10 @@ class VolumeModel(SegmentationNetworkModel):
         )  # fmt: skip
 
     @property
+    def networks(self) -> "Mapping[str, nn.Module]":
+        return {"network": self.network}
+
+    @property
     def tensors(self) -> "Mapping[str, Tensor]":
         return self.network.state_dict()
 
