@@ -1,5 +1,6 @@
 """Several processes in one run folder: each cell once, dead workers replaced, the same table as one process makes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,6 +41,17 @@ def dead(folder: Path, shard: Shard) -> Worker:
     worker = Worker("0" * 16, str(shard), os.uname().nodename, ended.pid, time.time() - 5)
     write_json(folder / "workers" / f"{worker.name}.json", worker.__dict__)
     return worker
+
+
+def wait_for(folder: Path, shards: set[str], seconds: float = 300) -> None:
+    """Until processes of these shards are listed as workers."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        listed = [file.read_text(encoding="utf-8") for file in folder.glob("workers/*.json")]
+        if shards <= {json.loads(text)["shard"] for text in listed if text}:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"No worker of {', '.join(sorted(shards))} within {seconds} s.")
 
 
 def test_shards_together_make_the_table_of_one_process(study: Path) -> None:
@@ -140,7 +152,7 @@ def test_four_shards_at_once_with_kills(study: Path) -> None:
     out, cache = study.parent / "four", study.parent / "cold-cache"
     words = [sys.executable, "-m", "radapt", "run", str(study), "--out", str(out), "--cache", str(cache), "--offline"]
     running = {n: subprocess.Popen([*words, "--shard", f"{n}/4"], stderr=subprocess.DEVNULL) for n in range(1, 5)}
-    time.sleep(12)
+    wait_for(out, {"2/4", "4/4"})  # those that die before they are listed are missed by none of the others
     for number in (2, 4):
         running[number].kill()
     codes = {number: process.wait(timeout=300) for number, process in running.items()}
