@@ -174,7 +174,7 @@ def test_a_finding_known_in_one_patient_only_has_no_interval() -> None:
     assert table.loc["auroc:a", ["ci_low", "ci_high"]].notna().all()
 
 
-def test_a_class_of_one_patient_has_an_interval_from_the_replicates_that_draw_it() -> None:
+def test_a_class_of_one_patient_has_no_interval_and_the_mean_over_classes_has_one() -> None:
     # 'b' is drawn in 63 % of the replicates. With two such classes one is missing in most replicates, and the mean
     # over classes is then that of the other two.
     _, p = _toy(3)
@@ -183,7 +183,8 @@ def test_a_class_of_one_patient_has_an_interval_from_the_replicates_that_draw_it
     assert _table(truth, p, resamples=500).loc["auroc"].notna().all()
     truth[1] = 2
     table = _table(truth, p, resamples=500)
-    assert table.loc[["auroc", "auroc:b", "auroc:c", "mcc", "accuracy"], "ci_low"].notna().all()
+    assert table.loc[["auroc", "auroc:a", "mcc", "accuracy"], "ci_low"].notna().all()
+    assert table.loc[["auroc:b", "auroc:c"], "ci_low"].isna().all()
 
 
 def test_a_mean_over_outputs_needs_more_than_half_of_them() -> None:

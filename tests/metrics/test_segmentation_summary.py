@@ -8,6 +8,7 @@ import pytest
 
 from radapt.errors import DataError
 from radapt.metrics import case_numbers, multiplicities, summarise
+from radapt.metrics.bootstrap import Range, metric_interval
 from radapt.metrics.score import COLUMNS
 from radapt.metrics.segmentation import NUMBERS
 from radapt.metrics.segmentation_summary import SUMMARY
@@ -119,8 +120,16 @@ def test_intervals_equal_a_loop_over_repeated_cases() -> None:
             }
         )
     for name, values in pd.DataFrame(each).items():
-        expected = np.quantile(values, [0.025, 0.975])
+        range_ = Range(high=np.inf) if name == "hd95_mm" else Range()
+        expected = metric_interval(found.loc[name, "value"], values.to_numpy(), 14, range_)
         np.testing.assert_allclose(found.loc[name, ["ci_low", "ci_high"]].astype(float), expected, rtol=1e-12)
+
+
+def test_a_structure_that_is_never_missed_may_still_be_missed_next_time() -> None:
+    rows = [_row(str(case), str(case), "a", "both") for case in range(30)]
+    table = _table(pd.DataFrame(rows), ("a",), resamples=50)
+    assert table.loc["missed", "value"] == 0
+    assert table.loc["missed", "ci_high"] == pytest.approx(1 - 0.025 ** (1 / 30))
 
 
 def test_the_same_seed_gives_the_same_table_and_rows_may_come_in_any_order() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from radapt.errors import DataError, UsageError
-from radapt.metrics import percentile_interval, score
+from radapt.metrics import score
+from radapt.metrics.bootstrap import Range, metric_interval
 from radapt.metrics.paired_scores import score_paired
 from radapt.metrics.shapley import members, shapley_values
 
@@ -104,7 +105,8 @@ def test_each_table_is_that_of_score_on_the_same_patients() -> None:
         assert table.equals(expected)
     row = paired.tables[1].set_index("metric").loc["mcc"]
     assert paired.values["mcc"][1] == row["value"]
-    assert percentile_interval(paired.drawn["mcc"][1]) == (row["ci_low"], row["ci_high"])
+    found = metric_interval(row["value"], paired.drawn["mcc"][1], 20, Range(-1.0))
+    assert found == (row["ci_low"], row["ci_high"])
 
 
 def test_equal_answers_differ_by_nothing_in_every_replicate() -> None:

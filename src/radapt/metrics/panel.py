@@ -33,6 +33,7 @@ class SingleLabel:
         probabilities = given.probabilities[self.known]
         decisions = None if given.decisions is None else given.decisions[self.known]
         self._task = TaskPredictions(truth, probabilities, unit, given.units, decisions)
+        self._patients = [_patients_of_both(truth == index, unit) for index in range(len(outputs))]
         self._most_probable = TaskPredictions(truth, probabilities, unit, given.units) if both else None
 
     def numbers(self, weights: np.ndarray) -> Numbers:
@@ -61,6 +62,11 @@ class SingleLabel:
         """(N,) bool: the cases that number `name` is computed from, if it is defined."""
         return self.known
 
+    def fewest(self, name: str) -> int | None:
+        """The patients of the rarer kind that number `name` compares, members or others; None if it compares none, or
+        is a mean over several classes."""
+        return _fewest(name, self.outputs, self._patients, alone=len(self.outputs) == 2)
+
     def left_out(self, name: str) -> int:
         """How many classes the macro number `name` could not average in, for want of truth."""
         if ":" in name or METRICS[metric_name(name)].averages_no(len(self.outputs)):
@@ -80,12 +86,13 @@ class MultiLabel:
     ) -> None:
         self.outputs, self.metrics = outputs, metrics
         self.known = given.known
-        self._findings, self._most_probable = [], []
+        self._findings, self._most_probable, self._patients = [], [], []
         for index in range(len(outputs)):
             rows = self.known[:, index]
             truth, score, unit = given.truth[rows, index], given.probabilities[rows, index], given.unit[rows]
             decisions = None if given.decisions is None else given.decisions[rows, index]
             truth = truth.astype(np.int64)
+            self._patients.append(_patients_of_both(truth == 1, unit))
             self._findings.append(TaskPredictions(truth, score, unit, given.units, decisions))
             if both:
                 self._most_probable.append(TaskPredictions(truth, score, unit, given.units))
@@ -123,12 +130,29 @@ class MultiLabel:
             return self.known[:, list(self.outputs).index(output)]
         return np.asarray(self.known[:, self._averaged(METRICS[metric_name(name)])].any(axis=1))
 
+    def fewest(self, name: str) -> int | None:
+        """The patients of the rarer kind that number `name` compares, present or absent; None if it compares none, or
+        is a mean over several findings."""
+        return _fewest(name, self.outputs, self._patients, alone=len(self.outputs) == 1)
+
     def left_out(self, name: str) -> int:
         """How many findings the macro number `name` could not average in, for want of truth."""
         return 0 if ":" in name else int((~self._averaged(METRICS[metric_name(name)])).sum())
 
     def _averaged(self, metric: Metric) -> np.ndarray:
         return self.defined if metric.needs_both else np.asarray(self.known.any(axis=0))
+
+
+def _patients_of_both(positive: np.ndarray, unit: np.ndarray) -> int:
+    """The number of patients with a positive case, or with a negative one if these are fewer."""
+    return min(len(np.unique(unit[positive])), len(np.unique(unit[~positive])))
+
+
+def _fewest(name: str, outputs: Sequence[str], patients: Sequence[int], *, alone: bool) -> int | None:
+    if not METRICS[metric_name(name)].needs_both:
+        return None
+    _, _, output = name.partition(":")
+    return patients[list(outputs).index(output)] if output else patients[-1] if alone else None
 
 
 def of_decisions(metrics: Sequence[Metric]) -> list[Metric]:

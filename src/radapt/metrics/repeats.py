@@ -19,9 +19,7 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import LEVEL, Numbers, multiplicities
-from radapt.metrics.metric import metric_name
-from radapt.metrics.registry import METRICS
+from radapt.metrics.bootstrap import LEVEL, Numbers, Range, multiplicities
 from radapt.metrics.score import COLUMNS, RESAMPLES, Panel, decides_otherwise, panel_of, replicates_of, row_of
 from radapt.metrics.validation import Predictions, checked
 
@@ -83,7 +81,7 @@ def compare_repeats(
 
 
 def mean_over_repeats(drawn: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Replicates (B,) of the mean over repeats, for `percentile_interval`, from those of each repeat, `drawn` (R, B).
+    """Replicates (B,) of the mean over repeats, for `metric_interval`, from those of each repeat, `drawn` (R, B).
 
     Column b of `drawn` must be the same patients in every repeat; `times` (R, B) is how often each repeat is drawn in
     it, R times in all (`multiplicities`). A single repeat gives its own replicates.
@@ -149,21 +147,13 @@ def _table(
     rows = []
     for name, value in values.items():
         means = mean_over_repeats(drawn[name].T, times) if name in drawn else None
-        row = row_of(name, float(value.mean()), means, given, panels[0])
-        low, high = _limits(name, others is not None)
-        ends = [float(np.clip(end, low, high)) for end in row[2:4]]
+        unlimited = None if others is None else Range(-np.inf, np.inf)
+        row = row_of(name, float(value.mean()), means, given, panels[0], unlimited)
         deviation = float(value.std(ddof=1)) if repeats > 1 else np.nan
-        rows.append((*row[:2], *ends, *row[4:], repeats, deviation))
+        rows.append((*row, repeats, deviation))
     return pd.DataFrame(rows, columns=list(REPEAT_COLUMNS))
 
 
 def _stacked(panels: Sequence[Panel], weights: np.ndarray) -> Numbers:
     repeats = [panel.numbers(weights) for panel in panels]
     return {name: np.stack([numbers[name].ravel() for numbers in repeats]) for name in repeats[0]}
-
-
-def _limits(name: str, difference: bool) -> tuple[float, float]:
-    """The range of a metric. Intervals are clipped to it: two or three repeats may exceed it."""
-    metric = METRICS[metric_name(name)]
-    low, high = metric.low, np.inf if metric.high is None else metric.high
-    return (low - high, high - low) if difference else (low, high)

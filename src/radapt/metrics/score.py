@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates
+from radapt.metrics.bootstrap import CHUNK, Numbers, Range, metric_interval, replicates
+from radapt.metrics.metric import metric_name
 from radapt.metrics.panel import MultiLabel, SingleLabel
-from radapt.metrics.registry import in_order
+from radapt.metrics.registry import METRICS, in_order
 from radapt.metrics.validation import Predictions, checked
 from radapt.metrics.weighted_predictions import most_probable
 
@@ -30,7 +31,7 @@ def score(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Every classification metric, one row each, with its 95 % bootstrap interval by patient.
+    """Every classification metric, one row each, with its 95 % bootstrap interval by patient (see `metric_interval`).
 
     `truth` is (N,) class indices with -1 for unlabelled, or for `task` 'multilabel' (N, F) with 1, 0 and NaN for
     unknown. `probabilities` is (N, C), both columns also for 'binary', or (N, F). `patients` (N,) names each case's
@@ -83,6 +84,12 @@ def scored(given: Predictions, panel: Panel, drawn: Mapping[str, np.ndarray]) ->
     return pd.DataFrame(rows, columns=list(COLUMNS)), values
 
 
+def range_of(name: str) -> Range:
+    """The range of a row of `score`."""
+    metric = METRICS[metric_name(name)]
+    return Range(metric.low, np.inf if metric.high is None else metric.high)
+
+
 def panel_of(
     given: Predictions, task: str, outputs: Sequence[str], ordered: bool, *, both: bool | None = None,
     only: Collection[str] | None = None,
@@ -108,14 +115,24 @@ def decides_otherwise(given: Predictions) -> bool:
 
 
 def row_of(
-    name: str, value: float, drawn: np.ndarray | None, given: Predictions, panel: Panel
+    name: str,
+    value: float,
+    drawn: np.ndarray | None,
+    given: Predictions,
+    panel: Panel,
+    range_: Range | None = None,
 ) -> tuple[str, float, float, float, int, int, int, int]:
-    """A metric with its interval from its replicates `drawn` (R,), and its counts: the values of `COLUMNS`."""
+    """A metric with its interval from its replicates `drawn` (R,), and its counts: the values of `COLUMNS`.
+
+    `range_` is that of the value, None: of the metric.
+    """
     undefined = np.isnan(value)
     entered = np.zeros(len(given.truth), dtype=bool) if undefined else panel.entered(name)
     patients = len(np.unique(given.unit[entered]))
     # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
-    low, high = percentile_interval(drawn) if drawn is not None and patients > 1 else (np.nan, np.nan)
+    low, high = (np.nan, np.nan)
+    if drawn is not None and patients > 1:
+        low, high = metric_interval(value, drawn, patients, range_ or range_of(name), panel.fewest(name))
     scored = int(entered.sum())
     left_out = max(panel.left_out(name), int(undefined))
     return name, value, low, high, patients, scored, len(entered) - scored, left_out

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError, suggest
-from radapt.metrics.bootstrap import CHUNK, Numbers, percentile_interval, replicates, units_of
+from radapt.metrics.bootstrap import CHUNK, Numbers, Range, metric_interval, replicates, units_of
 from radapt.metrics.metric import macro
 from radapt.metrics.score import COLUMNS, RESAMPLES
 from radapt.metrics.segmentation import NUMBERS, OUTCOMES
@@ -45,11 +45,16 @@ SUMMARY: dict[str, tuple[Summand, Summand]] = {
 }
 """Every metric of a test set is a ratio of two sums over its cases: the terms of the numerator and the denominator."""
 
+_RANGES = dict.fromkeys(("hd95_mm", "assd_mm", "volume_error_abs_ml", "lesions_false"), Range(high=np.inf)) | {
+    "volume_error_ml": Range(-np.inf, np.inf)
+}
+"""Of metrics that are no share."""
+
 
 def summarise(
     cases: pd.DataFrame, *, labels: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
-    """Every segmentation metric, one row each, with its 95 % bootstrap interval by patient.
+    """Every segmentation metric, one row each, with its 95 % bootstrap interval by patient (see `metric_interval`).
 
     `cases` has a row per case and label: `case`, `patient`, `label` and the columns of `case_numbers`. Rows of cases
     without ground truth have the outcome 'unlabelled', and those that another tool measured 'measured elsewhere', which
@@ -162,7 +167,9 @@ def _row(name: str, value: float, drawn: np.ndarray | None, panel: LabelMapPanel
     rows = panel.entered(name)
     scored, patients = len(np.unique(panel.case[rows])), len(np.unique(panel.unit[rows]))
     # A single patient drawn again and again never varies: an interval of zero width would claim certainty.
-    low, high = percentile_interval(drawn) if drawn is not None and patients > 1 else (np.nan, np.nan)
+    low, high = (np.nan, np.nan)
+    if drawn is not None and patients > 1:
+        low, high = metric_interval(value, drawn, patients, _RANGES.get(name.partition(":")[0], Range()))
     left_out = int((~panel.defined(name)).sum()) if ":" not in name else int(np.isnan(value))
     return name, value, low, high, patients, scored, len(np.unique(panel.case)) - scored, left_out
 
