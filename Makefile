@@ -5,6 +5,18 @@ BIN  := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
+# make setup TORCH=cpu: PyTorch without CUDA, in under 2 GB. pip has to know PyTorch's index of such builds.
+TORCH  ?= default
+EXTRAS ?= dev
+CONSTRAINTS := constraints.txt
+INSTALL_TORCH := true
+ifeq ($(TORCH),cpu)
+CONSTRAINTS := $(VENV)/constraints-cpu.txt
+INSTALL_TORCH = sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==.*/&+cpu/' constraints.txt > $(CONSTRAINTS) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) torch torchvision || \
+	{ echo "No CPU build of PyTorch was found. Set PIP_EXTRA_INDEX_URL to the index of CPU builds that pytorch.org names under Get started, and run: make setup TORCH=cpu" >&2; exit 1; }
+endif
+
 .PHONY: setup demo test test-all fuzz kills docs docs-serve check format clean
 
 setup: $(VENV)/.ready
@@ -12,7 +24,8 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "radapt needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL_TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(VENV)/.ready
