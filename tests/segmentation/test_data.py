@@ -99,14 +99,16 @@ def test_an_answer_comes_back_in_the_grid_and_the_numbers_of_the_masks(simple, t
     data = data_of(replace(simple, cases=tuple(cases), mask_labels={3: "core", 17: "rim"}), tmp_path)
 
     def segment(row):
-        return data.answer(row, np.moveaxis(np.eye(3, dtype=np.float32)[data.mask_planes(row)], -1, 1))
+        return data.draw(
+            row, np.moveaxis(np.eye(3, dtype=np.float32)[data.mask_planes(row)], -1, 1), logarithms=False
+        ).mask
 
     assert set(np.unique(segment(0).array)) == {0, 3, 17}
     np.testing.assert_allclose(segment(0).affine, AFFINE, atol=1e-6)
     assert segment(0).array.shape == SHAPE
     assert mean_dice(data, [0, 1, 2], segment) > 0.97
     with pytest.raises(DataError, match="do not have 3 classes"):
-        data.answer(0, np.zeros((7, 2, 8, 8), np.float32))
+        data.draw(0, np.zeros((7, 2, 8, 8), np.float32), logarithms=False)
 
 
 def test_masks_of_test_cases_are_never_seen(simple, tmp_path):
@@ -271,7 +273,7 @@ def test_other_axes(simple, tmp_path, axis):
     data = data_of(simple, tmp_path, axis=axis)
     assert data.count(0) == len(data.mask_planes(0)) == len(data.planes(0)[0]) == (26 if axis == "coronal" else 55)
     scores = np.moveaxis(np.eye(3, dtype=np.float32)[data.mask_planes(0)], -1, 1)
-    assert case_dice(drawing(0), data.answer(0, scores).array, [1, 2]).min() > 0.97
+    assert case_dice(drawing(0), data.draw(0, scores, logarithms=False).mask.array, [1, 2]).min() > 0.97
 
 
 # Labels

@@ -620,7 +620,7 @@ def test_a_sequence_that_is_left_out_is_as_one_that_was_never_made(
     rest = replace(rest, tokens=whole.tokens)
     subsets = [("a", "b", "c"), ("a", "c"), ("c",)]
     for row in (4, 6):
-        drawn_once = [volume.array for volume in whole.segment_subsets(row, subsets)]
+        drawn_once = [drawn.mask.array for drawn in whole.draw_subsets(row, subsets)]
         for names, found in zip(subsets, drawn_once, strict=True):
             np.testing.assert_array_equal(found, whole.segment_from(row, names).array)
         np.testing.assert_array_equal(drawn_once[0], whole.segment(row).array)

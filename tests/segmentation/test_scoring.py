@@ -33,11 +33,11 @@ class Drawn(Segmenter):
     """A model that answers by a function of the row."""
 
     def __init__(self, draw: Callable[[int], Volume]) -> None:
-        self.draw, self.asked = draw, []
+        self.pattern, self.asked = draw, []
 
     def segment(self, row: int) -> Volume:
         self.asked.append(row)
-        return self.draw(row)
+        return self.pattern(row)
 
 
 def save(folder: Path, name: str, array: np.ndarray, affine: np.ndarray = AFFINE) -> Location:
@@ -298,7 +298,7 @@ class Oracle(Protocol[ImageProblem]):
         def draw(row: int) -> Volume:
             planes, _ = data.planes(row)
             classes = np.rint(planes[:, 0, 0] / 127.5).astype(int)  # grey spreads the labels 0, 1, 2 over 0 … 255
-            return data.answer(row, np.moveaxis(np.eye(3, dtype=np.float32)[classes], -1, 1))
+            return data.draw(row, np.moveaxis(np.eye(3, dtype=np.float32)[classes], -1, 1), logarithms=False).mask
 
         return Fitted(Drawn(draw), Drawn(draw), replace(toy_record(), notes=tuple(data.notes)))
 

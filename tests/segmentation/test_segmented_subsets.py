@@ -47,7 +47,7 @@ class Toy(SubsetSegmenter):
     evaluates_subsets = True
 
     def __init__(self, cohort: Cohort, draw: Draw) -> None:
-        self.cohort, self.draw, self.asked = cohort, draw, []
+        self.cohort, self.pattern, self.asked = cohort, draw, []
 
     def segment(self, row: int) -> Volume:
         return self.segment_from(row, self.modalities)
@@ -56,7 +56,7 @@ class Toy(SubsetSegmenter):
         self.asked.append((row, modalities))
         mask = read(self.cohort.cases[row].mask)
         given = tuple(name for name in modalities if name in self.cohort.cases[row].images)
-        return Volume(self.draw(mask.array, given).astype(np.uint8), mask.affine)
+        return Volume(self.pattern(mask.array, given).astype(np.uint8), mask.affine)
 
 
 def truth(row: int) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_what_was_cut_away_as_zeros_is_background(tmp_path: Path) -> None:
     plan = plan_unet(Fingerprint("mri", ((8, 10, 8),), ((1.0, 1.0, 1.0),), (channel,)), 3, Budget(features=4))
     assert plan.crop
     model = VolumeModel(Levels([-99.0, 0.0]), plan, {7: "all"}, ("t1",), (1,))
-    found = model.segment({"t1": replace(grid, array=image), "other": grid}, grid).array
+    found = model.segment({"t1": replace(grid, array=image), "other": grid}, grid).mask.array
     assert (found == 7 * (image != 0)).all()
     with pytest.raises(DataError, match="reads t1; the case has t2"):
         model.segment({"t2": grid}, grid)

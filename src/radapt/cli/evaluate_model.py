@@ -12,7 +12,9 @@ def evaluate_model(
     cohort: Path = typer.Argument(..., metavar="COHORT", help="The cohort file of labelled cases."),
     out: Path = typer.Option(None, "--out", help="Write evaluation.json, scores.csv and summary.txt to this folder."),
     recalibrate: int = typer.Option(
-        None, metavar="N", help="Refit calibration and sets with N cases, drawn by patient; the rest is judged."
+        None,
+        metavar="N",
+        help="Refit calibration, sets or predicted Dice with N cases, drawn by patient.",
     ),
     mapping: list[str] = typer.Option(
         [], "--map", metavar="SERIES=SEQUENCE", help="Which series is which sequence of the model, by name; repeatable."
@@ -21,7 +23,8 @@ def evaluate_model(
     cache: Path = typer.Option(None, help="Keep decoded slices and features here; default: nothing is kept."),
     device: str = typer.Option("cpu", help="cpu, cuda or cuda:1."),
 ) -> None:
-    """Say whether accuracy, calibration and prediction sets of MODEL hold on the labelled cases of COHORT.
+    """Say whether accuracy, calibration and prediction sets of MODEL hold on the labelled cases of COHORT, or the
+    predicted Dice of its masks on masked ones.
 
     Also: how often the model abstains, and whether features and metadata differ from those of the training patients.
     """

@@ -27,6 +27,9 @@ def export(
         "--format",
         help="What computes the model for new patients; the networks of the others are compared first.",
     ),
+    least_dice: float = typer.Option(
+        None, help="Abstain from masks with a lower predicted Dice; default: lower than the worst 5 % in calibration."
+    ),
     cache: Path = typer.Option(None, help="Features of the run; default $RADAPT_CACHE, else the user's cache folder."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
@@ -42,6 +45,6 @@ def export(
         raise UsageError("--method and --cell exclude each other: a cell is of one method.")
     exported = export_model(
         run, out, method=method, cell=cell, cohort=cohort, intended_use=intended_use, alpha=alpha,
-        runtime=written_for.value, cache=cache, offline=offline, progress=progress,
+        least_dice=least_dice, runtime=written_for.value, cache=cache, offline=offline, progress=progress,
     )  # fmt: skip
     typer.echo(exported.summary())

@@ -73,7 +73,7 @@ def _page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase]
 
 
 def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
-    from radapt.reports import PredictedCase, shown_rows
+    from radapt.reports import PredictedCase, StructureRow, shown_rows
 
     found, picture = case.prediction, case.picture
     members = None if found.set is None else set(found.set)
@@ -95,10 +95,14 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
     }
     return PredictedCase(
         rows=shown_rows(outputs, dict(found.probabilities), calibrated, set(found.prediction.split(";")), members),
-        volumes=tuple((found.volumes_ml or {}).items()),
+        structures=tuple(
+            StructureRow(name, volume, (found.predicted_dice or {}).get(name), (found.dice_at_least or {}).get(name))
+            for name, volume in (found.volumes_ml or {}).items()
+        ),
         image="" if picture is None else picture.uri,
         caption=caption,
         nearest=tuple((each.case, each.label, each.similarity) for each in found.nearest),
         mask_file=case.mask_file,
+        uncertainty_file=case.uncertainty_file,
         **facts,
     )

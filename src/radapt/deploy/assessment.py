@@ -11,6 +11,7 @@ from radapt.deploy.certainty import (
     ALPHA,
     Certainty,
     LabelledPredictions,
+    Novelty,
     certainty_record,
     fit_certainty,
     fit_novelty,
@@ -71,6 +72,10 @@ class Assessor:
     certainty: Certainty
 
     @property
+    def alpha(self) -> float:
+        return self.certainty.alpha
+
+    @property
     def record(self) -> Mapping[str, Any]:
         """JSON-like, from which `read_assessor` makes an equal one."""
         return certainty_record(self.certainty)
@@ -105,10 +110,7 @@ def fit_assessor(
     Raises UsageError for `alpha` outside 0 to 1.
     """
     rng = np.random.default_rng(SEED)
-    novelty = None
-    if training is not None and len(training.patients):
-        own = training.vectors
-        novelty = fit_novelty(own.vectors, training.patients, own.modalities, sites=training.sites, rng=rng)
+    novelty = None if training is None else novelty_of(training, rng)
     labelled = LabelledPredictions(
         cases.probabilities, cases.truths, cases.patients, _presence(cases.sequences, modalities)
     )
@@ -119,6 +121,14 @@ def fit_assessor(
     patients = counted(len(set(cases.patients)), "patient")
     origin = f"Calibration and prediction sets are from {patients} ({cases.source})."
     return Assessor(certainty), (origin, *certainty.notes)
+
+
+def novelty_of(training: TrainingVectors, rng: np.random.Generator) -> Novelty | None:
+    """The comparison with training cases; None without any."""
+    if not len(training.patients):
+        return None
+    own = training.vectors
+    return fit_novelty(own.vectors, training.patients, own.modalities, sites=training.sites, rng=rng)
 
 
 def read_assessor(record: Mapping[str, Any] | None, training: CaseVectors | None) -> Assessor | None:

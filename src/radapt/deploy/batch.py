@@ -3,6 +3,7 @@
 predictions.csv          a row per case, written last but one
 report.html              a page per group of cases: report.html, report-2.html, …
 masks/                   label maps in the grid of each patient's image
+uncertainty/             beside each mask, how likely a voxel's label is another one, from 0 to 1
 dicom/                   segmentations and reports for images that came as DICOM
 done.json                what was predicted with which model; its presence says that the folder is complete
 .work/                   finished groups of an unfinished batch
@@ -28,23 +29,25 @@ from radapt.deploy.prediction import CasePrediction, prediction_table
 from radapt.digests import digest
 from radapt.durable import remove_partial_files, write_json, write_text
 from radapt.errors import DataError, UsageError
-from radapt.images import Volume, ending_for, write_labels
+from radapt.images import Volume, ending_for, write_labels, write_shares
 from radapt.printable import csv_cell
 from radapt.progress import ProgressMaker, silent
 from radapt.segmentation import file_stems
 
-TABLE, DONE, WORK, MASKS, DICOM = "predictions.csv", "done.json", ".work", "masks", "dicom"
+TABLE, DONE, WORK, DICOM = "predictions.csv", "done.json", ".work", "dicom"
+MASKS, UNCERTAINTY = "masks", "uncertainty"
 GROUP = 50
 """Cases on a page. Memory and the work that a kill can lose are those of a group."""
 
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A prediction with what a page shows beside it. `mask_file` is relative to the folder; '' without one."""
+    """A prediction with what a page shows beside it. Files are relative to the folder; '' without one."""
 
     prediction: CasePrediction
     picture: Picture | None = None
     mask_file: str = ""
+    uncertainty_file: str = ""
 
 
 WritePage = Callable[[Path, Sequence[ShownCase], int, int], None]
@@ -125,7 +128,7 @@ def _prepare(folder: Path, key: str) -> None:
                 f"{folder} holds unfinished predictions of another model or other patients. Give a new folder with "
                 "--out, or remove this one."
             )
-        remove_partial_files(folder, WORK, MASKS, DICOM)
+        remove_partial_files(folder, WORK, MASKS, UNCERTAINTY, DICOM)
         for left in (folder / WORK).glob(".cache-*"):
             shutil.rmtree(left, ignore_errors=True)
         return
@@ -147,14 +150,18 @@ def _kept(
     if found.failed:
         return ShownCase(found)
     case = cases[found.case]
-    name = ""
+    name = uncertainty = ""
     if found.mask is not None:
-        name = f"{MASKS}/{stems[found.case]}{_ending(case, found, found.mask)}"
+        ending = _ending(case, found, found.mask)
+        name = f"{MASKS}/{stems[found.case]}{ending}"
         write_labels(folder / name, found.mask)
+        if found.uncertainty is not None:
+            uncertainty = f"{UNCERTAINTY}/{stems[found.case]}{ending}"
+            write_shares(folder / uncertainty, found.uncertainty)
     picture = _picture(model, case, found, cache)
     if writer is not None and (note := writer.write(stems[found.case], case, found)):
         found = replace(found, reason="; ".join(filter(None, (found.reason, note))))
-    return ShownCase(replace(found, mask=None), picture, name)
+    return ShownCase(replace(found, mask=None, uncertainty=None), picture, name, uncertainty)
 
 
 def _ending(case: Case, found: CasePrediction, mask: Volume) -> str:
@@ -203,8 +210,10 @@ def _shown(stored: Sequence[Mapping[str, Any]]) -> Iterator[ShownCase]:
         values["sequences"] = tuple(values["sequences"])
         values["set"] = None if values["set"] is None else tuple(values["set"])
         values["nearest"] = tuple(Neighbour(*one) for one in values["nearest"])
-        values["volumes_ml"] = values["volumes_ml"] and {
-            name: float("nan") if volume is None else volume for name, volume in values["volumes_ml"].items()
-        }
+        for name in ("volumes_ml", "predicted_dice", "dice_at_least", "soft_dice"):  # NaN is stored as null
+            stored_values = values[name]
+            values[name] = stored_values and {
+                key: float("nan") if value is None else value for key, value in stored_values.items()
+            }
         picture = None if each["picture"] is None else Picture(**each["picture"])
-        yield ShownCase(CasePrediction(**values), picture, each["mask_file"])
+        yield ShownCase(CasePrediction(**values), picture, each["mask_file"], each["uncertainty_file"])

@@ -44,6 +44,11 @@ class CaseVectors:
         cases = tuple(features.cohort.cases[int(row)].case for row in rows)
         return cls(cases, labels, tuple(features.modalities), vectors)
 
+    def at(self, rows: np.ndarray) -> "CaseVectors":
+        """Those of the cases at the indices `rows`."""
+        names, labels = (tuple(each[row] for row in rows) for each in (self.cases, self.labels))
+        return CaseVectors(names, labels, self.modalities, self.vectors[rows])
+
     @property
     def presence(self) -> np.ndarray:
         """(n, M) bool"""

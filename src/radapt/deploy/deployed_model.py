@@ -17,6 +17,7 @@ from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deplo
 from radapt.deploy.encoder_copy import copied_encoder
 from radapt.deploy.ensemble import mean_decision
 from radapt.deploy.exported_runtime import NETWORKS, predicting_runtime
+from radapt.deploy.masks.mask_certainty import MaskCertainty, read_mask_certainty
 from radapt.deploy.sequences import ModelSequence
 from radapt.digests import digest_file
 from radapt.errors import UsageError
@@ -51,6 +52,7 @@ class DeployedModel(Described):
     encoder: LazyBackbone | None = None
     training: CaseVectors | None = None
     assessor: Assessor | None = None
+    mask_certainty: MaskCertainty | None = None
     runtime: Runtime = "pytorch"
     """What computes its networks."""
 
@@ -154,7 +156,8 @@ def _exported(folder: Path, device: str, cache: Path | None, asked: str | None, 
         encoder = find_backbone(str(paths[0]), device=device, offline=True).lazy
     training = read_case_vectors(folder / VECTORS) if VECTORS in deployment.files else None
     assessor = read_assessor(deployment.assessment, training)
-    return DeployedModel(folder, deployment, members, encoder, training, assessor, runtime)
+    masks = read_mask_certainty(deployment.mask_certainty, training)
+    return DeployedModel(folder, deployment, members, encoder, training, assessor, masks, runtime)
 
 
 def _encoder(

@@ -153,6 +153,8 @@ class Deployment:
     """The record of an assessor (see `radapt.deploy.assessment`)."""
     runtime: ExportedRuntime | None = None
     """That of its converted networks; None for a model that PyTorch computes."""
+    mask_certainty: Mapping[str, Any] | None = None
+    """The record of predicted Dice (see `radapt.deploy.masks`)."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The digest of every other file."""
 

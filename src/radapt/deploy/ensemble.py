@@ -1,11 +1,13 @@
 """The models of several folds as one: the mean of their probabilities, and of label maps the most frequent label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from radapt.images import Volume
 from radapt.protocols.decisions import decide
+from radapt.protocols.fitted import DrawnMask
 from radapt.training.fit_record import Decision
 
 
@@ -27,6 +29,42 @@ def agreement(decision: Decision, members: np.ndarray, decided: np.ndarray) -> n
     findings for several."""
     same = decide(decision, members) == decided
     return np.asarray(same.reshape(*same.shape[:2], -1).mean(axis=(0, 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class JointMask:
+    """The mask of one model or of several together."""
+
+    mask: Volume
+    agreement: float | None
+    """The mean share of the models that agree with it where any has a structure; 1 where none has. None for one."""
+    uncertainty: np.ndarray | None
+    """float32, of the shape of the mask: the probability that a voxel's label is not the one drawn, at most; None if a
+    model has no probabilities."""
+    soft_dice: Mapping[int, float]
+    """By label value: the mean over the models that draw it; NaN if none does."""
+
+
+def joint_mask(drawn: Sequence[DrawnMask]) -> JointMask:
+    """The most frequent label of each voxel, the lowest of equally frequent ones.
+
+    A model with another label at a voxel gives the joint label 1 - p at most, p being the probability of its own.
+    """
+    if len(drawn) == 1:
+        mask, agreed = drawn[0].mask, None
+    else:
+        mask, agreed = majority([each.mask for each in drawn])
+    uncertainty = np.zeros(mask.array.shape, dtype=np.float32)
+    for each in drawn:
+        if each.probability is None:
+            return JointMask(mask, agreed, None, {})
+        own = each.probability.astype(np.float32)
+        uncertainty += np.where(each.mask.array == mask.array, 1 - own, own) / len(drawn)
+    soft = {}
+    for value in drawn[0].soft_dice:
+        known = [each.soft_dice[value] for each in drawn if each.soft_dice[value] == each.soft_dice[value]]
+        soft[value] = float(np.mean(known)) if known else float("nan")
+    return JointMask(mask, agreed, uncertainty, soft)
 
 
 def majority(masks: Sequence[Volume]) -> tuple[Volume, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from radapt.deploy.assessment import Assessment
 from radapt.deploy.case_vectors import CaseVectors, Neighbour
 from radapt.deploy.deployed_model import DeployedModel
-from radapt.deploy.ensemble import agreement, majority
+from radapt.deploy.ensemble import agreement, joint_mask
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
 from radapt.features.extract import ExtractionError
@@ -107,27 +107,38 @@ def _assessed(case: CasePrediction, outputs: tuple[str, ...], found: Assessment,
 
 
 def _masks(model: DeployedModel, group: "Cohort", cache: Path, said: Mapping[str, str]) -> list[CasePrediction]:
-    nearest = _nearest(model, model.vectors(group, cache), len(group))
+    vectors = model.vectors(group, cache)
+    nearest = _nearest(model, vectors, len(group))
     found = []
     for row, case in enumerate(group):
-        masks = [member.segment(group, row) for member in model.members]
-        mask, agreed = majority(masks) if len(masks) > 1 else (masks[0], None)
-        volumes = _volumes_ml(mask, model.mask_labels)
+        joint = joint_mask([member.draw(group, row) for member in model.members])
+        mask = joint.mask
         present = [name for value, name in model.mask_labels.items() if (mask.array == value).any()]
-        found.append(
-            CasePrediction(
-                case=case.case,
-                probabilities={},
-                prediction=";".join(present),
-                sequences=_sequences(model, case),
-                reason=said.get(case.case, ""),
-                agreement=agreed,
-                nearest=nearest[row],
-                volumes_ml=volumes,
-                mask=mask,
-            )
+        prediction = CasePrediction(
+            case=case.case,
+            probabilities={},
+            prediction=";".join(present),
+            sequences=_sequences(model, case),
+            reason=said.get(case.case, ""),
+            agreement=joint.agreement,
+            nearest=nearest[row],
+            volumes_ml=_volumes_ml(mask, model.mask_labels),
+            soft_dice={name: joint.soft_dice.get(value, float("nan")) for value, name in model.mask_labels.items()},
+            mask=mask,
+            uncertainty=None if joint.uncertainty is None else Volume(joint.uncertainty, mask.affine),
         )
+        found.append(_with_dice(model, prediction, None if vectors is None else vectors.at(np.asarray([row]))))
     return found
+
+
+def _with_dice(model: DeployedModel, case: CasePrediction, vectors: CaseVectors | None) -> CasePrediction:
+    if model.mask_certainty is None or case.soft_dice is None:
+        return case
+    answer = model.mask_certainty.answer(case.soft_dice, vectors)
+    reason = "; ".join(filter(None, (case.reason, answer.reason)))
+    return replace(
+        case, predicted_dice=answer.dice, dice_at_least=answer.at_least, abstained=answer.abstained, reason=reason
+    )
 
 
 def _volumes_ml(mask: Volume, labels: Mapping[int, str]) -> dict[str, float]:

@@ -45,7 +45,15 @@ class CasePrediction:
     """The label that the input gives, in words; None without one."""
     volumes_ml: Mapping[str, float] | None = None
     """The volume of each structure of a mask; NaN for pictures, whose pixels have no size."""
+    predicted_dice: Mapping[str, float] | None = None
+    """By structure; NaN where nothing is drawn. None where the model cannot predict it."""
+    dice_at_least: Mapping[str, float] | None = None
+    """The lower bound of the Dice, which holds with the model's coverage."""
+    soft_dice: Mapping[str, float] | None = None
+    """By structure: the Dice that the model's probabilities predict, uncalibrated."""
     mask: "Volume | None" = None
+    uncertainty: "Volume | None" = None
+    """From 0 to 1: the probability that a voxel's label is not the one drawn."""
     failed: bool = False
 
 
@@ -95,10 +103,12 @@ def _most(case: CasePrediction) -> str:
 
 def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) -> pd.DataFrame:
     """`case, prediction, p_<class>…, calibrated_<class>…, set, abstained, reason, sequences_used, seconds`, and where
-    the model has them `agreement` and `volume_ml_<structure>…`. What is unknown is empty; a model without calibration
+    the model has them `agreement`, `volume_ml_<structure>…`, `predicted_dice_<structure>…` and
+    `dice_at_least_<structure>…`. What is unknown is empty; a model without calibration
     has no columns for it."""
     calibrated = any(case.calibrated is not None for case in cases)
     structures = next((tuple(case.volumes_ml) for case in cases if case.volumes_ml is not None), ())
+    predictable = next((tuple(case.predicted_dice) for case in cases if case.predicted_dice is not None), ())
     rows = []
     for case in cases:
         row: dict[str, Any] = {"case": case.case, "prediction": case.prediction}
@@ -111,5 +121,7 @@ def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) ->
         if any(each.agreement is not None for each in cases):
             row["agreement"] = case.agreement
         row |= {f"volume_ml_{name}": (case.volumes_ml or {}).get(name) for name in structures}
+        row |= {f"predicted_dice_{name}": (case.predicted_dice or {}).get(name) for name in predictable}
+        row |= {f"dice_at_least_{name}": (case.dice_at_least or {}).get(name) for name in predictable}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ from radapt.images.recipe import Recipe
 from radapt.images.resample import grids_problem, resampled
 from radapt.images.slice_cache import SliceCache
 from radapt.images.volume import Volume
-from radapt.images.writers import ending_for, write_labels
+from radapt.images.writers import ending_for, write_labels, write_shares
 
 __all__ = [
     "CT_WINDOWS_HU",
@@ -33,4 +33,5 @@ __all__ = [
     "resampled",
     "same_grid",
     "write_labels",
+    "write_shares",
 ]

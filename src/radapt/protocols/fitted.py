@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -77,6 +77,18 @@ class SubsetModel(Model):
         """As `predict`, as if every sequence but `modalities` were missing; each case has at least one of them."""
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnMask:
+    """A label map (see `Segmenter.segment`) with how sure the model is of it."""
+
+    mask: "Volume"
+    probability: np.ndarray | None = None
+    """float16, of the shape of the mask: the probability of each voxel's label; None if the model has none."""
+    soft_dice: Mapping[int, float] = field(default_factory=dict)
+    """By label value: the Dice that the probabilities p predict, 2 Σ p inside / (voxels drawn + Σ p everywhere), from 0
+    to 1; NaN where nothing is drawn. Empty if the model has no probabilities."""
+
+
 class Segmenter(abc.ABC):
     """A fitted segmentation model that predicts the label map of any case of the cohort."""
 
@@ -91,6 +103,10 @@ class Segmenter(abc.ABC):
 
         It has the voxels and the affine of the case's reference image as its file stores them.
         """
+
+    def draw(self, row: int) -> DrawnMask:
+        """The same label map with how sure the model is of it."""
+        return DrawnMask(self.segment(row))
 
 
 class SubsetSegmenter(Segmenter):
@@ -113,9 +129,9 @@ class SubsetSegmenter(Segmenter):
         The label map lies in the grid of the case's reference image, whichever sequences it is predicted from.
         """
 
-    def segment_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator["Volume"]:
-        """`segment_from` for each of `subsets`, one after the other."""
-        return (self.segment_from(row, modalities) for modalities in subsets)
+    def draw_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator[DrawnMask]:
+        """`draw` from each of `subsets`, one after the other, with the label maps of `segment_from`."""
+        return (DrawnMask(self.segment_from(row, modalities)) for modalities in subsets)
 
 
 F = TypeVar("F", Model, Segmenter, covariant=True)

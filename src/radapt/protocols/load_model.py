@@ -22,7 +22,7 @@ from radapt.models.folder import SavedModel, load, save
 from radapt.notebook import Described
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
-from radapt.protocols.fitted import Model, Segmenter, SubsetModel, SubsetSegmenter, TrainedModel
+from radapt.protocols.fitted import DrawnMask, Model, Segmenter, SubsetModel, SubsetSegmenter, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
 from radapt.protocols.stored_locator import read_locator, with_locator
@@ -115,15 +115,22 @@ class LoadedModel(Described):
         Raises UsageError for a model that draws none, and for `modalities` that it does not read or of another model;
         DataError if an image cannot be read or none is known to it.
         """
-        model = self._on(cohort)
-        if not isinstance(model, Segmenter):
-            raise UsageError(f"A model of protocol {self.card.protocol!r} draws no label maps; use predict(cohort).")
-        place = int(_checked([row], len(cohort))[0])
+        model, place = self._segmenter(cohort), int(_checked([row], len(cohort))[0])
         if modalities is None:
             return model.segment(place)
         if not isinstance(model, SubsetSegmenter):
             raise self._reads_all
         return model.segment_from(place, _named(modalities, model.modalities))
+
+    def draw(self, cohort: Cohort, row: int) -> DrawnMask:
+        """As `segment`, with how sure the model is of the label map."""
+        return self._segmenter(cohort).draw(int(_checked([row], len(cohort))[0]))
+
+    def _segmenter(self, cohort: Cohort) -> Segmenter:
+        model = self._on(cohort)
+        if not isinstance(model, Segmenter):
+            raise UsageError(f"A model of protocol {self.card.protocol!r} draws no label maps; use predict(cohort).")
+        return model
 
     def save(self, folder: Path | str, *, portable: bool = False) -> None:
         """Write the model into `folder`, self-contained: nothing outside is needed but the encoder, if it has one.

@@ -23,13 +23,24 @@ class OutputRow:
 
 
 @dataclass(frozen=True)
+class StructureRow:
+    """A structure of a mask: its volume, and the Dice that is predicted for it with its lower bound, None where the
+    model predicts none and NaN where nothing is drawn."""
+
+    name: str
+    volume_ml: float
+    dice: float | None
+    at_least: float | None
+
+
+@dataclass(frozen=True)
 class PredictedCase:
-    """What the page shows of a case. `image` is a data URI, '' without a picture. `volumes` are (structure, ml)."""
+    """What the page shows of a case. `image` is a data URI, '' without a picture."""
 
     case: str
     prediction: str
     rows: tuple[OutputRow, ...]
-    volumes: tuple[tuple[str, float], ...]
+    structures: tuple[StructureRow, ...]
     image: str
     caption: str
     sequences: tuple[str, ...]
@@ -40,6 +51,7 @@ class PredictedCase:
     nearest: tuple[tuple[str, str, float], ...]
     truth: str | None
     mask_file: str
+    uncertainty_file: str
     seconds: float
 
 

@@ -11,7 +11,9 @@ from radapt.cases import EVERY, CaseReader, Which
 from radapt.errors import DataError
 from radapt.images import AlignedSliceCache, Placement, Recipe, Volume
 from radapt.progress import silent
+from radapt.protocols.fitted import DrawnMask
 from radapt.protocols.image_problem import CohortImages, ImageProblem
+from radapt.segmentation.drawn import MaskCollector
 from radapt.segmentation.mask_survey import MaskSurvey, survey_masks
 
 _COUNTED = 1 << 22  # pixels counted at once
@@ -163,17 +165,21 @@ class SegmentationData:
             [_counts(masks[start : start + step], self.classes) for start in range(0, len(masks), step)]
         )
 
-    def answer(self, row: int, scores: np.ndarray) -> Volume:
-        """The label map on `grid(row)`, values of `labels` and 0, of scores float (n, K + 1, h, w) over the canvas.
+    def draw(self, row: int, scores: np.ndarray, *, logarithms: bool) -> DrawnMask:
+        """The mask on `grid(row)`, values of `labels` and 0, of scores float (n, K + 1, h, w) over the canvas.
 
-        h × w may be lower than H × W. See `Placement.restore` for how scores become voxels.
+        `scores` are log-probabilities (`logarithms`), which several stacks of planes multiply, or probabilities, which
+        they add. h × w may be lower than H × W. See `Placement.restore` for how scores become voxels.
         """
         if scores.ndim != 4 or scores.shape[1] != self.classes:
             raise DataError(f"Scores of the shape {scores.shape} do not have {self.classes} classes.")
-        class_map = self.placement(row).restore(scores)
-        values = np.asarray([0, *self.labels])
-        values = values.astype(np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.int32)
-        return Volume(values[class_map.array], class_map.affine)
+        placement = self.placement(row)
+        collector = MaskCollector(placement.grid, self.classes)
+        for part, slab in placement.slabs(scores):
+            found = slab.permute(1, 3, 2, 0)  # (K, X, Y, Z)
+            given = (found / len(placement.stacks)).softmax(dim=0) if logarithms else found / found.sum(dim=0)
+            collector.add((slice(None), slice(None), part), found, given)
+        return collector.mask(self.labels)
 
 
 def _counts(masks: np.ndarray, classes: int) -> np.ndarray:

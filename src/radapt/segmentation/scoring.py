@@ -17,7 +17,7 @@ from radapt.errors import DataError, UsageError, counted
 from radapt.images import AlignedSliceCache, Volume, ending_for, read_mask, resampled, same_grid, write_labels
 from radapt.metrics.segmentation import NUMBERS, case_numbers
 from radapt.metrics.segmentation_summary import summarise
-from radapt.protocols.fitted import Fitted, Segmenter, SubsetSegmenter
+from radapt.protocols.fitted import DrawnMask, Fitted, Segmenter, SubsetSegmenter
 from radapt.protocols.holdout import masked
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.scoring import Predicted, Result, Scorer
@@ -30,6 +30,9 @@ MASKS = "masks"
 """The folder of the machine's folder that label maps are written to."""
 
 UNLABELLED = "unlabelled"
+
+SOFT_DICE = "soft_dice"
+"""The column of the Dice that the model's own probabilities predict (see `DrawnMask`)."""
 
 LONGEST_STEM = 100
 """Characters of a case id that its file name keeps: with digest and endings below the 255 of file systems."""
@@ -82,10 +85,10 @@ def score_segmentation(
 ) -> Result:
     """Segment val and every test set of the cohort, whose masks must not be blank, and score the protocol `name`.
 
-    `predictions`: a row per case and label: case, patient, site, split and the columns of `case_numbers`, measured in
-    the grid the mask is stored in. A case without a mask has NaN and the outcome 'unlabelled'. Where the machine has a
-    folder, every label map is written there as `masks/<case>.nii.gz`, in the grid of the case's reference image; that
-    of a picture as `masks/<case>.png`. One case is held in memory at a time.
+    `predictions`: a row per case and label: case, patient, site, split, the columns of `case_numbers`, measured in the
+    grid the mask is stored in, and `soft_dice`. A case without a mask has NaN and the outcome 'unlabelled'. Where the
+    machine has a folder, every label map is written there as `masks/<case>.nii.gz`, in the grid of the case's reference
+    image; that of a picture as `masks/<case>.png`. One case is held in memory at a time.
 
     Raises DataError for masks that cannot be used (see `survey_masks`), and label maps that are none.
     """
@@ -178,11 +181,11 @@ class _CaseScorer:
 
     def case(self, row: int, model: Segmenter) -> pd.DataFrame:
         """The rows of one case."""
-        predicted, truth = model.segment(row), None
-        self._write(row, predicted)
+        drawn, truth = model.draw(row), None
+        self._write(row, drawn.mask)
         if self.cohort.cases[row].mask is not None:
-            truth = self._truth(row, predicted)
-        return self._numbers(row, truth, predicted)
+            truth = self._truth(row, drawn.mask)
+        return self._numbers(row, truth, drawn)
 
     def case_by_subset(self, row: int, model: SubsetSegmenter) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """The rows of one case, and those of every subset of its sequences (see `SubsetCases`), None without a mask."""
@@ -191,12 +194,12 @@ class _CaseScorer:
         if case.mask is None or not available:
             return self.case(row, model), None
         subsets = all_subsets(available)
-        maps = model.segment_subsets(row, subsets)
-        predicted = next(maps)
-        self._write(row, predicted)
-        truth = self._truth(row, predicted)
-        own = self._numbers(row, truth, predicted)
-        empty = Volume(np.zeros_like(predicted.array), predicted.affine)
+        maps = model.draw_subsets(row, subsets)
+        drawn = next(maps)
+        self._write(row, drawn.mask)
+        truth = self._truth(row, drawn.mask)
+        own = self._numbers(row, truth, drawn)
+        empty = DrawnMask(Volume(np.zeros_like(drawn.mask.array), drawn.mask.affine))
         tables = [own, *(self._numbers(row, truth, one) for one in chain(maps, [empty]))]
         named = zip((*subsets, ()), tables, strict=True)
         return own, pd.concat([has_columns(table, model.modalities, names) for names, table in named])
@@ -206,8 +209,10 @@ class _CaseScorer:
             ending = ending_for(_image_of(self.cohort.cases[row], predicted, self.cache), predicted)
             write_labels(self.folder / f"{self.stems[row]}{ending}", predicted)
 
-    def _numbers(self, row: int, truth: Volume | None, predicted: Volume) -> pd.DataFrame:
-        numbers = self._unlabelled() if truth is None else self._measured(truth, predicted)
+    def _numbers(self, row: int, truth: Volume | None, drawn: DrawnMask) -> pd.DataFrame:
+        numbers = self._unlabelled() if truth is None else self._measured(truth, drawn.mask)
+        soft_dice = [drawn.soft_dice.get(value, np.nan) for value in self.look.labels]
+        numbers.insert(numbers.columns.get_loc("outcome"), SOFT_DICE, np.asarray(soft_dice, dtype=np.float64))  # type: ignore[arg-type]
         for place, (column, value) in enumerate(_facts(self.cohort.cases[row]).items()):
             numbers.insert(place, column, pd.Series([value] * len(numbers), dtype=object))
         return numbers

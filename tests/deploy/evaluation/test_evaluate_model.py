@@ -153,8 +153,8 @@ def test_an_image_that_cannot_be_read_is_left_out(model: Path, other: Path, tmp_
     [
         ({"recalibrate": 12}, "give its folder with --out"),
         ({"recalibrate": 0, "out": "new"}, "1 or more"),
-        ({"recalibrate": 30, "out": "new"}, "none is left to be judged"),
-        ({"recalibrate": 2, "out": "new"}, "too few for sets of 80 %"),
+        ({"recalibrate": 30, "out": "new"}, "none is left to evaluate on"),
+        ({"recalibrate": 2, "out": "new"}, "too few for a coverage of 80 %"),
         ({"out": "."}, "left alone"),
     ],
 )
@@ -170,7 +170,7 @@ def test_too_few_cases_to_recalibrate_with_are_refused_before_any_is_predicted(
     model: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("radapt.deploy.evaluation.run.labelled_cases", lambda *_: pytest.fail("cases were predicted"))
-    with pytest.raises(UsageError, match="3 cases are too few for sets of 80 %; give --recalibrate 4 or more"):
+    with pytest.raises(UsageError, match="3 cases are too few for a coverage of 80 %; give --recalibrate 4 or more"):
         evaluate_model(model, other, tmp_path / "new", recalibrate=3)
 
 

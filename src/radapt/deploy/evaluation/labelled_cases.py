@@ -37,10 +37,6 @@ class LabelledCases:
 
     def at(self, rows: np.ndarray) -> "LabelledCases":
         """The cases at the indices `rows`."""
-        vectors = self.vectors
-        if vectors is not None:
-            names, labels = (tuple(each[row] for row in rows) for each in (vectors.cases, vectors.labels))
-            vectors = CaseVectors(names, labels, vectors.modalities, vectors.vectors[rows])
         return replace(
             self,
             cases=tuple(self.cases[row] for row in rows),
@@ -48,7 +44,7 @@ class LabelledCases:
             truths=self.truths[rows],
             probabilities=self.probabilities[rows],
             sequences=tuple(self.sequences[row] for row in rows),
-            vectors=vectors,
+            vectors=None if self.vectors is None else self.vectors.at(rows),
             metadata={name: tuple(column[row] for row in rows) for name, column in self.metadata.items()},
         )
 
@@ -62,10 +58,8 @@ def labelled_cases(
 ) -> LabelledCases:
     """The predictions for every case with a label that the model knows; cases that cannot be read are left out.
 
-    Raises UsageError for a model of masks, and a cohort without a label that the model knows.
+    Raises UsageError for a cohort without a label that the model knows.
     """
-    if model.draws_masks:
-        raise UsageError("This model draws masks. evaluate-model is for classes and findings.")
     truths, notes = _truths(model, cohort)
     known = np.isfinite(truths).any(axis=1) if truths.ndim == 2 else truths >= 0
     some = cohort.select(np.flatnonzero(known))

@@ -10,7 +10,7 @@ from radapt.backbones.adapted import is_adapted
 from radapt.backbones.lazy import LazyBackbone, find_backbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts import Cohort
-from radapt.deploy.assessment import fit_assessor
+from radapt.deploy.assessment import SEED, TrainingVectors, fit_assessor, novelty_of
 from radapt.deploy.case_vectors import VECTORS, CaseVectors
 from radapt.deploy.certainty import ALPHA, check_alpha
 from radapt.deploy.deployed_model import NOVELTY_LAYERS
@@ -26,10 +26,12 @@ from radapt.deploy.export.training_facts import (
     RunCohort,
     calibration_cases,
     evaluation_scores,
+    mask_cases,
     study_cohort,
     words_of_labels,
 )
 from radapt.deploy.export.winner import choose_cell
+from radapt.deploy.masks.mask_certainty import MaskCertainty, check_least_dice, fit_mask_certainty
 from radapt.deploy.sequences import ModelSequence
 from radapt.durable import atomic_path, write_text
 from radapt.errors import RadaptError, UsageError, suggest
@@ -66,6 +68,7 @@ def export_model(
     intended_use: str = "",
     alpha: float = ALPHA,
     runtime: str = "pytorch",
+    least_dice: float | None = None,
     cache: Path | str | None = None,
     offline: bool = False,
     progress: ProgressMaker = silent,
@@ -76,24 +79,29 @@ def export_model(
     their images are still where the study found them; else the folder has none, which it says.
 
     Calibration and prediction sets of coverage 1 - `alpha` are fitted on predictions that the study has made for cases
-    that its models did not learn from.
+    that its models did not learn from; so is the prediction of the Dice of masks, whose lower bound holds with the same
+    coverage. A model of masks abstains where a Dice below `least_dice` is predicted, by default below what is predicted
+    for the worst 5 % of these cases.
 
     With `runtime` onnx or openvino the folder holds the networks for that runtime as well, which then predicts; they
     are compared with PyTorch first (see `convert_networks`).
 
-    Raises UsageError if `out` is not empty, nothing can be chosen or the encoder is gone, and for networks that cannot
-    be converted or differ from PyTorch.
+    Raises UsageError if `out` is not empty, nothing can be chosen, the encoder is gone, or `alpha` or `least_dice` is
+    out of range, and for networks that cannot be converted or differ from PyTorch.
     """
     written_for = _checked_format(runtime)
     run, out = Path(run), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists already and is left alone. Give a new folder with --out.")
     check_alpha(alpha)
+    check_least_dice(least_dice)
     chosen, selection = choose_cell(run, method=method, cell=cell, cohort=cohort)
     root = cache_folder(cache)
     members = {_name(path): load_model(path, cache=root, offline=offline, progress=progress) for path in chosen.models}
     with atomic_path(out, folder=True) as part:
-        deployment, learned = _write(part, run, chosen, selection, members, root, progress, intended_use, alpha)
+        deployment, learned = _write(
+            part, run, chosen, selection, members, root, progress, intended_use, alpha, least_dice
+        )
         if written_for != "pytorch":
             with TemporaryDirectory() as working:
                 converted = convert_networks(part, written_for, learned, Path(working), progress)
@@ -117,6 +125,7 @@ def _write(
     progress: ProgressMaker,
     intended_use: str,
     alpha: float,
+    least_dice: float | None,
 ) -> tuple[Deployment, Cohort | None]:
     """The record, and the training cases where they are still there."""
     first = next(iter(members.values()))
@@ -131,6 +140,7 @@ def _write(
     cases = calibration_cases(chosen, described, card.outputs, first.modalities)
     training = None if vectors is None else described.of_training(vectors)
     assessor, said = (None, ()) if cases is None else fit_assessor(cases, first.modalities, training, alpha)
+    masks, of_masks = _mask_certainty(chosen, card.aim, training, alpha, least_dice)
     encoder = _encoder_facts(first, path)
     chain = licence_chain(encoder, chosen.cohort, described.source)
     deployment = Deployment(
@@ -147,12 +157,13 @@ def _write(
         encoder=encoder,
         licences=chain,
         inherits=inherited(chain),
-        notes=(*notes, *said),
+        notes=(*notes, *said, *of_masks),
         assessment=None if assessor is None else assessor.record,
+        mask_certainty=None if masks is None else masks.record,
     )
     deployment = replace(deployment, intended_use=intended_use or _intended_use(deployment))
     structures = tuple(card.mask_labels.values())
-    write_text(part / CARD, model_card(deployment, card.outputs, structures))
+    write_text(part / CARD, model_card(deployment, card.outputs, structures, masks))
     deployment.write(part)
     return deployment, cohort and _learned(cohort, described)
 
@@ -167,6 +178,22 @@ def _learned(cohort: Cohort, described: RunCohort) -> Cohort:
     """The cases that were learned from, with images."""
     learned = set(described.cases["case"][described.learned])
     return cohort.select(np.flatnonzero([case.case in learned and bool(case.images) for case in cohort]))
+
+
+def _mask_certainty(
+    chosen: RunCell, aim: str, training: TrainingVectors | None, alpha: float, least_dice: float | None
+) -> tuple[MaskCertainty | None, tuple[str, ...]]:
+    """What predicts the Dice of masks, with notes; None for a model of classes, and where nothing was measured."""
+    if aim != "segmentation":
+        return None, ()
+    cases = mask_cases(chosen)
+    if cases is None:
+        return None, (
+            "No Dice of masks is predicted: the run has no val and no folds, or was made before it was kept.",
+        )
+    rng = np.random.default_rng(SEED)
+    novelty = None if training is None else novelty_of(training, rng)
+    return fit_mask_certainty(cases, alpha=alpha, least_dice=least_dice, novelty=novelty, rng=rng)
 
 
 def _metadata(cohort: Cohort | None, described: RunCohort) -> tuple[MetadataSummary, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from radapt.deploy.deployment import Deployment, EvaluationScore
+from radapt.deploy.masks.mask_certainty import MaskCertainty, sentences_of
 from radapt.errors import counted
 from radapt.metrics.registry import METRICS
 from radapt.versions import __version__
@@ -12,11 +13,20 @@ from radapt.versions import __version__
 _TASKS = {"classification": "image-classification", "segmentation": "image-segmentation"}
 
 
-def model_card(deployment: Deployment, outputs: tuple[str, ...], structures: tuple[str, ...]) -> str:
+def model_card(
+    deployment: Deployment, outputs: tuple[str, ...], structures: tuple[str, ...], masks: MaskCertainty | None = None
+) -> str:
     """The text of the card."""
     front = yaml.safe_dump(_metadata(deployment), sort_keys=False, allow_unicode=True, width=1000)
     parts = [f"# {deployment.name}", deployment.intended_use, _predicts(deployment, outputs, structures)]
-    parts += [_why(deployment), _scores(deployment), _training(deployment), _licences(deployment), _use(deployment)]
+    parts += [
+        _why(deployment),
+        _scores(deployment),
+        _predicted_dice(masks),
+        _training(deployment),
+        _licences(deployment),
+        _use(deployment),
+    ]
     return f"---\n{front}---\n\n" + "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -106,6 +116,16 @@ def _scores(deployment: Deployment) -> str:
     if unit != "patient":
         chosen += "Patients are unknown: each image counts as a patient, so intervals may be too narrow.\n\n"
     return "\n".join([f"## How good it was in its study\n\n{note}{chosen}{head}", *rows])
+
+
+def _predicted_dice(masks: MaskCertainty | None) -> str:
+    if masks is None:
+        return ""
+    rows = "\n".join(f"- {line}" for line in sentences_of(masks.predictors, masks.alpha))
+    return (
+        "## How well it knows its own masks\n\nWith each mask it predicts the Dice of each structure, with a lower "
+        f"bound, from its probabilities. On patients that it did not learn from ({masks.source}):\n\n{rows}"
+    )
 
 
 def _training(deployment: Deployment) -> str:

@@ -18,9 +18,12 @@ from radapt.deploy.assessment import CalibrationCases, TrainingVectors
 from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployment import EvaluationScore, TrainingFacts
 from radapt.deploy.export.candidates import RunCell, cohort_facts
+from radapt.deploy.masks.mask_certainty import MaskCases
 from radapt.digests import ByteDigests
 from radapt.errors import RadaptError
 from radapt.metrics.registry import METRICS
+from radapt.metrics.segmentation_summary import UNLABELLED
+from radapt.segmentation.scoring import SOFT_DICE
 from radapt.studies.ledger import slug
 
 VAL, FOLD_SOURCE = "val", "out of fold"
@@ -140,6 +143,27 @@ def calibration_cases(
         tuple(has.get(case, ()) for case in cases),
         FOLD_SOURCE if split == OUT_OF_FOLD else VAL,
     )
+
+
+def mask_cases(cell: RunCell) -> MaskCases | None:
+    """The masks of the cell that its model did not learn from, out of its val or its folds; None without any."""
+    table = pd.read_parquet(cell.folder / "predictions.parquet")
+    if SOFT_DICE not in table:
+        return None
+    split = OUT_OF_FOLD if (table["split"] == OUT_OF_FOLD).any() else VAL
+    table = table[(table["split"] == split) & (table["outcome"] != UNLABELLED)]
+    if not len(table):
+        return None
+    structures = tuple(map(str, dict.fromkeys(table["label"])))
+    cases = table.drop_duplicates("case").set_index("case")["patient"]
+    columns = [table[table["label"] == name].set_index("case").loc[cases.index] for name in structures]
+    soft, dice = (np.stack([each[name].to_numpy(dtype=np.float64) for each in columns], axis=1) for name in _DICES)
+    present = np.stack([each["outcome"].isin(("both", "missed")).to_numpy() for each in columns], axis=1)
+    source = FOLD_SOURCE if split == OUT_OF_FOLD else VAL
+    return MaskCases(structures, soft, dice, present, cases.to_numpy(dtype=object), source)
+
+
+_DICES = SOFT_DICE, "dice"
 
 
 def evaluation_scores(cell: RunCell) -> tuple[EvaluationScore, ...]:

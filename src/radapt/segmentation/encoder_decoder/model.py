@@ -13,7 +13,7 @@ from radapt.backbones.backbone import Backbone
 from radapt.images import Recipe, Volume
 from radapt.models.folder import SavedModel
 from radapt.networks.adapters.encoder_network import load_state, state_of
-from radapt.protocols.fitted import SubsetSegmenter
+from radapt.protocols.fitted import DrawnMask, SubsetSegmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import ReferenceRule, SegmentationData
 from radapt.segmentation.encoder_decoder.network import CoarseHead, Parts, SegmentationNetwork, Subsets
@@ -168,10 +168,14 @@ class SliceSegmenter(SubsetSegmenter):
     def segment_from(self, row: int, modalities: tuple[str, ...]) -> Volume:
         """Raises DataError if an image cannot be read, or the case has none of the modalities; UsageError for one that
         the model does not read."""
-        return next(self.segment_subsets(row, [modalities]))
+        return next(self.draw_subsets(row, [modalities])).mask
 
-    def segment_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator[Volume]:
-        """As `segment_from` for each of `subsets`, to the bit; every slice is encoded once."""
+    def draw(self, row: int) -> DrawnMask:
+        """Raises DataError as `segment`."""
+        return next(self.draw_subsets(row, [self.modalities]))
+
+    def draw_subsets(self, row: int, subsets: Sequence[tuple[str, ...]]) -> Iterator[DrawnMask]:
+        """The label maps of `segment_from` for each of `subsets`, to the bit; every slice is encoded once."""
         view = ModalityView.of(self.data, self.modalities)
         chosen = [view.present(row, names) for names in subsets]
         used = np.any(chosen, axis=0)
@@ -181,7 +185,7 @@ class SliceSegmenter(SubsetSegmenter):
             for parts, present in zip(scores, chosen, strict=True):
                 parts.append(self.model.scores_of_maps(maps, present))
         for parts in scores:
-            yield self.data.answer(row, np.concatenate(parts))
+            yield self.data.draw(row, np.concatenate(parts), logarithms=True)
 
     def _maps(self, view: ModalityView, row: int, part: slice, used: np.ndarray) -> list[Tensor]:
         if self.tokens is not None and row in self.tokens.places:

@@ -13,7 +13,7 @@ from radapt.images import Recipe, Volume
 from radapt.models.folder import SavedModel
 from radapt.models.whole import load_whole
 from radapt.networks.transunet import Size, build_transunet
-from radapt.protocols.fitted import Segmenter
+from radapt.protocols.fitted import DrawnMask, Segmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import ReferenceRule, SegmentationData
 from radapt.segmentation.modality_view import ModalityView, parts_of
@@ -117,7 +117,11 @@ class PlaneSegmenter(Segmenter):
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
-        return self.data.answer(row, np.concatenate(list(self._parts(row))))
+        return self.draw(row).mask
+
+    def draw(self, row: int) -> DrawnMask:
+        """Raises DataError as `segment`."""
+        return self.data.draw(row, np.concatenate(list(self._parts(row))), logarithms=False)
 
     def _parts(self, row: int) -> Iterator[np.ndarray]:
         seen = ModalityView.of(self.data, self.model.modalities)

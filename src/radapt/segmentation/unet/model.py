@@ -12,10 +12,11 @@ from radapt.images import Volume
 from radapt.models.folder import SavedModel
 from radapt.models.whole import load_whole
 from radapt.networks import UNetPlan, build_unet
-from radapt.protocols.fitted import Segmenter
+from radapt.protocols.fitted import DrawnMask, Segmenter
 from radapt.segmentation.data import ReferenceRule, SegmentationData
+from radapt.segmentation.drawn import MaskCollector
 from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
-from radapt.segmentation.unet.grids import GridCrop, highest
+from radapt.segmentation.unet.grids import GridCrop, interpolated
 from radapt.segmentation.unet.volumes import gridded, presence, stacked
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class VolumeModel(SegmentationNetworkModel):
     mirrors: tuple[int, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
 
-    def segment(self, volumes: Mapping[str, Volume], grid: Volume) -> Volume:
-        """The label map of a patient, values of `labels`, on `grid`, in which all `volumes` lie.
+    def segment(self, volumes: Mapping[str, Volume], grid: Volume) -> DrawnMask:
+        """The mask of a patient, values of `labels`, on `grid`, in which all `volumes` lie.
 
         Modalities that the model does not read are ignored. Raises DataError if it reads none of them, or the scores
         are not finite.
@@ -64,14 +65,16 @@ class VolumeModel(SegmentationNetworkModel):
         seen, frame = gridded(images, presence(given, self.colours), turned.spacing_mm, self.plan)
         return self.draw(self.scores(seen), frame, grid)
 
-    def draw(self, scores: "Tensor", frame: GridCrop, grid: Volume) -> Volume:
-        """The label map on `grid` of scores (K + 1, x, y, z) over a frame: interpolated, then argmax."""
-        values = np.array([0, *self.labels], dtype=np.uint8 if max(self.labels) < 256 else np.int32)
-        labels = np.zeros(grid.array.shape[:3], dtype=values.dtype)
-        place = Volume(labels, grid.affine).to_ras().array  # a view: writing to it fills the stored grid
-        classes = highest(lambda low, high: scores[:, low:high].float(), frame.size, frame.extent, len(values))
-        place[frame.inside] = values[classes]
-        return Volume(labels, grid.affine)
+    def draw(self, scores: "Tensor", frame: GridCrop, grid: Volume) -> DrawnMask:
+        """The mask on `grid` of scores (K + 1, x, y, z) over a frame: interpolated, then argmax."""
+        classes = len(self.labels) + 1
+        collector = MaskCollector(grid, classes)
+        across, *others = frame.inside
+        slabs = interpolated(lambda low, high: scores[:, low:high].float(), frame.size, frame.extent, classes)
+        for start, slab in slabs:
+            first = across.start + start
+            collector.add((slice(first, first + slab.shape[1]), *others), slab, slab)
+        return collector.mask(self.labels)
 
     def scores(self, images: np.ndarray) -> "Tensor":
         """Probabilities float16 (K + 1, x, y, z) of images (n, C, *S) as `gridded` gives them, on the CPU."""
@@ -150,5 +153,9 @@ class VolumeSegmenter(Segmenter):
 
     def segment(self, row: int) -> Volume:
         """Raises DataError if an image cannot be read, or the case has no modality that the model reads."""
+        return self.draw(row).mask
+
+    def draw(self, row: int) -> DrawnMask:
+        """Raises DataError as `segment`."""
         volumes = zip(self.data.modalities, self.data.volumes(row), strict=True)
         return self.model.segment({name: volume for name, volume in volumes if volume is not None}, self.data.grid(row))

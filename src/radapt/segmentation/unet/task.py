@@ -99,7 +99,7 @@ class UNetTask(Task):
 
     def _segment(self, row: int) -> Volume:
         case, grid = self.prepared.open(row), self.prepared.cases.data.grid(row)
-        return self.model.draw(self.model.scores(case.images), case.frame, grid)
+        return self.model.draw(self.model.scores(case.images), case.frame, grid).mask
 
 
 def supervised(maps: Sequence[Tensor], labels: Tensor) -> Tensor:
