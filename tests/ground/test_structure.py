@@ -24,14 +24,14 @@ LEVELS = (
     ("features", "models"),
     ("cases",),
     ("cohorts", "images", "backbones", "networks", "training", "metrics", "phantom"),
-    ("runtimes",),
+    ("runtimes", "trackers"),
 )
 """A room may import the rooms of the levels below its own, and none beside it."""
 
 NARROWER = {
     "reports": {"studies", "metrics"},  # of run folders, which are files
     "doctor": {"cases", "cohorts", "images", "metrics", "studies"},  # run folders are verified
-    "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"},
+    "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation", "trackers"},
     "features": {"cases", "cohorts", "images", "backbones", "runtimes"},
     "models": {"images", "backbones", "training"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from radapt.cli.embed import Look, NumberFormat, SliceAxis
+from radapt.cli.run import TRACK_HELP
 from radapt.errors import counted
 
 
@@ -59,6 +60,7 @@ def adapt(
         NumberFormat.auto, help="Precision of matrix products; auto: the faster one."
     ),
     resamples: int = typer.Option(2000, min=100, help="Bootstrap resamples behind each interval."),
+    track: list[str] = typer.Option([], "--track", metavar="KIND:FOLDER", help=TRACK_HELP),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
     """Adapt BACKBONE to the sequences of COHORT, labelled and unlabelled cases, and evaluate it on every subset.
@@ -69,10 +71,13 @@ def adapt(
     """
     from dataclasses import replace
 
+    from pandas import read_parquet
+
     from radapt.backbones import auto_dtype, find_backbone
     from radapt.cachedir import cache_folder
     from radapt.cohorts import load_cohort
     from radapt.devices import check_count, pick_device
+    from radapt.digests import digest
     from radapt.images import Recipe
     from radapt.mmdino.adapt_run import Request, adapt_into
     from radapt.mmdino.protocol import MmDino
@@ -80,7 +85,11 @@ def adapt(
     from radapt.progress import progress
     from radapt.protocols.image_problem import Machine
     from radapt.reports import write_adapt_report
+    from radapt.studies.tracked import result_numbers
+    from radapt.trackers import Where, tracking
 
+    for text in track:
+        Where.of(text)
     protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options(), MmDino.renamed_options))
     table, chosen = load_cohort(cohort), pick_device(device)
     check_count(chosen, devices)
@@ -101,7 +110,11 @@ def adapt(
         )
         planned_for = replace(protocol, options=plan.applied(protocol.options))
         request = replace(request, protocol=planned_for, plan=plan)
-    ended = adapt_into(out, request, machine, slices)
+    key = digest(request.facts(slices, machine.precision))[:8]
+    with tracking(track, f"{out.name}-{key}", f"adapt {table.name}", out, {"cohort": table.name}) as tracked:
+        ended = adapt_into(out, request, machine, slices)
+        if tracked is not None and (out / "scores.parquet").is_file():
+            tracked.results(result_numbers(read_parquet(out / "scores.parquet")))
     if ended.already:
         typer.echo(f"{out} is finished; nothing was done.")
     for line in (*(f"Note: {note}" for note in ended.notes), *headline(out)):

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import typer
 
+TRACK_HELP = (
+    "Also write the numbers of training and the results there: csv:FOLDER, tensorboard:FOLDER, mlflow:FOLDER or a URI, "
+    "wandb:FOLDER (offline); repeatable."
+)
+
 
 def run(
     study: Path = typer.Argument(..., metavar="STUDY", help="The study file."),
@@ -23,6 +28,7 @@ def run(
         min=1,
         help="Processes on this machine that share the training of a cell: GPUs, or on a CPU gloo processes.",
     ),
+    track: list[str] = typer.Option([], "--track", metavar="KIND:FOLDER", help=TRACK_HELP),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
     """Run every cell of STUDY that is not finished yet, and write the results and the report.
@@ -33,9 +39,13 @@ def run(
     from radapt.progress import progress
     from radapt.reports import write_report_with_answers
     from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
+    from radapt.trackers import Where
 
     described = read_study(study)
-    settings = Settings(cache=cache_folder(cache), device=device, offline=offline, progress=progress, devices=devices)
+    settings = Settings(
+        cache=cache_folder(cache), device=device, offline=offline, progress=progress, devices=devices,
+        track=tuple(Where.of(text) for text in track),
+    )  # fmt: skip
     folder = out or Path("runs") / described.name
     if plan:
         planned = plan_study(described, settings)

@@ -17,6 +17,7 @@ from radapt.studies.duplicates import refuse_equal_images
 from radapt.studies.groups import refuse_unknown_groups
 from radapt.studies.ledger import slug
 from radapt.studies.study import BackboneEntry, ImageSettings, Study
+from radapt.trackers import Where
 
 if TYPE_CHECKING:
     from radapt.images import Recipe
@@ -35,6 +36,8 @@ class Settings:
     offline: bool = False
     progress: ProgressMaker = silent
     devices: int = 1
+    track: tuple[Where, ...] = ()
+    """Trackers beside those of the study file."""
 
 
 @dataclass(frozen=True)

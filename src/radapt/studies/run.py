@@ -37,6 +37,7 @@ from radapt.studies.report_facts import (
 from radapt.studies.run_digests import record_digests
 from radapt.studies.segmentation_overlays import write_overlays
 from radapt.studies.study import Study
+from radapt.studies.tracked import result_numbers, tracked_cell
 from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
 
@@ -249,9 +250,12 @@ class _StudyRun:
         try:
             if features is None:
                 self._check_images(cell.prepared, cell.prepared.recipe.whole)
-            result = work()
-            if features is None:
-                self._check_unchanged(cell.prepared)
+            with tracked_cell(self.plan.study, self.settings, self.ledger, cell) as tracked:
+                result = work()
+                if features is None:
+                    self._check_unchanged(cell.prepared)
+                if tracked is not None:
+                    tracked.results(result_numbers(result.scores))
         except Exception as error:  # an error in one cell must not stop the others
             self._failed(cell, error)
             return

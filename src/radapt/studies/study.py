@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from radapt.errors import UsageError
 from radapt.strict_yaml import StrictModel, read_yaml
 from radapt.studies.ledger import slug
+from radapt.trackers import Where
 
 
 def _size(value: Any) -> Any:
@@ -194,6 +195,8 @@ class Study(StrictModel):
     Near-identical ones (re-encoded, resized, flipped, cropped, rotated) are a warning with a list. With
     `duplicates: strict` both fail the cohort, also inside one split; with `allow` neither is searched for.
 
+    `track` names trackers as `KIND:FOLDER`, such as `tensorboard:tb` (see `radapt.trackers`); they decide no number.
+
     `groups` are the columns of the cohorts' tables whose groups are scored each on its own, and searched for in the
     features: `auto` is every column that divides the patients (see `radapt.cohorts.groupings`).
     """
@@ -221,6 +224,7 @@ class Study(StrictModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
     duplicates: Literal["strict", "warn", "allow"] = "warn"
+    track: list[str] = Field(default_factory=list)
     groups: Annotated[
         Literal["auto", "none"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)],
         BeforeValidator(_groups),
@@ -268,7 +272,8 @@ def read_study(path: Path) -> Study:
         raise UsageError(
             f"Two backbones of {path} have the same name: {error}, as in {{name: …, weights: FOLDER}}."
         ) from None
-    return study.model_copy(update={"cohorts": cohorts, "backbones": backbones})
+    track = [str(Where.of(text, base)) for text in study.track]
+    return study.model_copy(update={"cohorts": cohorts, "backbones": backbones, "track": track})
 
 
 def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:

@@ -9,6 +9,7 @@ from torch import nn
 from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
 from radapt.progress import ProgressMaker, silent
+from radapt.trackers import Tracking, tracked_training
 from radapt.training.checkpoint import Checkpoint
 from radapt.training.config import TrainConfig
 from radapt.training.groups import count_parameters
@@ -16,6 +17,7 @@ from radapt.training.memory import PeakMemory
 from radapt.training.processes import on_several
 from radapt.training.result import TrainResult
 from radapt.training.state import restore
+from radapt.training.step_numbers import step_numbers
 from radapt.training.task import Task
 from radapt.training.training_run import TrainingRun
 
@@ -50,7 +52,7 @@ def train(
     must be picklable, and a script needs `if __name__ == "__main__":`. `batch` stays the total over all devices.
 
     When the task reports a reason to stop (see `Task.check`), training ends and returns to the last good state: the
-    result's `stopped` and `notes` say why.
+    result's `stopped` and `notes` say why. Inside `radapt.trackers.tracking` every step is tracked.
 
     Raises DataError without samples; DivergedError when the loss or the gradient is not finite, naming the samples of
     the batch; UsageError when nothing is trained, one sample does not fit in memory, there are fewer devices, the task
@@ -64,7 +66,7 @@ def train(
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
     _check_precision(task.module, config, target)
     fabric = make_fabric(target, devices, config.precision)
-    arguments = (task, config, seed, checkpoint, interval_s, progress, label)
+    arguments = (task, config, seed, checkpoint, interval_s, progress, label, tracked_training(checkpoint, label))
     if devices == 1:
         fabric.launch()
         return _work(fabric, *arguments)[0]
@@ -95,6 +97,7 @@ def _work(
     interval_s: float,
     progress: ProgressMaker,
     label: str,
+    tracked: Tracking | None,
 ) -> tuple[TrainResult, Task]:
     """The work of one process."""
     cuda = [fabric.device.index or 0] if fabric.device.type == "cuda" else []
@@ -104,11 +107,16 @@ def _work(
         first = fabric.global_rank == 0
         file = Checkpoint(checkpoint, interval_s, task, config, seed=seed)
         run.state = file.read(run.optimiser, run.state)
-        with (progress if first else silent)(run.total, label, "steps") as advance:
+        with (
+            (progress if first else silent)(run.total, label, "steps") as advance,
+            step_numbers(run, tracked if first else None) as numbers,
+        ):
             advance(run.state.step)
             for _ in run.steps():
                 advance(1)
+                numbers.step()
                 if first and file.due:
+                    numbers.flush()
                     file.write(run.optimiser, run.now())
         if not run.was_over:
             run.now()

@@ -48,6 +48,10 @@ class TrainingRun:
         share = -(-min(config.batch, self.samples) // fabric.world_size)
         self.state = State(micro_batch=-(-share // config.accumulate))
         self.was_over = False
+        self.loss = math.nan
+        """Of the last step."""
+        self.gradient_norm: float | None = None
+        """Of the last step, before it was clipped; None where gradients are not."""
         self._start = time.monotonic()
 
     def steps(self) -> Iterator[None]:
@@ -79,6 +83,11 @@ class TrainingRun:
         self.state.seconds += self._start - before
         self.state.peak_memory_mb = max(self.state.peak_memory_mb, self.memory.mb)
         return self.state
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return self.config.lr * self.config.lr_factor(self.state.step - 1, self.total)
 
     def result(self) -> TrainResult:
         state = self.state
@@ -137,11 +146,13 @@ class TrainingRun:
             norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
             if not math.isfinite(norm):
                 raise self._not_finite("gradient", norm, batch)
+            self.gradient_norm = norm
         self.optimiser.step()
         # Fused optimisers change weights behind autograd's back, and what is derived from weights and kept, such as
         # position embeddings at another size, would be taken for still true.
         increment_version(self.parameters)
         self.task.after_step(self.state.step, self.total)
+        self.loss = loss
         self.state.step += 1
         self.state.seen += len(batch.indices)
         self.state.loss_sum += loss * len(batch.indices)
@@ -216,14 +227,13 @@ class TrainingRun:
             state.finished, state.good = True, None
 
     def _note_epoch(self, score: float) -> None:
-        state, config = self.state, self.config
-        lr = config.lr * config.lr_factor(state.step - 1, self.total)
+        state = self.state
         entry = {
             "epoch": state.epoch,
             "step": state.step,
             "loss": state.loss_sum / state.seen,
             "score": score,
-            "lr": lr,
+            "lr": self.lr,
         }
         state.history.append(entry | self.task.records())
         state.loss_sum, state.seen = 0.0, 0
