@@ -1,9 +1,8 @@
 """Checks of a cohort: its table, then every image and mask, each read once."""
 
-import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from radapt.doctor.duplicates import (
     equal_images,
     equal_issue,
     near_issues,
+    pixel_key,
     probable_patients,
     probable_patients_issue,
 )
@@ -31,6 +31,7 @@ from radapt.progress import ProgressMaker, silent
 if TYPE_CHECKING:
     from radapt.cases.near_duplicates import HashedImage
     from radapt.images import Remark, Volume
+    from radapt.images.duplicates.hashes import SmallPlanes
 
 LEARNED = ("train", OUT_OF_FOLD)
 """Splits that some model is trained on."""
@@ -98,19 +99,19 @@ def check_cohort(path: Path, cache: Path, progress: ProgressMaker = silent) -> F
     if cohort is None:
         return Findings(str(path), 0, _worst_first(problems))
     issues = list(problems)
-    pixels: dict[str, list[Case]] = defaultdict(list)
+    pixels: dict[bytes, list[tuple[Case, str]]] = defaultdict(list)
     labels: list[tuple[Case, np.ndarray]] = []
     images: list[HashedImage] = []
     with progress(len(cohort), f"Checking {cohort.name}", "cases") as advance:
         for case, case_check in _read_all(cohort, cache):
             issues += case_check.problems
-            for digest in case_check.digests:
-                pixels[digest].append(case)
+            for modality, key in case_check.keys:
+                pixels[key].append((case, modality))
             images += case_check.images
             if case_check.labels is not None:
                 labels.append((case, case_check.labels))
             advance(1)
-    equal = equal_images(pixels)
+    equal = equal_images(pixels, cache)
     near, pairs = near_issues(cohort, images, equal, cache)
     issues = [*_folded(issues, "grids_differ"), *(equal_issue(*pair) for pair in equal), *near]
     patients = {} if cohort.patients_known else probable_patients([*equal, *pairs])
@@ -127,12 +128,13 @@ def _worst_first(problems: list[CohortIssue]) -> tuple[CohortIssue, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _CaseCheck:
-    """The check of one case: problems, digests and hashes of its pixels, and the values of its mask, None without a
-    usable one."""
+    """The check of one case: problems, keys and hashes of its pixels, and the values of its mask, None without a
+    usable one. `small` are the planes to hash, by modality."""
 
     problems: list[CohortIssue]
-    digests: list[str]
-    images: "list[HashedImage]"
+    keys: list[tuple[str, bytes]]
+    small: "list[tuple[str, SmallPlanes]]"
+    images: "list[HashedImage]" = field(default_factory=list)
     labels: np.ndarray | None = None
 
 
@@ -143,18 +145,30 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
     with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(cohort), step):
             chunk = cohort.cases[first : first + step]
-            results = pool.map(lambda case: _read_case(case, cohort, cache), chunk)
+            results = list(pool.map(lambda case: _read_case(case, cohort, cache), chunk))
+            _add_hashes(chunk, results)
             yield from zip(chunk, results, strict=True)
 
 
-def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
+def _add_hashes(cases: Sequence[Case], checks: Sequence[_CaseCheck]) -> None:
+    """Hash the small planes of several cases at once."""
     from radapt.cases.near_duplicates import HashedImage
+    from radapt.images.duplicates.hashes import hashes_of
+
+    images = [(case, check, *image) for case, check in zip(cases, checks, strict=True) for image in check.small]
+    hashes = hashes_of([small for *_, small in images]) if images else []
+    for (case, check, modality, _), of_image in zip(images, hashes, strict=True):
+        check.images.append(HashedImage(case, modality, case.images[modality], of_image))
+        check.small.clear()
+
+
+def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
     from radapt.images import grids_problem, image_problems, read
-    from radapt.images.duplicates.hashes import plane_hashes
+    from radapt.images.duplicates.hashes import small_planes
 
     problems: list[CohortIssue] = []
-    images: list[HashedImage] = []
-    digests: list[str] = []
+    small: list[tuple[str, SmallPlanes]] = []
+    keys: list[tuple[str, bytes]] = []
     volumes: list[Volume] = []
     for modality, location in case.images.items():
         try:
@@ -166,14 +180,14 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
         remarks = image_problems(volume, cohort.kind)
         problems += [_problem(case, remark, f"{modality}: {remark.message}", str(location)) for remark in remarks]
         if "constant_image" not in {remark.code for remark in remarks}:
-            digests.append(_pixel_digest(volume.array))
-            images.append(HashedImage(case, modality, location, plane_hashes(volume)))
+            keys.append((modality, pixel_key(volume.array)))
+            small.append((modality, small_planes(volume)))
     if len(volumes) > 1 and (remark := grids_problem(volumes)):
         problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:
-        return _CaseCheck(problems, digests, images)
+        return _CaseCheck(problems, keys, small)
     remarks_on_mask, labels = _read_mask(case, case.mask, cohort, volumes, cache)
-    return _CaseCheck([*problems, *remarks_on_mask], digests, images, labels)
+    return _CaseCheck([*problems, *remarks_on_mask], keys, small, labels=labels)
 
 
 def _read_mask(
@@ -219,13 +233,6 @@ def _unlearnable(masks: list[tuple[Case, np.ndarray]], *, segments: bool) -> lis
     severity: Severity = "error" if segments else "warning"
     remarks_on_mask = ((case, remark._replace(severity=severity)) for case, remark in remarks if remark)
     return [_problem(case, remark, remark.message, str(case.mask)) for case, remark in remarks_on_mask]
-
-
-def _pixel_digest(array: np.ndarray) -> str:
-    data = np.ascontiguousarray(array)
-    pixels = hashlib.sha256(str(data.shape).encode())  # twice as fast as BLAKE2 where processors compute it
-    pixels.update(data.view(np.uint8).data)
-    return pixels.hexdigest()
 
 
 def _problem(case: Case, remark: "Remark", message: str, file: str) -> CohortIssue:

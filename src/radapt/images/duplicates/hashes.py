@@ -5,6 +5,8 @@ signs of the angular harmonics only; broad rings and few harmonics tolerate a fe
 `design/near-duplicates.md`.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -36,6 +38,15 @@ _FLAT = 0.02  # contrast below which a pixel shows nothing, as a share of the ra
 _LEAST_SHOWN = 0.04  # of the pixels of a plane with structure
 _SCALE = 1500.0  # of the int8 values
 _BATCH = 16
+_LARGEST_STEP = 16  # of blocks of bytes whose sums fit in 16 bits
+
+
+@dataclass(frozen=True, eq=False)
+class SmallPlanes:
+    """The planes of an image that are hashed, float32 (n, SIDE_PX, SIDE_PX), and how many rings these resolve."""
+
+    planes: np.ndarray
+    resolved: int
 
 
 def plane_hashes(volume: Volume) -> np.ndarray:
@@ -43,8 +54,27 @@ def plane_hashes(volume: Volume) -> np.ndarray:
 
     The planes are those along the axis with the fewest. A plane without structure has a hash of zeros.
     """
+    return hashes_of([small_planes(volume)])[0]
+
+
+def small_planes(volume: Volume) -> SmallPlanes:
+    """The planes of `volume` that are hashed, made small."""
     planes = hashed_planes(volume)
-    return np.concatenate([_hashes(planes[first : first + _BATCH]) for first in range(0, len(planes), _BATCH)])
+    small = [resized(planes[first : first + _BATCH], SIDE_PX) for first in range(0, len(planes), _BATCH)]
+    return SmallPlanes(np.concatenate(small), int((_RESOLVED * min(planes.shape[1:3]) >= RINGS).sum()))
+
+
+def hashes_of(images: Sequence[SmallPlanes]) -> list[np.ndarray]:
+    """`plane_hashes` of several images: of many single pictures at once in a third of the time."""
+    planes = np.concatenate([image.planes for image in images])
+    resolved = np.repeat([image.resolved for image in images], [len(image.planes) for image in images])
+    hashes = np.concatenate(
+        [
+            _hashes(planes[first : first + _BATCH], resolved[first : first + _BATCH])
+            for first in range(0, len(planes), _BATCH)
+        ]
+    )
+    return np.split(hashes, np.cumsum([len(image.planes) for image in images])[:-1])
 
 
 def hashed_planes(volume: Volume) -> np.ndarray:
@@ -64,26 +94,34 @@ def grey(planes: np.ndarray) -> np.ndarray:
 
 
 def _block_means(planes: np.ndarray, side: int) -> np.ndarray:
-    """Means of blocks of k × k pixels of float32 planes (n, H, W), with the largest k that leaves twice the `side`."""
+    """float32: means of blocks of k × k pixels of planes (n, H, W), with the largest k that leaves twice the `side`.
+
+    Bytes are added as whole numbers, in a third of the time and with the same result.
+    """
     step = min(planes.shape[1:]) // (2 * side)
     if step < 2:
-        return planes
+        return grey(planes)
+    whole = planes.dtype == np.uint8 and step <= _LARGEST_STEP
+    if not whole:
+        planes = grey(planes)
     height, width = (size // step * step for size in planes.shape[1:])
-    rows = planes[:, :height:step].copy()
+    rows = planes[:, :height:step].astype(np.uint16 if whole else np.float32)
     for row in range(1, step):
         rows += planes[:, row:height:step]
     blocks = rows[:, :, :width:step].copy()
     for column in range(1, step):
         blocks += rows[:, :, column:width:step]
-    blocks *= 1 / (step * step)
-    return blocks
+    means = blocks.astype(np.float32)
+    means *= 1 / (step * step)
+    return means
 
 
 def resized(planes: np.ndarray, side: int) -> np.ndarray:
-    """float32 (n, H, W) → (n, side, side), stretched; antialiased where it shrinks."""
+    """Grey or colour planes → float32 (n, side, side), stretched; antialiased where it shrinks."""
     import torch
 
-    tensor = torch.from_numpy(_block_means(planes, side)[:, None])
+    plain = grey(planes) if planes.ndim == 4 else planes
+    tensor = torch.from_numpy(_block_means(plain, side)[:, None])
     small = torch.nn.functional.interpolate(tensor, size=(side, side), mode="bicubic", antialias=True)
     result: np.ndarray = small[:, 0].numpy()
     return result
@@ -103,12 +141,11 @@ def fits_hashes(hashes: np.ndarray) -> bool:
     return bool(hashes.dtype == np.int8 and hashes.ndim == 2 and hashes.shape[1] == SIZE and len(hashes))
 
 
-def _hashes(planes: np.ndarray) -> np.ndarray:
-    values, shown = _harmonics(resized(grey(planes), SIDE_PX))
-    resolved = int((_RESOLVED * min(planes.shape[1:3]) >= RINGS).sum())
-    hashes = np.zeros((len(planes), SIZE), np.int8)
-    hashes[shown, 0] = resolved
-    hashes[shown, 1:] = np.clip(np.rint(values * _SCALE), -127, 127).reshape(len(planes), -1)[shown]
+def _hashes(small: np.ndarray, resolved: np.ndarray) -> np.ndarray:
+    values, shown = _harmonics(small)
+    hashes = np.zeros((len(small), SIZE), np.int8)
+    hashes[shown, 0] = resolved[shown]
+    hashes[shown, 1:] = np.clip(np.rint(values * _SCALE), -127, 127).reshape(len(small), -1)[shown]
     return hashes
 
 
