@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +37,8 @@ LEARNED = ("train", OUT_OF_FOLD)
 """Splits that some model is trained on."""
 
 _NAMED = 10
-_AHEAD = 4  # cases a worker may read ahead, which bounds the memory
+_AHEAD = 16  # cases a worker may read ahead; of each its small planes are kept
+_HASHED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,31 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
     with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(cohort), step):
             chunk = cohort.cases[first : first + step]
-            results = list(pool.map(lambda case: _read_case(case, cohort, cache), chunk))
-            _add_hashes(chunk, results)
-            yield from zip(chunk, results, strict=True)
+            results = pool.map(lambda case: _read_case(case, cohort, cache), chunk)
+            for group in _grouped(zip(chunk, results, strict=True)):
+                _add_hashes(group)
+                yield from group
 
 
-def _add_hashes(cases: Sequence[Case], checks: Sequence[_CaseCheck]) -> None:
+def _grouped(checks: Iterable[tuple[Case, _CaseCheck]]) -> Iterator[list[tuple[Case, _CaseCheck]]]:
+    """Checks in order, so many at once that hashing their planes together pays."""
+    group: list[tuple[Case, _CaseCheck]] = []
+    planes = 0
+    for case, check in checks:
+        group.append((case, check))
+        planes += sum(len(small.planes) for _, small in check.small)
+        if planes >= _HASHED_TOGETHER:
+            yield group
+            group, planes = [], 0
+    yield group
+
+
+def _add_hashes(checks: Sequence[tuple[Case, _CaseCheck]]) -> None:
     """Hash the small planes of several cases at once."""
     from radapt.cases.near_duplicates import HashedImage
     from radapt.images.duplicates.hashes import hashes_of
 
-    images = [(case, check, *image) for case, check in zip(cases, checks, strict=True) for image in check.small]
+    images = [(case, check, *image) for case, check in checks for image in check.small]
     hashes = hashes_of([small for *_, small in images]) if images else []
     for (case, check, modality, _), of_image in zip(images, hashes, strict=True):
         check.images.append(HashedImage(case, modality, case.images[modality], of_image))

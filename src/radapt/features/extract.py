@@ -26,6 +26,7 @@ from radapt.features.encode import default_batch, encode
 from radapt.features.feature_config import FeatureConfig, read_segments, write_config
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_key, joint_planes, pack_alike, together
+from radapt.features.sharing import Part, in_turn, parts_of
 from radapt.features.store import FeatureStore, Place, ShardWriter
 from radapt.images import Recipe, SliceCache
 from radapt.images.slice_cache import changed_while_reading
@@ -95,8 +96,7 @@ def extract(
     invalid layers, recipes and batch sizes, for a backbone given by name instead of loaded, and for
     modalities that an adapted backbone does not know.
 
-    Two processes may extract the same images at the same time, but do not share the work: each computes what was not
-    stored when it started. To compute once, start the second after the first has ended.
+    Processes that extract the images of one cohort at the same time share the work; each returns when all are stored.
     """
     cohort = as_cohort(cohort)
     if not hasattr(backbone, "identity"):
@@ -182,20 +182,31 @@ class Extraction:
         return None
 
     def compute(self, images: list[SliceSource], name: str) -> list[ExtractionFailure]:
-        """Compute and store the missing rows; returns the images that failed."""
+        """Compute and store the missing rows, with other processes at them; returns the images that failed."""
         segments = read_segments(self.folder)
         if segments is None:
             segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
             write_config(self.folder, self.config, segments, self.recipe.describe())
         store = FeatureStore(self.folder, segments[-1].stop, verified=self._verified)
-        images = sorted(
-            (image for image in images if not store.is_intact(image.key)), key=lambda image: len(image.parts)
-        )
-        if not images:
+        parts = parts_of(sorted(images, key=lambda image: len(image.parts)))
+        missing = {at: count for at, part in enumerate(parts) if (count := len(_missing(part, store)))}
+        if not missing:
             return []
+        failures: list[ExtractionFailure] = []
         label = f"{self.config.backbone} on {name}"
-        with store.writer() as writer, self.show(len(images), label, "images") as advance:
-            return self._encode(self._loaded, images, writer, advance)
+        turns = in_turn(self.folder, {at: parts[at] for at in missing})
+        with (
+            store.writer() as writer,
+            self.show(sum(missing.values()), label, "images") as advance,
+            contextlib.closing(turns),
+        ):
+            for at in turns:
+                store = store.with_new_rows(writer)
+                images = _missing(parts[at], store)
+                advance(missing[at] - len(images))
+                failures += self._encode(self._loaded, images, writer, advance) if images else []
+                writer.flush()
+        return failures
 
     @cached_property
     def _loaded(self) -> "Backbone":
@@ -256,6 +267,10 @@ class Extraction:
             self.config.facts, keys, FeatureStore(self.folder, segments[-1].stop, verified=self._verified),
             _available_modalities(cohort) if self.known else (), self.recipe, BackboneReference.of(self.backbone),
         )  # fmt: skip
+
+
+def _missing(images: Part, store: FeatureStore) -> list[SliceSource]:
+    return [image for image in images if not store.is_intact(image.key)]
 
 
 def _store(

@@ -8,8 +8,8 @@ A store is a folder of shards. Each writing process has its own shards, so no pr
                                 rows, and the CRC of the line
 
 Damaged index lines and missing rows are ignored: their images are not in the store and are computed again, and so are
-those whose rows are not `is_intact`. Processes that start together on the same images each compute them all, because a
-process does not see rows stored after it opened the store; one of the copies is then used.
+those whose rows are not `is_intact`. A store does not see rows that others add after it was opened; of two copies of
+the same rows one is used. `sharing` keeps processes from computing the same.
 """
 
 import json
@@ -58,6 +58,7 @@ class FeatureStore:
         self._maps: dict[int, np.ndarray] = {}
         self._copies: dict[str, list[Entry]] = {}
         self._verified = set[Place]() if verified is None else verified
+        self._indices = _sizes(folder)
         for index in sorted(folder.glob("*.jsonl")):
             self._open_shard(index.with_suffix(_suffix(number)))
 
@@ -115,6 +116,14 @@ class FeatureStore:
         rows = np.fromfile(self._shards[entry.shard], self.number, entry.rows * self.width, offset=offset)
         return rows.reshape(entry.rows, self.width)
 
+    def with_new_rows(self, own: "ShardWriter") -> "FeatureStore":
+        """This store, or a newly opened one if processes other than that of the writer `own` have added rows."""
+        sizes = _sizes(self.folder)
+        sizes.pop(own.index.name, None)
+        if sizes == {name: size for name, size in self._indices.items() if name != own.index.name}:
+            return self
+        return FeatureStore(self.folder, self.width, self.number, self._verified)
+
     def writer(self) -> "ShardWriter":
         """A writer of a new shard; open the store again to see its rows."""
         return ShardWriter(self.folder, self.width, self.number)
@@ -146,6 +155,10 @@ class ShardWriter:
         self._lines: list[str] = []
         self._bytes, self._last = 0, time.monotonic()
 
+    @property
+    def index(self) -> Path:
+        return self._path.with_suffix(".jsonl")
+
     def __enter__(self) -> "ShardWriter":
         return self
 
@@ -169,7 +182,7 @@ class ShardWriter:
         if self._lines:
             try:
                 _append(self._path, b"".join(self._data))
-                _append(self._path.with_suffix(".jsonl"), "".join(self._lines).encode())
+                _append(self.index, "".join(self._lines).encode())
             except OSError as error:
                 reason = error.strerror or error
                 raise DataError(f"Features cannot be written to {self._path.parent}: {reason}.") from error
@@ -208,6 +221,11 @@ def _index_lines(path: Path) -> Iterator[_Line]:
             damaged = True
     if damaged:
         note_damage(path)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The size of each index of a store."""
+    return {path.name: path.stat().st_size for path in folder.glob("*.jsonl")}
 
 
 def _suffix(number: np.dtype) -> str:

@@ -5,7 +5,7 @@ World coordinates are RAS in mm: x grows to the patient's right, y to the front,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import permutations
 from typing import Literal
 
@@ -174,6 +174,13 @@ def _is_singular(affine: np.ndarray) -> bool:
 
 def _closest_axes(affine: np.ndarray) -> tuple[int, ...]:
     """The array axes that run closest to R, A and S."""
+    return _closest_axes_of(np.asarray(affine, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _closest_axes_of(content: bytes) -> tuple[int, ...]:
+    """`_closest_axes` of the bytes of a float64 affine; most images of a cohort share a few."""
+    affine = np.frombuffer(content).reshape(4, 4)
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 
     def nearness(order: tuple[int, ...]) -> tuple[float, ...]:
