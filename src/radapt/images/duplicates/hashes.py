@@ -8,6 +8,7 @@ signs of the angular harmonics only; broad rings and few harmonics tolerate a fe
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,8 @@ def _block_means(planes: np.ndarray, side: int) -> np.ndarray:
     if not whole:
         planes = grey(planes)
     height, width = (size // step * step for size in planes.shape[1:])
-    rows = planes[:, :height:step].astype(np.uint16 if whole else np.float32)
+    number: Any = np.uint16 if whole else np.float32
+    rows = planes[:, :height:step].astype(number)
     for row in range(1, step):
         rows += planes[:, row:height:step]
     blocks = rows[:, :, :width:step].copy()
