@@ -1,10 +1,18 @@
 """Parses a report: its elements, texts, table rows and charts."""
 
+import base64
+import gzip
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+from PIL import Image
+
+from radapt.durable import write_json
 from radapt.reports import write_report
 from radapt.reports.charts.drawing import FONT_PX, text_px
 
@@ -19,6 +27,7 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.scripts: list[str] = []
+        self.packed: list[str] = []
         self.texts: list[str] = []
         self.open: list[str] = []
         self.rows: list[tuple[dict[str, str], list[tuple[str, dict[str, str]]], list[str]]] = []
@@ -38,7 +47,9 @@ class Page(HTMLParser):
             self.rows[-1][1].append((tag, found))
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "script":
+        if tag == "script" and "type" in found:
+            self.packed.append("")
+        elif tag == "script":
             self.scripts.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -48,7 +59,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
+            of_kind = self.packed if "type" in self.elements[-1][1] else self.scripts
+            of_kind[-1] += data
         elif "style" not in self.open:
             self.texts.append(data)
             if self.in_row:
@@ -57,6 +69,11 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def unpacked(page: Page) -> list[dict[str, Any]]:
+    """The lists and pictures of cases of each section."""
+    return [json.loads(gzip.decompress(base64.b64decode(text))) for text in page.packed]
 
 
 def page_of(run: Path) -> Page:
@@ -91,3 +108,15 @@ def texts_of(svg: ElementTree.Element) -> list[tuple[float, float, float, float,
         left = x - {"start": 0.0, "middle": width / 2, "end": width}[one.attrib.get("text-anchor", "start")]
         boxes.append((left, y - FONT_PX, left + width, y + 3, text))
     return boxes
+
+
+def draw_pictures(run: Path, cell: str, cases: list[str], masks: bool = False) -> None:
+    """An index with one picture per case, as a run leaves it."""
+    folder = run / "case_pictures" / cell
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((32, 8, 3), np.uint8)).save(folder / "0.webp")
+    Image.fromarray(np.zeros((32, 8), np.uint8)).save(folder / "0.png")
+    image = {"sequence": "t1", "planes": [2, 4, 6, 8], "total": 9, "width": 8, "height": 8, "image": "0.webp"}
+    image |= {"truth": "0.png", "predicted": "0.png"} if masks else {}
+    entries = [{"case": case, "nearest": [["near", "benign", 0.91]], "images": [image]} for case in cases]
+    write_json(folder / "index.json", {"made_from": "", "cases": entries, "left_out": 0})

@@ -13,7 +13,7 @@ def write_cohort(folder: Path, *, patients: int = 36, seed: int = 0, name: str =
     """Write cohort.yaml, cases.csv and `.npy` volumes (5, 16, 16); every third patient lacks the sequence `b`."""
     rng = np.random.default_rng(seed)
     rows, grid = [], np.hypot(*np.mgrid[-8:8, -8:8])
-    (folder / "images").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     for patient in range(patients):
         ill = patient % 2
         row = {"case": f"c{patient}", "patient": f"p{patient}", "label": ["healthy", "ill"][ill]}

@@ -9,10 +9,10 @@ import pytest
 import radapt
 from radapt.cohorts import load_cohort
 from radapt.deploy.assessment import Assessor, CalibrationCases, TrainingVectors, fit_assessor, read_assessor
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.export.export_model import export_model
 from radapt.deploy.load import ExportedModel
 from radapt.errors import UsageError
+from radapt.features.case_vectors import CaseVectors
 
 
 @pytest.fixture(scope="module")

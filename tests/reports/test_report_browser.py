@@ -17,6 +17,7 @@ import pytest
 
 from radapt.durable import write_json
 from radapt.reports import write_adapt_report, write_report
+from report_page import draw_pictures
 from toy_subsets import SEQUENCES, subset_tables
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -255,7 +256,51 @@ def test_an_empty_report_draws_too(browser: Browser, toy_run) -> None:
     assert browser.complaints() == []
 
 
-def choose(browser: Browser, label: str, value: int) -> None:
+def test_cases_are_browsed_by_mouse_and_keyboard(browser: Browser, toy_run, toy_cohort) -> None:
+    toy = toy_cohort(case_prefix=HOSTILE)
+    cell = toy_run.cohort(toy).backbone("dinov2-s").cell(toy, "dinov2-s", skill=0.3)
+    draw_pictures(toy_run.path, cell, list(toy.ids("test")), masks=True)
+    browser.open(write_report(toy_run.finish()), 390)
+    names = "[...document.querySelectorAll('.rows b')].map((name) => name.textContent)"
+    every = browser.ask(names)
+    assert 30 < len(every) < len(toy.ids("test"))  # some have no label
+    assert browser.ask("document.querySelector('.browser .case h4').textContent") == every[0].removeprefix("▣ ")
+
+    # Slices: by slider and by wheel; the outlines can be hidden.
+    caption = "document.querySelector('.images figcaption').textContent"
+    assert browser.ask(caption) == "t1, slice 6 of 9"
+    move = "const s = document.querySelector('.images input'); s.value = 3; s.dispatchEvent(new Event('input'))"
+    browser.ask(f"(() => {{ {move} }})()")
+    assert browser.ask(caption) == "t1, slice 8 of 9"
+    wheel = "new WheelEvent('wheel', { deltaY: -1, cancelable: true, bubbles: true })"
+    browser.ask(f"document.querySelector('.frame').dispatchEvent({wheel})")
+    assert browser.ask(caption) == "t1, slice 6 of 9"
+    browser.ask("document.querySelectorAll('.browser input[type=checkbox]').forEach((box) => box.click())")
+    shown = "[...document.querySelectorAll('.frame img')].filter((one) => one.offsetParent).map((one) => one.className)"
+    assert browser.ask(shown) == ["image"]
+
+    # A cell of the confusion matrix lists its cases; arrows go through them.
+    browser.ask("document.querySelector('.confusion td.wrong .see').click()")
+    deadline = time.monotonic() + PATIENCE
+    while len(browser.ask(names)) == len(every):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    count = browser.ask("document.querySelector('.confusion td.wrong .see').textContent")
+    wrong = browser.ask(names)
+    assert str(len(wrong)) == count
+    assert browser.ask("document.querySelector('.browser .count').textContent") == f"{count} of {count} cases listed."
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowDown", code="ArrowDown")
+    assert browser.ask("document.querySelector('.rows [aria-current] b').textContent") == wrong[1]
+    assert browser.ask("document.activeElement.textContent").startswith(wrong[1])
+    for label, value in (("Cases that are listed", ""), ("Predictions whose cases are listed", 0)):
+        choose(browser, label, value)
+    assert browser.ask(names) == every
+    assert browser.ask("document.documentElement.scrollWidth") <= 390
+    assert browser.complaints() == []
+    assert browser.ask("document.title") == "toy study · radapt report"
+
+
+def choose(browser: Browser, label: str, value: int | str) -> None:
     """Choose in the visible drop-down of that label."""
     found = f"[...document.querySelectorAll('select[aria-label=\"{label}\"]')].find((s) => s.offsetParent)"
     browser.ask(f"(() => {{ const s = {found}; s.value = '{value}'; s.dispatchEvent(new Event('change')); }})()")

@@ -45,6 +45,7 @@ def demo(
     sequences: the results show what radapt does, not what an encoder can do for real patients. The same command resumes
     an interrupted demo; an edited study.yaml is kept.
     """
+    from radapt.cli.case_pictures import draw_case_pictures
     from radapt.durable import write_text
     from radapt.progress import progress
     from radapt.reports import write_report
@@ -62,6 +63,7 @@ def demo(
     with _step(f"Running the study {study}"):
         settings = Settings(cache=cache or out / "cache", device=device, offline=offline, progress=progress)
         outcome = run_study(read_study(study), out / "run", settings)
+        draw_case_pictures(outcome, settings.cache)
         typer.echo(outcome.summary())
     with _step("Comparing methods on the same patients"):
         typer.echo(_table(out / "run"))

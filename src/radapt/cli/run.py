@@ -36,6 +36,7 @@ def run(
     Exit code 1 says that a cell or a cohort failed: its reason is printed and the rest is finished and saved.
     """
     from radapt.cachedir import cache_folder
+    from radapt.cli.case_pictures import draw_case_pictures
     from radapt.progress import progress
     from radapt.reports import write_report_with_answers
     from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
@@ -57,6 +58,7 @@ def run(
     outcome = run_study(described, folder, settings, part)
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
+        draw_case_pictures(outcome, settings.cache)
         report = write_report_with_answers(folder)
     for text in (*report.tables, *report.answers):
         typer.echo(text)

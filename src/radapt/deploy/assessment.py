@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.certainty import (
     ALPHA,
     Certainty,
@@ -18,6 +17,7 @@ from radapt.deploy.certainty import (
     read_certainty,
 )
 from radapt.errors import counted
+from radapt.features.case_vectors import CaseVectors
 
 SEED = 0
 """Of the draws inside the fit: the same run gives the same record."""

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from radapt.cohorts import Case
-from radapt.deploy.case_vectors import Neighbour
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.dicom.predicted import DicomWriter, missing_extra
 from radapt.deploy.inputs.resolve import ResolvedInput
@@ -29,6 +28,7 @@ from radapt.deploy.prediction import CasePrediction, prediction_table
 from radapt.digests import digest
 from radapt.durable import remove_partial_files, write_json, write_text
 from radapt.errors import DataError, UsageError
+from radapt.features.case_vectors import Neighbour
 from radapt.images import Volume, ending_for, write_labels, write_shares
 from radapt.printable import csv_cell
 from radapt.progress import ProgressMaker, silent

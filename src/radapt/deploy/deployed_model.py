@@ -12,7 +12,6 @@ from radapt.backbones.adapted import is_adapted
 from radapt.backbones.lazy import LazyBackbone, find_backbone
 from radapt.cachedir import cache_folder
 from radapt.deploy.assessment import Assessor, read_assessor
-from radapt.deploy.case_vectors import VECTORS, CaseVectors, read_case_vectors
 from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deployment
 from radapt.deploy.encoder_copy import copied_encoder
 from radapt.deploy.ensemble import mean_decision
@@ -22,6 +21,7 @@ from radapt.deploy.sequences import ModelSequence
 from radapt.digests import digest_file
 from radapt.errors import UsageError
 from radapt.features import extract
+from radapt.features.case_vectors import VECTORS, CaseVectors, read_case_vectors
 from radapt.models.folder import MODEL, load
 from radapt.models.state import ModelCard
 from radapt.notebook import Described

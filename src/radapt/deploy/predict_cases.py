@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radapt.deploy.assessment import Assessment
-from radapt.deploy.case_vectors import CaseVectors, Neighbour
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.ensemble import agreement, joint_mask
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
+from radapt.features.case_vectors import CaseVectors, Neighbour
 from radapt.features.extract import ExtractionError
 from radapt.images import Volume
 from radapt.images.volume import IMAGE_AFFINE

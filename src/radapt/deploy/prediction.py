@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from radapt.deploy.case_vectors import Neighbour
 from radapt.errors import counted
+from radapt.features.case_vectors import Neighbour
 from radapt.notebook import described_html, table_html
 
 if TYPE_CHECKING:

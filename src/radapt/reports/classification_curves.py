@@ -39,6 +39,12 @@ class ClassificationPredictions:
     truth: np.ndarray  # (N,) class index, or (N, F) with NaN for unknown
     probabilities: np.ndarray  # (N, C) or (N, F)
     decided: np.ndarray | None = None  # (N,) class index, or (N, F) of 1 and 0; None in runs without decisions
+    cases: tuple[str, ...] = ()  # (N,)
+
+    @property
+    def title(self) -> str:
+        """The method's name, with the seed of the cell if the method has several."""
+        return self.method.title_of(self.cell)
 
     @property
     def multilabel(self) -> bool:
@@ -86,7 +92,8 @@ def _predictions(method: Method, split: str, outputs: tuple[str, ...]) -> Classi
         if outputs and all(f"p_{name}" in rows for name in outputs):
             arrays = class_arrays(rows, outputs) if "truth" in rows else finding_arrays(rows, outputs)
             if arrays is not None and len(arrays[0]):
-                return ClassificationPredictions(method, cell, outputs, *arrays)
+                known = rows[rows["truth"].isin(outputs)] if "truth" in rows else rows
+                return ClassificationPredictions(method, cell, outputs, *arrays, tuple(known["case"].astype(str)))
     return None
 
 

@@ -64,6 +64,11 @@ class Method:
             return f"{self.backbone} with {self.protocol}"
         return self.protocol if "scratch" in self.protocol else f"{self.protocol} {FROM_SCRATCH}"
 
+    def title_of(self, cell: CellRecord) -> str:
+        """The name, with the seed of the cell if there are several cells."""
+        seed = cell.facts.get("seed")
+        return self.name + (f" (seed {seed})" if len(self.cells) > 1 and seed is not None else "")
+
     def count(self, state: str) -> int:
         return sum(cell.state == state for cell in self.cells)
 

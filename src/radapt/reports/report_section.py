@@ -7,6 +7,7 @@ from typing import Any
 from radapt.reports.answers import BoardAnswers, answers_of
 from radapt.reports.bar_axis import BarAxis, axis_for
 from radapt.reports.board_comparisons import BoardComparisons
+from radapt.reports.case_browser.browser import CaseBrowser, case_browser
 from radapt.reports.charts.cost import cost_figure
 from radapt.reports.charts.figure import Figure
 from radapt.reports.charts.forest import forest_figure
@@ -88,6 +89,8 @@ class ReportSection:
     subsets: tuple[SubsetView, ...] = ()
     histories: tuple[tuple[Method, CellRecord, TrainingHistory], ...] = ()
     costs: tuple[MethodCost, ...] = ()
+    browser: CaseBrowser | None = None
+    images: bool = True
     charts: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)  # by kind
 
     @property
@@ -97,7 +100,9 @@ class ReportSection:
 
     @property
     def with_overlays(self) -> list[SegmentationPredictions]:
-        """The models that have overlays on the first test set."""
+        """The models that have overlays on the first test set; none in a page without images."""
+        if not self.images:
+            return []
         return [model for model in next(iter(self.segmentations.values()), ()) if model.cell.overlays]
 
     @property
@@ -150,6 +155,8 @@ def report_section(
         subsets=subset_views(methods),
         histories=training_histories(methods),
         costs=costs,
+        browser=case_browser(run.path, [*(segmentations if segments else classifications).items()], run.images),
+        images=run.images,
         charts={
             "forest": _one(forest_figure(tests, tones, primary)),
             "roc": roc_figures(classifications),

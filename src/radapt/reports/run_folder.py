@@ -169,6 +169,7 @@ class Run:
     skipped_controls: tuple[Facts, ...] = field(default=())  # {cohort, control, reason}
     unnamed: int = 0  # planned cells without a folder, of which only the number is known
     left_over: int = 0  # cells in the folder that the current study does not plan
+    images: bool = True  # whether a report embeds images of patients
 
     @property
     def name(self) -> str:
@@ -178,8 +179,8 @@ class Run:
         return sum(cell.state == state for cell in self.cells)
 
 
-def read_run(path: Path) -> Run:
-    """Read the run folder at `path`.
+def read_run(path: Path, images: bool = True) -> Run:
+    """Read the run folder at `path`, without `images` of patients also where its study says `pictures: none`.
 
     Raises UsageError if `path` is not a run folder, DataError if a file in it is damaged.
     """
@@ -200,19 +201,22 @@ def read_run(path: Path) -> Run:
         str(facts.get("name", file.stem)): facts | {"folder": file.stem}
         for file, facts in _json_files(path / "backbones", "*.json")
     }
+    study = _yaml(path / "study.yaml")
+    images = images and study.get("pictures") != "none"
     return Run(
         path=path,
-        study=_yaml(path / "study.yaml"),
+        study=study,
         environment=_json(path / "environment.json") if (path / "environment.json").is_file() else {},
         cells=cells + _cells_without_folder(path, cells, results),
         cohorts=cohorts,
         backbones=backbones,
         results=results,
-        pictures=_pictures(path, cohorts, backbones),
+        pictures=_pictures(path, cohorts, backbones) if images else (),
         failures=tuple(plan.get("failures") or ()),
         skipped_controls=tuple(plan.get("skipped_controls") or ()),
         unnamed=unnamed,
         left_over=left_over,
+        images=images,
     )
 
 

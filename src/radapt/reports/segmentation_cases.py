@@ -58,8 +58,7 @@ class SegmentationPredictions:
     @property
     def title(self) -> str:
         """The method's name, with the seed of the cell if the method has several."""
-        seed = self.cell.facts.get("seed")
-        return self.method.name + (f" (seed {seed})" if len(self.method.cells) > 1 and seed is not None else "")
+        return self.method.title_of(self.cell)
 
     @property
     def structures(self) -> list[StructureScores]:

@@ -9,6 +9,7 @@ import pandas as pd
 from radapt.durable import write_parquet, write_text
 from radapt.reports.board_comparisons import comparison_rows
 from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
+from radapt.reports.formatting import counted
 from radapt.reports.groups.scores import SUBGROUPS, group_rows
 from radapt.reports.leaderboard import leaderboards
 from radapt.reports.method_comparison import COLUMNS, comparison_table
@@ -24,13 +25,15 @@ from radapt.versions import __version__
 COMPARISONS = "comparisons.parquet"
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, images: bool = True) -> Path:
     """(Re)write `report.html` in the run folder `run` and return its path.
+
+    Without `images` the page embeds no image of a patient.
 
     Reads the run folder only, whether finished or not; the same folder gives the same bytes. Raises UsageError if `run`
     is not a run folder, DataError if a file in it is damaged.
     """
-    return write_report_with_answers(run).path
+    return write_report_with_answers(run, images).path
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class WrittenReport:
     tables: tuple[str, ...] = ()
 
 
-def write_report_with_answers(run: Path) -> WrittenReport:
+def write_report_with_answers(run: Path, images: bool = True) -> WrittenReport:
     """As `write_report`, with the sentences of its first screen, for a terminal."""
-    study = read_study_report(run)
+    study = read_study_report(run, images)
     views = [view for chapter in study.chapters for view in chapter.test_sets]
     folder = study.run.path
     write_text(folder / REPORT_FILE, _page(study.run, study.chapters))
@@ -66,9 +69,9 @@ class StudyReport:
     chapters: list[CohortChapter]
 
 
-def read_study_report(run: Path) -> StudyReport:
+def read_study_report(run: Path, images: bool = True) -> StudyReport:
     """Raises as `write_report`."""
-    read = read_run(Path(run))
+    read = read_run(Path(run), images)
     return StudyReport(read, _chapters(read))
 
 
@@ -106,6 +109,7 @@ def _page(run: Run, chapters: list[CohortChapter]) -> str:
         synthetic=[chapter.name for chapter in chapters if chapter.synthetic],
         seconds=sum(float((cell.done or {}).get("seconds") or 0) for cell in run.cells),
         waiting=run.count("waiting") + run.unnamed,
+        embedded=_embedded(chapters),
         leading=chapters[0].primary if chapters else None,
     )
 
@@ -114,3 +118,15 @@ def _of_controls(cells: Iterable[CellRecord]) -> set[str]:
     """The backbones that only controls use."""
     cells = list(cells)
     return {cell.backbone for cell in cells if cell.control} - {cell.backbone for cell in cells if not cell.control}
+
+
+def _embedded(chapters: list[CohortChapter]) -> str:
+    """Which images of patients the page embeds, as a list; '' without any."""
+    counts = {"case with small slices": 0, "example slice": 0, "slice with outlines": 0}
+    for chapter in chapters:
+        counts["example slice"] += len(chapter.slices)
+        for section in chapter.sections:
+            counts["case with small slices"] += len(section.browser.pictured) if section.browser else 0
+            counts["slice with outlines"] += sum(len(model.cell.overlays) for model in section.with_overlays)
+    names = {"case with small slices": "cases with small slices", "slice with outlines": "slices with outlines"}
+    return ", ".join(counted(count, name, names.get(name)) for name, count in counts.items() if count)

@@ -1,7 +1,9 @@
 """The Jinja environment of every page, its filters, and the files under `page/`."""
 
 import base64
+import gzip
 import hashlib
+import json
 import re
 from functools import cache
 from importlib import resources
@@ -60,6 +62,7 @@ def _environment() -> Environment:
         "counted": formatting.counted,
         "duration": formatting.duration,
         "embedded": _embedded,
+        "packed": _packed,
         "breakable": _breakable,
         "plainly": _plainly,
         "fit_pairs": fit_pairs,
@@ -71,6 +74,12 @@ def _environment() -> Environment:
         "has_random_weights": has_random_weights,
     }
     return environment
+
+
+def _packed(value: Any) -> str:
+    """JSON, compressed by gzip, in Base64."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _breakable(name: str) -> Markup:

@@ -66,6 +66,7 @@ class Outcome:
     failures: tuple[StudyFailure, ...]
     part: Part = field(default_factory=Part)
     open: int = 0  # cells of other parts that are not finished
+    cells: tuple[Cell, ...] = field(default=(), repr=False)  # all of the plan
 
     def summary(self) -> str:
         """The number of finished cells and the path of the results."""
@@ -152,7 +153,8 @@ class _StudyRun:
         with self._alone():
             record_digests(self.ledger.folder, since=self.started)
         open_ = sum(not self.ledger.is_done(cell.id) for cell in every if cell not in own)
-        return Outcome(self.ledger.folder, len(own), already, self.finished, tuple(self.failures), self.part, open_)
+        failures = tuple(self.failures)
+        return Outcome(self.ledger.folder, len(own), already, self.finished, failures, self.part, open_, tuple(every))
 
     @property
     def _named(self) -> list[dict[str, Any]]:
@@ -208,7 +210,7 @@ class _StudyRun:
             for cell in pending:
                 self._failed(cell, error)
             return
-        if not pending[0].facts["control"]:
+        if not pending[0].facts["control"] and self.plan.study.pictures == "embed":
             self._pictures(backbone, pending[0])
         for cell in pending:
             self._one_cell(
@@ -259,7 +261,7 @@ class _StudyRun:
         except Exception as error:  # an error in one cell must not stop the others
             self._failed(cell, error)
             return
-        if cell.job.protocol.aim == "segmentation":
+        if cell.job.protocol.aim == "segmentation" and self.plan.study.pictures == "embed":
             self._overlays(cell, result)
         if result.subsets is not None:
             result.subsets.write(self.ledger.cell(cell.id))

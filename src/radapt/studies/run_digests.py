@@ -8,7 +8,7 @@ from radapt.digests import digest, digest_file
 from radapt.durable import is_partial_name, write_json
 
 DIGESTS = "digests.json"
-_FOLDERS = ("cohorts", "backbones", "pictures")
+_FOLDERS = ("cohorts", "backbones", "pictures", "case_pictures")
 _OPEN = (DIGESTS, ".lock")
 
 

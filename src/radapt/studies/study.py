@@ -197,6 +197,8 @@ class Study(StrictModel):
 
     `track` names trackers as `KIND:FOLDER`, such as `tensorboard:tb` (see `radapt.trackers`); they decide no number.
 
+    `pictures: none` keeps images of patients out of the report, and out of the pictures in the run folder.
+
     `groups` are the columns of the cohorts' tables whose groups are scored each on its own, and searched for in the
     features: `auto` is every column that divides the patients (see `radapt.cohorts.groupings`).
     """
@@ -225,6 +227,7 @@ class Study(StrictModel):
     resamples: Annotated[int, Field(ge=100)] = 2000
     duplicates: Literal["strict", "warn", "allow"] = "warn"
     track: list[str] = Field(default_factory=list)
+    pictures: Literal["embed", "none"] = "embed"
     groups: Annotated[
         Literal["auto", "none"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)],
         BeforeValidator(_groups),

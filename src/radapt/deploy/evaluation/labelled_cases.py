@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from radapt.cohorts import Cohort
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.inputs.resolve import resolve_inputs
 from radapt.deploy.predict_cases import predict_cases
 from radapt.errors import UsageError, counted, suggest
+from radapt.features.case_vectors import CaseVectors
 from radapt.progress import ProgressMaker, silent
 
 

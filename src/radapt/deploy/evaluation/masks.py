@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from radapt.cohorts import Case, Cohort
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.deployment import EvaluationScore
 from radapt.deploy.evaluation.coverage import Coverage, coverage_of
@@ -18,6 +17,7 @@ from radapt.deploy.predict_cases import failed, predict_cases
 from radapt.deploy.prediction import CasePrediction
 from radapt.durable import plain
 from radapt.errors import DataError, UsageError, counted, suggest
+from radapt.features.case_vectors import CaseVectors
 from radapt.images import Volume, read_mask, resampled, same_grid
 from radapt.images.masks import read_labels
 from radapt.printable import printable

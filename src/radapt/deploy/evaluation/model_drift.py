@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployment import MetadataSummary
 from radapt.deploy.evaluation.labelled_cases import LabelledCases
+from radapt.features.case_vectors import CaseVectors
 from radapt.metrics.drift import category_test, energy_test, number_test
 
 LEVEL = 0.05

@@ -11,7 +11,6 @@ from radapt.backbones.lazy import LazyBackbone, find_backbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts import Cohort
 from radapt.deploy.assessment import SEED, TrainingVectors, fit_assessor, novelty_of
-from radapt.deploy.case_vectors import VECTORS, CaseVectors
 from radapt.deploy.certainty import ALPHA, check_alpha
 from radapt.deploy.deployed_model import NOVELTY_LAYERS
 from radapt.deploy.deployment import CARD, MEMBERS, Deployment, EncoderFacts, MetadataSummary, Selection
@@ -36,6 +35,7 @@ from radapt.deploy.sequences import ModelSequence
 from radapt.durable import atomic_path, write_text
 from radapt.errors import RadaptError, UsageError, suggest
 from radapt.features import extract
+from radapt.features.case_vectors import VECTORS, CaseVectors
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.load_model import LoadedModel, load_model
 from radapt.runtimes.runtime import RUNTIMES, Runtime, check_runtime

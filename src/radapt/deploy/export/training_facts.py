@@ -15,12 +15,12 @@ from radapt.cohorts import Cohort, cohort_digest, read_cohort
 from radapt.cohorts.cohort import CHOOSING_SPLITS
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.deploy.assessment import CalibrationCases, TrainingVectors
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.deployment import EvaluationScore, TrainingFacts
 from radapt.deploy.export.candidates import RunCell, cohort_facts
 from radapt.deploy.masks.mask_certainty import MaskCases
 from radapt.digests import ByteDigests
 from radapt.errors import RadaptError
+from radapt.features.case_vectors import CaseVectors
 from radapt.metrics.registry import METRICS
 from radapt.metrics.segmentation_summary import UNLABELLED
 from radapt.segmentation.scoring import SOFT_DICE

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from radapt.deploy.case_vectors import CaseVectors
 from radapt.deploy.certainty import REFUSED, Novelty
 from radapt.deploy.masks.predicted_dice import LEAST_PATIENTS, DicePredictor, fit_predictor
 from radapt.durable import plain
 from radapt.errors import UsageError, counted
+from radapt.features.case_vectors import CaseVectors
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ def roc_figures(sets: PredictionSets) -> tuple[Figure, ...]:
     """Per test set, a view for all classes of each method, and one for each class of all methods."""
     figures = []
     for split, models in sets.items():
-        lines = {name_of(model): own for model in models if (own := roc_lines(model))}
+        lines = {model.title: own for model in models if (own := roc_lines(model))}
         if not lines:
             continue
         classes = list(dict.fromkeys(line.name for own in lines.values() for line in own))
@@ -68,7 +68,7 @@ def reliability_figures(sets: PredictionSets) -> tuple[Figure, ...]:
     for split, models in sets.items():
         bins = [(model, own) for model in models[:MOST_RELIABILITIES] if (own := reliability(model)) is not None]
         if bins:
-            view = ChartView("", tuple(_reliability(split, name_of(model), own) for model, own in bins))
+            view = ChartView("", tuple(_reliability(split, model.title, own) for model, own in bins))
             figures.append(Figure("reliability", "menu", (view,), title=split))
     return tuple(figures)
 
@@ -91,10 +91,3 @@ def _square(width: float) -> tuple[Drawing, Frame]:
     side = width - left - right
     drawing = Drawing(top + side + below, width)
     return drawing, Frame(Scale(0, 1, left, left + side), Scale(0, 1, top + side, top))
-
-
-def name_of(predictions: ClassificationPredictions) -> str:
-    """The method's name, with the seed of the run that is shown if it has several."""
-    seed = predictions.cell.facts.get("seed")
-    several = len(predictions.method.cells) > 1 and seed is not None
-    return predictions.method.name + (f" (seed {seed})" if several else "")

@@ -66,9 +66,112 @@
   document.addEventListener("click", showTip);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
+  // ---- cases: lists and pictures come compressed ----------------------------------------
+  const make = (tag, fields = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), fields);
+    element.append(...children);
+    return element;
+  };
+  const unpacked = async (text) => {
+    const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  };
+  const slices = (picture, outlined) => {
+    const { width, height, planes, total } = picture;
+    const layers = ["image", "truth", "predicted"].filter((kind) => picture[kind] && (kind === "image" || outlined))
+      .map((kind) => make("img", { src: picture[kind], alt: "", className: kind }));
+    layers[0].alt = `${planes.length} slices of ${picture.sequence}`;
+    const frame = make("div", { className: "frame" }, ...layers);
+    frame.style.aspectRatio = `${width} / ${height}`;
+    frame.style.maxWidth = `${Math.max(width, 220)}px`;
+    const words = make("figcaption");
+    const show = (at) => {
+      layers.forEach((layer) => { layer.style.transform = `translateY(${(-100 * at) / planes.length}%)`; });
+      words.textContent = total > 1 ? `${picture.sequence}, slice ${planes[at]} of ${total}` : picture.sequence;
+    };
+    const slider = make("input", { type: "range", min: 0, max: planes.length - 1, value: Math.floor(planes.length / 2) });
+    slider.setAttribute("aria-label", `Slice of ${picture.sequence}`);
+    slider.addEventListener("input", () => show(Number(slider.value)));
+    frame.addEventListener("wheel", (event) => {
+      if (planes.length < 2 || !event.deltaY) return;
+      event.preventDefault();
+      slider.value = Number(slider.value) + Math.sign(event.deltaY);
+      show(Number(slider.value));
+    }, { passive: false });
+    show(Number(slider.value));
+    return make("figure", {}, frame, ...(planes.length > 1 ? [slider] : []), words);
+  };
+  const toggle = (name, kind, inside) => {
+    const box = make("input", { type: "checkbox", checked: true });
+    box.addEventListener("change", () => all(`img.${kind}`, inside).forEach((layer) => { layer.hidden = !box.checked; }));
+    return make("label", {}, box, make("i", { className: `key ${kind}` }), ` ${name}`);
+  };
+  const showCase = (place, list, [name, text, facts], picture) => {
+    const rows = facts.map(([key, value]) => make("div", {}, make("dt", { textContent: key }), make("dd", { textContent: value })));
+    const near = picture?.nearest.length ? [make("p", { className: "note", textContent: `Nearest training cases: ${picture.nearest.join("; ")}.` })] : [];
+    const images = make("div", { className: "images" }, ...(picture?.images ?? []).map((one) => slices(one, list.outlined || one.truth)));
+    const drawn = ["truth", "predicted"].filter((kind) => images.querySelector(`img.${kind}`));
+    const bar = make("div", { className: "controls" }, ...drawn.map((kind) => toggle(kind === "truth" ? "truth" : "prediction", kind, images)));
+    const none = picture ? [] : [make("p", { className: "note", textContent: "No picture of this case is in this file." })];
+    place.replaceChildren(make("h4", { textContent: name }), make("p", { textContent: text }), bar, images, ...none, make("dl", { className: "facts narrow" }, ...rows), ...near);
+  };
+  const browsers = all(".browser").map((browser) => unpacked(browser.querySelector(".cases-data").textContent).then(({ lists, pictures }) => {
+    const [listed, filter, rows, place, count] = ["select.list", "select.filter", ".rows", ".case", ".count"].map((one) => browser.querySelector(one));
+    const list = () => lists[Number(listed.value)];
+    const fill = () => {
+      const { rows: every, total } = list();
+      const own = every.filter(([, , , groups]) => !filter.value || groups.includes(filter.value));
+      count.textContent = `${own.length} of ${filter.value ? filter.selectedOptions[0].dataset.count : total} cases listed.`;
+      rows.replaceChildren(...own.map((row) => {
+        const button = make("button", { type: "button" }, make("b", { textContent: `${pictures[row[0]] ? "▣ " : ""}${row[0]}` }), make("span", { textContent: row[1] }));
+        button.addEventListener("click", () => {
+          all("[aria-current]", rows).forEach((other) => other.removeAttribute("aria-current"));
+          button.setAttribute("aria-current", "true");
+          showCase(place, list(), row, pictures[row[0]]);
+        });
+        return make("li", {}, button);
+      }));
+      place.replaceChildren();
+      rows.querySelector("button")?.click();
+    };
+    const choose = () => {
+      const options = list().filters.map(([group, words, number]) => new Option(`${words} (${number})`, group));
+      options.forEach((option, at) => { option.dataset.count = list().filters[at][2]; });
+      filter.replaceChildren(new Option("all cases", ""), ...options);
+    };
+    rows.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      const next = step && (step > 0 ? event.target.closest("li")?.nextElementSibling : event.target.closest("li")?.previousElementSibling);
+      if (!next) return;
+      event.preventDefault();
+      next.firstElementChild.focus();
+      next.firstElementChild.click();
+    });
+    listed.addEventListener("change", () => { choose(); fill(); });
+    filter.addEventListener("change", fill);
+    choose();
+    fill();
+    return (cell, split, group) => {
+      const at = lists.findIndex((one) => one.cell === cell && one.split === split);
+      if (at < 0) return false;
+      listed.value = at;
+      choose();
+      filter.value = group;
+      fill();
+      browser.previousElementSibling.previousElementSibling.scrollIntoView();
+      rows.querySelector("button")?.focus({ preventScroll: true });
+      return true;
+    };
+  }));
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button.see");
+    if (button) (await Promise.all(browsers)).some((see) => see(button.dataset.cell, button.dataset.split, button.dataset.group));
+  });
+
   const openAll = () => all("details:not([open])").forEach((details) => { details.open = true; details.dataset.printed = ""; });
   const closeAgain = () => all("details[data-printed]").forEach((details) => { details.open = false; delete details.dataset.printed; });
   addEventListener("beforeprint", openAll);
   addEventListener("afterprint", closeAgain);
-  document.documentElement.dataset.ready = "";
+  Promise.all(browsers).then(() => { document.documentElement.dataset.ready = ""; });
 })();

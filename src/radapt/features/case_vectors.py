@@ -10,7 +10,8 @@ import numpy as np
 
 from radapt.durable import atomic_path
 from radapt.errors import UsageError
-from radapt.features import Features, select
+from radapt.features.features import Features
+from radapt.features.pooling import select
 
 VECTORS = "training.safetensors"
 

@@ -1,0 +1,1 @@
+"""The browser of cases in a report: every list, and the pictures that the run folder holds."""

@@ -1,0 +1,102 @@
+"""What the browser of cases of one section shows: a list per method and test set, and the pictures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from radapt.reports.case_browser.pictures import PicturedCase, pictured_cases
+from radapt.reports.case_browser.rows import MOST_LISTED, CaseRow, in_turn
+from radapt.reports.case_browser.wanted import Predictions, rows_of
+from radapt.reports.segmentation_cases import SegmentationPredictions
+
+MOST_METHODS = 4
+"""With a list, per test set, best first."""
+
+_OUTCOMES = {"missed": "a structure missed", "false_alarm": "a false alarm", "both": "neither missed nor false alarm"}
+
+
+@dataclass(frozen=True)
+class CaseList:
+    """The listed cases of a method on a test set, worst first. `filters` are (group, what it is, cases in all).
+
+    `outlined`: the pictures show this method's masks.
+    """
+
+    split: str
+    method: str
+    cell: str
+    rows: tuple[CaseRow, ...]
+    total: int
+    filters: tuple[tuple[str, str, int], ...]
+    outlined: bool
+
+
+@dataclass(frozen=True)
+class CaseBrowser:
+    """The lists of a section, and the pictures of some of their cases."""
+
+    lists: tuple[CaseList, ...]
+    pictured: tuple[PicturedCase, ...]
+
+    @property
+    def listed(self) -> int:
+        """The number of cases in the longest list."""
+        return max(len(one.rows) for one in self.lists)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the pictures, as embedded."""
+        images = [image for case in self.pictured for image in case.images]
+        return sum(len(image.image) + len(image.truth) + len(image.predicted) for image in images)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the page's script."""
+        return {
+            "lists": [
+                {
+                    "split": one.split,
+                    "method": one.method,
+                    "cell": one.cell,
+                    "total": one.total,
+                    "filters": one.filters,
+                    "outlined": one.outlined,
+                    "rows": [[row.case, row.text, row.facts, row.groups] for row in one.rows],
+                }
+                for one in self.lists
+            ],
+            "pictures": {case.case: asdict(case) for case in self.pictured},
+        }
+
+
+def case_browser(run: Path, sets: Sequence[tuple[str, Sequence[Predictions]]], images: bool) -> CaseBrowser | None:
+    """The browser of the best methods' predictions per test set; None without any. `images`: with pictures."""
+    lists, drawn = [], ""
+    for split, models in sets:
+        for model in models[:MOST_METHODS]:
+            drawn = drawn or model.cell.id
+            lists.append(_list(split, model, drawn))
+    lists = [one for one in lists if one.rows]
+    return CaseBrowser(tuple(lists), pictured_cases(run, drawn) if images else ()) if lists else None
+
+
+def _list(split: str, model: Predictions, drawn: str) -> CaseList:
+    rows = rows_of(model)
+    shown = {row.case for row in in_turn(rows, MOST_LISTED)}
+    counts = Counter(group for row in rows for group in row.groups)
+    filters = tuple((group, _said(group, model), count) for group, count in sorted(counts.items()))
+    kept = tuple(row for row in rows if row.case in shown)
+    outlined = isinstance(model, SegmentationPredictions) and model.cell.id == drawn
+    return CaseList(split, model.title, model.cell.id, kept, len(rows), filters, outlined)
+
+
+def _said(group: str, model: Predictions) -> str:
+    if isinstance(model, SegmentationPredictions):
+        return _OUTCOMES[group]
+    of, _, pair = group.rpartition(":")
+    truth, called = map(int, pair.split(">"))
+    if of:
+        words = {(1, 0): "missed", (0, 1): "false alarm", (1, 1): "found", (0, 0): "rightly absent"}
+        return f"{model.outputs[int(of)]}: {words[truth, called]}"
+    return f"{model.outputs[truth]}, {'rightly predicted' if truth == called else f'predicted {model.outputs[called]}'}"
