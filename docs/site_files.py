@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "examples/README.md")
+PAGES = (*sorted(path.name for path in ROOT.glob("*.md")), "examples/README.md")
 FILES = ("studies/*.yaml", "examples/*.ipynb")
 _TABLE_CODE = re.compile(r"(?<=^\|).*$", re.MULTILINE)
 """A row of a table. In code, GitHub needs a bar with a backslash, which Python-Markdown would show."""

@@ -13,7 +13,13 @@ pytest.importorskip("material", reason="mkdocs-material is not installed")
 
 ROOT = Path(__file__).parents[2]
 _LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=[\"']?(https?:)?//", re.IGNORECASE)
-pytestmark = pytest.mark.slow
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Quicker than a build, which refuses a page that is not."""
+    config = (ROOT / "mkdocs.yml").read_text()
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")]
+    assert [page for page in pages if not re.search(rf": {re.escape(page)}$", config, re.MULTILINE)] == []
 
 
 def build(config: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -25,6 +31,7 @@ def build(config: Path, out: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_site_asks_nothing_of_other_machines(tmp_path: Path) -> None:
     done = build(ROOT / "mkdocs.yml", tmp_path / "site")
     assert done.returncode == 0, done.stderr
@@ -38,11 +45,12 @@ def test_the_site_asks_nothing_of_other_machines(tmp_path: Path) -> None:
     assert 'id="radapt.cohorts.load_cohort"' in pages["reference.html"]
 
 
+@pytest.mark.slow
 def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     for name in ("docs", "examples", "studies", "design"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("README.md", "CONTRIBUTING.md", "mkdocs.yml"):
-        shutil.copy(ROOT / name, tmp_path / name)
+    for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
+        shutil.copy(path, tmp_path)
     (tmp_path / "src").symlink_to(ROOT / "src")
     page = tmp_path / "docs" / "glossary.md"
     page.write_text(page.read_text() + "\n[gone](gone.md) and [moved](contract.md#moved)\n")
