@@ -92,6 +92,18 @@ def test_findings_are_those_that_every_tested_group_has() -> None:
     assert column.groups[0].value == pytest.approx(table.loc["auroc", "value"])
 
 
+def test_a_group_without_common_findings_is_not_tested() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((300, 2)) < 0.4).astype(float)
+    age = np.asarray(["young", "middle", "old"], dtype=object)[np.arange(300) % 3]
+    truth[age == "young"] = 0
+    outputs = ["a", "b"]
+    sets = [PredictionParts("auroc", truth, rng.random((300, 2)), np.arange(300), task="multilabel", outputs=outputs)]
+    (column,) = scored(sets, Groups("age", age, ("young", "middle", "old")))
+    assert [group.few for group in column.groups] == [True, False, False]
+    assert [(gap.group, gap.against) for gap in column.gaps] == [("middle", "old")]
+
+
 def test_a_group_of_one_class_is_undefined_and_untested() -> None:
     truth, likely, patient, _ = films()
     copy = np.where(truth == 1, "ill", "well").astype(object)

@@ -30,7 +30,7 @@ class Groups:
 class GroupScore:
     """A metric and the calibration (predicted − observed) of one group, each with its interval; NaN if undefined.
 
-    A group with `few` patients has no interval and is in no test.
+    A group with `few` patients, in all or of each label, has no interval and is in no test.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Gap:
 @dataclass(frozen=True)
 class ColumnScores:
     """The groups of a column, and their gaps. Scores are over `n_outputs` classes, findings or structures: those with
-    enough patients in every group that is tested."""
+    enough patients in every group that is tested. Where none has, the groups with the fewest such are not tested."""
 
     column: str
     groups: tuple[GroupScore, ...]
@@ -86,6 +86,7 @@ class _Part:
     rows: np.ndarray
     outputs: np.ndarray
     patients: int
+    tested: bool = True
 
 
 def score_groups(
@@ -144,11 +145,11 @@ def _parts(results: ScoredParts, column: Groups) -> dict[Key, _Part]:
     known = np.asarray([name != "" for name in column.of_row], dtype=bool)
     rows = {name: column.of_row == name for name in column.names}
     patients = {name: results.counts(own)[0] for name, own in rows.items()}
-    tested = [name for name in column.names if patients[name] >= LEAST_PATIENTS]
-    outputs = results.outputs_in(known)
-    for name in tested:
-        outputs = outputs & results.outputs_in(rows[name])
-    found = {(column.column, name): _Part(own, outputs, patients[name]) for name, own in rows.items()}
+    of_group = {name: results.outputs_in(rows[name]) for name in column.names if patients[name] >= LEAST_PATIENTS}
+    while len(of_group) > 2 and not np.all(list(of_group.values()), axis=0).any():
+        del of_group[min(of_group, key=lambda name: int(of_group[name].sum()))]
+    tested, outputs = list(of_group), np.all([results.outputs_in(known), *of_group.values()], axis=0)
+    found = {(column.column, name): _Part(own, outputs, patients[name], name in tested) for name, own in rows.items()}
     if len(tested) > 2:
         for name in tested:
             others = known & ~rows[name]
@@ -170,7 +171,7 @@ def _asked(sets: Sequence[ScoredParts], part: _Part) -> dict[str, list[Values]]:
 def _score(results: ScoredParts, drawn: _Drawn, column: str, name: str) -> GroupScore:
     part = drawn.parts[column, name]
     _, cases = results.counts(part.rows)
-    few, nan = part.patients < LEAST_PATIENTS, float("nan")
+    few, nan = not part.tested, float("nan")
     (value, away), (calibration, off) = (drawn.of((column, name), kind) for kind in ("metric", "calibration"))
     low, high = (nan, nan) if few else expanded_interval(value, away, part.patients)
     least, most = (nan, nan) if few else expanded_interval(calibration, off, part.patients)
