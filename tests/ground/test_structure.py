@@ -31,7 +31,10 @@ LEVELS = (
 NARROWER = {
     "reports": {"studies", "metrics"},  # of run folders, which are files
     "doctor": {"cases", "cohorts", "images", "metrics", "studies"},  # run folders are verified
-    "studies": {"protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation", "trackers"},
+    "studies": {
+        *("protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"),
+        *("probes", "trackers"),
+    },
     "features": {"cases", "cohorts", "images", "backbones", "runtimes"},
     "models": {"images", "backbones", "training"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},

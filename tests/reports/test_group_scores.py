@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from radapt.metrics import auroc
-from radapt.reports import write_report
+from radapt.reports import write_report, write_report_with_answers
 
 
 def write_groups(run, toy) -> pd.DataFrame:
@@ -63,3 +63,25 @@ def test_without_groups_there_is_no_section(finished) -> None:
     page = write_report(finished.path).read_text("utf-8")
     assert "Groups of patients" not in page
     assert not (finished.path / "subgroups.parquet").exists()
+
+
+def test_shortcuts_are_a_warning_on_the_first_screen(finished, toy_cohort) -> None:
+    number = {
+        "n_groups": 2, "n_patients": 80, "n_cases": 80, "readable": 0.99, "readable_low": 0.97, "readable_high": 1.0,
+        "label": 0.62, "label_low": 0.55, "label_high": 0.7, "strongest": "malignant", "strongest_value": 0.62,
+        "strongest_low": 0.55, "strongest_high": 0.7, "p": 0.001,
+    }  # fmt: skip
+    rows = [
+        {"backbone": "dinov2-s", "column": "view", **number, "p_holm": 0.002},
+        {"backbone": "dinov2-s", "column": "sex", **number, "p_holm": 0.2},
+    ]
+    folder = finished.path / "cohorts" / toy_cohort().name / "shortcuts"
+    folder.mkdir()
+    pd.DataFrame(rows).to_parquet(folder / "dinov2-s.parquet")
+    written = write_report_with_answers(finished.path)
+    page = written.path.read_text("utf-8")
+    warning = "Possible shortcut: the features of dinov2-s tell view among patients with the same label (AUROC 0.99"
+    assert sum(warning in answer for answer in written.answers) == 1
+    assert not any("tell sex" in answer for answer in written.answers)
+    assert page.count(warning) == 2  # on the first screen and in the section
+    assert page.count('<span class="badge warn">shortcut</span>') == 1

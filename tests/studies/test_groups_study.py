@@ -42,3 +42,33 @@ def test_no_groups_and_unknown_ones(tmp_path: Path) -> None:
         plan_study(read_study(wrong), settings)
     with pytest.raises(UsageError, match="a list of columns was expected, such as"):
         read_study(write_study(tmp_path, [tmp_path / "discs" / "cohort.yaml"], groups="sex"))
+
+
+def test_shortcuts_of_the_features_are_searched_without_labels_of_tests(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path / "cache", offline=True)
+    cohort = write_cohort(tmp_path / "discs", patients=90)
+    table = pd.read_csv(tmp_path / "discs" / "cases.csv")
+    table["tube"] = ["old" if label == "ill" and row % 4 else "new" for row, label in enumerate(table["label"])]
+    tests = ~table["split"].isin(["train", "val"])
+    table.to_csv(tmp_path / "discs" / "cases.csv", index=False)
+    vit = [{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"}]
+    study = write_study(tmp_path, [cohort], backbones=vit, protocols=["knn"], groups=["tube"])
+    file = tmp_path / "run" / "cohorts" / "discs" / "shortcuts" / "vit.parquet"
+    run_study(read_study(study), tmp_path / "run", settings)
+    found = pd.read_parquet(file)
+    assert found["column"].tolist() == ["tube"]
+    assert found.loc[0, "n_cases"] == (~tests).sum()
+    assert found.loc[0, "label"] > 0.7
+    written = file.stat().st_mtime_ns
+    table.loc[tests, "label"] = np.where(table.loc[tests, "label"] == "ill", "healthy", "ill")
+    table.to_csv(tmp_path / "discs" / "cases.csv", index=False)
+    run_study(read_study(study), tmp_path / "run", settings)
+    assert file.stat().st_mtime_ns > written
+    kept = [name for name in found if name != "made_from"]
+    pd.testing.assert_frame_equal(pd.read_parquet(file)[kept], found[kept])
+    again = run_study(
+        read_study(write_study(tmp_path, [cohort], backbones=vit, protocols=["linear"], groups=["tube"])),
+        tmp_path / "run",
+        settings,
+    )
+    assert again.finished == 1

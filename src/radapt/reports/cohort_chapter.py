@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from radapt.reports import cohort_facts
 from radapt.reports.cohort_facts import CountTable
+from radapt.reports.groups.shortcuts import ShortcutRow, shortcut_rows
 from radapt.reports.leaderboard import AIMS, Leaderboard
 from radapt.reports.methods import Method, split_controls
 from radapt.reports.report_section import LeaderboardView, ReportSection, report_section
@@ -36,6 +37,7 @@ class CohortChapter:
     missing: CountTable | None
     patterns: CountTable | None
     sites: CountTable | None
+    shortcuts: tuple[ShortcutRow, ...] = ()
 
     @property
     def primary(self) -> str | None:
@@ -69,6 +71,7 @@ def cohort_chapter(
         missing=cohort_facts.missing(facts) if facts.get("splits") else None,
         patterns=cohort_facts.patterns(run, facts),
         sites=cohort_facts.sites(run, facts),
+        shortcuts=shortcut_rows(run, facts),
     )
 
 

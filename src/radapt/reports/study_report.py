@@ -57,6 +57,7 @@ def write_report_with_answers(run: Path, images: bool = True) -> WrittenReport:
     if recorded(folder) is not None:
         record_digests(folder, only=[REPORT_FILE, COMPARISONS, SUBGROUPS])
     answers = tuple(" ".join(view.leading.sentences) for view in views if view.leading)
+    answers += tuple(row.warning for chapter in study.chapters for row in chapter.shortcuts if row.is_shortcut)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))
     return WrittenReport(folder / REPORT_FILE, answers, tables)
 

@@ -36,6 +36,7 @@ from radapt.studies.report_facts import (
 )
 from radapt.studies.run_digests import record_digests
 from radapt.studies.segmentation_overlays import write_overlays
+from radapt.studies.shortcuts import search_shortcuts
 from radapt.studies.study import Study
 from radapt.studies.tracked import result_numbers, tracked_cell
 from radapt.studies.work import evaluate_cell, train_cell
@@ -212,6 +213,7 @@ class _StudyRun:
             return
         if not pending[0].facts["control"] and self.plan.study.pictures == "embed":
             self._pictures(backbone, pending[0])
+            search_shortcuts(self.ledger, self.plan.study, pending[0], features)
         for cell in pending:
             self._one_cell(
                 cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features

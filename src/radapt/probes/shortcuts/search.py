@@ -41,7 +41,7 @@ class Shortcut:
 
     `readable` is of the groups from the features among cases with the same label, the mean over groups. `label` is of
     the label from the column alone, the mean over outputs; `strongest` is the output that it predicts most clearly,
-    with its own. `p` is one-sided, the larger of both questions; `p_holm` is adjusted for the columns.
+    with its own. `p` is the larger of both questions; `p_holm` is adjusted for the columns.
     """
 
     column: str
@@ -170,10 +170,10 @@ def _of_label(
 
 
 def _p_value(value: float, drawn: np.ndarray, units: int) -> float:
-    """One-sided, of an AUROC above chance."""
+    """Two-sided, of an AUROC; 1 at or below chance."""
     if np.isnan(value) or 2 * np.isfinite(drawn).sum() < max(len(drawn), 1):
         return float("nan")
     error = float(np.nanstd(drawn)) * np.sqrt(units / (units - 1))
-    if error == 0:
-        return 0.0 if value > _CHANCE else 1.0
-    return float(student.sf((value - _CHANCE) / error, units - 1))
+    if value <= _CHANCE or error == 0:
+        return 1.0 if value <= _CHANCE else 0.0
+    return float(2 * student.sf((value - _CHANCE) / error, units - 1))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_BINS = 5  # remove nine tenths of what the findings explain (Rosenbaum and Rubin 1983)
+_BINS = 10  # five remove nine tenths of what the findings explain (Rosenbaum and Rubin 1983)
 _RIDGE = 1.0
 
 
@@ -11,7 +11,7 @@ def strata(labels: np.ndarray, member: np.ndarray) -> np.ndarray:
 
     `labels` (n,) class indices, or (n, F) findings with NaN unknown; `member` (n,) 1 in the group, 0 in another one,
     NaN unknown. Classes are their own strata. Findings are joined into the linear prediction of membership from all of
-    them, in five bins of equal size, so that within a bin no finding says much about the group.
+    them, in ten bins of equal size, so that within a bin no finding says much about the group.
     """
     if labels.ndim == 1:
         return labels.astype(np.int64)

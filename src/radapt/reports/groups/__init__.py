@@ -1,1 +1,1 @@
-"""What a report says of groups of patients: scores and gaps between them."""
+"""What a report says of groups of patients: scores, gaps between them, and shortcuts."""
