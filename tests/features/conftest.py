@@ -32,6 +32,7 @@ class ToyBackbone:
     identity: str = "random:0"
     dtype: str = "float32"
     device: str = "cpu"
+    runtime: str = "pytorch"
     width: int = 6
     before: Callable[[int], None] = lambda call: None
     shapes: list[tuple[int, ...]] = field(default_factory=list)

@@ -6,7 +6,7 @@ that another one takes the part over, with what the dead one stored of it.
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,7 +26,7 @@ def parts_of(images: Sequence[SliceSource]) -> list[Part]:
     return [images[first : first + PART] for first in range(0, len(images), PART)]
 
 
-def in_turn(folder: Path, parts: Mapping[int, Part]) -> Iterator[int]:
+def in_turn(folder: Path, parts: Mapping[int, Part]) -> Generator[int, None, None]:
     """The number of each part while this process alone works on it: first of those that no other process has.
 
     A part that another process had may be complete when it comes. Where the disk knows no locks, nothing is shared.
