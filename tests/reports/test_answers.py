@@ -61,7 +61,7 @@ def test_val_chooses_and_the_test_set_reports() -> None:
     assert found.method == "dino with knn"
     assert (found.chosen_by, found.methods, found.value) == ("val", 2, 0.8)
     assert found.answers[0].text == (
-        "Of 2 methods, dino with knn was best on the validation patients (by MCC). On the 90 test patients of lgg, which "
+        "Of 2 methods, dino with knn was best on the validation patients (by MCC). On the 90 test patients of lgg, whom "
         "it had not seen, its AUROC is 0.800 (95 % interval 0.700 to 0.900)."
     )
     assert not found.weak
@@ -319,7 +319,7 @@ def test_what_a_study_leaves_open_is_said_with_its_reason() -> None:
     skipped = ({"control": "age-sex", "reason": "no column age"}, {"control": "metadata", "reason": "none"})
     found = said(board(row("lora"), cohort_facts=facts, skipped_controls=skipped))
     assert found.left_open == (
-        "This study does not say whether another method is really worse: no two were compared on the same cases; or "
+        "This study does not say whether another method is really worse: there is no other one; or "
         "what adapting gains: no method with a frozen encoder stands beside the adapted one; or whether age and sex "
         "alone do as well: no column age; or how it does at another hospital: all are from A; or what a missing "
         "sequence costs: no method was tested with sequences left out."

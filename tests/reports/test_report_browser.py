@@ -180,6 +180,33 @@ def test_report_in_a_browser(browser: Browser, report: Path) -> None:
     assert set(browser.ask(shown)) == {"brier"}
     assert "Brier" in browser.ask("document.querySelector('.plot[data-plot=forest]').innerText")
 
+    # The first screen follows too: the number and every sentence.
+    visible = "[...document.querySelectorAll('article.answer .by-metric')].filter((one) => one.offsetParent)"
+    assert set(browser.ask(f"{visible}.map((one) => one.dataset.metric)")) == {"brier"}
+    assert "its Brier is" in browser.ask(f"{visible}[0].textContent")
+    assert "Is the next method really worse?" in browser.ask(f"{visible}[0].textContent")
+
+    # Finding methods, and the table as a file, without formulas.
+    first = "document.querySelector('section.board')"
+    find = (
+        f"(() => {{ const f = {first}.querySelector('[data-find]'); f.value = '%s'; "
+        "f.dispatchEvent(new Event('input', {bubbles: true})) })()"
+    )
+    browser.ask(find % "RESNET linear")
+    seen = f"[...{first}.querySelectorAll('.ranking:not([hidden]) tbody tr')].filter((row) => row.offsetParent)"
+    assert browser.ask(f"{seen}.map((row) => row.cells[1].dataset.sort)") == ["resnet50"]
+    assert browser.ask(f"{first}.querySelector('[data-count]').textContent") == "1 of 3 methods"
+    csv = f"{first}.querySelector('[data-csv]')"
+    browser.ask(f"{csv}.click()")
+    head, line = browser.ask(f"{csv}.dataset.saved").split("\r\n")
+    assert head.startswith("#,Backbone,Protocol,Brier,95 % CI")
+    assert line.split(",")[1:3] == ["resnet50", "linear"]
+    assert float(line.split(",")[3]) > 0
+    browser.ask(find % "")
+    browser.ask(f"{csv}.click()")
+    assert len(browser.ask(f"{csv}.dataset.saved").split("\r\n")) == 4
+    assert browser.complaints() == []
+
     # Another test set, another view, another method.
     for selector in (".plot select", ".gallery [data-choices] select"):
         last = f"const s = document.querySelector('{selector}'); s.value = [...s.options].at(-1).value;"

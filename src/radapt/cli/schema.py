@@ -1,4 +1,4 @@
-"""radapt schema: JSON schemas of the files that users write."""
+"""radapt schema: JSON schemas of the files that users write, and of summary.json."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,11 @@ import typer
 
 
 def schema(
-    file: str = typer.Argument(..., metavar="study|cohort", help="Which file is to be described."),
+    file: str = typer.Argument(..., metavar="study|cohort|summary", help="Which file is to be described."),
     out: Path = typer.Option(None, help="Write the schema to this file; default: print it."),
 ) -> None:
-    """Print the JSON schema of study.yaml or cohort.yaml, with which editors complete keys and mark mistakes.
+    """Print the JSON schema of study.yaml or cohort.yaml, with which editors complete keys and mark mistakes, or that
+    of the summary.json that a report writes.
 
     In an editor with the YAML language server, the first line of the file names it:
     # yaml-language-server: $schema=study.schema.json
@@ -18,9 +19,10 @@ def schema(
     from radapt.cohorts.cohort_schema import cohort_schema
     from radapt.durable import write_text
     from radapt.errors import UsageError, suggest
+    from radapt.reports import summary_schema
     from radapt.studies.study_schema import study_schema
 
-    schemas = {"study": study_schema, "cohort": cohort_schema}
+    schemas = {"study": study_schema, "cohort": cohort_schema, "summary": summary_schema}
     if file not in schemas:
         raise UsageError(f"There is no schema of {file!r}. {suggest(file, schemas)}")
     text = json.dumps(schemas[file](), indent=2)

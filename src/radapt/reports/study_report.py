@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radapt.durable import write_parquet, write_text
+from radapt.durable import write_json, write_parquet, write_text
 from radapt.reports.board_comparisons import comparison_rows
 from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
 from radapt.reports.formatting import counted
@@ -17,16 +17,17 @@ from radapt.reports.methods import methods_of
 from radapt.reports.metric_info import metric_of, ordered
 from radapt.reports.report_section import LeaderboardView
 from radapt.reports.run_folder import CellRecord, Run, read_run
+from radapt.reports.summary import summary_json, summary_of
 from radapt.reports.templating import REPORT_FILE, asset, has_random_weights, render
 from radapt.reports.terminal_table import terminal_table
 from radapt.studies.run_digests import record_digests, recorded
 from radapt.versions import __version__
 
-COMPARISONS = "comparisons.parquet"
+COMPARISONS, SUMMARY = "comparisons.parquet", "summary.json"
 
 
 def write_report(run: Path, images: bool = True) -> Path:
-    """(Re)write `report.html` in the run folder `run` and return its path.
+    """(Re)write `report.html`, summary.json and the tables in the run folder `run`, and return the path of the page.
 
     Without `images` the page embeds no image of a patient.
 
@@ -51,11 +52,12 @@ def write_report_with_answers(run: Path, images: bool = True) -> WrittenReport:
     views = [view for chapter in study.chapters for view in chapter.test_sets]
     folder = study.run.path
     write_text(folder / REPORT_FILE, _page(study.run, study.chapters))
+    write_json(folder / SUMMARY, summary_json(summary_of(study.run, study.chapters)))
     write_parquet(folder / COMPARISONS, comparison_frame(views))
     if groups := [view for chapter in study.chapters for section in chapter.sections for view in section.groups]:
         write_parquet(folder / SUBGROUPS, group_rows(groups))
     if recorded(folder) is not None:
-        record_digests(folder, only=[REPORT_FILE, COMPARISONS, SUBGROUPS])
+        record_digests(folder, only=[REPORT_FILE, SUMMARY, COMPARISONS, SUBGROUPS])
     answers = tuple(" ".join(view.leading.sentences) for view in views if view.leading)
     answers += tuple(row.warning for chapter in study.chapters for row in chapter.shortcuts if row.is_shortcut)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))

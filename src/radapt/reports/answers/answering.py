@@ -54,9 +54,10 @@ class Answering:
         """The answers to what may be asked of every study, and what is left open."""
         found, left = [], []
         asked = (
-            (self._next(metric, row), "whether another method is really worse: no two were compared on the same cases"),
+            (self._next(metric, row), f"whether another method is really worse: {self._why_no_next(metric)}"),
             (self._adapting(metric), f"what adapting gains: {self._why_not_adapting()}"),
-            (self._controls(metric, row), self._why_no_controls()),
+            (self._controls(metric, row), ""),
+            (None, self._why_no_age_and_sex(metric)),
             (sites_answer(self.board, self.boards, metric, row.method), self._why_no_sites()),
             (sequences_answer(self.board, metric, row.method, self.choice.order), self._why_no_sequences()),
         )
@@ -121,8 +122,13 @@ class Answering:
             return "no method with a frozen encoder stands beside the adapted one"
         return "no method of it trains a pretrained encoder"
 
-    def _why_no_controls(self) -> str:
-        if self.board.aim != "classification":
+    def _why_no_next(self, metric: str) -> str:
+        return "no two were compared on the same cases" if self._others(metric) else "there is no other one"
+
+    def _why_no_age_and_sex(self, metric: str) -> str:
+        if self.board.aim != "classification" or any(
+            row.method.control == AGE_SEX and defined(row.value) for row in self.board.controls.get(metric, ())
+        ):
             return ""
         skipped = next((one for one in self.board.skipped_controls if one.get("control") == AGE_SEX), None)
         why = str(skipped.get("reason")).rstrip(".") if skipped else "they were not tried"

@@ -78,6 +78,9 @@ def control_sentence(numbers: PairedNumbers, metric: str) -> tuple[str, Tone]:
     return f"It is not shown to be better than {name}: {_signed(numbers.gain, digits)} ({difference}).", "warning"
 
 
+_STARTS = {"better": "No. ", "worse": "Yes. ", "undecided": "Perhaps. "}
+
+
 def control_answer(
     age_sex: PairedNumbers | None, other: PairedNumbers | None, metric: str, shuffled: str
 ) -> Answer | None:
@@ -85,10 +88,11 @@ def control_answer(
     parts: list[tuple[str, Tone]] = []
     if age_sex is not None:
         text, own = control_sentence(age_sex, metric)
-        starts = {"better": "No. ", "worse": "Yes. ", "undecided": "Perhaps. "}
-        parts.append((starts.get(age_sex.verdict, "") + text if defined(age_sex.ci_low) else text, own))
+        parts.append((_STARTS.get(age_sex.verdict, "") + text if defined(age_sex.ci_low) else text, own))
     if other is not None:
-        parts.append(control_sentence(other, metric))
+        text, own = control_sentence(other, metric)
+        first = age_sex is None and defined(other.ci_low)
+        parts.append((_STARTS.get(other.verdict, "") + text if first else text, own))
     if shuffled:
         parts.append((shuffled, "warning"))
     if not parts:

@@ -13,7 +13,7 @@ QUESTIONS: dict[Topic, str] = {
     "result": "How good is it?",
     "next": "Is the next method really worse?",
     "adapting": "What did adapting the encoder gain?",
-    "controls": "Do age and sex alone do as well?",
+    "controls": "Would something simpler do as well?",
     "sites": "Does it hold at other hospitals?",
     "sequences": "What does a missing sequence cost?",
     "tools": "How does it compare with other tools?",

@@ -90,7 +90,8 @@ def _where(board: Leaderboard, patients: int) -> str:
         unseen = "hospital or site" if rule.get("by") == "site" else board.unit
         return f"Over {counted(patients, board.unit)}, each tested by a model that had not seen that {unseen}"
     where = "test" if board.split == "test" else f"“{board.split}”"
-    return f"On the {counted(patients, f'{where} {board.unit}')} of {board.cohort}, which it had not seen"
+    whom = "whom" if board.unit == "patient" else "which"
+    return f"On the {counted(patients, f'{where} {board.unit}')} of {board.cohort}, {whom} it had not seen"
 
 
 def _patients(row: LeaderboardRow) -> int:

@@ -29,6 +29,49 @@
     if (button) sort(button);
   });
 
+  // ---- finding a method, and its table as a file ----------------------------------------------------------------
+  const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+  document.addEventListener("input", (event) => {
+    const field = event.target.closest?.("[data-find]");
+    if (!field) return;
+    const board = field.closest(".board");
+    const found = all("table.leaderboard", board).map((table) => {
+      const rows = [...table.tBodies[0].rows];
+      rows.forEach((row) => {
+        const name = `${row.cells[1].textContent} ${row.cells[2].textContent}`.toLowerCase();
+        row.hidden = !words(field.value).every((word) => name.includes(word));
+      });
+      return [rows.filter((row) => !row.hidden).length, rows.length];
+    });
+    const [shown, every] = found[0] ?? [0, 0];
+    board.querySelector("[data-count]").textContent = field.value.trim() ? `${shown} of ${every} methods` : "";
+  });
+  const quoted = (text) => {
+    const plain = text.replace(/\s+/g, " ").trim();
+    const inert = /^[=+@]|^-[^0-9.]/.test(plain) ? `'${plain}` : plain; // a spreadsheet would run it as a formula
+    return /[",\n]/.test(inert) ? `"${inert.replace(/"/g, '""')}"` : inert;
+  };
+  const cellText = (cell) => {
+    const value = cell.querySelector(":scope > data")?.value.replace("/", " to ");
+    return quoted(value ?? (cell.tagName === "TH" && cell.dataset.sort ? cell.dataset.sort : cell.textContent));
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-csv]");
+    if (!button) return;
+    const table = all(".ranking:not([hidden]) table.leaderboard", button.closest(".board"))[0];
+    const kept = [...table.tHead.rows[0].cells].map((cell, index) => (cell.classList.contains("axis") ? -1 : index)).filter((index) => index >= 0);
+    const rows = [table.tHead.rows[0], ...[...table.tBodies[0].rows].filter((row) => !row.hidden)];
+    const text = rows.map((row) => kept.map((index) => cellText(row.cells[index])).join(",")).join("\r\n");
+    const metric = table.closest("[data-metric]").dataset.metric;
+    const link = Object.assign(document.createElement("a"), {
+      href: URL.createObjectURL(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv" })),
+      download: `${button.dataset.csv} ${metric}.csv`.replace(/[^\w.-]+/g, "-"),
+    });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    button.dataset.saved = text;
+  });
+
   const chooseMetric = (name) => {
     all(".board, [data-by-metric]").forEach((board) => {
       const views = all("[data-metric]", board);

@@ -1,0 +1,64 @@
+"""Writes the parts of a report to a folder."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from radapt.durable import write_json, write_text
+from radapt.reports.export.checklists import checklists
+from radapt.reports.export.figures import standalone
+from radapt.reports.export.tables import Table, as_csv, as_latex, as_markdown, comparison_table_of, leaderboard_table
+from radapt.reports.study_report import StudyReport, read_study_report
+from radapt.reports.summary import ComparisonSummary, ScoreSummary, summary_json, summary_of, summary_schema
+
+
+def export_report(run: Path, out: Path) -> list[Path]:
+    """Write summary.json with its schema, tables (CSV, Markdown, LaTeX), figures (SVG) and checklists to `out`.
+
+    Returns the files. Files of an earlier export are replaced. Raises as `write_report`.
+    """
+    study = read_study_report(run)
+    summary = summary_of(study.run, study.chapters)
+    texts: dict[str, str] = {}
+    texts["tables/scores.csv"] = as_csv([one.name for one in fields(ScoreSummary)], map(astuple, summary.scores))
+    texts["tables/comparisons.csv"] = as_csv(
+        [one.name for one in fields(ComparisonSummary)], map(astuple, summary.comparisons)
+    )
+    for name, table in _tables(study):
+        texts[f"tables/{name}.md"] = as_markdown(table)
+        texts[f"tables/{name}.tex"] = as_latex(table)
+    texts |= {f"figures/{name}.svg": text for name, text in _figures(study)}
+    texts |= {f"checklists/{name}.md": text for name, text in checklists(study.run, study.chapters).items()}
+    write_json(out / "summary.json", summary_json(summary))
+    write_json(out / "summary.schema.json", summary_schema())
+    for path, text in texts.items():
+        write_text(out / path, text)
+    return [out / "summary.json", out / "summary.schema.json", *(out / path for path in texts)]
+
+
+def _tables(study: StudyReport) -> Iterable[tuple[str, Table]]:
+    for chapter in study.chapters:
+        for view in chapter.test_sets:
+            place = _slug(f"{view.board.cohort}-{view.board.aim}-{view.board.split}")
+            yield f"leaderboard-{place}", leaderboard_table(view)
+            if table := comparison_table_of(view):
+                yield f"comparisons-{place}", table
+
+
+def _figures(study: StudyReport) -> Iterable[tuple[str, str]]:
+    """Every chart, but of the views that only a menu of the page chooses the first of each."""
+    for chapter in study.chapters:
+        for section in chapter.sections:
+            for kind, figures in section.charts.items():
+                for number, figure in enumerate(figures):
+                    for view in figure.views if figure.by == "metric" else figure.views[:1]:
+                        for index, chart in enumerate(view.charts):
+                            parts = [chapter.name, section.aim, kind, figure.title, view.name]
+                            parts += [str(number)] * (len(figures) > 1) + [str(index)] * (len(view.charts) > 1)
+                            heading = " · ".join(filter(None, (chapter.name, view.name, chart.title)))
+                            yield _slug("-".join(filter(None, parts))), standalone(chart, heading)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.casefold()).strip("-.")[:100] or "x"
