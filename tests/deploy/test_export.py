@@ -165,6 +165,7 @@ def test_the_folder_needs_nothing_else(exported: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     model = loaded(moved)
     assert model.training is not None
+    assert model.to("cpu").digest == model.digest
     assert model.training.cases[0].startswith("c")
     for path in moved.rglob("*.json"):
         assert str(exported.parent.parent) not in path.read_text()

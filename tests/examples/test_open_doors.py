@@ -136,6 +136,43 @@ def test_result_predicts_for_other_cases(cohort: Cohort, features: Features, tmp
         forest.predict(own)
 
 
+def test_result_of_training_on_images_predicts_for_a_cohort(cohort: Cohort, features: Features, tmp_path: Path) -> None:
+    result = radapt.train(cohort, "first-order", resamples=100, cache=tmp_path)
+    table = result.predict(cohort).set_index("case")
+    stored = result.predictions.query("split == 'test'").set_index("case")
+    pd.testing.assert_series_equal(table.loc[stored.index, "p_ill"], stored["p_ill"])
+    assert cohort.path is not None
+    assert result.predict(cohort.path)["p_ill"].tolist() == table["p_ill"].tolist()
+    with pytest.raises(UsageError, match=r"reads images: give result.predict\(cohort\)"):
+        result.predict(features)
+    probe = radapt.evaluate(features, "knn", resamples=100)
+    with pytest.raises(UsageError, match=r"reads features: give result.predict\(radapt.extract"):
+        probe.predict(cohort)
+    with pytest.raises(UsageError, match=r"evaluate reads features and was given a Cohort.*radapt.train\(cohort"):
+        radapt.evaluate(cohort, "knn")  # type: ignore[arg-type]
+
+
+def test_models_are_moved_with_the_words_of_the_command_line(cohort: Cohort, tmp_path: Path) -> None:
+    wrong = "Device 'quantum' is not usable"
+    with pytest.raises(UsageError, match=wrong):
+        radapt.load_backbone("timm:test_vit", weights="random", device="quantum")
+    vit = radapt.load_backbone("timm:test_vit", weights="random")
+    features = radapt.extract(cohort, vit, size=32, cache=tmp_path)
+    radapt.evaluate(features, "knn", resamples=100, folder=tmp_path)
+    with pytest.raises(UsageError, match=wrong):
+        radapt.load_model(tmp_path / "model", device="quantum")
+    model = radapt.load_model(tmp_path / "model", cache=tmp_path)
+    with pytest.raises(UsageError, match=wrong):
+        model.to("quantum")
+    assert cohort.path is not None
+    moved, table = model.to("cpu"), model.predict(cohort.path)
+    assert moved is not model
+    pd.testing.assert_frame_equal(moved.predict(cohort), table)  # type: ignore[arg-type]
+    given = radapt.load_model(tmp_path / "model", backbone=vit, cache=tmp_path)
+    with pytest.raises(UsageError, match="encoder was given as a loaded backbone"):
+        given.to("cpu")
+
+
 def test_cases_are_taken_by_number_id_slice_and_mask(cohort: Cohort) -> None:
     assert cohort[0] is cohort.cases[0]
     assert cohort[-1].case == "c35"

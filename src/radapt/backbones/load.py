@@ -9,6 +9,7 @@ from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import DTYPES, auto_dtype
 from radapt.backbones.weights import WeightSource, fetch, resolve
+from radapt.devices import pick_device
 from radapt.errors import UsageError, suggest
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ def load_backbone(
     random state. `dtype`: float32, bfloat16, or auto (see
     `auto_dtype`). With `offline` or HF_HUB_OFFLINE=1 the network is not used.
 
-    UsageError: an unknown name; weights that are missing, unreadable, unsafe or of another architecture.
+    UsageError: an unknown name; a device that this machine does not have; weights that are missing, unreadable, unsafe
+    or of another architecture.
     """
     if dtype not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r}. {suggest(dtype, DTYPES)}")
+    device = pick_device(str(device))
     resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
     folder = adapted_folder(name, weights, CATALOG, as_)
     if folder is not None:

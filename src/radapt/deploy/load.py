@@ -13,6 +13,7 @@ from radapt.deploy.exported_runtime import predicting_runtime
 from radapt.deploy.inputs.resolve import resolve_inputs
 from radapt.deploy.patients import notes_of, predict_patients, working_cache
 from radapt.deploy.prediction import Predictions
+from radapt.devices import pick_device
 from radapt.errors import UsageError
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.load_model import LoadedModel
@@ -21,6 +22,11 @@ from radapt.protocols.load_model import load_model as load_trained
 
 class ExportedModel(DeployedModel):
     """A model for new patients, from Python."""
+
+    def to(self, device: str) -> "ExportedModel":
+        """The same model, read from its folder again, on `auto`, `cpu`, `cuda` or `cuda:N`. Raises UsageError for a
+        device that this machine does not have."""
+        return load_exported(self.folder, device=device, runtime=self.runtime)
 
     def predict(
         self,
@@ -46,7 +52,7 @@ class ExportedModel(DeployedModel):
 
 def load_exported(folder: Path | str, *, device: str = "cpu", runtime: str | None = None) -> ExportedModel:
     """The model in `folder` for new patients: exported, adapted, or that of a cell. See `load_deployed`."""
-    model = load_deployed(folder, device=device, runtime=runtime)
+    model = load_deployed(folder, device=pick_device(device), runtime=runtime)
     return ExportedModel(**{each.name: getattr(model, each.name) for each in fields(model)})
 
 

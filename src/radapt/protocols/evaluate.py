@@ -66,6 +66,11 @@ def evaluate(
     Raises UsageError for an unknown protocol or option, DataError if train has too little to learn from or no test
     set has a labelled case.
     """
+    if isinstance(features, Cohort | Path | str):
+        raise UsageError(
+            f"evaluate reads features and was given a {type(features).__name__}: give it radapt.extract(cohort, "
+            "backbone). Protocols that read images take a cohort: radapt.train(cohort, protocol)."
+        )
     if choose == "default":  # of `fewshot` alone, whose option has this name
         options, choose = {**options, "choose": "default"}, "auto"
     if isinstance(protocol, Protocol) and options:

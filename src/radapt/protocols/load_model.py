@@ -13,6 +13,8 @@ from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
 from radapt.cachedir import cache_folder
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.loading import as_cohort
+from radapt.devices import pick_device
 from radapt.errors import UsageError, suggest
 from radapt.features import Features, LesionFeatures, extract
 from radapt.features.lesions.places import LesionPlaces
@@ -44,7 +46,7 @@ class LoadedModel(Described):
         cache: Path,
         progress: ProgressMaker,
     ) -> None:
-        self.card, self.model = saved.card, model
+        self.card, self.model, self.folder = saved.card, model, saved.folder
         self._encoder, self._cache, self._progress = encoder, cache, progress
         self._locator = read_locator(saved.folder) if saved.card.recipe.look == "lesion" else None
         self._last: tuple[Cohort, Model | Segmenter] | None = None
@@ -53,16 +55,29 @@ class LoadedModel(Described):
         reads = ", ".join(self.modalities)
         return f"LoadedModel({self.card.protocol!r}, {', '.join(self.card.outputs) or 'masks'} from {reads})"
 
+    def to(self, device: str) -> "LoadedModel":
+        """The same model, read from its folder again, on `auto`, `cpu`, `cuda` or `cuda:N`.
+
+        Raises UsageError for a device that this machine does not have, and where the encoder was given as a loaded
+        backbone, which stays where it is.
+        """
+        if isinstance(self._encoder, Backbone):
+            raise UsageError(
+                "The encoder was given as a loaded backbone: radapt.load_model(folder, backbone.to(DEVICE)) instead."
+            )
+        return load_model(self.folder, cache=self._cache, device=device, progress=self._progress)
+
     def predict(
         self,
-        cohort: Cohort,
+        cohort: Cohort | Path | str,
         *,
         rows: Sequence[int] | np.ndarray | None = None,
         modalities: Collection[str] | None = None,
     ) -> pd.DataFrame:
-        """Predictions for the cases at `rows` (default: all) of any cohort: a row per case with case, patient, site,
-        split, `p_<class>` and `decision`, or `p_<finding>` and `decision_<finding>`, as in `predictions.parquet`. The
-        decision is the one that was fixed in training.
+        """Predictions for the cases at `rows` (default: all) of any cohort, or of the path of its cohort.yaml.
+
+        A row per case: case, patient, site, split, `p_<class>` and `decision`, or `p_<finding>` and
+        `decision_<finding>`, as in `predictions.parquet`. The decision is the one that was fixed in training.
 
         With `modalities` a model that was adapted to several sequences (`mmdino`) answers as if a case had no others.
         Modalities that the model does not know are left out. Cases of one split are computed together, as a study does,
@@ -71,6 +86,7 @@ class LoadedModel(Described):
         Raises UsageError for a segmentation model, a cohort without any modality the model reads, and `modalities` for
         another model; DataError if an image cannot be read or a case has none.
         """
+        cohort = as_cohort(cohort)
         model = self._on(cohort)
         if not isinstance(model, Model):
             raise UsageError(f"A model of protocol {self.card.protocol!r} draws label maps; use segment(cohort, row).")
@@ -214,8 +230,9 @@ def load_model(
     which is not changed. `cache` takes decoded slices and features, as everywhere.
 
     Raises UsageError, with what is wrong, for a folder that holds no model, one of another version, a file that is
-    missing or was changed, images that this version makes otherwise, a protocol that is not there, another backbone
-    than the model was trained with, and stored features it refers to that are gone.
+    missing or was changed, a device that this machine does not have, images that this version makes otherwise, a
+    protocol that is not there, another backbone than the model was trained with, and stored features it refers to that
+    are gone.
 
     With a `runner` it computes in float32, and the runner computes its networks; the given `backbone` is expected to be
     computed by it already. Raises UsageError for a model that only PyTorch computes.
@@ -230,7 +247,7 @@ def load_model(
             f"{suggest(card.protocol, PROTOCOLS)} Install the package it comes from."
         )
     protocol = make(card.protocol, **card.options)
-    encoder = encoder_of(saved, backbone, device=device, offline=offline)
+    encoder = encoder_of(saved, backbone, device=pick_device(device), offline=offline)
     own = fresh_copy(encoder) if encoder is not None and card.reads == "images" else None
     model = protocol.restore(saved, own)
     if runner is not None:

@@ -2,13 +2,17 @@
 
 import abc
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.loading import as_cohort
 from radapt.errors import DataError, UsageError
+from radapt.features import Features
+from radapt.images import SliceCache
 from radapt.metrics import score
 from radapt.metrics.constant import DECISION, constant_answer
 from radapt.notebook import described_html
@@ -16,7 +20,7 @@ from radapt.progress import silent
 from radapt.protocols.decisions import decide, decision_columns, fixed_decision
 from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
-from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.image_problem import CohortImages, ImageProblem
 from radapt.protocols.result_text import result_text, scores_html
 from radapt.protocols.subset_cases import SubsetCases
 from radapt.protocols.subset_inference import Answers
@@ -48,7 +52,9 @@ class Result:
     subsets: SubsetResult | None = None
     folds: tuple[str, ...] = ()
     model: Model | None = field(default=None, repr=False, compare=False)
-    """Of `evaluate` on a cohort without folds: what predicted the test sets."""
+    """Of `evaluate` and `train` on a cohort without folds: what predicted the test sets."""
+    slices: SliceCache | None = field(default=None, repr=False, compare=False)
+    """Where a model that reads images keeps the slices of other cases."""
 
     def __repr__(self) -> str:
         return result_text(self.protocol, self.predictions, self.scores, self.fits)
@@ -56,12 +62,13 @@ class Result:
     def _repr_html_(self) -> str:
         return described_html(repr(self)) + scores_html(self.scores)
 
-    def predict(self, features: Any) -> pd.DataFrame:
-        """Predictions of the model for every case of other `features`, extracted with the same encoder and recipe.
+    def predict(self, cases: Features | Cohort | Path | str) -> pd.DataFrame:
+        """Predictions of the model for other cases: their features, extracted with the same encoder and recipe, or for
+        a model that was trained on images a cohort, or the path of its cohort.yaml.
 
         A row per case: case, patient, `p_<class>` and `decision`, or `p_<finding>` and `decision_<finding>`. Raises
-        UsageError where there is no such model: in a cohort with folds, for label maps, and for protocols on images,
-        whose model `radapt.load_model` reads from its folder.
+        UsageError where there is no such model: in a cohort with folds, for label maps, and where lesions are looked
+        for; `radapt.load_model` reads these from their folder. And where features are expected, or a cohort.
         """
         trained = None if self.model is None else self.model.trained_model
         if trained is None:
@@ -69,17 +76,23 @@ class Result:
                 "This result holds no model that can answer for other cases. Give evaluate or train a folder, and use "
                 "radapt.load_model(folder / 'model').predict(cohort)."
             )
-        bound = trained.on(features)
+        given = isinstance(cases, Cohort | Path | str)
+        cohort = as_cohort(cases) if isinstance(cases, Cohort | Path | str) else cases.cohort
+        if (self.slices is None) == given:
+            raise UsageError(
+                "This model reads features: give result.predict(radapt.extract(cohort, backbone))."
+                if self.slices is None
+                else "This model reads images: give result.predict(cohort)."
+            )
+        bound = trained.on(cases if self.slices is None else CohortImages(cohort, self.slices))
         if not isinstance(bound, Model):
             raise UsageError("This model draws label maps: radapt.load_model(folder / 'model').segment(cohort, row).")
-        found = bound.predict(np.arange(len(features.cohort)))
+        found = bound.predict(np.arange(len(cohort)))
         columns = [str(name) for name in self.predictions.columns]
         outputs = tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))
         findings = outputs if f"truth_{outputs[0]}" in columns else ()
         decision = self.fit.decision or fixed_decision("argmax", np.zeros((1, 1) if findings else 1), len(outputs))
-        table: dict[str, Any] = {
-            name: [getattr(case, name) for case in features.cohort] for name in ("case", "patient")
-        }
+        table: dict[str, Any] = {name: [getattr(case, name) for case in cohort] for name in ("case", "patient")}
         table |= {f"p_{output}": found[:, number] for number, output in enumerate(outputs)}
         return pd.DataFrame(table | decision_columns(decide(decision, found), () if findings else outputs, findings))
 

@@ -27,7 +27,7 @@ from radapt.protocols.choice import ChoiceRules, Choose
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
 from radapt.protocols.final_decision import with_decision, with_look
-from radapt.protocols.fitted import Fitted
+from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
 from radapt.protocols.holdout import masked
@@ -120,6 +120,8 @@ def train(
     if problem.machine.folder is not None:
         save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
+    if isinstance(fitted.final, Model) and recipe.look != "lesion":  # looking for lesions takes more than the model
+        result = replace(result, model=fitted.final, slices=problem.slices)
     if problem.machine.checkpoints is not None:
         shutil.rmtree(problem.machine.checkpoints, ignore_errors=True)
     return result
