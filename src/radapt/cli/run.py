@@ -2,8 +2,15 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from radapt.errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from radapt.studies import Part
+    from radapt.studies.engines.shares import Engine
 
 TRACK_HELP = (
     "Also write the numbers of training and the results there: csv:FOLDER, tensorboard:FOLDER, mlflow:FOLDER or a URI, "
@@ -30,6 +37,16 @@ def run(
     ),
     track: list[str] = typer.Option([], "--track", metavar="KIND:FOLDER", help=TRACK_HELP),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
+    engine: str = typer.Option(
+        None, help="ray or slurm: run shards of the study as tasks of a Ray cluster or as jobs of Slurm."
+    ),
+    workers: int = typer.Option(2, min=1, help="With --engine: how many shards at once."),
+    worker_cpus: int = typer.Option(1, min=1, help="With --engine: CPU cores of each worker."),
+    worker_gpus: int = typer.Option(0, min=0, help="With --engine: GPUs of each worker."),
+    worker_memory: float = typer.Option(None, help="With --engine: memory of each worker, in GB."),
+    slurm: list[str] = typer.Option(
+        [], metavar="KEY=VALUE", help="With --engine slurm: an option of sbatch, such as partition=gpu or time=240."
+    ),
 ) -> None:
     """Run every cell of STUDY that is not finished yet, and write the results and the report.
 
@@ -40,6 +57,7 @@ def run(
     from radapt.progress import progress
     from radapt.reports import write_report_with_answers
     from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
+    from radapt.studies.engines import Resources, Shares, run_on_engine
     from radapt.trackers import Where
 
     described = read_study(study)
@@ -55,7 +73,14 @@ def run(
             raise typer.Exit(1)
         return
     part = Part(None if shard is None else Shard.of(shard), cells)
-    outcome = run_study(described, folder, settings, part)
+    if engine is None:
+        outcome = run_study(described, folder, settings, part)
+    else:
+        shares = Shares(
+            study.absolute(), folder.absolute(), settings.cache.absolute(), workers, cells, device, devices, offline
+        )
+        resources = Resources(worker_cpus, worker_gpus, worker_memory)
+        outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
         draw_case_pictures(outcome, settings.cache)
@@ -66,3 +91,25 @@ def run(
     if outcome.failures:
         typer.echo(outcome.reasons(), err=True)
         raise typer.Exit(1)
+
+
+def _engine(name: str, part: "Part") -> "Engine":
+    from radapt.studies.engines import ENGINES
+
+    if part.shard is not None:
+        raise UsageError("--shard is one part of a run, and --engine deals out all parts; give one of them.")
+    for known in ENGINES:
+        if known == name:
+            return known
+    raise UsageError(f"There is no engine {name!r}. {suggest(name, ENGINES)}")
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    """KEY=VALUE, each once."""
+    found: dict[str, str] = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not (sign and key and value) or key in found:
+            raise UsageError(f"--slurm {text}: expected KEY=VALUE, each key once, such as partition=gpu.")
+        found[key] = value
+    return found
