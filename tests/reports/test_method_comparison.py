@@ -1,6 +1,7 @@
 """Two methods of a run folder, found by name and compared by patient."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,8 @@ import pytest
 from radapt.cli import main
 from radapt.errors import UsageError
 from radapt.metrics.comparison import Draws
-from radapt.reports.leaderboard import leaderboards
-from radapt.reports.method_comparison import compare_methods, find_board, find_method
+from radapt.reports.leaderboard import LeaderboardRow, leaderboards
+from radapt.reports.method_comparison import compare_methods, concluded, find_board, find_method
 from radapt.reports.run_folder import read_run
 
 QUICK = Draws(resamples=50, permutations=50)
@@ -20,6 +21,11 @@ def call(*words: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     return int(ended.value.code or 0)
+
+
+def with_values(row: LeaderboardRow, *values: float) -> LeaderboardRow:
+    scores = [replace(score, value=value) for score, value in zip(row.scores, values, strict=True)]
+    return replace(row, scores=tuple(scores))
 
 
 def test_two_methods_of_a_run(finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,10 +68,31 @@ def test_a_report_writes_every_pair(finished, tmp_path: Path) -> None:
     assert alone["p"] == pytest.approx(one["p"], abs=0.05)
 
 
+def test_several_seeds_say_what_another_run_would_show(finished, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "found.json"
+    words = ("compare", finished.path, "dinov2-s with linear", "resnet50 knn", "--split", "test", "--metric", "mcc")
+    assert call(*words, "--json", file) == 0
+    said, record = capsys.readouterr().out, json.loads(file.read_text())
+    assert "Over other training runs too: [" in said
+    assert "dinov2-s with linear, 2 seeds: SD " in said
+    assert "with another seed you would see " in said
+    assert record["training_low"] < record["ci_low"]
+    assert record["ci_high"] < record["training_high"]
+
+
+def test_a_difference_that_other_runs_may_turn_is_undecided(finished) -> None:
+    board, metric = find_board(leaderboards(read_run(finished.path)), None, "test", "auroc")
+    rows = [with_values(row, row.value, row.value) for row in board.rows_of(metric)]
+    steady, *_ = compare_methods(board, metric, [(rows[0], rows[-1])], draws=QUICK)
+    assert steady.verdict == "better"
+    shaky = with_values(rows[0], 0.6, 1.0)
+    assert concluded(shaky, rows[-1], metric, steady.difference, 0.001, 1).verdict == "undecided"
+
+
 def test_among_several_only_an_adjusted_p_value_makes_better(finished) -> None:
     boards = leaderboards(read_run(finished.path))
     board, metric = find_board(boards, None, "test", "auroc")
-    rows = board.rows_of(metric)
+    rows = [with_values(row, row.value, row.value) for row in board.rows_of(metric)]
     alone, *_ = compare_methods(board, metric, [(rows[0], rows[-1])], draws=QUICK)
     assert alone.verdict == "better"
     family = compare_methods(board, metric, [(rows[0], rows[-1])] * 20, draws=QUICK)

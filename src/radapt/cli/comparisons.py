@@ -10,13 +10,15 @@ from radapt.cli.answer import Answer, Flat
 from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
 from radapt.errors import DataError, UsageError
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
+from radapt.metrics.metric import metric_name
 from radapt.reports.formatting import counted
-from radapt.reports.leaderboard import leaderboards
+from radapt.reports.leaderboard import Leaderboard, LeaderboardRow, leaderboards
 from radapt.reports.method_comparison import (
     MethodComparison,
     compare_methods,
     find_board,
     find_method,
+    runs_of,
 )
 from radapt.reports.metric_info import metric_of
 from radapt.reports.run_folder import read_run
@@ -87,11 +89,17 @@ def compare_run(
     found = compare_methods(board, metric, pairs, draws=draws)
     title = f"{metric_of(metric).title} on {board.cohort}, {board.title}:"
     lines = [title, *(line for one in found for line in _method_lines(one, draws.margin, len(found)))]
+    several = {row.method.key: row for pair in pairs for row in pair if row.done > 1}
+    lines += [line for row in several.values() if (line := _runs_line(board, metric, row))]
     if board.unit == "image":
         lines.append("Patients unknown: the interval and the test count images.")
     first = found[0]
     names = first.first.method.phrase, first.second.method.phrase
+    wider = first.over_training
     record = _record(*names, first.difference, first.verdict, draws) | {
+        "training_low": None if wider is None else wider.ci_low,
+        "training_high": None if wider is None else wider.ci_high,
+        "p_training": None if wider is None else wider.p,
         "metric": metric,
         "cohort": board.cohort,
     }
@@ -112,7 +120,29 @@ def _method_lines(one: MethodComparison, margin: float | None, family: int) -> l
         lines[1] += f"; adjusted for {family} comparisons (Holm) p = {_p(one.holm)}"
     if np.isfinite(one.delong):
         lines[1] += f"; DeLong's test p = {_p(one.delong)}"
+    if one.over_training is not None:
+        wider = one.over_training
+        lines.append(
+            f"  Over other training runs too: [{wider.ci_low:+.4f}, {wider.ci_high:+.4f}], p = {_p(wider.p)}; the "
+            "interval above is of these runs, over other patients."
+        )
+    elif one.first.done == one.second.done == 1:
+        lines.append("  One training run each: another run may differ by more.")
     return lines
+
+
+def _runs_line(board: Leaderboard, metric: str, row: LeaderboardRow) -> str:
+    """What another run of a method with several would show; '' if that cannot be said."""
+    parts = runs_of(board, metric, row)
+    if parts is None or np.isnan(parts.next_low):
+        return ""
+    info = metric_of(metric_name(metric))
+    high = np.inf if info.high is None else info.high
+    low, high = (float(np.clip(end, info.low, high)) for end in (parts.next_low, parts.next_high))
+    return (
+        f"{row.method.phrase}, {counted(parts.n_runs, row.unit)}: SD {parts.patients:.4f} over patients, "
+        f"{parts.runs:.4f} over training runs; with another {row.unit} you would see {low:.4f} to {high:.4f}."
+    )
 
 
 def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | None) -> list[str]:

@@ -19,7 +19,7 @@ from radapt.metrics.comparison import (
 from radapt.metrics.metric import metric_name
 from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
-from radapt.reports.method_comparison import MethodComparison, adjusted_verdict
+from radapt.reports.method_comparison import MethodComparison, concluded
 from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
 
@@ -57,12 +57,9 @@ class BoardComparisons:
         known = [(first, second, difference) for first, second, difference in found if difference is not None]
         adjusted = holm([difference.p for *_, difference in known])
         return [
-            MethodComparison(
-                first, second, metric, difference, float("nan"), float(p),
-                adjusted_verdict(difference, None, float(p), len(known)),
-            )
+            concluded(first, second, metric, difference, float(p), len(known))
             for (first, second, difference), p in zip(known, adjusted, strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def compare_board(board: Leaderboard, against: Sequence[Method] = ()) -> BoardComparisons:

@@ -7,16 +7,21 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError, UsageError
+from radapt.metrics.bootstrap import multiplicities
 from radapt.metrics.comparison import (
     Difference,
     Draws,
+    OverTraining,
     Pair,
+    VarianceParts,
     Verdict,
     compare_pairs,
     delong,
     holm,
+    over_training,
     paired_label_maps,
     paired_predictions,
+    variance_parts,
 )
 from radapt.metrics.metric import metric_name
 from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays, in_common
@@ -27,14 +32,15 @@ _ALPHA = 0.05
 
 COLUMNS = (
     "cohort", "split", "metric", "a", "b", "value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_holm",
-    "comparisons", "n_patients", "n_cases", "detectable", "verdict",
+    "comparisons", "n_patients", "n_cases", "detectable", "training_low", "training_high", "p_training", "verdict",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class MethodComparison:
     """`first` minus `second` on a test set. `delong` is the p-value of DeLong's test, NaN where it does not apply:
-    for other metrics than the AUROC of one question, and for several seeds. `holm` is `p` adjusted for the family."""
+    for other metrics than the AUROC of one question, and for several seeds. `holm` is `p` adjusted for the family.
+    `over_training` is over other training runs too, None unless both methods have several."""
 
     first: LeaderboardRow
     second: LeaderboardRow
@@ -43,6 +49,7 @@ class MethodComparison:
     delong: float
     holm: float
     verdict: Verdict
+    over_training: OverTraining | None = None
 
 
 def find_board(
@@ -90,30 +97,40 @@ def compare_methods(
 ) -> list[MethodComparison]:
     """Each pair's comparison, p-values adjusted for all of them (Holm).
 
-    Seeds of a method are averaged as in the leaderboard. Another tool is compared on the cases that both have. Raises
+    Seeds of a method are averaged as in the leaderboard. A method is better or worse only if this holds over other
+    training runs too, where both have several. Another tool is compared on the cases that both have. Raises
     DataError where predictions are not stored, or are not of the same cases.
     """
     found = [_compare(board, metric, *pair, draws) for pair in pairs]
     adjusted = holm([difference.p for difference, _ in found])
     return [
-        MethodComparison(
-            *pair,
-            metric,
-            difference,
-            exact,
-            float(p),
-            adjusted_verdict(difference, draws.margin, float(p), len(pairs)),
-        )
+        concluded(*pair, metric, difference, float(p), len(pairs), exact=exact, margin=draws.margin)
         for pair, (difference, exact), p in zip(pairs, found, adjusted, strict=True)
     ]
 
 
-def adjusted_verdict(difference: Difference, margin: float | None, adjusted: float, comparisons: int) -> Verdict:
-    """Among several comparisons a method is better or worse only if the adjusted p-value, where there is one, says so
-    too; one without a test is undecided there."""
+def concluded(
+    first: LeaderboardRow,
+    second: LeaderboardRow,
+    metric: str,
+    difference: Difference,
+    adjusted: float,
+    comparisons: int,
+    *,
+    exact: float = float("nan"),
+    margin: float | None = None,
+) -> MethodComparison:
+    """A comparison with its verdict.
+
+    Among several comparisons a method is better or worse only if the adjusted p-value, where there is one, says so too;
+    one without a test is undecided there. With several training runs of both the interval over them must say so too.
+    """
+    wider = over_training(difference, *([score.value for score in row.scores] for row in (first, second)))
     verdict = difference.verdict(margin)
     shown = adjusted < _ALPHA if comparisons > 1 else not adjusted >= _ALPHA
-    return verdict if shown or verdict not in ("better", "worse") else "undecided"
+    shown = shown and (wider is None or wider.excludes_zero)
+    verdict = verdict if shown or verdict not in ("better", "worse") else "undecided"
+    return MethodComparison(first, second, metric, difference, exact, adjusted, verdict, wider)
 
 
 def comparison_table(board: Leaderboard, comparisons: Sequence[tuple[MethodComparison, int]]) -> pd.DataFrame:
@@ -123,11 +140,15 @@ def comparison_table(board: Leaderboard, comparisons: Sequence[tuple[MethodCompa
             board.cohort, board.split, one.metric, one.first.method.phrase, one.second.method.phrase,
             one.difference.first, one.difference.second, one.difference.difference, one.difference.ci_low,
             one.difference.ci_high, one.difference.p, one.holm, count, one.difference.n_patients,
-            one.difference.n_cases, one.difference.detectable, one.verdict,
+            one.difference.n_cases, one.difference.detectable, *_training(one.over_training), one.verdict,
         )
         for one, count in comparisons
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _training(found: OverTraining | None) -> tuple[float, float, float]:
+    return (np.nan, np.nan, np.nan) if found is None else (found.ci_low, found.ci_high, found.p)
 
 
 def _compare(
@@ -150,6 +171,22 @@ def _compare(
     pairs = [_pair(board, metric, *each) for each in beside]
     difference = compare_pairs(pairs, draws, smaller_is_better=metric_of(metric_name(metric)).smaller_is_better)
     return difference, _delong(board, metric, *beside[0]) if count == 1 else float("nan")
+
+
+def runs_of(board: Leaderboard, metric: str, row: LeaderboardRow) -> VarianceParts | None:
+    """How much the metric of a method varies over patients and training runs; None if its predictions are not stored.
+
+    From 500 draws of patients; their standard deviation is then known to 3 %.
+    """
+    tables = case_tables(board, row)
+    if not tables or (board.aim == "classification" and not are_of_same_cases(tables)):
+        return None
+    pairs = [_pair(board, metric, table, table) for table in tables]
+    units = pairs[0].units
+    times = multiplicities(np.random.default_rng(0), units, 500).T
+    weights = np.concatenate([np.ones((units, 1)), times], axis=1)
+    found = np.stack([pair.values(np.concatenate([weights, 0 * weights])) for pair in pairs])
+    return variance_parts(found[:, 0], found[:, 1:], units)
 
 
 def _pair(board: Leaderboard, metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Pair:

@@ -12,6 +12,7 @@ from radapt.metrics.comparison.family import holm
 from radapt.metrics.comparison.many import compare_many
 from radapt.metrics.comparison.pairs import Pair, paired_label_maps, paired_means, paired_predictions
 from radapt.metrics.comparison.sets import LabelMapSets, PredictionSets, ResultSets
+from radapt.metrics.comparison.training import OverTraining, VarianceParts, over_training, variance_parts
 
 __all__ = [
     "PERMUTATIONS",
@@ -19,15 +20,19 @@ __all__ = [
     "Difference",
     "Draws",
     "LabelMapSets",
+    "OverTraining",
     "Pair",
     "PredictionSets",
     "ResultSets",
+    "VarianceParts",
     "Verdict",
     "compare_many",
     "compare_pairs",
     "delong",
     "holm",
+    "over_training",
     "paired_label_maps",
     "paired_means",
     "paired_predictions",
+    "variance_parts",
 ]
