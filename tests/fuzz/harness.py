@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import random
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.attempt import FAULTS, Corpus, Outcome, Verdict
+from fuzz.target import memory_folder
 from fuzz.targets import TARGETS
 from fuzz.worker import Answer, Replay, serve
 
 HANG_S = 30.0
 """After so long without an answer a worker is killed."""
+
+START_S = 900.0
+"""After so long a worker that imports its libraries on a busy machine counts as dead."""
 
 BATCH = 50
 """Seeds that a worker is given at once."""
@@ -88,7 +91,7 @@ class Worker:
         )
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(300):
+        if not self._pipe.poll(START_S):
             raise RuntimeError(f"the worker of {self.name} does not start")
         if isinstance(problem := self._pipe.recv(), Exception):
             raise RuntimeError(f"the worker of {self.name} does not start: {problem}")
@@ -97,11 +100,14 @@ class Worker:
 def fuzz(names: Sequence[str], *, seconds: float, seed: int, out: Path, most: int | None = None) -> dict[str, Tally]:
     """Fuzz the readers `names` for `seconds` in all; faults go into `out`. Each reader gets the same time."""
     tallies = {}
-    scratch = Path(tempfile.mkdtemp(prefix="radapt-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    scratch = memory_folder("radapt-fuzz-")
     try:
         for position, name in enumerate(names):
             tallies[name] = _fuzz_one(name, seconds / len(names), seed, out, scratch, most)
             print(f"{position + 1}/{len(names)} {line(name, tallies[name])}", flush=True)
+            out.mkdir(parents=True, exist_ok=True)
+            counts = {done: dict(tally.counts) for done, tally in tallies.items()}
+            (out / "counts.json").write_text(json.dumps(counts, indent=1))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return tallies

@@ -1,6 +1,7 @@
 """What is fuzzed: valid files of one kind, the function that reads them, and what the format can detect."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,11 @@ import numpy as np
 import pandas as pd
 
 from fuzz.mutations import Field
+
+
+def memory_folder(prefix: str) -> Path:
+    """A new folder in memory where the system has such a place: what is synced there costs no time."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
 def no_fields(seed: bytes) -> Sequence[Field]:

@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fuzz.target import Target
+from fuzz.target import Target, memory_folder
 from radapt import sealed
 from radapt.images import Recipe, SliceCache
 from radapt.locations import Location
@@ -24,7 +23,7 @@ RECIPE = Recipe.for_kind("other", size=16)
 
 @cache
 def _root(process: int) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"radapt-fuzz-{process}-"))
+    folder = memory_folder(f"radapt-fuzz-{process}-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
