@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 import radapt
 from radapt.deploy.deployment import Deployment, EvaluationScore, TrainingFacts, read_deployment
 from radapt.deploy.export.export_model import export_model
-from radapt.deploy.export.licences import inherited
+from radapt.deploy.export.licence_chain import inherited
 from radapt.deploy.export.model_card import model_card
 from radapt.deploy.export.winner import choose_cell
 from radapt.deploy.load import ExportedModel

@@ -72,3 +72,27 @@ def test_nothing_is_written_where_nothing_is_proposed(tmp_path: Path) -> None:
     assert not (tmp_path / "p.csv").exists()
     with pytest.raises(Exception, match="no patients"):
         check_cohort(cohort, tmp_path / "cache").write_patients(tmp_path / "p.csv")
+
+
+def test_test_patients_among_the_pictures_of_a_pretraining(tmp_path: Path) -> None:
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "seen").mkdir()
+    cohort = write(tmp_path / "cohort", patients=True)
+    seen = {"elsewhere.npy": picture(20), "test.npy": jpeg(picture(1)), "train.npy": picture(3)}  # c6 is c1 mirrored
+    for name, array in seen.items():
+        np.save(tmp_path / "seen" / name, array)
+    table = tmp_path / "seen" / "list.csv"
+    pd.DataFrame({"image": [*seen, "lost.npy"]}).to_csv(table, index=False)
+    words = ["check", str(cohort), "--cache", str(tmp_path / "cache"), "--pretraining", str(table)]
+    outcome = CliRunner().invoke(app, words)
+    assert outcome.exit_code == 0, outcome.output
+    said = " ".join(outcome.output.split())
+    assert "1 of 3 test patients are among 3 pictures of the pretraining." in said
+    assert "test.npy of the pretraining" in said
+    assert "elsewhere.npy" not in said
+    assert "train.npy" not in said
+    assert "1 picture of the pretraining cannot be read" in said
+    outcome = CliRunner().invoke(app, [*words[:-1], str(tmp_path / "cohort" / "cases.csv")])
+    assert "3 of 3 test patients" in " ".join(outcome.output.split())
+    pd.DataFrame({"file": ["x.npy"]}).to_csv(table, index=False)
+    assert "has no column 'image'" in str(CliRunner().invoke(app, words).exception)

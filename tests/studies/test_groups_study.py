@@ -25,6 +25,9 @@ def test_groups_are_written_and_follow_the_study(tmp_path: Path) -> None:
     file = tmp_path / "run" / "cohorts" / "discs" / "groups.parquet"
     run_study(read_study(study_of(tmp_path)), tmp_path / "run", settings)
     assert list(pd.read_parquet(file).columns) == ["case", "sex"]  # seven patients are elsewhere
+    results = pd.read_parquet(tmp_path / "run" / "results.parquet")
+    assert results["contamination"].isna().all()  # random weights saw nothing
+    assert set(results["use"]) == {"unknown"}  # the cohort states no licence
     (tmp_path / "discs").rename(tmp_path / "before")
     outcome = run_study(read_study(study_of(tmp_path, groups=["site"])), tmp_path / "run", settings)
     assert (outcome.finished, outcome.already) == (0, 1)  # groups decide no number of a cell

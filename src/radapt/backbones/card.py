@@ -108,14 +108,6 @@ class WeightCard:
         """Whether pretrained weights can be downloaded; otherwise the encoder starts from random ones."""
         return bool(self.repo or self.package)
 
-    def saw(self, dataset: str) -> bool:
-        """Whether a data set of this name was used in pretraining (`ChestX-ray14` equals `chestxray14`)."""
-        return _letters(dataset) in {_letters(name) for name in self.pretraining}
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
-
 
 def tuples(value: Any) -> Any:
     """Lists, as read from JSON, converted to tuples."""

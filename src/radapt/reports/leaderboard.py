@@ -292,13 +292,13 @@ def _class_order(names: set[str], outputs: list[str]) -> list[str]:
 
 
 def ranked(metric: str, rows: Iterable[LeaderboardRow]) -> tuple[LeaderboardRow, ...]:
-    """Best first, then undefined rows, then rows without a done cell, both by name."""
+    """Best first, then those whose pretraining lists the data set, undefined rows, and rows without a done cell."""
     loss = metric_of(metric).loss
 
     def key(row: LeaderboardRow) -> tuple[int, float, str]:
         if defined(row.value):
-            return (0, loss(row.value), row.method.name)
-        return (1 if row.done else 2, 0.0, row.method.name)
+            return (int(row.method.contaminated), loss(row.value), row.method.name)
+        return (2 if row.done else 3, 0.0, row.method.name)
 
     return tuple(sorted(rows, key=key))
 

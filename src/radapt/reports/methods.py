@@ -37,6 +37,21 @@ class Method:
         return self.shots is not None or self.fraction is not None
 
     @property
+    def contamination(self) -> str:
+        """Whether the pretraining of its backbone lists the cohort (see `radapt.pretraining`), or ''."""
+        return str(self.cells[0].facts.get("contamination") or "")
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether the pretraining of its backbone lists the data set that it is tested on."""
+        return self.contamination == "listed"
+
+    @property
+    def use(self) -> str:
+        """What a model of it may be used for, as its licences say; '' where it is not stored."""
+        return str(self.cells[0].facts.get("use") or "")
+
+    @property
     def size(self) -> str:
         """The number of training labels, '4 shots' or '10 % of labels'; empty for all."""
         if self.shots is not None:

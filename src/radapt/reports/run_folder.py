@@ -277,7 +277,7 @@ def _cells_without_folder(path: Path, cells: tuple[CellRecord, ...], results: pd
     """The cells of `results.parquet` whose folders were removed; their numbers still count."""
     with_folder = {cell.id for cell in cells}
     rows = results[~results["cell"].isin(with_folder)].drop_duplicates("cell")
-    names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "control")
+    names = ("cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "control", "contamination")
     segmentations = set(results.loc[results["metric"] == "dice", "cell"])
     records = []
     for _, row in rows.iterrows():

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from radapt.licences import use_of
 from radapt.reports import formatting
 from radapt.reports.metric_info import metric_of
 
@@ -71,6 +72,7 @@ def _environment() -> Environment:
         "interval": formatting.interval,
         "defined": formatting.defined,
         "metric_of": metric_of,
+        "use_of": use_of,
         "has_random_weights": has_random_weights,
     }
     return environment

@@ -30,6 +30,7 @@ def terminal_table(board: Leaderboard) -> str:
 
 def _line(row: LeaderboardRow, others: list[LeaderboardRow | None]) -> list[str]:
     kind = " (control)" if row.method.control else " (other tool)" if row.method.foreign else ""
+    kind = " (pretrained on it)" if row.method.contaminated else kind
     name = f"{row.method.phrase}{kind}"
     return [
         name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…",

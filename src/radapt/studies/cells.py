@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from radapt.cohorts import Cohort
 from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
+from radapt.licences import UNKNOWN, use_of
+from radapt.pretraining import overlap
 from radapt.studies.study import BackboneEntry, ImageSettings, ProtocolEntry, Study
 from radapt.versions import __version__
 
@@ -121,7 +123,7 @@ def cell_of(
     names = [entry.name for entry in study.protocols]
     is_plain = names.count(job.entry.name) == 1 and job.entry.title is None
     label = job.entry.name if is_plain else job.entry.label
-    shown = {
+    shown: dict[str, Any] = {
         "cohort": prepared.cohort.name,
         "backbone": encoder.entry.name if encoder else NO_BACKBONE,
         "label": f"{label} @ {prepared.image.name}" if study.images and not job.control else label,
@@ -129,11 +131,23 @@ def cell_of(
         "control": job.control or (protocol.name if protocol.control else ""),
         "image": prepared.image.model_dump(mode="json"),
     }
+    shown |= _provenance(encoder, prepared.cohort)
     # Tables show the names of cohorts and backbones, so two names for equal weights stay two cells, and a few-shot draw
     # that takes every case stays distinct from the protocol on the whole training set.
     few = [job.entry.name] if draw else []
     cell_id = digest([determining, shown["cohort"], shown["backbone"], *few])[:16]
     return Cell(cell_id, prepared, encoder, job, seed, {"id": cell_id, **shown, **determining})
+
+
+def _provenance(encoder: CellEncoder | None, cohort: Cohort) -> dict[str, str | None]:
+    """Whether the pretraining lists the cohort, the licence of the weights, and what a model made of both may be used
+    for; networks without weights from outside have neither of the first two."""
+    data = [str(cohort.source.get("licence") or UNKNOWN)]
+    if encoder is None or encoder.located.source.kind == "random":
+        return {"contamination": None, "licence": None, "use": use_of(data)}
+    card = encoder.located.card
+    seen = overlap(card.pretraining, cohort.name, cohort.source)
+    return {"contamination": seen, "licence": card.licence or None, "use": use_of([card.licence or UNKNOWN, *data])}
 
 
 def applies(protocol: "Protocol", cohort: Cohort) -> bool:

@@ -27,7 +27,8 @@ from radapt.studies.workers import WORKERS, Workers
 RESULT_COLUMNS = [
     "cohort", "backbone", "protocol", "shots", "fraction", "repeat", "seed", "split", "metric", "value", "ci_low",
     "ci_high", "n_patients", "n_scored", "n_unscored", "n_undefined", "unit", "seconds", "trained_parameters",
-    "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "control", "foreign", "cell",
+    "trained_share", "peak_memory_mb", "minutes", "look", "lesion_masks", "contamination", "licence",
+    "use", "control", "foreign", "cell",
 ]  # fmt: skip
 
 FOREIGN = "foreign-"
@@ -227,7 +228,7 @@ class Ledger:
             scores[column] = pd.array([facts.get(column)] * len(scores), dtype="Int64")
         scores["fraction"] = pd.array([facts.get("fraction")] * len(scores), dtype="Float64")
         scores["unit"] = str(facts.get("unit") or PATIENT)
-        for column in ("look", "lesion_masks"):
+        for column in ("look", "lesion_masks", "contamination", "licence", "use"):
             scores[column] = pd.Series([facts.get(column)] * len(scores), scores.index, dtype=object)
         done = read_json(folder / DONE)
         scores["seconds"] = float(done["seconds"])

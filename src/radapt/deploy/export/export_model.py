@@ -18,7 +18,7 @@ from radapt.deploy.encoder_copy import copy_encoder
 from radapt.deploy.ensemble import mean_decision
 from radapt.deploy.export.candidates import RunCell
 from radapt.deploy.export.convert_networks import convert_networks
-from radapt.deploy.export.licences import inherited, licence_chain
+from radapt.deploy.export.licence_chain import inherited, licence_chain
 from radapt.deploy.export.metadata_summary import summarise_metadata
 from radapt.deploy.export.model_card import model_card
 from radapt.deploy.export.training_facts import (

@@ -7,10 +7,18 @@ import yaml
 from radapt.deploy.deployment import Deployment, EvaluationScore
 from radapt.deploy.masks.mask_certainty import MaskCertainty, sentences_of
 from radapt.errors import counted
+from radapt.licences import use_of
 from radapt.metrics.registry import METRICS
 from radapt.versions import __version__
 
 _TASKS = {"classification": "image-classification", "segmentation": "image-segmentation"}
+
+
+_USES = {
+    "commercial": "These licences allow commercial use.",
+    "non-commercial": "It may be used for non-commercial purposes only.",
+    "unknown": "Whether it may be used commercially is not known: a licence is not stated, or has terms of its own.",
+}
 
 
 def model_card(
@@ -147,8 +155,9 @@ def _licences(deployment: Deployment) -> str:
     if not rows:
         return ""
     terms = ", ".join(deployment.inherits) or "nothing beyond attribution"
+    use = _USES[use_of([link.licence for link in deployment.licences])]
     return "\n".join(
-        ["## Licences\n", "| part | name | licence |\n|---|---|---|", *rows, "", f"The model inherits: {terms}."]
+        ["## Licences\n", "| part | name | licence |\n|---|---|---|", *rows, "", f"The model inherits: {terms}. {use}"]
     )
 
 

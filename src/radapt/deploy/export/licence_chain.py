@@ -1,20 +1,12 @@
 """The licence chain of a model: code, encoder weights and training data, and what the model inherits from them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radapt.deploy.deployment import EncoderFacts, LicenceLink
+from radapt.licences import UNKNOWN, terms_of
 
 CODE = LicenceLink("code", "radapt", "Apache-2.0")
-UNKNOWN = "unknown"
-
-_TERMS: tuple[tuple[str, str], ...] = (
-    ("non-commercial", r"\bnc\b|non.?commercial|noncommercial|research.?only|academic"),
-    ("share-alike", r"\bsa\b|share.?alike|\bgpl\b|agpl"),
-    ("no derivatives", r"\bnd\b|no.?deriv"),
-    ("attribution", r"\bcc.?by|attribution|\bcite\b"),
-)
 
 
 def licence_chain(encoder: EncoderFacts | None, cohort: str, source: Mapping[str, Any]) -> tuple[LicenceLink, ...]:
@@ -28,7 +20,5 @@ def licence_chain(encoder: EncoderFacts | None, cohort: str, source: Mapping[str
 
 def inherited(chain: Sequence[LicenceLink]) -> tuple[str, ...]:
     """The terms that any link brings, strictest first; `unknown licence of …` where none is stated."""
-    words = [link.licence.lower().replace("-", " ").replace("_", " ") for link in chain]
-    terms = [term for term, pattern in _TERMS if any(re.search(pattern, text) for text in words)]
     unknown = [f"unknown licence of {link.part}" for link in chain if link.licence == UNKNOWN]
-    return (*terms, *unknown)
+    return (*terms_of([link.licence for link in chain]), *unknown)
