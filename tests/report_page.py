@@ -18,6 +18,11 @@ from radapt.reports.charts.drawing import FONT_PX, text_px
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "wbr"}
 HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
+PACKED_HTML = re.compile(r'<script type="application/octet-stream" class="packed-html">([^<]*)</script>')
+
+
+def _decompressed(text: str) -> str:
+    return gzip.decompress(base64.b64decode(text)).decode()
 
 
 class Page(HTMLParser):
@@ -33,7 +38,7 @@ class Page(HTMLParser):
         self.rows: list[tuple[dict[str, str], list[tuple[str, dict[str, str]]], list[str]]] = []
         self.in_row = False
         self.ids: list[str] = []
-        self.feed(text)
+        self.feed(PACKED_HTML.sub(lambda found: _decompressed(found[1]), text))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
@@ -73,7 +78,7 @@ class Page(HTMLParser):
 
 def unpacked(page: Page) -> list[dict[str, Any]]:
     """The lists and pictures of cases of each section."""
-    return [json.loads(gzip.decompress(base64.b64decode(text))) for text in page.packed]
+    return [json.loads(_decompressed(text)) for text in page.packed]
 
 
 def page_of(run: Path) -> Page:

@@ -275,6 +275,10 @@ def test_page_fits_every_width(browser: Browser, report: Path, width: int, dark:
     assert browser.ask("document.documentElement.scrollWidth") <= width
     assert browser.complaints() == []
     background = browser.ask("getComputedStyle(document.body).backgroundColor")
+    sizes = "[...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && [...one.childNodes]"
+    sizes += ".some((node) => node.nodeType === 3 && node.textContent.trim()))"
+    sizes += ".map((one) => [parseFloat(getComputedStyle(one).fontSize), one.className || one.tagName])"
+    assert {str(name) for size, name in browser.ask(sizes) if size < 12} == set()
     assert (sum(map(int, background.removeprefix("rgb(").rstrip(")").split(","))) < 200) == dark
 
 

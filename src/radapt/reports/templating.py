@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import io
 import json
 import re
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from radapt.licences import use_of
 from radapt.reports import formatting
@@ -19,6 +21,7 @@ from radapt.reports.metric_info import metric_of
 
 REPORT_FILE = "report.html"
 _MOST_PAIRS, _MOST_ITEMS = 20, 16
+_MOST_EXACT_BYTES = 6000
 
 
 def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
@@ -64,6 +67,7 @@ def _environment() -> Environment:
         "duration": formatting.duration,
         "embedded": _embedded,
         "packed": _packed,
+        "squeezed": _squeezed,
         "breakable": _breakable,
         "plainly": _plainly,
         "fit_pairs": fit_pairs,
@@ -80,7 +84,11 @@ def _environment() -> Environment:
 
 def _packed(value: Any) -> str:
     """JSON, compressed by gzip, in Base64."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _squeezed(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _squeezed(text: str) -> str:
+    """A text, compressed by gzip, in Base64."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
@@ -141,7 +149,14 @@ def _cut(value: Any) -> str:
 
 
 def _embedded(file: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    """A PNG as a data URI: as WebP, without loss where that is small, as it is for few colours."""
+    exact, lossy = io.BytesIO(), io.BytesIO()
+    with Image.open(file) as picture:
+        picture.save(exact, format="WEBP", lossless=True, quality=0, method=0)
+        if exact.tell() > _MOST_EXACT_BYTES:
+            picture.convert("RGB").save(lossy, format="WEBP", quality=80, method=2)
+    content = lossy.getvalue() or exact.getvalue()
+    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
 
 def _script_hash(script: str) -> str:

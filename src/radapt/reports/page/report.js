@@ -72,6 +72,18 @@
     button.dataset.saved = text;
   });
 
+  // ---- parts of the page that are read less often come compressed ------------------------------------------
+  const unpacked = async (text) => {
+    const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+  const parts = all(".packed-html").map(async (part) => {
+    part.insertAdjacentHTML("afterend", await unpacked(part.textContent));
+    part.remove();
+    if (chooser) chooseMetric(chooser.value);
+  });
+
   const chooseMetric = (name) => {
     all(".board, [data-by-metric]").forEach((board) => {
       const views = all("[data-metric]", board);
@@ -115,11 +127,6 @@
     element.append(...children);
     return element;
   };
-  const unpacked = async (text) => {
-    const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(stream).text());
-  };
   const slices = (picture, outlined) => {
     const { width, height, planes, total } = picture;
     const layers = ["image", "truth", "predicted"].filter((kind) => picture[kind] && (kind === "image" || outlined))
@@ -127,7 +134,6 @@
     layers[0].alt = `${planes.length} slices of ${picture.sequence}`;
     const frame = make("div", { className: "frame" }, ...layers);
     frame.style.aspectRatio = `${width} / ${height}`;
-    frame.style.maxWidth = `${Math.max(width, 220)}px`;
     const words = make("figcaption");
     const show = (at) => {
       layers.forEach((layer) => { layer.style.transform = `translateY(${(-100 * at) / planes.length}%)`; });
@@ -143,7 +149,9 @@
       show(Number(slider.value));
     }, { passive: false });
     show(Number(slider.value));
-    return make("figure", {}, frame, ...(planes.length > 1 ? [slider] : []), words);
+    const figure = make("figure", {}, frame, ...(planes.length > 1 ? [slider] : []), words);
+    figure.style.width = `${Math.max(width, 200)}px`;
+    return figure;
   };
   const toggle = (name, kind, inside) => {
     const box = make("input", { type: "checkbox", checked: true });
@@ -159,7 +167,8 @@
     const none = picture ? [] : [make("p", { className: "note", textContent: "No picture of this case is in this file." })];
     place.replaceChildren(make("h4", { textContent: name }), make("p", { textContent: text }), bar, images, ...none, make("dl", { className: "facts narrow" }, ...rows), ...near);
   };
-  const browsers = all(".browser").map((browser) => unpacked(browser.querySelector(".cases-data").textContent).then(({ lists, pictures }) => {
+  const browsers = all(".browser").map((browser) => unpacked(browser.querySelector(".cases-data").textContent).then((text) => {
+    const { lists, pictures } = JSON.parse(text);
     const [listed, filter, rows, place, count] = ["select.list", "select.filter", ".rows", ".case", ".count"].map((one) => browser.querySelector(one));
     const list = () => lists[Number(listed.value)];
     const fill = () => {
@@ -216,5 +225,5 @@
   const closeAgain = () => all("details[data-printed]").forEach((details) => { details.open = false; delete details.dataset.printed; });
   addEventListener("beforeprint", openAll);
   addEventListener("afterprint", closeAgain);
-  Promise.all(browsers).then(() => { document.documentElement.dataset.ready = ""; });
+  Promise.all([...parts, ...browsers]).then(() => { document.documentElement.dataset.ready = ""; });
 })();
