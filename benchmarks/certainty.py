@@ -50,7 +50,11 @@ def numbers_of(table: pd.DataFrame, alpha: float) -> dict[str, float]:
     if not parts:
         return {}
     rows = np.concatenate([count for _, count in parts])
-    correct = (calibrated[rows].argmax(axis=1) == truths[rows]).astype(float)
+    best = calibrated[rows].argmax(axis=1)
+    correct = (best == truths[rows]).astype(float)
+    decided = np.asarray([names.index(word) for word in table["decision"]])[rows] if "decision" in table else best
+    right = (decided == truths[rows]).astype(float)
+    doubt = 1 - np.take_along_axis(calibrated[rows], decided[:, None], axis=1)[:, 0]
     covered, single = inside[rows, truths[rows]], inside[rows].sum(axis=1) == 1
     people = len(set(patients[rows]))
     return {
@@ -63,7 +67,9 @@ def numbers_of(table: pd.DataFrame, alpha: float) -> dict[str, float]:
         "to": binom.ppf(0.975, people, 1 - alpha) / people,
         "one class": single.mean(),
         "accuracy of one": correct[single].mean() if single.any() else np.nan,
-        "oracle's gain": gain_share(correct, 1 - calibrated[rows].max(axis=1), patients[rows]),
+        "accuracy decided": right.mean(),
+        "oracle's gain by 1 - max": gain_share(right, 1 - calibrated[rows].max(axis=1), patients[rows]),
+        "by doubt": gain_share(right, doubt, patients[rows]),
     }
 
 

@@ -183,6 +183,25 @@ def test_an_answer_does_not_depend_on_the_other_cases(stored: Make) -> None:
         np.testing.assert_allclose(model.predict(np.array([row]))[0], together[row], rtol=1e-5)
 
 
+def test_attention_points_at_the_needle_and_a_mean_has_no_weights(stored: Make) -> None:
+    labels = np.random.default_rng(3).integers(0, 2, 80)
+    bags = needles(labels)
+    problem = FeatureProblem.of(stored(bags, labels, splits_of(80)))
+    model = Mil(slices="attention", **QUICK).fit(problem, np.random.default_rng(0)).final
+    ill = np.flatnonzero(labels == 1)
+    found = 0
+    for row in map(int, ill):
+        (weights,) = model.slice_weights(row)
+        image = bags[row][0]
+        assert image is not None
+        assert (weights.modality, weights.planes) == ("m0", tuple(range(len(image))))
+        assert sum(weights.weights) == pytest.approx(1)
+        found += int(np.argmax(weights.weights)) == int(image[:, 1].argmax())
+    assert found > 0.8 * len(ill)
+    mean = Mil(slices="mean", **{**QUICK, "epochs": 1}).fit(problem, np.random.default_rng(0)).final
+    assert mean.slice_weights(0) == ()
+
+
 def test_the_best_rate_on_val_answers(stored: Make) -> None:
     labels = np.random.default_rng(3).integers(0, 2, 120)
     features = stored(needles(labels), labels, splits_of(120))

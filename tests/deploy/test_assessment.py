@@ -8,7 +8,14 @@ import pytest
 
 import radapt
 from radapt.cohorts import load_cohort
-from radapt.deploy.assessment import Assessor, CalibrationCases, TrainingVectors, fit_assessor, read_assessor
+from radapt.deploy.assessment import (
+    Assessment,
+    Assessor,
+    CalibrationCases,
+    TrainingVectors,
+    fit_assessor,
+    read_assessor,
+)
 from radapt.deploy.export.export_model import export_model
 from radapt.deploy.load import ExportedModel
 from radapt.errors import UsageError
@@ -119,6 +126,11 @@ def test_a_single_case_and_none_are_answered() -> None:
     assert none.calibrated.shape == (0, 2)
     one = fitted().assess(np.array([[0.5, 0.5]]), (("t1c",),), None)
     assert "No calibration patient had exactly t1c" in one.reasons[0]
+
+
+def test_the_doubt_is_about_the_class_that_was_decided_for() -> None:
+    found = Assessment(np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6]]), ((), (), ()), np.zeros(3, bool), ("", "", ""))
+    np.testing.assert_allclose(found.doubt(np.array([0, 1, 1])), [0.2, 0.8, 0.4])
 
 
 def test_alpha_is_checked_before_anything_is_written(with_val: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from radapt.cli import app
 from radapt.deploy.export.export_model import export_model
 from radapt.deploy.patients import notes_of
 from radapt.deploy.prediction import CasePrediction
+from radapt.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,17 @@ def test_a_cohort_gives_the_table_of_the_contract(model: Path, some: Path, tmp_p
     found = rows(tmp_path / "out")
     assert list(found.reset_index()) == [
         "case", "prediction", "p_healthy", "p_ill", "calibrated_healthy", "calibrated_ill", "set", "abstained",
-        "reason", "sequences_used", "seconds",
+        "reason", "sequences_used", "seconds", "doubt",
     ]  # fmt: skip
+    decided = [row[f"calibrated_{row['prediction']}"] for _, row in found.iterrows()]
+    np.testing.assert_allclose(found["doubt"].astype(float), 1 - np.asarray(decided, float), atol=1e-12)
     assert list(found["sequences_used"]) == ["a", "a;b", "a;b", "a"]
     assert "Of 4 cases with a label" in done.output
     assert json.loads((tmp_path / "out" / "done.json").read_text())["cases"] == 4
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["done.json", "predictions.csv", "report.html"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4
-    assert "Nearest training cases: <code>c0</code>" in page
+    assert '<ul class="nearest"><li><span><code>c0</code>' in page
     assert "http" not in page.replace("http-equiv", "")
 
 
@@ -78,6 +81,22 @@ def test_abstentions_and_empty_masks_are_counted() -> None:
     empty, failed = CasePrediction("c", {}, ""), CasePrediction("d", {}, "", failed=True)
     assert notes(sure, empty, failed, masks=True) == ("Empty masks, without any structure: 1 of 2 (c).",)
     assert notes(sure, unsure, masks=True) == ()
+
+
+def test_a_training_cohort_gives_pictures_of_the_nearest_cases_and_another_one_is_refused(
+    model: Path, some: Path, tmp_path: Path, with_val: Path
+) -> None:
+    cohort = with_val.parent / "discs" / "cohort.yaml"
+    done = predict(model, some, "--out", tmp_path / "out", "--training-cohort", cohort)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('alt="Training case ') == 4 * 5
+    table = pd.read_csv(some.with_name("cases.csv"))
+    table.assign(case=[f"other{row}" for row in range(len(table))]).to_csv(some.with_name("cases.csv"), index=False)
+    refused = predict(model, some, "--out", tmp_path / "new", "--training-cohort", some)
+    assert isinstance(refused.exception, UsageError)
+    assert "has no training case of this model" in str(refused.exception)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_digits_of_the_table_are_all_there(model: Path, with_val: Path, tmp_path: Path) -> None:

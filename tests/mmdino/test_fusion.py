@@ -104,6 +104,16 @@ def test_a_prediction_does_not_depend_on_other_cases(fusion: Fusion, cohort: Coh
     np.testing.assert_array_equal(together[1:2], model.predict(np.asarray([8])))
 
 
+def test_the_slices_of_a_case_have_weights_that_sum_to_one(fusion: Fusion, cohort: Cohort) -> None:
+    assert cohort.path is not None
+    model = fusion.model.of(cohort, SliceCache(cohort.path.parent / "cache"))
+    (found,) = model.slice_weights(3)
+    assert found.modality == ""
+    assert len(found.planes) == len(found.weights)
+    assert list(found.planes) == sorted(set(found.planes))
+    assert sum(found.weights) == pytest.approx(1)
+
+
 def test_a_subset_costs_no_pass_of_the_encoder(fusion: Fusion, cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cohort.path is not None
     model = fusion.model.of(cohort, SliceCache(cohort.path.parent / "cache"))

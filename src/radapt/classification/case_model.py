@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from radapt.cases import CaseReader
 from radapt.classification.input_spec import InputSpec
+from radapt.classification.slice_attention import weighs_slices, weights_of
 from radapt.classification.stacks import StackClassifier
 from radapt.classification.task import TrainableModel
 from radapt.models.state import ModelState
 from radapt.networks.adapters.encoder_network import state_of
 from radapt.networks.classifiers import PlainEncoder
-from radapt.protocols.fitted import Model, TrainedModel
+from radapt.protocols.fitted import Model, SliceWeights, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.targets import Targets
 
@@ -34,12 +36,15 @@ class Classifier(TrainedModel):
 
         The prediction of a case does not depend on the other cases. Raises DataError if an image cannot be read.
         """
-        shape = self.shape
-        images = cases.reader(shape.recipe, shape.modalities).with_channels(shape.channels)
+        images = self.reader(cases)
         device = next(self.trainee.network.parameters()).device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.trainee.feed.answers(images, rows)
         return self.targets.probabilities(logits)
+
+    def reader(self, cases: CohortImages) -> CaseReader:
+        """The cases of any cohort as the network reads them."""
+        return cases.reader(self.shape.recipe, self.shape.modalities).with_channels(self.shape.channels)
 
     def state(self, *, self_contained: bool = False) -> ModelState:
         """Includes the trained weights of the encoder; frozen weights belong to the backbone."""
@@ -73,3 +78,11 @@ class CaseModel(Model):
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.classifier.predict(self.cases, rows)
+
+    def slice_weights(self, row: int) -> tuple[SliceWeights, ...]:
+        trainee = self.classifier.trainee
+        if not weighs_slices(trainee):
+            return ()
+        reader = self.classifier.reader(self.cases)
+        images = [(reader.modalities[column], len(reader.planes(row, column))) for column in reader.columns(row)]
+        return weights_of(trainee, reader, row, images)

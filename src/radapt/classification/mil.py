@@ -13,6 +13,7 @@ from torch import nn
 from radapt.classification.fold_search import choose_by_folds, train_chosen
 from radapt.classification.learnable import learnable, modalities_of, notes_of
 from radapt.classification.rate_search import CaseSearch
+from radapt.classification.slice_attention import weights_of
 from radapt.classification.stored_slices import SliceScale, StoredSliceLoader, StoredSlices
 from radapt.classification.task import LabelledCases, TrainableModel
 from radapt.features import Features, select
@@ -23,7 +24,7 @@ from radapt.networks.adapters.encoder_network import load_state, state_of
 from radapt.networks.aggregators import AGGREGATORS, make_aggregator
 from radapt.networks.case_classifier import CaseClassifier
 from radapt.protocols.choice import NETWORK_FOLDS
-from radapt.protocols.fitted import Fitted, Model, TrainedModel
+from radapt.protocols.fitted import Fitted, Model, SliceWeights, TrainedModel
 from radapt.protocols.holdout import fit_cases
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.problem import FeatureProblem
@@ -231,6 +232,11 @@ class SliceModel(Model):
     def predict(self, rows: np.ndarray) -> np.ndarray:
         logits = self.classifier.trainee.feed.answers(self.stored, rows)
         return self.classifier.targets.probabilities(logits)
+
+    def slice_weights(self, row: int) -> tuple[SliceWeights, ...]:
+        kinds = self.stored.present(row)
+        images = [(self.stored.modalities[kind], self.stored.count(row, kind)) for kind in kinds]
+        return weights_of(self.classifier.trainee, self.stored, row, images)
 
 
 def _labelled(problem: FeatureProblem, train: np.ndarray, val: np.ndarray, options: Mil) -> LabelledCases[StoredSlices]:

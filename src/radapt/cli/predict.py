@@ -32,6 +32,9 @@ def predict(
         help="pytorch, onnx, openvino or auto; default: what MODEL was exported with. auto: PyTorch if that is "
         "not installed.",
     ),
+    training_cohort: Path = typer.Option(
+        None, help="The cohort file that the model learned from: the page then shows the nearest training cases."
+    ),
     device: str = typer.Option("cpu", help="cpu, cuda or cuda:1."),
 ) -> None:
     """Predict the patients in INPUT. Needs no network and nothing but MODEL.
@@ -39,6 +42,7 @@ def predict(
     Sequences are recognised by names and headers; any of them may be missing. Exit code 1 says that a case failed: its
     reason is printed and stands in predictions.csv, and the rest is finished.
     """
+    from radapt.cohorts import load_cohort
     from radapt.deploy.batch import predict_batch
     from radapt.deploy.deployed_model import load_deployed
     from radapt.deploy.inputs.resolve import resolve_inputs
@@ -48,9 +52,11 @@ def predict(
     if runtime == "auto":
         typer.echo(f"Runtime: {loaded.runtime}")
     resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, series_mapping(mapping), progress)
+    training = None if training_cohort is None else load_cohort(training_cohort)
     outcome = predict_batch(
-        loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, progress=progress
-    )
+        loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, training=training,
+        progress=progress,
+    )  # fmt: skip
     for note in outcome.notes:
         typer.echo(note)
     done = outcome.cases - len(outcome.failures)
@@ -73,7 +79,7 @@ def _page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase]
 
 
 def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
-    from radapt.reports import PredictedCase, StructureRow, shown_rows
+    from radapt.reports import AttentionBars, PredictedCase, StructureRow, shown_rows
 
     found, picture = case.prediction, case.picture
     members = None if found.set is None else set(found.set)
@@ -89,6 +95,7 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
             "failed",
             "abstained",
             "agreement",
+            "doubt",
             "truth",
             "seconds",
         )
@@ -101,7 +108,17 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
         ),
         image="" if picture is None else picture.uri,
         caption=caption,
-        nearest=tuple((each.case, each.label, each.similarity) for each in found.nearest),
+        uncertain="" if picture is None else picture.uncertain,
+        nearest=tuple(
+            (each.case, each.label, each.similarity, thumbnail)
+            for each, thumbnail in zip(found.nearest, case.thumbnails or ("",) * len(found.nearest), strict=True)
+        ),
+        attention=tuple(
+            AttentionBars.of(each.modality or "all sequences", each.planes, each.weights)
+            for each in found.slice_weights
+            if len(each.planes) > 1
+        ),
+        several_planes=picture is not None and picture.planes > 1 and not found.volumes_ml,
         mask_file=case.mask_file,
         uncertainty_file=case.uncertainty_file,
         **facts,

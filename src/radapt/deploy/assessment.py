@@ -64,6 +64,11 @@ class Assessment:
     abstained: np.ndarray
     reasons: tuple[str, ...]
 
+    def doubt(self, decided: np.ndarray) -> np.ndarray:
+        """(n,): the calibrated probability that the class indices `decided` (n,) are wrong. More than one half where
+        the study's decision weighs classes and is for one that is less probable."""
+        return 1 - np.take_along_axis(self.calibrated, decided[:, None], axis=1)[:, 0]
+
 
 @dataclass(frozen=True, eq=False)
 class Assessor:

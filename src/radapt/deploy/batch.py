@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from radapt.cohorts import Case
+import numpy as np
+
+from radapt.cohorts import Case, Cohort
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.dicom.predicted import DicomWriter, missing_extra
 from radapt.deploy.inputs.resolve import ResolvedInput
 from radapt.deploy.patients import notes_of, predict_patients, working_cache
-from radapt.deploy.pictures import Picture, picture_of
+from radapt.deploy.pictures import Picture, picture_of, thumbnail_of
 from radapt.deploy.prediction import CasePrediction, prediction_table
 from radapt.digests import digest
 from radapt.durable import remove_partial_files, write_json, write_text
@@ -32,6 +34,7 @@ from radapt.features.case_vectors import Neighbour
 from radapt.images import Volume, ending_for, write_labels, write_shares
 from radapt.printable import csv_cell
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.fitted import SliceWeights
 from radapt.segmentation import file_stems
 
 TABLE, DONE, WORK, DICOM = "predictions.csv", "done.json", ".work", "dicom"
@@ -48,6 +51,8 @@ class ShownCase:
     picture: Picture | None = None
     mask_file: str = ""
     uncertainty_file: str = ""
+    thumbnails: tuple[str, ...] = ()
+    """Of the nearest training cases, data URIs; '' for one whose image is not there."""
 
 
 WritePage = Callable[[Path, Sequence[ShownCase], int, int], None]
@@ -72,16 +77,19 @@ def predict_batch(
     write_page: WritePage | None = None,
     cache: Path | None = None,
     dicom: bool = True,
+    training: Cohort | None = None,
     progress: ProgressMaker = silent,
 ) -> BatchOutcome:
     """Predict every case into `folder`. After an interruption the same call goes on after the last finished group.
 
     A case that fails stands in the table with its reason. With `dicom`, cases whose images are DICOM have a DICOM
-    segmentation and report as well. Raises UsageError if the folder holds something else, or a finished batch.
+    segmentation and report as well. The pages show the nearest training cases as small pictures if `training` is the
+    cohort that the model learned from. Raises UsageError if the folder holds something else, or a finished batch.
     """
     names = resolved.order
     if not names:
         raise DataError("There is no case to predict.")
+    pictured = _pictured(model, training)
     key = _key(model, resolved)
     _prepare(folder, key)
     groups = [names[start : start + GROUP] for start in range(0, len(names), GROUP)]
@@ -97,6 +105,7 @@ def predict_batch(
                 with working_cache(cache, folder / WORK) as local:
                     coming = predict_patients(model, resolved, group, local)
                     shown = [_kept(folder, model, by_name, each, local, stems, writer) for each in coming]
+                    shown = [_with_thumbnails(each, pictured, model, local) for each in shown]
                 if write_page is not None:
                     write_page(folder, shown, number, len(groups))
                 write_json(folder / WORK / f"{number}.json", [asdict(each) for each in shown])
@@ -109,6 +118,29 @@ def predict_batch(
     write_json(folder / DONE, facts)
     shutil.rmtree(folder / WORK)
     return BatchOutcome(folder, len(rows), failures, notes)
+
+
+def _pictured(model: DeployedModel, training: Cohort | None) -> Mapping[str, Case]:
+    """The training cases whose pictures a page can show. Raises UsageError if the cohort has none of them."""
+    if training is None:
+        return {}
+    known = set(() if model.training is None else model.training.cases)
+    found = {case.case: case for case in training if case.case in known}
+    if not found:
+        raise UsageError(
+            f"Cohort {training.name} has no training case of this model, or the model folder names none. Give the "
+            "cohort that it learned from with --training-cohort."
+        )
+    return found
+
+
+def _with_thumbnails(shown: ShownCase, pictured: Mapping[str, Case], model: DeployedModel, cache: Path) -> ShownCase:
+    if not pictured:
+        return shown
+    recipe = model.card.recipe
+    recipe = recipe.looking("whole") if recipe.look == "lesion" else recipe
+    cases = [pictured.get(each.case) for each in shown.prediction.nearest]
+    return replace(shown, thumbnails=tuple("" if case is None else thumbnail_of(case, recipe, cache) for case in cases))
 
 
 def _key(model: DeployedModel, resolved: ResolvedInput) -> str:
@@ -174,9 +206,11 @@ def _picture(model: DeployedModel, case: Case, found: CasePrediction, cache: Pat
     if modality is None:
         return None
     recipe = model.card.recipe
+    weights = next((each for each in found.slice_weights if each.modality in (modality, "")), None)
+    plane = None if weights is None else weights.planes[int(np.argmax(weights.weights))]
     try:
         return picture_of(case, modality, recipe.looking("whole") if recipe.look == "lesion" else recipe, cache,
-                          found.mask)  # fmt: skip
+                          found.mask, uncertainty=found.uncertainty, plane=plane)  # fmt: skip
     except DataError:  # the prediction stands; a picture is not worth losing it
         return None
 
@@ -209,6 +243,10 @@ def _shown(stored: Sequence[Mapping[str, Any]]) -> Iterator[ShownCase]:
         values = dict(each["prediction"])
         values["sequences"] = tuple(values["sequences"])
         values["set"] = None if values["set"] is None else tuple(values["set"])
+        values["slice_weights"] = tuple(
+            SliceWeights(one["modality"], tuple(one["planes"]), tuple(one["weights"]))
+            for one in values["slice_weights"]
+        )
         values["nearest"] = tuple(Neighbour(*one) for one in values["nearest"])
         for name in ("volumes_ml", "predicted_dice", "dice_at_least", "soft_dice"):  # NaN is stored as null
             stored_values = values[name]
@@ -216,4 +254,5 @@ def _shown(stored: Sequence[Mapping[str, Any]]) -> Iterator[ShownCase]:
                 key: float("nan") if value is None else value for key, value in stored_values.items()
             }
         picture = None if each["picture"] is None else Picture(**each["picture"])
-        yield ShownCase(CasePrediction(**values), picture, each["mask_file"], each["uncertainty_file"])
+        files = (each["mask_file"], each["uncertainty_file"])
+        yield ShownCase(CasePrediction(**values), picture, *files, tuple(each["thumbnails"]))

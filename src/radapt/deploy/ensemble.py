@@ -7,7 +7,7 @@ import numpy as np
 
 from radapt.images import Volume
 from radapt.protocols.decisions import decide
-from radapt.protocols.fitted import DrawnMask
+from radapt.protocols.fitted import DrawnMask, SliceWeights
 from radapt.training.fit_record import Decision
 
 
@@ -29,6 +29,16 @@ def agreement(decision: Decision, members: np.ndarray, decided: np.ndarray) -> n
     findings for several."""
     same = decide(decision, members) == decided
     return np.asarray(same.reshape(*same.shape[:2], -1).mean(axis=(0, 2)))
+
+
+def mean_weights(members: Sequence[tuple[SliceWeights, ...]]) -> tuple[SliceWeights, ...]:
+    """The mean of the slice weights of several models, which read the same slices; none if one has none."""
+    if not all(members):
+        return ()
+    return tuple(
+        SliceWeights(own[0].modality, own[0].planes, tuple(np.mean([each.weights for each in own], axis=0).tolist()))
+        for own in zip(*members, strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from radapt.deploy.assessment import Assessment
 from radapt.deploy.deployed_model import DeployedModel
-from radapt.deploy.ensemble import agreement, joint_mask
+from radapt.deploy.ensemble import agreement, joint_mask, mean_weights
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
 from radapt.features.case_vectors import CaseVectors, Neighbour
@@ -87,13 +87,18 @@ def _probabilities(model: DeployedModel, group: "Cohort", cache: Path, said: Map
             reason=said.get(case.case, ""),
             agreement=None if agreed is None else float(agreed[row]),
             nearest=nearest[row],
+            slice_weights=mean_weights([member.slice_weights(group, row) for member in model.members]),
         )
         for row, case in enumerate(group)
     ]
     if model.assessor is None:
         return cases
     found = model.assessor.assess(probabilities, sequences, vectors)
-    return [_assessed(case, model.outputs, found, row) for row, case in enumerate(cases)]
+    doubt = None if model.card.findings else found.doubt(decided)
+    return [
+        replace(_assessed(case, model.outputs, found, row), doubt=None if doubt is None else float(doubt[row]))
+        for row, case in enumerate(cases)
+    ]
 
 
 def _assessed(case: CasePrediction, outputs: tuple[str, ...], found: Assessment, row: int) -> CasePrediction:

@@ -9,6 +9,7 @@ import pandas as pd
 from radapt.errors import counted
 from radapt.features.case_vectors import Neighbour
 from radapt.notebook import described_html, table_html
+from radapt.protocols.fitted import SliceWeights
 
 if TYPE_CHECKING:
     from radapt.images import Volume
@@ -38,6 +39,8 @@ class CasePrediction:
     """The outputs that cannot be excluded; None where the model has no prediction sets."""
     abstained: bool | None = None
     """None where the model never abstains."""
+    doubt: float | None = None
+    """The calibrated probability that the predicted class is wrong; None without calibration, and for findings."""
     agreement: float | None = None
     """The share of the models of an ensemble that decide as the ensemble does."""
     nearest: tuple[Neighbour, ...] = ()
@@ -45,6 +48,8 @@ class CasePrediction:
     """The label that the input gives, in words; None without one."""
     volumes_ml: Mapping[str, float] | None = None
     """The volume of each structure of a mask; NaN for pictures, whose pixels have no size."""
+    slice_weights: tuple[SliceWeights, ...] = ()
+    """The attention to the slices of each image, where the model weighs them; of an ensemble the mean."""
     predicted_dice: Mapping[str, float] | None = None
     """By structure; NaN where nothing is drawn. None where the model cannot predict it."""
     dice_at_least: Mapping[str, float] | None = None
@@ -103,7 +108,7 @@ def _most(case: CasePrediction) -> str:
 
 def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) -> pd.DataFrame:
     """`case, prediction, p_<class>…, calibrated_<class>…, set, abstained, reason, sequences_used, seconds`, and where
-    the model has them `agreement`, `volume_ml_<structure>…`, `predicted_dice_<structure>…` and
+    the model has them `doubt`, `agreement`, `volume_ml_<structure>…`, `predicted_dice_<structure>…` and
     `dice_at_least_<structure>…`. What is unknown is empty; a model without calibration
     has no columns for it."""
     calibrated = any(case.calibrated is not None for case in cases)
@@ -118,6 +123,8 @@ def prediction_table(cases: Sequence[CasePrediction], outputs: Sequence[str]) ->
         row["set"] = "" if case.set is None else ";".join(case.set)
         row["abstained"] = "" if case.abstained is None else str(case.abstained).lower()
         row |= {"reason": case.reason, "sequences_used": ";".join(case.sequences), "seconds": round(case.seconds, 3)}
+        if any(each.doubt is not None for each in cases):
+            row["doubt"] = case.doubt
         if any(each.agreement is not None for each in cases):
             row["agreement"] = case.agreement
         row |= {f"volume_ml_{name}": (case.volumes_ml or {}).get(name) for name in structures}

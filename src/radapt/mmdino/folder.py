@@ -18,13 +18,13 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.images import SliceCache
 from radapt.mmdino.adapt import Adapted
-from radapt.mmdino.inference import LinearClassifier
+from radapt.mmdino.inference import CaseQuery, LinearClassifier
 from radapt.mmdino.lesion_attention import LesionAttention
 from radapt.mmdino.options import Options
 from radapt.models.folder import SavedModel, load, save
 from radapt.models.state import ModelCard, ModelState
 from radapt.networks.adapters.merge import merged_state
-from radapt.protocols.fitted import SubsetModel, TrainedModel
+from radapt.protocols.fitted import SliceWeights, SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages, Precision
 from radapt.runtimes.runtime import JOINTLY
 from radapt.training import TrainResult
@@ -93,6 +93,13 @@ class AdaptedModel(SubsetModel):
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.adapted.predict(self.cohort, self.cache, rows)
+
+    def slice_weights(self, row: int) -> tuple[SliceWeights, ...]:
+        feed = self.adapted.feed(self.cohort, self.cache)
+        if not feed.present[row].any():
+            return ()
+        found = self.adapted.looking.weights(feed, CaseQuery(row))
+        return () if found is None else (SliceWeights("", *(tuple(each.tolist()) for each in found)),)
 
     def predict_from(self, rows: np.ndarray, modalities: tuple[str, ...]) -> np.ndarray:
         return self.adapted.predict(self.cohort, self.cache, rows, modalities)

@@ -63,6 +63,22 @@ class CaseEncoder:
         self.network.train(was_training)
         return vectors
 
+    @torch.no_grad()
+    def weights(self, loader: SliceLoader, query: CaseQuery) -> tuple[np.ndarray, np.ndarray] | None:
+        """The numbers of the planes of a case and their weights (n,) in its vector, which sum to 1; None where all
+        slices weigh alike. Where slices are zoomed in, only these count."""
+        if self.reader.weight is None:
+            return None
+        bag = loader.bag(query.row, self.slices, query.modalities)
+        was_training = self.network.training
+        self.network.eval()
+        weights = self._encode(bag.planes, bag.present, bag.boxes).weights.double().cpu()
+        self.network.train(was_training)
+        if self.zoom_slices:
+            kept = weights.topk(min(self.zoom_slices, len(weights))).indices
+            weights = torch.zeros_like(weights).index_copy(0, kept, weights[kept])
+        return bag.plane.numpy(), (weights / weights.sum()).numpy()
+
     def _case_vectors(self, bags: list[Sample]) -> Tensor:
         """(n, W + L) of the bags of n cases."""
         planes, present, boxes = (

@@ -22,6 +22,8 @@ class Aggregator(nn.Module, abc.ABC):
     """
 
     options: ClassVar[tuple[str, ...]] = ()
+    weighs: ClassVar[bool] = False
+    """Whether it gives each slice a weight."""
     weights: Tensor | None = None
 
     def __init__(self, width: int) -> None:
@@ -100,6 +102,7 @@ class Attention(Aggregator):
     """
 
     options = ("hidden", "dropout")
+    weighs = True
 
     def __init__(self, width: int, hidden: int = 128, dropout: float = 0.25) -> None:
         super().__init__(width)

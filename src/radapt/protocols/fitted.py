@@ -46,6 +46,18 @@ class TrainedModel(abc.ABC):
         """Bind the model to the cases of a cohort: `Features` if its protocol reads features, else `CohortImages`."""
 
 
+@dataclass(frozen=True)
+class SliceWeights:
+    """How much each slice of an image counts in the prediction of a case."""
+
+    modality: str
+    """'' if a slice holds all sequences together."""
+    planes: tuple[int, ...]
+    """The number of each slice among the planes of the image, from 0, ascending."""
+    weights: tuple[float, ...]
+    """As `planes`; they sum to 1."""
+
+
 class Model(abc.ABC):
     """A fitted classifier that predicts any case of the cohort."""
 
@@ -53,6 +65,10 @@ class Model(abc.ABC):
     def trained_model(self) -> TrainedModel | None:
         """The model independent of the cohort; None if it cannot be saved."""
         return None
+
+    def slice_weights(self, row: int) -> tuple[SliceWeights, ...]:
+        """The attention to the slices of a case; empty for a model that does not weigh slices by their content."""
+        return ()
 
     @abc.abstractmethod
     def predict(self, rows: np.ndarray) -> np.ndarray:

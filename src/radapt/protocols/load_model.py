@@ -24,7 +24,15 @@ from radapt.models.folder import SavedModel, load, save
 from radapt.notebook import Described
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.decisions import decide, decision_columns
-from radapt.protocols.fitted import DrawnMask, Model, Segmenter, SubsetModel, SubsetSegmenter, TrainedModel
+from radapt.protocols.fitted import (
+    DrawnMask,
+    Model,
+    Segmenter,
+    SliceWeights,
+    SubsetModel,
+    SubsetSegmenter,
+    TrainedModel,
+)
 from radapt.protocols.image_problem import CohortImages
 from radapt.protocols.registry import PROTOCOLS, make
 from radapt.protocols.stored_locator import read_locator, with_locator
@@ -102,6 +110,11 @@ class LoadedModel(Described):
         table |= {f"p_{output}": found[:, number] for number, output in enumerate(self.card.outputs)}
         decisions = decide(self.decision, found)
         return pd.DataFrame(table | decision_columns(decisions, self.card.classes, self.card.findings))
+
+    def slice_weights(self, cohort: Cohort, row: int) -> tuple[SliceWeights, ...]:
+        """The attention to the slices of the case at `row`; empty for a model that does not weigh slices."""
+        model = self._on(cohort)
+        return model.slice_weights(int(_checked([row], len(cohort))[0])) if isinstance(model, Model) else ()
 
     @property
     def encoder(self) -> Backbone | LazyBackbone | None:

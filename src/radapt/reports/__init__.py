@@ -3,6 +3,7 @@
 from radapt.reports.adaptation_report import write_adapt_report
 from radapt.reports.export.exporting import export_report
 from radapt.reports.prediction_page import (
+    AttentionBars,
     PredictedCase,
     PredictionPage,
     StructureRow,
@@ -13,6 +14,7 @@ from radapt.reports.study_report import write_report, write_report_with_answers
 from radapt.reports.summary import StudySummary, summary_schema
 
 __all__ = [
+    "AttentionBars",
     "PredictedCase",
     "PredictionPage",
     "StructureRow",

@@ -34,21 +34,49 @@ class StructureRow:
 
 
 @dataclass(frozen=True)
+class AttentionBars:
+    """The attention to the slices of an image: `bars` (left, width, height) in percent, the highest at 100."""
+
+    name: str
+    bars: tuple[tuple[float, float, float], ...]
+    highest: int
+    """The number of the plane with the highest weight, from 1."""
+    share: float
+    """Its weight."""
+
+    @classmethod
+    def of(cls, name: str, planes: Sequence[int], weights: Sequence[float]) -> "AttentionBars":
+        """From the planes, counted from 0, and their weights, one or more."""
+        best, total = max(range(len(planes)), key=weights.__getitem__), max(planes) + 1
+        bars = tuple(
+            (100 * plane / total, 100 / total, 100 * weight / max(weights[best], 1e-12))
+            for plane, weight in zip(planes, weights, strict=True)
+        )
+        return cls(name, bars, planes[best] + 1, weights[best])
+
+
+@dataclass(frozen=True)
 class PredictedCase:
-    """What the page shows of a case. `image` is a data URI, '' without a picture."""
+    """What the page shows of a case. `image` and `uncertain` are data URIs, '' without a picture. `nearest` are (key,
+    label, similarity, picture or '')."""
 
     case: str
     prediction: str
     rows: tuple[OutputRow, ...]
     structures: tuple[StructureRow, ...]
     image: str
+    uncertain: str
     caption: str
     sequences: tuple[str, ...]
     reason: str
     failed: bool
     abstained: bool | None
     agreement: float | None
-    nearest: tuple[tuple[str, str, float], ...]
+    nearest: tuple[tuple[str, str, float, str], ...]
+    attention: tuple[AttentionBars, ...]
+    several_planes: bool
+    """Whether there is more than one slice to weigh."""
+    doubt: float | None
     truth: str | None
     mask_file: str
     uncertainty_file: str

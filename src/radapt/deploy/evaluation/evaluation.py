@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from radapt.deploy.assessment import Assessor
+from radapt.deploy.assessment import Assessment, Assessor
 from radapt.deploy.certainty.calibration import as_columns
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.deployment import EvaluationScore
@@ -97,7 +97,7 @@ def evaluate_cases(
         scores=_scores(model, cases, rng),
         calibration=_calibration(model.outputs, several, cases, found.calibrated, rng),
         coverage=coverage,
-        abstention=None if several else _abstention(model, assessor, cases, found.calibrated, found.abstained),
+        abstention=None if several else _abstention(model, assessor, cases, found),
         drift=drift_of(cases, model.training, () if facts is None else facts.metadata, rng),
         notes=cases.notes,
     )
@@ -138,10 +138,9 @@ def _calibration(
     return tuple(found)
 
 
-def _abstention(
-    model: DeployedModel, assessor: Assessor, cases: LabelledCases, calibrated: np.ndarray, abstained: np.ndarray
-) -> AbstentionCheck:
-    correct = (decide(model.decision, cases.probabilities) == cases.truths).astype(np.float64)
+def _abstention(model: DeployedModel, assessor: Assessor, cases: LabelledCases, found: Assessment) -> AbstentionCheck:
+    decided, abstained = decide(model.decision, cases.probabilities), found.abstained
+    correct = (decided == cases.truths).astype(np.float64)
     weights, novelty = _weights(cases.patients), assessor.certainty.novelty
     novel = np.nan
     if novelty is not None and cases.vectors is not None and cases.vectors.modalities == novelty.sequences:
@@ -153,7 +152,7 @@ def _abstention(
         assessor.certainty.refused,
         float(weights @ correct / weights.sum()),
         float(kept @ correct / kept.sum()) if kept.any() else float("nan"),
-        gain_share(correct, 1 - calibrated.max(axis=1), cases.patients, REFUSED),
+        gain_share(correct, found.doubt(decided), cases.patients, REFUSED),
     )
 
 

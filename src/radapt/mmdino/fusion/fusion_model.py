@@ -19,7 +19,7 @@ from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.slices import SliceLoader
 from radapt.models.state import ModelState
 from radapt.progress import ProgressMaker, silent
-from radapt.protocols.fitted import SubsetModel, TrainedModel
+from radapt.protocols.fitted import SliceWeights, SubsetModel, TrainedModel
 from radapt.protocols.image_problem import CohortImages
 
 if TYPE_CHECKING:
@@ -152,18 +152,31 @@ class FusedCases(SubsetModel):
         return tuple(self.modalities[column] for column in self.tokens.loader.reader.columns(row, among))
 
     @torch.no_grad()
-    def _probabilities(self, query: CaseQuery) -> np.ndarray:
-        """float64 (outputs,): the mean over members."""
-        network, facts = self.model.network, self.model.facts
-        planes = self.tokens.planes(query)
+    def slice_weights(self, row: int) -> tuple[SliceWeights, ...]:
+        """The mean over members."""
+        query = CaseQuery(row, self._names(row, self.modalities))
+        if not query.modalities:
+            return ()
+        self.tokens.prepare([query], self.progress)
+        planes, tokens, visible = self._inputs(query)
+        parts = [member(tokens, visible).weights.double() for member in self.model.network.members]
+        weights = torch.stack([part / part.sum() for part in parts]).mean(0)
+        return (SliceWeights("", tuple(planes.tolist()), tuple(weights.tolist())),)
+
+    def _inputs(self, query: CaseQuery) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        """The planes (n,) of a prepared query, their standardised tokens, and the visible sequences (n, M)."""
+        network, planes = self.model.network, self.tokens.planes(query)
         tokens = torch.from_numpy(self.tokens.tokens(query, planes)).to(network.device)
         visible = torch.tensor([[name in (query.modalities or ()) for name in self.modalities]] * len(planes))
+        return planes, network.standardised(tokens), visible.to(tokens.device)
+
+    @torch.no_grad()
+    def _probabilities(self, query: CaseQuery) -> np.ndarray:
+        """float64 (outputs,): the mean over members."""
+        planes, tokens, visible = self._inputs(query)
         case = torch.zeros(len(planes), dtype=torch.long, device=tokens.device)
-        standardised = network.standardised(tokens)
-        logits = torch.stack(
-            [_logits(member, standardised, visible.to(tokens.device), case) for member in network.members]
-        )
-        return _probabilities(logits.double().cpu().numpy(), facts)
+        logits = torch.stack([_logits(member, tokens, visible, case) for member in self.model.network.members])
+        return _probabilities(logits.double().cpu().numpy(), self.model.facts)
 
 
 def _logits(member: torch.nn.Module, tokens: torch.Tensor, visible: torch.Tensor, case: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,59 @@
+"""The page of `predict`: what stands beside each case."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from radapt.reports import AttentionBars, PredictedCase, PredictionPage, StructureRow, write_prediction_page
+from report_page import Page
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+CASE = PredictedCase(
+    case="c1", prediction="ill", rows=(), structures=(), image=PIXEL, uncertain="", caption="t1, plane 7 of 12",
+    sequences=("t1",), reason="", failed=False, abstained=False, agreement=None,
+    nearest=(("k<1>", "ill", 0.9, PIXEL), ("k2", "", 0.8, "")),
+    attention=(AttentionBars.of("t1", (0, 4, 6, 11), (0.1, 0.2, 0.6, 0.1)),), several_planes=True, doubt=0.23,
+    truth=None, mask_file="", uncertainty_file="", seconds=1.0,
+)  # fmt: skip
+
+
+def page(tmp_path: Path, case: PredictedCase) -> Page:
+    path = write_prediction_page(tmp_path, PredictionPage("model", "", (case,), 1, 1))
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_bars_stand_where_their_slices_lie() -> None:
+    bars = AttentionBars.of("t1", (0, 4, 6, 11), (0.1, 0.2, 0.6, 0.1))
+    assert (bars.highest, bars.share) == (7, 0.6)
+    left, width, height = zip(*bars.bars, strict=True)
+    assert left == pytest.approx((0, 100 / 3, 50, 1100 / 12))
+    assert set(width) == {100 / 12}
+    assert height == pytest.approx((100 / 6, 100 / 3, 100, 100 / 6))
+
+
+def test_attention_doubt_and_neighbours_are_shown(tmp_path: Path) -> None:
+    shown = page(tmp_path, CASE)
+    assert "attention to the slices of t1: plane 7 has 60 %" in shown.text
+    assert "Wrong with a calibrated probability of 23 %." in shown.text
+    assert "k<1> (ill) 0.90" in shown.text
+    alternatives = [found.get("alt") for tag, found in shown.elements if tag == "img"]
+    assert alternatives == ["t1, plane 7 of 12 of c1", "Training case k<1>"]
+    assert sum(tag == "rect" for tag, _ in shown.elements) == 4
+
+
+def test_a_model_without_attention_says_so_where_there_are_slices_to_weigh(tmp_path: Path) -> None:
+    said = "The model does not weigh slices by their content."
+    assert said in page(tmp_path / "a", replace(CASE, attention=())).text
+    assert said not in page(tmp_path / "b", replace(CASE, attention=(), several_planes=False)).text
+    assert said not in page(tmp_path / "c", CASE).text
+
+
+def test_predicted_dice_stands_beside_the_volume(tmp_path: Path) -> None:
+    rows = (StructureRow("core", 1.25, 0.81, 0.7), StructureRow("edge", 0.0, float("nan"), float("nan")))
+    shown = page(tmp_path / "a", replace(CASE, structures=rows, uncertain=PIXEL, mask_file="masks/c1.nii.gz"))
+    assert "core 1.25 0.81 0.70" in shown.text
+    assert "magenta" in shown.text
+    plain = page(tmp_path / "b", replace(CASE, structures=(StructureRow("core", 1.25, None, None),)))
+    assert "predicted Dice" not in plain.text
