@@ -16,7 +16,7 @@ PLAIN: dict[str, Any] = {
     "cohort": "discs", "cases": "digest of the cases", "masks": "digest of the masks", "size": 32, "backbone": "ours",
     "architecture": "dinov2-s", "weights": "digest of the weights", "dtype": "float32", "protocol": "knn",
     "options": {"k": (5,)}, "title": None, "pooling": {}, "seed": 0, "draw": None, "resamples": 200, "image": "plain",
-    "choices": {}, "look": "whole",
+    "choices": {}, "look": "whole", "licence": "CC0", "pretraining": (),
 }  # fmt: skip
 DRAW = Draw(4, None, 0, ("p1", "p2"))
 
@@ -33,11 +33,15 @@ def id_of(**changes: Any) -> str:
         **given.choices,
     )
     prepared = PreparedCohort(
-        SimpleNamespace(name=given.cohort, patients_known=True),  # type: ignore[arg-type]
+        SimpleNamespace(name=given.cohort, patients_known=True, source={"licence": given.licence}),  # type: ignore[arg-type]
         ImageSettings(name=given.image), Recipe.for_kind("other", size=given.size, look=given.look), given.cases,
         given.masks,
     )  # fmt: skip
-    located = SimpleNamespace(lazy=SimpleNamespace(identity=given.weights, dtype=given.dtype))
+    located = SimpleNamespace(
+        lazy=SimpleNamespace(identity=given.weights, dtype=given.dtype),
+        card=SimpleNamespace(pretraining=given.pretraining, licence="MIT"),
+        source=SimpleNamespace(kind="file"),
+    )
     encoder = CellEncoder(BackboneEntry(name=given.backbone, **{"as": given.architecture}), located)  # type: ignore[arg-type]
     job = Job(entry, make(given.protocol, **given.options), given.draw)
     return cell_of(study, prepared, encoder, job, given.seed, "cpu").id
@@ -70,7 +74,12 @@ def test_draws_of_another_size_or_repeat_are_other_cells(draw: Draw) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"title": "Nearest neighbours"}, {"image": "named"}, {"masks": "other masks"}], ids=str
+    "changes",
+    [
+        *({"title": "Nearest neighbours"}, {"image": "named"}, {"masks": "other masks"}),
+        *({"licence": "CC BY-NC 4.0"}, {"pretraining": ("CheXpert",)}),
+    ],
+    ids=str,
 )
 def test_what_is_only_shown_or_not_read_keeps_the_id(changes: dict[str, Any]) -> None:
     assert id_of(**changes) == id_of()
