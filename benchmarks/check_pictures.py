@@ -34,7 +34,7 @@ def picture(rng: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(((levels - low) / (high - low) * 255).astype(np.uint8))
 
 
-def measure(count: int, side: int, kind: str, folder: Path) -> None:
+def measure(count: int, side: int, kind: str, folder: Path) -> str:
     rng = np.random.default_rng(0)
     paths = [folder / "data" / "ab"[at % 2] / f"x{at}.{kind}" for at in range(count)]
     for path in paths:
@@ -49,11 +49,10 @@ def measure(count: int, side: int, kind: str, folder: Path) -> None:
     start, wall = time.process_time(), time.perf_counter()
     found = check_cohort(path, folder / "cache")
     check_s, check_wall_s = time.process_time() - start, time.perf_counter() - wall
-    print(
+    return (
         f"{count} {kind} of {side} px: reading {reading_s:.1f} s, check {check_s:.1f} s of processor time, "
         f"{check_s / reading_s:.2f} ×; {check_wall_s / reading_wall_s:.2f} × on the clock; "
-        f"{len(found.errors)} errors, {len(found.warnings)} warnings",
-        flush=True,
+        f"{len(found.errors)} errors, {len(found.warnings)} warnings"
     )
 
 
@@ -68,7 +67,7 @@ def main() -> None:
     for side in given.sides:
         for kind in given.kinds:
             with tempfile.TemporaryDirectory() as folder:
-                measure(given.count, side, kind, Path(folder))
+                print(measure(given.count, side, kind, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
