@@ -99,9 +99,9 @@ def tables(tried: Sequence[Tried]) -> list[str]:
         plain = [each for each in tried if each.protocol == protocol and not each.image]
         for option in dict.fromkeys(name for each in plain for name in each.options):
             lines += table(f"`{protocol}`, `{option}`:", best_by(plain, option))
-        lines += table(
-            f"`{protocol}`, images:", best_by([t for t in tried if t.protocol == protocol and t.image], None)
-        )
+        several = [each for each in tried if each.protocol == protocol and each.image]
+        for on in dict.fromkeys(each.on for each in several):
+            lines += table(f"`{protocol}`, images:", best_by([each for each in several if each.on == on], None))
     return lines
 
 
