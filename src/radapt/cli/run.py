@@ -77,8 +77,9 @@ def run(
         outcome = run_study(described, folder, settings, part)
     else:
         shares = Shares(
-            study.absolute(), folder.absolute(), settings.cache.absolute(), workers, cells, device, devices, offline
-        )
+            study.absolute(), folder.absolute(), settings.cache.absolute(), workers, cells, device, devices, offline,
+            tuple(map(str, settings.track)),
+        )  # fmt: skip
         resources = Resources(worker_cpus, worker_gpus, worker_memory)
         outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())

@@ -20,6 +20,7 @@ from radapt.studies import Ledger, Outcome, Settings, read_study, run_study
 from radapt.studies.engines import Resources, Shares, run_on_engine
 from radapt.studies.engines.on_slurm import run_on_slurm, sbatch_options
 from radapt.studies.plan import StudyFailure
+from radapt.trackers import Where
 from toy_kill import numbers
 from toy_study import write_cohort, write_study
 
@@ -145,3 +146,22 @@ def test_slurm_has_to_be_there(study: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="Run this where sbatch is"):
         list(run_on_slurm(shares(study, "nowhere"), Resources(), {}))
+
+
+def test_workers_write_to_the_trackers_of_the_command(tmp_path: Path) -> None:
+    shared = Shares(tmp_path / "s.yaml", tmp_path / "run", tmp_path, 2, track=(f"csv:{tmp_path / 'numbers'}",))
+    assert shared.settings.track == (Where("csv", str((tmp_path / "numbers").resolve())),)
+
+
+def test_the_command_hands_its_trackers_to_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = write_study(tmp_path, [write_cohort(tmp_path / "discs", patients=6)])
+    given: list[Shares] = []
+
+    def stop(engine: str, shares: Shares, *rest: Any) -> None:
+        given.append(shares)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radapt.studies.engines.run_on_engine", stop)
+    words = ["run", str(study), "--engine", "slurm", "--track", "csv:numbers", "--out", str(study.parent / "tracked")]
+    CliRunner().invoke(app, words)
+    assert given[0].track == (f"csv:{Path('numbers').resolve()}",)

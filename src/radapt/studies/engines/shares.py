@@ -10,6 +10,7 @@ from radapt.studies.plan import Settings
 from radapt.studies.run import Outcome, run_study
 from radapt.studies.shard import Shard
 from radapt.studies.study import read_study
+from radapt.trackers import Where
 
 Engine = Literal["ray", "slurm"]
 ENGINES: tuple[Engine, ...] = ("ray", "slurm")
@@ -51,6 +52,7 @@ class Shares:
     device: str = "auto"
     devices: int = 1
     offline: bool = False
+    track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -62,7 +64,8 @@ class Shares:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.cache, self.device, self.offline, devices=self.devices)
+        track = tuple(Where.of(text) for text in self.track)
+        return Settings(self.cache, self.device, self.offline, devices=self.devices, track=track)
 
     def __call__(self, number: int) -> Outcome:
         """Run one share; one that was interrupted goes on where it stopped."""
