@@ -33,10 +33,10 @@ NARROWER = {
     "doctor": {"cases", "cohorts", "images", "metrics", "studies"},  # run folders are verified
     "studies": {
         *("protocols", "features", "cases", "cohorts", "images", "backbones", "segmentation"),
-        *("probes", "trackers"),
+        *("probes", "trackers", "runtimes"),
     },
     "features": {"cases", "cohorts", "images", "backbones", "runtimes"},
-    "models": {"images", "backbones", "training"},  # of training the fit record
+    "models": {"images", "backbones", "training", "runtimes"},  # of training the fit record
     "cases": {"cohorts", "images", "training"},
 }
 """Rooms that need, and may use, less than all levels below."""

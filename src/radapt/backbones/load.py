@@ -9,8 +9,10 @@ from radapt.backbones.card import WeightCard
 from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import DTYPES, auto_dtype
 from radapt.backbones.weights import WeightSource, fetch, resolve
+from radapt.cachedir import cache_folder
 from radapt.devices import pick_device
 from radapt.errors import UsageError, suggest
+from radapt.runtimes.runtime import Runtime, encoding_dtype, encoding_runtime
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +29,8 @@ def load_backbone(
     device: "str | torch.device" = "cpu",
     offline: bool = False,
     as_: str | None = None,
+    runtime: str = "pytorch",
+    cache: str | Path | None = None,
 ) -> "Backbone":
     """The encoder `name` with its weights, in evaluation mode.
 
@@ -37,19 +41,33 @@ def load_backbone(
     random state. `dtype`: float32, bfloat16, or auto (see
     `auto_dtype`). With `offline` or HF_HUB_OFFLINE=1 the network is not used.
 
+    `runtime` computes the tokens: pytorch, onnx, openvino (on a CPU), or auto, the fastest that is installed. The
+    converted network is kept in `cache`, as features are. Training is always by PyTorch.
+
     UsageError: an unknown name; a device that this machine does not have; weights that are missing, unreadable, unsafe
-    or of another architecture.
+    or of another architecture; a runtime that is not installed or cannot compute it.
     """
     if dtype not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r}. {suggest(dtype, DTYPES)}")
     device = pick_device(str(device))
-    resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
     folder = adapted_folder(name, weights, CATALOG, as_)
+    chosen = encoding_runtime(runtime, device, "" if folder is None else name)
+    dtype = encoding_dtype(dtype, chosen)
+    resolved_dtype = auto_dtype(device) if dtype == "auto" else dtype
     if folder is not None:
         return _adapted(read_adapted(folder, None if weights is None else name), resolved_dtype, device)
     weight_card = _card(name, as_, offline)
     source = fetch(weight_card, resolve(weight_card, weights, seed=seed, offline=offline), offline=offline)
-    return assemble(name, weight_card, source, resolved_dtype, device)
+    found = assemble(name, weight_card, source, resolved_dtype, device)
+    return found if chosen == "pytorch" else converted(found, chosen, cache)
+
+
+def converted(backbone: "Backbone", runtime: Runtime, cache: str | Path | None) -> "Backbone":
+    """The backbone with its tokens computed by another runtime, whose networks are kept in `cache`."""
+    from radapt.runtimes.graphs import GraphCache
+
+    dtype = str(backbone.dtype).removeprefix("torch.")
+    return backbone.computed_by(GraphCache(cache_folder(cache), runtime, backbone.identity, dtype))
 
 
 def _card(name: str, as_: str | None, offline: bool) -> WeightCard:

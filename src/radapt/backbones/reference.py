@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.backbones.card import WeightCard
 from radapt.backbones.lazy import LazyBackbone, find_backbone
-from radapt.backbones.load import assemble
+from radapt.backbones.load import assemble, converted
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
+from radapt.runtimes.runtime import Runtime, encoding_runtime
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -60,9 +61,17 @@ class BackboneReference:
         """The same without the path of a weight file on this machine."""
         return self if self.source is None else replace(self, source=replace(self.source, path=None, where=""))
 
-    def find(self, *, dtype: str = "float32", device: str = "cpu", offline: bool = False) -> LazyBackbone:
+    def find(
+        self,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        offline: bool = False,
+        runtime: Runtime = "pytorch",
+        cache: Path | None = None,
+    ) -> LazyBackbone:
         """The encoder, from the origin of its weights: a package, the hub, a file, a folder of an adapted backbone, or
-        a seed.
+        a seed; its tokens computed by `runtime`.
 
         Raises UsageError if it is not there, or has other weights by now.
         """
@@ -76,21 +85,35 @@ class BackboneReference:
         if self.source.identity.startswith(_ADAPTED):
             lazy = find_backbone(str(path), dtype=dtype, device=device, offline=offline).lazy
         else:
-            lazy = self._plain(self.card, self.source, dtype, device, offline)
+            lazy = self._plain(self.card, self.source, dtype, device, offline, runtime, cache)
         if lazy.identity != self.identity:
             where = f"at {path} " if path else ""
             raise UsageError(f"The model was trained on {self.name} with other weights than those {where}now. {_GIVE}")
         return lazy
 
-    def _plain(self, card: WeightCard, known: WeightSource, dtype: str, device: str, offline: bool) -> LazyBackbone:
+    def _plain(
+        self,
+        card: WeightCard,
+        known: WeightSource,
+        dtype: str,
+        device: str,
+        offline: bool,
+        runtime: Runtime,
+        cache: Path | None,
+    ) -> LazyBackbone:
         wanted = {"random": f"random:{known.seed}", "hub": "hub", "package": "package"}.get(known.kind, str(known.path))
         source = fetch(card, resolve(card, wanted), offline=offline)
+        chosen = encoding_runtime(runtime, device)
 
-        def load(number: str = dtype) -> "Backbone":
+        def load_as(number: str) -> "Backbone":
             return assemble(self.name, card, source, number, device)
 
+        def load() -> "Backbone":
+            found = load_as(dtype)
+            return found if chosen == "pytorch" else converted(found, chosen, cache)
+
         return LazyBackbone(
-            self.name, identity_of(card, source), dtype, load, load_as=load, card=card, source=source
+            self.name, identity_of(card, source), dtype, load, load_as=load_as, card=card, source=source, runtime=chosen
         )  # fmt: skip
 
 

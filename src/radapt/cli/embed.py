@@ -55,6 +55,9 @@ def embed(
     ),
     layers: int = typer.Option(4, min=1, help="Keep the tokens of this many last layers."),
     dtype: NumberFormat = typer.Option(NumberFormat.auto, help="Dtype of the encoder; auto: the faster one."),
+    runtime: str = typer.Option(
+        "pytorch", help="What computes features: pytorch, onnx, openvino, or auto, the fastest that is installed."
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     batch: int = typer.Option(None, min=1, help="Batch size in slices; default 16 on a CPU, 128 on a GPU."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
@@ -75,7 +78,11 @@ def embed(
     from radapt.images import Recipe
 
     table, folder = load_cohort(cohort), cache_folder(cache)
-    resolved = find_backbone(backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline)
+    resolved = find_backbone(
+        backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline, runtime=runtime, cache=folder
+    )
+    if runtime == "auto":
+        typer.echo(f"Runtime: {resolved.lazy.runtime}")
     recipe = Recipe.for_kind(
         table.kind, size=size, axis=axis.value, every=every, count=count, neighbours=neighbours,
         look=look and look.value,

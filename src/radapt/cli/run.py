@@ -29,6 +29,11 @@ def run(
         None, help="Run only the cells whose name (cohort × backbone × protocol × seed) or id fits this pattern."
     ),
     cache: Path = typer.Option(None, help="Slices and features; default $RADAPT_CACHE, else the user's cache folder."),
+    runtime: str = typer.Option(
+        None,
+        help="What computes features: pytorch, onnx, openvino, or auto, the fastest that is installed; default: what "
+        "the study says, else pytorch. Training is by PyTorch.",
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
     devices: int = typer.Option(
         1,
@@ -54,13 +59,19 @@ def run(
     """
     from radapt.cachedir import cache_folder
     from radapt.cli.case_pictures import draw_case_pictures
+    from radapt.devices import pick_device
     from radapt.progress import progress
     from radapt.reports import write_report_with_answers
+    from radapt.runtimes.runtime import fastest_runtime
     from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
     from radapt.studies.engines import Resources, Shares, run_on_engine
     from radapt.trackers import Where
 
     described = read_study(study)
+    if runtime is not None:
+        described = described.with_runtime(runtime)
+    if runtime == "auto":
+        typer.echo(f"Runtime of features: {fastest_runtime(pick_device(device))}")
     settings = Settings(
         cache=cache_folder(cache), device=device, offline=offline, progress=progress, devices=devices,
         track=tuple(Where.of(text) for text in track),
@@ -76,6 +87,11 @@ def run(
     if engine is None:
         outcome = run_study(described, folder, settings, part)
     else:
+        if runtime is not None:
+            raise UsageError(
+                "--runtime and --engine exclude each other: workers read the study. Name it there, for each backbone: "
+                f"{{name: …, runtime: {runtime}}}."
+            )
         shares = Shares(
             study.absolute(), folder.absolute(), settings.cache.absolute(), workers, cells, device, devices, offline,
             tuple(map(str, settings.track)),

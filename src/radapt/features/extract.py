@@ -121,7 +121,7 @@ def extract(
         check_modalities(_available_modalities(cohort), known, backbone.name)
     config = FeatureConfig(
         backbone.name, backbone.identity, dtype, _checked(_last(backbone) if layers is None else layers), recipe.digest,
-        joint=bool(known), runtime=backbone.runtime,
+        joint=bool(known), runtime=getattr(backbone, "runtime", "pytorch"),
     )  # fmt: skip
     work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known)
     grid, failures = work.find(cohort)

@@ -84,13 +84,19 @@ class Features(Described):
         return (
             f"Features of {self.backbone!r} on cohort {self.cohort.name!r}: {rows:,} rows of {self.width} columns\n"
             f"  cases: {cases:,}; modalities: {', '.join(self.modalities[:12])}\n"
-            f"  layers: {', '.join(map(str, self.layers))}; computed in {self.dtype}, in files and not in memory"
+            f"  layers: {', '.join(map(str, self.layers))}; computed in {self.dtype} by "
+            f"{self.runtime}, in files and not in memory"
         )
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """(M,) names of the modalities of the rows: the cohort's, or `joint` for all of them together."""
         return ("joint",) if self.joint else self.cohort.modalities
+
+    @property
+    def runtime(self) -> str:
+        """What computed the rows."""
+        return str(self.config.get("runtime", "pytorch"))
 
     @property
     def width(self) -> int:

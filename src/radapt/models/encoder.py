@@ -1,6 +1,7 @@
 """The encoder of a trained model: found or checked, and copied before it is changed."""
 
 import copy
+from pathlib import Path
 
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.lazy import LazyBackbone
@@ -9,7 +10,12 @@ from radapt.models.folder import SavedModel
 
 
 def encoder_of(
-    saved: SavedModel, given: Backbone | LazyBackbone | None = None, *, device: str = "cpu", offline: bool = False
+    saved: SavedModel,
+    given: Backbone | LazyBackbone | None = None,
+    *,
+    device: str = "cpu",
+    offline: bool = False,
+    cache: Path | None = None,
 ) -> Backbone | LazyBackbone | None:
     """The encoder that the model needs: `given`, or found from the model card; None if it needs none.
 
@@ -23,7 +29,9 @@ def encoder_of(
         return None
     if given is None:
         dtype = saved.card.precision if saved.card.reads == "features" else "float32"
-        return reference.find(dtype=dtype, device=device, offline=offline)
+        return reference.find(
+            dtype=dtype, device=device, offline=offline, runtime=saved.card.runtime, cache=cache
+        )  # fmt: skip
     if given.identity != reference.identity:
         raise UsageError(
             f"The model in {saved.folder} was trained with other weights ({reference.name}, "

@@ -167,7 +167,8 @@ def _check_file(path: Path, expected: str) -> None:
 
 def _card(stored: Mapping[str, Any]) -> ModelCard:
     """Raises KeyError, TypeError, ValueError or AttributeError for content that `save` did not write."""
-    values = {field.name: stored[field.name] for field in fields(ModelCard)}
+    known = {"runtime": "pytorch", **stored}  # folders of before other runtimes do not name it
+    values = {field.name: known[field.name] for field in fields(ModelCard)}
     names = {field.name for field in fields(Recipe)}
     values["recipe"] = Recipe(**{name: tuples(value) for name, value in values["recipe"].items() if name in names})
     values["fit"] = FitRecord.from_json(values["fit"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from radapt.backbones.reference import BackboneReference
 from radapt.images import Recipe
+from radapt.runtimes.runtime import Runtime
 from radapt.training.fit_record import FitRecord
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class ModelCard:
     label_encoding: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the protocol needs to rebuild the model."""
+    runtime: Runtime = "pytorch"
+    """What computed the features that it was fitted on."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of radapt, Python and every library that affects results, at training time."""
 

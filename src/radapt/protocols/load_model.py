@@ -260,7 +260,7 @@ def load_model(
             f"{suggest(card.protocol, PROTOCOLS)} Install the package it comes from."
         )
     protocol = make(card.protocol, **card.options)
-    encoder = encoder_of(saved, backbone, device=pick_device(device), offline=offline)
+    encoder = encoder_of(saved, backbone, device=pick_device(device), offline=offline, cache=cache_folder(cache))
     own = fresh_copy(encoder) if encoder is not None and card.reads == "images" else None
     model = protocol.restore(saved, own)
     if runner is not None:

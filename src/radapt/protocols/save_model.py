@@ -38,7 +38,7 @@ def save_model(
     if isinstance(problem, FeatureProblem):
         features = problem.features
         encoder = features.encoder or BackboneReference(features.backbone, features.identity)
-        inputs = {"recipe": features.recipe, "precision": features.dtype}
+        inputs = {"recipe": features.recipe, "precision": features.dtype, "runtime": features.runtime}
         inputs |= {"layers": features.layers, "backbone": encoder}
     else:
         inputs = {"recipe": problem.recipe, "precision": problem.machine.precision, "backbone": backbone}

@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from radapt.errors import UsageError
-from radapt.runtimes.runtime import Runtime, check_runtime
+from radapt.runtimes.runtime import Runtime, check_runtime, encoding_dtype
 
 GRAPH_FILES = {"onnx": "network.onnx", "openvino": "network.xml"}
 """OpenVINO keeps the weights beside the graph, in network.bin."""
 
 Graph = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 """Inputs → outputs, on the CPU."""
-
-BFLOAT16 = ("openvino",)
-"""Runtimes that can compute in bfloat16."""
 
 
 def open_graph(folder: Path, runtime: Runtime, dtype: str = "float32") -> Graph:
@@ -27,8 +24,7 @@ def open_graph(folder: Path, runtime: Runtime, dtype: str = "float32") -> Graph:
     runtime does not compute in.
     """
     check_runtime(runtime)
-    if dtype != "float32" and runtime not in BFLOAT16:
-        raise UsageError(f"The runtime {runtime} computes in float32, not in {dtype}. Give --dtype float32.")
+    encoding_dtype(dtype, runtime)
     path = folder / GRAPH_FILES[runtime]
     if not path.is_file():
         raise UsageError(f"{path} is missing.")

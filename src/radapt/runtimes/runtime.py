@@ -11,6 +11,9 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 CONVERTED = RUNTIMES[1:]
 """Those that compute a converted copy of the network."""
 
+BFLOAT16 = ("openvino",)
+"""Converted runtimes that can compute in bfloat16."""
+
 AUTO = "auto"
 JOINTLY = (
     "encodes the sequences of a slice together, as a series of tokens whose length differs from slice to slice, which "
@@ -40,6 +43,36 @@ def check_runtime(name: str) -> Runtime:
             f"pip install 'radapt[{name}]'. Or use --runtime pytorch."
         )
     return runtime
+
+
+def encoding_runtime(name: str, device: str, jointly: str = "") -> Runtime:
+    """The runtime `name`, or what `auto` stands for, for an encoder on a device; `jointly` names an adapted backbone.
+
+    Raises UsageError for a runtime that is unknown, not installed, or unable to compute there or such a backbone.
+    """
+    if name == AUTO:
+        return "pytorch" if jointly else fastest_runtime(device)
+    runtime = check_runtime(name)
+    if runtime != "pytorch" and jointly:
+        raise UsageError(f"{jointly} {JOINTLY}")
+    if runtime != "pytorch" and not device.startswith("cpu"):
+        raise UsageError(
+            f"The runtime {runtime} computes on the processor, not on {device}. Give --device cpu, or "
+            "--runtime pytorch."
+        )
+    return runtime
+
+
+def encoding_dtype(dtype: str, runtime: Runtime) -> str:
+    """What `auto` stands for where the runtime leaves no choice: ONNX Runtime computes in float32 alone.
+
+    Raises UsageError for bfloat16 by such a runtime.
+    """
+    if runtime in BFLOAT16 or runtime == "pytorch":
+        return dtype
+    if dtype == "bfloat16":
+        raise UsageError(f"The runtime {runtime} computes in float32, not in {dtype}. Give --dtype float32.")
+    return "float32"
 
 
 def fastest_runtime(device: str) -> Runtime:

@@ -118,6 +118,8 @@ def cell_of(
         "resamples": study.resamples,
         "radapt": __version__,
     }
+    if lazy and lazy.runtime != "pytorch" and protocol.reads == "features":
+        determining["runtime"] = lazy.runtime
     if protocol.uses_metadata:
         determining["metadata"] = metadata_digest(prepared.cohort)
     names = [entry.name for entry in study.protocols]

@@ -216,7 +216,14 @@ def _untrained(
     if name not in random:
         random[name] = locate(
             BackboneEntry.model_validate(
-                {"name": name, "weights": "random", "as": entry.architecture, "seed": entry.seed, "dtype": entry.dtype}
+                {
+                    "name": name,
+                    "weights": "random",
+                    "as": entry.architecture,
+                    "seed": entry.seed,
+                    "dtype": entry.dtype,
+                    "runtime": entry.runtime,
+                }
             )
         )
     return random[name]

@@ -195,7 +195,7 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
 
     find = partial(
         find_backbone, entry.architecture, entry.weights, seed=entry.seed, dtype=entry.dtype,
-        device=device, offline=settings.offline,
+        device=device, offline=settings.offline, runtime=entry.runtime, cache=settings.cache,
     )  # fmt: skip
     located = find(download=False)
     if download:

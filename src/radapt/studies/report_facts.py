@@ -113,6 +113,7 @@ def write_backbone_facts(folder: Path, encoder: "CellEncoder") -> None:
         "weights": located.source.identity,
         "source_kind": located.source.kind,
         "dtype": located.lazy.dtype,
+        "runtime": located.lazy.runtime,
         "device": located.device,
     }
     write_json(folder / "backbones" / f"{slug(encoder.entry.name)}.json", facts)

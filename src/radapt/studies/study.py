@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from radapt.errors import UsageError
+from radapt.errors import UsageError, suggest
+from radapt.runtimes.runtime import AUTO, RUNTIMES
 from radapt.strict_yaml import StrictModel, read_yaml
 from radapt.studies.ledger import slug
 from radapt.trackers import Where
@@ -75,6 +76,8 @@ class BackboneEntry(StrictModel):
     as_: str | None = Field(default=None, alias="as")
     seed: int = Field(default=0, ge=0)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    runtime: Literal["pytorch", "onnx", "openvino", "auto"] = "pytorch"
+    """What computes features; training is always by PyTorch."""
 
     @property
     def architecture(self) -> str:
@@ -248,6 +251,13 @@ class Study(StrictModel):
     def image_settings(self) -> tuple[ImageSettings, ...]:
         """The image settings that are compared; usually one."""
         return tuple(self.images) or (self.image,)
+
+    def with_runtime(self, runtime: str) -> "Study":
+        """The study with features of all backbones computed by `runtime`. Raises UsageError for an unknown one."""
+        if runtime not in (*RUNTIMES, AUTO):
+            raise UsageError(f"Unknown runtime {runtime!r}. {suggest(runtime, (*RUNTIMES, AUTO))}")
+        entries = [entry.model_copy(update={"runtime": runtime}) for entry in self.backbones]
+        return self.model_copy(update={"backbones": entries})
 
     def resolved(self) -> str:
         """The study as YAML with every default filled in; reading it back gives the same study."""
