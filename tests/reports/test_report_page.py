@@ -188,11 +188,16 @@ def test_random_weights_and_synthetic_patients_are_flagged(toy_run, toy_cohort) 
     toy_run.cell(toy, "dinov2-s")
     toy_run.cell(toy, "resnet50")
     page = page_of(toy_run.finish())
-    assert "these results describe the pipeline, not the model" in page.text
-    assert "dinov2-s was never pretrained" in page.text
+    assert "Random weights for comparison. dinov2-s was never pretrained" in page.text
+    assert "Random weights: these results describe" not in page.text
     assert "Synthetic patients." in page.text
     rows = ["".join(texts) for a, _, texts in page.rows if "data-method" in a]
     assert all(("random weights" in row) == ("dinov2-s" in row) for row in rows)
+
+
+def test_random_weights_alone_describe_the_pipeline(toy_run, toy_cohort) -> None:
+    toy_run.cohort(toy_cohort()).backbone("dinov2-s", "random").cell(toy_cohort(), "dinov2-s")
+    assert "these results describe the pipeline, not the model" in page_of(toy_run.finish()).text
 
 
 def test_trained_weights_and_real_patients_are_not_flagged(finished) -> None:

@@ -98,8 +98,10 @@ class BoardAnswers:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Every answer as text, then what is left open."""
-        return (*(answer.text for answer in self.answers), *filter(None, [self.left_open]))
+        """The result, every further question with its answer, and what is left open."""
+        result, *rest = self.answers
+        asked = (f"{answer.question} {answer.text}" for answer in rest)
+        return (result.text, *asked, *filter(None, [self.left_open]))
 
     @property
     def left_open(self) -> str:
