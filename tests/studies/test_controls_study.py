@@ -194,7 +194,7 @@ def test_a_cohort_without_age_and_sex_is_said_on_the_first_screen(tmp_path: Path
     )
     words = ["run", str(study), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"), "--offline"]
     output = CliRunner().invoke(app, words).output
-    assert "Not compared with age and sex: the cohort has no column of age or sex." in output
+    assert "whether age and sex alone do as well: the cohort has no column of age or sex" in output
 
 
 @pytest.mark.parametrize(
