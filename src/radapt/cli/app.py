@@ -13,6 +13,7 @@ from radapt.cli.demo import demo
 from radapt.cli.embed import embed
 from radapt.cli.evaluate_model import evaluate_model
 from radapt.cli.export import export
+from radapt.cli.labels import labels
 from radapt.cli.predict import predict
 from radapt.cli.report import report
 from radapt.cli.run import run
@@ -47,7 +48,7 @@ def _options(
 
 COMMANDS = (
     demo, scan, check, datasets, backbones, embed, adapt, run,
-    report, beside, compare, audit, export, predict, evaluate_model, schema, verify,
+    report, beside, compare, labels, audit, export, predict, evaluate_model, schema, verify,
 )  # fmt: skip
 
 for command in COMMANDS:

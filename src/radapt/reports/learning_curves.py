@@ -52,10 +52,19 @@ class CurvePoint:
     @property
     def patients(self) -> str:
         """The number of training patients, or its range over the draws; empty if it is not recorded."""
+        counts = sorted(set(self._drawn))
+        return f"{counts[0]:,}" + (f"–{counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
+
+    @property
+    def labelled(self) -> float:
+        """The mean number of training patients over the draws; NaN if it is not recorded."""
+        return float(np.mean(self._drawn)) if self._drawn else math.nan
+
+    @cached_property
+    def _drawn(self) -> list[int]:
         fits = [fit for cell in self.method.cells for fit in _fits(cell.facts)]
         draws = [fit.get("draw") or {} for fit in fits]
-        counts = sorted({int(draw["patients"]) for draw in draws if draw.get("patients") is not None})
-        return f"{counts[0]:,}" + (f"–{counts[-1]:,}" if len(counts) > 1 else "") if counts else ""
+        return [int(draw["patients"]) for draw in draws if draw.get("patients") is not None]
 
     def spread(self, metric: str) -> tuple[float, float, float] | None:
         """Minimum, maximum and standard deviation (n - 1) over the draws."""
