@@ -172,7 +172,7 @@ def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
         habits.calcified,
         _ENHANCES,
     )
-    radius = float(np.clip(rng.normal(24.0, 3.0), 17.0, 31.0))
+    radius = float(np.clip(rng.normal(31.0, 2.5), 25.0, 36.0))
     centre = _draw_centre(rng, habits, radius)
     nodules = int(rng.integers(2, 5)) if enhances and not ringed else 0
     return Tumour(
@@ -184,11 +184,11 @@ def draw_tumour(rng: np.random.Generator, subtype: Subtype) -> Tumour:
         lobulation=float(rng.uniform(0.05, 0.2)),
         edge_mm=float(rng.uniform(1.5, 4.0)),
         central=bool(central),
-        core_mm=float(rng.uniform(4.0, 7.5)),
-        core_patches=Waves.draw(rng, 9, 11.0, 20.0),
+        core_mm=float(rng.uniform(4.0, 6.5)),
+        core_patches=Waves.draw(rng, 9, 9.0, 13.0),
         ring=bool(ringed),
-        enhancing=float(rng.uniform(0.5, 1.0)),
-        nodules=_inside(rng, centre, radius, nodules, (8.0, 12.0), 0.7),
+        enhancing=float(rng.uniform(0.55, 1.0)),
+        nodules=_inside(rng, centre, radius, nodules, (10.0, 14.0), 0.7),
         specks=_inside(rng, centre, radius, int(rng.integers(6, 14)) if calcified else 0, (1.8, 3.6), 0.0),
         oedema_mm=float(rng.uniform(2.0, 10.0)),
         oedema=float(rng.uniform(0.2, 0.7)),
