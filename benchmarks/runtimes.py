@@ -31,7 +31,6 @@ def extraction(name: str, weights: str | None, cases: int, folder: Path) -> None
     cohort = make_cohort(folder, cases)
     recipe = Recipe.for_kind("mri", size=224, count=SLICES)
     tried = [(runtime, "float32") for runtime in RUNTIMES if is_installed(runtime)]
-    tried += [("openvino", "bfloat16")] if is_installed("openvino") else []
     loaded = {
         each: load_backbone(name, weights, dtype=each[1], runtime=each[0], cache=folder / "cache") for each in tried
     }
