@@ -40,6 +40,10 @@ class ToyBackbone:
     def __post_init__(self) -> None:
         self._weights = torch.randn(self.width, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
+    @property
+    def token_identity(self) -> str:
+        return self.identity
+
     def widths(self, layers: tuple[int, ...]) -> tuple[int, ...]:
         return (self.width,) * len(layers)
 

@@ -107,7 +107,7 @@ def test_one_method_on_another_test_set_of_images() -> None:
     assert "dino with knn is the only method of this study. On the 90 “external” images of lgg" in found.answers[0].text
     limits = found.answers[-1]
     assert (limits.topic, limits.tone) == ("limits", "warning")
-    assert "Which images belong to one patient is unknown" in limits.text
+    assert "Patients unknown: intervals and splits count images." in limits.text
 
 
 @pytest.mark.parametrize(

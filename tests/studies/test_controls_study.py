@@ -137,7 +137,7 @@ def test_images_that_show_the_disease_are_better_than_age(tmp_path: Path) -> Non
     study = write_study(tmp_path, [cohort], controls=["age-sex"], backbones=[VIT], protocols=["logistic"], choose="val")
     words = ["run", str(study), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"), "--offline"]
     result = CliRunner().invoke(app, words)
-    assert "Better than age and sex by 0." in result.output, result.output
+    assert "It is better than age and sex by 0." in result.output, result.output
 
 
 def test_the_plan_names_controls_and_their_cost(tmp_path: Path) -> None:

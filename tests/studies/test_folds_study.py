@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from radapt.cli import app
 from radapt.cohorts import load_cohort
+from report_page import Page
 from toy_kill import command, kill_when, numbers
 from toy_study import write_cohort, write_study
 
@@ -59,7 +60,7 @@ def test_one_cell_holds_all_folds(ran: Path) -> None:
 
 
 def test_the_report_says_that_every_patient_was_tested_once(ran: Path) -> None:
-    page = (ran / "run" / "report.html").read_text(encoding="utf-8")
+    page = Page((ran / "run" / "report.html").read_text(encoding="utf-8")).text
     assert "every patient tested once, out of fold, by hospital" in page
     assert "Each fold and hospital on its own" in page
     assert "site north" in page

@@ -1,5 +1,6 @@
 """The first sentence: which method, chosen how, and how good on which patients."""
 
+from radapt.cohorts.patient_state import UNKNOWN
 from radapt.metrics.constant import constant_answer
 from radapt.reports.answers.choice import Choice
 from radapt.reports.answers.record import Answer
@@ -20,7 +21,7 @@ def result_answer(board: Leaderboard, metric: str, choice: Choice, row: Leaderbo
     if row.has_interval:
         certainty = f"95 % interval {shown(row.ci_low, info.digits)} to {shown(row.ci_high, info.digits)}"
     value = f"its {info.title} is {shown(row.value, info.digits)} ({certainty})"
-    text = f"{_chosen(choice, row)} {_where(board, patients)}, {value}."
+    text = f"{_chosen(choice, row, board.unit)} {_where(board, patients)}, {value}."
     if reasons := weaknesses(board, metric, row):
         return Answer("result", f"{text} {' '.join(reasons)}", "weak")
     return Answer("result", text)
@@ -32,7 +33,7 @@ def undefined_answer(board: Leaderboard, metric: str | None, choice: Choice, row
         why = board.reason(row).removeprefix("undefined: ") or "it has no value"
         return Answer(
             "result",
-            f"{_chosen(choice, row)} Its {title} is undefined on {board.title} of {board.cohort}: {why}.",
+            f"{_chosen(choice, row, board.unit)} Its {title} is undefined on {board.title} of {board.cohort}: {why}.",
             "weak",
         )
     return Answer("result", f"On {board.title} of {board.cohort} no method has a result yet.", "weak")
@@ -56,9 +57,7 @@ def limits_answer(board: Leaderboard, choice: Choice, metric: str, rows: list[Le
     """What a reader must know of the result; None if there is nothing."""
     said = []
     if board.unit == "image":
-        said.append(
-            "Which images belong to one patient is unknown: every image counts as one, and intervals may be too narrow."
-        )
+        said.append(f"{UNKNOWN} They may be too narrow.")
     chosen = next((row for row in rows if choice.method is not None and row.method.key == choice.method.key), None)
     if chosen is not None:
         said += _segmentation(board, chosen)
@@ -70,16 +69,16 @@ def limits_answer(board: Leaderboard, choice: Choice, metric: str, rows: list[Le
     return Answer("limits", " ".join(said), "warning") if said else None
 
 
-def _chosen(choice: Choice, row: LeaderboardRow) -> str:
+def _chosen(choice: Choice, row: LeaderboardRow, unit: str) -> str:
     name, title = row.method.phrase, metric_of(choice.metric).title
     if choice.by == "only method":
         return f"{name} is the only method of this study."
     if choice.by == "val":
-        return f"Of {choice.among} methods, {name} was best on the validation patients (by {title})."
+        return f"Of {choice.among} methods, {name} was best on the validation {unit}s (by {title})."
     if choice.by == "inner folds":
-        return f"Of {choice.among} methods, {name} was best in cross-validation of the training patients (by {title})."
+        return f"Of {choice.among} methods, {name} was best in cross-validation of the training {unit}s (by {title})."
     return (
-        f"Of {choice.among} methods, {name} has the best {title} on the very patients it is reported on, so expect "
+        f"Of {choice.among} methods, {name} has the best {title} on the very {unit}s it is reported on, so expect "
         "somewhat less on new ones."
     )
 
