@@ -1,5 +1,6 @@
 """Networks by another runtime: converted for any number of rows, equal to PyTorch, and refused where they are not."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_network_takes_any_number_of_rows(runtime: str, tmp_path: Path) -> Non
     graph = open_graph(tmp_path, runtime)
     for rows in (1, 2, 7):
         assert largest_difference(in_pytorch(network, inputs(rows)), graph(inputs(rows))) < 1e-6
+
+
+def test_no_other_thread_runs_in_a_collection_while_source_is_parsed(tmp_path: Path) -> None:
+    """On Python 3.11 the parser fails where another thread, which finalizers let run, parses meanwhile."""
+    pytest.importorskip("onnxruntime", reason="the package of onnx is missing")
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            seen.append(gc.isenabled())
+            return values + 1
+
+    write_graph(Watching(), (torch.zeros(2, 3),), tmp_path, "onnx", "watching")
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled()
 
 
 REFUSED = {"sam"}

@@ -1,5 +1,6 @@
 """From a PyTorch module to the files of a runtime."""
 
+import gc
 import inspect
 import io
 import logging
@@ -34,7 +35,7 @@ def write_graph(network: nn.Module, inputs: tuple[Tensor, ...], folder: Path, ru
 def _write_onnx(network: nn.Module, inputs: tuple[Tensor, ...], path: Path, name: str) -> None:
     shown, batch = tuple(_two_rows(each) for each in inputs), torch.export.Dim("batch", min=1)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _without_collection(), torch.no_grad():
             torch.onnx.export(
                 network.eval(), shown, path, dynamo=True, external_data=False, verbose=False,
                 input_names=[f"input_{number}" for number in range(len(shown))],
@@ -89,3 +90,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without garbage collection, which lets other threads run while the exporter parses source code.
+
+    Python 3.11 counts the depth of that for all threads together, and fails if another one, such as a reader of .npy
+    headers, parses meanwhile: "AST constructor recursion depth mismatch".
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
