@@ -18,7 +18,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.features import extract
 from radapt.images import Recipe
-from radapt.runtimes.runtime import CONVERTED, fastest_runtime, is_installed
+from radapt.runtimes.runtime import CONVERTED, RUNTIMES, fastest_runtime, is_installed
 from radapt.studies import Settings, plan_study, read_study
 from toy_study import write_cohort, write_study
 
@@ -55,6 +55,12 @@ def test_what_a_runtime_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("radapt.runtimes.runtime.find_spec", lambda name: name)
     with pytest.raises(UsageError, match=r"onnx computes in float32, not in bfloat16. Give --dtype float32"):
         find_backbone(NAME, "random", dtype="bfloat16", runtime="onnx")
+    with monkeypatch.context() as patch:  # a processor that is faster in bfloat16
+        for module in ("lazy", "load"):
+            patch.setattr(f"radapt.backbones.{module}.auto_dtype", lambda device: "bfloat16")
+        found = {name: find_backbone(NAME, "random", runtime=name).lazy.dtype for name in (*RUNTIMES, "auto")}
+    assert found == {"pytorch": "bfloat16", "onnx": "float32", "openvino": "float32", "auto": "float32"}
+    assert find_backbone(NAME, "random", dtype="bfloat16", runtime="openvino").lazy.dtype == "bfloat16"
     with pytest.raises(UsageError, match=r"computes on the processor, not on cuda"):
         find_backbone(NAME, "random", device="cuda", dtype="float32", runtime="openvino")
     assert find_backbone(NAME, "random", runtime="onnx").lazy.dtype == "float32"

@@ -64,15 +64,16 @@ def encoding_runtime(name: str, device: str, jointly: str = "") -> Runtime:
 
 
 def encoding_dtype(dtype: str, runtime: Runtime) -> str:
-    """What `auto` stands for where the runtime leaves no choice: ONNX Runtime computes in float32 alone.
+    """The dtype of an encoder by a runtime: for `auto`, a converted one computes in float32.
 
-    Raises UsageError for bfloat16 by such a runtime.
+    Some networks are far from PyTorch in OpenVINO's bfloat16, so that it is computed only where it is named. Raises
+    UsageError for bfloat16 by a runtime that cannot compute in it.
     """
-    if runtime in BFLOAT16 or runtime == "pytorch":
+    if runtime == "pytorch":
         return dtype
-    if dtype == "bfloat16":
+    if dtype == "bfloat16" and runtime not in BFLOAT16:
         raise UsageError(f"The runtime {runtime} computes in float32, not in {dtype}. Give --dtype float32.")
-    return "float32"
+    return "float32" if dtype == "auto" else dtype
 
 
 def fastest_runtime(device: str) -> Runtime:
