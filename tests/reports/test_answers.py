@@ -93,6 +93,12 @@ def test_a_method_without_a_score_takes_no_part() -> None:
     assert choose(board(row("lora"), row("linear"), row("knn")), val).among == 1
 
 
+def test_one_method_with_a_score_to_choose_by_was_not_the_best_of_one() -> None:
+    chosen = replace(choose(board(row("knn"), row("lora")), None), by="inner folds", among=1)
+    text = result_answer(board(row("knn"), row("lora")), "auroc", chosen, row("knn")).text
+    assert text.startswith("dino with knn is the only method of this study with a score on patients to choose by.")
+
+
 def test_the_test_set_chooses_only_where_nothing_else_can() -> None:
     found = said(board(row("lora", 0.9), row("knn", 0.8)))
     assert found.chosen_by == "these results"

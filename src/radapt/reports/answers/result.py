@@ -73,6 +73,8 @@ def _chosen(choice: Choice, row: LeaderboardRow, unit: str) -> str:
     name, title = row.method.phrase, metric_of(choice.metric).title
     if choice.by == "only method":
         return f"{name} is the only method of this study."
+    if choice.by in ("val", "inner folds") and choice.among == 1:
+        return f"{name} is the only method of this study with a score on {unit}s to choose by."
     if choice.by == "val":
         return f"Of {choice.among} methods, {name} was best on the validation {unit}s (by {title})."
     if choice.by == "inner folds":
