@@ -1,4 +1,4 @@
-"""Models that were trained on images, exported for another runtime: equal to PyTorch."""
+"""Models that were trained on images, exported for another runtime: equal to PyTorch for every method."""
 
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .conftest import VIT
 from .test_export_of_images import ONCE, run, written
 
 pytestmark = pytest.mark.slow
+SEGMENT = {**ONCE, "steps": 2, "decoder": "conv", "encoder": "frozen"}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("lora", {**ONCE, "rank": 2}),
     "finetune": ("finetune", ONCE),
@@ -24,10 +25,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch of volumes": ("scratch", {**ONCE, "dims": 3, "depth": 6}),
     "mil": ("mil", {"epochs": 1}),
     "fusion": ("mmdino", {"trained": "fusion", "fusion": {"epochs": 1}}),
+    "segment": ("segment", SEGMENT),
     "unet": ("unet", {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32}),
+    "unet of planes": ("unet", {"dims": 2, "steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32}),
+    "transunet": ("transunet", {"network": "tiny", "steps": 1, "batch": 4}),
 }
-WITH_ENCODER = ("lora", "finetune", "mil", "mmdino")
-MASKS = ("unet",)
+WITH_ENCODER = ("lora", "finetune", "mil", "mmdino", "segment")
+MASKS = ("segment", "unet", "unet of planes", "transunet")
 
 
 def exported(folder: Path, what: str, runtime: str) -> tuple[Path, Path]:
@@ -46,7 +50,9 @@ def exported(folder: Path, what: str, runtime: str) -> tuple[Path, Path]:
     return folder / "model", cohort
 
 
-@pytest.mark.parametrize(("what", "runtime"), [*((what, "onnx") for what in METHODS), ("lora", "openvino")])
+@pytest.mark.parametrize(
+    ("what", "runtime"), [*((what, "onnx") for what in METHODS), ("lora", "openvino"), ("unet", "openvino")]
+)
 def test_it_answers_as_pytorch_does(tmp_path: Path, what: str, runtime: str) -> None:
     model, cohort = exported(tmp_path, what, runtime)
     networks = read_deployment(model).runtime.networks
