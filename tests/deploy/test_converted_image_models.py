@@ -71,3 +71,4 @@ def test_it_answers_as_pytorch_does(tmp_path: Path, what: str, runtime: str) -> 
         return
     for one, other in zip(found, expected, strict=True):
         assert (one.mask.array != other.mask.array).mean() < 1e-3
+    assert what == "segment" or any(case.mask.array.any() for case in expected)
