@@ -230,6 +230,7 @@ def test_provenance_of_a_run(finished) -> None:
     assert "2.11.0" in page.text
 
 
+@pytest.mark.slow
 def test_many_cells_stay_within_size(toy_run, toy_cohort) -> None:
     toy = toy_cohort(patients=12)
     toy_run.cohort(toy)

@@ -67,8 +67,13 @@ def test_no_other_thread_runs_in_a_collection_while_source_is_parsed(tmp_path: P
 REFUSED = {"sam"}
 """Its attention with relative positions has a form that the exporter lacks."""
 
+QUICK = {"vit", "resnet"}
+"""Those that every test run converts."""
 
-@pytest.mark.parametrize("family", FAMILIES)
+
+@pytest.mark.parametrize(
+    "family", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_every_family_of_encoders_is_converted_or_refused(family: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the package of onnx is missing")
     backbone = toy_backbone(family)

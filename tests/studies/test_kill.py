@@ -13,6 +13,7 @@ from toy_kill import command, kill_when, numbers
 from toy_study import write_cohort, write_study
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_points_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     study = write_study(tmp_path, [write_cohort(tmp_path / "discs")])
     subprocess.run(command(study, tmp_path / "calm"), check=True, capture_output=True)
