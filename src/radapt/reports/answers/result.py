@@ -1,6 +1,5 @@
 """The first sentence: which method, chosen how, and how good on which patients."""
 
-from radapt.cohorts.patient_state import UNKNOWN
 from radapt.metrics.constant import constant_answer
 from radapt.reports.answers.choice import Choice
 from radapt.reports.answers.record import Answer
@@ -57,7 +56,7 @@ def limits_answer(board: Leaderboard, choice: Choice, metric: str, rows: list[Le
     """What a reader must know of the result; None if there is nothing."""
     said = []
     if board.unit == "image":
-        said.append(f"{UNKNOWN} They may be too narrow.")
+        said.append("Patients unknown: intervals and splits count images. They may be too narrow.")
     chosen = next((row for row in rows if choice.method is not None and row.method.key == choice.method.key), None)
     if chosen is not None:
         said += _segmentation(board, chosen)
