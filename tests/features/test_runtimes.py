@@ -2,7 +2,9 @@
 
 import copy
 import json
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from radapt.features import extract
 from radapt.images import Recipe
 from radapt.runtimes.runtime import CONVERTED, RUNTIMES, fastest_runtime, is_installed
 from radapt.studies import Settings, plan_study, read_study
+from radapt.studies.engines import Shares
 from toy_study import write_cohort, write_study
 
 RECIPE = Recipe.for_kind("other", size=32)
@@ -139,8 +142,9 @@ def test_a_run_names_the_runtime_and_its_model_keeps_it(tmp_path: Path) -> None:
     assert model.features(radapt.load_cohort(tmp_path / "discs" / "cohort.yaml")).runtime == "onnx"
 
 
-def test_workers_of_an_engine_read_the_runtime_from_the_study(tmp_path: Path) -> None:
-    path = study_file(tmp_path, ["knn"])
-    done = call("run", path, "--out", tmp_path / "run", "--engine", "ray", "--runtime", "pytorch")
-    assert "--runtime and --engine exclude each other" in str(done.exception)
-    assert not (tmp_path / "run").exists()
+def test_workers_of_an_engine_compute_by_the_runtime_that_is_named(tmp_path: Path) -> None:
+    path = Path(study_file(tmp_path, ["knn"]))
+    plain = Shares(path, tmp_path / "run", tmp_path / "cache", 2)
+    named = pickle.loads(pickle.dumps(replace(plain, runtime="onnx")))
+    assert [entry.runtime for entry in named.described.backbones] == ["onnx"]
+    assert plain.described == read_study(path)

@@ -45,9 +45,9 @@ def run(
     engine: str = typer.Option(
         None, help="ray or slurm: run shards of the study as tasks of a Ray cluster or as jobs of Slurm."
     ),
-    workers: int = typer.Option(2, min=1, help="With --engine: how many shards at once."),
-    worker_cpus: int = typer.Option(1, min=1, help="With --engine: CPU cores of each worker."),
-    worker_gpus: int = typer.Option(0, min=0, help="With --engine: GPUs of each worker."),
+    workers: int = typer.Option(None, min=1, help="With --engine: how many shards at once; default 2."),
+    worker_cpus: int = typer.Option(None, min=1, help="With --engine: CPU cores of each worker; default 1."),
+    worker_gpus: int = typer.Option(None, min=0, help="With --engine: GPUs of each worker; default 0."),
     worker_memory: float = typer.Option(None, help="With --engine: memory of each worker, in GB."),
     slurm: list[str] = typer.Option(
         [], metavar="KEY=VALUE", help="With --engine slurm: an option of sbatch, such as partition=gpu or time=240."
@@ -85,18 +85,15 @@ def run(
         return
     part = Part(None if shard is None else Shard.of(shard), cells)
     if engine is None:
+        if any(given is not None for given in (workers, worker_cpus, worker_gpus, worker_memory)) or slurm:
+            raise UsageError("--workers, --worker-… and --slurm are for --engine ray or --engine slurm; name one.")
         outcome = run_study(described, folder, settings, part)
     else:
-        if runtime is not None:
-            raise UsageError(
-                "--runtime and --engine exclude each other: workers read the study. Name it there, for each backbone: "
-                f"{{name: …, runtime: {runtime}}}."
-            )
         shares = Shares(
-            study.absolute(), folder.absolute(), settings.cache.absolute(), workers, cells, device, devices, offline,
-            tuple(map(str, settings.track)),
+            study.absolute(), folder.absolute(), settings.cache.absolute(), workers or 2, cells, device, devices,
+            offline, runtime, tuple(map(str, settings.track)),
         )  # fmt: skip
-        resources = Resources(worker_cpus, worker_gpus, worker_memory)
+        resources = Resources(worker_cpus or 1, worker_gpus or 0, worker_memory)
         outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():

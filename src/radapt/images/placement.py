@@ -79,25 +79,15 @@ class Placement:
         aligned = Volume(mask.stored_like(self.grid).array, self.grid.affine)
         return np.concatenate([stack.framing.pick(aligned.planes(stack.axis)[stack.kept]) for stack in self.stacks])
 
-    def restore(self, scores: np.ndarray) -> Volume:
-        """The label map, uint8 class indices in the stored grid, of scores float (N, K, h, w) over the whole canvas.
+    def slabs(self, scores: np.ndarray) -> Iterator[tuple[slice, "Tensor"]]:
+        """The scores of all voxels from scores float (N, K, h, w) over the whole canvas, in axial slabs that fit into
+        memory: the slab's planes along S, and its scores (z, K, Y, X) in RAS order, summed over stacks.
 
         h × w is the canvas size or lower. Scores, not labels, are interpolated: within the plane, and between kept
-        planes for those left out (the nearest before the first and after the last). Several stacks are averaged, which
-        suits probabilities. The class with the highest score wins; ties go to the first.
+        planes for those left out (the nearest before the first and after the last).
 
         Raises DataError for scores of another shape or that are not finite.
         """
-        labels = np.empty(self.grid.array.shape, dtype=np.uint8)
-        ras = Volume(labels, self.grid.affine).to_ras().array
-        for part, slab in self.slabs(scores):
-            # `max` gives the same indices as `argmax`, eight times as fast.
-            ras[..., part] = slab.max(dim=1).indices.numpy().transpose(2, 1, 0)
-        return Volume(labels, self.grid.affine)
-
-    def slabs(self, scores: np.ndarray) -> Iterator[tuple[slice, "Tensor"]]:
-        """The scores of all voxels, in axial slabs that fit into memory: the slab's planes along S, and its scores
-        (z, K, Y, X) in RAS order, summed over stacks. Raises DataError as `restore`."""
         import torch
 
         self._check(scores)

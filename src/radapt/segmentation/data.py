@@ -169,7 +169,7 @@ class SegmentationData:
         """The mask on `grid(row)`, values of `labels` and 0, of scores float (n, K + 1, h, w) over the canvas.
 
         `scores` are log-probabilities (`logarithms`), which several stacks of planes multiply, or probabilities, which
-        they add. h × w may be lower than H × W. See `Placement.restore` for how scores become voxels.
+        they add. h × w may be lower than H × W. See `Placement.slabs` for how scores become voxels.
         """
         if scores.ndim != 4 or scores.shape[1] != self.classes:
             raise DataError(f"Scores of the shape {scores.shape} do not have {self.classes} classes.")

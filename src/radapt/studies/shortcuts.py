@@ -37,8 +37,8 @@ def search_shortcuts(ledger: Ledger, study: Study, cell: Cell, features: "Featur
 def _write(ledger: Ledger, study: Study, cell: Cell, features: "Features") -> None:
     """Write `cohorts/<name>/shortcuts/<backbone>.parquet`, unless it is there with the same inputs.
 
-    Columns: backbone, made_from, then those of `radapt.probes.shortcuts.Shortcut`. Nothing is written where the study
-    has no groups, or no two classes are labelled. Labels of test sets are not read.
+    Columns: backbone, made_from, those of `radapt.probes.shortcuts.Shortcut`, and `is_shortcut`. Nothing is written
+    where the study has no groups, or no two classes are labelled. Labels of test sets are not read.
     """
     import pandas as pd
 
@@ -54,7 +54,9 @@ def _write(ledger: Ledger, study: Study, cell: Cell, features: "Features") -> No
     if _is_of(file, made_from):
         return
     found = shortcuts_of(features, groups, rng=np.random.default_rng(0), resamples=study.resamples)
-    rows = [{"backbone": backbone, "made_from": made_from, **asdict(one)} for one in found]
+    rows = [
+        {"backbone": backbone, "made_from": made_from, **asdict(one), "is_shortcut": one.is_shortcut} for one in found
+    ]
     if rows:
         write_parquet(file, pd.DataFrame(rows))
 
@@ -77,6 +79,6 @@ def _is_of(file: Path, made_from: str) -> bool:
     import pandas as pd
 
     try:
-        return set(pd.read_parquet(file, columns=["made_from"])["made_from"]) == {made_from}
+        return set(pd.read_parquet(file, columns=["made_from", "is_shortcut"])["made_from"]) == {made_from}
     except (OSError, ValueError):
         return False

@@ -122,6 +122,9 @@ def test_more_than_any_ray_node_has_is_refused(study: Path, two_nodes: Any) -> N
         (["--engine", "slurm", "--slurm", "time"], "expected KEY=VALUE"),
         (["--engine", "slurm", "--slurm", "time=1", "--slurm", "time=2"], "each key once"),
         (["--engine", "ray", "--worker-memory", "-1"], "memory above 0"),
+        (["--workers", "4"], "are for --engine ray or --engine slurm"),
+        (["--worker-gpus", "0"], "are for --engine ray or --engine slurm"),
+        (["--slurm", "time=1"], "are for --engine ray or --engine slurm"),
     ],
 )
 def test_wrong_requests_are_refused_before_anything_is_written(study: Path, words: list[str], message: str) -> None:

@@ -1,4 +1,4 @@
-"""How well the features tell the groups of a column among cases with the same label: logistic, out of fold."""
+"""How well groups can be read from the features among cases with the same label: logistic, out of fold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which columns of a table the features tell, the label follows, and a model could therefore learn in its place."""
+"""Which columns of a table can be read from the features and predict the label, so that a model may learn these."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from radapt.probes.shortcuts.readability import GroupTarget, Source, out_of_fold
 
 FOLDS = 5
 LEAST_PATIENTS = 10
-"""Of a group that is told from the others."""
+"""Of a group that the features are asked to recognise."""
 
 _CHANCE, _ALPHA = 0.5, 0.05
 _PAIRED = np.sqrt(2.0)
@@ -37,7 +37,7 @@ class ProbedCases:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """What the features tell of a column, and the column of the label; AUROCs, chance 0.5, NaN if undefined.
+    """How well a column can be read from the features, and the label from it: AUROCs, chance 0.5, NaN if undefined.
 
     `readable` is of the groups from the features among cases with the same label, the mean over groups. `label` is of
     the label from the column alone, the mean over outputs; `strongest` is the output that it predicts most clearly,
@@ -63,18 +63,18 @@ class Shortcut:
 
     @property
     def is_shortcut(self) -> bool:
-        """Whether the features tell the column, and the column the label, both beyond chance."""
+        """Whether the column can be read from the features, and the label from the column, both beyond chance."""
         return self.p_holm < _ALPHA
 
 
 def find_shortcuts(
     cases: ProbedCases, columns: Sequence[Groups], *, rng: np.random.Generator, resamples: int
 ) -> tuple[Shortcut, ...]:
-    """Ask of every column whether the features tell its groups, and whether it predicts the label.
+    """Ask of every column whether its groups can be read from the features, and whether it predicts the label.
 
     Both are answered out of fold, in folds by patient; intervals and tests are of a bootstrap by patient. Groups of
-    fewer than ten patients are left out, and columns with fewer than two others. A column that the label decides cannot
-    be told from it and has no `readable`. The same state of `rng` gives the same result.
+    fewer than ten patients are left out, and columns with fewer than two others. A column that the label decides
+    differs nowhere among cases of one label, and has no `readable`. The same state of `rng` gives the same result.
     """
     unit, units = units_of(cases.patients)
     folds = _folds(unit, units, rng)

@@ -7,7 +7,7 @@ _RIDGE = 1.0
 
 
 def strata(labels: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """(n,) int64 of cases that a group must be told from within.
+    """(n,) int64 of cases among which a group is compared with the rest.
 
     `labels` (n,) class indices, or (n, F) findings with NaN unknown; `member` (n,) 1 in the group, 0 in another one,
     NaN unknown. Classes are their own strata. Findings are joined into the linear prediction of membership from all of

@@ -1,4 +1,4 @@
-"""Possible shortcuts: columns of the table that an encoder's features tell, and that predict the label."""
+"""Possible shortcuts: columns of the table that can be read from an encoder's features and predict the label."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,6 @@ import pandas as pd
 
 from radapt.reports.formatting import interval, shown
 from radapt.reports.run_folder import Facts, Run, read_parquet
-
-_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,7 @@ class ShortcutRow:
     strongest_low: float
     strongest_high: float
     p_holm: float
-
-    @property
-    def is_shortcut(self) -> bool:
-        return self.p_holm < _ALPHA
+    is_shortcut: bool
 
     @property
     def warning(self) -> str:
@@ -39,9 +34,9 @@ class ShortcutRow:
         if not self.is_shortcut:
             return ""
         return (
-            f"Possible shortcut: the features of {self.backbone} tell {self.column} among patients with the same label "
-            f"(AUROC {shown(self.readable, 2)}, {interval(self.readable_low, self.readable_high, 2)}), and "
-            f"{self.column} alone predicts {self.strongest} (AUROC {shown(self.strongest_value, 2)}, "
+            f"Possible shortcut: {self.column} can be read from the features of {self.backbone} among patients with "
+            f"the same label (AUROC {shown(self.readable, 2)}, {interval(self.readable_low, self.readable_high, 2)}), "
+            f"and {self.column} alone predicts {self.strongest} (AUROC {shown(self.strongest_value, 2)}, "
             f"{interval(self.strongest_low, self.strongest_high, 2)})."
         )
 

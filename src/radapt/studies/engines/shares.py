@@ -9,7 +9,7 @@ from radapt.studies.part import Part
 from radapt.studies.plan import Settings
 from radapt.studies.run import Outcome, run_study
 from radapt.studies.shard import Shard
-from radapt.studies.study import read_study
+from radapt.studies.study import Study, read_study
 from radapt.trackers import Where
 
 Engine = Literal["ray", "slurm"]
@@ -52,6 +52,7 @@ class Shares:
     device: str = "auto"
     devices: int = 1
     offline: bool = False
+    runtime: str | None = None
     track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -67,10 +68,16 @@ class Shares:
         track = tuple(Where.of(text) for text in self.track)
         return Settings(self.cache, self.device, self.offline, devices=self.devices, track=track)
 
+    @property
+    def described(self) -> Study:
+        """The study, with features by the `runtime` if one is named."""
+        study = read_study(self.study)
+        return study if self.runtime is None else study.with_runtime(self.runtime)
+
     def __call__(self, number: int) -> Outcome:
         """Run one share; one that was interrupted goes on where it stopped."""
         part = Part(Shard(number, self.workers), self.cells)
-        return run_study(read_study(self.study), self.folder, self.settings, part)
+        return run_study(self.described, self.folder, self.settings, part)
 
     def checkpoint(self, number: int) -> Any:
         """What Slurm puts into its queue again when it takes the machine away or the time is up."""

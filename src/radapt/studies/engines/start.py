@@ -11,7 +11,6 @@ from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
 from radapt.studies.plan import StudyFailure, plan_study
 from radapt.studies.run import Outcome
-from radapt.studies.study import read_study
 
 Ended = Outcome | StudyFailure
 
@@ -31,7 +30,7 @@ def run_on_engine(
         raise UsageError("--slurm is for --engine slurm.")
     ledger = Ledger(shares.folder)
     ledger.refuse_foreign()
-    plan = plan_study(read_study(shares.study), shares.settings, download=True)
+    plan = plan_study(shares.described, shares.settings, download=True)
     own = Part(pattern=shares.cells).of(plan.cells)
     already = sum(ledger.is_done(cell.id) for cell in own)
     ended = run_on_ray(shares, resources) if engine == "ray" else run_on_slurm(shares, resources, slurm)
