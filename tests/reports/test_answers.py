@@ -253,6 +253,21 @@ def test_age_and_sex(numbers: PairedNumbers, tone: str, text: str) -> None:
     assert (found.tone, found.text.startswith(text)) == (tone, True), found.text
 
 
+@pytest.mark.parametrize(
+    ("other", "start"),
+    [
+        (paired(0.12, 0.03, 0.21, "better"), "No. It is better than"),
+        (paired(0.03, -0.1, 0.15), "Perhaps. It is better than"),
+        (paired(-0.2, -0.3, -0.1, "worse"), "Yes. It is better than"),
+        (paired(0.1, NAN, NAN), "It is better than"),
+    ],
+)
+def test_the_simpler_thing_that_does_best_begins_the_answer(other: PairedNumbers, start: str) -> None:
+    found = control_answer(paired(0.12, 0.03, 0.21, "better"), other, "auroc", "")
+    assert found is not None
+    assert found.text.startswith(start)
+
+
 def test_other_controls_and_shuffled_labels_follow() -> None:
     better = paired(0.12, 0.03, 0.21, "better")
     found = control_answer(better, replace(better, other="brightness"), "auroc", "Labels leak.")

@@ -78,30 +78,26 @@ def control_sentence(numbers: PairedNumbers, metric: str) -> tuple[str, Tone]:
     return f"It is not shown to be better than {name}: {_signed(numbers.gain, digits)} ({difference}).", "warning"
 
 
-_STARTS = {"better": "No. ", "worse": "Yes. ", "undecided": "Perhaps. "}
+_STARTS = {"worse": "Yes. ", "undecided": "Perhaps. ", "unknown": "", "better": "No. "}
+"""How the answer on simpler things begins: by the one that does best."""
 
 
 def control_answer(
     age_sex: PairedNumbers | None, other: PairedNumbers | None, metric: str, shuffled: str
 ) -> Answer | None:
     """Age and sex first, then the best of the other controls, then shuffled labels, which should tell nothing."""
-    parts: list[tuple[str, Tone]] = []
-    if age_sex is not None:
-        text, own = control_sentence(age_sex, metric)
-        parts.append((_STARTS.get(age_sex.verdict, "") + text if defined(age_sex.ci_low) else text, own))
-    if other is not None:
-        text, own = control_sentence(other, metric)
-        first = age_sex is None and defined(other.ci_low)
-        parts.append((_STARTS.get(other.verdict, "") + text if first else text, own))
+    asked = [numbers for numbers in (age_sex, other) if numbers is not None]
+    parts = [control_sentence(numbers, metric) for numbers in asked]
+    verdicts = [numbers.verdict if defined(numbers.ci_low) else "unknown" for numbers in asked]
+    if start := next((start for verdict, start in _STARTS.items() if verdict in verdicts), ""):
+        parts[0] = start + parts[0][0], parts[0][1]
     if shuffled:
         parts.append((shuffled, "warning"))
     if not parts:
         return None
     tones = [tone for _, tone in parts]
     tone: Tone = "warning" if "warning" in tones else "weak" if "weak" in tones else "plain"
-    return Answer(
-        "controls", " ".join(text for text, _ in parts), tone, tuple(one for one in (age_sex, other) if one is not None)
-    )
+    return Answer("controls", " ".join(text for text, _ in parts), tone, tuple(asked))
 
 
 def shuffled_sentence(row: LeaderboardRow, metric: str, widths: float) -> str:
