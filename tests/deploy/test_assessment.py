@@ -79,11 +79,11 @@ def test_another_kind_of_image_is_refused(ensemble: Path, with_folds: Path) -> N
     sequences = tuple(tuple(case.images) for case in cohort)
     even = np.full((len(cohort), len(model.outputs)), 1 / len(model.outputs))
     strange = replace(vectors, vectors=vectors.vectors + 10 * np.nanstd(vectors.vectors))
-    found = model.assessor.assess(even, sequences, strange)
+    found = model.assessor.assess(even, even.argmax(axis=1), sequences, strange)
     refused = [reason.startswith("The case is unlike the training cases") for reason in found.reasons]
     assert all(refused)
     assert found.abstained.all()
-    usual = model.assessor.assess(even, sequences, vectors)
+    usual = model.assessor.assess(even, even.argmax(axis=1), sequences, vectors)
     assert np.mean([reason.startswith("The case is unlike") for reason in usual.reasons]) < 0.2
 
 
@@ -93,7 +93,8 @@ def test_a_record_gives_an_equal_assessor() -> None:
     read = read_assessor(assessor.record, training().vectors)
     assert read is not None
     new, own = cases(20, 1), training(20, 1).vectors
-    one, two = (each.assess(new.probabilities, new.sequences, own) for each in (assessor, read))
+    decided = new.probabilities.argmax(axis=1)
+    one, two = (each.assess(new.probabilities, decided, new.sequences, own) for each in (assessor, read))
     assert np.array_equal(one.calibrated, two.calibrated)
     assert (one.sets, one.reasons) == (two.sets, two.reasons)
     assert read_assessor(None, own) is None
@@ -107,13 +108,13 @@ def test_features_of_all_sequences_together_are_compared() -> None:
     )
     assessor, _ = fit_assessor(cases(), MODALITIES, joint)
     strange = replace(joint.vectors, vectors=joint.vectors.vectors + 30)
-    found = assessor.assess(cases().probabilities, cases().sequences, strange)
+    found = assessor.assess(cases().probabilities, cases().truths, cases().sequences, strange)
     assert all(reason.startswith("The case is unlike") for reason in found.reasons)
 
 
 def test_with_too_few_patients_the_model_abstains() -> None:
     assessor, notes = fit_assessor(cases(8), MODALITIES, None)
-    found = assessor.assess(cases(1).probabilities, cases(1).sequences, None)
+    found = assessor.assess(cases(1).probabilities, cases(1).truths, cases(1).sequences, None)
     assert found.sets == (("a", "b"),)
     assert found.reasons == ("No set can be given: 8 calibration patients, 9 are needed.",)
     assert notes[0] == "Calibration and prediction sets are from 8 patients (val)."
@@ -122,9 +123,9 @@ def test_with_too_few_patients_the_model_abstains() -> None:
 
 
 def test_a_single_case_and_none_are_answered() -> None:
-    none = fitted().assess(np.zeros((0, 2)), (), None)
+    none = fitted().assess(np.zeros((0, 2)), np.zeros(0, int), (), None)
     assert none.calibrated.shape == (0, 2)
-    one = fitted().assess(np.array([[0.5, 0.5]]), (("t1c",),), None)
+    one = fitted().assess(np.array([[0.5, 0.5]]), np.array([0]), (("t1c",),), None)
     assert "No calibration patient had exactly t1c" in one.reasons[0]
 
 

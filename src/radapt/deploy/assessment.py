@@ -90,14 +90,19 @@ class Assessor:
         return _presence(sequences, self.certainty.sequences)
 
     def assess(
-        self, probabilities: np.ndarray, sequences: Sequence[tuple[str, ...]], vectors: CaseVectors | None
+        self,
+        probabilities: np.ndarray,
+        decided: np.ndarray,
+        sequences: Sequence[tuple[str, ...]],
+        vectors: CaseVectors | None,
     ) -> Assessment:
-        """Of predictions (n, outputs) for cases with these sequences and features; a case does not depend on others."""
+        """Of predictions (n, outputs) and decisions, (n,) class indices or (n, F) 1 and 0, for cases with these
+        sequences and features; a case does not depend on others."""
         novelty = self.certainty.novelty
         comparable = vectors is not None and novelty is not None and vectors.modalities == novelty.sequences
         features = vectors.vectors if vectors is not None and comparable else None
         presence = self.presence(sequences)
-        answers = self.certainty.apply(probabilities, presence, features)
+        answers = self.certainty.apply(probabilities, decided, presence, features)
         return Assessment(
             np.asarray([answer.calibrated for answer in answers]).reshape(probabilities.shape),
             tuple(answer.members for answer in answers),

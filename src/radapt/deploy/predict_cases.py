@@ -93,7 +93,7 @@ def _probabilities(model: DeployedModel, group: "Cohort", cache: Path, said: Map
     ]
     if model.assessor is None:
         return cases
-    found = model.assessor.assess(probabilities, sequences, vectors)
+    found = model.assessor.assess(probabilities, decided, sequences, vectors)
     doubt = None if model.card.findings else found.doubt(decided)
     return [
         replace(_assessed(case, model.outputs, found, row), doubt=None if doubt is None else float(doubt[row]))

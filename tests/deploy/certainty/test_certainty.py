@@ -55,10 +55,15 @@ def fitted_findings(n: int = 300) -> Certainty:
     )
 
 
+def decisions(probabilities: np.ndarray) -> np.ndarray:
+    """The most probable class; of two columns, each a finding above one half."""
+    return probabilities.argmax(axis=1) if probabilities.shape[1] == 3 else (probabilities > 0.5).astype(np.int64)
+
+
 def test_sets_cover_new_patients_and_abstaining_helps() -> None:
     certainty = fitted()
     new, features = predictions(1000, 1)
-    answers = certainty.apply(new.probabilities, new.presence, features)
+    answers = certainty.apply(new.probabilities, decisions(new.probabilities), new.presence, features)
     truths = [CLASSES[label] for label in new.truths]
     assert np.mean([truth in answer.members for truth, answer in zip(truths, answers, strict=True)]) > 0.87
     answered = [(answer, truth) for answer, truth in zip(answers, truths, strict=True) if not answer.abstained]
@@ -71,17 +76,17 @@ def test_abstaining_says_why() -> None:
     certainty = fitted()
     new, features = predictions(1000, 1)
     features[:5] += 30
-    answers = certainty.apply(new.probabilities, new.presence, features)
+    answers = certainty.apply(new.probabilities, decisions(new.probabilities), new.presence, features)
     assert all(answer.abstained and answer.reason.startswith("The case is unlike") for answer in answers[:5])
     several = next(answer for answer in answers[5:] if len(answer.members) == 2 and answer.novelty > 0.05)
     assert several.reason == f"{several.members[0]} and {several.members[1]} remain possible at 90 % coverage."
     assert all(bool(answer.reason) == answer.abstained for answer in answers)
-    none = fitted(alpha=0.5).apply(np.full((1, 3), 1 / 3), np.ones((1, 2), dtype=bool))[0]
+    none = fitted(alpha=0.5).apply(np.full((1, 3), 1 / 3), np.array([0]), np.ones((1, 2), dtype=bool))[0]
     assert (none.members, none.abstained, none.reason) == ((), True, "No class fits at 50 % coverage.")
 
 
 def test_sequences_that_calibration_never_saw_are_said() -> None:
-    answer = fitted().apply(np.array([[0.98, 0.01, 0.01]]), np.array([[False, True]]))[0]
+    answer = fitted().apply(np.array([[0.98, 0.01, 0.01]]), np.array([0]), np.array([[False, True]]))[0]
     assert answer.reason == "No calibration patient had exactly t1c; the coverage is not assured."
     assert not answer.abstained
     assert np.isnan(answer.novelty)
@@ -91,8 +96,8 @@ def test_findings_are_calibrated_one_by_one() -> None:
     certainty = fitted_findings()
     new = findings(500, 1)
     assert [one.temperature for one in certainty.calibrations] == pytest.approx([2, 2], rel=0.25)
-    answers = certainty.apply(new.probabilities, new.presence)
-    sure = certainty.apply(np.array([[1.0, 0.0]]), np.ones((1, 1), dtype=bool))[0]
+    answers = certainty.apply(new.probabilities, decisions(new.probabilities), new.presence)
+    sure = certainty.apply(np.array([[1.0, 0.0]]), np.array([[1, 0]]), np.ones((1, 1), dtype=bool))[0]
     assert (sure.members, sure.abstained, sure.reason) == (("effusion",), False, "")
     one_open = next(answer for answer in answers if answer.members == ("effusion?",))
     assert not one_open.abstained
@@ -112,7 +117,9 @@ def test_a_certainty_read_from_its_record_answers_alike(make: Any) -> None:
     features = predictions(300)[1] if make is fitted else None
     loaded = read_certainty(json.loads(json.dumps(certainty_record(certainty), allow_nan=False)), features)
     new, own = predictions(50, 1) if make is fitted else (findings(50, 1), None)
-    same = [one.apply(new.probabilities, new.presence, own) for one in (certainty, loaded)]
+    same = [
+        one.apply(new.probabilities, decisions(new.probabilities), new.presence, own) for one in (certainty, loaded)
+    ]
     assert repr(same[0]) == repr(same[1])
     assert loaded.notes == certainty.notes
 
@@ -160,7 +167,7 @@ def test_unlabelled_cases_are_left_out() -> None:
 
 def test_too_few_patients_answer_with_every_class() -> None:
     certainty = fitted(5)
-    answer = certainty.apply(np.array([[0.9, 0.05, 0.05]]), np.ones((1, 2), dtype=bool))[0]
+    answer = certainty.apply(np.array([[0.9, 0.05, 0.05]]), np.array([0]), np.ones((1, 2), dtype=bool))[0]
     assert answer.members == CLASSES
     assert answer.abstained
     assert answer.calibrated == (0.9, 0.05, 0.05)
@@ -188,7 +195,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="expected 0 to 2"):
         fit_certainty(wrong, **given)
     with pytest.raises(DataError, match="not be NaN"):
-        fitted().apply(np.full((1, 3), np.nan), np.ones((1, 2), dtype=bool))
+        fitted().apply(np.full((1, 3), np.nan), np.array([0]), np.ones((1, 2), dtype=bool))
 
 
 def test_sets_are_of_probabilities_calibrated_without_their_patient() -> None:

@@ -83,10 +83,11 @@ class Certainty:
         return np.stack([one.contain(columns[:, i], presence) for i, one in enumerate(self.sets)], axis=1)
 
     def apply(
-        self, probabilities: np.ndarray, presence: np.ndarray, features: np.ndarray | None = None
+        self, probabilities: np.ndarray, decided: np.ndarray, presence: np.ndarray, features: np.ndarray | None = None
     ) -> list[CertainAnswer]:
         """The answer of each of n cases from its `probabilities` (n, outputs), made from the sequences `presence`
-        (n, M), and its `features`, as the novelty takes them: NaN where a sequence is missing.
+        (n, M), what was `decided` from them, (n,) class indices or (n, F) 1 and 0, and its `features`, as the novelty
+        takes them: NaN where a sequence is missing.
 
         Without features, or if the model has none to compare, no case is refused as novel. A case is judged alone: the
         others do not change its answer. Raises DataError for arrays that do not fit.
@@ -102,7 +103,9 @@ class Certainty:
         answers = []
         for row, held in enumerate(presence):
             names = [name for name, there in zip(self.sequences, held, strict=True) if there]
-            abstained, reason = self.abstention.judge(inside[row], float(novelty[row]), bool(seen[row]), names)
+            abstained, reason = self.abstention.judge(
+                inside[row], decided[row], float(novelty[row]), bool(seen[row]), names
+            )
             members = self.abstention.members(inside[row])
             answer = CertainAnswer(tuple(calibrated[row].tolist()), members, abstained, reason, float(novelty[row]))
             answers.append(answer)

@@ -83,7 +83,8 @@ def evaluate_cases(
 ) -> ModelEvaluation:
     """The evaluation of one model, with an `assessor` of its own or another, on labelled cases of `cohort`."""
     certainty, several = assessor.certainty, assessor.certainty.several
-    found = assessor.assess(cases.probabilities, cases.sequences, cases.vectors)
+    decided = decide(model.decision, cases.probabilities)
+    found = assessor.assess(cases.probabilities, decided, cases.sequences, cases.vectors)
     held = certainty.contain(found.calibrated, assessor.presence(cases.sequences))
     stated = 1 - certainty.alpha
     coverage = coverage_table(held, cases.truths, cases.patients, cases.sequences, model.outputs, stated)
@@ -97,7 +98,7 @@ def evaluate_cases(
         scores=_scores(model, cases, rng),
         calibration=_calibration(model.outputs, several, cases, found.calibrated, rng),
         coverage=coverage,
-        abstention=None if several else _abstention(model, assessor, cases, found),
+        abstention=None if several else _abstention(assessor, cases, decided, found),
         drift=drift_of(cases, model.training, () if facts is None else facts.metadata, rng),
         notes=cases.notes,
     )
@@ -138,8 +139,8 @@ def _calibration(
     return tuple(found)
 
 
-def _abstention(model: DeployedModel, assessor: Assessor, cases: LabelledCases, found: Assessment) -> AbstentionCheck:
-    decided, abstained = decide(model.decision, cases.probabilities), found.abstained
+def _abstention(assessor: Assessor, cases: LabelledCases, decided: np.ndarray, found: Assessment) -> AbstentionCheck:
+    abstained = found.abstained
     correct = (decided == cases.truths).astype(np.float64)
     weights, novelty = _weights(cases.patients), assessor.certainty.novelty
     novel = np.nan
