@@ -194,8 +194,9 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     wrong = LabelledPredictions(labelled.probabilities, labelled.truths + 3, labelled.patients, labelled.presence)
     with pytest.raises(DataError, match="expected 0 to 2"):
         fit_certainty(wrong, **given)
-    with pytest.raises(DataError, match="not be NaN"):
-        fitted().apply(np.full((1, 3), np.nan), np.array([0]), np.ones((1, 2), dtype=bool))
+    for wrong_value in (np.nan, -0.1, 1.1):
+        with pytest.raises(DataError, match=r"must lie in \[0, 1\] and not be NaN"):
+            fitted().apply(np.full((1, 3), wrong_value), np.array([0]), np.ones((1, 2), dtype=bool))
 
 
 def test_sets_are_of_probabilities_calibrated_without_their_patient() -> None:

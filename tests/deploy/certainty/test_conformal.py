@@ -157,6 +157,14 @@ def test_too_few_patients_put_every_class_in_every_set() -> None:
     assert "in every set" in sets.notes("abc")[0]
 
 
+def test_a_class_with_too_few_patients_is_noted_once_where_all_have_the_same_sequences() -> None:
+    probabilities, _, _ = drawn(60)
+    truths, presence = np.repeat([0, 1, 2], [5, 25, 30]), np.ones((60, 2), dtype=bool)
+    sets = fit_sets(probabilities, truths, np.arange(60), presence, sequences=SEQUENCES, alpha=0.1)
+    (note,) = sets.notes("abc")
+    assert note.startswith("a: 5 patients, 9 are needed; takes the larger of the quantile of all classes")
+
+
 def test_aps_sets_are_never_empty_and_lac_sets_may_be() -> None:
     test, _, presence = drawn(2000, seed=1)
     sizes = {score: fitted(600, 0.3, score).contain(test, presence).sum(axis=1) for score in ("lac", "aps")}

@@ -8,7 +8,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from radapt.deploy.certainty.distances import TrainingCloud, ledoit_wolf
-from radapt.deploy.certainty.novelty import Novelty, fit_novelty
+from radapt.deploy.certainty.novelty import LEAST_PATIENTS, Novelty, fit_novelty
 from radapt.durable import plain
 from radapt.errors import DataError
 
@@ -82,6 +82,15 @@ def test_a_case_without_a_known_sequence_has_no_p_value() -> None:
     novelty = fit_novelty(drawn(60), np.arange(60), SEQUENCES, rng=np.random.default_rng(0))
     assert np.isnan(novelty.p_values(np.full((1, 2, 12), np.nan))).all()
     assert novelty.p_values(np.empty((0, 2, 12))).shape == (0,)
+
+
+@pytest.mark.parametrize(("complete", "compared"), [(LEAST_PATIENTS - 1, LEAST_PATIENTS - 1), (LEAST_PATIENTS - 2, 60)])
+def test_too_few_complete_patients_are_joined_by_the_others(complete: int, compared: int) -> None:
+    features = drawn(60)
+    features[complete:40, 1] = np.nan
+    features[40:, 0] = np.nan
+    novelty = fit_novelty(features, np.arange(60), SEQUENCES, rng=np.random.default_rng(0))
+    assert novelty.p_values(drawn(1, shift=100.0)) == pytest.approx(1 / (1 + compared))
 
 
 def test_sites_make_a_new_hospital_ordinary() -> None:
