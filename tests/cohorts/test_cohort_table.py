@@ -265,6 +265,7 @@ def test_bad_table(tmp_path: Path, name: str) -> None:
 WARNINGS = {
     "one-class test": (HEAD + ROW + "c,b1.png,ill,test\n", "one-class"),
     "no test set": ("case,image,split,label\na,a1.png,train,ill\nb,a2.png,train,healthy\n", "no-test"),
+    "one patient": ("case,patient,image,split,label\na,1,a1.png,train,ill\nb,1,a2.png,train,healthy\n", "one-patient"),
     "class nowhere": ("case,image,split\na,a1.png,train\nb,a2.png,train\n", "no-labels"),
     "patient under another name": ("case,image,subject_id\na,a1.png,1\nb,a2.png,1\n", "patient-column"),
     "image of two cases": (HEAD + ROW + "c,a1.png,ill,train\n", "shared-image"),

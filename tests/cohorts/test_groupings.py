@@ -65,6 +65,27 @@ def test_other_numbers_are_cut_at_their_thirds(cohort: Cohort) -> None:
     assert [list(dose.groups).count(name) for name in dose.names] == [40, 40, 40]
 
 
+def test_few_numbers_are_groups_as_they_stand_and_more_are_cut_at_their_thirds(tmp_path: Path) -> None:
+    (tmp_path / "i.png").touch()
+    rows = range(140)
+    table = pd.DataFrame(
+        {
+            "case": [f"c{row}" for row in rows],
+            "patient": [f"p{row}" for row in rows],
+            "image": "i.png",
+            "stage": [row % 6 for row in rows],
+            "level": [row % 7 for row in rows],
+            "ward": [f"ward {row % 13:02d}" for row in rows],
+        }
+    )
+    cohort = Cohort.from_pandas(table, name="films", root=tmp_path, kind="xray")
+    found = by_column(groupings(cohort))
+    assert found["stage"].names == tuple("012345")
+    assert found["level"].names == ("up to 2", "over 2 to 4", "over 4")
+    assert "ward" not in found  # 13 groups of 10 patients, unless it is asked for
+    assert len(by_column(groupings(cohort, ["ward"]))["ward"].names) == 13
+
+
 def test_named_columns_follow_their_own_choice(cohort: Cohort) -> None:
     assert [one.column for one in groupings(cohort, ["view", "nothing", "device"])] == ["view"]
 

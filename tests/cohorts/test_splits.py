@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from radapt.cohorts import load_cohort
 from radapt.cohorts.cohort_file import Fractions
-from radapt.cohorts.splits import draw_splits
+from radapt.cohorts.splits import draw_splits, read_recorded
 from radapt.errors import DataError
 
 SHARES = Fractions(0.15, 0.2)
@@ -151,6 +151,14 @@ def test_a_broken_record_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "cohort.splits.csv").write_text(text)
     with pytest.raises(DataError, match=r"cohort\.splits\.csv"):
         load_cohort(path)
+
+
+def test_a_record_with_a_patient_in_two_splits_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "cohort.splits.csv"
+    path.write_text("case,patient,split,seed\nc,p,val,0\nd,q,test,0\ne,p,test,0\n")
+    words, (issue,) = read_recorded(path, seed=0)
+    assert not words
+    assert (issue.code, issue.case, issue.row) == ("patient-split", "e", 4)
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
