@@ -7,8 +7,9 @@ import typer
 
 def compare(
     source: Path = typer.Argument(..., metavar="RUN|TABLE", help="A run folder, or a table with a row per case."),
-    first: str = typer.Argument(None, metavar="A", help="A method of RUN, by its name in the report or a part of it."),
-    second: str = typer.Argument(None, metavar="B", help="The method to compare with."),
+    names: list[str] = typer.Argument(
+        None, metavar="[A B|RUN]...", help="Two methods of RUN, by name in the report or a part of it; or more runs."
+    ),
     on: str = typer.Option(None, help="TABLE: the column that names the case."),
     a: str = typer.Option(None, help="TABLE: the column with the numbers of the first method."),
     b: str = typer.Option(None, help="TABLE: the column with those of the second."),
@@ -26,10 +27,11 @@ def compare(
     """Compare two methods on the same cases: their difference, its 95 % interval and p-value, by patient.
 
     RUN A B compares two methods of a study. RUN alone compares the leading method with each of the others and adjusts
-    the p-values for their number (Holm); all pairs are in RUN/comparisons.parquet. TABLE --on COLUMN --a COLUMN --b
-    COLUMN compares two columns of numbers of any table, such as the Dice of two programs.
+    the p-values for their number (Holm); all pairs are in RUN/comparisons.parquet. Several runs, or one with several
+    cohorts, are compared over the cohorts by Wilcoxon's signed-rank test. TABLE --on COLUMN --a COLUMN --b COLUMN
+    compares two columns of numbers of any table, such as the Dice of two programs.
     """
-    from radapt.cli.comparisons import ColumnNames, compare_columns, compare_run
+    from radapt.cli.comparisons import ColumnNames, compare_columns, compare_runs
     from radapt.durable import write_json
     from radapt.errors import UsageError
     from radapt.metrics.comparison import Draws
@@ -38,12 +40,9 @@ def compare(
     if source.is_dir():
         if table_only := [f"--{name}" for name, value in (("on", on), ("a", a), ("b", b)) if value is not None]:
             raise UsageError(f"{source} is a run folder: name the two methods as RUN A B, without {table_only[0]}.")
-        if (first is None) != (second is None):
-            raise UsageError("Name two methods, A and B, or none to compare the leading one with each of the others.")
-        named = None if first is None else (first, second)
-        found = compare_run(source, named, draws, cohort=cohort, split=split, metric=metric)
+        found = compare_runs(source, names or [], draws, cohort=cohort, split=split, metric=metric)
     else:
-        if first is not None or on is None or a is None or b is None:
+        if names or on is None or a is None or b is None:
             raise UsageError(
                 f"{source} is not a folder. A table needs --on, --a and --b: the columns with the case and the two "
                 "methods' numbers. Two methods of a study: radapt compare RUN A B, with the folder of `radapt run`."

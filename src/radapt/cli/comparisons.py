@@ -1,6 +1,7 @@
 """What `radapt compare` answers: of two columns of a table, or of methods of a run."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ import pandas as pd
 
 from radapt.cli.answer import Answer, Flat
 from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, suggest
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
 from radapt.metrics.metric import metric_name
-from radapt.reports.formatting import counted
+from radapt.reports.formatting import counted, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow, leaderboards
 from radapt.reports.method_comparison import (
     MethodComparison,
@@ -21,6 +22,7 @@ from radapt.reports.method_comparison import (
     runs_of,
 )
 from radapt.reports.metric_info import metric_of
+from radapt.reports.over_cohorts import over_cohorts, refuse_a_cohort_twice
 from radapt.reports.run_folder import read_run
 
 
@@ -63,6 +65,60 @@ def compare_columns(file: Path, columns: ColumnNames, draws: Draws, *, smaller_i
         lines.append(f"{counted(left_out, 'case')} without a number in one of the two columns left out.")
     record = _record(columns.a, columns.b, difference, difference.verdict(draws.margin), draws)
     return Answer("\n".join(lines), record | {"n_left_out": left_out, "unit": columns.patient or columns.case})
+
+
+def compare_runs(
+    folder: Path,
+    names: Sequence[str],
+    draws: Draws,
+    *,
+    cohort: str | None = None,
+    split: str | None = None,
+    metric: str | None = None,
+) -> Answer:
+    """Two methods of a run by `names`; without any the leading one against the others, or, where the run has several
+    cohorts and none is chosen, every method over these; over those of more runs where `names` are run folders.
+
+    Raises UsageError for names that do not fit.
+    """
+    more = [Path(name) for name in names]
+    several = bool(more) and all((run / "study.yaml").is_file() for run in more)
+    if names and not several:
+        if len(names) != 2:
+            raise UsageError(
+                "Name two methods, A and B, or none to compare the leading one with each of the others, or more run "
+                f"folders. Given: {', '.join(names)}."
+            )
+        return compare_run(folder, (names[0], names[1]), draws, cohort=cohort, split=split, metric=metric)
+    of_run = [leaderboards(read_run(run)) for run in (folder, *more)]
+    if not several and (cohort or split or len({board.cohort for board in of_run[0]}) < 2):
+        return compare_run(folder, None, draws, cohort=cohort, split=split, metric=metric)
+    if chosen := [f"--{name}" for name, value in (("cohort", cohort), ("split", split)) if value is not None]:
+        raise UsageError(f"Runs are compared over all their cohorts, by the first test set of each; drop {chosen[0]}.")
+    refuse_a_cohort_twice(of_run)
+    return _over_cohorts([board for boards in of_run for board in boards], metric)
+
+
+def _over_cohorts(boards: Sequence[Leaderboard], metric: str | None) -> Answer:
+    views = over_cohorts(boards)
+    if not views:
+        raise UsageError("No two methods are on two cohorts alike. Choose one cohort with --cohort.")
+    view = next((view for view in views if metric in (None, view.metric)), None)
+    if view is None:
+        names = ", ".join(view.metric for view in views)
+        raise UsageError(f"The metric {metric!r} is not on two cohorts. {suggest(str(metric), names.split(', '))}")
+    digits = metric_of(view.metric).digits
+    lines = [f"{view.title} over {counted(len(view.cohorts), 'cohort')} ({', '.join(view.cohorts)}):"]
+    lines += [f"  mean rank {shown(rank, 2)}, mean {shown(value, digits)}: {name}" for name, rank, value in view.ranked]
+    lines += [
+        f"{pair.a} − {pair.b}: {shown(pair.difference, digits)} in the mean, better on {pair.a_better} and worse on "
+        f"{pair.b_better} of {pair.n_cohorts}; p = {_p(pair.p)}, adjusted for {pair.comparisons} (Holm) "
+        f"{_p(pair.p_holm)}: {pair.verdict}"
+        for pair in view.pairs
+    ]
+    if view.left_out:
+        lines.append(f"Without a value on every cohort, or pretrained on one: {', '.join(view.left_out)}.")
+    return Answer("\n".join([*lines, view.sentence]), asdict(view.pairs[0]))
 
 
 def compare_run(

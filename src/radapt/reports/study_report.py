@@ -1,6 +1,6 @@
 """Writes `report.html` of a run folder: one self-contained page that fetches nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +8,15 @@ import pandas as pd
 
 from radapt.durable import write_json, write_parquet, write_text
 from radapt.reports.board_comparisons import comparison_rows
+from radapt.reports.charts.ranks import rank_figure
 from radapt.reports.cohort_chapter import CohortChapter, cohort_chapter
 from radapt.reports.formatting import counted
 from radapt.reports.groups.scores import SUBGROUPS, group_rows
-from radapt.reports.leaderboard import leaderboards
+from radapt.reports.leaderboard import Leaderboard, leaderboards
 from radapt.reports.method_comparison import COLUMNS, comparison_table
 from radapt.reports.methods import methods_of
 from radapt.reports.metric_info import metric_of, ordered
+from radapt.reports.over_cohorts import OVER_COHORTS, MetricOverCohorts, over_cohorts, pairs_table
 from radapt.reports.report_section import LeaderboardView
 from radapt.reports.run_folder import CellRecord, Run, read_run
 from radapt.reports.summary import summary_json, summary_of
@@ -51,14 +53,17 @@ def write_report_with_answers(run: Path, images: bool = True) -> WrittenReport:
     study = read_study_report(run, images)
     views = [view for chapter in study.chapters for view in chapter.test_sets]
     folder = study.run.path
-    write_text(folder / REPORT_FILE, _page(study.run, study.chapters))
-    write_json(folder / SUMMARY, summary_json(summary_of(study.run, study.chapters)))
+    write_text(folder / REPORT_FILE, _page(study))
+    write_json(folder / SUMMARY, summary_json(summary_of(study.run, study.chapters, study.over_cohorts)))
     write_parquet(folder / COMPARISONS, comparison_frame(views))
     if groups := [view for chapter in study.chapters for section in chapter.sections for view in section.groups]:
         write_parquet(folder / SUBGROUPS, group_rows(groups))
+    if study.over_cohorts:
+        write_parquet(folder / OVER_COHORTS, pairs_table(study.over_cohorts))
     if recorded(folder) is not None:
-        record_digests(folder, only=[REPORT_FILE, SUMMARY, COMPARISONS, SUBGROUPS])
+        record_digests(folder, only=[REPORT_FILE, SUMMARY, COMPARISONS, SUBGROUPS, OVER_COHORTS])
     answers = tuple(" ".join(view.leading.sentences) for view in views if view.leading)
+    answers += tuple(view.sentence for view in _leading(study))
     answers += tuple(row.warning for chapter in study.chapters for row in chapter.shortcuts if row.is_shortcut)
     tables = tuple(filter(None, (terminal_table(view.board) for view in views)))
     return WrittenReport(folder / REPORT_FILE, answers, tables)
@@ -70,12 +75,23 @@ class StudyReport:
 
     run: Run
     chapters: list[CohortChapter]
+    over_cohorts: tuple[MetricOverCohorts, ...] = ()
+
+    @property
+    def leading(self) -> str | None:
+        """The metric that the page shows first."""
+        return self.chapters[0].primary if self.chapters else None
+
+    def of_aim(self, aim: str) -> list[MetricOverCohorts]:
+        """The metrics of an aim over all cohorts."""
+        return [view for view in self.over_cohorts if view.aim == aim]
 
 
 def read_study_report(run: Path, images: bool = True) -> StudyReport:
     """Raises as `write_report`."""
     read = read_run(Path(run), images)
-    return StudyReport(read, _chapters(read))
+    boards = leaderboards(read)
+    return StudyReport(read, _chapters(read, boards), over_cohorts(boards))
 
 
 def comparison_frame(views: Iterable[LeaderboardView]) -> pd.DataFrame:
@@ -85,8 +101,8 @@ def comparison_frame(views: Iterable[LeaderboardView]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _chapters(run: Run) -> list[CohortChapter]:
-    boards, methods = leaderboards(run), methods_of(run)
+def _chapters(run: Run, boards: Sequence[Leaderboard]) -> list[CohortChapter]:
+    methods = methods_of(run)
     names = sorted({*run.cohorts, *(board.cohort for board in boards), *(cell.cohort for cell in run.cells)})
     return [
         cohort_chapter(run, name, index, [board for board in boards if board.cohort == name], methods)
@@ -94,7 +110,15 @@ def _chapters(run: Run) -> list[CohortChapter]:
     ]
 
 
-def _page(run: Run, chapters: list[CohortChapter]) -> str:
+def _leading(study: StudyReport) -> list[MetricOverCohorts]:
+    """Over all cohorts: the leading metric, and the first one of an aim that lacks it."""
+    aims = dict.fromkeys(view.aim for view in study.over_cohorts)
+    views = [study.of_aim(aim) for aim in aims]
+    return [next((view for view in own if view.metric == study.leading), own[0]) for own in views]
+
+
+def _page(study: StudyReport) -> str:
+    run, chapters = study.run, study.chapters
     sections = [section for chapter in chapters for section in chapter.sections]
     metrics = ordered({table.metric for section in sections for view in section.views for table in view.tables})
     return render(
@@ -113,7 +137,10 @@ def _page(run: Run, chapters: list[CohortChapter]) -> str:
         seconds=sum(float((cell.done or {}).get("seconds") or 0) for cell in run.cells),
         waiting=run.count("waiting") + run.unnamed,
         embedded=_embedded(chapters),
-        leading=chapters[0].primary if chapters else None,
+        leading=study.leading,
+        over_cohorts=study.over_cohorts,
+        leading_over_cohorts=_leading(study),
+        rank_figures={view.aim: rank_figure(study.of_aim(view.aim), view.metric) for view in _leading(study)},
     )
 
 

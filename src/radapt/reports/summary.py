@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from radapt.reports.answers import BoardAnswers
 from radapt.reports.board_comparisons import comparison_rows
 from radapt.reports.cohort_chapter import CohortChapter
+from radapt.reports.over_cohorts import MetricOverCohorts, PairOverCohorts
 from radapt.reports.report_section import LeaderboardView
 from radapt.reports.run_folder import Run
 from radapt.versions import __version__
@@ -81,9 +82,12 @@ class StudySummary:
     answers: list[BoardAnswers]
     scores: list[ScoreSummary]
     comparisons: list[ComparisonSummary]
+    over_cohorts: list[PairOverCohorts]
 
 
-def summary_of(run: Run, chapters: Iterable[CohortChapter]) -> StudySummary:
+def summary_of(
+    run: Run, chapters: Iterable[CohortChapter], over_cohorts: Iterable[MetricOverCohorts] = ()
+) -> StudySummary:
     """The summary of what a report has read."""
     chapters = list(chapters)
     views = [view for chapter in chapters for view in chapter.test_sets]
@@ -93,6 +97,7 @@ def summary_of(run: Run, chapters: Iterable[CohortChapter]) -> StudySummary:
         [answers for view in views for answers in view.answers.values()],
         [score for view in views for score in scores_of_view(view)],
         [row for view in views for row in _comparisons(view)],
+        [pair for view in over_cohorts for pair in view.pairs],
     )  # fmt: skip
 
 

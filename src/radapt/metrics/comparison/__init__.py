@@ -3,9 +3,11 @@
 `compare_pairs` gives the difference, its interval and the p-value of a permutation test for anything that a pair of
 sets can be asked: means of numbers (`paired_means`), metrics of predictions (`paired_predictions`) and of label maps
 (`paired_label_maps`). `compare_many` gives the same for any pairs of several methods and for all metrics at the cost of
-the methods rather than of the pairs. `delong` tests AUROCs without resampling, `holm` adjusts a family of p-values.
+the methods rather than of the pairs. `compare_over_cohorts` compares methods by their values on several cohorts.
+`delong` tests AUROCs without resampling, `holm` adjusts a family of p-values.
 """
 
+from radapt.metrics.comparison.cohorts import CohortPair, OverCohorts, compare_over_cohorts, signed_rank_p
 from radapt.metrics.comparison.delong import DeLong, delong
 from radapt.metrics.comparison.difference import PERMUTATIONS, Difference, Draws, Verdict, compare_pairs
 from radapt.metrics.comparison.family import holm
@@ -16,10 +18,12 @@ from radapt.metrics.comparison.training import OverTraining, VarianceParts, over
 
 __all__ = [
     "PERMUTATIONS",
+    "CohortPair",
     "DeLong",
     "Difference",
     "Draws",
     "LabelMapSets",
+    "OverCohorts",
     "OverTraining",
     "Pair",
     "PredictionSets",
@@ -27,6 +31,7 @@ __all__ = [
     "VarianceParts",
     "Verdict",
     "compare_many",
+    "compare_over_cohorts",
     "compare_pairs",
     "delong",
     "holm",
@@ -34,5 +39,6 @@ __all__ = [
     "paired_label_maps",
     "paired_means",
     "paired_predictions",
+    "signed_rank_p",
     "variance_parts",
 ]

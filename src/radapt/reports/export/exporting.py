@@ -6,9 +6,19 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from radapt.durable import write_json, write_text
+from radapt.reports.charts.ranks import rank_chart
 from radapt.reports.export.checklists import checklists
 from radapt.reports.export.figures import standalone
-from radapt.reports.export.tables import Table, as_csv, as_latex, as_markdown, comparison_table_of, leaderboard_table
+from radapt.reports.export.tables import (
+    Table,
+    as_csv,
+    as_latex,
+    as_markdown,
+    comparison_table_of,
+    leaderboard_table,
+    over_cohorts_table,
+)
+from radapt.reports.over_cohorts import pairs_table
 from radapt.reports.study_report import StudyReport, read_study_report
 from radapt.reports.summary import ComparisonSummary, ScoreSummary, summary_json, summary_of, summary_schema
 
@@ -19,12 +29,14 @@ def export_report(run: Path, out: Path) -> list[Path]:
     Returns the files. Files of an earlier export are replaced. Raises as `write_report`.
     """
     study = read_study_report(run)
-    summary = summary_of(study.run, study.chapters)
+    summary = summary_of(study.run, study.chapters, study.over_cohorts)
     texts: dict[str, str] = {}
     texts["tables/scores.csv"] = as_csv([one.name for one in fields(ScoreSummary)], map(astuple, summary.scores))
     texts["tables/comparisons.csv"] = as_csv(
         [one.name for one in fields(ComparisonSummary)], map(astuple, summary.comparisons)
     )
+    if study.over_cohorts:
+        texts["tables/over-cohorts.csv"] = pairs_table(study.over_cohorts).to_csv(index=False)
     for name, table in _tables(study):
         texts[f"tables/{name}.md"] = as_markdown(table)
         texts[f"tables/{name}.tex"] = as_latex(table)
@@ -44,10 +56,15 @@ def _tables(study: StudyReport) -> Iterable[tuple[str, Table]]:
             yield f"leaderboard-{place}", leaderboard_table(view)
             if table := comparison_table_of(view):
                 yield f"comparisons-{place}", table
+    for own in study.over_cohorts:
+        yield _slug(f"over-cohorts-{own.aim}-{own.metric}"), over_cohorts_table(own)
 
 
 def _figures(study: StudyReport) -> Iterable[tuple[str, str]]:
     """Every chart, but of the views that only a menu of the page chooses the first of each."""
+    for own in study.over_cohorts:
+        chart = rank_chart(own)
+        yield _slug(f"over-cohorts-{own.aim}-{own.metric}"), standalone(chart, f"Over {len(own.cohorts)} cohorts")
     for chapter in study.chapters:
         for section in chapter.sections:
             for kind, figures in section.charts.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from radapt.reports.formatting import defined, interval, shown
 from radapt.reports.metric_info import metric_of
+from radapt.reports.over_cohorts import MetricOverCohorts
 from radapt.reports.report_section import LeaderboardView
 
 _MOST_METRICS = 4  # of a table that is read; the CSV has all
@@ -65,6 +66,16 @@ def comparison_table_of(view: LeaderboardView) -> Table | None:
         f"{view.board.cohort}, {view.board.title}: paired differences in {title}, p adjusted for {len(found)} (Holm)."
     )
     return Table(caption, ("Method", "Minus", "Difference", "95 % interval", "p", "Verdict of the first"), rows)
+
+
+def over_cohorts_table(view: MetricOverCohorts) -> Table:
+    """Methods by mean rank with their value on every cohort."""
+    digits, found = metric_of(view.metric).digits, view.found
+    rows = tuple(
+        (view.methods[one], shown(found.ranks[one], 2), *(shown(own[one], digits) for own in view.values))
+        for one in found.order
+    )
+    return Table(f"{view.title} on every cohort. {view.sentence}", ("Method", "Mean rank", *view.cohorts), rows)
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
