@@ -57,7 +57,7 @@ def id_of(**changes: Any) -> str:
         {"protocol": "logistic", "options": {}}, {"pooling": {"slices": "max"}}, {"pooling": {"modalities": "mean"}},
         {"seed": 1}, {"resamples": 300}, {"draw": DRAW}, {"choices": {"choose": "cv"}},
         {"choices": {"select_by": "auroc"}}, {"choices": {"decision": "argmax"}},
-        {"choices": {"one_standard_error": True}}, {"look": "foreground"},
+        {"choices": {"one_standard_error": True}}, {"choices": {"inner_folds": "patient"}}, {"look": "foreground"},
     ],
     ids=str,
 )  # fmt: skip

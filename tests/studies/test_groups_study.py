@@ -43,6 +43,9 @@ def test_no_groups_and_unknown_ones(tmp_path: Path) -> None:
     wrong = write_study(tmp_path, [tmp_path / "discs" / "cohort.yaml"], groups=["sexx"])
     with pytest.raises(UsageError, match=r"'groups' names the column 'sexx', which no cohort has.*'sex'"):
         plan_study(read_study(wrong), settings)
+    wrong = write_study(tmp_path, [tmp_path / "discs" / "cohort.yaml"], inner_folds="sexx")
+    with pytest.raises(UsageError, match=r"inner_folds = 'sexx' is no column of cohort 'discs'.*'sex'"):
+        plan_study(read_study(wrong), settings)
     with pytest.raises(UsageError, match="a list of columns was expected, such as"):
         read_study(write_study(tmp_path, [tmp_path / "discs" / "cohort.yaml"], groups="sex"))
 

@@ -1,16 +1,18 @@
 """How a study makes its choices: on val or by inner cross-validation, by which metric, with which decision."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from radapt.cohorts.cohort import CHOOSING_SPLITS, Cohort
+from radapt.cohorts.fold_groups import AUTO, fold_groups
 from radapt.cohorts.folds import draw_folds
 from radapt.errors import UsageError, suggest
 from radapt.metrics.metric import Metric
 from radapt.metrics.registry import METRICS
 from radapt.protocols.decisions import Rule
+from radapt.protocols.whole_groups import deal_groups
 
 Choose = Literal["auto", "val", "cv"]
 Method = Literal["val", "cv", "none"]
@@ -36,13 +38,15 @@ class ChoiceRules:
     `choose`: on `val`, by cross-validation inside train and val (`cv`), or by what val has (`auto`). `select_by` names
     the metric; None: MCC for classes, mean AUROC for findings. `decision` says how a class is decided for (see
     `protocols.decisions`). With `one_standard_error` the most strongly regularised candidate within one standard error
-    of the best is taken.
+    of the best is taken. `inner_folds` names the column whose groups inner folds leave out whole: `auto` is the site
+    where the cohort leaves sites out in turn, `patient` mixes groups (see `radapt.cohorts.fold_groups`).
     """
 
     choose: Choose = "auto"
     select_by: str | None = None
     decision: Rule = "auto"
     one_standard_error: bool = False
+    inner_folds: str = AUTO
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value that is not known, or a metric that is no number of the whole task."""
@@ -56,6 +60,15 @@ class ChoiceRules:
                 raise UsageError(
                     f"select_by = {self.select_by!r} is no metric of a task. {suggest(self.select_by, known)}"
                 )
+
+    def check(self, cohort: Cohort) -> None:
+        """Raises UsageError where the cohort lacks the column of `inner_folds`."""
+        fold_groups(cohort, self.inner_folds)
+
+    def facts(self, cohort: Cohort) -> dict[str, Any]:
+        """All that decides choices in a cohort, for digests. Raises UsageError for an unknown column."""
+        groups = fold_groups(cohort, self.inner_folds)
+        return asdict(self) | {"groups": None if groups is None else groups.groups.tolist()}
 
     def metric(self, cohort: Cohort) -> Metric:
         """What candidates are compared by. Raises UsageError for a metric of ordered classes where they are not."""
@@ -81,11 +94,14 @@ class InnerFolds:
     """Repeated folds over the labelled cases of train and val. In each repeat every patient is held out once.
 
     `rows` are those labelled cases. What is held out may be more: unlabelled val cases of the same patients, which
-    are answered for and score nothing.
+    are answered for and score nothing. `unit` says what a fold holds out; `mixed` why groups are not left out whole
+    where they should be.
     """
 
     rows: np.ndarray
     repeats: tuple[tuple[InnerFold, ...], ...]
+    unit: str = "by patient"
+    mixed: str = ""
 
     @property
     def folds(self) -> int:
@@ -99,7 +115,7 @@ class InnerFolds:
     @property
     def words(self) -> str:
         again = f", drawn {len(self.repeats)} times" if len(self.repeats) > 1 else ""
-        return f"{self.folds} inner folds by patient{again}"
+        return f"{self.folds} inner folds {self.unit}{again}"
 
 
 def method_of(rules: ChoiceRules, cohort: Cohort, usable: np.ndarray, labels: np.ndarray) -> Method:
@@ -118,21 +134,42 @@ def method_of(rules: ChoiceRules, cohort: Cohort, usable: np.ndarray, labels: np
 
 
 def inner_folds(
-    cohort: Cohort, usable: np.ndarray, labels: np.ndarray, folds: int, repeats: int, rng: np.random.Generator
+    cohort: Cohort,
+    usable: np.ndarray,
+    labels: np.ndarray,
+    folds: int,
+    repeats: int,
+    rng: np.random.Generator,
+    by: str = AUTO,
 ) -> InnerFolds:
-    """At most `folds` folds, fewer where the rarest class has fewer patients, `repeats` times; see `method_of`."""
+    """At most `folds` folds, fewer where the rarest class has fewer patients, `repeats` times; see `method_of`.
+
+    `by` is that of `ChoiceRules.inner_folds`: whole groups are held out, see `deal_groups`. Where they cannot be, folds
+    mix them, which `mixed` explains.
+    """
     rows = _rows(cohort, usable)
     count = _fold_count(cohort, rows, labels, folds)
     others = np.flatnonzero(~usable & (cohort.splits == "val"))
+    groups = fold_groups(cohort, by)
+    whole = None if groups is None else deal_groups(groups, rows, labels, cohort.patients, folds, repeats, rng)
+    if whole is not None and whole.dealt:
+        split = tuple(_split(cohort, rows, others, fold, int(fold.max()) + 1) for fold in whole.dealt)
+        return InnerFolds(rows, split, whole.unit)
     drawn = []
     for own in rng.spawn(repeats):
         every = np.ones(len(rows), dtype=bool)
         fold = draw_folds(labels[rows], cohort.patients[rows], every, count, own).astype(np.int64)
-        of_patient = dict(zip(cohort.patients[rows], fold, strict=True))
-        also = np.asarray([of_patient.get(patient, -1) for patient in cohort.patients[others]], dtype=np.int64)
-        held_out = [np.sort(np.concatenate([rows[fold == f], others[also == f]])) for f in range(count)]
-        drawn.append(tuple(InnerFold(rows[fold != f], held_out[f]) for f in range(count)))
-    return InnerFolds(rows, tuple(drawn))
+        drawn.append(_split(cohort, rows, others, fold, count))
+    return InnerFolds(rows, tuple(drawn), mixed="" if whole is None else whole.problem)
+
+
+def _split(cohort: Cohort, rows: np.ndarray, others: np.ndarray, fold: np.ndarray, count: int) -> tuple[InnerFold, ...]:
+    """The folds of one repeat: `fold` (n,) of each of `rows`, and `others` with those of their patients."""
+    of_patient = dict(zip(cohort.patients[rows], fold, strict=True))
+    also = np.asarray([of_patient.get(patient, -1) for patient in cohort.patients[others]], dtype=np.int64)
+    return tuple(
+        InnerFold(rows[fold != f], np.sort(np.concatenate([rows[fold == f], others[also == f]]))) for f in range(count)
+    )
 
 
 def _rows(cohort: Cohort, usable: np.ndarray) -> np.ndarray:

@@ -139,12 +139,14 @@ class FoldScores:
     def notes(self, chosen: int) -> list[str]:
         """What a reader should know about the choice."""
         metric = self.rater.metric
+        mixed = [self.folds.mixed] if self.folds.mixed else []
         if undefined := self.rater.undefined_note(self.ratings.value, "out of fold"):
-            return [undefined]
+            return [undefined, *mixed]
         value, error = self.ratings.value[chosen], self.standard_error(chosen)
         return [
             f"Chosen by {self.folds.words} inside train and val: {metric.title} {value:.3f} out of fold, standard "
-            f"error {error:.3f}. What is shown for val is out of fold too."
+            f"error {error:.3f}. What is shown for val is out of fold too.",
+            *mixed,
         ]
 
     def _rate(self, repeat: Pooled, which: np.ndarray, candidates: slice) -> Ratings:

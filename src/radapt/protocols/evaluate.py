@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.fold_groups import AUTO
 from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError, suggest
@@ -42,6 +43,7 @@ def evaluate(
     select_by: str | None = None,
     decision: Rule = "auto",
     one_standard_error: bool = False,
+    inner_folds: str = AUTO,
     **options: Any,
 ) -> Result:
     """Fit `protocol` on train, choose on val or by inner folds of train and val, and test once.
@@ -49,12 +51,11 @@ def evaluate(
     `protocol` is a name, a protocol, or a classifier with scikit-learn's `fit` and `predict_proba` (see `OwnEstimator`,
     whose `blocks` and `patch_mean` may be given). `features` are what `extract` gives, or `LesionFeatures`, which are
     made anew for every fold. `options` are the protocol's own. `seed` decides every draw: the same call gives the same
-    result. Intervals are
-    bootstrapped by patient, and two calls with one seed resample the same patients, so that they can be paired.
-    `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see `ChoiceRules`). Without
-    `refit` choices are made on val, and what was chosen is not fitted again with the cohort's val. `devices` processes
-    share the training of a network, which of the protocols on features only `mil` is. The model is written to
-    `folder/model`, where `radapt.load_model` finds it.
+    result. Intervals are bootstrapped by patient, and two calls with one seed resample the same patients, so that they
+    can be paired. `choose`, `select_by`, `decision`, `one_standard_error` and `inner_folds` say how choices are made
+    (see `ChoiceRules`). Without `refit` choices are made on val, and what was chosen is not fitted again with the
+    cohort's val. `devices` processes share the training of a network, which of the protocols on features only `mil`
+    is. The model is written to `folder/model`, where `radapt.load_model` finds it.
 
     In a cohort with folds every labelled patient is tested once, by a model fitted on the other folds, and the result
     is of all of them (see `Result`). The models are written to `folder/model/fold-<f>`, and finished folds to
@@ -82,7 +83,7 @@ def evaluate(
     if ready.reads != "features":
         raise UsageError(f"Protocol {ready.name!r} trains on images, not on features; use radapt.train.")
     place = None if folder is None else Path(folder)
-    rules = ChoiceRules(choose, select_by, decision, one_standard_error)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds)
     if isinstance(ready, FewShot):
 
         def one(draw: Draw, cohort: Cohort, base: Protocol) -> Result:
@@ -90,7 +91,7 @@ def evaluate(
             return evaluate(
                 limited, base, seed=seed, pooling=pooling, resamples=resamples, refit=False, devices=devices,
                 folder=place and place / draw_folder(draw), choose=choose, select_by=select_by, decision=decision,
-                one_standard_error=one_standard_error,
+                one_standard_error=one_standard_error, inner_folds=inner_folds,
             )  # fmt: skip
 
         return score_draws(ready, features.cohort, seed, one)
@@ -149,6 +150,6 @@ def _evaluate_folds(
         with naming(cohort, fold):
             check_learnable(blank_test_labels(hold_out(cohort, fold)))
     stored = getattr(features, "digest", None)  # features made of arrays have none, and nothing of them is kept
-    key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit, asdict(rules)])
+    key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit, rules.facts(cohort)])
     store = FoldStore(None if stored is None else place, key)
     return run_folds(cohort, protocol, fit, store, np.random.default_rng(seed).spawn(2)[1], resamples)

@@ -106,12 +106,14 @@ class ImageProblem:
     ) -> "ImageProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
-        Raises UsageError if the cohort has no labels (or masks) at all, DataError if train has too few of them.
+        Raises UsageError if the cohort has no labels (or masks) at all or lacks the column of `inner_folds`, DataError
+        if train has too few of them.
         """
         blank = blank_test_labels(cohort)
         (check_learnable if aim == "classification" else check_masks)(blank)
         fresh = None if backbone is None else lambda: backbone.load_as("float32")
         pooling, machine, rules = pooling or Pooling(), machine or Machine(), rules or ChoiceRules()
+        rules.check(blank)
         return cls(blank, aim, recipe, SliceCache(cache), fresh, pooling, machine, rules=rules, lesions=lesions)
 
     @cached_property
@@ -143,7 +145,7 @@ class ImageProblem:
 
     def inner_folds(self, folds: int, rng: np.random.Generator, repeats: int = 1) -> InnerFolds:
         """At most `folds` inner folds of the labelled (or masked) cases of train and val."""
-        return inner_folds(self.cohort, self.usable, self._strata, folds, repeats, rng)
+        return inner_folds(self.cohort, self.usable, self._strata, folds, repeats, rng, self.rules.inner_folds)
 
     def rater(self, class_weight: ClassWeight = "none") -> Rater:
         """Compares candidates that classify and weigh classes by `class_weight`."""

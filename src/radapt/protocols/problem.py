@@ -44,13 +44,13 @@ class FeatureProblem:
     ) -> "FeatureProblem":
         """Blank what must not be seen, and check that there is something to learn.
 
-        Raises UsageError if the cohort has no labels of its own, DataError if train has too few of them.
+        Raises UsageError if the cohort has no labels of its own or lacks the column of `inner_folds`, DataError if
+        train has too few labels.
         """
-        cohort = blank_test_labels(features.cohort)
+        cohort, rules = blank_test_labels(features.cohort), rules or ChoiceRules()
         check_learnable(cohort)
-        return cls(
-            replace(features, cohort=cohort), pooling or Pooling(), refit, devices=devices, rules=rules or ChoiceRules()
-        )
+        rules.check(cohort)
+        return cls(replace(features, cohort=cohort), pooling or Pooling(), refit, devices=devices, rules=rules)
 
     @property
     def cohort(self) -> Cohort:
@@ -113,7 +113,7 @@ class FeatureProblem:
         usable = labelled(self.labels)
         if repeats is None:
             repeats = REPEATS if len(set(self.patients[usable])) < FEW_PATIENTS else 1
-        return inner_folds(self.cohort, usable, self.labels, folds, repeats, rng)
+        return inner_folds(self.cohort, usable, self.labels, folds, repeats, rng, self.rules.inner_folds)
 
     def rater(self, class_weight: ClassWeight = "none") -> Rater:
         """Compares candidates that weigh classes by `class_weight`."""

@@ -16,6 +16,7 @@ from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.fold_groups import AUTO
 from radapt.cohorts.folds import OUT_OF_FOLD, hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.cohorts.loading import as_cohort
@@ -61,6 +62,7 @@ def train(
     select_by: str | None = None,
     decision: Rule = "auto",
     one_standard_error: bool = False,
+    inner_folds: str = AUTO,
     **options: Any,
 ) -> Result:
     """Train `protocol` on train, choose on val or by inner folds of train and val, and test once.
@@ -71,7 +73,7 @@ def train(
     `neighbours` and `look` (None: the default of the kind; see `Recipe`). Protocols that need whole planes read them
     whatever the look. With look `lesion` places are found by the masks of training cases, or with `lesion_masks` own by
     a case's own mask where it has one (see `LesionFeatures`). `options` are the protocol's own, and `seed` decides
-    every draw. `choose`, `select_by`, `decision` and `one_standard_error` say how choices are made (see
+    every draw. `choose`, `select_by`, `decision`, `one_standard_error` and `inner_folds` say how choices are made (see
     `ChoiceRules`). With `fewshot` every draw is trained, in a folder of its own; in a cohort with folds a model for
     every fold (see `evaluate`).
 
@@ -87,7 +89,7 @@ def train(
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     _check_fits(ready, backbone)
-    rules = ChoiceRules(choose, select_by, decision, one_standard_error)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds)
     recipe = recipe or Recipe.for_kind(
         cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours, look=look
     )
@@ -99,7 +101,7 @@ def train(
             return train(
                 limited, base, lazy, recipe=recipe, pooling=pooling, machine=own, cache=cache, seed=seed,
                 resamples=resamples, lesion_masks=lesion_masks, choose="val", select_by=select_by,
-                decision=decision, one_standard_error=one_standard_error,
+                decision=decision, one_standard_error=one_standard_error, inner_folds=inner_folds,
             )  # fmt: skip
 
         return score_draws(ready, cohort, seed, one)
@@ -177,7 +179,8 @@ class _Folds:
             return FoldStore(None, "")
         pixels = cohort_digest(self.cohort, ByteDigests(self.cache), masks=True)
         identity = None if self.backbone is None else self.backbone.identity
-        data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision, asdict(self.rules)]
+        data = [pixels, self.recipe.digest, identity, asdict(self.pooling), self.machine.precision]
+        data += [self.rules.facts(self.cohort)]
         data += [] if self.lesions is None else [self.lesions.digest]
         return FoldStore(self.machine.folder, fold_key(self.protocol, self.cohort, self.seed, data))
 

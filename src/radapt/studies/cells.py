@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from radapt.cohorts import Cohort
+from radapt.cohorts.fold_groups import named_column
 from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
 from radapt.licences import UNKNOWN, use_of
@@ -120,7 +121,7 @@ def cell_of(
     }
     if lazy and lazy.runtime != "pytorch" and protocol.reads == "features":
         determining["runtime"] = lazy.runtime
-    if protocol.uses_metadata:
+    if protocol.uses_metadata or named_column(study.inner_folds):
         determining["metadata"] = metadata_digest(prepared.cohort)
     names = [entry.name for entry in study.protocols]
     is_plain = names.count(job.entry.name) == 1 and job.entry.title is None

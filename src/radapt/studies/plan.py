@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from radapt.cohorts import Cohort, cohort_digest, load_cohort
+from radapt.cohorts.fold_groups import fold_groups
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
@@ -94,6 +95,8 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     notes += [f"{study.protocols[at].label} does not support {name}" for at in unsuited for name in unsuited[at]]
     _refuse_equal_names(cohorts)
     refuse_unknown_groups(study, cohorts)
+    for ready in cohorts:
+        fold_groups(ready.cohort, study.inner_folds)  # refuses an unknown column
     jobs = [
         CellJob(prepared, encoder, job, seed)
         for encoder in (*encoders, None)
