@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from pydicom import dcmread
 
+from radapt.deploy.dicom.algorithm import Algorithm
 from radapt.deploy.dicom.report import ClassProbability
 from radapt.deploy.dicom.results import write_results
 from radapt.images import Volume
@@ -66,6 +67,14 @@ def test_dciodvfy_finds_no_error_in_those_of_a_film(algorithm, tmp_path, tags):
     results = write_results(
         tmp_path / "out", "c", film.source, algorithm, mask=film.mask, labels=LABELS, probabilities=CLASSES
     )
+    for path in (results.segmentation, results.report):
+        assert errors_in(path) == []
+
+
+def test_dciodvfy_finds_no_error_after_a_long_name_of_a_model(tmp_path):
+    """Which counts the bytes of a description, and names of studies have characters of two."""
+    named = Algorithm("lgg-subtype · dinov2-s-focus · logistic · ein sehr langer Name", "0123456789abcdef")
+    _, results = results_of("files", named, tmp_path)
     for path in (results.segmentation, results.report):
         assert errors_in(path) == []
 

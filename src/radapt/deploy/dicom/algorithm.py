@@ -15,7 +15,7 @@ from radapt.versions import __version__
 RESEARCH_ONLY = "Research use only"
 
 LONGEST = 64
-"""Characters in a DICOM value of type LO."""
+"""Bytes in a DICOM value of type LO: the standard counts characters, and some readers, such as dciodvfy, bytes."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ def _word(part: object) -> str:
 
 
 def short(text: str, length: int = LONGEST) -> str:
-    """`text` in one line of at most `length` characters, without the backslash that separates DICOM values."""
-    return " ".join(text.replace("\\", "/").split())[:length].strip()
+    """`text` in one line of at most `length` bytes of UTF-8, without the backslash that separates DICOM values.
+
+    >>> short("lgg · dinov2-s", 5)
+    'lgg'
+    """
+    line = " ".join(text.replace("\\", "/").split())
+    return line.encode()[:length].decode(errors="ignore").strip()
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def _report(
         )
         for text in (WARNING, algorithm.described, *remarks):
             content[0].ContentSequence.append(_comment(text))
-        described = f"{RESEARCH_ONLY}: {algorithm.model} report"
+        described = f"{RESEARCH_ONLY}: report, {algorithm.model}"
         report = sr.Comprehensive3DSR(
             evidence=[*source.instances, *([segmentation] if segmentation is not None else [])],
             content=content[0],

@@ -88,7 +88,7 @@ def _segmentation(source: DicomSource, planes: np.ndarray, names: list[str], alg
 
     series = source.header.SeriesInstanceUID
     content = ("SEG", series, planes.shape, planes.tobytes(), *names)
-    described = f"{RESEARCH_ONLY}: {algorithm.model} segmentation"
+    described = f"{RESEARCH_ONLY}: segmentation, {algorithm.model}"
     with source_values():
         segmentation = Segmentation(
             source_images=source.frame_images(),
