@@ -59,12 +59,14 @@ class ModelSequence:
 
 @dataclass(frozen=True)
 class Series:
-    """A series of a study: its name, the kind that its header means, if it says one, and how many slices it has."""
+    """A series of a study: its name, the kind that its header means, if it says one, how many slices it has, and what
+    the reader should know about it, '' for nothing."""
 
     name: str
     location: object = field(compare=False)
     header_kind: str | None = None
     slices: int = 0
+    warning: str = field(default="", compare=False)
 
 
 class Matched(NamedTuple):

@@ -14,6 +14,8 @@ import pandas as pd
 from radapt.cohorts import Case, Cohort, CohortIssue, read_cohort
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.cohorts.issue import Severity
+from radapt.cohorts.layouts.dicom.cut_series import FIX as CUT_FIX
+from radapt.cohorts.layouts.dicom.cut_series import cut_images
 from radapt.doctor.duplicates import (
     equal_images,
     equal_issue,
@@ -197,6 +199,13 @@ def _read_case(case: Case, cohort: Cohort, cache: Path) -> _CaseCheck:
         if "constant_image" not in {remark.code for remark in remarks}:
             keys.append((modality, pixel_key(volume.array)))
             small.append((modality, small_planes(volume)))
+    problems += [
+        CohortIssue(
+            "warning", "cut_series", f"{each.name} may be cut: {each.message}", case.case, case.row,
+            str(case.images[each.name]), CUT_FIX,
+        )
+        for each in cut_images(case.images)
+    ]  # fmt: skip
     if len(volumes) > 1 and (remark := grids_problem(volumes)):
         problems.append(_problem(case, remark, remark.message, ""))
     if case.mask is None:

@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from radapt.cohorts.layouts.dicom.cut_series import cut_series
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import located_series
@@ -94,9 +96,17 @@ def _case(study: str, located: Sequence[tuple[str, list[Header]]], broken: Mappi
             f"Its files are of {counted(len(patients), 'patient')}, by their PatientID, though they share a "
             "StudyInstanceUID. Give every patient's files to predict by themselves."
         )
-    series = () if problem else tuple(_series(location, files) for location, files in ordered)
+    series = () if problem else _all_series(ordered)
     metadata = {"sex": first.sex, "age": first.age, "scanner": first.scanner}
     return RawCase(study, first.patient, series, metadata=metadata, problem=problem)
+
+
+def _all_series(ordered: Sequence[tuple[str, list[Header]]]) -> tuple[Series, ...]:
+    series = [_series(location, files) for location, files in ordered]
+    names = unique(each.name for each in series)
+    files = dict(zip(names, (files for _, files in ordered), strict=True))
+    cut = {each.name: str(each) for each in cut_series(files)}
+    return tuple(replace(each, warning=cut.get(name, "")) for name, each in zip(names, series, strict=True))
 
 
 def _series(location: str, files: Sequence[Header]) -> Series:

@@ -118,7 +118,8 @@ def _resolved(
         if wanted and not taken:
             failures[each.case] = _unusable(each.series, wanted)
             continue
-        if said := (*each.notes, *matched.notes):
+        warnings = tuple(series.warning for series in taken.values() if series.warning)
+        if said := (*each.notes, *matched.notes, *warnings):
             reasons[each.case] = "; ".join(said)
         cases.append(_case(each, {name: _location(series) for name, series in taken.items()}))
     names = tuple(each.name for each in wanted) or tuple(dict.fromkeys(name for case in cases for name in case.images))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from radapt.cohorts import Case, Cohort, CohortDraft, CohortIssue, ScanOptions, read_cohort
 from radapt.cohorts.issue import raise_errors
+from radapt.cohorts.layouts.dicom.cut_series import cut_images
 from radapt.cohorts.layouts.image_files import stem_of
 from radapt.cohorts.layouts.registry import recognise
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
@@ -36,10 +37,11 @@ def cases_of(cohort: Cohort, wrong: Mapping[str | None, CohortIssue] | None = No
 
 
 def _of_case(cohort: Cohort, case: Case, issue: CohortIssue | None) -> RawCase:
+    cut = {} if issue is not None else {each.name: str(each) for each in cut_images(case.images)}
     return RawCase(
         case.case,
         case.patient,
-        tuple(Series(name, location) for name, location in case.images.items()),
+        tuple(Series(name, location, warning=cut.get(name, "")) for name, location in case.images.items()),
         _label(cohort, case),
         case.mask,
         case.site,

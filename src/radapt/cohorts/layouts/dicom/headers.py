@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydicom.multival import MultiValue
 
+from radapt.cohorts.layouts.dicom.slice_facts import SLICE_TAGS, SliceFacts, slice_facts
 from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.cohorts.patient_key import patient_key
 from radapt.dicom_files import dcmread
@@ -22,6 +23,7 @@ _TAGS = [
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "InstanceNumber", "Modality", "ViewPosition", "Rows",
     "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
     "ImageType", "EchoTime", "RepetitionTime", "InversionTime", "DiffusionBValue", "ContrastBolusAgent",
+    *SLICE_TAGS,
 ]  # fmt: skip
 SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
 RADIOGRAPHS = ("CR", "DX", "MG")
@@ -62,6 +64,7 @@ class Header:
     original: str = field(default="", repr=False)
     facts: SeriesFacts = field(default_factory=SeriesFacts)
     is_localizer: bool = False
+    slice: SliceFacts = field(default_factory=SliceFacts)
 
     @property
     def is_radiograph(self) -> bool:
@@ -123,6 +126,7 @@ def read_header(path: Path) -> Header | None:
         original=fields["PatientID"] or fields["PatientName"],
         facts=_facts(fields),
         is_localizer=_is_localizer(fields, data.get("ImageType")),
+        slice=slice_facts(data),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from radapt.cohorts.cohort import Kind
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.classes import layout as class_layout
+from radapt.cohorts.layouts.dicom.cut_series import CutSeries, cut_series
 from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import Series, located_series, read_headers
@@ -23,6 +24,7 @@ from radapt.errors import DataError, UsageError, counted, suggest
 
 _KINDS: dict[str, Kind] = {"CT": "ct", "MR": "mri", "CR": "xray", "DX": "xray", "MG": "xray"}
 _SAMPLED = 100
+_NAMED = 10
 
 
 def recognise(root: Path) -> str | None:
@@ -50,7 +52,13 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     if not studies:
         raise DataError(f"{root} holds no usable series. {' '.join(notes)}")
     cases = unique(study for study, _ in sorted(studies))
-    rows = [_row(case, studies[key], options) for case, key in zip(cases, sorted(studies), strict=True)]
+    cut: list[tuple[str, CutSeries]] = []
+    rows = []
+    for case, key in zip(cases, sorted(studies), strict=True):
+        named = _named(studies[key])
+        rows.append(_row(case, named, options))
+        cut += [(case, each) for each in cut_series({name: series for name, (_, series) in named.items()})]
+    notes += _warnings(cut)
     if shared := len(studies) - len({study for study, _ in studies}):
         notes.append(f"{counted(shared, 'case')} shared a StudyInstanceUID with another patient and is kept separate.")
     kinds = {_KINDS.get(header.modality) for header in headers}
@@ -77,14 +85,24 @@ def _written_in_several_ways(headers: Iterable[Header]) -> int:
     return sum(len(texts - {""}) > 1 for texts in spellings.values())
 
 
-def _row(case: str, located: list[tuple[str, Series]], options: ScanOptions) -> dict[str, str]:
+def _warnings(cut: list[tuple[str, CutSeries]]) -> list[str]:
+    named = [f"Case {case}: {each}" for case, each in cut[:_NAMED]]
+    return [*named, f"{len(cut) - _NAMED} more series may be cut; radapt check names all."] if cut[_NAMED:] else named
+
+
+def _named(located: list[tuple[str, Series]]) -> dict[str, tuple[str, Series]]:
+    """The series of a study by the names of their modalities."""
     ordered = sorted(located, key=lambda item: (item[1][0].number, item[1][0].series, item[1][0].instance))
     names = unique(_modality(series[0]) for _, series in ordered)
-    first = ordered[0][1][0]
+    return dict(zip(names, ordered, strict=True))
+
+
+def _row(case: str, named: dict[str, tuple[str, Series]], options: ScanOptions) -> dict[str, str]:
+    first = next(iter(named.values()))[1][0]
     row = {"case": case, "patient": first.patient}
     if options.site:
         row["site"] = dict(first.sites)[options.site]
-    row |= {f"image:{name}": location for name, (location, _) in zip(names, ordered, strict=True)}
+    row |= {f"image:{name}": location for name, (location, _) in named.items()}
     return row | {"sex": first.sex, "age": first.age, "scanner": first.scanner}
 
 
