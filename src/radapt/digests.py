@@ -17,6 +17,7 @@ from typing import Any
 
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
+from radapt.remote import state_of
 
 _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
 _NAME = "digests.sqlite"
@@ -67,8 +68,11 @@ class ByteDigests:
         """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array, the files
         of a mask with the label of each.
 
-        Raises DataError if the location does not exist.
+        Of a remote location, of what its server says of the bytes (see `radapt.remote.state_of`). Raises DataError if
+        the location does not exist.
         """
+        if location.url:
+            return _digest_of_remote(location)
         path = location.path
         try:
             if location.parts:
@@ -113,6 +117,13 @@ class ByteDigests:
                     (self._cache_folder / _NAME).unlink(missing_ok=True)
                     self._database = _open(self._cache_folder / _NAME)
                 return None
+
+
+def _digest_of_remote(location: Location) -> str:
+    states = [state_of(url) for url in location.urls]
+    if location.parts:
+        return digest([[label, state] for (label, _), state in zip(location.parts, states, strict=True)])
+    return digest(states if location.array is None else [states, location.array, location.index])
 
 
 def stamp_of(facts: os.stat_result) -> str:

@@ -8,7 +8,7 @@ from radapt.backbones.catalog import CATALOG, card
 from radapt.backbones.dtypes import auto_dtype, scratch_dtype
 from radapt.backbones.lazy import LazyBackbone, LocatedBackbone, find_backbone
 from radapt.backbones.load import load_backbone
-from radapt.backbones.weights import WeightSource, fetch, identity_of, is_offline, resolve
+from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone as Backbone
@@ -24,7 +24,6 @@ __all__ = [
     "fetch",
     "find_backbone",
     "identity_of",
-    "is_offline",
     "load_backbone",
     "resolve",
     "scratch_dtype",

@@ -13,6 +13,7 @@ from radapt.backbones.card import PackageFile, WeightCard
 from radapt.backbones.packages import FetchError
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
+from radapt.offline import is_offline
 
 _A = {"hub": "the hub", "package": "a package"}
 _TOKENS = 1  # raised when the same weights give other tokens, so that stored features are not mixed
@@ -158,12 +159,6 @@ def identity_of(card: WeightCard, source: WeightSource) -> str:
     options = [[name, str(value)] for name, value in card.options]
     geometry = [card.patch, card.position_recipe, list(card.mean), list(card.std), card.fixed]
     return digest([_TOKENS, card.architecture, options, geometry, source.identity])
-
-
-def is_offline(requested: bool = False) -> bool:
-    """Whether the network must not be used: by `requested`, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return requested or any(os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on") for name in names)
 
 
 def hub_cache() -> Path:

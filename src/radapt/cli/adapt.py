@@ -75,7 +75,7 @@ def adapt(
 
     from radapt.backbones import auto_dtype, find_backbone
     from radapt.cachedir import cache_folder
-    from radapt.cohorts import load_cohort
+    from radapt.cohorts import load_cohort, refuse_offline
     from radapt.devices import check_count, pick_device
     from radapt.digests import digest
     from radapt.images import Recipe
@@ -92,6 +92,7 @@ def adapt(
         Where.of(text)
     protocol = MmDino.of(preset.value, **settings(set_, MmDino.known_options(), MmDino.renamed_options))
     table, chosen = load_cohort(cohort), pick_device(device)
+    refuse_offline(table, offline)
     check_count(chosen, devices)
     dtype = auto_dtype(chosen) if precision is NumberFormat.auto else precision.value
     found = find_backbone(backbone, weights, dtype="float32", device=chosen, offline=offline)

@@ -71,13 +71,14 @@ def embed(
     """
     from radapt.backbones import find_backbone
     from radapt.cachedir import cache_folder
-    from radapt.cohorts import cohort_digest, load_cohort
+    from radapt.cohorts import cohort_digest, load_cohort, refuse_offline
     from radapt.devices import pick_device
     from radapt.digests import ByteDigests
     from radapt.features import extract, provenance_of, write_embedding
     from radapt.images import Recipe
 
     table, folder = load_cohort(cohort), cache_folder(cache)
+    refuse_offline(table, offline)
     resolved = find_backbone(
         backbone, weights, dtype=dtype.value, device=pick_device(device), offline=offline, runtime=runtime, cache=folder
     )

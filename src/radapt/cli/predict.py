@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 def predict(
     model: Path = typer.Argument(..., metavar="MODEL", help="A folder of `radapt export` or `radapt adapt`."),
-    inputs: list[Path] = typer.Argument(
-        ..., metavar="INPUT…", help="Cohort files, folders of any layout, images, DICOM files, series or studies."
+    inputs: list[str] = typer.Argument(
+        ...,
+        metavar="INPUT…",
+        help="Cohort files, folders of any layout, images, DICOM files, series or studies; or an address such as "
+        "s3://bucket/image.nii.gz.",
     ),
     out: Path = typer.Option(..., "--out", help="The folder for predictions.csv, masks and the page."),
     mapping: list[str] = typer.Option(

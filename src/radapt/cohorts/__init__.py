@@ -7,6 +7,7 @@ from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue
 from radapt.cohorts.label_draws import Draw, draw_patients, restrict
 from radapt.cohorts.loading import as_cohort, load_cohort, read_cohort
+from radapt.cohorts.remote_images import refuse_offline
 from radapt.cohorts.save import write_cohort
 from radapt.cohorts.scan import scan
 
@@ -27,6 +28,7 @@ __all__ = [
     "draw_patients",
     "load_cohort",
     "read_cohort",
+    "refuse_offline",
     "restrict",
     "scan",
     "write_cohort",

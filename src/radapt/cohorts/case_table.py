@@ -5,7 +5,9 @@ from typing import Any
 import pandas as pd
 
 from radapt.cohorts.cohort import Case, Cohort
+from radapt.cohorts.remote_images import locations_of
 from radapt.digests import ByteDigests, digest
+from radapt.remote import ask
 
 
 def case_table(cohort: Cohort) -> pd.DataFrame:
@@ -39,6 +41,7 @@ def cohort_digest(cohort: Cohort, digests: ByteDigests, *, masks: bool = False) 
     and folders do not enter, so a moved cohort keeps its results. Raises DataError for an image or mask that does not
     exist.
     """
+    ask(locations_of(cohort, masks=masks))
     facts: dict[str, Any] = {"outputs": cohort.outputs, "ordered": cohort.ordered}
     facts["cases"] = [_case_facts(case, digests) for case in cohort]
     if cohort.folds:

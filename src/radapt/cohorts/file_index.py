@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from radapt.cohorts.issue import SHOWN
-from radapt.locations import Location
+from radapt.locations import Location, is_remote
 
 _CORRECT = "Correct the path, or leave it empty if it is missing."
 _SEARCHED = 5000
@@ -27,6 +27,8 @@ class FileIndex:
 
     def parse(self, text: str) -> Location:
         """The location that `text` names. Raises DataError if it is not a location."""
+        if is_remote(text.strip()):
+            return Location.parse(text.strip())
         name, separator, _ = text.partition("::")
         head, tail = os.path.split(name)
         if head not in self._folders:
@@ -35,7 +37,8 @@ class FileIndex:
         return replace(Location.parse(text), path=path) if separator else Location(path)
 
     def exists(self, location: Location) -> bool:
-        return all(map(self._is_there, location.files))
+        """Whether every file is there. Remote ones count as there: what is not is said when it is read."""
+        return bool(location.url) or all(map(self._is_there, location.files))
 
     def _is_there(self, path: Path) -> bool:
         folder, name = os.path.split(path)

@@ -13,6 +13,7 @@ from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.written_by_scan import overwritten, refuse_to_overwrite, sealed
 from radapt.durable import write_text
 from radapt.errors import UsageError
+from radapt.locations import is_remote
 from radapt.printable import csv_cell
 
 _ORDER = ("case", "patient", "site", "split", "image", "mask", "label")
@@ -101,8 +102,8 @@ def _is_location(column: str) -> bool:
 
 def _relative(text: str, base: str, folders: dict[str, str]) -> str:
     """`text` relative to `base`; `folders` caches the folders that are done."""
-    if not text:
-        return ""
+    if not text or is_remote(text):
+        return text
     path, mark, inside = text.partition("::")
     folder, name = os.path.split(path)
     if folder not in folders:

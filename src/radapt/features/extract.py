@@ -20,6 +20,7 @@ from radapt.cases.prefetch import prefetch, read_ahead
 from radapt.cases.preflight import failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.loading import as_cohort
+from radapt.cohorts.remote_images import locations_of
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
@@ -31,6 +32,7 @@ from radapt.features.store import FeatureStore, Place, ShardWriter
 from radapt.images import Recipe, SliceCache
 from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import Advance, ProgressMaker, silent
+from radapt.remote import ask
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -151,6 +153,7 @@ class Extraction:
         """The key of every image (N × M); reads the bytes of images without a cached digest."""
         grid: Grid = []
         failures: list[ExtractionFailure] = []
+        ask(locations_of(cohort, masks=False))
         with self.show(len(cohort), f"Reading {cohort.name}", "cases") as advance:
             for case in cohort:
                 grid.append([self._joint(case, failures)] if self.known else self._single(case, cohort, failures))

@@ -100,7 +100,8 @@ def _check_header(file: IO[bytes], location: Location) -> int:
 
 
 def _unpacked(path: Path, name: str, location: Location, cache: Path) -> np.ndarray:
-    target = cache / f"{digest([str(path.resolve()), stamp_of(path.stat()), name])}.npy"
+    identity = [location.origin] if location.origin else [str(path.resolve()), stamp_of(path.stat())]
+    target = cache / f"{digest([*identity, name])}.npy"
     # One thread unpacks and the others wait; two processes may both unpack, which is harmless.
     with _UNPACKING:
         if (stored := open_sealed(target)) is not None:

@@ -10,6 +10,7 @@ from radapt.images.plausibility import Remark, distinct, mask_value_problems, re
 from radapt.images.raster import read_label_map
 from radapt.images.readers import read
 from radapt.images.volume import Volume
+from radapt.local_copies import local_copy
 from radapt.locations import Location
 
 
@@ -34,9 +35,10 @@ def read_labels(location: Location, array_cache: Path | None = None) -> Volume:
 
     Raises DataError if it cannot be read, or if its parts do not lie in one grid.
     """
-    if location.parts:
-        return _joined(location, array_cache)
-    return read_label_map(location) or read(location, array_cache=array_cache)
+    with local_copy(location) as here:
+        if here.parts:
+            return _joined(here, array_cache)
+        return read_label_map(here) or read(here, array_cache=array_cache)
 
 
 def _joined(location: Location, array_cache: Path | None) -> Volume:

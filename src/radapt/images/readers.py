@@ -14,6 +14,7 @@ from radapt.images.raster import read_raster
 from radapt.images.reading import check_voxels, reading
 from radapt.images.tiff import read_tiff
 from radapt.images.volume import Volume
+from radapt.local_copies import local_copy
 from radapt.locations import Location
 from radapt.matlab_files import HDF5, MAGIC
 
@@ -55,19 +56,19 @@ def read(location: Location, modality: str | None = None, *, array_cache: Path |
 
     The first bytes decide the format, whatever the ending: public data sets hold TIFF and PNG named `.jpg`. Where they
     leave it open, the ending does. `modality` is stored in the volume. `array_cache` is a folder for arrays unpacked
-    from `.npz` archives. Raises a DataError that names the file and a fix if it is missing, damaged, not an image,
-    empty, or has NaN or infinite voxels.
+    from `.npz` archives. A remote image is copied to this machine first. Raises a DataError that names the file and a
+    fix if it is missing, damaged, not an image, empty, or has NaN or infinite voxels.
     """
-    path = location.path
-    if path.is_dir():
-        volume = read_dicom(location, modality)
-    else:
-        reader = _reader_of(path)
-        if reader.read is read_array:
-            volume = read_array(location, modality, array_cache)
+    with local_copy(location) as here:
+        if here.path.is_dir():
+            volume = read_dicom(here, modality)
         else:
-            volume = reader.read(location, modality)
-    check_voxels(volume.array, path)
+            reader = _reader_of(here.path)
+            if reader.read is read_array:
+                volume = read_array(here, modality, array_cache)
+            else:
+                volume = reader.read(here, modality)
+        check_voxels(volume.array, here.path)
     return volume
 
 

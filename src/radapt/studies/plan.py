@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.cohorts import Cohort, cohort_digest, load_cohort
+from radapt.cohorts import Cohort, cohort_digest, load_cohort, refuse_offline
 from radapt.cohorts.fold_groups import fold_groups
+from radapt.cohorts.remote_images import refuse_unreachable
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
@@ -84,7 +85,7 @@ def plan_study(study: Study, settings: Settings, *, download: bool = False) -> P
     notes: list[str] = []
     for name in study.cohorts:
         try:
-            prepared = _prepare(Path(name), study, protocols, digests)
+            prepared = _prepare(Path(name), study, protocols, digests, settings.offline)
         except DataError as error:
             failures.append(StudyFailure(Path(name).name, str(error)))
             continue
@@ -208,11 +209,15 @@ def _encoder(entry: BackboneEntry, device: str, settings: Settings, *, download:
     return CellEncoder(entry, located)
 
 
-def _prepare(path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests) -> list[PreparedCohort]:
+def _prepare(
+    path: Path, study: Study, protocols: dict[int, "Protocol"], digests: ByteDigests, offline: bool
+) -> list[PreparedCohort]:
     """The cohort once for each of the image settings."""
     from radapt.features import check_lesion_masks
 
     cohort = load_cohort(path)
+    refuse_offline(cohort, offline)
+    refuse_unreachable(cohort)
     refuse_equal_images(cohort, study.duplicates, lambda _, location: digests.of(location), "bytes", _varies)
     applying = [protocol for protocol in protocols.values() if applies(protocol, cohort)]
     aims = {protocol.aim for protocol in applying}

@@ -14,6 +14,7 @@ from radapt.bounded_json import read_json
 from radapt.cohorts import Cohort, case_table
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.durable import write_json, write_parquet
+from radapt.offline import is_offline
 from radapt.studies.ledger import Ledger, slug
 from radapt.versions import versions
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 def write_environment(folder: Path, settings: "Settings", device: str) -> None:
     """Write `environment.json`: versions and processor, without any name of the user or the machine."""
-    from radapt.backbones import is_offline
 
     facts = {
         **versions(),

@@ -12,6 +12,7 @@ from radapt.cohorts.layouts.image_files import is_image, stem, walk
 from radapt.cohorts.layouts.mask_names import MASK_WORDS
 from radapt.cohorts.patient_key import patient_key
 from radapt.errors import DataError, counted
+from radapt.locations import is_remote
 
 _MOST_FILES = 2_000_000
 _PEEKED = 50
@@ -74,7 +75,7 @@ class ImageFinder:
         locations, absent, several = [], list[int](), list[tuple[int, list[str]]]()
         by_name = by_key = 0
         for at, text in enumerate(texts):
-            location = str(Path(home, text)) if text else ""
+            location = str(Path(home, text)) if text and not is_remote(text) else text
             if text and not _exists(location):
                 names = _of_kind(self._by_name(text), masks=masks)
                 other = False
@@ -101,7 +102,8 @@ class ImageFinder:
         )
 
     def _share(self, folder: Path, texts: Sequence[str]) -> float:
-        return sum(_exists(str(folder / text)) for text in texts) / max(len(texts), 1)
+        there = sum(is_remote(text) or _exists(str(folder / text)) for text in texts)
+        return there / max(len(texts), 1)
 
     def _by_name(self, text: str) -> list[str]:
         """The files with the name in `text` that agree with most of the folders in it."""
@@ -177,6 +179,6 @@ def _of_kind(names: list[str], *, masks: bool) -> list[str]:
 
 def _exists(location: str) -> bool:
     try:
-        return Path(location.partition("::")[0]).exists()
+        return is_remote(location) or Path(location.partition("::")[0]).exists()
     except (OSError, ValueError):  # a name that is too long, or with a NUL
         return False

@@ -1,6 +1,7 @@
 """The DICOM objects of a predicted case: which of its images they belong to, and what is written."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from radapt.deploy.dicom.algorithm import Algorithm
@@ -11,6 +12,7 @@ from radapt.errors import DataError
 from radapt.images.dicom.frames import read_header
 from radapt.images.plausibility import same_grid
 from radapt.images.volume import Volume
+from radapt.local_copies import local_copy
 from radapt.locations import Location
 
 
@@ -33,11 +35,15 @@ def write_case(
     probabilities to the first. A case whose images cannot carry a DICOM result has notes that say why and no files,
     because the prediction itself is sound. Raises UsageError if the folder cannot be written.
     """
-    located = [location for location in images.values() if is_dicom(location)]
-    if not located or (mask is None and not probabilities):
+    if mask is None and not probabilities:
         return None
     try:
-        source = _source(located, mask)
+        with ExitStack() as copies:
+            here = [copies.enter_context(local_copy(location)) for location in images.values()]
+            located = [location for location in here if is_dicom(location)]
+            if not located:
+                return None
+            source = _source(located, mask)
         return write_results(
             folder,
             case,

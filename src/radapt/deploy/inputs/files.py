@@ -27,6 +27,12 @@ def file_case(path: Path) -> RawInput:
     return RawInput((RawCase(name, name, (Series(name, Location(path)),)),))
 
 
+def remote_case(location: Location) -> RawInput:
+    """The image, or folder of a DICOM series, at an address as a case, named by the end of the address."""
+    name = stem(location.path.name)
+    return RawInput((RawCase(name, name, (Series(name, location),)),))
+
+
 def folder_cases(root: Path, wanted: Sequence[ModelSequence]) -> RawInput:
     """The images in a folder, and in the folders inside: each of these is a study.
 

@@ -8,12 +8,12 @@ from radapt.cohorts import Case, Cohort, Kind
 from radapt.cohorts.layouts.dicom.headers import is_dicom
 from radapt.cohorts.layouts.image_files import is_image, unique
 from radapt.deploy.inputs.dicom_studies import dicom_cases, holds_dicom
-from radapt.deploy.inputs.files import file_case, folder_cases
+from radapt.deploy.inputs.files import file_case, folder_cases, remote_case
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.inputs.tables import UNNAMED, cases_of, cohort_cases, layout_cases
 from radapt.deploy.sequences import ModelSequence, Series, match, sequence_kind
 from radapt.errors import DataError, UsageError, suggest
-from radapt.locations import Location
+from radapt.locations import Location, is_remote
 from radapt.progress import ProgressMaker, silent
 
 _TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".npz")
@@ -46,7 +46,7 @@ def resolve_inputs(
     UsageError for an input that does not exist, and for a mapping to an unknown sequence.
     """
     given = _mapping(mapping or {}, wanted)
-    paths = [each if isinstance(each, Cohort) else Path(each).expanduser() for each in inputs]
+    paths = [_given(each) for each in inputs]
     for path in paths:
         if isinstance(path, Path) and not path.exists():
             raise UsageError(
@@ -58,6 +58,14 @@ def resolve_inputs(
     return _resolved(cases, wanted, kind, given, tuple(dict.fromkeys(note for each in read for note in each.notes)))
 
 
+def _given(each: Cohort | Path | str) -> Cohort | Path | Location:
+    if isinstance(each, Cohort):
+        return each
+    if is_remote(str(each)):
+        return Location.parse(str(each))
+    return Path(each).expanduser()
+
+
 def _mapping(mapping: Mapping[str, str], wanted: Sequence[ModelSequence]) -> dict[str, str]:
     names = [each.name for each in wanted]
     for series, sequence in mapping.items():
@@ -66,9 +74,11 @@ def _mapping(mapping: Mapping[str, str], wanted: Sequence[ModelSequence]) -> dic
     return dict(mapping)
 
 
-def _read(path: Cohort | Path, wanted: Sequence[ModelSequence], progress: ProgressMaker) -> RawInput:
+def _read(path: Cohort | Path | Location, wanted: Sequence[ModelSequence], progress: ProgressMaker) -> RawInput:
     if isinstance(path, Cohort):
         return cases_of(path)
+    if isinstance(path, Location):
+        return remote_case(path)
     try:
         return _cases_in(path, wanted, progress)
     except DataError as error:
