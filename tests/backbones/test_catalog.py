@@ -10,6 +10,7 @@ from radapt.backbones import CATALOG, card, resolve
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.build import build
 from radapt.backbones.encoders import extractor_for
+from radapt.backbones.multimodal_vit.vit import MultiModalViT
 from radapt.backbones.position import RECIPES
 from radapt.errors import UsageError
 from radapt.pretraining import overlap
@@ -43,6 +44,17 @@ def test_card_agrees_with_the_module(backbone):
     assert known.licence
     assert bool(known.pretraining) == (name not in UNTRAINED) == known.trained
     assert known.reference.startswith("arXiv ")
+
+
+def test_card_says_whether_it_is_a_plain_vision_transformer(backbone):
+    known = backbone.card
+    try:
+        MultiModalViT.of(backbone, ["any"])
+        plain = True
+    except UsageError:
+        plain = False
+    assert bool(known.plain) == plain
+    assert (known.plain is None) == (known.position_recipe not in RECIPES)
 
 
 def test_tokens_of_any_size(backbone):

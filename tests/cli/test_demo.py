@@ -9,8 +9,8 @@ import pytest
 
 from radapt.backbones.catalog import card
 from radapt.cli import main
-from radapt.cli.demo_comparisons import METRIC, SPLIT, comparisons
-from radapt.cli.demo_study import ADAPTED, CONTROL, ENCODERS, PROBES, RANDOM, TRANSFORMER, study_text
+from radapt.cli.demo_comparisons import comparisons
+from radapt.cli.demo_study import ADAPTED, CONTROL, ENCODERS, METRIC, PROBES, RANDOM, SPLIT, TRANSFORMER, study_text
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.locations import Location
 from radapt.protocols import make

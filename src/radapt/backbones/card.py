@@ -77,6 +77,9 @@ class WeightCard:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     position_recipe: str = "none"
     """How the position embedding is interpolated to another image size; see `position.RECIPES`."""
+    plain: bool | None = None
+    """Whether the module is a plain vision transformer with a CLS token and learned positions, which several modalities
+    need; None: only building it tells."""
     fixed: bool = False
     """The module accepts its native size only, so every image is resized to it."""
     gated: bool = False

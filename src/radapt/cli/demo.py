@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from radapt.cli.adapt import number
-from radapt.cli.demo_comparisons import METRIC, SPLIT, comparisons
-from radapt.cli.demo_study import ADAPTED, ENCODERS, PROBES, study_text
+from radapt.cli.demo_study import ADAPTED, ENCODERS, METRIC, PROBES, SPLIT, study_text
 from radapt.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -45,10 +44,9 @@ def demo(
     sequences: the results show what radapt does, not what an encoder can do for real patients. The same command resumes
     an interrupted demo; an edited study.yaml is kept.
     """
-    from radapt.cli.case_pictures import draw_case_pictures
+    from radapt.cli.run_report import run_report
     from radapt.durable import write_text
     from radapt.progress import progress
-    from radapt.reports import write_report
     from radapt.studies import Settings, read_study, run_study
 
     typer.echo("The patients of this demo are SYNTHETIC: computed brain MRI with simulated tumours.")
@@ -63,12 +61,11 @@ def demo(
     with _step(f"Running the study {study}"):
         settings = Settings(cache=cache or out / "cache", device=device, offline=offline, progress=progress)
         outcome = run_study(read_study(study), out / "run", settings)
-        draw_case_pictures(outcome, settings.cache)
         typer.echo(outcome.summary())
     with _step("Comparing methods on the same patients"):
         typer.echo(_table(out / "run"))
         typer.echo(_comparisons(out / "run", cohort, settings))
-    report = write_report(out / "run")
+    report = run_report(outcome, settings.cache).path
     typer.echo(_NEXT)
     typer.echo(f"Report: {report}")
     if outcome.failures:
@@ -168,6 +165,7 @@ def _table(run: Path) -> str:
 
 
 def _comparisons(run: Path, cohort: Path, settings: "Settings") -> str:
+    from radapt.cli.demo_comparisons import comparisons
     from radapt.cohorts import load_cohort
 
     lines = ["", "Differences in AUROC on the same patients, with 95 % interval paired by patient:"]

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from radapt.cli.demo_study import ADAPTED, PROBES, RANDOM
+from radapt.cli.demo_study import ADAPTED, METRIC, PROBES, RANDOM, SPLIT
 from radapt.metrics.paired_scores import score_paired
 
 if TYPE_CHECKING:
     from radapt.cohorts.cohort import Cohort
     from radapt.studies import Settings
-
-SPLIT, METRIC = "external", "auroc"
-"""Where, and by what, methods are compared."""
 
 
 @dataclass(frozen=True)

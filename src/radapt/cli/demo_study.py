@@ -17,6 +17,9 @@ PROBES = ("knn", "linear", "logistic")
 ADAPTED = "adapted"
 """The title of the adaptation in tables."""
 
+SPLIT, METRIC = "external", "auroc"
+"""Where, and by what, methods are compared."""
+
 _STUDY = """\
 # The study of `radapt demo`. Edit it and run: radapt run {out}/study.yaml --out {out}/run --cache {out}/cache
 name: demo

@@ -58,10 +58,9 @@ def run(
     Exit code 1 says that a cell or a cohort failed: its reason is printed and the rest is finished and saved.
     """
     from radapt.cachedir import cache_folder
-    from radapt.cli.case_pictures import draw_case_pictures
+    from radapt.cli.run_report import run_report
     from radapt.devices import pick_device
     from radapt.progress import progress
-    from radapt.reports import write_report_with_answers
     from radapt.runtimes.runtime import fastest_runtime
     from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
     from radapt.studies.engines import Resources, Shares, run_on_engine
@@ -97,8 +96,7 @@ def run(
         outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
-        draw_case_pictures(outcome, settings.cache)
-        report = write_report_with_answers(folder)
+        report = run_report(outcome, settings.cache)
     for text in (*report.tables, *report.answers):
         typer.echo(text)
     typer.echo(f"Report: {report.path}")

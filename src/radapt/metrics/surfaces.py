@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import KDTree
 
 from radapt.metrics.label_maps import Box
 
@@ -97,6 +96,8 @@ def _nearest(points: np.ndarray, target: Border, spacing_mm: np.ndarray) -> np.n
     The time of a k-d tree query grows with the distance; that of a distance transform of the box around all points does
     not. A sample of the points decides which is faster; both are exact.
     """
+    from scipy.spatial import KDTree  # a quarter of a second of every start
+
     targets = target.points + target.start
     tree = KDTree(targets * spacing_mm, leafsize=LEAF, balanced_tree=False, compact_nodes=False)
     low = np.minimum(points.min(axis=0), targets.min(axis=0))

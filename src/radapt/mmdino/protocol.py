@@ -10,6 +10,7 @@ import numpy as np
 
 from radapt.backbones.build import build
 from radapt.backbones.multimodal_vit.vit import MultiModalViT
+from radapt.backbones.position import RECIPES
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.digests import ByteDigests
@@ -76,9 +77,7 @@ class MmDino(Protocol[ImageProblem]):
         """Plain vision transformers only, but for a fusion. Raises UsageError for crops smaller than a patch of one."""
         if self.options.trained == "fusion":
             return True
-        try:
-            self._check_kind(card)
-        except UsageError:
+        if not self._is_plain(card):
             return False
         self.check_suits(card)
         return True
@@ -102,7 +101,19 @@ class MmDino(Protocol[ImageProblem]):
         fuses = source.kind != "random" and not modalities and has_two_labels(cohort)
         return replace(self, options=self.options.settled(pretrained=fuses))
 
+    def _is_plain(self, card: "WeightCard") -> bool:
+        """Whether it is a plain vision transformer. Most cards say so; building one to see takes seconds."""
+        if card.plain is not None or card.position_recipe not in RECIPES:
+            return bool(card.plain)
+        try:
+            self._check_kind(card)
+        except UsageError:
+            return False
+        return True
+
     def _check_kind(self, card: "WeightCard") -> None:
+        if card.plain:
+            return
         MultiModalViT(
             build(card), modalities=("any",), mean=card.mean, std=card.std, position_recipe=card.position_recipe
         )

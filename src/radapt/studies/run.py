@@ -163,11 +163,12 @@ class _StudyRun:
 
     def _run(self, cells: list[Cell]) -> None:
         for encoder, group in groupby(cells, key=lambda cell: cell.encoder):
-            own = list(group)
+            own, before = list(group), self.finished
             if encoder:
                 write_backbone_facts(self.ledger.folder, encoder)
                 self._from_one_backbone(encoder, own)
-                self._write_results()
+                if self.finished > before:
+                    self._write_results()
             for cell in own:
                 if cell.job.protocol.reads == "images" and not self.ledger.is_done(cell.id):
                     self._trained(cell)

@@ -17,6 +17,7 @@ CARD = WeightCard(
     mean=CLIP_MEAN,
     std=CLIP_STD,
     position_recipe="timm",
+    plain=True,
     files=OPEN_CLIP_FILES,
     reference="arXiv 2303.00915",
 )

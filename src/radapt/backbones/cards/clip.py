@@ -18,6 +18,7 @@ CARD = WeightCard(
     mean=CLIP_MEAN,
     std=CLIP_STD,
     position_recipe="timm",
+    plain=True,
     files=("model.safetensors", "pytorch_model.bin", *OPEN_CLIP_FILES),
     reference="arXiv 2103.00020",
 )

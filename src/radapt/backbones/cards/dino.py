@@ -15,5 +15,6 @@ CARD = WeightCard(
     patch=16,
     native_size=224,
     position_recipe="dinov2",  # DINO's code had the offset of 0.1 first
+    plain=True,
     reference="arXiv 2104.14294",
 )

@@ -20,6 +20,7 @@ def _card(size: str, model: str, width: int, depth: int, parameters: int, regist
         patch=14,
         native_size=518,
         position_recipe="dinov2-registers" if registers else "dinov2",
+        plain=True,
         reference="arXiv 2309.16588" if registers else "arXiv 2304.07193",
     )
 

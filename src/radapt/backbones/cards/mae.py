@@ -15,5 +15,6 @@ CARD = WeightCard(
     patch=16,
     native_size=224,
     position_recipe="timm",
+    plain=True,
     reference="arXiv 2111.06377",
 )

@@ -18,6 +18,7 @@ CARD = WeightCard(
     mean=HALF,
     std=HALF,
     position_recipe="timm",
+    plain=False,
     gated=True,
     reference="arXiv 2507.05201",
     options=(("img_size", 448), ("act_layer", "gelu_tanh")),

@@ -17,5 +17,6 @@ CARD = WeightCard(
     mean=(0.5307, 0.5307, 0.5307),
     std=(0.2583, 0.2583, 0.2583),
     position_recipe="dinov2",
+    plain=True,
     reference="arXiv 2401.10815",
 )

@@ -18,6 +18,7 @@ CARDS = (
         mean=HALF,
         std=HALF,
         position_recipe="timm",
+        plain=True,
         reference="arXiv 2106.10270",
     ),
     WeightCard(
@@ -35,6 +36,7 @@ CARDS = (
         mean=HALF,
         std=HALF,
         position_recipe="timm",
+        plain=True,
         reference="arXiv 2010.11929",
         options=(("img_size", 64), ("patch_size", 8), ("embed_dim", 96), ("depth", 4), ("num_heads", 3), ("eps", 1e-6)),
     ),
