@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from radapt.cohorts import Cohort
+from radapt.cohorts import Cohort, load_cohort
 from radapt.cohorts.groupings import Grouping, group_table, groupings
 
 
@@ -84,6 +84,26 @@ def test_few_numbers_are_groups_as_they_stand_and_more_are_cut_at_their_thirds(t
     assert found["level"].names == ("up to 2", "over 2 to 4", "over 4")
     assert "ward" not in found  # 13 groups of 10 patients, unless it is asked for
     assert len(by_column(groupings(cohort, ["ward"]))["ward"].names) == 13
+
+
+def test_the_column_of_the_folds_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "i.png").touch()
+    rows = "".join(f"c{row},p{row},i.png,{'ab'[row // 2 % 2]},{row % 2},{'xy'[row // 4 % 2]}\n" for row in range(40))
+    (tmp_path / "cases.csv").write_text(f"case,patient,image,label,part,ward\n{rows}")
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\nsplit: {folds_column: part}\n")
+    cohort = load_cohort(tmp_path / "cohort.yaml")
+    assert set(by_column(groupings(cohort))) == {"ward"}
+    assert set(by_column(groupings(cohort, ["part", "ward"]))) == {"part", "ward"}
+
+
+@pytest.mark.parametrize(("rare", "found"), [(20, True), (21, False)])
+def test_a_column_of_mostly_rare_values_gives_no_groups(rare: int, found: bool, tmp_path: Path) -> None:
+    (tmp_path / "i.png").touch()
+    wards = ["a"] * 10 + ["b"] * 10 + [f"room {at}" for at in range(rare)]
+    table = pd.DataFrame({"case": [f"c{at}" for at in range(len(wards))], "image": "i.png", "ward": wards})
+    table["patient"] = table["case"]
+    cohort = Cohort.from_pandas(table, name="films", root=tmp_path, kind="xray")
+    assert ("ward" in by_column(groupings(cohort))) == found
 
 
 def test_named_columns_follow_their_own_choice(cohort: Cohort) -> None:
