@@ -93,6 +93,21 @@ def test_a_scan_without_patients_says_so_and_proposes(tmp_path: Path) -> None:
     assert load_cohort(path).patients_known
 
 
+def test_probable_patients_in_several_splits_are_counted(tmp_path: Path) -> None:
+    """Of six, the first lies in two splits, the second in three; a case without a split is in none."""
+    splits = {"00": ("train", "test", "train"), "01": ("train", "val", "test"), "02": ("train", "", "train")}
+    rows = [
+        f"c{p:02d}{k},pat{p:02d}_slice{k}.png,{splits.get(f'{p:02d}', ('train',) * 3)[k]}\n"
+        for p in range(6)
+        for k in range(3)
+    ]
+    touch(*(tmp_path / row.split(",")[1] for row in rows))
+    (tmp_path / "cases.csv").write_text("case,image,split\n" + "".join(rows))
+    (tmp_path / "cohort.yaml").write_text("name: c\nkind: xray\ncases: cases.csv\n")
+    warning = next(each for each in read_cohort(tmp_path / "cohort.yaml")[1] if each.code == "patients-unknown")
+    assert warning.message.endswith(" 2 of them lie in several splits.")
+
+
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
