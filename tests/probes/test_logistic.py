@@ -6,8 +6,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from array_matrix import ArrayMatrix
+from radapt.probes import logistic_grid
 from radapt.probes.logistic import DINOV2_C
-from radapt.probes.logistic_grid import fit_logistic
+from radapt.probes.logistic_grid import COMPARED, fit_logistic
 from radapt.protocols.targets import Targets
 
 GRID = (1e-4, 1e-2, 1.0, 10.0)
@@ -82,7 +83,6 @@ def test_a_problem_does_not_depend_on_the_others_in_its_batch() -> None:
 
 
 def test_no_answer_depends_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from radapt.probes import logistic_grid
     from radapt.protocols import feature_matrix as source
 
     rng = np.random.default_rng(4)
@@ -111,3 +111,16 @@ def test_what_cannot_be_learned_is_answered_with_what_is_known() -> None:
     found = fit_logistic(ArrayMatrix(x), np.arange(5), classes, GRID).predict(ArrayMatrix(x), np.arange(4))
     np.testing.assert_allclose(found.sum(-1), 1)
     assert (found[..., [1, 2, 4]] == 0).all()
+
+
+def test_candidates_are_compared_near_the_optimum_and_the_choice_is_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    x, y, rows = _table(60, 200, rng), rng.integers(0, 3, 60), np.arange(60)
+    source, targets = ArrayMatrix(x), Targets.of(y, 3)
+    solved = fit_logistic(source, rows, targets, GRID)
+    compared = fit_logistic(source, rows, targets, GRID, tolerance=COMPARED)
+    np.testing.assert_allclose(compared.predict(source, rows), solved.predict(source, rows), atol=1e-5)
+    monkeypatch.setattr(logistic_grid, "_LARGEST_ROTATION", 3)  # the 200 columns themselves, not the span of 60 rows
+    direct = fit_logistic(source, rows, targets, GRID)
+    np.testing.assert_allclose(direct.weights, solved.weights, atol=1e-6)
+    np.testing.assert_allclose(direct.predict(source, rows), solved.predict(source, rows), atol=1e-6)

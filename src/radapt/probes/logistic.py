@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from radapt.models.folder import SavedModel
 from radapt.probes.linear_models import LinearCandidates, LinearProbe, restore_linear
-from radapt.probes.logistic_grid import fit_logistic
+from radapt.probes.logistic_grid import COMPARED, SOLVED, fit_logistic
 from radapt.protocols.candidates import Family
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.problem import FeatureProblem
@@ -82,7 +82,9 @@ class LogisticFamily(Family):
         targets = Targets.of(problem.labels[rows], len(problem.outputs), self.class_weight)
         grid = self.grid if only is None else (self.grid[only],)
         widths = (source.columns,) * len(grid)
-        return LinearCandidates(source, fit_logistic(source, rows, targets, grid), problem.outputs, widths)
+        tolerance = COMPARED if only is None else SOLVED
+        models = fit_logistic(source, rows, targets, grid, tolerance=tolerance)
+        return LinearCandidates(source, models, problem.outputs, widths)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))

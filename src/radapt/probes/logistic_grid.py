@@ -24,13 +24,16 @@ from radapt.protocols.targets import Targets
 _LARGEST_ROTATION = 2048
 """Beyond this many axes the eigendecomposition costs more than the iterations it saves."""
 
+SOLVED, COMPARED = 1e-9, 1e-6
+"""How close logits come to their optimum: in a model that is kept alone, and among candidates that are compared."""
+
 _RANK = 1e-14  # relative variance below which an axis is float64 rounding error
 _DOUBLE_BYTES = 160 << 20  # a larger table is held in float32, and multiplied in float64 a block at a time
 _BATCH_VALUES = 2 << 20  # logits held at once per array: 16 MB
 
 
 def fit_logistic(
-    source: FeatureMatrix, rows: np.ndarray, targets: Targets, grid: Sequence[float], *, tolerance: float = 1e-9
+    source: FeatureMatrix, rows: np.ndarray, targets: Targets, grid: Sequence[float], *, tolerance: float = SOLVED
 ) -> LinearModels:
     """Solve for every C of `grid`. `targets` describes the cases at `rows` in their order."""
     scale = Scale.fit(source, rows)
@@ -45,7 +48,8 @@ def fit_logistic(
         for loss, ridge, curvature in _batches(targets, grid)
     ]
     solved, converged = _gather(solutions, shape)
-    weights = (axes @ solved[:-1].flatten(1) if axes is not None else solved[:-1].flatten(1)).view(shape)
+    flat = solved[:-1].flatten(1)
+    weights = (axes @ flat if axes is not None else flat).view(shape)
     weights = weights / scale.deviation[:, None, None]
     bias = solved[-1] - torch.einsum("k,kgc->gc", scale.mean, weights)
     return LinearModels(targets, weights, bias, converged)
@@ -81,7 +85,7 @@ def _batches(targets: Targets, grid: Sequence[float]) -> list[tuple[Loss, Tensor
 def _gather(solutions: Sequence[Solution], shape: tuple[int, int, int]) -> tuple[Tensor, np.ndarray]:
     """Solutions of `_batches` -> weights (r + 1, G, c), converged (G,)."""
     _, grid, c = shape
-    weights = torch.cat([solution.weights for solution in solutions], dim=1)
+    weights = torch.cat([solution.weights for solution in solutions]).transpose(0, 1).contiguous()
     converged = torch.cat([solution.converged for solution in solutions])
     if weights.shape[1:] == (grid, c):
         return weights, converged.numpy()
