@@ -162,10 +162,12 @@ def _imports_radapt(node: ast.AST) -> bool:
     return isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "radapt"
 
 
-@pytest.mark.parametrize("module", ["radapt", "radapt.cli", "radapt.cohorts", "radapt.metrics", "radapt.backbones"])
+@pytest.mark.parametrize(
+    "module", [f"radapt{room}" for room in ("", ".cli", ".cohorts", ".metrics", ".reports", ".backbones")]
+)
 def test_importing_is_quick(module: str) -> None:
-    """What `radapt --help`, `scan` and `backbones` need loads neither torch nor plotting nor image libraries."""
-    heavy = "torch", "monai", "sklearn", "transformers", "nibabel"
+    """What `radapt --help`, `scan`, `report` and `backbones` need loads nothing that takes long."""
+    heavy = "torch", "monai", "sklearn", "transformers", "nibabel", "scipy.stats", "scipy.spatial"
     listed = "; list(radapt.backbones.CATALOG)" if module == "radapt.backbones" else ""
     code = f"import sys, {module}{listed}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.stats import PermutationMethod, wilcoxon
+from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
 from radapt.errors import DataError
 from radapt.metrics.comparison import compare_over_cohorts, signed_rank_p
+from radapt.metrics.comparison.ranks import mean_ranks
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 9, 14, 30, 50])
@@ -29,6 +30,11 @@ def test_equal_values_are_no_difference() -> None:
 @pytest.mark.parametrize(("count", "smallest"), [(2, 0.5), (5, 0.0625), (6, 0.03125)])
 def test_fewer_than_six_cohorts_reach_no_05(count: int, smallest: float) -> None:
     assert signed_rank_p(np.arange(1.0, count + 1)) == smallest
+
+
+def test_ranks_as_scipy_has_them() -> None:
+    values = np.round(np.random.default_rng(0).normal(size=60), 1)
+    np.testing.assert_array_equal(mean_ranks(values), rankdata(values))
 
 
 def stairs(cohorts: int, methods: int) -> np.ndarray:

@@ -22,7 +22,12 @@ from toy_study import write_cohort, write_study
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
-    study = write_study(folder, [write_cohort(folder / "discs")], protocols=["knn"])
+    cohort = write_cohort(folder / "discs", patients=48)
+    cases = pd.read_csv(folder / "discs" / "cases.csv")
+    cases["sex"] = ["f" if number % 8 < 4 else "m" for number in range(len(cases))]
+    cases["split"] = [("train", "test")[number % 4 // 2] if number > 7 else "val" for number in range(len(cases))]
+    cases.to_csv(folder / "discs" / "cases.csv", index=False)
+    study = write_study(folder, [cohort], protocols=["knn"], groups=["sex"])
     run_study(read_study(study), folder / "run", Settings(cache=folder / "cache", offline=True))
     write_report(folder / "run")
     return folder / "run"
@@ -45,8 +50,10 @@ def test_an_untouched_run_is_as_it_was_written(run: Path) -> None:
     found = verify_run(run)
     assert found.faults == ()
     assert (found.cells, found.unfinished) == (2, 0)
-    assert found.numbers == len(pd.read_parquet(run / "results.parquet"))
-    assert found.text.endswith("2 cells computed again: all as written.")
+    tables = [pd.read_parquet(run / f"{name}.parquet") for name in ("comparisons", "subgroups")]
+    computed = sum(table.select_dtypes("number").size for table in tables)
+    assert found.numbers == len(pd.read_parquet(run / "results.parquet")) + computed
+    assert found.text.endswith("2 cells and the report computed again: all as written.")
 
 
 def test_a_flipped_bit_in_any_file_is_found(finished: Path, run: Path) -> None:
@@ -73,19 +80,64 @@ def test_a_thousand_flipped_bits_are_found(finished: Path, run: Path) -> None:
         shutil.copy2(file, copy)
 
 
-def test_a_number_that_the_predictions_do_not_give_is_found(run: Path) -> None:
+@pytest.mark.parametrize(("column", "said"), [("value", "auroc of test is"), ("ci_high", "interval of auroc of test")])
+def test_a_number_that_the_predictions_do_not_give_is_found(run: Path, column: str, said: str) -> None:
     """Even where somebody has written new digests."""
     cell = next((run / "cells").iterdir())
     scores = pd.read_parquet(cell / "scores.parquet")
     wanted = (scores["split"] == "test") & (scores["metric"] == "auroc")
-    scores.loc[wanted, "value"] += 0.01
+    scores.loc[wanted, column] += 0.01
     write_parquet(cell / "scores.parquet", scores)
     stored = json.loads((cell / DONE).read_text())
     facts = {name: value for name, value in stored.items() if name not in ("files", "others", "digest")}
     write_json(cell / DONE, done_facts(cell, facts, stored["files"], stored["others"]))
     faults = verify_run(run).faults
-    assert any("auroc of test is" in fault.what and fault.file.endswith("scores.parquet") for fault in faults)
+    assert any(said in fault.what and fault.file.endswith("scores.parquet") for fault in faults)
     assert any(fault.file == "results.parquet" and "not the table of the cells" in fault.what for fault in faults)
+
+
+@pytest.mark.parametrize("name", ["comparisons.parquet", "subgroups.parquet", "summary.json", "report.html"])
+def test_a_report_that_the_predictions_do_not_give_is_found(run: Path, name: str) -> None:
+    file = run / name
+    if file.suffix == ".parquet":
+        table = pd.read_parquet(file)
+        column = "difference" if name.startswith("comp") else "ci_low"
+        table.loc[0, column] += 1e-3
+        write_parquet(file, table)
+    elif file.suffix == ".json":
+        stored = json.loads(file.read_text())
+        stored["scores"][0]["ci_low"] += 1e-3
+        write_json(file, stored)
+    else:
+        page = file.read_text()
+        value = page.index('<td class="number value" data-sort="') + 60
+        file.write_text(page[:value] + page[value:].replace("0.", "1.", 1))
+    record_digests(run, only=[name])
+    assert [fault.file for fault in verify_run(run).faults] == [name]
+
+
+def test_a_page_without_images_is_as_it_was_written(run: Path) -> None:
+    write_report(run, images=False)
+    assert verify_run(run).faults == ()
+
+
+def test_a_report_of_another_version_is_not_computed_again(run: Path) -> None:
+    stored = json.loads((run / "summary.json").read_text()) | {"radapt": "0.1.0"}
+    write_json(run / "summary.json", stored)
+    record_digests(run, only=["summary.json"])
+    found = verify_run(run)
+    assert found.faults == ()
+    assert found.numbers == len(pd.read_parquet(run / "results.parquet"))
+
+
+def test_the_intervals_of_folds_are_computed_again(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "discs")
+    cohort.write_text(cohort.read_text() + "split: {folds: 3}\n")
+    study = write_study(tmp_path, [cohort], protocols=["knn"])
+    run_study(read_study(study), tmp_path / "run", Settings(cache=tmp_path / "cache", offline=True))
+    scores = pd.read_parquet(tmp_path / "run" / "results.parquet")
+    assert scores["split"].str.startswith("oof:").any()
+    assert verify_run(tmp_path / "run").faults == ()
 
 
 def test_files_that_are_missing_or_foreign_are_named(run: Path) -> None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from radapt.metrics import score_repeats
 from radapt.reports.cell_scores import CellScore, Scores, scores_of, spread_of
@@ -199,14 +200,12 @@ def independent_estimate(metric: str, scores: Sequence[CellScore]) -> Estimate:
 
     Both errors are taken as independent. NaN if any draw is undefined.
     """
-    from scipy.stats import t
-
     value, low, high = _means(scores)
     draws = len(scores)
     margin = 0.0
     if draws > 1:
         deviation = np.std([score.value for score in scores], ddof=1)
-        margin = float(t.ppf(0.975, draws - 1) * deviation / math.sqrt(draws))
+        margin = float(stdtrit(draws - 1, 0.975) * deviation / math.sqrt(draws))
     facts = metric_of(metric)
     low, high = value - math.hypot(value - low, margin), value + math.hypot(high - value, margin)
     return value, max(low, facts.low), high if facts.high is None else min(high, facts.high)

@@ -53,15 +53,13 @@ def write_report_with_answers(run: Path, images: bool = True) -> WrittenReport:
     study = read_study_report(run, images)
     views = [view for chapter in study.chapters for view in chapter.test_sets]
     folder = study.run.path
-    write_text(folder / REPORT_FILE, _page(study))
+    write_text(folder / REPORT_FILE, page_of(study))
     write_json(folder / SUMMARY, summary_json(summary_of(study.run, study.chapters, study.over_cohorts)))
-    write_parquet(folder / COMPARISONS, comparison_frame(views))
-    if groups := [view for chapter in study.chapters for section in chapter.sections for view in section.groups]:
-        write_parquet(folder / SUBGROUPS, group_rows(groups))
-    if study.over_cohorts:
-        write_parquet(folder / OVER_COHORTS, pairs_table(study.over_cohorts))
+    tables_of_report = report_tables(study)
+    for name, table in tables_of_report.items():
+        write_parquet(folder / name, table)
     if recorded(folder) is not None:
-        record_digests(folder, only=[REPORT_FILE, SUMMARY, COMPARISONS, SUBGROUPS, OVER_COHORTS])
+        record_digests(folder, only=[REPORT_FILE, SUMMARY, *tables_of_report])
     answers = tuple(" ".join(view.leading.sentences) for view in views if view.leading)
     answers += tuple(view.sentence for view in _leading(study))
     answers += tuple(row.warning for chapter in study.chapters for row in chapter.shortcuts if row.is_shortcut)
@@ -94,6 +92,18 @@ def read_study_report(run: Path, images: bool = True) -> StudyReport:
     return StudyReport(read, _chapters(read, boards), over_cohorts(boards))
 
 
+def report_tables(study: StudyReport) -> dict[str, pd.DataFrame]:
+    """The tables that a report writes into the run folder, by the names of their files."""
+    views = [view for chapter in study.chapters for view in chapter.test_sets]
+    groups = [view for chapter in study.chapters for section in chapter.sections for view in section.groups]
+    tables = {COMPARISONS: comparison_frame(views)}
+    if groups:
+        tables[SUBGROUPS] = group_rows(groups)
+    if study.over_cohorts:
+        tables[OVER_COHORTS] = pairs_table(study.over_cohorts)
+    return tables
+
+
 def comparison_frame(views: Iterable[LeaderboardView]) -> pd.DataFrame:
     """The rows of `comparisons.parquet`: every pair of methods on every test set."""
     frames = [comparison_table(view.board, comparison_rows(view.comparisons)) for view in views if view.comparisons]
@@ -117,7 +127,8 @@ def _leading(study: StudyReport) -> list[MetricOverCohorts]:
     return [next((view for view in own if view.metric == study.leading), own[0]) for own in views]
 
 
-def _page(study: StudyReport) -> str:
+def page_of(study: StudyReport) -> str:
+    """The page as HTML."""
     run, chapters = study.run, study.chapters
     sections = [section for chapter in chapters for section in chapter.sections]
     metrics = ordered({table.metric for section in sections for view in section.views for table in view.tables})

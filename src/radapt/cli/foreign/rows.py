@@ -23,6 +23,7 @@ from radapt.reports.run_folder import CellRecord, Facts, Run, read_run
 from radapt.studies.cells import NO_BACKBONE
 from radapt.studies.ledger import FOREIGN, PLAN, Ledger
 from radapt.studies.run_digests import record_digests, recorded
+from radapt.versions import __version__
 
 
 def add_beside(
@@ -84,7 +85,7 @@ def _store(
     ]
     facts: dict[str, Any] = {
         "id": cell_id, "cohort": own.cohort, "backbone": NO_BACKBONE, "protocol": "foreign", "label": name,
-        "aim": own.aim, "seed": None, "unit": own.facts.get("unit"), "resamples": resamples,
+        "aim": own.aim, "seed": None, "unit": own.facts.get("unit"), "resamples": resamples, "radapt": __version__,
         "foreign": {
             "file": file.name, "digest": digest_file(file), "margin": margin, "note": matched.sentence,
             "cases": int(matched.predictions["case"].nunique()), "missing": matched.missing,

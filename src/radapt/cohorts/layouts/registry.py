@@ -7,18 +7,17 @@ from zipfile import BadZipFile, is_zipfile
 from radapt.cohorts.layouts import table
 from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
-from radapt.cohorts.layouts.public.layout import LAYOUT as SETS
-from radapt.cohorts.layouts.public.layout import sets_like
+from radapt.cohorts.layouts.public.layout import set_layouts, sets_like
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.plugins import Registry, declared
 
 LAYOUTS: Registry[Layout] = Registry(
     "radapt.layouts",
     "layout",
-    lambda: {layout.name: layout for layout in declared("radapt.cohorts.layouts", "LAYOUT", Layout)},
+    lambda: {layout.name: layout for layout in (*declared("radapt.cohorts.layouts", "LAYOUT", Layout), *set_layouts())},
     lambda thing: isinstance(thing, Layout),
 )
-"""The files of this folder that declare a `LAYOUT`, and those of other packages (see `radapt.plugins`)."""
+"""The `LAYOUT` of each file of this folder, the public data sets, those of other packages (see `radapt.plugins`)."""
 
 
 def layout_named(name: str) -> Layout:
@@ -29,7 +28,7 @@ def layout_named(name: str) -> Layout:
 
 def matching(root: Path) -> dict[str, str]:
     """Name of each layout that `root` could be → what was seen of it."""
-    others = [layout for layout in LAYOUTS.values() if layout not in SETS]
+    others = [layout for layout in LAYOUTS.values() if layout not in set_layouts()]
     seen = sets_like(root) | _recognised(root, [layout for layout in others if layout.public])
     for by_content in (False, True):
         general = [layout for layout in others if not layout.public and layout.by_content == by_content]

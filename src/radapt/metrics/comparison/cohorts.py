@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from radapt.errors import DataError
 from radapt.metrics.comparison.difference import Verdict
 from radapt.metrics.comparison.family import holm
+from radapt.metrics.comparison.ranks import mean_ranks
 
 ALPHA = 0.05
 
@@ -70,7 +70,7 @@ def compare_over_cohorts(values: np.ndarray, *, smaller_is_better: bool = False)
         raise DataError(f"Values of shape {given.shape}; expected at least two cohorts (rows) and methods (columns).")
     if not np.isfinite(given).all():
         raise DataError("A value is not finite; expected one of every method on every cohort.")
-    ranks = rankdata(given if smaller_is_better else -given, axis=1).mean(axis=0)
+    ranks = np.mean([mean_ranks(row) for row in (given if smaller_is_better else -given)], axis=0)
     order = [int(index) for index in np.argsort(ranks, kind="stable")]
     named = list(combinations(order, 2))
     tested = [signed_rank_p(given[:, first] - given[:, second]) for first, second in named]
@@ -93,7 +93,7 @@ def signed_rank_p(differences: Sequence[float] | np.ndarray) -> float:
     moved = moved[moved != 0]
     if not len(moved):
         return 1.0
-    doubled = np.rint(2 * rankdata(np.abs(moved))).astype(int)  # twice a mean rank is an integer
+    doubled = np.rint(2 * mean_ranks(np.abs(moved))).astype(int)  # twice a mean rank is an integer
     total = int(doubled.sum())
     shares = np.zeros(total + 1)  # of the choices of signs, by twice the sum of the positive ranks
     shares[0] = 1.0
@@ -113,7 +113,7 @@ def _pair(
     better, worse = (lower, higher) if smaller_is_better else (higher, lower)
     verdict: Verdict = "undecided"
     if adjusted < ALPHA:
-        doubled = rankdata(np.abs(moved[moved != 0]))
+        doubled = mean_ranks(np.abs(moved[moved != 0]))
         ahead = float((doubled * np.sign(moved[moved != 0])).sum()) * (-1 if smaller_is_better else 1)
         verdict = "better" if ahead > 0 else "worse"
     return CohortPair(first, second, float(moved.mean()), better, worse, p, adjusted, verdict)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from radapt.metrics.bootstrap import units_of
+from radapt.metrics.comparison.ranks import mean_ranks
 from radapt.metrics.ranking import checked_binary
 
 
@@ -61,9 +61,9 @@ def delong(
 
 def _placements(positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """(N,) of each case the share of cases of the other kind that it is ranked rightly against, ties counting half."""
-    every = rankdata(score)
+    every = mean_ranks(score)
     placed = np.empty(len(score))
     for rows, others in ((positive, ~positive), (~positive, positive)):
-        above = (every[rows] - rankdata(score[rows])) / others.sum()
+        above = (every[rows] - mean_ranks(score[rows])) / others.sum()
         placed[rows] = above if rows is positive else 1 - above
     return placed

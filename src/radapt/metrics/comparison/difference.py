@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, LEVEL, expanded_interval, multiplicities
@@ -163,4 +163,4 @@ def detectable(drawn: np.ndarray, units: int) -> float:
     if not np.isfinite(drawn).any():
         return float("nan")
     error = float(np.nanstd(drawn)) * np.sqrt(units / (units - 1))
-    return error * float(student.ppf((1 + LEVEL) / 2, units - 1) + student.ppf(_POWER, units - 1))
+    return error * float(stdtrit(units - 1, (1 + LEVEL) / 2) + stdtrit(units - 1, _POWER))

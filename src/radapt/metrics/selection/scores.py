@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes seconds to import
 
 CORRELATION = 0.5
 """Assumed between the errors of two candidates on the same patients where nothing tells it."""
@@ -80,7 +80,7 @@ def _noise_shares(test: np.ndarray, val: np.ndarray) -> tuple[float, float, floa
     slope = float(away @ (val - val.mean()) / (away @ away))
     left = val - val.mean() - slope * away
     freedom = len(test) - 2
-    wide = float(student.ppf(0.975, freedom) * np.sqrt(left @ left / freedom / (away @ away)))
+    wide = float(stdtrit(freedom, 0.975) * np.sqrt(left @ left / freedom / (away @ away)))
     return 1 - slope, 1 - slope - wide, 1 - slope + wide
 
 

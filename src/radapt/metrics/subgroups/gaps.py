@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import CHUNK, Numbers, expanded_interval, replicates
@@ -197,7 +197,7 @@ def _p_value(difference: float, drawn: np.ndarray, units: int) -> float:
     error = float(np.nanstd(drawn)) * np.sqrt(units / (units - 1))
     if error == 0:
         return 1.0 if difference == 0 else float("nan")
-    return float(2 * student.sf(abs(difference) / error, units - 1))
+    return float(2 * stdtr(units - 1, -abs(difference) / error))
 
 
 def _adjusted(found: Sequence[ColumnScores]) -> tuple[ColumnScores, ...]:

@@ -1,6 +1,7 @@
 """The layouts of public data sets: one per card that says how the files of its set are named."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -101,4 +102,7 @@ def _image_columns(names: set[str], meant: Mapping[str, str]) -> dict[str, str]:
     return {name: f"image:{meant.get(name, name) or 'image'}" for name in sorted(names)}
 
 
-LAYOUT = tuple(layout_of(card, card.files) for card in dataset_cards().values() if card.files)
+@cache
+def set_layouts() -> tuple[Layout, ...]:
+    """A layout for each card that says how the files of its set are named."""
+    return tuple(layout_of(card, card.files) for card in dataset_cards().values() if card.files)

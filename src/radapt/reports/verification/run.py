@@ -1,4 +1,4 @@
-"""Whether the numbers of a run folder are those that were computed: digests of every file, and the numbers again."""
+"""The digests of every file of a run folder, and all its numbers again."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,33 +6,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from radapt.digests import digest_file
 from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError, counted
-from radapt.metrics import score, summarise
-from radapt.metrics.constant import DECISION
+from radapt.reports.verification.cell_numbers import cell_numbers
+from radapt.reports.verification.fault import Fault
+from radapt.reports.verification.report_numbers import has_report, report_numbers
 from radapt.studies import Ledger
 from radapt.studies.run_digests import DIGESTS, covered, recorded
 
-_CLOSE = 1e-9  # another processor adds up in another order
 _SHOWN = 20
-_COUNTS = ("n_patients", "n_scored", "n_unscored")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A file of the run folder that is not what it should be, and why."""
-
-    file: str
-    what: str
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify_run` found: how much was looked at, and every fault."""
+    """What `verify_run` found: how much was looked at, the report as well or not, and every fault."""
 
     folder: str
     files: int
@@ -40,6 +30,7 @@ class Verification:
     unfinished: int
     numbers: int
     faults: tuple[Fault, ...]
+    report: bool = False
 
     @property
     def text(self) -> str:
@@ -49,7 +40,7 @@ class Verification:
             lines.append(f"… and {counted(len(self.faults) - _SHOWN, 'more fault')}")
         seen = (
             f"{counted(self.files, 'file')} compared with their digests, {counted(self.numbers, 'number')} of "
-            f"{counted(self.cells, 'cell')} computed again"
+            f"{counted(self.cells, 'cell')}{' and the report' if self.report else ''} computed again"
         )
         waiting = f"; {counted(self.unfinished, 'cell')} not finished" if self.unfinished else ""
         lines.append(f"{seen}{waiting}{'' if self.faults else ': all as written'}.")
@@ -60,9 +51,10 @@ class Verification:
 
 
 def verify_run(folder: Path) -> Verification:
-    """Compare every file of a run folder with its digest, the table of results with the tables of the cells, and every
-    value and count in these with what their stored predictions give. Intervals are covered by digests alone: their
-    draws belong to the run.
+    """Compare every file of a run folder with its digest, the table of results with the tables of the cells, every
+    value, count and interval in these with what their stored predictions give, and the report with what these give.
+    What a run measured (times, memory), read from features (shortcuts) or from subsets of the sequences is not in the
+    predictions and is covered by digests alone.
 
     Raises UsageError for a folder that is no run folder, and DataError if it has no digests, as an interrupted run.
     """
@@ -91,11 +83,16 @@ def verify_run(folder: Path) -> Verification:
         if damage(place) is not None:
             continue
         intact.append(cell)
-        count, wrong = _cell_numbers(place, folder, str(cell["cohort"]))
+        count, wrong = cell_numbers(place, folder, str(cell["cohort"]))
         numbers += count
         faults += wrong
     faults += _table(ledger, folder, intact)
-    return Verification(str(folder), looked, len(planned) - unfinished, unfinished, numbers, tuple(faults))
+    report = not faults and not unfinished and has_report(folder)  # else it cannot be what it was
+    if report:
+        count, wrong = report_numbers(folder)
+        numbers += count
+        faults += wrong
+    return Verification(str(folder), looked, len(planned) - unfinished, unfinished, numbers, tuple(faults), report)
 
 
 def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[Fault]:
@@ -124,72 +121,6 @@ def _cell_files(place: Path, folder: Path) -> tuple[int, list[Fault]]:
         except OSError:
             faults.append(Fault(f"{here}/{name}", "missing"))
     return len(digests) + 1, faults
-
-
-def _cell_numbers(place: Path, folder: Path, cohort: str) -> tuple[int, list[Fault]]:
-    """How many values of `scores.parquet` were computed again from the predictions, and those that differ."""
-    here = (place / "scores.parquet").relative_to(folder).as_posix()
-    scores, predictions = (pd.read_parquet(place / f"{name}.parquet") for name in ("scores", "predictions"))
-    facts = _cohort_facts(folder, cohort)
-    if facts is None:
-        return 0, [Fault(here, f"cannot be computed again: there are no facts of cohort {cohort}")]
-    count, faults = 0, []
-    for split, rows in scores.groupby("split", sort=False):
-        again = _again(_of_split(predictions, str(split)), facts).set_index("metric")
-        for _, row in rows.iterrows():
-            count += 1
-            if row["metric"] not in again.index:
-                faults.append(Fault(here, f"{row['metric']} of {split} is no metric of the predictions"))
-                continue
-            new = again.loc[row["metric"]]
-            same = np.isclose(new["value"], row["value"], rtol=0, atol=_CLOSE, equal_nan=True)
-            if not same or any(int(new[name]) != int(row[name]) for name in _COUNTS):
-                what = f"{row['metric']} of {split} is {row['value']:.6g}; the predictions give {new['value']:.6g}"
-                faults.append(Fault(here, what))
-    return count, faults
-
-
-def _of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The predictions of a split, or of a fold or site of one, such as `oof:site=CS`."""
-    whole, _, part = split.partition(":")
-    rows = predictions[predictions["split"] == whole]
-    name, _, value = part.partition("=")
-    return rows[rows[name].fillna("").astype(str) == value] if part else rows
-
-
-def _again(rows: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    if "label" in rows and "outcome" in rows:
-        return summarise(rows, labels=list(dict.fromkeys(rows["label"])), rng=rng, resamples=0)
-    outputs = [str(name) for name in facts["outputs"]]
-    truth, decisions = _truth(rows, outputs)
-    probabilities = rows[[f"p_{name}" for name in outputs]].to_numpy(dtype=np.float64)
-    return score(
-        truth, probabilities, list(rows["patient"]), task=str(facts["task"]), outputs=outputs,
-        ordered=bool(facts.get("ordered")), decisions=decisions, rng=rng, resamples=0,
-    )  # fmt: skip
-
-
-def _truth(rows: pd.DataFrame, outputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Truth and decisions as `score` takes them."""
-    if "truth" in rows:
-        number = {name: index for index, name in enumerate(outputs)}
-        truth = rows["truth"].map(number).fillna(-1).to_numpy(dtype=np.int64)
-        return truth, rows[DECISION].map(number).to_numpy(dtype=np.int64) if DECISION in rows else None
-    found = rows[[f"truth_{name}" for name in outputs]].astype(float).to_numpy()
-    named = [f"{DECISION}_{name}" for name in outputs]
-    return found, rows[named].to_numpy(dtype=np.int64) if set(named) <= set(rows) else None
-
-
-def _cohort_facts(folder: Path, cohort: str) -> Mapping[str, Any] | None:
-    for file in sorted((folder / "cohorts").glob("*/cohort.json")):
-        try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
-            if facts["name"] == cohort:
-                return dict(facts)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return None
 
 
 def _table(ledger: Ledger, folder: Path, cells: Sequence[Mapping[str, Any]]) -> Iterator[Fault]:
