@@ -11,5 +11,6 @@ def dcmread(path: Path, **options: Any) -> Any:
     from pydicom import config
 
     config.settings.reading_validation_mode = config.IGNORE
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    if (logger := logging.getLogger("pydicom")).level != logging.CRITICAL:  # setting it empties caches of all loggers
+        logger.setLevel(logging.CRITICAL)
     return pydicom.dcmread(path, **options)

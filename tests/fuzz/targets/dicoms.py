@@ -171,13 +171,21 @@ def opened(content: bytes, folder: Path) -> Any:
     return found.array, found.affine
 
 
+@cache
+def _slice_at(index: int, position: float) -> bytes:
+    place = {"ImagePositionPatient": [0, 0, position], "InstanceNumber": 2 + index}
+    return stored(dataset(SLICE, SOPInstanceUID=f"1.2.3.{5 + index}", **place))
+
+
+@cache
+def _of_another_patient() -> bytes:
+    return stored(dataset(SLICE, PatientID="P2", SeriesInstanceUID="1.9", StudyInstanceUID="1.8"))
+
+
 def series(content: bytes, folder: Path) -> Any:
     """The damaged file beside two valid slices."""
     for index, position in enumerate((7.5, 10)):
-        data = dataset(
-            SLICE, ImagePositionPatient=[0, 0, position], InstanceNumber=2 + index, SOPInstanceUID=f"1.2.3.{5 + index}"
-        )
-        (folder / f"{index}.dcm").write_bytes(stored(data))
+        (folder / f"{index}.dcm").write_bytes(_slice_at(index, position))
     (folder / "x.dcm").write_bytes(content)
     found = read(Location(folder))
     return found.array, found.affine
@@ -189,11 +197,7 @@ def scanned(content: bytes, folder: Path) -> Any:
     for patient in range(2):
         path = folder / "d" / f"p{patient}" / "x.dcm"
         path.parent.mkdir(parents=True)
-        path.write_bytes(
-            content
-            if patient
-            else stored(dataset(SLICE, PatientID="P2", SeriesInstanceUID="1.9", StudyInstanceUID="1.8"))
-        )
+        path.write_bytes(content if patient else _of_another_patient())
     return repr(scan(folder / "d", out=folder / "cohort.yaml")).replace(str(folder), "")
 
 

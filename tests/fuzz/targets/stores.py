@@ -52,7 +52,7 @@ def _features() -> tuple[Any, Any, Path, dict[Path, bytes]]:
     import radapt
 
     folder = _root(os.getpid()) / "features"
-    cohort = radapt.load_cohort(write_cohort(folder / "c", patients=4))
+    cohort = radapt.load_cohort(write_cohort(folder / "c", patients=2))
     backbone = radapt.load_backbone("timm:test_vit", weights="random")
     np.array(radapt.extract(cohort, backbone, size=32, cache=folder / "cache").pooled())
     files = {path: path.read_bytes() for path in (folder / "cache").rglob("*") if path.is_file()}
@@ -67,7 +67,7 @@ def features(pattern: str) -> Callable[[bytes, Path], Any]:
         for path in [path for path in cache_folder.rglob("*") if path.is_file() and path not in files]:
             path.unlink()
         for path, whole in files.items():
-            if not path.name.startswith("digests.sqlite"):
+            if not path.name.startswith("digests.sqlite") and (not path.exists() or path.read_bytes() != whole):
                 _fresh(path, whole)
         _fresh(_one(files, pattern), content)
         if "pooled" not in pattern:
@@ -91,14 +91,12 @@ def _fresh(path: Path, content: bytes) -> None:
 
 @cache
 def _run() -> tuple[Path, list[dict[str, Any]], pd.DataFrame]:
-    """A finished run of two cells: its folder, its plan and its results."""
+    """A finished run of one cell: its folder, its plan and its results."""
     from radapt.durable import write_json
     from radapt.studies.ledger import Ledger
 
     ledger, rng = Ledger(_root(os.getpid()) / "run"), np.random.default_rng(0)
-    plan = [
-        {"id": f"{cell:016x}", "cohort": "toy", "backbone": f"b{cell}", "label": "linear", "seed": 0} for cell in (1, 2)
-    ]
+    plan: list[dict[str, Any]] = [{"id": f"{1:016x}", "cohort": "toy", "backbone": "b", "label": "linear", "seed": 0}]
     ledger.write_plan("name: s\n", plan)
     write_json(ledger.folder / "environment.json", {"radapt": "0", "python": "3"})
     for cell in plan:
@@ -121,6 +119,7 @@ def _run() -> tuple[Path, list[dict[str, Any]], pd.DataFrame]:
 
 
 def run_file(pattern: str) -> tuple[Callable[[], list[bytes]], Callable[[bytes, Path], Any]]:
+    @cache
     def path() -> Path:
         return sorted(_run()[0].glob(pattern))[0]
 
@@ -133,12 +132,13 @@ def run_file(pattern: str) -> tuple[Callable[[], list[bytes]], Callable[[bytes, 
         before = path().read_bytes()
         path().write_bytes(content)
         try:
-            found = Ledger(root).results(plan).reset_index(drop=True)
             with contextlib.suppress(RadaptError):
                 for cell in read_run(root).cells:
                     assert cell.predictions is None or len(cell.predictions)
-            left_out = expected[expected["cell"] != path().parent.name].reset_index(drop=True)
-            whole = found.equals(expected) or found.equals(left_out)
+            if not pattern.startswith("cells"):
+                return "results do not come from this file"
+            found = Ledger(root).results(plan).reset_index(drop=True)
+            whole = found.equals(expected) or found.empty
             return "as written, or the cell is run again" if whole else ("other", found)
         finally:
             path().write_bytes(before)

@@ -1,7 +1,9 @@
 """Cohorts, their tables, and study files."""
 
 import io
+import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +63,28 @@ resamples: 100
 )
 
 
-def prepared(folder: Path) -> None:
-    (folder / "img").mkdir(parents=True)
-    for row in range(8):
-        np.save(folder / f"img/{row}.npy", np.zeros((2, 2), np.uint8))
-    TABLE.to_csv(folder / "cases.csv", index=False)
-    (folder / "cohort.yaml").write_bytes(COHORTS[0])
+@cache
+def _beside() -> dict[str, bytes]:
+    """The files beside the damaged one, made once."""
+    image = io.BytesIO()
+    np.save(image, np.zeros((2, 2), np.uint8))
+    images = {f"img/{row}.npy": image.getvalue() for row in range(8)}
+    return images | {"cases.csv": TABLE.to_csv(index=False).encode(), "cohort.yaml": COHORTS[0]}
+
+
+def prepared(folder: Path, damaged: str, content: bytes, *left_out: str) -> None:
+    """Write a cohort without the files `left_out`, and the file `damaged`."""
+    os.mkdir(folder / "img")  # noqa: PTH102
+    for name, whole in _beside().items():
+        if name not in left_out:
+            with open(f"{folder}/{name}", "wb") as file:  # noqa: PTH123
+                file.write(whole)
+    (folder / damaged).write_bytes(content)
 
 
 def cohort(name: str) -> Callable[[bytes, Path], Any]:
     def loaded(content: bytes, folder: Path) -> Any:
-        prepared(folder)
-        (folder / name).write_bytes(content)
+        prepared(folder, name, content)
         if name.startswith("cases."):
             (folder / "cohort.yaml").write_text(f"name: toy\nkind: mri\ncases: {name}\n")
         found = load_cohort(folder / "cohort.yaml")
@@ -85,18 +97,14 @@ def scanned(name: str) -> Callable[[bytes, Path], Any]:
     def found(content: bytes, folder: Path) -> Any:
         from radapt.cohorts.scan import scan
 
-        prepared(folder)
-        (folder / "cases.csv").unlink()
-        (folder / "cohort.yaml").unlink()
-        (folder / name).write_bytes(content)
+        prepared(folder, name, content, "cases.csv", "cohort.yaml")
         return repr(scan(folder / name, out=folder / "out" / "cohort.yaml")).replace(str(folder), "")
 
     return found
 
 
 def study(content: bytes, folder: Path) -> Any:
-    prepared(folder)
-    (folder / "study.yaml").write_bytes(content)
+    prepared(folder, "study.yaml", content)
     return read_study(folder / "study.yaml").resolved().replace(str(folder), "")
 
 
