@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,8 @@ LEARNED = ("train", OUT_OF_FOLD)
 _NAMED = 10
 _AHEAD = 16  # cases a worker may read ahead; of each its small planes are kept
 _HASHED_TOGETHER = 16
+_SMALL_BYTES = 1 << 15
+"""Files up to this size are read by one thread: several would mostly wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,20 @@ def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
     with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(cohort), step):
             chunk = cohort.cases[first : first + step]
-            results = pool.map(lambda case: _read_case(case, cohort, cache), chunk)
+            each = map if all(_is_small(case) for case in chunk) else pool.map
+            results = each(lambda case: _read_case(case, cohort, cache), chunk)
             for group in _grouped(zip(chunk, results, strict=True)):
                 _add_hashes(group)
                 yield from group
+
+
+def _is_small(case: Case) -> bool:
+    """Whether all images of a case are in small files."""
+    try:
+        facts = [location.path.stat() for location in case.images.values()]
+    except OSError:
+        return True
+    return all(S_ISREG(fact.st_mode) and fact.st_size <= _SMALL_BYTES for fact in facts)
 
 
 def _grouped(checks: Iterable[tuple[Case, _CaseCheck]]) -> Iterator[list[tuple[Case, _CaseCheck]]]:

@@ -167,6 +167,12 @@ def check_axis(axis: str) -> Axis:
 
 
 def _is_singular(affine: np.ndarray) -> bool:
+    return _is_singular_of(affine.tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _is_singular_of(content: bytes) -> bool:
+    affine = np.frombuffer(content).reshape(4, 4)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # Decided on directions, so that the unit of the spacing does not matter.
     return bool((lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6)
