@@ -21,7 +21,9 @@ INTRODUCTION = """# Results on public data sets
 Written by `benchmarks/results.py` from run folders; do not edit. Every number is of patients that nothing was learned
 from or chosen by, with its 95 % bootstrap interval by patient in brackets. Encoders named "random" have random weights:
 what they reach is not due to pretraining. Intervals hold the trained model fixed. Minutes are those of one cell on a
-busy machine with two cores, without the extraction of features. How numbers are computed: [statistics](statistics.md).
+busy machine with two cores, without the extraction of features. Where hospitals are left out in turn, choices are made
+by inner folds that leave out hospitals too, or where a row says so by folds that mix them (`inner_folds: patient`). How
+numbers are computed: [statistics](statistics.md).
 """
 
 

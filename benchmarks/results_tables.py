@@ -11,26 +11,14 @@ import pandas as pd
 
 from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
+from results_scores import Score, adapted_scores, scores_of
 from results_sets import FAMILIES, RANDOM, Beside, DataSet, Published
 
 OUT_OF_FOLD, TEST = "oof", "test"
 DASH = "–"
 RANDOM_WEIGHTS = "random-weights"
+MIXED = " (inner folds mix hospitals)"
 RESAMPLES = 10_000
-
-
-@dataclass(frozen=True)
-class Score:
-    """A metric with its interval, means over seeds and repeats."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if not np.isfinite(self.value):
-            return "undefined"
-        return f"{self.value:.3f}" + (f" [{self.low:.3f}, {self.high:.3f}]" if np.isfinite(self.low) else "")
 
 
 @dataclass(frozen=True)
@@ -74,14 +62,14 @@ def _row(method: Method, run: Run) -> Row | None:
     if own.empty:
         return None
     facts = method.cells[0].facts
-    scores = {str(name): _score(table) for name, table in own.groupby("metric")}
+    tables = {cell.id: cell.predictions for cell in method.cells if cell.id in ids}
+    scores = scores_of(own, tables, split, run.cohorts.get(method.cohort) or {})
     encoder = "" if method.backbone in (FROM_SCRATCH, NO_NETWORK) else method.backbone
-    predictions = [cell.predictions for cell in method.cells if cell.id in ids]
     return Row(
         cohort=method.cohort,
         aim=method.aim,
         family=_family(facts, method),
-        method=method.protocol_and_size,
+        method=method.protocol_and_size + (MIXED if _mixes_sites(facts, run.cohorts.get(method.cohort) or {}) else ""),
         encoder=encoder,
         kind=_kind(encoder, facts),
         control=str(facts.get("control") or ""),
@@ -90,8 +78,15 @@ def _row(method: Method, run: Run) -> Row | None:
         made=_made(run.cohorts.get(method.cohort) or {}, method),
         runs=len(ids),
         minutes=float(own.drop_duplicates("cell")["minutes"].mean()),
-        cases=_dice_by_patient(predictions, split) if method.aim == "segmentation" else None,
+        cases=_dice_by_patient(list(tables.values()), split) if method.aim == "segmentation" else None,
     )
+
+
+def _mixes_sites(facts: Mapping[str, Any], cohort: Facts) -> bool:
+    """Whether choices for a hospital that was left out were made by inner folds that mix the others."""
+    rule = (cohort.get("folds") or {}).get("rule") or {}
+    records = (facts.get("folds") or {}).values()
+    return rule.get("by") == "site" and any("inner folds by patient" in record["criterion"] for record in records)
 
 
 def _made(cohort: Facts, method: Method) -> str:
@@ -115,7 +110,7 @@ def _adapted(folder: Path) -> list[Row]:
     table = table[table["split"] == split]
     if table.empty:
         return []
-    scores = {str(name): _score(own) for name, own in table.groupby("metric")}
+    scores = adapted_scores(read_parquet(folder / "predictions.parquet"), table, split)
     encoder = str(facts.get("backbone") or "")
     return [
         Row(
@@ -123,12 +118,6 @@ def _adapted(folder: Path) -> list[Row]:
             int(table["n_patients"].max()),
         )
     ]  # fmt: skip
-
-
-def _score(table: pd.DataFrame) -> Score:
-    """Means over cells; undefined in one is undefined."""
-    value, low, high = (float(table[name].mean(skipna=False)) for name in ("value", "ci_low", "ci_high"))
-    return Score(value, low, high)
 
 
 def _family(facts: Mapping[str, Any], method: Method) -> str:
@@ -173,7 +162,8 @@ def row_lines(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
     heads = ["method", "encoder", *(data_set.metrics[name] for name in shown), "patients", "minutes"]
     body = []
     for row in sorted(rows, key=_order(data_set)):
-        method = f"control: {row.control}" if row.control else row.method
+        mixed = MIXED if row.method.endswith(MIXED) else ""
+        method = f"control: {row.control}{mixed}" if row.control else row.method
         if row.family not in method and not row.control:
             method = f"{row.family}: {method}"
         values = [str(row.scores[name]) if name in row.scores else DASH for name in shown]

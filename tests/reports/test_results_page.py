@@ -132,12 +132,33 @@ def test_a_folder_of_an_adaptation_is_a_row_of_fusion(tmp_path: Path, page: Any)
     folder = tmp_path / "adapted"
     folder.mkdir()
     write_json(folder / "adapt.json", {"cohort": "lgg", "backbone": "dinov2-s-focus"})
+    truth = np.tile(["codel", "wt"], 20)
+    decided = np.where(np.arange(40) < 10, truth[::-1], truth)
+    right = pd.DataFrame(
+        {"patient": [f"p{n}" for n in range(40)], "split": "oof", "truth": truth, "decision": decided}
+    ).assign(p_codel=0.4, p_wt=0.6)
+    write_parquet(folder / "predictions.parquet", right)
     table = pd.DataFrame(
-        {"split": "oof", "site": None, "n_sequences": [1, 2], "metric": "mcc", "value": [0.1, 0.4], "n_patients": 110}
-    ).assign(ci_low=0.0, ci_high=np.array([0.2, 0.5]))
+        {"split": "oof", "site": None, "n_sequences": [1, 2], "metric": "mcc", "value": [0.1, 0.5], "n_patients": 40}
+    ).assign(ci_low=0.0, ci_high=np.array([0.2, 1.0]))
     write_parquet(folder / "subsets.parquet", table)
     section = part(page(folder), "LGG molecular subtype")
-    assert "| fusion | dinov2-s-focus | 0.400 [0.000, 0.500] | 110 |" in section
+    line = next(line for line in section.splitlines() if line.startswith("| fusion | dinov2-s-focus | 0.500 [0."))
+    assert line.split(" | ")[3] == "40"
+
+
+def test_intervals_are_computed_again_and_values_have_to_be_those_of_the_predictions(
+    toy_run: Any, toy_cohort: Any, page: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = classification(toy_run, toy_cohort)
+    before = part(page(folder), "PneumoniaMNIST")
+    stored = pd.read_parquet(folder / "results.parquet")
+    write_parquet(folder / "results.parquet", stored.assign(ci_low=0.123, ci_high=0.124))
+    assert part(page(folder), "PneumoniaMNIST") == before
+    write_parquet(folder / "results.parquet", stored.assign(value=stored["value"] + 1e-3))
+    with pytest.raises(AssertionError):
+        page(folder)
+    assert "in the table and" in capsys.readouterr().err
 
 
 def test_the_studies_stand_on_the_page_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,9 @@ def cell_numbers(place: Path, folder: Path, cohort: str) -> tuple[int, list[Faul
         return 0, [Fault(here, f"cannot be computed again: there are no facts of cohort {cohort}")]
     draws, count, faults = _Draws(cell), 0, []
     for split, rows in scores.groupby("split", sort=False):
-        again = _again(_of_split(predictions, str(split)), facts, draws).set_index("metric")
+        again = scored_again(
+            _of_split(predictions, str(split)), facts, draws.of_next_split(), draws.resamples
+        ).set_index("metric")
         for _, row in rows.iterrows():
             count += 1
             if row["metric"] not in again.index:
@@ -70,8 +72,11 @@ def _of_split(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows[rows[name].fillna("").astype(str) == value] if part else rows
 
 
-def _again(rows: pd.DataFrame, facts: Mapping[str, Any], draws: _Draws) -> pd.DataFrame:
-    rng, resamples = draws.of_next_split(), draws.resamples
+def scored_again(
+    rows: pd.DataFrame, facts: Mapping[str, Any], rng: np.random.Generator, resamples: int
+) -> pd.DataFrame:
+    """The scores of a split of `predictions.parquet`, with intervals from `resamples` draws of patients. `facts` are
+    those of the cohort: `task`, `outputs`, `ordered`."""
     if "label" in rows and "outcome" in rows:
         return summarise(rows, labels=list(dict.fromkeys(rows["label"])), rng=rng, resamples=resamples)
     outputs = [str(name) for name in facts["outputs"]]
