@@ -316,7 +316,7 @@ def lidc(root: Path) -> None:
             sessions = "".join(
                 "<readingSession><unblindedReadNodule><characteristics>"
                 f"<malignancy>{rating}</malignancy></characteristics></unblindedReadNodule></readingSession>"
-                for rating in ratings[name]
+                for rating in ratings[name] or (0,)
             )
             header = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>"
             text = f'<LidcReadMessage xmlns="http://www.nih.gov">{header}{sessions}</LidcReadMessage>'

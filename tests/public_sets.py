@@ -151,6 +151,8 @@ MINIATURES: dict[str, Miniature] = {
         lidc,
         5,
         4,
+        masks=4,
+        mask_labels={1: "nodule"},
         labels={"malignant": 1, "benign": 1, "": 3},
         said=("1 case without annotations", "1 case without a rated nodule", "median 3", "DX, no CT"),
     ),

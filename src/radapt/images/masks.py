@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.errors import DataError
+from radapt.images.dicom.outlines import read_outlines
 from radapt.images.plausibility import Remark, distinct, mask_value_problems, read_as_one, same_grid, whole_numbers
 from radapt.images.raster import read_label_map
 from radapt.images.readers import read
@@ -31,7 +32,8 @@ def read_mask(
 
 def read_labels(location: Location, array_cache: Path | None = None) -> Volume:
     """The values that a mask holds: those of its file (in a grey PNG of few bits the stored numbers), or of its parts
-    the label of each wherever the file is not 0; where parts overlap, the last of them.
+    the label of each wherever the file is not 0; where parts overlap, the last of them. A part that is XML outlines
+    nodules in the DICOM series that is the folder.
 
     Raises DataError if it cannot be read, or if its parts do not lie in one grid.
     """
@@ -42,10 +44,10 @@ def read_labels(location: Location, array_cache: Path | None = None) -> Volume:
 
 
 def _joined(location: Location, array_cache: Path | None) -> Volume:
-    first = read_labels(Location(location.files[0]), array_cache)
+    first = _part(location, location.files[0], array_cache)
     labels = np.zeros(first.array.shape[:3], np.int32)
     for (label, _), file in zip(location.parts, location.files, strict=True):
-        part = read_labels(Location(file), array_cache)
+        part = first if file == location.files[0] else _part(location, file, array_cache)
         if difference := same_grid(first, part):
             raise DataError(f"Mask {file} does not lie in the grid of {location.files[0]}: it has {difference}.")
         values = distinct(part.array)
@@ -53,6 +55,12 @@ def _joined(location: Location, array_cache: Path | None) -> Volume:
             raise DataError(f"Mask {file} is one structure of several, but holds more than 0 and one other value.")
         labels[part.array != 0] = label
     return Volume(labels, first.affine)
+
+
+def _part(location: Location, file: Path, array_cache: Path | None) -> Volume:
+    if file.suffix.lower() == ".xml":
+        return read_outlines(file, location.path)
+    return read_labels(Location(file), array_cache)
 
 
 def checked_mask(mask: Volume, like: Volume, labels: Collection[int], location: Location) -> Volume:

@@ -3,14 +3,15 @@
 Follows the download of TCIA: `LIDC-IDRI-0001/<study>/<series>/1-01.dcm`, the XML in the folder of its series or apart.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from xml.etree import ElementTree
 
+from radapt.bounded_xml import read_xml
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.dicom.headers import is_dicom, read_header, series_digest
 from radapt.cohorts.layouts.image_files import unique, walk
@@ -20,17 +21,18 @@ from radapt.dataset_cards import dataset_cards
 from radapt.errors import DataError, counted
 
 CLASSES = ("benign", "malignant")
+MASK_LABELS = {1: "nodule"}
 _UNDECIDED = 3
 """Of the ratings from 1, highly unlikely to be malignant, to 5, highly suspicious."""
 
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
-_LARGEST_XML = 32 << 20
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The malignancy ratings of all nodules of 3 mm or more in a scan, and how many radiologists read it."""
+    """The malignancy ratings of all nodules of 3 mm or more in a scan, how many radiologists read it, and the XML."""
 
+    path: Path
     ratings: tuple[int, ...]
     readers: int
 
@@ -64,7 +66,9 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     card = dataset_cards()["lidc-idri"]
     source = {**card.source, "scan": " ".join(notes)}
     name = options.name or root.name
-    return CohortDraft(name, "lidc-idri", text_table(rows), "ct", CLASSES, source=source, notes=notes)
+    return CohortDraft(
+        name, "lidc-idri", text_table(rows), "ct", CLASSES, mask_labels=MASK_LABELS, source=source, notes=notes
+    )
 
 
 def _row(folder: Path, readings: dict[str, Reading], left: Counter[str]) -> dict[str, str] | None:
@@ -83,6 +87,8 @@ def _row(folder: Path, readings: dict[str, Reading], left: Counter[str]) -> dict
     if reading is None:
         return row
     row |= {"readers": str(reading.readers), "ratings": str(len(reading.ratings))}
+    if reading.readers:
+        row["mask"] = f"{folder}::{{1={os.path.relpath(reading.path, folder)}}}"
     if not reading.ratings:
         return row
     middle = median(reading.ratings)
@@ -94,7 +100,8 @@ def _row(folder: Path, readings: dict[str, Reading], left: Counter[str]) -> dict
 def _labels_said(rows: Sequence[dict[str, str]]) -> list[str]:
     notes = [
         "The label is the median malignancy over all ratings of all nodules of a scan, above 3 malignant and below "
-        "benign. Nodules are not matched between radiologists, and their contours are not read as masks."
+        "benign. Nodules are not matched between radiologists. The mask of a scan is where at least half of the "
+        "radiologists who read it outline a nodule of 3 mm or more."
     ]
     unread = sum("readers" not in row for row in rows)
     empty = sum(row.get("ratings") == "0" for row in rows)
@@ -115,7 +122,7 @@ def _readings(paths: Sequence[Path], notes: list[str]) -> dict[str, Reading]:
     for path in paths:
         try:
             found = _reading(path)
-        except (OSError, ElementTree.ParseError, ValueError) as error:
+        except (OSError, ValueError) as error:
             broken.append(f"{path.name} ({str(error).splitlines()[0]})")
             continue
         if found:
@@ -127,20 +134,15 @@ def _readings(paths: Sequence[Path], notes: list[str]) -> dict[str, Reading]:
 
 def _reading(path: Path) -> tuple[str, Reading] | None:
     """None for XML of a radiograph, or of something else."""
-    if path.stat().st_size > _LARGEST_XML:
-        raise ValueError("it is too large")
-    content = path.read_bytes()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ValueError("it declares entities")
-    root = ElementTree.fromstring(content)
-    if not root.tag.endswith("}LidcReadMessage") and root.tag != "LidcReadMessage":
+    root = read_xml(path)
+    if root.tag != "LidcReadMessage":
         return None
-    uid = next((item.text for item in root.iter() if item.tag.lower().endswith("seriesinstanceuid")), None)
+    uid = next((item.text for item in root.iter() if item.tag.lower() == "seriesinstanceuid"), None)
     if not uid:
         raise ValueError("it names no series")
-    texts = [item.text or "" for item in root.findall(".//{*}malignancy")]
+    texts = [item.text or "" for item in root.iter("malignancy")]
     ratings = tuple(int(text) for text in texts if text.strip() in ("1", "2", "3", "4", "5"))
-    return series_digest(uid.strip()), Reading(ratings, len(root.findall(".//{*}readingSession")))
+    return series_digest(uid.strip()), Reading(path, ratings, len(list(root.iter("readingSession"))))
 
 
 LAYOUT = Layout("lidc-idri", "LIDC-IDRI, DICOM with XML annotations", recognise, read, public=True)
