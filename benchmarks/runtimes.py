@@ -1,12 +1,10 @@
-"""Extraction by each runtime relative to PyTorch in float32, and the time of `predict` per study, in one run.
+"""Extraction by each runtime relative to PyTorch in float32, in one run.
 
     python benchmarks/runtimes.py [--backbone dinov2-s-focus efficientnet-lite0] [--cases 4] [--threads 2]
-    python benchmarks/runtimes.py --model MODEL --input STUDY
 
 Extraction is end to end: synthetic volumes are read, prepared, encoded and stored, starting without features but with
 converted networks, as every study after the first has them. Runtimes take turns, and the fastest round of each counts,
-so that other load affects all alike. With --model it prints the seconds that a model takes to load, and those of one
-study after that, in the groups of its batch.
+so that other load affects all alike.
 """
 
 import argparse
@@ -17,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-import radapt
 from extraction import make_cohort
 from radapt.backbones import load_backbone
 from radapt.features import extract
@@ -47,29 +44,14 @@ def extraction(name: str, weights: str | None, cases: int, folder: Path) -> None
         print(f"{name} {runtime} {dtype}: {best:.2f} s, {usual / best:.2f} x; first round {taken[0]:.1f} s")
 
 
-def predict(model: str, study: str) -> None:
-    start = time.perf_counter()
-    loaded = radapt.load_model(model)
-    print(f"loading: {time.perf_counter() - start:.1f} s")
-    for which in ("first", "second"):
-        start = time.perf_counter()
-        loaded.predict(study)
-        print(f"{which} study: {time.perf_counter() - start:.1f} s")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--backbone", nargs="+", default=["dinov2-s-focus", "efficientnet-lite0"])
     parser.add_argument("--weights", default=None)
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--model")
-    parser.add_argument("--input")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    if given.model:
-        predict(given.model, given.input)
-        return
     for name in given.backbone:
         with tempfile.TemporaryDirectory() as folder:
             extraction(name, given.weights, given.cases, Path(folder))

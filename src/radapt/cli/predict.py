@@ -57,7 +57,7 @@ def predict(
     resolved = resolve_inputs(inputs, loaded.deployment.sequences, loaded.card.kind, series_mapping(mapping), progress)
     training = None if training_cohort is None else load_cohort(training_cohort)
     outcome = predict_batch(
-        loaded, resolved, out, write_page=_page_writer(loaded), cache=cache, dicom=dicom, training=training,
+        loaded, resolved, out, write_page=page_writer(loaded), cache=cache, dicom=dicom, training=training,
         progress=progress,
     )  # fmt: skip
     for note in outcome.notes:
@@ -70,7 +70,8 @@ def predict(
         raise typer.Exit(1)
 
 
-def _page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase], int, int], None]":
+def page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase], int, int], None]":
+    """What `predict_batch` writes its pages with."""
     from radapt.reports import PredictionPage, write_prediction_page
 
     def write(folder: Path, cases: "Sequence[ShownCase]", number: int, pages: int) -> None:

@@ -14,7 +14,7 @@ from radapt.cachedir import cache_folder
 from radapt.deploy.assessment import Assessor, read_assessor
 from radapt.deploy.deployment import DEPLOYMENT, MEMBERS, Deployment, read_deployment
 from radapt.deploy.encoder_copy import copied_encoder
-from radapt.deploy.ensemble import mean_decision
+from radapt.deploy.ensemble import mean_decision, share_maps
 from radapt.deploy.exported_runtime import NETWORKS, predicting_runtime
 from radapt.deploy.masks.mask_certainty import MaskCertainty, read_mask_certainty
 from radapt.deploy.sequences import ModelSequence
@@ -152,6 +152,7 @@ def _exported(folder: Path, device: str, cache: Path | None, asked: str | None, 
                    cache=cache_folder(cache), runner=runner and Scoped(runner, path.name))
         for path, card in zip(paths, cards, strict=True)
     )  # fmt: skip
+    share_maps(members)
     if encoder is None and is_adapted(paths[0]):
         encoder = find_backbone(str(paths[0]), device=device, offline=True).lazy
     training = read_case_vectors(folder / VECTORS) if VECTORS in deployment.files else None

@@ -1,13 +1,17 @@
 """The models of several folds as one: the mean of their probabilities, and of label maps the most frequent label."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from radapt.images import Volume
 from radapt.protocols.decisions import decide
 from radapt.protocols.fitted import DrawnMask, SliceWeights
+from radapt.protocols.load_model import LoadedModel
+from radapt.segmentation.encoder_decoder.model import SegmentModel
+from radapt.segmentation.encoder_decoder.shared_maps import SharedMaps
+from radapt.segmentation.trained import TrainedSegmenter
 from radapt.training.fit_record import Decision
 
 
@@ -39,6 +43,15 @@ def mean_weights(members: Sequence[tuple[SliceWeights, ...]]) -> tuple[SliceWeig
         SliceWeights(own[0].modality, own[0].planes, tuple(np.mean([each.weights for each in own], axis=0).tolist()))
         for own in zip(*members, strict=True)
     )
+
+
+def share_maps(members: Sequence[LoadedModel]) -> None:
+    """Let models of masks that stand on one frozen encoder encode the planes of a case once: the same bits sooner."""
+    shared = SharedMaps(len(members))
+    for member in members if len(members) > 1 else ():
+        trained = member.model
+        if isinstance(trained, TrainedSegmenter) and isinstance(trained.model, SegmentModel):
+            member.model = replace(trained, model=trained.model.sharing(shared))
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,6 +107,12 @@ def test_predictions_have_dice_and_uncertainty_in_the_patients_grid(model: Path,
     assert f"uncertainty/{table.index[0]}.nii.gz" in page
 
 
+def test_the_models_of_folds_encode_a_case_once(model: Path) -> None:
+    shared = {member.model.model.shared for member in load_deployed(model).members}
+    assert len(shared) == 1
+    assert None not in shared
+
+
 def test_another_hospital_measures_the_prediction_and_recalibrates_it(model: Path, tmp_path: Path) -> None:
     other = written(tmp_path, 16)
     done = evaluate_model(model, other, tmp_path / "out", recalibrate=10)

@@ -1,7 +1,7 @@
 """A trained segmentation network: predicting label maps with it, and loading it from a model folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from radapt.protocols.fitted import DrawnMask, SubsetSegmenter
 from radapt.protocols.image_problem import Precision
 from radapt.segmentation.data import ReferenceRule, SegmentationData
 from radapt.segmentation.encoder_decoder.network import CoarseHead, Parts, SegmentationNetwork, Subsets
+from radapt.segmentation.encoder_decoder.shared_maps import SharedMaps
 from radapt.segmentation.modality_view import ModalityView, parts_of
 from radapt.segmentation.trained import SegmentationNetworkModel, TrainedSegmenter
 from radapt.training import DivergedError
@@ -46,6 +47,8 @@ class SegmentModel(SegmentationNetworkModel):
     modalities: tuple[str, ...]
     colours: int
     precision: Precision = "float32"
+    shared: SharedMaps | None = None
+    """What it shares with the other models of an ensemble that stand on the same frozen encoder."""
 
     def scores(self, planes: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Log-probabilities float32 (n, K + 1, h, w) of planes uint8 (n, m, C, H, W) with modalities `present` (m,).
@@ -61,14 +64,25 @@ class SegmentModel(SegmentationNetworkModel):
         """
         there = torch.ones(len(planes), 1, dtype=torch.bool, device=self._device)
         with torch.no_grad(), self._autocast():
-            encoded = {
-                int(m): self.network.maps(torch.from_numpy(np.array(planes[:, m : m + 1])).to(self._device), there)
-                for m in np.flatnonzero(present)
-            }
+            encoded = {int(m): self._encode(planes[:, m : m + 1], there) for m in np.flatnonzero(present)}
         some = next(iter(encoded.values()))
         empty = [torch.zeros_like(layer) for layer in some]
         columns = [encoded.get(m, empty) for m in range(planes.shape[1])]
         return [torch.cat(layer, dim=1) for layer in zip(*columns, strict=True)]
+
+    def _encode(self, planes: np.ndarray, there: Tensor) -> list[Tensor]:
+        """The maps of planes (n, 1, C, H, W) of one modality."""
+
+        def encode() -> list[Tensor]:
+            return self.network.maps(torch.from_numpy(np.array(planes)).to(self._device), there)
+
+        if self.shared is None:
+            return encode()
+        return self.shared.take(planes, f"{self.network.layers} {self.precision}", encode)
+
+    def sharing(self, shared: SharedMaps) -> "SegmentModel":
+        """The same model, which takes maps from `shared` if its encoder is frozen."""
+        return replace(self, shared=shared) if self.network.parts.encoder == "frozen" else self
 
     def maps_of_tokens(self, tokens: "StoredTokens", row: int, part: slice) -> list[Tensor]:
         """The maps of a case's slices from stored tokens."""
