@@ -12,8 +12,9 @@ def report(
 ) -> None:
     """(Re)write report.html, summary.json and comparisons.parquet in the run folder RUN; print the path of the report.
 
-    With --export also the parts of a paper: tables as CSV, Markdown and LaTeX, figures as SVG, and the checklists CLAIM
-    2024, TRIPOD+AI and METRICS with what the run supports; all else in them stays open. Also for unfinished runs.
+    With --export also the parts of a paper: tables as CSV, Markdown and LaTeX, figures as SVG and PNG, and the
+    checklists CLAIM 2024, TRIPOD+AI and METRICS with what the run supports; all else in them stays open. Also for
+    unfinished runs.
     """
     from radapt.errors import UsageError
     from radapt.reports import export_report, write_report
@@ -24,3 +25,5 @@ def report(
     if export is not None:
         files = export_report(run, export)
         typer.echo(f"{len(files)} files in {export}")
+        if not any(path.suffix == ".png" for path in files) and any(path.suffix == ".svg" for path in files):
+            typer.echo("Figures are SVG alone: no font of this machine draws text. Install one, such as DejaVu Sans.")

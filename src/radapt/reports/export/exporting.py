@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from radapt.durable import write_json, write_text
+from radapt.durable import atomic_path, write_json, write_text
 from radapt.reports.charts.ranks import rank_chart
 from radapt.reports.export.checklists import checklists
-from radapt.reports.export.figures import standalone
+from radapt.reports.export.figures import as_png, standalone
 from radapt.reports.export.tables import (
     Table,
     as_csv,
@@ -24,7 +24,8 @@ from radapt.reports.summary import ComparisonSummary, ScoreSummary, summary_json
 
 
 def export_report(run: Path, out: Path) -> list[Path]:
-    """Write summary.json with its schema, tables (CSV, Markdown, LaTeX), figures (SVG) and checklists to `out`.
+    """Write summary.json with its schema, tables (CSV, Markdown, LaTeX), figures (SVG, and PNG where this machine
+    has a font) and checklists to `out`.
 
     Returns the files. Files of an earlier export are replaced. Raises as `write_report`.
     """
@@ -40,13 +41,19 @@ def export_report(run: Path, out: Path) -> list[Path]:
     for name, table in _tables(study):
         texts[f"tables/{name}.md"] = as_markdown(table)
         texts[f"tables/{name}.tex"] = as_latex(table)
-    texts |= {f"figures/{name}.svg": text for name, text in _figures(study)}
+    figures = dict(_figures(study))
+    texts |= {f"figures/{name}.svg": text for name, text in figures.items()}
     texts |= {f"checklists/{name}.md": text for name, text in checklists(study.run, study.chapters).items()}
     write_json(out / "summary.json", summary_json(summary))
     write_json(out / "summary.schema.json", summary_schema())
     for path, text in texts.items():
         write_text(out / path, text)
-    return [out / "summary.json", out / "summary.schema.json", *(out / path for path in texts)]
+    drawn = {out / "figures" / f"{name}.png": as_png(text) for name, text in figures.items()}
+    pictures = {path: pixels for path, pixels in drawn.items() if pixels is not None}
+    for file, pixels in pictures.items():
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(pixels)
+    return [out / "summary.json", out / "summary.schema.json", *(out / path for path in texts), *pictures]
 
 
 def _tables(study: StudyReport) -> Iterable[tuple[str, Table]]:

@@ -1,4 +1,4 @@
-"""The charts of the report as SVG files that stand alone."""
+"""The charts of the report as SVG and PNG files that stand alone."""
 
 import re
 from functools import cache
@@ -6,9 +6,11 @@ from functools import cache
 from markupsafe import escape
 
 from radapt.reports.charts.figure import Chart
+from radapt.reports.formatting import MINUS
 from radapt.reports.templating import asset
 
-_ROW_PX, _PAD_PX = 18, 10
+_ROW_PX, _PAD_PX, _ZOOM = 18, 10, 3
+_SIGNS = f'<text y="15">{MINUS}</text>'
 _RULE = re.compile(r"(?:^|(?<=}))\s*([^{}]*\.(?:chart|t\d)[^{}]*){([^{}]*)}", re.M)
 _VIEW = re.compile(r'^<svg class="chart"[^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*?aria-label="([^"]*)">')
 
@@ -34,6 +36,23 @@ def standalone(chart: Chart, heading: str) -> str:
         f'<rect x="{-_PAD_PX}" y="{-top}" width="{width + 2 * _PAD_PX:g}" height="{full + top:g}" fill="#fff"/>'
         f'<text class="name" x="0" y="{-_PAD_PX}">{escape(heading)}</text>{inner}{entries}</svg>\n'
     )
+
+
+def as_png(svg: str) -> bytes | None:
+    """The pixels of a standalone chart, three to a CSS pixel; None where no font of this machine draws its text."""
+    from resvg_py import svg_to_bytes  # needed for an export alone
+
+    return bytes(svg_to_bytes(svg_string=svg, zoom=_ZOOM)) if _draws_text() else None
+
+
+@cache
+def _draws_text() -> bool:
+    """Whether there is a font: without one a chart would lack its numbers, and no error would say so."""
+    from resvg_py import svg_to_bytes
+
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="60" height="20"><style>{}</style>{}</svg>'
+    pages = [bytes(svg_to_bytes(svg_string=svg.format(_style(), text))) for text in ("", _SIGNS)]
+    return pages[0] != pages[1]
 
 
 @cache
