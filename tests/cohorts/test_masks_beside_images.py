@@ -10,7 +10,17 @@ from radapt.cohorts import scan
 
 @pytest.mark.parametrize(
     "mask",
-    ["{0}_mask", "{0}_seg", "{0}_label", "{0}_gt", "{0}-Mask", "{0}.segmentation", "mask_{0}", "{0}_GroundTruth"],
+    [
+        "{0}_mask",
+        "{0}_seg",
+        "{0}_label",
+        "{0}_gt",
+        "{0}-Mask",
+        "{0}.segmentation",
+        "mask_{0}",
+        "{0}_GroundTruth",
+        "{0}Seg",
+    ],
 )
 def test_a_mask_beside_its_image_is_no_case(mask: str, tmp_path: Path) -> None:
     for label in ("benign", "malignant"):
@@ -77,3 +87,19 @@ def test_folders_of_masks_named_after_their_classes(tmp_path: Path) -> None:
     draft = scan(tmp_path)
     assert (draft.classes, len(draft.table)) == (("ill", "well"), 8)
     assert all("_masks/" in mask for mask in draft.table["mask"])
+
+
+@pytest.mark.parametrize("mask", ["lesion{0}Mask", "lesion{0}seg", "lesion{0}GT", "lesion{0}_Label"])
+def test_a_word_for_masks_may_be_glued_to_the_name(mask: str, tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for at in range(3):
+            touch(tmp_path / label / f"lesion{at}.png", tmp_path / label / f"{mask.format(at)}.png")
+    draft = scan(tmp_path)
+    assert len(draft.table) == 6
+    assert (draft.table["mask"] != "").all()
+
+
+def test_a_word_that_ends_as_one_for_masks_is_an_image(tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{word}.png" for label in ("a", "b") for word in ("unmask", "unmasked", "SEGA2", "x3")))
+    draft = scan(tmp_path)
+    assert len(draft.table) == 8

@@ -89,3 +89,17 @@ def test_labels_that_may_say_not_known_are_named(tmp_path: Path) -> None:
     draft = scan(tmp_path)
     assert draft.classes == ("-9", "a", "b", "unknown")
     assert any("may say that the label is not known: '-9', 'unknown'" in note for note in draft.notes)
+
+
+def test_volumes_that_are_numbered_after_their_class_are_no_patients(tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{label}_{at:02d}.nii.gz" for label in ("benign", "malignant") for at in range(4)))
+    draft = scan(tmp_path)
+    assert (draft.layout, len(draft.table), set(draft.table["label"])) == ("folders", 8, {"benign", "malignant"})
+
+
+def test_dates_and_words_for_unknown_are_said_of_labels(tmp_path: Path) -> None:
+    touch(*(tmp_path / "img" / f"{at}.png" for at in range(6)))
+    for labels, words in ((["2020-01-01", "2020-05-06"] * 3, "are dates"), (["ill", "nicht bekannt"] * 3, "not known")):
+        rows = [f"{at}.png,{label}" for at, label in enumerate(labels)]
+        (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
+        assert any(words in note for note in scan(tmp_path / "t.csv").notes)

@@ -48,6 +48,11 @@ NAMES = [
     [f"A{p}-2021-03-0{k}" for p in range(6) for k in (1, 2)],
     [f"A{p}_ses-{k}" for p in range(6) for k in (1, 2)],
     [f"mr{p}{end}" for p in range(6) for end in ("-1", "-2")],
+    [f"{p:03d}_z{k:02d}" for p in range(6) for k in range(3)],
+    [f"P{p}_{view}" for p in range(6) for view in ("PA", "LAT")],
+    [f"img{p}x{end}" for p in range(6) for end in ("", " (1)")],
+    [f"img{p}x{end}" for p in range(6) for end in ("", " - Copy", " - Copy (2)")],
+    [f"ill/{p:03d}x" for p in range(6) for _ in ("jpg", "png")],
     [f"study{p:03d}/x{p}{letter}" for p in range(6) for letter in "ab"],
     [f"x{p}_v{k}_{side}" for p in range(6) for k in (1, 2) for side in ("left", "right")],
 ]

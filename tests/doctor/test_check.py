@@ -112,7 +112,7 @@ def test_all_faults_are_listed_at_once_worst_first(folder: Path) -> None:
 def test_one_image_under_two_patients_is_a_leak(folder: Path) -> None:
     (folder / "4.nii.gz").write_bytes((folder / "0.nii.gz").read_bytes())
     (problem,) = check(folder).problems
-    assert problem.code == "duplicate_image"
+    assert (problem.severity, problem.code) == ("error", "duplicate_image")
     assert "train" in problem.message
     assert "test" in problem.message
 

@@ -161,3 +161,9 @@ def test_a_picture_without_its_last_bytes_is_noticed(tmp_path):
             read(Location(tmp_path / name))
         (tmp_path / name).write_bytes(content + b"\0" * 64)  # trailing bytes do no harm
         read(Location(tmp_path / name))
+
+
+def test_a_picture_of_a_format_that_is_not_read_is_named(tmp_path):
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "x.png", format="GIF")
+    with pytest.raises(DataError, match="holds a GIF, which radapt does not read"):
+        read(Location(tmp_path / "x.png"))

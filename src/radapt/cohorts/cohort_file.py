@@ -185,8 +185,10 @@ class _ConfigReader:
     def _items(self, node: yaml.MappingNode, known: tuple[str, ...], prefix: str) -> list[tuple[str, yaml.Node]]:
         items: dict[str, yaml.Node] = {}
         for key_node, value in node.value:
-            key = str(key_node.value)
-            if key not in known:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
+            if not key:
+                self._add_error(key_node, f"a key is a list or empty, expected one word of {', '.join(known)}")
+            elif key not in known:
                 self._add_error(key_node, f"unknown key '{prefix}{key}'. {suggest(key, known)}")
             elif key in items:
                 self._add_error(key_node, f"key '{prefix}{key}' is given twice; keep one.")

@@ -12,6 +12,9 @@ Severity = Literal["error", "warning"]
 SHOWN = 20
 """How many issues one error message lists before it counts the rest."""
 
+_LONGEST = 900
+"""Letters of an issue that are shown: a label may be a page of text."""
+
 
 @dataclass(frozen=True, slots=True)
 class CohortIssue:
@@ -33,7 +36,10 @@ class CohortIssue:
         row = f"row {self.row}" if self.row is not None else ""
         case = f"case {self.case!r}" if self.case is not None else ""
         where = ", ".join(filter(None, (self.file, row, case)))
-        return printable(" ".join(filter(None, (f"{where}:" if where else "", self.message, self.fix))))
+        text = " ".join(filter(None, (f"{where}:" if where else "", self.message, self.fix)))
+        return printable(
+            text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
+        )
 
 
 def raise_errors(problems: Sequence[CohortIssue], subject: str) -> None:

@@ -22,10 +22,12 @@ MISSING = frozenset(
 DOUBTFUL = frozenset(
     {
         "unknown", "unk", "unbekannt", "unclear", "unklar", "undefined", "not available", "not reported",
-        "not applicable", "tbd", "-1", "-9", "-99", "-999", "99", "999", "9999",
+        "not applicable", "not known", "no data", "no label", "pending", "tbd", "nicht bekannt", "keine angabe",
+        "k. a.", "ausstehend", "inconnu", "desconocido", "sconosciuto", "-1", "-9", "-99", "-999", "99", "999", "9999",
     }
 )  # fmt: skip
 """Words that are a class in some tables, and a missing value in others."""
+_DATE = re.compile(r"(?:19|20)\d{2}[-./]\d{1,2}[-./]\d{1,2}(?:[ T].*)?|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d{2}")
 _MANY_CLASSES = 90  # with so many, 99 is one of them
 _BAD = -1  # no finding has this value
 
@@ -118,7 +120,10 @@ def missing_label(missing: Mapping[str, int]) -> tuple[str, str]:
 
 
 def doubtful_classes(classes: Sequence[str]) -> str:
-    """What is said of classes whose name may stand for a missing label; '' without any."""
+    """What is said of classes that are dates, or whose name may stand for a missing label; '' without any."""
+    dates = [name for name in classes if _DATE.fullmatch(name)]
+    if len(dates) > 1 and 2 * len(dates) >= len(classes):
+        return f"The labels are dates, such as {dates[0]!r}, each a class. Choose another column with --label."
     words = [name for name in classes if unicodedata.normalize("NFKC", name).strip().casefold() in DOUBTFUL]
     if not words or len(classes) > _MANY_CLASSES:
         return ""

@@ -15,14 +15,17 @@ _PERSON = r"(?:patient|pat|pt|person|proband|subject|subj|sub|volunteer|case)[ _
 _WORDS = (
     "frame", "slice", "sl", "visit", "session", "ses", "scan", "view", "image", "img", "im", "timepoint", "time", "tp",
     "week", "month", "day", "study", "series", "run", "echo", "phase", "followup", "fu", "baseline", "bl", "pre",
-    "post", "left", "right", "ed", "es", "l", "r", "cc", "mlo", "v", "t",
+    "post", "left", "right", "ed", "es", "l", "r", "cc", "mlo", "ap", "pa", "lat", "lateral", "frontal", "axial",
+    "coronal", "sagittal", "ax", "cor", "sag", "fr", "tile", "patch", "crop", "copy", "kopie", "copie", "aug", "flip",
+    "rot", "v", "t", "z",
 )  # fmt: skip
-"""What tells images of one patient apart, at the end of a name; `v` and `t` with a number only."""
-_NUMBERED = ("v", "t")
+"""What tells images of one patient apart, at the end of a name; `v`, `t` and `z` with a number only."""
+_NUMBERED = ("v", "t", "z")
 _DATE = r"[ _.-]+(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
 _LETTER = r"[ _.-]+[a-d]"
 _NUMBER = r"[ _.-]+\d+"
 _MOST_ENDS = 2000
+_MOST_NAMES = 0.9  # of all, which a pattern has to fit
 _LISTED = 2
 _BRACKET = r"[ _]*\(\d+\)"
 
@@ -35,7 +38,17 @@ def file_patterns(names: Sequence[str]) -> tuple[str, ...]:
     end = _endings(stems, (_DATE, _LETTER, _NUMBER, _BRACKET))
     patterns = [rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])"]
     patterns += [rf"^(?:.*/)?([^/]+?){end}$"] if end else []
-    return (*patterns, r"^(?:.*/)?([^/]*\d{3}[^/]*)/[^/]+$")
+    patterns += [rf"^(?:.*/)?([^/]+?)(?:{end})?$"] if end and _stand_beside_the_first(stems, end) else []
+    patterns += [r"^(?:.*/)?([^/]*\d{3}[^/]*)/[^/]+$"]
+    return (*patterns, *([r"^(?:.*/)?([^/]+)$"] if len(set(names)) < len(names) else []))
+
+
+def _stand_beside_the_first(stems: Sequence[str], end: str) -> bool:
+    """Whether names with the ending are those of others that lack it: `a`, `a (1)`."""
+    plain = {stem.casefold() for stem in stems}
+    ended = re.compile(f"(.+?){end}", re.IGNORECASE)
+    firsts = [match[1].casefold() for stem in stems if (match := ended.fullmatch(stem))]
+    return sum(first in plain for first in firsts) >= _MOST_NAMES * len(firsts) > 0
 
 
 def folder_patterns(names: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +117,7 @@ def propose(names: Sequence[str], *, folders: bool = False) -> Proposal | None:
     for pattern in folder_patterns(names) if folders else file_patterns(names):
         matches = [re.search(pattern, name, re.IGNORECASE) for name in names]
         groups = tuple(match[1] for match in matches if match)
-        if len(groups) < len(names) * 0.9:
+        if len(groups) < len(names) * _MOST_NAMES:
             continue
         groups = tuple(match[1] if match else name for match, name in zip(matches, names, strict=True))
         several = len(set(groups))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radapt.cohorts import Case, Cohort, CohortIssue
+from radapt.cohorts.issue import Severity
 from radapt.errors import counted
 from radapt.locations import Location
 
@@ -52,9 +53,10 @@ def _digest(location: Location, modality: str, cache: Path) -> bytes:
 
 
 def equal_issue(first: Case, other: Case) -> CohortIssue:
-    """The same image twice: a leak if the two are in different splits."""
+    """The same image twice; a leak if the two are in different splits, an error because a study refuses it."""
     message = f"has the same pixels as {_words(first, other)}."
-    return CohortIssue("warning", "duplicate_image", message, other.case, other.row, fix=_FIX)
+    severity: Severity = "error" if _are_apart(first, other) else "warning"
+    return CohortIssue(severity, "duplicate_image", message, other.case, other.row, fix=_FIX)
 
 
 def near_issues(
@@ -118,9 +120,12 @@ def probable_patients_issue(cohort: Cohort, patients: dict[str, str]) -> CohortI
 
 
 def _words(first: Case, other: Case) -> str:
-    across = (first.split, first.fold) != (other.split, other.fold)
-    where = f" and the two are in {_place(first)} and {_place(other)}" if across else ""
+    where = f" and the two are in {_place(first)} and {_place(other)}" if _are_apart(first, other) else ""
     return f"case {first.case!r} of patient {first.patient!r}{where}"
+
+
+def _are_apart(first: Case, other: Case) -> bool:
+    return (first.split, first.fold) != (other.split, other.fold)
 
 
 def _place(case: Case) -> str:

@@ -24,6 +24,7 @@ _PALETTE = 3
 """PNG's colour type of pixels that are indices of a palette."""
 
 _JPEG = b"\xff\xd8"
+_OTHERS = ((b"GIF8", "a GIF"), (b"RIFF", "a WebP"), (b"\0\0\0\x0cjP", "JPEG 2000"), (b"%PDF", "a PDF"), (b"<", "text"))
 _SCAN = 0xDA
 _WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xDA))
 _MOST_STRAY = 1 << 16
@@ -86,6 +87,8 @@ def read_raster(location: Location, modality: str | None = None) -> Volume:
             _check_png(path, content)
         elif content.startswith(_JPEG):
             _check_jpeg(path, content)
+        elif other := next((name for start, name in _OTHERS if content.startswith(start)), ""):
+            raise DataError(f"{path} holds {other}, which radapt does not read. Convert it to PNG or TIFF.")
         with Image.open(path, formats=FORMATS) as file:
             if not content.startswith(_PNG):
                 # Pillow has read the header only; run-length coded bitmaps hold less than their pixels.

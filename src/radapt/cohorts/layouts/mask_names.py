@@ -17,6 +17,10 @@ MASK_WORDS = {
 _IMAGE_WORDS = ("image", "img", "orig", "original", "raw")
 _SEPARATORS = r"[ _.\-()\[\]]+"
 _CUT = re.compile(_SEPARATORS)
+_GLUED = re.compile(
+    rf"(?:(?<=[a-z\d)])(?=[A-Z])|(?<=\d))(?=(?i:{'|'.join(sorted(MASK_WORDS, key=len, reverse=True))})(?:[ _.\-\d]|$))"
+)
+"""Before a word for masks that only a capital or a number sets apart: `lesionMask`, `12seg`."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,15 @@ class PairedImage:
 
 def is_mask_name(name: str) -> bool:
     """Whether a word of the name, which has no file ending, is a word for masks."""
-    plain = name.casefold().replace("ground_truth", "groundtruth").replace("ground truth", "groundtruth")
+    plain = (
+        _GLUED.sub("_", name).casefold().replace("ground_truth", "groundtruth").replace("ground truth", "groundtruth")
+    )
     return any(word.rstrip("0123456789") in MASK_WORDS for word in _CUT.split(plain) if word)
 
 
 def without_mask_words(name: str) -> str:
     """The name of the image that a mask in a folder of masks belongs to: `x_mask` and `mask-x` → `x`."""
-    words = re.split(f"({_SEPARATORS})", name)
+    words = re.split(f"({_SEPARATORS})", _GLUED.sub("_", name))
     while len(words) > 2 and words[-1].casefold() in MASK_WORDS:
         words = words[:-2]
     while len(words) > 2 and words[0].casefold() in MASK_WORDS:
@@ -45,7 +51,7 @@ def without_mask_words(name: str) -> str:
 
 def pair(paths: Sequence[Path]) -> list[PairedImage]:
     """The images among the files of one folder, each with its masks; a mask without an image counts as an image."""
-    stems = {path: stem(path.name).casefold() for path in paths}
+    stems = {path: _GLUED.sub("_", stem(path.name)).casefold() for path in paths}
     plain = {name: path for path, name in stems.items() if not is_mask_name(name)}
     plain |= {short: path for name, path in plain.items() if (short := _without_image_word(name))}
     masks: dict[Path, list[tuple[str, Path]]] = defaultdict(list)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image
+from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image, stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 
 SPLIT_FOLDERS = {
@@ -124,5 +124,14 @@ def _hold_cases(folders: Sequence[ImageFolder]) -> bool:
         return False
     if all(folder.patient for folder in folders) and all(len(paths) == 1 for paths in images.values()):
         return False
+    if all(_numbers_its_images(folder, paths) for folder, paths in images.items()):
+        return False
     shapes = {frozenset(path.name.replace(folder.name, "") for path in paths) for folder, paths in images.items()}
     return len(shapes) < len(images)
+
+
+def _numbers_its_images(folder: Path, paths: Sequence[Path]) -> bool:
+    """Whether a folder without a number holds several images named after it and numbered: `benign/benign_01.nii.gz`."""
+    rests = [stem(path.name).replace(folder.name, "", 1) for path in paths if folder.name in path.name]
+    numbered = [rest for rest in rests if _has_digit(rest) and not any(map(str.isalpha, rest))]
+    return len(numbered) == len(paths) > 1 and not _has_digit(folder.name)
