@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from radapt.reports import AttentionBars, PredictedCase, PredictionPage, StructureRow, write_prediction_page
+from radapt.reports import (
+    AttentionBars,
+    PredictedCase,
+    PredictionPage,
+    StructureRow,
+    shown_rows,
+    write_prediction_page,
+)
 from report_page import Page
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -36,7 +43,7 @@ def test_bars_stand_where_their_slices_lie() -> None:
 def test_attention_doubt_and_neighbours_are_shown(tmp_path: Path) -> None:
     shown = page(tmp_path, CASE)
     assert "attention to the slices of t1: plane 7 has 60 %" in shown.text
-    assert "Wrong with a calibrated probability of 23 %." in shown.text
+    assert "ill is wrong with a calibrated probability of 23 %." in shown.text
     assert "k<1> (ill) 0.90" in shown.text
     alternatives = [found.get("alt") for tag, found in shown.elements if tag == "img"]
     assert alternatives == ["t1, plane 7 of 12 of c1", "Training case k<1>"]
@@ -57,3 +64,17 @@ def test_predicted_dice_stands_beside_the_volume(tmp_path: Path) -> None:
     assert "magenta" in shown.text
     plain = page(tmp_path / "b", replace(CASE, structures=(StructureRow("core", 1.25, None, None),)))
     assert "predicted Dice" not in plain.text
+
+
+def test_an_abstaining_model_gives_no_answer_and_a_weighed_decision_is_explained(tmp_path: Path) -> None:
+    rows = shown_rows(("healthy", "ill"), {"healthy": 0.6, "ill": 0.4}, None, {"ill"}, {"healthy"})
+    weighed = "healthy is more probable; the decision weighs classes, as in the study."
+    answer = page(tmp_path / "a", replace(CASE, rows=rows)).text
+    assert weighed in answer
+    assert "No answer" not in answer
+    abstained = page(tmp_path / "b", replace(CASE, rows=rows, abstained=True)).text
+    assert "No answer abstained · the decision would be ill" in abstained
+    findings = page(tmp_path / "c", replace(CASE, rows=rows, doubt=None)).text
+    assert weighed not in findings
+    likely = shown_rows(("healthy", "ill"), {"healthy": 0.4, "ill": 0.6}, None, {"ill"}, {"ill"})
+    assert "is more probable" not in page(tmp_path / "d", replace(CASE, rows=likely)).text

@@ -82,6 +82,12 @@ class PredictedCase:
     uncertainty_file: str
     seconds: float
 
+    @property
+    def most_probable(self) -> str:
+        """The most probable class, if the decision is for another one; '' if it is not, for findings and for masks."""
+        best = max(self.rows, key=lambda row: row.probability, default=None)
+        return "" if best is None or best.predicted or self.doubt is None else best.name
+
 
 @dataclass(frozen=True)
 class PredictionPage:

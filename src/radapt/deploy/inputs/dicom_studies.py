@@ -105,7 +105,7 @@ def _all_series(ordered: Sequence[tuple[str, list[Header]]]) -> tuple[Series, ..
     series = [_series(location, files) for location, files in ordered]
     names = unique(each.name for each in series)
     files = dict(zip(names, (files for _, files in ordered), strict=True))
-    cut = {each.name: str(each) for each in cut_series(files)}
+    cut = {each.name: str(each).rstrip(".") for each in cut_series(files)}
     return tuple(replace(each, warning=cut.get(name, "")) for name, each in zip(names, series, strict=True))
 
 

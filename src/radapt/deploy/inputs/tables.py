@@ -37,7 +37,7 @@ def cases_of(cohort: Cohort, wrong: Mapping[str | None, CohortIssue] | None = No
 
 
 def _of_case(cohort: Cohort, case: Case, issue: CohortIssue | None) -> RawCase:
-    cut = {} if issue is not None else {each.name: str(each) for each in cut_images(case.images)}
+    cut = {} if issue is not None else {each.name: str(each).rstrip(".") for each in cut_images(case.images)}
     return RawCase(
         case.case,
         case.patient,
