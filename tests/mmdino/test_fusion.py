@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from radapt.backbones import load_backbone
+from radapt.backbones import find_backbone, load_backbone
 from radapt.backbones.backbone import Backbone
 from radapt.backbones.weights import WeightSource
 from radapt.cases.reader import CaseReader
 from radapt.cohorts import load_cohort
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.errors import DataError, UsageError
+from radapt.features import extract
+from radapt.features.token_store import Precision
 from radapt.images import Recipe, SliceCache
 from radapt.locations import Location
 from radapt.mmdino.fusion.fit_fusion import Fusion, fit_fusion
+from radapt.mmdino.fusion.token_kind import PooledTokenStore
 from radapt.mmdino.options import options_of
 from radapt.mmdino.protocol import MmDino
 from radapt.protocols import Machine, train
@@ -263,3 +266,44 @@ def test_options_of_full_are_refused_with_fusion() -> None:
         options_of(trained="fusion", epochs=3)
     with pytest.raises(UsageError, match="width"):
         options_of(trained="fusion", fusion={"width": 50})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_extraction_of_features_stores_the_tokens_of_the_same_slices(
+    cohort: Cohort,
+    vit: Backbone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: Precision,
+) -> None:
+    recipe = Recipe.for_kind("other", size=32, look="foreground", count=2)
+    protocol = MmDino.of(trained="fusion", slices=2, fusion=QUICK)
+    encoder = find_backbone("timm:test_vit", "random", dtype=dtype).lazy
+    make = protocol.token_store(encoder, cohort, recipe, dtype, tmp_path / "together")
+    together = extract(cohort, encoder, recipe=recipe, cache=tmp_path / "together", tokens=make)
+    alone = extract(cohort, encoder, recipe=recipe, cache=tmp_path / "alone")
+    np.testing.assert_array_equal(together.to_numpy(), alone.to_numpy())
+
+    def chances(cache: Path) -> np.ndarray:
+        slices = SliceCache(cache)
+        fusion = fit_fusion(cohort, vit, protocol.options, recipe=recipe, cache=slices, precision=dtype)
+        return fusion.model.of(cohort, slices).predict(np.arange(len(cohort)))
+
+    expected = chances(tmp_path / "alone")
+    monkeypatch.setattr(PooledTokenStore, "_encoded", lambda *_: pytest.fail("a slice was encoded twice"))
+    np.testing.assert_array_equal(chances(tmp_path / "together"), expected)
+
+
+def test_tokens_are_stored_beside_features_only_of_slices_that_the_fusion_reads(cohort: Cohort, tmp_path: Path) -> None:
+    encoder = find_backbone("timm:test_vit", "random").lazy
+    recipe = Recipe.for_kind("other", size=32, count=3)
+
+    def stored(recipe: Recipe, **options: Any) -> bool:
+        return MmDino.of(**options).token_store(encoder, cohort, recipe, "float32", tmp_path) is not None
+
+    assert stored(recipe, trained="fusion", slices=3)
+    assert not stored(recipe, trained="fusion", slices=2)
+    assert not stored(Recipe.for_kind("other", size=32), trained="fusion", slices=3)
+    assert not stored(recipe.looking("lesion"), trained="fusion", slices=3)
+    assert not stored(recipe, trained="partial", slices=3)
+    assert not stored(recipe, slices=3)  # random weights are trained in full

@@ -1,6 +1,6 @@
 """The encoder pass: batches of slices in, rows of features out, with copies and computation overlapping on a GPU."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from radapt.features.joint import joint_rows
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+    from radapt.backbones.tokens import LayerTokens
 
 TokenReadout = Callable[["Backbone", torch.Tensor, tuple[int, ...]], torch.Tensor]
 """(backbone, pixels uint8 (B, C, H, W), layers) → rows (B, D)."""
@@ -78,10 +79,14 @@ def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: To
 
 
 def pooled_rows(backbone: "Backbone", pixels: torch.Tensor, layers: tuple[int, ...]) -> torch.Tensor:
+    """float32 (B, D) of pixels uint8 (B, C, H, W)."""
+    return pooled(backbone.tokens(pixels, layers=layers).layers)
+
+
+def pooled(layers: Sequence["LayerTokens"]) -> torch.Tensor:
     """float32 (B, D): the CLS of every layer, then the patch mean of every layer."""
-    tokens = backbone.tokens(pixels, layers=layers)  # pixels (B, C, H, W) uint8
-    cls = [layer.cls.to(torch.float32) for layer in tokens.layers]
-    means = [layer.patches.mean(dim=(1, 2), dtype=torch.float32) for layer in tokens.layers]  # (B, h, w, D) -> (B, D)
+    cls = [layer.cls.to(torch.float32) for layer in layers]
+    means = [layer.patches.mean(dim=(1, 2), dtype=torch.float32) for layer in layers]  # (B, h, w, D) -> (B, D)
     return torch.cat([*cls, *means], dim=1)
 
 

@@ -29,6 +29,7 @@ from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_key, joint_planes, pack_alike, together
 from radapt.features.sharing import Part, in_turn, parts_of
 from radapt.features.store import FeatureStore, Place, ShardWriter
+from radapt.features.token_pass import MakeStore, TokenPass
 from radapt.images import Recipe, SliceCache
 from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import Advance, ProgressMaker, silent
@@ -73,6 +74,7 @@ def extract(
     batch: int | None = None,
     cache: Path | str | None = None,
     progress: ProgressMaker | None = None,
+    tokens: MakeStore | None = None,
 ) -> Features:
     """The CLS and the mean patch token of `layers` for every slice of every image.
 
@@ -91,7 +93,8 @@ def extract(
     kind; the default `look` is the foreground for CT and MRI and the whole plane for others (see `Recipe`). Modalities
     that are encoded together are cropped to the foreground of all of them.
     `batch` is the batch size in slices, 16 on a CPU by default, proportionally fewer if modalities are encoded
-    together. Memory does not grow with the number of cases.
+    together. Memory does not grow with the number of cases. Of slices that are encoded, the rows of the store that
+    `tokens` makes are stored in the same pass, if they are of the same layers and dtype.
 
     Images that cannot be read, or whose features are not finite, do not stop the others: a DataError lists them after
     everything else is stored, and also cases without any modality of an adapted backbone. Raises UsageError for
@@ -125,7 +128,7 @@ def extract(
         backbone.name, backbone.identity, dtype, _checked(_last(backbone) if layers is None else layers), recipe.digest,
         joint=bool(known), runtime=getattr(backbone, "runtime", "pytorch"),
     )  # fmt: skip
-    work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known)
+    work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known, tokens=tokens)
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
     if failures:
@@ -148,6 +151,8 @@ class Extraction:
     """The modalities of an adapted backbone, which are encoded together."""
     read: Callable[[SliceSource], np.ndarray] | None = None
     """Gives the planes of an image, uint8 (n, C, H, W); by default those of the recipe."""
+    tokens: MakeStore | None = None
+    """Where tokens are stored in the same pass."""
 
     def find(self, cohort: Cohort) -> tuple[Grid, list[ExtractionFailure]]:
         """The key of every image (N × M); reads the bytes of images without a cached digest."""
@@ -236,8 +241,14 @@ class Extraction:
         read = read_ahead(images, self._planes, failed, _readers(device))
         chunks: list[np.ndarray] = []
         packed = (pack_alike if self.known else pack)(read, self.batch or default_batch(device))
-        with contextlib.closing(prefetch(packed)) as batches:
-            for batch, rows in encode(backbone, batches, self.config.layers):
+        beside = None if self.known else TokenPass.of(self.tokens, backbone, self.config.layers)
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(prefetch(packed)))
+            if beside:
+                stack.enter_context(contextlib.closing(beside))
+            for batch, rows in encode(backbone, batches, self.config.layers, beside.read if beside else None):
+                if beside:
+                    rows = beside.keep(batch, rows)
                 for span in batch.spans:
                     chunks.append(rows[span.start : span.stop])
                     if sum(map(len, chunks)) == span.total:

@@ -31,6 +31,7 @@ from radapt.versions import __version__
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+    from radapt.backbones.tokens import LayerTokens
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -165,13 +166,10 @@ class TokenStore:
         Raises a DataError, after everything else is stored, that names the case and modality whose tokens are not
         finite in float16.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        description = {"backbone": self.source.backbone, "radapt": __version__}
-        write_json(self.folder / "config.json", {**description, **self.source.facts})
         waiting: deque[tuple[SliceSource, str]] = deque()
         size = batch or default_batch(torch.device(backbone.device))
         done, failed = 0, dict[str, None]()
-        with self._rows.writer() as writer, closing(prefetch(pack(self._missing(images, waiting), size))) as batches:
+        with self.writer() as writer, closing(prefetch(pack(self._missing(images, waiting), size))) as batches:
             for encoded, rows in encode(backbone, batches, self.source.layout.layers, self._encoded):
                 count = sum(span.stop - span.start for span in encoded.spans)
                 failed |= dict.fromkeys(_store(writer, [waiting.popleft() for _ in range(count)], rows))
@@ -184,6 +182,17 @@ class TokenStore:
                 f"({len(failed)} images in all). Train without stored tokens: token_budget_gb 0."
             )
         return done
+
+    def writer(self) -> ShardWriter:
+        """A writer of new rows, which a store that is opened later sees."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        description = {"backbone": self.source.backbone, "radapt": __version__}
+        write_json(self.folder / "config.json", {**description, **self.source.facts})
+        return self._rows.writer()
+
+    def rows(self, layers: Sequence["LayerTokens"]) -> Tensor:
+        """float16 (B, width) of the tokens of the layers of the layout."""
+        return torch.cat([layer.patches.flatten(1).half() for layer in layers], dim=1)
 
     def _missing(
         self, images: Iterable[tuple[SliceSource, np.ndarray, Sequence[str]]], waiting: "deque[tuple[SliceSource, str]]"
@@ -207,7 +216,7 @@ class TokenStore:
         half = self.source.precision == "bfloat16"
         with torch.autocast(pixels.device.type, torch.bfloat16) if half else nullcontext():
             tokens = backbone.tokens(pixels, layers=layers)
-        return torch.cat([layer.patches.flatten(1).half() for layer in tokens.layers], dim=1)
+        return self.rows(tokens.layers)
 
 
 def _store(writer: ShardWriter, waiting: list[tuple[SliceSource, str]], rows: np.ndarray) -> Iterator[str]:

@@ -4,6 +4,7 @@ answers from any of them (see `radapt.mmdino`)."""
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,11 +17,13 @@ from radapt.cohorts.cohort import Cohort
 from radapt.digests import ByteDigests
 from radapt.durable import write_json
 from radapt.errors import UsageError
+from radapt.features.token_store import Precision
 from radapt.mmdino.adapt import adapt, check_crops
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
 from radapt.mmdino.folder import AdaptedModel, TrainedAdaptation, restore_adaptation
 from radapt.mmdino.fusion.fit_fusion import fit_fusion
 from radapt.mmdino.fusion.fusion_model import FusionModel
+from radapt.mmdino.fusion.token_kind import PooledTokens
 from radapt.mmdino.options import RENAMED, Options, options_of
 from radapt.mmdino.training_labels import has_two_labels
 from radapt.models.folder import SavedModel
@@ -31,6 +34,8 @@ from radapt.training.checkpoint import fit_key
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone, WeightCard, WeightSource
+    from radapt.backbones.lazy import LazyBackbone
+    from radapt.features.token_pass import MakeStore
     from radapt.images import Recipe
 
 
@@ -110,6 +115,18 @@ class MmDino(Protocol[ImageProblem]):
         except UsageError:
             return False
         return True
+
+    def token_store(
+        self, encoder: "LazyBackbone", cohort: Cohort, recipe: "Recipe", dtype: str, cache: Path
+    ) -> "MakeStore | None":
+        """Those of a fusion that reads every slice of the recipe, of whatever it looks at but lesions."""
+        if encoder.source is None or encoder.modalities or recipe.look == "lesion":
+            return None
+        own = self.settled(encoder.source, cohort).options
+        if own.trained != "fusion" or recipe.count is None or recipe.count > own.slices:
+            return None
+        precision: Precision = "bfloat16" if dtype == "bfloat16" else "float32"
+        return lambda backbone: PooledTokens.of(backbone, own.fusion, precision).store(cache)
 
     def _check_kind(self, card: "WeightCard") -> None:
         if card.plain:

@@ -3,17 +3,20 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
+from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.images import Recipe
 from radapt.protocols.fitted import Aim, Fitted, Reads, TrainedModel
 from radapt.protocols.scoring import ClassificationScorer, Scorer
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone, WeightCard
+    from radapt.backbones import Backbone, LazyBackbone, WeightCard
+    from radapt.features.token_pass import MakeStore
     from radapt.models.folder import SavedModel
 
 P = TypeVar("P")
@@ -73,6 +76,13 @@ class Protocol(abc.ABC, Generic[P]):
     def suits(self, card: "WeightCard") -> bool:
         """Whether it can be fitted on an encoder of this kind, as far as its card tells."""
         return True
+
+    def token_store(
+        self, encoder: "LazyBackbone", cohort: Cohort, recipe: Recipe, dtype: str, cache: Path
+    ) -> "MakeStore | None":
+        """What makes the store of the tokens that it reads of the slices of a recipe, all of them and whole; None if
+        there is none. An extraction of features from the same slices fills it."""
+        return None
 
     def passes(self, slices: int, cases: int, images: int) -> float | None:
         """Upper bound of the mean number of forward passes of each training slice through the backbone.

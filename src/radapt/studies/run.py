@@ -38,6 +38,7 @@ from radapt.studies.run_digests import record_digests
 from radapt.studies.segmentation_overlays import write_overlays
 from radapt.studies.shortcuts import search_shortcuts
 from radapt.studies.study import Study
+from radapt.studies.token_stores import tokens_beside
 from radapt.studies.tracked import result_numbers, tracked_cell
 from radapt.studies.work import evaluate_cell, train_cell
 from radapt.versions import versions
@@ -204,7 +205,7 @@ class _StudyRun:
 
         prepared = pending[0].prepared
         try:
-            features = self._features(prepared, backbone)
+            features = self._features(pending[0], backbone)
             counts = None if isinstance(features, LesionFeatures) else features.counts
             write_cohort_facts(self.ledger.folder, prepared, counts)
             self._check_images(prepared, prepared.recipe)
@@ -220,14 +221,15 @@ class _StudyRun:
                 cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features
             )
 
-    def _features(self, prepared: "PreparedCohort", backbone: "LazyBackbone") -> "Features | LesionFeatures":
+    def _features(self, cell: Cell, backbone: "LazyBackbone") -> "Features | LesionFeatures":
         from radapt.features import LesionFeatures, extract
 
-        cohort, recipe, settings = prepared.cohort, prepared.recipe, self.settings
+        cohort, recipe, settings = cell.prepared.cohort, cell.prepared.recipe, self.settings
         if recipe.look == "lesion":
-            own = prepared.image.lesion_masks == "own"
+            own = cell.prepared.image.lesion_masks == "own"
             return LesionFeatures(cohort, backbone, recipe, settings.cache, own, progress=settings.progress)
-        return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress)
+        tokens = tokens_beside(self.plan.cells, cell, self.ledger, settings.cache)
+        return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress, tokens=tokens)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache
@@ -269,10 +271,8 @@ class _StudyRun:
         if result.subsets is not None:
             result.subsets.write(self.ledger.cell(cell.id))
         environment = {"versions": versions(), **processor(self.plan.device)}
-        digest = features.digest if features else None
-        facts = {**cell.facts, "features": digest, **_records(result), **environment}
-        predictions = result.predictions.assign(cell=cell.id)
-        predictions = predictions[["cell", *result.predictions.columns]]
+        facts = {**cell.facts, "features": features.digest if features else None, **_records(result), **environment}
+        predictions = result.predictions.assign(cell=cell.id)[["cell", *result.predictions.columns]]
         self.ledger.log(cell.id, f"finished: {cell.title}")
         cost = asdict(result.cost)
         if cell.encoder and cell.job.protocol.reads == "features":

@@ -1,21 +1,27 @@
 """What is stored of a slice of a sequence: pooled tokens of a frozen encoder, or those that enter its last blocks."""
 
 import abc
+import copy
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from radapt.errors import UsageError
+from radapt.features.batches import SliceSource
 from radapt.features.token_store import Precision, TokenLayout, TokenSource, TokenStore
 from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.progress import Advance
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
+    from radapt.backbones.tokens import LayerTokens
 
 
 class TokenKind(abc.ABC):
@@ -89,7 +95,8 @@ class PooledSource(TokenSource):
 
     @property
     def facts(self) -> dict[str, object]:
-        return {**super().facts, "pooled": self.grid}
+        weights = {} if self.precision == "float32" else {"weights": self.precision}  # these kept their digests
+        return {**super().facts, "pooled": self.grid, **weights}
 
 
 @dataclass(frozen=True)
@@ -109,15 +116,28 @@ class PooledTokenStore(TokenStore):
 
     source: PooledSource
 
-    def _encoded(self, backbone: "Backbone", pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
-        """float16 (B, width) of uint8 (B, C, H, W)."""
-        half = self.source.precision == "bfloat16"
-        with torch.autocast(pixels.device.type, torch.bfloat16) if half else nullcontext():
-            found = backbone.tokens(pixels, layers=layers).layers
-        cls = torch.cat([layer.cls.float() for layer in found], dim=1)[:, None]  # (B, 1, D)
-        pooled = [adaptive_avg_pool2d(layer.patches.float().permute(0, 3, 1, 2), self.source.grid) for layer in found]
+    def fill(
+        self,
+        backbone: "Backbone",
+        images: Iterable[tuple[SliceSource, np.ndarray, Sequence[str]]],
+        advance: Advance,
+        batch: int | None = None,
+    ) -> int:
+        """Encode the missing slices by weights of the precision of the rows, as features are extracted."""
+        dtype = getattr(torch, self.source.precision)
+        if backbone.runtime == "pytorch" and backbone.dtype != dtype:
+            backbone = copy.deepcopy(backbone)
+            backbone.module.to(dtype)
+        return super().fill(backbone, images, advance, batch)
+
+    def rows(self, layers: Sequence["LayerTokens"]) -> Tensor:
+        cls = torch.cat([layer.cls.float() for layer in layers], dim=1)[:, None]  # (B, 1, D)
+        pooled = [adaptive_avg_pool2d(layer.patches.float().permute(0, 3, 1, 2), self.source.grid) for layer in layers]
         patches = torch.cat(pooled, dim=1).flatten(2).transpose(1, 2)  # (B, grid², D)
         return torch.cat([cls, patches], dim=1).flatten(1).half()
+
+    def _encoded(self, backbone: "Backbone", pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
+        return self.rows(backbone.tokens(pixels, layers=layers).layers)
 
 
 class BlockTokenStore(TokenStore):
