@@ -315,7 +315,14 @@ def test_unknown_dtypes_and_what_auto_decides():
         load_backbone("dinov2-s", "random", dtype="bf16")
     assert auto_dtype("cpu") in ("float32", "bfloat16")
     assert auto_dtype("meta") == "float32"
-    assert scratch_dtype("cpu") == "float32"
+
+
+def test_networks_from_scratch_are_not_trained_in_bfloat16_on_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = "vendor_id : AuthenticAMD flags : avx512_bf16"
+    monkeypatch.setattr("radapt.backbones.dtypes._cpu_facts", lambda: facts)
+    assert (auto_dtype("cpu"), scratch_dtype("cpu")) == ("bfloat16", "bfloat16")
+    monkeypatch.setattr("radapt.backbones.dtypes._cpu_facts", lambda: f"{facts} amx_bf16")
+    assert (auto_dtype("cpu"), scratch_dtype("cpu")) == ("bfloat16", "float32")
     assert cpu_favours_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16 amx_bf16")
     assert cpu_favours_bfloat16("vendor_id : AuthenticAMD flags : avx512_bf16")
     assert not cpu_favours_bfloat16("vendor_id : GenuineIntel flags : avx512_bf16")

@@ -267,14 +267,6 @@ def test_bfloat16_runs_matrix_products_in_it_and_keeps_weights() -> None:
     assert result.score > ToyTask().score()
 
 
-def test_bfloat16_is_refused_for_3d_convolutions_on_a_cpu() -> None:
-    """Torch leaves their weight gradient unwritten at some sizes."""
-    task = ToyTask()
-    task.module.append(nn.Conv3d(1, 1, 1))
-    with pytest.raises(UsageError, match="3D convolutions in bfloat16"):
-        trained(task, config(precision="bfloat16"))
-
-
 def test_the_order_may_repeat_samples() -> None:
     class Repeating(ToyTask):
         def order(self, rng: np.random.Generator) -> np.ndarray:

@@ -27,13 +27,12 @@ def auto_dtype(device: "str | torch.device" = "cpu") -> str:
 
 
 def scratch_dtype(device: "str | torch.device" = "cpu") -> str:
-    """The dtype in which a network without pretrained weights is trained: as `auto_dtype`, but float32 on a CPU.
-
-    There, the gradient of a 3D convolution in bfloat16 is at some sizes uninitialised memory (seen with torch 2.14).
-    """
+    """The dtype in which a network without pretrained weights is trained: as `auto_dtype`, but float32 with AMX units,
+    where the gradients of 3D convolutions in bfloat16 were not compared (see `training.small_convolutions`)."""
     import torch
 
-    return auto_dtype(device) if torch.device(device).type != "cpu" else "float32"
+    amx = torch.device(device).type == "cpu" and "amx_bf16" in _cpu_facts().split()
+    return "float32" if amx else auto_dtype(device)
 
 
 def cpu_favours_bfloat16(facts: str) -> bool:

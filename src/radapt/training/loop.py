@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from radapt.devices import check_count, pick_device
 from radapt.errors import UsageError
@@ -55,8 +54,8 @@ def train(
     result's `stopped` and `notes` say why. Inside `radapt.trackers.tracking` every step is tracked.
 
     Raises DataError without samples; DivergedError when the loss or the gradient is not finite, naming the samples of
-    the batch; UsageError when nothing is trained, one sample does not fit in memory, there are fewer devices, the task
-    cannot be pickled, or 3D convolutions would be trained in bfloat16 on a CPU.
+    the batch; UsageError when nothing is trained, one sample does not fit in memory, there are fewer devices, or the
+    task cannot be pickled.
     """
     from radapt.training.fabric import make_fabric
 
@@ -64,7 +63,6 @@ def train(
     check_count(target.type, devices)
     if count_parameters(task.module)[0] == 0:
         raise UsageError("There is nothing to train: no parameter of the module has requires_grad.")
-    _check_precision(task.module, config, target)
     fabric = make_fabric(target, devices, config.precision)
     arguments = (task, config, seed, checkpoint, interval_s, progress, label, tracked_training(checkpoint, label))
     if devices == 1:
@@ -75,17 +73,6 @@ def train(
     restore(task, weights)
     task.module.to(target).eval()
     return trained
-
-
-def _check_precision(module: nn.Module, config: TrainConfig, device: torch.device) -> None:
-    # torch 2.14 on CPUs with AVX-512 BF16: at some sizes the weight gradient is never written. It then holds
-    # uninitialised memory: it differs from run to run and may not be finite.
-    if config.precision != "bfloat16" or device.type != "cpu":
-        return
-    if any(isinstance(layer, nn.Conv3d | nn.ConvTranspose3d) for layer in module.modules()):
-        raise UsageError(
-            "On a CPU, torch computes wrong gradients of 3D convolutions in bfloat16. Train with precision float32."
-        )
 
 
 def _work(

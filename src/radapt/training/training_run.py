@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from radapt.training.prefetch import Part, Prefetch, cut, with_next
 from radapt.training.processes import add_up, fail_together
 from radapt.training.result import DivergedError, TrainResult
 from radapt.training.seeds import derived, sample_seeds
+from radapt.training.small_convolutions import SmallConvolutions
 from radapt.training.state import State, copied, restore
 from radapt.training.task import Task
 
@@ -47,6 +49,8 @@ class TrainingRun:
         self.parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
         share = -(-min(config.batch, self.samples) // fabric.world_size)
         self.state = State(micro_batch=-(-share // config.accumulate))
+        halves = config.precision == "bfloat16" and fabric.device.type == "cpu"
+        self.convolutions = SmallConvolutions() if halves else nullcontext()
         self.was_over = False
         self.loss = math.nan
         """Of the last step."""
@@ -177,7 +181,7 @@ class TrainingRun:
         for part, following in with_next(parts, after):
             batch = ahead.get(part, following)
             self._seed_torch("loss", part.epoch, part.start)
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self.convolutions:
                 loss = self.task.loss(batch, part.seeds)
             if loss.ndim:
                 raise ValueError(f"Task.loss gave a tensor of shape {tuple(loss.shape)}; expected one number.")
