@@ -69,7 +69,7 @@ def _row(method: Method, run: Run) -> Row | None:
         cohort=method.cohort,
         aim=method.aim,
         family=_family(facts, method),
-        method=method.protocol_and_size + (MIXED if _mixes_sites(facts, run.cohorts.get(method.cohort) or {}) else ""),
+        method=method.protocol_and_size + _aside(facts, run.cohorts.get(method.cohort) or {}),
         encoder=encoder,
         kind=_kind(encoder, facts),
         control=str(facts.get("control") or ""),
@@ -80,6 +80,12 @@ def _row(method: Method, run: Run) -> Row | None:
         minutes=float(own.drop_duplicates("cell")["minutes"].mean()),
         cases=_dice_by_patient(list(tables.values()), split) if method.aim == "segmentation" else None,
     )
+
+
+def _aside(facts: Mapping[str, Any], cohort: Facts) -> str:
+    """What sets a row apart: that it looks at lesions, or that its inner folds mix hospitals."""
+    lesion = " on lesions" if facts.get("look") == "lesion" and facts.get("aim") == "classification" else ""
+    return lesion + (MIXED if _mixes_sites(facts, cohort) else "")
 
 
 def _mixes_sites(facts: Mapping[str, Any], cohort: Facts) -> bool:
