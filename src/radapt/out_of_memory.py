@@ -26,10 +26,15 @@ def _is_of_memory(error: BaseException) -> bool:
 
 def _peak() -> str:
     """The most memory that this process has held, as a sentence; empty on systems that do not say it."""
+    peak = peak_gib()
+    return "" if peak is None else f" This process held {peak:.1f} GiB at most."
+
+
+def peak_gib() -> float | None:
+    """The most memory that this process has held, in GiB; None on systems that do not say it."""
     try:
         import resource
     except ImportError:  # Windows
-        return ""
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return f" This process held {peak / 2**30:.1f} GiB at most."
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -394,19 +394,6 @@ def test_answers_that_are_not_finite_count_as_diverged(
         run(cohort, quick("bitfit"))
 
 
-def test_how_often_slices_go_through_the_backbone_is_foreseen() -> None:
-    """Of 100 cases with one image of 50 slices each."""
-    many = (5000, 100, 100)
-    whole = make("lora", lr=[1e-3, 1e-4], epochs=10, slices_per_case=None)
-    assert whole.passes(*many) == 2 * 10 * 3
-    assert replace(whole, slices_per_case=5).passes(*many) == pytest.approx(60 / 10)
-    assert replace(whole, slices_per_case=80).passes(*many) == 60
-    assert replace(whole, batch=10, steps=5).passes(*many) == pytest.approx(2 * 0.5 * 3)
-    assert replace(whole, batch=10, steps=5000).passes(*many) == 60
-    assert make("scratch").passes(*many) is None
-    assert make("mil").passes(*many) == 0
-
-
 def test_equal_fits_choose_and_say_the_same(run: Any, cohort: Cohort) -> None:
     first, second = (run(cohort, quick("bitfit", lr=RATES)) for _ in range(2))
     assert first.fit == second.fit

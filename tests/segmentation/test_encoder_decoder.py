@@ -29,7 +29,7 @@ from radapt.protocols.save_model import save_model
 from radapt.protocols.train import train
 from radapt.segmentation.criterion import mean_dice
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.encoder_decoder.fit import SegmentFit, SegmentSearch
+from radapt.segmentation.encoder_decoder.fit import SegmentSearch
 from radapt.segmentation.encoder_decoder.model import SegmentModel, SliceSegmenter
 from radapt.segmentation.encoder_decoder.network import Parts, SegmentationNetwork
 from radapt.segmentation.encoder_decoder.protocol import Segment
@@ -539,61 +539,6 @@ def test_options_that_do_nothing_are_refused(options: dict[str, Any], words: str
 )
 def test_labels_with_a_side_are_told_by_their_names(names: list[str], expected: bool) -> None:
     assert has_sides(names) is expected
-
-
-def test_how_often_the_encoder_runs_is_foreseen() -> None:
-    many = (16_000, 100, 200)  # slices, cases, images: 8000 planes of two modalities
-    assert Segment().passes(*many) == 1
-    assert Segment(token_budget_gb=0, lr=1e-3, epochs=10, steps=None).passes(*many) == 10
-    assert Segment(encoder="lora", lr=(1e-3, 1e-4), epochs=10, steps=None).passes(*many) == 60
-    assert Segment(augment="default", lr=(1e-3,), epochs=10).passes(*many) == 2000 * 16 / 8000
-    assert Segment(encoder="lora", lr=1e-3).passes(160, 10, 10) == 300  # 2000 steps of 16 are 200 epochs: 100 end it
-
-
-@pytest.mark.parametrize(
-    ("mirror", "kind", "axis", "names", "expected"),
-    [
-        ("auto", "mri", "axial", ("grey", "white"), (0.0, 0.5)),
-        ("auto", "mri", "coronal", ("grey", "white"), (0.0, 0.5)),
-        ("auto", "mri", "sagittal", ("grey", "white"), (0.0, 0.0)),
-        ("auto", "mri", "triplanar", ("grey", "white"), (0.0, 0.0)),
-        ("auto", "mri", "axial", ("left lung", "white"), (0.0, 0.0)),
-        ("auto", "xray", "axial", ("grey", "white"), (0.0, 0.0)),
-        ("left-right", "xray", "axial", ("grey", "white"), (0.0, 0.5)),
-        ("none", "mri", "axial", ("grey", "white"), (0.0, 0.0)),
-        ("all", "mri", "sagittal", ("left lung", "white"), (0.5, 0.5)),
-    ],
-)
-def test_flips_in_training_keep_sides_apart(
-    tmp_path: Path, mirror: Any, kind: str, axis: str, names: tuple[str, str], expected: tuple[float, float]
-) -> None:
-    cohort = replace(small(tmp_path / "images", train=1, val=1), kind=kind, mask_labels={1: names[0], 2: names[1]})
-    recipe = Recipe.for_kind(kind, size=32, axis=axis)
-    problem = ImageProblem.of(cohort, "segmentation", recipe, tmp_path / "cache")
-    protocol = Segment(augment="default", mirror=mirror)
-    fitting = SegmentFit(protocol, problem, np.random.default_rng(0), seed=0)
-    assert fitting.augmentation is not None
-    assert fitting.augmentation.flips == expected
-
-
-@pytest.mark.parametrize(
-    ("recipe", "machine"),
-    [
-        ({"axis": "triplanar"}, Machine()),
-        ({"neighbours": 1}, Machine()),
-        ({}, Machine(precision="bfloat16")),
-        ({"every": 2, "count": 1}, Machine()),
-    ],
-    ids=["three axes", "neighbours", "bfloat16", "one plane of five"],
-)
-def test_planes_of_every_recipe_and_precision(
-    tmp_path: Path, tiny: Callable[..., Backbone], recipe: dict[str, Any], machine: Machine
-) -> None:
-    cohort = small(tmp_path / "images", train=2, val=1, shape=(24, 32, 5))
-    for budget in (1, 0):
-        fitted, _ = fit(cohort, tmp_path, tiny(), size=32, recipe=recipe, machine=machine, token_budget_gb=budget)
-        assert fitted.final.segment(3).array.shape == (24, 32, 5)
-        assert all(np.isfinite(epoch["loss"]) for epoch in fitted.record.history)
 
 
 def test_a_full_disk_means_on_the_fly(

@@ -8,7 +8,7 @@ import pytest
 
 from radapt.backbones import find_backbone
 from radapt.errors import UsageError
-from radapt.studies import Ledger, Settings, estimate, plan_study, plan_text, read_study, run_study
+from radapt.studies import Settings, plan_study, read_study, run_study
 from radapt.studies.ledger import cost_columns
 from toy_study import write_cohort, write_study
 
@@ -37,24 +37,6 @@ def test_what_was_not_measured_is_nan() -> None:
     assert np.isnan(found.pop("peak_memory_mb"))
     assert found == {"trained_parameters": 3, "trained_share": 0.25, "minutes": 0.5}
     assert all(np.isnan(value) for value in cost_columns({}).values())
-
-
-def test_a_plan_foresees_learning_up_to_the_cap_and_no_encoding_where_nothing_is_encoded_ahead(tmp_path: Path) -> None:
-    long = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None}}
-    short = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None, "batch": 9, "steps": 4}}
-    study = write_study(tmp_path, [write_cohort(tmp_path / "discs")], backbones=VIT, protocols=[long, short])
-    settings = Settings(cache=tmp_path / "cache", offline=True)
-    planned = plan_study(read_study(study), settings)
-    costs = estimate(planned, Ledger(tmp_path / "run"), settings)
-    (cost,) = costs
-    assert cost.seconds == 0
-    whole, capped = (cost.training[cell.id] for cell in cost.cells)
-    assert whole is not None
-    assert capped is not None
-    assert whole == pytest.approx(capped * 1000 / 2)  # 18 of 36 cases train: two steps an epoch
-    text = plan_text(costs, planned)
-    assert "encod" not in text
-    assert "trains at most" in text
 
 
 def test_how_many_devices_share_a_training_does_not_name_other_cells(tmp_path: Path) -> None:

@@ -47,9 +47,6 @@ class SliceProtocol(SupervisedProtocol):
             if getattr(self, option) is not None and name not in accepted:
                 raise ValueError(f"{option} does nothing with slices: {self.slices or 'as the study pools them'}")
 
-    def learned(self, slices: int, images: int) -> float:
-        return 1.0 if self.slices_per_case is None else min(1.0, self.slices_per_case * images / max(slices, 1))
-
     def over_slices(
         self, encoder: nn.Module, encode: Callable[[Tensor], Tensor], width: int, shape: InputSpec, seed: int
     ) -> CaseClassifier:

@@ -28,7 +28,7 @@ from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import criterion_on_val
 from radapt.protocols.targets import ClassWeight, Targets
-from radapt.protocols.training_options import STEP_BACK, Rates
+from radapt.protocols.training_options import Rates
 from radapt.training import TrainConfig
 from radapt.training.checkpoint import fit_key
 from radapt.training.lr_search import TrainSetup, search_rates
@@ -71,17 +71,6 @@ class SupervisedProtocol(Protocol[ImageProblem]):
     augment: Augment = "default"
     class_weight: ClassWeight = "none"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    def passes(self, slices: int, cases: int, images: int) -> float | None:
-        """Forward and back at every learning rate until `epochs` or `steps` end it, each time `learned` of a case."""
-        if not self.uses_backbone:
-            return None
-        epochs = self.train_config(self.lr[0], chooses=False, precision="float32").epochs_at_most(cases)
-        return len(self.lr) * epochs * (1 + STEP_BACK) * self.learned(slices, images)
-
-    def learned(self, slices: int, images: int) -> float:
-        """The share of the slices of a case that are learned from in a step, at most."""
-        return 1.0
 
     @abc.abstractmethod
     def trainee(self, shape: InputSpec, backbone: "Backbone | None", seed: int) -> TrainableModel:

@@ -21,7 +21,11 @@ TRACK_HELP = (
 def run(
     study: Path = typer.Argument(..., metavar="STUDY", help="The study file."),
     out: Path = typer.Option(None, help="The run folder; default runs/<name of the study>."),
-    plan: bool = typer.Option(False, "--plan", help="Print the cells and their estimated cost; run nothing."),
+    plan: bool = typer.Option(
+        False, "--plan", help="Measure kinds of cells on a few patients, print what all cost; run nothing."
+    ),
+    watts: float = typer.Option(100.0, min=0, help="With --plan: what this machine draws at work, for the energy."),
+    price: float = typer.Option(None, min=0, help="With --plan: what an hour of this machine costs, in EUR."),
     shard: str = typer.Option(
         None, help="i/n, i from 1 to n: run every n-th cell, beside other shards in the same run folder."
     ),
@@ -60,9 +64,21 @@ def run(
     from radapt.cachedir import cache_folder
     from radapt.cli.run_report import run_report
     from radapt.devices import pick_device
+    from radapt.out_of_memory import peak_gib
     from radapt.progress import progress
     from radapt.runtimes.runtime import fastest_runtime
-    from radapt.studies import Ledger, Part, Settings, Shard, estimate, plan_study, plan_text, read_study, run_study
+    from radapt.studies import (
+        Ledger,
+        Part,
+        Prices,
+        Settings,
+        Shard,
+        estimate,
+        plan_study,
+        plan_text,
+        read_study,
+        run_study,
+    )  # fmt: skip
     from radapt.studies.engines import Resources, Shares, run_on_engine
     from radapt.trackers import Where
 
@@ -78,7 +94,8 @@ def run(
     folder = out or Path("runs") / described.name
     if plan:
         planned = plan_study(described, settings)
-        typer.echo(plan_text(estimate(planned, Ledger(folder), settings), planned))
+        costs = estimate(planned, Ledger(folder), settings)
+        typer.echo(plan_text(costs, planned, Prices(watts, price), peak_gib()))
         if planned.failures:
             raise typer.Exit(1)
         return

@@ -70,10 +70,6 @@ class MmDino(Protocol[ImageProblem]):
     def settings(self) -> dict[str, Any]:
         return {"preset": self.preset, **self.options.plain()}
 
-    def passes(self, slices: int, cases: int, images: int) -> None:
-        """Steps are counted in crops of random slices, and unlabelled cases are learned from: it cannot be foreseen."""
-        return
-
     def recipe_read(self, recipe: "Recipe") -> "Recipe":
         """The foreground instead of the lesion: it weighs patches and slices by lesions that it predicts itself."""
         return recipe.looking("foreground") if recipe.look == "lesion" else recipe

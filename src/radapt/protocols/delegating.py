@@ -54,9 +54,6 @@ class Delegating(Protocol[Any]):
     def suits(self, card: "WeightCard") -> bool:
         return self.base.suits(card)
 
-    def passes(self, slices: int, cases: int, images: int) -> float | None:
-        return self.base.passes(slices, cases, images)
-
     @property
     def settings(self) -> dict[str, Any]:
         return self.base.settings

@@ -84,14 +84,6 @@ class Protocol(abc.ABC, Generic[P]):
         there is none. An extraction of features from the same slices fills it."""
         return None
 
-    def passes(self, slices: int, cases: int, images: int) -> float | None:
-        """Upper bound of the mean number of forward passes of each training slice through the backbone.
-
-        Training has `slices` in total, from `images` of `cases`. A backward pass counts as two more; validation passes
-        do not count. 0 for a protocol that reads features, None if the number cannot be predicted.
-        """
-        return 0.0 if self.reads == "features" else None
-
     @abc.abstractmethod
     def fit(self, problem: P, rng: np.random.Generator) -> Fitted:
         """Fit on a problem, whose test labels are already blanked. Equal `rng` states give equal results.

@@ -28,6 +28,3 @@ LORA_RATES = (3e-4, 1e-4, 1e-3)
 
 IA3_RATES = (3e-3, 1e-3, 1e-2)
 """3e-3 is that of T-Few (Liu et al. 2022)."""
-
-STEP_BACK = 2.0
-"""A backward pass costs about two forward passes (Kaplan et al. 2020, section 2.1)."""

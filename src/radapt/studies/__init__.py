@@ -1,6 +1,6 @@
 """Studies: a grid of cohorts, backbones and protocols, its plan, its cells and its run folder."""
 
-from radapt.studies.cost_estimate import estimate, plan_text
+from radapt.studies.costs import Prices, estimate, plan_text
 from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
 from radapt.studies.plan import Plan, Settings, plan_study
@@ -13,6 +13,7 @@ __all__ = [
     "Outcome",
     "Part",
     "Plan",
+    "Prices",
     "Settings",
     "Shard",
     "Study",

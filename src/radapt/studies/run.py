@@ -40,7 +40,7 @@ from radapt.studies.shortcuts import search_shortcuts
 from radapt.studies.study import Study
 from radapt.studies.token_stores import tokens_beside
 from radapt.studies.tracked import result_numbers, tracked_cell
-from radapt.studies.work import evaluate_cell, train_cell
+from radapt.studies.work import evaluate_cell, features_of, train_cell
 from radapt.versions import versions
 
 _READERS = 4
@@ -205,7 +205,8 @@ class _StudyRun:
 
         prepared = pending[0].prepared
         try:
-            features = self._features(pending[0], backbone)
+            tokens = tokens_beside(self.plan.cells, pending[0], self.ledger, self.settings.cache)
+            features = features_of(prepared, backbone, self.settings, tokens)
             counts = None if isinstance(features, LesionFeatures) else features.counts
             write_cohort_facts(self.ledger.folder, prepared, counts)
             self._check_images(prepared, prepared.recipe)
@@ -220,16 +221,6 @@ class _StudyRun:
             self._one_cell(
                 cell, partial(evaluate_cell, cell, features, self.ledger, self.settings, self.plan), features
             )
-
-    def _features(self, cell: Cell, backbone: "LazyBackbone") -> "Features | LesionFeatures":
-        from radapt.features import LesionFeatures, extract
-
-        cohort, recipe, settings = cell.prepared.cohort, cell.prepared.recipe, self.settings
-        if recipe.look == "lesion":
-            own = cell.prepared.image.lesion_masks == "own"
-            return LesionFeatures(cohort, backbone, recipe, settings.cache, own, progress=settings.progress)
-        tokens = tokens_beside(self.plan.cells, cell, self.ledger, settings.cache)
-        return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress, tokens=tokens)
 
     def _pictures(self, backbone: "LazyBackbone", cell: Cell) -> None:
         from radapt.images import SliceCache

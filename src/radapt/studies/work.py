@@ -3,13 +3,28 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from radapt.studies.cells import Cell
+from radapt.studies.cells import Cell, PreparedCohort
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
 
 if TYPE_CHECKING:
+    from radapt.backbones import LazyBackbone
     from radapt.features import Features, LesionFeatures
+    from radapt.features.token_pass import MakeStore
     from radapt.protocols import Protocol, Result
+
+
+def features_of(
+    prepared: PreparedCohort, backbone: "LazyBackbone", settings: Settings, tokens: "MakeStore | None" = None
+) -> "Features | LesionFeatures":
+    """The features of a cohort, extracted unless the cache holds them; on the way `tokens` are stored, too."""
+    from radapt.features import LesionFeatures, extract
+
+    cohort, recipe = prepared.cohort, prepared.recipe
+    if recipe.look == "lesion":
+        own = prepared.image.lesion_masks == "own"
+        return LesionFeatures(cohort, backbone, recipe, settings.cache, own, progress=settings.progress)
+    return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress, tokens=tokens)
 
 
 def evaluate_cell(

@@ -45,9 +45,6 @@ class FirstOrder(Protocol[ImageProblem]):
     def recipe_read(self, recipe: Recipe) -> Recipe:
         return recipe.whole
 
-    def passes(self, slices: int, cases: int, images: int) -> float:
-        return 0.0
-
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         modalities = problem.cohort.modalities
         read = _reader(problem.recipe, modalities)

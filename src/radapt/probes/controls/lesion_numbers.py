@@ -58,10 +58,6 @@ class LesionNumbers(Protocol[ImageProblem]):
     def recipe_read(self, recipe: Recipe) -> Recipe:
         return recipe.whole
 
-    def passes(self, slices: int, cases: int, images: int) -> float:
-        """Every slice once, to find lesions in."""
-        return 1.0
-
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         """Raises UsageError for an encoder of several sequences at once, DataError for images that cannot be read."""
         cohort, backbone = problem.cohort, problem.backbone()

@@ -55,9 +55,6 @@ class Metadata(Protocol[ImageProblem]):
     def recipe_read(self, recipe: Recipe) -> Recipe:
         return recipe.whole
 
-    def passes(self, slices: int, cases: int, images: int) -> float:
-        return 0.0
-
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
         table, notes = self._table(problem.cohort)
         family = TableFamily(self.C, self.class_weight)

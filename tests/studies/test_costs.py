@@ -1,0 +1,123 @@
+"""What a plan says that a study costs, from timed runs on few patients."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radapt.bounded_json import read_json
+from radapt.cohorts import load_cohort
+from radapt.protocols import make
+from radapt.studies import Ledger, Plan, Prices, Settings, estimate, plan_study, plan_text, read_study, run_study
+from radapt.studies.costs.lengths import Length, length_of, shortened
+from radapt.studies.costs.pilots import Pilots
+from radapt.studies.costs.samples import Sample, extrapolate, few_patients
+from toy_study import write_cohort, write_study
+
+NANO = [{"name": "nano", "as": "vit-nano", "weights": "random", "dtype": "float32"}]
+
+
+def made(seconds: Callable[[int, float], float], runs: list[tuple[int, int]]) -> list[Sample]:
+    return [Sample(cases, length, seconds(cases, length)) for cases, length in runs]
+
+
+@pytest.mark.parametrize("by_steps", [False, True])
+def test_the_line_through_timed_runs(by_steps: bool) -> None:
+    def seconds(cases: int, length: float) -> float:
+        return 2 + 0.5 * cases + 0.01 * length * (1 if by_steps else cases)
+
+    samples = made(seconds, [(12, 1), (12, 3), (24, 1)])
+    assert extrapolate(samples, 1000, 50, by_steps=by_steps) == pytest.approx(seconds(1000, 50))
+    probe = made(lambda cases, _: 0.2 + 0.05 * cases, [(12, 0), (24, 0)])
+    assert extrapolate(probe, 100, 0) == pytest.approx(5.2)
+
+
+def test_more_cases_never_take_less_time() -> None:
+    noisy = [Sample(12, 0, 1.0), Sample(24, 0, 0.9)]
+    assert 0.9 <= extrapolate(noisy, 1000, 0) <= 1.0
+
+
+def test_few_patients_are_split_as_all_are(tmp_path: Path) -> None:
+    cohort = load_cohort(write_cohort(tmp_path, patients=48))
+    few = few_patients(cohort, 12)
+    assert len(few) == 12
+    for split in ("train", "val", "test", "elsewhere"):
+        own = few.splits == split
+        assert own.sum() == (cohort.splits == split).sum() / 4
+        assert set(few.labels[own]) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "train", "expected"),
+    [
+        ("knn", {}, 100, None),
+        ("first-order", {}, 100, None),
+        ("lora", {"epochs": 20}, 100, Length(20)),
+        ("lora", {"epochs": 20, "steps": 35, "batch": 10}, 100, Length(3.5)),
+        ("unet", {"steps": 500}, 100, Length(500, by_steps=True)),
+        ("mmdino", {"trained": "lora", "epochs": 7}, 100, Length(7)),
+        ("mmdino", {"trained": "fusion", "fusion": {"epochs": 9}}, 100, Length(9)),
+    ],
+)
+def test_the_length_of_a_training(name: str, options: dict[str, Any], train: int, expected: Length | None) -> None:
+    protocol = make(name, **options)
+    found = length_of(protocol, train)
+    assert found == expected
+    if found is not None:
+        assert length_of(shortened(protocol, 2), train) == Length(2, found.by_steps)
+
+
+def test_energy_and_money_by_hand() -> None:
+    assert Prices(watts=200, per_hour=0.5).of(7200) == "2.0 h, 0.4 kWh, 1.00 EUR"
+    assert Prices(watts=60).of(60) == "60 s, 1 Wh"
+
+
+def planned(folder: Path, **changes: object) -> tuple[Plan, Ledger, Settings]:
+    study = write_study(folder, [write_cohort(folder, patients=36)], backbones=NANO, **changes)
+    settings = Settings(cache=folder / "cache", offline=True)
+    return plan_study(read_study(study), settings), Ledger(folder / "run"), settings
+
+
+def test_a_plan_foresees_each_cell_and_leaves_nothing(tmp_path: Path) -> None:
+    long = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None}}
+    short = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None, "batch": 9, "steps": 5}}
+    plan, ledger, settings = planned(tmp_path, protocols=["knn", long, short])
+    (cost,) = estimate(plan, ledger, settings)
+    probe, whole, capped = (cost.unfinished[cell.id] for cell in cost.cells)
+    assert probe is not None
+    assert whole is not None
+    assert capped is not None
+    assert whole.seconds > 20 * capped.seconds
+    assert cost.encoding is not None
+    assert cost.encoding.bytes > 36 * 5 * 32 * 32, "planes and features are kept"
+    assert cost.seconds > whole.seconds + cost.encoding.seconds
+    text = plan_text([cost], plan, Prices(50, 2.0), 1.25)
+    assert "3 cells, 0 of them finished; about " in text
+    assert "EUR, at 50 W" in text
+    assert "1.2 GiB of memory" in text
+    assert not ledger.folder.exists()
+    assert [path.name for path in settings.cache.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_seed_that_ran_tells_what_the_next_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, ledger, settings = planned(tmp_path, protocols=["knn"])
+    run_study(plan.study, ledger.folder, settings)
+    (first,) = plan.cells
+    taken = read_json(ledger.cell(first.id) / "done.json")["seconds"]
+    monkeypatch.setattr(Pilots, "cell", lambda *_: pytest.fail("measured again"))
+    two = plan_study(plan.study.model_copy(update={"seeds": [0, 1]}), settings)
+    (cost,) = estimate(two, ledger, settings)
+    assert [known and known.seconds for known in cost.unfinished.values()] == [taken]
+    assert "2 cells, 1 of them finished" in plan_text([cost], two)
+
+
+def test_what_a_few_patients_cannot_show_is_unknown(tmp_path: Path) -> None:
+    plan, ledger, settings = planned(tmp_path, protocols=[{"fewshot": {"shots": [1], "repeats": 2}}])
+    for case in plan.cells[0].prepared.cohort:
+        for location in case.images.values():
+            location.path.write_bytes(b"")
+    (cost,) = estimate(plan, ledger, settings)
+    assert cost.encoding is None
+    assert set(cost.unfinished.values()) == {None}
+    assert "2 cells whose time is unknown" in plan_text([cost], plan)
