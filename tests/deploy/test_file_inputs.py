@@ -56,3 +56,9 @@ def test_equal_names_of_two_inputs_are_kept_apart(tmp_path: Path) -> None:
         resolved(tmp_path / place, "p1_t1.npy")
     both = resolve_inputs([tmp_path / "here", tmp_path / "there"], GLIOMA, "mri")
     assert both.order == ("p1", "p1-2")
+
+
+def test_an_empty_folder_says_so_and_lists_no_layouts(tmp_path: Path) -> None:
+    (tmp_path / "p1" / "inside").mkdir(parents=True)
+    found = resolved(tmp_path / "p1")
+    assert found.failures == {"p1": f"The folder {tmp_path / 'p1'} is empty. Was the copy interrupted?"}

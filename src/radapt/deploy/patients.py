@@ -44,7 +44,7 @@ def notes_of(model: DeployedModel, cases: Sequence[CasePrediction], resolved: Re
     notes = list(resolved.notes)
     if model.assessor is None and not model.draws_masks:
         notes.append("The model has no calibration: p_ are its probabilities as they are, and there are no sets.")
-    if len(model.members) > 1:
+    if len(model.members) > 1 and not all(case.failed for case in cases):
         how = "the most frequent label of" if model.draws_masks else "the mean of"
         notes.append(
             f"Each prediction is {how} {len(model.members)} models; agreement is the share of them that agree."

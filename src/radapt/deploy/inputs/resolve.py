@@ -6,7 +6,7 @@ from pathlib import Path
 
 from radapt.cohorts import Case, Cohort, Kind
 from radapt.cohorts.layouts.dicom.headers import is_dicom
-from radapt.cohorts.layouts.image_files import is_image, unique
+from radapt.cohorts.layouts.image_files import is_image, unique, walk
 from radapt.deploy.inputs.dicom_studies import dicom_cases, holds_dicom
 from radapt.deploy.inputs.files import file_case, folder_cases, remote_case
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
@@ -95,6 +95,8 @@ def _cases_in(path: Path, wanted: Sequence[ModelSequence], progress: ProgressMak
         if path.suffix.lower() in _TABLES and not is_image(path.name):
             return layout_cases(path, progress)
         return file_case(path)
+    if next(walk(path), None) is None:
+        raise DataError(f"The folder {path} is empty. Was the copy interrupted?")
     if holds_dicom(path):
         return dicom_cases(path, progress)
     try:
