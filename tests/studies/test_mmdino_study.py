@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from radapt.errors import UsageError
+from radapt.mmdino.fusion.token_kind import PooledTokenStore
 from radapt.reports import write_report
 from radapt.studies import Plan, Settings, plan_study, read_study, run_study
 from toy_adaptation import QUICK
@@ -101,3 +102,15 @@ def test_masks_decide_an_adaptation_and_no_probe(cohort: Path, tmp_path: Path) -
     after = {cell.facts["label"]: cell.id for cell in plan(study).cells}
     assert after["knn"] == before["knn"]
     assert after["mmdino"] != before["mmdino"]
+
+
+def test_probes_and_a_fusion_share_one_pass_of_the_encoder(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PooledTokenStore, "_encoded", lambda *_: pytest.fail("a slice was encoded twice"))
+    small = {"epochs": 1, "members": 1, "width": 32, "depth": 1, "grid": 2}
+    fusion = {"mmdino": {"trained": "fusion", "slices": 2, "fusion": small}}
+    image = {"size": 32, "slices": {"count": 2}}
+    study = write_study(tmp_path, [cohort], backbones=[VIT], protocols=["knn", fusion], image=image)
+    outcome = run_study(read_study(study), tmp_path / "run", settings(tmp_path))
+    assert (outcome.finished, outcome.failures) == (2, ())
