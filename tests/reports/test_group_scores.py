@@ -48,6 +48,32 @@ def test_groups_of_the_leading_method(finished, toy_cohort) -> None:
     assert '<tr class="few"><th scope="row">small</th>' in page
 
 
+def test_groups_are_of_the_method_that_the_first_screen_reports(toy_run, toy_cohort) -> None:
+    """Not of the best one on the test set, which its patients chose."""
+    toy = toy_cohort()
+    toy_run.cohort(toy).backbone("dinov2-s").backbone("resnet50")
+    for backbone, skill, inner in (("dinov2-s", 1.4, 0.1), ("resnet50", 0.6, 0.9)):
+        fit = {"candidates": [{"options": {}, "val": {"mcc": inner}}], "chosen": 0}
+        toy_run.cell(toy, backbone, skill=skill, fit=fit)
+    write_groups(toy_run, toy)
+    folder = toy_run.finish()
+    written = write_report_with_answers(folder)
+    chosen = json.loads((folder / "summary.json").read_text("utf-8"))["answers"][0]["method"]
+    table = pd.read_parquet(folder / "subgroups.parquet")
+    assert set(table["backbone"] + " with " + table["protocol"]) == {chosen}
+    assert f"{chosen}, the method reported above." in written.path.read_text("utf-8")
+
+
+def test_a_column_of_one_group_here_has_no_table(finished, toy_cohort) -> None:
+    toy = toy_cohort(tests=("test", "external"))
+    table = write_groups(finished, toy).assign(scanner=pd.Categorical(["3T"] * 160))
+    table.to_parquet(finished.path / "cohorts" / toy.name / "groups.parquet")
+    page = write_report(finished.path).read_text("utf-8")
+    assert "<caption>By sex" in page
+    assert "<caption>By scanner" not in page
+    assert "Of one group here: scanner." in page
+
+
 def test_groups_of_label_maps(toy_run, toy_cohort, tmp_path: Path) -> None:
     toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"})
     toy_run.cohort(toy).backbone("dinov2-s").segmentation(toy, "dinov2-s")

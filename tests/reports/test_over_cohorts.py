@@ -53,6 +53,7 @@ def test_a_report_over_eight_cohorts(toy_run, toy_cohort, tmp_path: Path) -> Non
     page = written.path.read_text()
     assert 'id="over-cohorts"' in page
     assert page.count('data-plot="ranks"') == 1
+    assert page.index('aria-label="Classification over all cohorts"') < page.index('aria-label="a, test"')
     assert any(answer.startswith("Over 8 cohorts, ") for answer in written.answers)
     assert "than every other method" in page or "It is better than resnet50 with knn" in page
     files = [path.relative_to(tmp_path / "out").as_posix() for path in export_report(folder, tmp_path / "out")]

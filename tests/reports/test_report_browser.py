@@ -149,7 +149,7 @@ def test_report_in_a_browser(browser: Browser, report: Path) -> None:
     browser.open(report)
 
     # Drawn, without a complaint or a request.
-    assert {kind for kind, _ in drawn(browser)} == {"forest", "reliability", "roc"}
+    assert {kind for kind, _ in drawn(browser)} == {"forest", "ranks", "reliability", "roc"}
     assert all(count for _, count in drawn(browser)), drawn(browser)
     assert browser.complaints() == []
     assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
@@ -187,7 +187,7 @@ def test_report_in_a_browser(browser: Browser, report: Path) -> None:
     assert "Is the next method really worse?" in browser.ask(f"{visible}[0].textContent")
 
     # Finding methods, and the table as a file, without formulas.
-    first = "document.querySelector('section.board')"
+    first = "document.querySelector('#cohort-1 section.board')"
     find = (
         f"(() => {{ const f = {first}.querySelector('[data-find]'); f.value = '%s'; "
         "f.dispatchEvent(new Event('input', {bubbles: true})) })()"
@@ -349,14 +349,14 @@ def test_selecting_metric_and_method_of_subsets(browser: Browser, toy_run, toy_c
         id_ = toy_run.cell(toy, "dinov2-s", label)
         subset_tables(0, SEQUENCES, strength).write(toy_run.path / "cells" / id_)
     browser.open(write_report(toy_run.finish()))
-    assert captions(browser)[2].startswith("MCC of dinov2-s · ours on every subset")
+    assert captions(browser)[2].startswith("AUROC of dinov2-s · ours on every subset")
     choose(browser, "Method whose subsets are shown", 1)
-    assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
+    assert captions(browser)[2].startswith("AUROC of dinov2-s · theirs")
     assert len(captions(browser)) == 5  # two comparisons, the heat map, shares and costs
     choose(browser, "Metric on every subset of sequences", 1)
-    assert captions(browser)[2].startswith("Balanced accuracy of dinov2-s · ours")
+    assert captions(browser)[2].startswith("MCC of dinov2-s · ours")
     choose(browser, "Metric on every subset of sequences", 0)
-    assert captions(browser)[2].startswith("MCC of dinov2-s · theirs")
+    assert captions(browser)[2].startswith("AUROC of dinov2-s · theirs")
     assert browser.complaints() == []
 
 
@@ -371,3 +371,30 @@ def test_adaptation_page_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     assert captions(browser)[0].startswith("AUROC of")
     assert browser.complaints() == []
     assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [page.as_uri()]
+
+
+def test_ticks_of_bars_are_whole(browser: Browser, toy_run, toy_cohort) -> None:
+    toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"}, patients=12)
+    toy_run.cohort(toy).backbone("dinov2-s").segmentation(toy, "dinov2-s", skill=0.97)
+    browser.open(write_report(toy_run.finish()))
+    cut = """[...document.querySelectorAll("th.axis .ticks i")].filter((tick) => tick.offsetParent).filter((tick) => {
+      const own = tick.getBoundingClientRect(), cell = tick.closest("th").getBoundingClientRect();
+      return own.left < cell.left || own.right > cell.right;
+    }).map((tick) => tick.textContent)"""
+    assert browser.ask(cut) == []
+
+
+def test_the_metric_menu_changes_what_is_over_all_cohorts(browser: Browser, toy_run, toy_cohort) -> None:
+    for name in "abc":
+        toy = toy_cohort(name=name, patients=10, case_prefix=name)
+        toy_run.cohort(toy)
+        for backbone, skill in (("dinov2-s", 1.2), ("resnet50", 0.4)):
+            toy_run.cell(toy, backbone, skill=skill)
+    browser.open(write_report(toy_run.finish()))
+    seen = """[...document.querySelectorAll("#over-cohorts .lead, .across .sentence, #over-cohorts svg.chart")]
+      .filter((one) => one.getClientRects().length).map((one) => one.ariaLabel ?? one.textContent)"""
+    assert [" in AUROC" in text for text in browser.ask(seen)] == [True] * 3
+    browser.ask("""(() => { const menu = document.getElementById("metric"); menu.value = "mcc";
+      menu.dispatchEvent(new Event("change")); })()""")
+    assert [" in MCC" in text for text in browser.ask(seen)] == [True] * 3
+    assert browser.complaints() == []

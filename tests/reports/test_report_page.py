@@ -308,3 +308,25 @@ def test_choices_are_listed_and_candidates_counted() -> None:
     assert not {"chosen", "steps", "notes", "details seen"} & set(pairs)
     assert fit_pairs({str(index): index for index in range(30)})[-1] == ("and", "10 more in cell.json")
     assert fit_pairs("damaged") == [("", "damaged")]
+
+
+def test_out_of_fold_is_said_in_words(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(tests=("oof",), patients=12, case_prefix="c", mask_labels={"1": "core", "2": "rim"})
+    toy_run.cohort(toy).backbone("dinov2-s")
+    toy_run.cell(toy, "dinov2-s", skill=1.0)
+    toy_run.cell(toy, "dinov2-s", "knn", skill=0.5)
+    toy_run.segmentation(toy, "dinov2-s")
+    page = write_report(toy_run.finish()).read_text("utf-8")
+    assert "out of fold" in page
+    words = re.sub(r'<script.*?</script>|data-[a-z]+="[^"]*"', "", page, flags=re.S)
+    assert re.findall(r".{40}(?<!c-)\boof\b.{20}", words) == []
+
+
+def test_a_picture_of_one_plane_has_no_slice_number(toy_run, toy_cohort) -> None:
+    toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"}, patients=12)
+    toy_run.cohort(toy).backbone("dinov2-s").segmentation(toy, "dinov2-s")
+    assert "· slice 4" in write_report(toy_run.finish()).read_text("utf-8")
+    file = next(toy_run.path.glob("cohorts/*/cohort.json"))
+    facts = json.loads(file.read_text("utf-8")) | {"slices_per_image": {"min": 1, "median": 1, "max": 1}}
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    assert "· slice 4" not in write_report(toy_run.path).read_text("utf-8")

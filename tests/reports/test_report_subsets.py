@@ -48,7 +48,7 @@ def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
     assert len(rows) == 8 * 6  # every subset, for four numbers and the sensitivity of two classes
     for names, dots in ((SEQUENCES, "●with" * 3), (("t2",), "●without●with●without"), ((), "●without" * 3)):
         own = [table[table["subset"] == " + ".join(names)] for table in tables]
-        own = [table.query("metric == 'mcc' and site.isna()") for table in own]
+        own = [table.query("metric == 'auroc' and site.isna()") for table in own]
         row = next(row for row in rows if row.startswith(dots))
         for split in ("test", "external"):
             values = [float(table.loc[table["split"] == split, "value"].iloc[0]) for table in own]
@@ -56,7 +56,9 @@ def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
             assert shown(float(np.mean(values))) in row
             assert shown(float(low), 2) in row
             assert f"seeds {shown(min(values), 2)}" in row
-    bare = tables[0].query("subset == 't1' and metric == 'mcc' and site.isna() and split == 'test'")["n_without"].item()
+    bare = (
+        tables[0].query("subset == 't1' and metric == 'auroc' and site.isna() and split == 'test'")["n_without"].item()
+    )
     assert f"{bare} cases without" in next(row for row in rows if row.startswith("●with●without●without"))
     assert "means over 2 runs" in page.text
     assert "north of test" in page.text
@@ -90,7 +92,7 @@ def test_methods_are_compared_best_first_by_number_of_sequences(toy_run, toy) ->
     assert ("supervised" in first, "supervised" in second) == (False, True)
     tables = [subset_tables(seed, strength=1.5).scores for seed in (0, 1)]
     means = [
-        table.query("metric == 'mcc' and split == 'test' and site.isna() and n_sequences == 2")["value"].mean()
+        table.query("metric == 'auroc' and split == 'test' and site.isna() and n_sequences == 2")["value"].mean()
         for table in tables
     ]
     assert shown(float(np.mean(means))) in first
@@ -104,13 +106,13 @@ def test_undefined_score_of_one_seed_leaves_a_dash(toy_run, toy) -> None:
     folder = toy_run.path / "cells" / ids[1]
     for name in ("subsets.parquet", "shapley.parquet"):
         table = pd.read_parquet(folder / name)
-        table.loc[table["metric"] == "mcc", ["value", "ci_low", "ci_high"]] = np.nan
+        table.loc[table["metric"] == "auroc", ["value", "ci_low", "ci_high"]] = np.nan
         table.to_parquet(folder / name)
     page = page_of(toy_run.finish())
     row = next(row for row in rows_of(page) if row.startswith("●with●with●with"))
     assert row.count("——") == 6  # two test sets and their four sites: neither value nor interval
-    assert "MCC is 0.000 with all" not in page.text
-    assert "On test, MCC is" not in page.text
+    assert "AUROC is 0.000 with all" not in page.text
+    assert "On test, AUROC is" not in page.text
     assert "Balanced accuracy is" in page.text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from radapt.reports.leaderboard import SELECTION_SPLITS, split_order
+from radapt.reports.leaderboard import SELECTION_SPLITS, split_order, split_title
 from radapt.reports.run_folder import Facts, Run, read_parquet
 
 MOST_PATTERNS = 12
@@ -60,7 +60,7 @@ def people(facts: Facts) -> CountTable:
         of_output = ((counts.get("outputs") or {}).get(output) for counts in per_split)
         rows.append((str(output), *(_output_count(counts, several) for counts in of_output)))
     note = "Findings: positive / labelled cases." if several else ""
-    return CountTable(tuple(splits), tuple(rows), note)
+    return CountTable(tuple(map(split_title, splits)), tuple(rows), note)
 
 
 def missing(facts: Facts) -> CountTable | None:
@@ -74,7 +74,11 @@ def missing(facts: Facts) -> CountTable | None:
         return without, without / cases if cases else 0.0
 
     rows = tuple((modality, *(entry(split, modality) for split in splits)) for modality in modalities)
-    return CountTable(tuple(splits), rows) if any(count for row in rows for count, _ in row[1:]) else None
+    return (
+        CountTable(tuple(map(split_title, splits)), rows)
+        if any(count for row in rows for count, _ in row[1:])
+        else None
+    )
 
 
 def patterns(run: Run, facts: Facts) -> CountTable | None:
@@ -103,7 +107,7 @@ def sites(run: Run, facts: Facts) -> CountTable | None:
     crossed: Mapping[Any, Any] = {}
     if table is not None and {"site", "split"} <= set(table):
         crossed = table.assign(site=table["site"].fillna("")).groupby(["site", "split"]).size().to_dict()
-    columns = (*splits, "all") if crossed else ("all",)
+    columns = (*map(split_title, splits), "all") if crossed else ("all",)
     rows = tuple(
         (
             name or "not given",

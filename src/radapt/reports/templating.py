@@ -17,6 +17,7 @@ from PIL import Image
 
 from radapt.licences import use_of
 from radapt.reports import formatting
+from radapt.reports.leaderboard import split_title
 from radapt.reports.metric_info import metric_of
 
 REPORT_FILE = "report.html"
@@ -70,6 +71,7 @@ def _environment() -> Environment:
         "squeezed": _squeezed,
         "breakable": _breakable,
         "plainly": _plainly,
+        "titled": split_title,
         "fit_pairs": fit_pairs,
     }
     environment.globals |= {

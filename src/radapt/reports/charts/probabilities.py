@@ -12,6 +12,7 @@ from radapt.reports.classification_curves import (
     reliability,
     roc_lines,
 )
+from radapt.reports.leaderboard import split_title
 
 MOST_RELIABILITIES = 4
 """Methods with a reliability diagram per test set, best first."""
@@ -41,7 +42,7 @@ def roc_figures(sets: PredictionSets) -> tuple[Figure, ...]:
             ChartView(of_class, (_roc(split, of_class, _of_class(lines, of_class)),), "Compare all on")
             for of_class in classes
         ]
-        figures.append(Figure("roc", "menu", tuple(views), title=split))
+        figures.append(Figure("roc", "menu", tuple(views), title=split_title(split)))
     return tuple(figures)
 
 
@@ -59,7 +60,7 @@ def _roc(split: str, title: str, lines: Sequence[tuple[str, RocLine]]) -> Chart:
         drawing.path(points, f"line {line_kind(index)}")
         counts = f"{line.positive} with, {line.negative} without"
         legend.append(LegendEntry(f"{name} ({counts})", line_kind(index)))
-    return Chart("", drawing.svg(f"ROC curves on {split}: {title}"), tuple(legend))
+    return Chart("", drawing.svg(f"ROC curves on {split_title(split)}: {title}"), tuple(legend))
 
 
 def reliability_figures(sets: PredictionSets) -> tuple[Figure, ...]:
@@ -69,7 +70,7 @@ def reliability_figures(sets: PredictionSets) -> tuple[Figure, ...]:
         bins = [(model, own) for model in models[:MOST_RELIABILITIES] if (own := reliability(model)) is not None]
         if bins:
             view = ChartView("", tuple(_reliability(split, model.title, own) for model, own in bins))
-            figures.append(Figure("reliability", "menu", (view,), title=split))
+            figures.append(Figure("reliability", "menu", (view,), title=split_title(split)))
     return tuple(figures)
 
 
@@ -83,7 +84,7 @@ def _reliability(split: str, name: str, bins: ReliabilityBins) -> Chart:
     for (x, y), stated, observed, cases in zip(points, bins.stated, bins.observed, bins.cases, strict=True):
         tip = f"predicted {stated:.2f}, observed {observed:.2f}\n{cases} case{'s' * (cases != 1)}"
         drawing.mark(tip, 0, [target(x, y, 14, 14), dot(x, y, 2.5 + 5 * (cases / most) ** 0.5)])
-    return Chart(name, drawing.svg(f"Reliability of {name} on {split}"))
+    return Chart(name, drawing.svg(f"Reliability of {name} on {split_title(split)}"))
 
 
 def _square(width: float) -> tuple[Drawing, Frame]:

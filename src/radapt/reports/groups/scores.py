@@ -1,4 +1,4 @@
-"""The leading method of each test set in groups of the patients, and the gaps between them."""
+"""The chosen method of each test set in groups of the patients, and the gaps between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from radapt.metrics.subgroups import (
     ScoredParts,
     score_groups,
 )
+from radapt.reports.answers.choice import choose, row_of
 from radapt.reports.bar_axis import BarAxis, axis_of
 from radapt.reports.case_tables import are_of_same_cases, case_tables, class_or_finding_arrays
 from radapt.reports.formatting import counted, defined, interval, shown
@@ -38,7 +39,8 @@ _RESAMPLES = 2000  # where the cells do not say how many their intervals have
 class GroupView:
     """The groups of the test set of `board`, by column, in `metric` of the method `row`.
 
-    `undefined` names the columns whose groups have no score, such as those that repeat the label.
+    `undefined` names the columns whose groups have no score, such as those that repeat the label, and `single` those
+    with one group here.
     """
 
     board: Leaderboard
@@ -46,6 +48,7 @@ class GroupView:
     row: LeaderboardRow
     columns: tuple[ColumnScores, ...]
     undefined: tuple[str, ...]
+    single: tuple[str, ...]
     axis: BarAxis | None
 
     def gap_of(self, column: ColumnScores, group: GroupScore) -> Gap | None:
@@ -77,10 +80,13 @@ class GroupView:
         return f"{title} differs between groups, p adjusted for {counted(self.n_tests, 'test')}. {'; '.join(said)}."
 
 
-def group_view(run: Run, board: Leaderboard) -> GroupView | None:
-    """The groups of the best method of a test set by its leading metric; None without groups or stored predictions."""
+def group_view(run: Run, board: Leaderboard, boards: Sequence[Leaderboard]) -> GroupView | None:
+    """The groups of the method that the first screen reports, in the leading metric; None without groups, a score or
+    stored predictions. `boards` are those of the same cohort and aim."""
     metric = board.primary
-    row = next((row for row in board.metrics.get(metric, ()) if defined(row.value)), None) if metric else None
+    method = choose(board, next((other for other in boards if other.split == "val"), None)).method
+    row = row_of(board, metric, method) if metric and method else None
+    row = row if row is not None and defined(row.value) else None
     groups = _stored_groups(run, board.cohort_facts)
     if metric is None or row is None or groups is None or board.is_selection_split or board.is_part:
         return None
@@ -93,12 +99,14 @@ def group_view(run: Run, board: Leaderboard) -> GroupView | None:
     resamples = int(row.method.cells[0].facts.get("resamples") or _RESAMPLES)
     rng = np.random.default_rng(0)
     scored = score_groups(sets, [one for one in columns if one.names], rng=rng, resamples=resamples)
-    shown_columns = tuple(one for one in scored if any(defined(group.value) for group in one.groups))
-    undefined = tuple(one.column for one in scored if one not in shown_columns)
+    several = [one for one in scored if len(one.groups) > 1]
+    single = tuple(one.column for one in scored if len(one.groups) == 1)
+    shown_columns = tuple(one for one in several if any(defined(group.value) for group in one.groups))
+    undefined = tuple(one.column for one in several if one not in shown_columns)
     ends = (
         end for column in shown_columns for group in column.groups for end in (group.value, group.ci_low, group.ci_high)
     )
-    return GroupView(board, metric, row, shown_columns, undefined, axis_of(metric_of(metric), ends))
+    return GroupView(board, metric, row, shown_columns, undefined, single, axis_of(metric_of(metric), ends))
 
 
 def group_rows(views: Sequence[GroupView]) -> pd.DataFrame:
