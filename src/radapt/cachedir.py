@@ -4,13 +4,15 @@ import os
 import sys
 from pathlib import Path
 
+from radapt.locations import expanded
+
 
 def cache_folder(given: Path | str | None = None) -> Path:
     """The cache folder: `given`, else `$RADAPT_CACHE`, else the user's cache folder for radapt."""
     if given:
-        return Path(given).expanduser()
+        return expanded(given)
     if named := os.environ.get("RADAPT_CACHE"):
-        return Path(named).expanduser()
+        return expanded(named)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "radapt"
     if sys.platform == "win32":

@@ -1,6 +1,7 @@
 """The location of an image: a file, a folder of DICOM files, an entry of an array in a `.npz` archive, or the files
 that together are a mask; on this machine or behind an address such as s3://bucket/a.nii.gz."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,19 @@ def is_file(path: Path) -> bool:
     """Whether `path` is a file; False for a name that no file can have, too long or with a NUL."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def expanded(path: Path | str) -> Path:
+    """`path` with `~` as the user's home; `~name` of a user that does not exist stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111, which raises RuntimeError instead
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False for a name that no folder can have."""
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 

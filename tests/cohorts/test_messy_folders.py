@@ -7,6 +7,7 @@ import pytest
 
 from layout_builders import touch
 from radapt.cohorts import ScanOptions, scan
+from radapt.errors import DataError
 
 
 def classes(root: Path) -> Path:
@@ -103,3 +104,19 @@ def test_dates_and_words_for_unknown_are_said_of_labels(tmp_path: Path) -> None:
         rows = [f"{at}.png,{label}" for at, label in enumerate(labels)]
         (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
         assert any(words in note for note in scan(tmp_path / "t.csv").notes)
+
+
+def test_split_folders_may_be_in_german(tmp_path: Path) -> None:
+    for split in ("Training", "Validierung", "Test"):
+        touch(*(tmp_path / split / label / f"{split}{label}{at}.png" for label in ("gesund", "krank") for at in (1, 2)))
+    assert scan(tmp_path).table["split"].value_counts().to_dict() == {"train": 4, "val": 4, "test": 4}
+
+
+def test_what_a_folder_holds_instead_of_images_is_named(tmp_path: Path) -> None:
+    touch(*(tmp_path / "a" / "images" / f"{at}.png" for at in range(3)))
+    touch(*(tmp_path / "a" / "masks" / f"{at}.mha" for at in range(3)))
+    with pytest.raises(DataError, match=r"masks/ holds 3 files '\.mha', which is no image here"):
+        scan(tmp_path / "a")
+    touch(tmp_path / "b" / "p1.zip", tmp_path / "b" / "p2.zip")
+    with pytest.raises(DataError, match="Archives inside are not opened"):
+        scan(tmp_path / "b")

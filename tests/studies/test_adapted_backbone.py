@@ -69,6 +69,8 @@ def test_two_folders_of_one_name_need_names(place: Path) -> None:
     [
         (["0"], "holds no adapted backbone"),
         ([{"name": "mine", "weights": "2/ours"}], "there is no file"),
+        ([{"name": "mine", "weights": "a" * 300}], "there is no file"),
+        ([{"name": "mine", "weights": "~no-such-user/x"}], "there is no file"),
         ([{"name": "0/ours", "as": "dinov2-s", "weights": "0/ours"}], "adapted backbone, not weights"),
         ([{"name": "dinov2-s", "weights": "0/ours"}], "adapted backbone, not weights"),
         ([{"name": "0/ours", "as": "dinov2-s"}], "leave out the architecture dinov2-s"),

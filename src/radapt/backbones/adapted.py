@@ -17,6 +17,7 @@ from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError, suggest
+from radapt.locations import expanded, is_folder
 from radapt.versions import __version__
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def save_adapted(
 
 def is_adapted(path: str | Path) -> bool:
     """Whether `path` is a folder that holds an adapted backbone, even a partial one."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     return (folder / FACTS).is_file() or (folder / WEIGHTS).is_file()
 
 
@@ -100,7 +101,7 @@ def adapted_folder(name: str, weights: str | Path | None, known: Collection[str]
 
     Raises UsageError for weights or an architecture in addition to the folder, and for a folder without a backbone.
     """
-    folder = None if weights is None else Path(weights).expanduser()
+    folder = None if weights is None else expanded(weights)
     is_known = name in known or name.startswith(("timm:", "hf:"))
     if folder is not None and is_adapted(folder):
         if is_known or as_ is not None:
@@ -109,8 +110,8 @@ def adapted_folder(name: str, weights: str | Path | None, known: Collection[str]
                 "catalog, and no architecture."
             )
         return folder
-    folder = Path(name).expanduser()
-    if is_known or not folder.is_dir():
+    folder = expanded(name)
+    if is_known or not is_folder(folder):
         return None
     if not is_adapted(folder):
         if weights is not None or as_ is not None:
@@ -132,7 +133,7 @@ def read_adapted(folder: str | Path, name: str | None = None) -> AdaptedBackbone
 
     Raises UsageError if the folder holds no backbone, or one that is damaged, partial or of another format.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     stored = _stored(folder)
     card, modalities = stored["card"], tuple(stored["modalities"])
     weights = digest_of(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"

@@ -13,6 +13,7 @@ from radapt.backbones.transformers_models import side_of
 from radapt.backbones.weights import hub_is_reachable
 from radapt.bounded_json import read_json
 from radapt.errors import UsageError
+from radapt.locations import expanded
 from radapt.offline import is_offline
 
 _RECIPES = {"dinov2": "dinov2", "dinov2_with_registers": "dinov2-registers", "vit": "timm", "vit_msn": "bicubic"}
@@ -96,7 +97,7 @@ def _vit_options(kind: str, config: dict[str, Any]) -> tuple[tuple[str, Any], ..
 
 def _json(repo: str, name: str, offline: bool) -> dict[str, Any] | None:
     """A small JSON file of a repository or folder; None if it does not exist."""
-    folder = Path(repo).expanduser()
+    folder = expanded(repo)
     if folder.is_dir():
         path = folder / name
         return _parsed(path) if path.is_file() else None

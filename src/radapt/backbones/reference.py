@@ -10,6 +10,7 @@ from radapt.backbones.lazy import LazyBackbone, find_backbone
 from radapt.backbones.load import assemble, converted
 from radapt.backbones.weights import WeightSource, fetch, identity_of, resolve
 from radapt.errors import UsageError
+from radapt.locations import is_file, is_folder
 from radapt.runtimes.runtime import Runtime, encoding_runtime
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class BackboneReference:
         if self.source.kind == "module":
             raise UsageError(f"The model was trained on {self.name}, a network that radapt cannot build. {_GIVE}")
         path = self.source.path
-        if self.source.kind == "file" and (path is None or not path.exists()):
+        if self.source.kind == "file" and (path is None or not (is_file(path) or is_folder(path))):
             raise UsageError(f"The model was trained on {self.name}, whose weights are not at {path} any more. {_GIVE}")
         if self.source.identity.startswith(_ADAPTED):
             lazy = find_backbone(str(path), dtype=dtype, device=device, offline=offline).lazy

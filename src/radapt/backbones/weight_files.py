@@ -14,6 +14,7 @@ from radapt.backbones.damage import archive_damage, is_zip, looks_like
 from radapt.backbones.onnx_weights import read_onnx
 from radapt.bounded_json import read_json
 from radapt.errors import UsageError
+from radapt.locations import is_file, is_folder
 
 State = dict[str, torch.Tensor]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -22,9 +23,9 @@ ONNX = ".onnx"
 
 def find_files(path: Path) -> tuple[Path, ...]:
     """The weight files at `path`: the file itself, or those of a folder in the hub's layout (one file or shards)."""
-    if path.is_file():
+    if is_file(path):
         return (path,)
-    if not path.is_dir():
+    if not is_folder(path):
         raise UsageError(
             f"There is no weight file {path}. Expected a {', '.join(SUFFIXES)} or {ONNX} file, or a folder that holds "
             "one."

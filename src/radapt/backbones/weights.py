@@ -13,6 +13,7 @@ from radapt.backbones.card import PackageFile, WeightCard
 from radapt.backbones.packages import FetchError
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
+from radapt.locations import expanded, is_folder
 from radapt.offline import is_offline
 
 _A = {"hub": "the hub", "package": "a package"}
@@ -59,7 +60,7 @@ def resolve(
     if drawn := re.fullmatch(r"random(?::(\d+))?", text):
         return _random(int(drawn[1] or seed))
     if text not in ("hub", "package"):
-        return _local(Path(text).expanduser())
+        return _local(expanded(text))
     if text == "hub" and card.repo:
         return _hub(card)
     if text == "package" and card.package:
@@ -91,8 +92,8 @@ def _package(wanted: PackageFile) -> WeightSource:
 
 
 def _hub(card: WeightCard) -> WeightSource:
-    folder = Path(card.repo).expanduser()
-    if card.repo.startswith((".", "/", "~")) or folder.is_dir():
+    folder = expanded(card.repo)
+    if card.repo.startswith((".", "/", "~")) or is_folder(folder):
         return _local(folder)
     path = _cached(card)
     if path is None:

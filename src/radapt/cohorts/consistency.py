@@ -9,7 +9,8 @@ from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.issue import CohortIssue, Severity
 
 _SPLIT_WORDS = {"training": "train", "tr": "train", "valid": "val", "validation": "val", "dev": "val",
-                "validate": "val", "testing": "test", "tests": "test", "ts": "test"}  # fmt: skip
+                "validate": "val", "validierung": "val", "testing": "test", "tests": "test", "ts": "test",
+                "training set": "train", "train set": "train", "validation set": "val", "test set": "test"}  # fmt: skip
 
 
 def misspelt_split(split: str) -> str | None:

@@ -22,6 +22,7 @@ from radapt.digests import digest_file
 from radapt.errors import UsageError
 from radapt.features import extract
 from radapt.features.case_vectors import VECTORS, CaseVectors, read_case_vectors
+from radapt.locations import expanded
 from radapt.models.folder import MODEL, load
 from radapt.models.state import ModelCard
 from radapt.notebook import Described
@@ -128,7 +129,7 @@ def load_deployed(
     Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, a model
     of another version, and a runtime that is not installed or that the model was not exported for.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if (folder / DEPLOYMENT).is_file():
         return _exported(folder, device, cache, runtime, runner)
     if (folder / MEMBERS).is_dir() and not (folder / MODEL).is_file():

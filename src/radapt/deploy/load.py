@@ -15,6 +15,7 @@ from radapt.deploy.patients import notes_of, predict_patients, working_cache
 from radapt.deploy.prediction import Predictions
 from radapt.devices import pick_device
 from radapt.errors import UsageError
+from radapt.locations import expanded
 from radapt.progress import ProgressMaker, silent
 from radapt.protocols.load_model import LoadedModel
 from radapt.protocols.load_model import load_model as load_trained
@@ -75,7 +76,7 @@ def load_model(
     Raises UsageError, with what is wrong, for a folder without a model, a file that is missing or was changed, a
     backbone beside an exported model, which brings its own, and a runtime that the model was not exported for.
     """
-    if not (Path(folder).expanduser() / DEPLOYMENT).is_file():
+    if not (expanded(folder) / DEPLOYMENT).is_file():
         predicting_runtime(Path(folder), None, runtime)
         return load_trained(folder, backbone, cache=cache, device=device, offline=offline, progress=progress)
     if backbone is not None:

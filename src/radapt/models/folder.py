@@ -19,6 +19,7 @@ from radapt.digests import digest_file
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
 from radapt.images import Recipe
+from radapt.locations import expanded
 from radapt.models.state import ModelCard, ModelState
 from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
@@ -95,7 +96,7 @@ def load(folder: Path | str) -> SavedModel:
     Raises UsageError if the folder holds no model or one of another format, a file is missing or was changed, or this
     version prepares images differently.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     stored = _manifest(folder)
     try:
         card, files = _card(stored), {str(name): str(value) for name, value in stored["files"].items()}

@@ -7,6 +7,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from radapt.errors import UsageError, suggest
+from radapt.locations import expanded, is_file, is_folder
 from radapt.runtimes.runtime import AUTO, RUNTIMES
 from radapt.strict_yaml import StrictModel, read_yaml
 from radapt.studies.ledger import slug
@@ -297,8 +298,8 @@ def _located(entry: BackboneEntry, base: Path, path: Path) -> BackboneEntry:
         return _named_folder(entry, base)
     if entry.weights.split(":")[0] in ("random", "hub", "package"):
         return entry
-    what, weights = f"weights {entry.weights!r} of backbone {entry.name!r}", base / Path(entry.weights).expanduser()
-    return entry.model_copy(update={"weights": str(weights if weights.is_dir() else _existing(weights, what, path))})
+    what, weights = f"weights {entry.weights!r} of backbone {entry.name!r}", base / expanded(entry.weights)
+    return entry.model_copy(update={"weights": str(weights if is_folder(weights) else _existing(weights, what, path))})
 
 
 def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
@@ -311,13 +312,13 @@ def _named_folder(entry: BackboneEntry, base: Path) -> BackboneEntry:
 
     if entry.name in CATALOG:
         return entry
-    folder = adapted_folder(str(base / Path(entry.name).expanduser()), None, (), entry.as_)
+    folder = adapted_folder(str(base / expanded(entry.name)), None, (), entry.as_)
     if folder is None:
         return entry
     return entry.model_copy(update={"name": folder.resolve().name, "weights": str(folder)})
 
 
 def _existing(file: Path, what: str, study: Path) -> Path:
-    if not file.is_file():
+    if not is_file(file):
         raise UsageError(f"The study file {study} names the {what}, but there is no file {file}.")
     return file

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radapt.errors import UsageError, suggest
+from radapt.locations import expanded
 from radapt.trackers.tracked_run import TrackedRun
 
 
@@ -52,7 +53,7 @@ class Where:
             if not known.uri:
                 raise UsageError(f"Tracker {kind} writes to a folder of this machine, and to nothing like {where}.")
             return cls(kind, where)
-        folder = (base or Path()) / Path(where).expanduser()
+        folder = (base or Path()) / expanded(where)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"Tracker {text}: {folder} is a file; expected a folder.")
         return cls(kind, str(folder.resolve()))

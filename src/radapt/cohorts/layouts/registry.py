@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
+from radapt.cohorts.archives import SUFFIXES
 from radapt.cohorts.layouts import table
 from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, only_folder
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.public.layout import set_layouts, sets_like
 from radapt.errors import DataError, UsageError, counted, suggest
 from radapt.plugins import Registry, declared
+
+_TEXTS = {".txt", ".csv", ".xlsx", ".json", ".xml", ".md", ".pdf", ""}
 
 LAYOUTS: Registry[Layout] = Registry(
     "radapt.layouts",
@@ -88,6 +91,11 @@ def _seen(root: Path) -> str:
 def _nearest(root: Path) -> str:
     """What would make a folder of images a cohort; '' where nothing is known of it."""
     inner = [folder for folder in folders_in(root) if images_in(folder)]
+    files = files_in(root)
+    if files and not inner and all(path.name.lower().endswith((*SUFFIXES, ".7z", ".rar")) for path in files):
+        return "Archives inside are not opened: unpack them, each into a folder. "
+    if inner and (unread := [found for folder in folders_in(root) if (found := _unread(folder))]):
+        return f"{' '.join(unread)} Convert them to NIfTI or PNG. "
     if images_in(root):
         return (
             "Images alone have no labels: join a table with --layout pairs --labels TABLE --on COLUMN, or put the "
@@ -99,6 +107,14 @@ def _nearest(root: Path) -> str:
             "(or image:t1, image:flair, …), mask, label and site, and scan the table. "
         )
     return ""
+
+
+def _unread(folder: Path) -> str:
+    """What a folder of files holds instead of images; '' if it holds images, or nothing of one ending."""
+    endings = {path.suffix.lower() for path in files_in(folder)}
+    if images_in(folder) or len(endings) != 1 or endings <= _TEXTS:
+        return ""
+    return f"{folder.name}/ holds {counted(len(files_in(folder)), 'file')} {endings.pop()!r}, which is no image here."
 
 
 def _some(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.inputs.tables import UNNAMED, cases_of, cohort_cases, layout_cases
 from radapt.deploy.sequences import ModelSequence, Series, match, sequence_kind
 from radapt.errors import DataError, UsageError, suggest
-from radapt.locations import Location, is_remote
+from radapt.locations import Location, expanded, is_remote
 from radapt.progress import ProgressMaker, silent
 
 _TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".npz")
@@ -63,7 +63,7 @@ def _given(each: Cohort | Path | str) -> Cohort | Path | Location:
         return each
     if is_remote(str(each)):
         return Location.parse(str(each))
-    return Path(each).expanduser()
+    return expanded(each)
 
 
 def _mapping(mapping: Mapping[str, str], wanted: Sequence[ModelSequence]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 
 SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
+    "train": "train", "training": "train", "train set": "train", "train_set": "train", "trainset": "train",
+    "val": "val", "valid": "val", "validation": "val", "validierung": "val", "dev": "val", "val_set": "val",
+    "test": "test", "testing": "test", "test set": "test", "test_set": "test", "testset": "test",
 }  # fmt: skip
 NOT_CLASSES = {
     "images", "masks", "mask", "labels", "segmentations", "imagestr", "labelstr", "imagests", "labelsts",
