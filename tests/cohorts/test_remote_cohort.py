@@ -14,7 +14,7 @@ from radapt.deploy.inputs.resolve import resolve_inputs
 from radapt.doctor import check_cohort
 from radapt.errors import UsageError
 from radapt.features import extract
-from radapt.features.extract import ExtractionError
+from radapt.features.extraction_error import ExtractionError
 from radapt.studies import Settings, read_study, run_study
 from toy_server import ToyServer, serving
 from toy_study import write_cohort, write_study

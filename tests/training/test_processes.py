@@ -1,6 +1,9 @@
 """Two processes give what one gives, and fail together."""
 
 import os
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from torch import Tensor
 
 from radapt.errors import DataError, UsageError
 from radapt.training import train
+from radapt.training.processes import on_several
 from toy_task import ToyTask, config, weights
 
 
@@ -52,6 +56,35 @@ def test_two_processes_train_what_one_does() -> None:
     assert (result.steps, result.micro_batch, expected.micro_batch) == (6, 2, 9)
     assert result.notes == ["Parts of 4 samples did not fit in memory: 2 at a time."]
     assert not two.module.training
+
+
+class Launcher:
+    """Stands for Fabric, and fails as often as its port is taken."""
+
+    world_size, global_rank = 2, 0
+
+    def __init__(self, taken: int) -> None:
+        self.ports, self.taken = [1], taken
+        self.strategy = SimpleNamespace(cluster_environment=self)
+
+    main_port = property(lambda self: self.ports[-1], lambda self, port: self.ports.append(port))
+
+    def launch(self, function: Callable[..., None], *arguments: Any) -> None:
+        if len(self.ports) <= self.taken:
+            raise RuntimeError(f"The server socket has failed to bind to port {self.ports[-1]}. code: -98, EADDRINUSE")
+        function(self, *arguments)
+
+
+def done(fabric: Any, answer: str) -> tuple[str, ToyTask]:
+    return answer, ToyTask()
+
+
+def test_a_port_that_another_program_took_is_replaced() -> None:
+    launcher = Launcher(taken=2)
+    assert on_several(launcher, done, "done")[0] == "done"  # type: ignore[arg-type]
+    assert len(set(launcher.ports)) == 3
+    with pytest.raises(RuntimeError, match="EADDRINUSE"):
+        on_several(Launcher(taken=9), done, "done")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

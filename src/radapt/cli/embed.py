@@ -59,6 +59,7 @@ def embed(
         "pytorch", help="What computes features: pytorch, onnx, openvino, or auto, the fastest that is installed."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:1."),
+    devices: int = typer.Option(1, min=1, help="Processes on this machine that share the work: GPUs, or on a CPU."),
     batch: int = typer.Option(None, min=1, help="Batch size in slices; default 16 on a CPU, 128 on a GPU."),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
 ) -> None:
@@ -97,6 +98,7 @@ def embed(
         batch=batch,
         cache=folder,
         progress=meter.progress,
+        devices=devices,
     )
     facts = {"name": table.name, "cases": len(table), "digest": cohort_digest(table, ByteDigests(folder))}
     write_embedding(features, out, provenance_of(resolved.card, resolved.source, recipe.describe(), facts))

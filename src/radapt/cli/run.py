@@ -42,7 +42,8 @@ def run(
     devices: int = typer.Option(
         1,
         min=1,
-        help="Processes on this machine that share the training of a cell: GPUs, or on a CPU gloo processes.",
+        help="Processes on this machine that share extraction, and the training of a cell: GPUs, or on a CPU gloo "
+        "processes.",
     ),
     track: list[str] = typer.Option([], "--track", metavar="KIND:FOLDER", help=TRACK_HELP),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),

@@ -14,7 +14,7 @@ from radapt.deploy.ensemble import agreement, joint_mask, mean_weights
 from radapt.deploy.prediction import CasePrediction
 from radapt.errors import DataError
 from radapt.features.case_vectors import CaseVectors, Neighbour
-from radapt.features.extract import ExtractionError
+from radapt.features.extraction_error import ExtractionError
 from radapt.images import Volume
 from radapt.images.volume import IMAGE_AFFINE
 from radapt.protocols.decisions import decide

@@ -1,5 +1,7 @@
 """The encoder pass: batches of slices in, rows of features out, with copies and computation overlapping on a GPU."""
 
+import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 TokenReadout = Callable[["Backbone", torch.Tensor, tuple[int, ...]], torch.Tensor]
 """(backbone, pixels uint8 (B, C, H, W), layers) → rows (B, D)."""
 
+_LOG = logging.getLogger("radapt")
+
 CPU_BATCH = 16  # measured: 8–16 is best on a CPU, 32 is up to a quarter slower
 DEVICE_BATCH = 128
 
@@ -33,11 +37,13 @@ def encode(
     that are encoded together.
 
     The rows of a batch are fetched after the next batch is sent, so that on a GPU copies and reading overlap with
-    computation. Raises UsageError if a batch does not fit into the device's memory.
+    computation. Batches that do not fit into the memory of the device are halved from then on, which the log notes.
+    Raises UsageError if not even one slice fits.
     """
     running: _Running | None = None
+    most = [sys.maxsize]  # slices at once
     for batch in batches:
-        started = _start(backbone, batch, layers, read or pooled_rows)
+        started = _start(backbone, batch, layers, read or pooled_rows, most)
         if running is not None:
             yield running.batch, running.finish()
         running = started
@@ -59,23 +65,46 @@ class _Running:
         return self.rows.numpy()
 
 
-def _start(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: TokenReadout) -> _Running:
-    device = torch.device(backbone.device)
-    pixels = torch.from_numpy(batch.pixels)
-    try:
-        with torch.inference_mode():
-            if device.type == "cuda":
-                pixels = pixels.pin_memory()
-            pixels = pixels.to(device, non_blocking=True)
-            if batch.present is not None:
-                return _fetch(batch, joint_rows(backbone, pixels, torch.from_numpy(batch.present), layers))
-            return _fetch(batch, read(backbone, pixels, layers))
-    except torch.OutOfMemoryError as error:
-        size = len(batch.pixels)
-        raise UsageError(
-            f"A batch size of {size} slices does not fit into the memory of {device} with {backbone.name}; "
-            f"try --batch {max(1, size // 2)} (batch={max(1, size // 2)} in Python)."
-        ) from error
+def _start(
+    backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: TokenReadout, most: list[int]
+) -> _Running:
+    while True:
+        try:
+            parts = [_rows(backbone, part, layers, read) for part in _parts(batch, most[0])]
+            return _fetch(batch, parts[0] if len(parts) == 1 else torch.cat(parts))
+        except torch.OutOfMemoryError as error:
+            size, device = min(most[0], len(batch.pixels)), torch.device(backbone.device)
+            if size == 1:
+                raise UsageError(
+                    f"One slice at a time does not fit into the memory of {device} with {backbone.name}. Use smaller "
+                    "images, a smaller encoder or --dtype bfloat16."
+                ) from error
+        # Here, and not above, as the error holds on to the tensors of the failed attempt.
+        most[0] = -(-size // 2)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        _LOG.warning(
+            "%d slices at once do not fit into the memory of %s with %s: %d at a time. Numbers may differ by rounding "
+            "from those of larger batches; --batch sets the size.", size, device, backbone.name, most[0],
+        )  # fmt: skip
+
+
+def _parts(batch: Batch, most: int) -> Iterator[Batch]:
+    """The batch in parts of at most `most` slices."""
+    for start in range(0, len(batch.pixels), most):
+        rows = slice(start, start + most)
+        yield Batch(batch.pixels[rows], (), None if batch.present is None else batch.present[rows])
+
+
+def _rows(backbone: "Backbone", batch: Batch, layers: tuple[int, ...], read: TokenReadout) -> torch.Tensor:
+    device, pixels = torch.device(backbone.device), torch.from_numpy(batch.pixels)
+    with torch.inference_mode():
+        if device.type == "cuda":
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(device, non_blocking=True)
+        if batch.present is not None:
+            return joint_rows(backbone, pixels, torch.from_numpy(batch.present), layers)
+        return read(backbone, pixels, layers)
 
 
 def pooled_rows(backbone: "Backbone", pixels: torch.Tensor, layers: tuple[int, ...]) -> torch.Tensor:

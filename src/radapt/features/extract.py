@@ -3,10 +3,11 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,16 +18,17 @@ from radapt.backbones.reference import BackboneReference
 from radapt.cachedir import cache_folder
 from radapt.cases.plane_files import PlaneFiles
 from radapt.cases.prefetch import prefetch, read_ahead
-from radapt.cases.preflight import failure_list
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.loading import as_cohort
 from radapt.cohorts.remote_images import locations_of
 from radapt.errors import DataError, UsageError
 from radapt.features.batches import SliceSource, pack
 from radapt.features.encode import default_batch, encode
+from radapt.features.extraction_error import ExtractionFailure, extraction_error
 from radapt.features.feature_config import FeatureConfig, read_segments, write_config
 from radapt.features.features import Features, lay_out
 from radapt.features.joint import JOINT, joint_key, joint_planes, pack_alike, together
+from radapt.features.on_devices import helped
 from radapt.features.sharing import Part, in_turn, parts_of
 from radapt.features.store import FeatureStore, Place, ShardWriter
 from radapt.features.token_pass import MakeStore, TokenPass
@@ -41,22 +43,6 @@ LAYERS = (-4, -3, -2, -1)
 """The last four blocks, from which the radiology study's linear probe chooses (arXiv 2312.02366)."""
 
 Grid = list[list[SliceSource | None]]
-
-
-class ExtractionFailure(NamedTuple):
-    """An image whose features could not be computed, and the reason."""
-
-    case: str
-    modality: str
-    reason: str
-
-
-class ExtractionError(DataError):
-    """Images of a cohort gave no features; `failures` says which, and why."""
-
-    def __init__(self, message: str, failures: Sequence[ExtractionFailure] = ()) -> None:
-        super().__init__(message)
-        self.failures = tuple(failures)
 
 
 def extract(
@@ -75,6 +61,7 @@ def extract(
     cache: Path | str | None = None,
     progress: ProgressMaker | None = None,
     tokens: MakeStore | None = None,
+    devices: int = 1,
 ) -> Features:
     """The CLS and the mean patch token of `layers` for every slice of every image.
 
@@ -94,7 +81,7 @@ def extract(
     that are encoded together are cropped to the foreground of all of them.
     `batch` is the batch size in slices, 16 on a CPU by default, proportionally fewer if modalities are encoded
     together. Memory does not grow with the number of cases. Of slices that are encoded, the rows of the store that
-    `tokens` makes are stored in the same pass, if they are of the same layers and dtype.
+    `tokens` makes are stored in the same pass, if they are of the same layers and dtype, and one device is at work.
 
     Images that cannot be read, or whose features are not finite, do not stop the others: a DataError lists them after
     everything else is stored, and also cases without any modality of an adapted backbone. Raises UsageError for
@@ -102,6 +89,7 @@ def extract(
     modalities that an adapted backbone does not know.
 
     Processes that extract the images of one cohort at the same time share the work; each returns when all are stored.
+    `devices` starts one for each GPU, or as many on a CPU (see `helped`).
     """
     cohort = as_cohort(cohort)
     if not hasattr(backbone, "identity"):
@@ -128,11 +116,13 @@ def extract(
         backbone.name, backbone.identity, dtype, _checked(_last(backbone) if layers is None else layers), recipe.digest,
         joint=bool(known), runtime=getattr(backbone, "runtime", "pytorch"),
     )  # fmt: skip
-    work = Extraction(config, config.folder(root), backbone, recipe, slices, batch, show, known, tokens=tokens)
+    work = Extraction(
+        config, config.folder(root), backbone, recipe, slices, batch, show, known, tokens=tokens, devices=devices
+    )
     grid, failures = work.find(cohort)
     failures += work.compute(_unique(grid), cohort.name)
     if failures:
-        raise ExtractionError(_message(failures, cohort, "cases" if known else "images"), failures)
+        raise extraction_error(failures, cohort, "cases" if known else "images")
     return work.features(cohort, grid)
 
 
@@ -153,6 +143,7 @@ class Extraction:
     """Gives the planes of an image, uint8 (n, C, H, W); by default those of the recipe."""
     tokens: MakeStore | None = None
     """Where tokens are stored in the same pass."""
+    devices: int = 1
 
     def find(self, cohort: Cohort) -> tuple[Grid, list[ExtractionFailure]]:
         """The key of every image (N × M); reads the bytes of images without a cached digest."""
@@ -189,14 +180,15 @@ class Extraction:
         failures.append(ExtractionFailure(case.case, JOINT, reason))
         return None
 
-    def compute(self, images: list[SliceSource], name: str) -> list[ExtractionFailure]:
-        """Compute and store the missing rows, with other processes at them; returns the images that failed."""
+    def compute(self, images: list[SliceSource], name: str, *, alone: bool = False) -> list[ExtractionFailure]:
+        """Compute and store the missing rows, with other processes at them; returns the images that failed. `alone`
+        starts no process for the other devices."""
         segments = read_segments(self.folder)
         if segments is None:
             segments = lay_out(self.config.layers, tuple(self._loaded.widths(self.config.layers)))
             write_config(self.folder, self.config, segments, self.recipe.describe())
         store = FeatureStore(self.folder, segments[-1].stop, verified=self._verified)
-        parts = parts_of(sorted(images, key=lambda image: len(image.parts)))
+        parts = parts_of(sorted(images, key=lambda image: len(image.parts)), self.devices)
         missing = {at: count for at, part in enumerate(parts) if (count := len(_missing(part, store)))}
         if not missing:
             return []
@@ -204,6 +196,7 @@ class Extraction:
         label = f"{self.config.backbone} on {name}"
         turns = in_turn(self.folder, {at: parts[at] for at in missing})
         with (
+            nullcontext() if self.devices == 1 or alone else self._helped(images, name),
             store.writer() as writer,
             self.show(sum(missing.values()), label, "images") as advance,
             contextlib.closing(turns),
@@ -215,6 +208,13 @@ class Extraction:
                 failures += self._encode(self._loaded, images, writer, advance) if images else []
                 writer.flush()
         return failures
+
+    def _helped(self, images: list[SliceSource], name: str) -> AbstractContextManager[None]:
+        make = partial(
+            Extraction, self.config, self.folder, recipe=self.recipe, slices=self.slices, batch=self.batch, show=silent,
+            known=self.known, devices=self.devices,
+        )  # fmt: skip
+        return helped(partial(_help, make, images, name), self._loaded, self.devices, self.slices.folder)
 
     @cached_property
     def _loaded(self) -> "Backbone":
@@ -283,6 +283,10 @@ class Extraction:
         )  # fmt: skip
 
 
+def _help(make: Callable[..., Extraction], images: list[SliceSource], name: str, backbone: LazyBackbone) -> None:
+    make(backbone=backbone).compute(images, name, alone=True)
+
+
 def _missing(images: Part, store: FeatureStore) -> list[SliceSource]:
     return [image for image in images if not store.is_intact(image.key)]
 
@@ -329,12 +333,3 @@ def _readers(device: torch.device) -> int:
     """The number of decoding threads: more for a GPU, fewer for a CPU, which needs its cores to encode."""
     cores = os.cpu_count() or 1
     return max(1, min(4, cores // 8)) if device.type == "cpu" else max(1, min(8, cores // 2))
-
-
-def _message(failures: list[ExtractionFailure], cohort: Cohort, what: str) -> str:
-    total = len(cohort) if what == "cases" else int(cohort.presence.sum())
-    head = (
-        f"{len(failures)} of {total} {what} of {cohort.name} gave no features; the others are stored. Fix these, or "
-        "remove their rows from the table, and run again"
-    )
-    return failure_list(head, (f"Case {fail.case}, {fail.modality}: {fail.reason}" for fail in failures))

@@ -21,9 +21,11 @@ LOCKS = "extracting"
 Part = Sequence[SliceSource]
 
 
-def parts_of(images: Sequence[SliceSource]) -> list[Part]:
-    """The images in parts, which are the same in every process that extracts the same images."""
-    return [images[first : first + PART] for first in range(0, len(images), PART)]
+def parts_of(images: Sequence[SliceSource], devices: int = 1) -> list[Part]:
+    """The images in parts, which are the same in every process that extracts the same images on as many devices: with
+    several at least four for each, so that they end together."""
+    size = PART if devices == 1 else max(1, min(PART, len(images) // (4 * devices)))
+    return [images[first : first + size] for first in range(0, len(images), size)]
 
 
 def in_turn(folder: Path, parts: Mapping[int, Part]) -> Generator[int, None, None]:

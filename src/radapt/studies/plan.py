@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Settings:
     """Where and on what a study runs. Settings never change the meaning of its numbers.
 
-    `devices` processes on this machine share the training of a cell (see `radapt.protocols.Machine`).
+    `devices` processes on this machine share extraction, and the training of a cell (see `radapt.protocols.Machine`).
     """
 
     cache: Path

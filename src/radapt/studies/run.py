@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radapt.cohorts import cohort_digest
+from radapt.cohorts.remote_images import locations_of
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, counted
 from radapt.out_of_memory import reason_of
@@ -315,10 +316,8 @@ class _StudyRun:
 
 def _changed(cohort: "Cohort", since: float) -> str:
     """What to say about images of a cohort that changed `since` the study started."""
-    files = [location for case in cohort for location in (*case.images.values(), *filter(None, [case.mask]))]
-    names = [
-        str(location) for location in files if not location.url and max(map(_change_time, location.files)) >= since - 1
-    ]
+    files = [location for location in locations_of(cohort) if not location.url]
+    names = [str(location) for location in files if max(map(_change_time, location.files)) >= since - 1]
     named = f": {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else ""
     return (
         f"Images or masks of cohort {cohort.name} changed while the study was running{named}. Its numbers would belong "

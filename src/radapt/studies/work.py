@@ -24,7 +24,10 @@ def features_of(
     if recipe.look == "lesion":
         own = prepared.image.lesion_masks == "own"
         return LesionFeatures(cohort, backbone, recipe, settings.cache, own, progress=settings.progress)
-    return extract(cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress, tokens=tokens)
+    return extract(
+        cohort, backbone, recipe=recipe, cache=settings.cache, progress=settings.progress, tokens=tokens,
+        devices=settings.devices,
+    )  # fmt: skip
 
 
 def evaluate_cell(

@@ -11,7 +11,17 @@ _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 class _QuietEnvironment(LightningEnvironment):
-    """Processes on this machine, even inside a cluster job, without a start message on stderr."""
+    """Processes on this machine, even inside a cluster job, without a start message on stderr. The port through which
+    they find each other may be set."""
+
+    @property
+    def main_port(self) -> int:
+        port: int = super().main_port
+        return port
+
+    @main_port.setter
+    def main_port(self, port: int) -> None:
+        self._main_port = port
 
     def set_global_rank(self, rank: int) -> None:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _BUCKET = 2**24  # numbers that are summed at once: 64 MiB in float32
 _TASK, _RESULT, _WEIGHTS = "task.pkl", "result.pkl", "weights.pt"
+_PORTS = 3
+_PORT_TAKEN = ("EADDRINUSE", "ddress already in use")
 _LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK")
 
 
@@ -47,11 +50,24 @@ def on_several(
         folder = Path(name)
         (folder / _TASK).write_bytes(packed)
         del packed
-        fabric.launch(_in_process, work, folder)
+        _launch(fabric, work, folder)
         result = pickle.loads((folder / _RESULT).read_bytes())
         if isinstance(result, RadaptError):
             raise result
         return result, torch.load(folder / _WEIGHTS, weights_only=True)
+
+
+def _launch(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder: Path) -> None:
+    """Start the processes; again with another port if a program took the port that was free a moment ago."""
+    for remaining in reversed(range(_PORTS)):
+        try:
+            fabric.launch(_in_process, work, folder)
+            return
+        except Exception as error:
+            if not remaining or not any(word in str(error) for word in _PORT_TAKEN):
+                raise
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            fabric.strategy.cluster_environment.main_port = free.getsockname()[1]
 
 
 def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder: Path) -> None:
