@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 import radapt
 from radapt.deploy.deployment import Deployment, EvaluationScore, TrainingFacts, read_deployment
-from radapt.deploy.export.export_model import export_model
+from radapt.deploy.export.export_model import export_model, intended_use_of, unnamed_structures
 from radapt.deploy.export.licence_chain import inherited
 from radapt.deploy.export.model_card import model_card
 from radapt.deploy.export.winner import choose_cell
@@ -219,3 +219,21 @@ def test_a_failed_export_leaves_nothing(with_val: Path, tmp_path: Path, monkeypa
 def test_an_existing_folder_is_left_alone(with_val: Path, exported: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
         export_model(with_val, exported)
+
+
+@pytest.mark.parametrize(("unit", "alike"), [("patient", "of patients like the 46"), ("image", "like the 46")])
+def test_the_intended_use_says_whom_the_model_learned_from(unit: str, alike: str) -> None:
+    facts = TrainingFacts("films", 46, 46, {}, unit=unit)
+    deployment = Deployment(
+        name="m", method="segment", aim="segmentation", kind="other", sequences=(), members=(), training=facts
+    )
+    said = intended_use_of(deployment)
+    assert f"For images {alike} of cohort films that it learned from." in said
+
+
+def test_structures_known_by_their_value_alone_should_be_named() -> None:
+    (note,) = unnamed_structures({255: "255", 1: "heart"})
+    assert note.startswith(
+        "Structures without a name: 255. Name them in the cohort file, such as mask_labels: {255: lung}"
+    )
+    assert unnamed_structures({1: "heart"}) == ()

@@ -1,5 +1,6 @@
 """`radapt export`: the winner of a run as a model folder that needs nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,11 +158,11 @@ def _write(
         encoder=encoder,
         licences=chain,
         inherits=inherited(chain),
-        notes=(*notes, *said, *of_masks),
+        notes=(*notes, *said, *of_masks, *unnamed_structures(card.mask_labels)),
         assessment=None if assessor is None else assessor.record,
         mask_certainty=None if masks is None else masks.record,
     )
-    deployment = replace(deployment, intended_use=intended_use or _intended_use(deployment))
+    deployment = replace(deployment, intended_use=intended_use or intended_use_of(deployment))
     structures = tuple(card.mask_labels.values())
     write_text(part / CARD, model_card(deployment, card.outputs, structures, masks))
     deployment.write(part)
@@ -255,11 +256,23 @@ def _features(model: LoadedModel, folder: Path, cohort: Cohort, cache: Path, pro
     return extract(cohort, encoder, recipe=model.card.recipe, layers=NOVELTY_LAYERS, cache=cache, progress=progress)
 
 
-def _intended_use(deployment: Deployment) -> str:
+def unnamed_structures(labels: Mapping[int, str]) -> tuple[str, ...]:
+    """What to do about structures of a mask that are only known by their value; nothing if all have names."""
+    values = [value for value, name in labels.items() if name == str(value)]
+    if not values:
+        return ()
+    return (
+        f"Structures without a name: {', '.join(map(str, values))}. Name them in the cohort file, such as mask_labels: "
+        f"{{{values[0]}: lung}}, and run the study again.",
+    )
+
+
+def intended_use_of(deployment: Deployment) -> str:
+    """What the model card says unless the user says it."""
     facts = deployment.training
     people = ""
     if facts is not None:
-        alike = "of patients like the" if facts.unit == "patient" else f"like the {facts.unit}s:"
+        alike = "of patients like the" if facts.unit == "patient" else "like the"
         people = f" {alike} {facts.patients} of cohort {facts.cohort} that it learned from"
     read = ", ".join(each.name for each in deployment.sequences)
     return (
