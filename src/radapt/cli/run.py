@@ -26,6 +26,9 @@ def run(
     ),
     watts: float = typer.Option(100.0, min=0, help="With --plan: what this machine draws at work, for the energy."),
     price: float = typer.Option(None, min=0, help="With --plan: what an hour of this machine costs, in EUR."),
+    fit: str = typer.Option(
+        None, metavar="TIME", help="Run the part of the study that fits into this time, such as 8h or 90min."
+    ),
     shard: str = typer.Option(
         None, help="i/n, i from 1 to n: run every n-th cell, beside other shards in the same run folder."
     ),
@@ -74,13 +77,18 @@ def run(
         Prices,
         Settings,
         Shard,
+        choice_text,
+        choose,
         estimate,
+        fitted_study,
+        parse_time,
         plan_study,
         plan_text,
         read_study,
         run_study,
     )  # fmt: skip
     from radapt.studies.engines import Resources, Shares, run_on_engine
+    from radapt.studies.ledger import FITTED
     from radapt.trackers import Where
 
     described = read_study(study)
@@ -93,13 +101,20 @@ def run(
         track=tuple(Where.of(text) for text in track),
     )  # fmt: skip
     folder = out or Path("runs") / described.name
+    limit = None if fit is None else parse_time(fit)
     if plan:
         planned = plan_study(described, settings)
         costs = estimate(planned, Ledger(folder), settings)
         typer.echo(plan_text(costs, planned, Prices(watts, price), peak_gib()))
+        if limit is not None:
+            typer.echo(choice_text(choose(described, costs, limit), limit))
         if planned.failures:
             raise typer.Exit(1)
         return
+    if limit is not None:
+        choice = fitted_study(described, folder, settings, limit)
+        described, study = choice.study, folder / FITTED
+        typer.echo(choice_text(choice, limit))
     part = Part(None if shard is None else Shard.of(shard), cells)
     if engine is None:
         if any(given is not None for given in (workers, worker_cpus, worker_gpus, worker_memory)) or slurm:

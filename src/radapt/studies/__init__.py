@@ -1,6 +1,6 @@
 """Studies: a grid of cohorts, backbones and protocols, its plan, its cells and its run folder."""
 
-from radapt.studies.costs import Prices, estimate, plan_text
+from radapt.studies.costs import Prices, choice_text, choose, estimate, fitted_study, parse_time, plan_text
 from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
 from radapt.studies.plan import Plan, Settings, plan_study
@@ -17,7 +17,11 @@ __all__ = [
     "Settings",
     "Shard",
     "Study",
+    "choice_text",
+    "choose",
     "estimate",
+    "fitted_study",
+    "parse_time",
     "plan_study",
     "plan_text",
     "read_study",

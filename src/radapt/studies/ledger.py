@@ -35,6 +35,8 @@ FOREIGN = "foreign-"
 """The id of a cell starts with it that holds per-case results of another tool, as `radapt beside` adds them."""
 
 PLAN, OVERLAYS, FAILED = "plan.json", "overlays/overlays.json", "failed.json"
+FIT, FITTED = "fit.json", "fitted.yaml"
+"""What `radapt run --fit` left out, and the study that it chose; both are there before a run begins."""
 ROOMS = ("cells", "cohorts", "backbones", "pictures")
 """The folders of a run folder."""
 
@@ -279,7 +281,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_own_hidden(name: str) -> bool:
-    return name in (".lock", WORKERS) or is_partial_name(name)
+    return name in (".lock", WORKERS, FIT, FITTED) or is_partial_name(name)
 
 
 def _now() -> str:

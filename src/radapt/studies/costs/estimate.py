@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from radapt.bounded_json import read_json
 from radapt.done_file import DONE
-from radapt.studies.cells import Cell, PreparedCohort
+from radapt.studies.cells import Cell
 from radapt.studies.costs.pilots import GroupPilot, Pilots, Ready, bytes_of, pilots_of, ready
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
@@ -82,7 +82,7 @@ def _group(cells: list[Cell], ledger: Ledger, pilots: Pilots, advance: "Advance"
     if pending and first.encoder is not None:
         used = ready(first.encoder, first.prepared.recipe.size, pilots.settings)
         if any(cell.job.protocol.reads == "features" for cell in pending):
-            encoding = _encoding(first.prepared, used, pilots)
+            encoding = _encoding(pending, used, pilots)
     known = _finished(cells, done, ledger, pilots.plan.device)
     costs: dict[tuple[str, ...], CellCost | None] = dict(known)
     for cell in pending:
@@ -94,11 +94,11 @@ def _group(cells: list[Cell], ledger: Ledger, pilots: Pilots, advance: "Advance"
     return GroupCost(tuple(cells), encoding, {cell.id: costs[kind_of(cell)] for cell in pending})
 
 
-def _encoding(prepared: PreparedCohort, used: Ready, pilots: Pilots) -> GroupPilot | None:
+def _encoding(pending: list[Cell], used: Ready, pilots: Pilots) -> GroupPilot | None:
     from radapt.errors import RadaptError
 
     try:
-        return pilots.group(prepared, used)
+        return pilots.group(pending[0].prepared, used, pending)
     except RadaptError:
         return None  # `radapt check` and the run say why
 

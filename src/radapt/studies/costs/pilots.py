@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
 from radapt.errors import RadaptError
@@ -22,9 +22,10 @@ from radapt.studies.work import evaluate_cell, features_of, train_cell
 if TYPE_CHECKING:
     from radapt.backbones import LazyBackbone
     from radapt.cohorts import Cohort
+    from radapt.features.token_pass import MakeStore
     from radapt.protocols import Protocol
 
-PATIENTS = (12, 24)
+PATIENTS = (16, 48)
 """Patients of the timed runs; half and all where the cohort has fewer than the second."""
 
 _COUNTED = 3
@@ -40,6 +41,8 @@ class GroupPilot:
     slices_per_second: float
     seconds: float
     bytes: float
+    planes: float = 1.0
+    """Slices of an image, on average; 1 if the lesion is looked at."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +53,34 @@ class Pilots:
     settings: Settings
     folder: Path
 
-    def group(self, prepared: PreparedCohort, ready: "Ready") -> GroupPilot:
-        """Extract the features of a few patients twice, in caches of their own. Raises RadaptError as extraction."""
+    def group(self, prepared: PreparedCohort, ready: "Ready", cells: Sequence[Cell]) -> GroupPilot:
+        """Extract the features of a few patients twice, in caches of their own, with the tokens that `cells` read.
+
+        Raises RadaptError as extraction.
+        """
+        self._extracted.add(_group(ready.encoder, prepared))
         images, times, stored, slices = list[int](), list[float](), list[int](), 0
         for count in self.sizes(prepared.cohort):
             own = self.few(prepared, count)
             room = self.cache_of(prepared, count)
             before, begun = bytes_of(room), time.perf_counter()
-            features = features_of(own, ready.backbone, replace(self.settings, cache=room, progress=silent))
+            tokens = _tokens(cells, own, ready, room)
+            features = features_of(own, ready.backbone, replace(self.settings, cache=room, progress=silent), tokens)
             times.append(time.perf_counter() - begun)
             images.append(int(own.cohort.presence.sum()))
             stored.append(bytes_of(room) - before)
             slices = 0 if prepared.recipe.look == "lesion" else int(features.counts.sum())  # type: ignore[union-attr]
         every = int(prepared.cohort.presence.sum())
         samples = [Sample(n, 0, seconds) for n, seconds in zip(images, times, strict=True)]
-        return GroupPilot(slices / times[-1], extrapolate(samples, every, 0), stored[-1] / max(1, images[-1]) * every)
+        last = max(1, images[-1])
+        planes = slices / last if slices else 1.0
+        return GroupPilot(slices / times[-1], extrapolate(samples, every, 0), stored[-1] / last * every, planes)
 
     def cell(self, cell: Cell, ready: "Ready | None") -> tuple[float, int] | None:
-        """Seconds of a cell, and the bytes of its folder; None if it cannot be run on a few patients."""
+        """Seconds of a cell, and the bytes of its folder; None if it cannot be run on a few patients.
+
+        Where no features are extracted before it, each of its timed runs encodes what it needs.
+        """
         protocol, cohort = settled(cell), cell.prepared.cohort
         backbone = ready.backbone if ready else None
         cell = replace(cell, encoder=ready.encoder if ready else None)
@@ -114,6 +127,10 @@ class Pilots:
         return self.folder / str(self._rooms.setdefault(key, len(self._rooms)))
 
     @cached_property
+    def _extracted(self) -> set[tuple[str, str, str | None]]:
+        return set()
+
+    @cached_property
     def _rooms(self) -> dict[tuple[str, str | None, int], int]:
         return {}
 
@@ -125,6 +142,8 @@ class Pilots:
         prepared = self.few(cell.prepared, count)
         own = replace(cell, prepared=prepared)
         cache = self.cache_of(cell.prepared, count)
+        if cell.encoder is not None and _group(cell.encoder, cell.prepared) not in self._extracted:
+            cache = Path(mkdtemp(dir=self.folder))
         settings = replace(self.settings, cache=cache, progress=silent)
         ledger = Ledger(self.folder / "run")
         if cell.job.protocol.reads == "features" and backbone is not None:
@@ -138,6 +157,21 @@ class Pilots:
         size = bytes_of(ledger.cell(cell.id))
         shutil.rmtree(ledger.cell(cell.id))
         return Sample(len(prepared.cohort), length, seconds), size
+
+
+def _group(encoder: CellEncoder, prepared: PreparedCohort) -> tuple[str, str, str | None]:
+    return encoder.entry.name, prepared.cohort.name, prepared.image.name
+
+
+def _tokens(cells: Sequence[Cell], few: PreparedCohort, ready: "Ready", cache: Path) -> "MakeStore | None":
+    """What stores the tokens that one of the cells reads, as in a run."""
+    lazy = ready.encoder.located.lazy
+    makes = (
+        settled(cell).token_store(lazy, few.cohort, few.recipe, cell.facts["dtype"], cache)
+        for cell in cells
+        if cell.job.protocol.reads == "images"
+    )
+    return next((make for make in makes if make is not None), None)
 
 
 def _with(cell: Cell, protocol: "Protocol", length: int) -> Cell:
