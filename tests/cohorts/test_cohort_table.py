@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from radapt.cohorts import load_cohort, read_cohort, scan, write_cohort
+from radapt.cohorts import CohortIssue, load_cohort, read_cohort, scan, write_cohort
 from radapt.cohorts.sheets.reading import read_sheet
 from radapt.cohorts.summary import summary
 from radapt.errors import DataError, UsageError
@@ -388,3 +388,9 @@ def test_formulas_and_escapes_of_a_data_set_are_disarmed(tmp_path: Path) -> None
     cohort = load_cohort(tmp_path / "cohort.yaml")
     assert "=HYPERLINK(1)" in cohort.classes
     assert all(case.images["image"].path.is_file() for case in cohort)
+
+
+def test_an_issue_of_a_page_is_cut_and_says_so() -> None:
+    text = str(CohortIssue("error", "label", "x" * 5000))
+    assert len(text) < 1000
+    assert text.endswith("(4,100 more letters)")
