@@ -318,6 +318,7 @@ def test_out_of_fold_is_said_in_words(toy_run, toy_cohort) -> None:
     toy_run.segmentation(toy, "dinov2-s")
     page = write_report(toy_run.finish()).read_text("utf-8")
     assert "out of fold" in page
+    assert re.findall(r".{40}\bon out of fold", page) == []
     words = re.sub(r'<script.*?</script>|data-[a-z]+="[^"]*"', "", page, flags=re.S)
     assert re.findall(r".{40}(?<!c-)\boof\b.{20}", words) == []
 

@@ -213,6 +213,11 @@ def split_title(split: str) -> str:
     return split.removeprefix(f"{OUT_OF_FOLD}:").replace("=", " ", 1) if is_part(split) else split
 
 
+def placed(split: str) -> str:
+    """`on test`, or `out of fold`, inside a sentence."""
+    return split_title(split) if split == OUT_OF_FOLD else f"on {split_title(split)}"
+
+
 def split_order(split: str) -> tuple[int, str]:
     """Sort key: `test` first, other test sets by name, then train and val."""
     return (2 if split in SELECTION_SPLITS else 0 if split == "test" else 1, split)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from radapt.licences import use_of
 from radapt.reports import formatting
-from radapt.reports.leaderboard import split_title
+from radapt.reports.leaderboard import placed, split_title
 from radapt.reports.metric_info import metric_of
 
 REPORT_FILE = "report.html"
@@ -72,6 +72,7 @@ def _environment() -> Environment:
         "breakable": _breakable,
         "plainly": _plainly,
         "titled": split_title,
+        "placed": placed,
         "fit_pairs": fit_pairs,
     }
     environment.globals |= {

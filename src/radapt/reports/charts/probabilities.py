@@ -12,7 +12,7 @@ from radapt.reports.classification_curves import (
     reliability,
     roc_lines,
 )
-from radapt.reports.leaderboard import split_title
+from radapt.reports.leaderboard import placed, split_title
 
 MOST_RELIABILITIES = 4
 """Methods with a reliability diagram per test set, best first."""
@@ -60,7 +60,7 @@ def _roc(split: str, title: str, lines: Sequence[tuple[str, RocLine]]) -> Chart:
         drawing.path(points, f"line {line_kind(index)}")
         counts = f"{line.positive} with, {line.negative} without"
         legend.append(LegendEntry(f"{name} ({counts})", line_kind(index)))
-    return Chart("", drawing.svg(f"ROC curves on {split_title(split)}: {title}"), tuple(legend))
+    return Chart("", drawing.svg(f"ROC curves {placed(split)}: {title}"), tuple(legend))
 
 
 def reliability_figures(sets: PredictionSets) -> tuple[Figure, ...]:
@@ -84,7 +84,7 @@ def _reliability(split: str, name: str, bins: ReliabilityBins) -> Chart:
     for (x, y), stated, observed, cases in zip(points, bins.stated, bins.observed, bins.cases, strict=True):
         tip = f"predicted {stated:.2f}, observed {observed:.2f}\n{cases} case{'s' * (cases != 1)}"
         drawing.mark(tip, 0, [target(x, y, 14, 14), dot(x, y, 2.5 + 5 * (cases / most) ** 0.5)])
-    return Chart(name, drawing.svg(f"Reliability of {name} on {split_title(split)}"))
+    return Chart(name, drawing.svg(f"Reliability of {name} {placed(split)}"))
 
 
 def _square(width: float) -> tuple[Drawing, Frame]:

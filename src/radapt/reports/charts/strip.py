@@ -11,7 +11,7 @@ from radapt.reports.charts.drawing import Drawing, Frame, dot, fitted, target, w
 from radapt.reports.charts.figure import Chart, ChartView, Figure
 from radapt.reports.charts.scale import Scale, finite
 from radapt.reports.formatting import shown
-from radapt.reports.leaderboard import split_title
+from radapt.reports.leaderboard import placed, split_title
 from radapt.reports.segmentation_cases import OUTCOMES, SegmentationPredictions
 
 MOST_POINTS = 300
@@ -76,7 +76,7 @@ def _chart(split: str, title: str, rows: Sequence[StripRow]) -> Chart:
     Frame(x, Scale(0, 1, len(rows) * _ROW_PX, 0)).draw(drawing, _TENTHS, x_title="Dice")
     for index, row in enumerate(rows):
         _row(drawing, row, index, x)
-    return Chart("", drawing.svg(f"Dice of every case on {split_title(split)}: {title}"))
+    return Chart("", drawing.svg(f"Dice of every case {placed(split)}: {title}"))
 
 
 def _row(drawing: Drawing, row: StripRow, index: int, x: Scale) -> None:
