@@ -62,13 +62,15 @@ def test_it_answers_as_pytorch_does(tmp_path: Path, what: str, runtime: str) -> 
     }
     converted, plain = load_exported(model), load_exported(model, runtime="pytorch")
     assert (converted.runtime, plain.runtime) == (runtime, "pytorch")
+    # Converted networks compute in float32; from a study in bfloat16 they differ by its rounding.
+    exact = plain.card.precision == "float32"
     found, expected = converted.predict(cohort), plain.predict(cohort)
     if what not in MASKS:
         columns = ["p_healthy", "p_ill"]
         one, other = (table.table.set_index("case")[columns] for table in (found, expected))
-        np.testing.assert_allclose(one, other.loc[one.index], atol=1e-4)
+        np.testing.assert_allclose(one, other.loc[one.index], atol=1e-4 if exact else 0.05)
         assert not np.array_equal(one, other.loc[one.index])
         return
     for one, other in zip(found, expected, strict=True):
-        assert (one.mask.array != other.mask.array).mean() < 1e-3
+        assert (one.mask.array != other.mask.array).mean() < (1e-3 if exact else 0.02)
     assert what == "segment" or any(case.mask.array.any() for case in expected)
