@@ -13,12 +13,10 @@ from fuzz.targets import TARGETS
 from radapt.errors import DataError
 
 SLOW = {name for name, target in TARGETS.items() if target.slow}
-MAY_END_THE_PROCESS = {"dicom jpeg lossless"}
-"""Decoded by GDCM, so it runs only in a process of its own."""
 
 
 @pytest.mark.filterwarnings("ignore")  # libraries warn of damage
-@pytest.mark.parametrize("name", sorted(set(TARGETS) - SLOW - MAY_END_THE_PROCESS))
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - SLOW))
 def test_a_few_damaged_inputs_of_every_quick_reader(name: str, tmp_path: Path) -> None:
     corpus, rng = Corpus(TARGETS[name], tmp_path), random.Random(3)
     for _ in range(8):

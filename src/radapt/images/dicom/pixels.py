@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from radapt.errors import DataError
+from radapt.images.dicom import jpeg
 from radapt.images.dicom.frames import FIX, PIXELS, DicomFrame, read_header
 from radapt.images.dicom.streams import check_streams
 from radapt.images.reading import reading
 
 PREFERRED = {
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.57": jpeg.NAME,  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": jpeg.NAME,  # JPEG lossless, first-order prediction
     "1.2.840.10008.1.2.4.90": "pillow",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.91": "pillow",  # JPEG 2000
     "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS lossless
@@ -49,6 +52,7 @@ def _decoded(header: Any, path: Any) -> np.ndarray:
         implicit = header.original_encoding[0]
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = header.file_meta.TransferSyntaxUID
+    jpeg.register()
     try:
         plugins = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ("none",)
     except NotImplementedError as error:
