@@ -390,7 +390,9 @@ def test_formulas_and_escapes_of_a_data_set_are_disarmed(tmp_path: Path) -> None
     assert all(case.images["image"].path.is_file() for case in cohort)
 
 
-def test_an_issue_of_a_page_is_cut_and_says_so() -> None:
-    text = str(CohortIssue("error", "label", "x" * 5000))
+def test_an_issue_of_a_page_is_cut_in_its_middle_and_says_so() -> None:
+    text = str(CohortIssue("error", "label", f"Label {'x' * 5000} is not known.", fix="Correct it."))
     assert len(text) < 1000
-    assert text.endswith("(4,100 more letters)")
+    assert text.startswith("Label xxx")
+    assert " … (4,132 more letters) … " in text
+    assert text.endswith("xxx is not known. Correct it.")

@@ -37,9 +37,15 @@ class CohortIssue:
         case = f"case {self.case!r}" if self.case is not None else ""
         where = ", ".join(filter(None, (self.file, row, case)))
         text = " ".join(filter(None, (f"{where}:" if where else "", self.message, self.fix)))
-        return printable(
-            text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more letters)"
-        )
+        return printable(_cut(text))
+
+
+def _cut(text: str) -> str:
+    """At most `_LONGEST` letters of `text`, three from its beginning for one from its end, which says what to do."""
+    if len(text) <= _LONGEST:
+        return text
+    end = _LONGEST // 4
+    return f"{text[: _LONGEST - end]} … ({len(text) - _LONGEST:,} more letters) … {text[-end:]}"
 
 
 def raise_errors(problems: Sequence[CohortIssue], subject: str) -> None:
