@@ -50,6 +50,7 @@ def cohort(local: Path, server: ToyServer, tmp_path: Path) -> Path:
     return there
 
 
+@pytest.mark.slow
 def test_a_study_gives_the_same_numbers_and_fetches_every_image_once(
     cohort: Path, local: Path, server: ToyServer, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def planned(folder: Path, **changes: object) -> tuple[Plan, Ledger, Settings]:
     return plan_study(read_study(study), settings), Ledger(folder / "run"), settings
 
 
+@pytest.mark.slow
 def test_a_plan_foresees_each_cell_and_leaves_nothing(tmp_path: Path) -> None:
     long = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None}}
     short = {"lora": {"lr": 1e-3, "epochs": 1000, "slices_per_case": None, "batch": 9, "steps": 5}}
