@@ -332,6 +332,28 @@ def test_another_test_set(numbers: tuple[float, float, float], tone: str, words:
     assert words in found.text
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "test", "words"),
+    [
+        ({"A": 9}, {}, {"B": 4}, "the patients tested are from B, those it learned from are from A."),
+        ({"A": 9}, {"C": 1}, {"B": 4}, "from are from A, C."),
+        (dict.fromkeys("ACDE", 1), {}, {"B": 4}, "from are from 4 hospitals."),
+        ({"A": 9}, {"B": 1}, {"B": 4}, ""),
+        ({"A": 9, "": 1}, {}, {"B": 4}, ""),
+        ({"A": 9}, {}, {}, ""),
+    ],
+)
+def test_patients_of_a_hospital_that_was_not_learned_from(
+    train: dict[str, int], val: dict[str, int], test: dict[str, int], words: str
+) -> None:
+    splits = {"train": {"sites": train}, "val": {"sites": val}, "external": {"sites": test}}
+    facts = {"sites": {"A": 9, "B": 4}, "splits": splits}
+    found = said(board(row("knn"), split="external", cohort_facts=facts))
+    answers = [answer.text for answer in found.answers if answer.topic == "sites"]
+    assert [words in text for text in answers] == [True] * bool(words)
+    assert ("no result is split by site" in found.left_open) != bool(words)
+
+
 # ---- what is left open ----------------------------------------------------------------------------------------------
 
 

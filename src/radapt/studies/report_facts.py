@@ -138,6 +138,7 @@ def _split_facts(cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
         "patients": len(set(cohort.patients[rows])),
         "labelled": int(labelled.any(axis=1).sum() if cohort.findings else labelled.sum()),
         "outputs": {name: _output_facts(cohort, labels, index) for index, name in enumerate(cohort.outputs)},
+        "sites": _counts([case.site or "" for case, own in zip(cohort, rows, strict=True) if own]),
         "masked": sum(case.mask is not None for case, own in zip(cohort, rows, strict=True) if own),
         "missing": dict(zip(cohort.modalities, (~cohort.presence[rows]).sum(axis=0).tolist(), strict=True)),
     }

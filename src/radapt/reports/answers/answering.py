@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, row_of
-from radapt.reports.answers.elsewhere import sequences_answer, sites_answer
+from radapt.reports.answers.elsewhere import sequences_answer, sites_answer, unseen_sites_answer
 from radapt.reports.answers.paired import (
     adapting_answer,
     control_answer,
@@ -52,13 +52,13 @@ class Answering:
 
     def _questions(self, metric: str, row: LeaderboardRow) -> tuple[list[Answer], list[str]]:
         """The answers to what may be asked of every study, and what is left open."""
-        found, left = [], []
+        found, left, unseen = [], [], unseen_sites_answer(self.board)
         asked = (
             (self._next(metric, row), f"whether another method is really worse: {self._why_no_next(metric)}"),
             (self._adapting(metric), f"what adapting gains: {self._why_not_adapting()}"),
             (self._controls(metric, row), ""),
             (None, self._why_no_age_and_sex(metric)),
-            (sites_answer(self.board, self.boards, metric, row.method), self._why_no_sites()),
+            (sites_answer(self.board, self.boards, metric, row.method) or unseen, self._why_no_sites()),
             (sequences_answer(self.board, metric, row.method, self.choice.order), self._why_no_sequences()),
         )
         for answer, why in asked:

@@ -12,6 +12,8 @@ from radapt.reports.subsets.tables import SUBSET_METRICS, SubsetTables, TestSet,
 FEWEST = 10
 """With fewer patients, a hospital's value is listed and not spoken of."""
 
+_LISTED = 3  # hospitals; more are counted
+
 
 def sites_answer(board: Leaderboard, boards: Sequence[Leaderboard], metric: str, method: Method) -> Answer | None:
     """By hospital where every patient was tested out of fold, else on the other test sets; None without either."""
@@ -25,6 +27,24 @@ def sites_answer(board: Leaderboard, boards: Sequence[Leaderboard], metric: str,
     here = _values([board], metric, method, "")
     values = _values(others, metric, method, "")
     return _by_test_set(here[0], values, metric, board.unit) if here and values else None
+
+
+def unseen_sites_answer(board: Leaderboard) -> Answer | None:
+    """That what is shown is of hospitals that nothing was learned from; None where it is not, or is not known."""
+    splits = board.cohort_facts.get("splits") or {}
+    here = set((splits.get(board.split) or {}).get("sites") or ())
+    learned = {name for split in ("train", "val") for name in (splits.get(split) or {}).get("sites") or ()}
+    if not here or not learned or here & learned or "" in here | learned:
+        return None
+    text = (
+        f"That is what is shown: the {board.unit}s tested are from {_listed(here)}, those it learned from are from "
+        f"{_listed(learned)}. What the change costs is not known, because no {board.unit} from there was tested."
+    )
+    return Answer("sites", text)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) if len(names) <= _LISTED else f"{len(names)} hospitals"
 
 
 def _values(boards: Sequence[Leaderboard], metric: str, method: Method, prefix: str) -> list[NamedValue]:
