@@ -38,6 +38,22 @@ def flip(path: Path, at: int, *, keep_times: bool = False) -> None:
         os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
+@pytest.mark.parametrize("old_stop", ['"stop": 6', '"stop": 12'])
+@pytest.mark.parametrize("stop", ['"stop": -1', '"stop": 4', '"stop": 13'])
+def test_a_damaged_width_of_rows_gives_the_same_numbers(
+    old_stop: str, stop: str, toy_cohort: Make, toy_backbone: Make, tmp_path: Path
+) -> None:
+    cohort = toy_cohort()
+    expected = pooled(cohort, toy_backbone(), tmp_path / "cache")
+    (config,) = (tmp_path / "cache").glob("features/*/config.json")
+    text = config.read_text()
+    assert old_stop in text
+    config.write_text(text.replace(old_stop, stop))
+    shutil.rmtree(config.parent / "pooled")
+    np.testing.assert_array_equal(pooled(cohort, toy_backbone(), tmp_path / "cache"), expected)
+    assert config.read_text() == text
+
+
 @pytest.mark.parametrize("keep_times", [False, True])
 @pytest.mark.parametrize(
     ("pattern", "gone"),

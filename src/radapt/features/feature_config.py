@@ -7,7 +7,7 @@ from typing import Any
 
 from radapt.bounded_json import read_json
 from radapt.digests import digest
-from radapt.durable import write_json
+from radapt.durable import plain, write_json
 from radapt.features.features import RowSegment
 from radapt.versions import __version__
 
@@ -46,11 +46,13 @@ class FeatureConfig:
 
 
 def read_segments(folder: Path) -> tuple[RowSegment, ...] | None:
-    """The segments of the rows of a store, or None without a readable config.json."""
+    """The segments of the rows of a store, or None without a config.json as it was written."""
     try:
         stored = read_json(folder / _NAME)
+        if stored.pop("digest") != digest(stored):
+            return None
         segments = tuple(RowSegment(**segment) for segment in stored["segments"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return segments or None
 
@@ -59,4 +61,5 @@ def write_config(folder: Path, config: FeatureConfig, segments: tuple[RowSegment
     """Write config.json and create the store's folder."""
     stored_segments = [segment._asdict() for segment in segments]
     description = {"backbone": config.backbone, "images": recipe, "radapt": __version__}
-    write_json(folder / _NAME, {**description, **config.facts, "segments": stored_segments})
+    stored = plain({**description, **config.facts, "segments": stored_segments})
+    write_json(folder / _NAME, {**stored, "digest": digest(stored)})
