@@ -124,6 +124,14 @@ HARM: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip encrypted": (lambda at: encrypted(at / "x.zip"), "encrypted"),
     "zip bomb": (lambda at: make_zip(at / "x.zip", {"zeros": bytes(80 << 20)}), "bomb"),
     "zip bomb that lies": (lambda at: lying_zip(at / "x.zip"), "bomb|broken"),
+    "zip name damaged": (
+        lambda at: changed(
+            make_zip(at / "x.zip"),
+            lambda raw: b"top/ill/\0.png".join(raw.rsplit(b"top/ill/d.png", 1)),
+        ),
+        "is called a folder",
+    ),
+    "zeros for a tar": (lambda at: changed(make_tar(at / "x.tar"), lambda raw: bytes(1024)), "no file can be found"),
     "zip truncated": (lambda at: changed(make_zip(at / "x.zip"), lambda raw: raw[:-30]), "broken"),
     "zip corrupt": (lambda at: changed(make_zip(at / "x.zip"), flip_name), "broken"),
     "zip of nothing": (lambda at: changed(make_zip(at / "x.zip"), lambda raw: b""), "broken"),

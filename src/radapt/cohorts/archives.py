@@ -135,6 +135,8 @@ def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
             kind = entry.external_attr >> 28  # the file type of a Unix mode: 0 unknown, 4 folder, 8 file
             if kind not in (0, 4, 8):
                 raise DataError(f"Archive {archive} holds a link or a device, {entry.filename!r}; expected files only.")
+            if entry.is_dir() and entry.file_size:  # a name ends at a NUL, so that a file may look like its folder
+                raise zipfile.BadZipFile(f"{entry.orig_filename!r} is called a folder, but has content")
             if entry.flag_bits & 1:
                 raise DataError(f"Archive {archive} is encrypted ({entry.filename!r}). Decrypt it first.")
         budget.check(sum(entry.file_size for entry in entries))
@@ -149,6 +151,7 @@ def _unzip(archive: Path, into: Path, budget: _Budget) -> None:
 
 def _untar(archive: Path, into: Path, budget: _Budget) -> None:
     with tarfile.open(archive, "r:*") as source:
+        entry = None
         for entry in source:
             budget.count()
             target = into / _safe(archive, entry.name)
@@ -160,6 +163,8 @@ def _untar(archive: Path, into: Path, budget: _Budget) -> None:
             stream = source.extractfile(entry)
             if stream is not None:
                 _write(stream, target, budget)
+        if entry is None:
+            raise tarfile.ReadError("no file can be found in it")
         _refuse_broken_end(source, budget)
 
 
