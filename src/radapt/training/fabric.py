@@ -7,12 +7,12 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces each start and each precision
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-class _QuietEnvironment(LightningEnvironment):
-    """Processes on this machine, even inside a cluster job, without a start message on stderr. The port through which
-    they find each other may be set."""
+class _LocalEnvironment(LightningEnvironment):
+    """Processes on this machine, even inside a cluster job. The port through which they find each other may be set."""
 
     @property
     def main_port(self) -> int:
@@ -22,10 +22,6 @@ class _QuietEnvironment(LightningEnvironment):
     @main_port.setter
     def main_port(self, port: int) -> None:
         self._main_port = port
-
-    def set_global_rank(self, rank: int) -> None:
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        super().set_global_rank(rank)
 
 
 def make_fabric(device: torch.device, devices: int, precision: str) -> Fabric:
@@ -38,5 +34,5 @@ def make_fabric(device: torch.device, devices: int, precision: str) -> Fabric:
         strategy="ddp_spawn" if devices > 1 else "auto",
         devices=selected,
         precision=_PRECISION[precision],
-        plugins=[_QuietEnvironment()],
+        plugins=[_LocalEnvironment()],
     )

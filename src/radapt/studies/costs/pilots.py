@@ -4,8 +4,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
@@ -45,13 +45,17 @@ class GroupPilot:
     """Slices of an image, on average; 1 if the lesion is looked at."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pilots:
     """Timed runs of `plan`. `folder` is emptied afterwards by whoever made it."""
 
     plan: Plan
     settings: Settings
     folder: Path
+    _extracted: set[tuple[str, str, str | None]] = field(default_factory=set, init=False)
+    _rooms: dict[tuple[str, str | None, int], int] = field(default_factory=dict, init=False)
+    _used: set[str] = field(default_factory=set, init=False)
+    """Encoders on cohorts whose features lie in a cache, the numbers of caches, and the protocols that ran."""
 
     def group(self, prepared: PreparedCohort, ready: "Ready", cells: Sequence[Cell]) -> GroupPilot:
         """Extract the features of a few patients twice, in caches of their own, with the tokens that `cells` read.
@@ -125,18 +129,6 @@ class Pilots:
         """The cache of the runs on so many patients. It starts empty, and encoders share its slices as in a run."""
         key = prepared.cohort.name, prepared.image.name, count
         return self.folder / str(self._rooms.setdefault(key, len(self._rooms)))
-
-    @cached_property
-    def _extracted(self) -> set[tuple[str, str, str | None]]:
-        return set()
-
-    @cached_property
-    def _rooms(self) -> dict[tuple[str, str | None, int], int]:
-        return {}
-
-    @cached_property
-    def _used(self) -> set[str]:
-        return set()
 
     def _timed(self, cell: Cell, count: int, length: int, backbone: "LazyBackbone | None") -> tuple[Sample, int]:
         prepared = self.few(cell.prepared, count)
