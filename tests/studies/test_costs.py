@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from radapt.bounded_json import read_json
 from radapt.cohorts import load_cohort
-from radapt.protocols import make
 from radapt.studies import Ledger, Plan, Prices, Settings, estimate, plan_study, plan_text, read_study, run_study
-from radapt.studies.costs.lengths import Length, length_of, shortened
 from radapt.studies.costs.pilots import Pilots
 from radapt.studies.costs.samples import Sample, extrapolate, few_patients
 from toy_study import write_cohort, write_study
@@ -46,26 +43,6 @@ def test_few_patients_are_split_as_all_are(tmp_path: Path) -> None:
         own = few.splits == split
         assert own.sum() == (cohort.splits == split).sum() / 4
         assert set(few.labels[own]) == {0, 1}
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "train", "expected"),
-    [
-        ("knn", {}, 100, None),
-        ("first-order", {}, 100, None),
-        ("lora", {"epochs": 20}, 100, Length(20)),
-        ("lora", {"epochs": 20, "steps": 35, "batch": 10}, 100, Length(3.5)),
-        ("unet", {"steps": 500}, 100, Length(500, by_steps=True)),
-        ("mmdino", {"trained": "lora", "epochs": 7}, 100, Length(7)),
-        ("mmdino", {"trained": "fusion", "fusion": {"epochs": 9}}, 100, Length(9)),
-    ],
-)
-def test_the_length_of_a_training(name: str, options: dict[str, Any], train: int, expected: Length | None) -> None:
-    protocol = make(name, **options)
-    found = length_of(protocol, train)
-    assert found == expected
-    if found is not None:
-        assert length_of(shortened(protocol, 2), train) == Length(2, found.by_steps)
 
 
 def test_energy_and_money_by_hand() -> None:

@@ -24,6 +24,7 @@ from radapt.protocols.choice import NETWORK_FOLDS
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.length import Length
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import criterion_on_val
@@ -71,6 +72,12 @@ class SupervisedProtocol(Protocol[ImageProblem]):
     augment: Augment = "default"
     class_weight: ClassWeight = "none"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def length(self, samples: int) -> Length:
+        return Length.within(self.epochs, self.steps, self.batch, samples)
+
+    def shortened(self, length: int) -> "SupervisedProtocol":
+        return replace(self, epochs=length)
 
     @abc.abstractmethod
     def trainee(self, shape: InputSpec, backbone: "Backbone | None", seed: int) -> TrainableModel:

@@ -29,6 +29,7 @@ from radapt.mmdino.training_labels import has_two_labels
 from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.length import Length
 from radapt.protocols.protocol import Protocol
 from radapt.training.checkpoint import fit_key
 
@@ -101,6 +102,15 @@ class MmDino(Protocol[ImageProblem]):
         encoder to train."""
         fuses = source.kind != "random" and not modalities and has_two_labels(cohort)
         return replace(self, options=self.options.settled(pretrained=fuses))
+
+    def length(self, samples: int) -> Length:
+        own = self.options.fusion if self.options.stores_tokens else self.options
+        return Length.within(own.epochs, own.steps, own.batch, samples)
+
+    def shortened(self, length: int) -> "MmDino":
+        if self.options.stores_tokens:
+            return replace(self, options=replace(self.options, fusion=replace(self.options.fusion, epochs=length)))
+        return replace(self, options=replace(self.options, epochs=length))
 
     def _is_plain(self, card: "WeightCard") -> bool:
         """Whether it is a plain vision transformer. Most cards say so; building one to see takes seconds."""

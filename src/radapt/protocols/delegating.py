@@ -1,13 +1,17 @@
 """Protocols that change the data another protocol is fitted on, and delegate everything else to it."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from radapt.protocols.fitted import Aim, Reads
+from radapt.protocols.length import Length
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 
 if TYPE_CHECKING:
     from radapt.backbones import WeightCard
+    from radapt.backbones.weights import WeightSource
+    from radapt.cohorts import Cohort
     from radapt.images import Recipe
 
 
@@ -53,6 +57,19 @@ class Delegating(Protocol[Any]):
 
     def suits(self, card: "WeightCard") -> bool:
         return self.base.suits(card)
+
+    def settled(self, source: "WeightSource", cohort: "Cohort", modalities: tuple[str, ...] = ()) -> "Delegating":
+        return self._with(self.base.settled(source, cohort, modalities))
+
+    def length(self, samples: int) -> Length | None:
+        return self.base.length(samples)
+
+    def shortened(self, length: int) -> "Delegating":
+        return self._with(self.base.shortened(length))
+
+    def _with(self, base: Protocol) -> "Delegating":
+        changed: Delegating = replace(cast(Any, self), base=base)
+        return changed
 
     @property
     def settings(self) -> dict[str, Any]:

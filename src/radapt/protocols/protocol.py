@@ -12,10 +12,12 @@ from radapt.cohorts.cohort import Cohort
 from radapt.errors import UsageError
 from radapt.images import Recipe
 from radapt.protocols.fitted import Aim, Fitted, Reads, TrainedModel
+from radapt.protocols.length import Length
 from radapt.protocols.scoring import ClassificationScorer, Scorer
 
 if TYPE_CHECKING:
     from radapt.backbones import Backbone, LazyBackbone, WeightCard
+    from radapt.backbones.weights import WeightSource
     from radapt.features.token_pass import MakeStore
     from radapt.models.folder import SavedModel
 
@@ -83,6 +85,19 @@ class Protocol(abc.ABC, Generic[P]):
         """What makes the store of the tokens that it reads of the slices of a recipe, all of them and whole; None if
         there is none. An extraction of features from the same slices fills it."""
         return None
+
+    def settled(self, source: "WeightSource", cohort: Cohort, modalities: tuple[str, ...] = ()) -> "Protocol[P]":
+        """The protocol with what the weights of an encoder, adapted to `modalities`, and the cohort decide."""
+        return self
+
+    def length(self, samples: int) -> Length | None:
+        """How long it trains on so many cases, or planes of cases with masks, early stopping aside; None for a protocol
+        that cannot be `shortened`: it reads features, which takes seconds, or has no epochs."""
+        return None
+
+    def shortened(self, length: int) -> "Protocol[P]":
+        """The protocol with so many epochs or steps, in the unit of its `length`."""
+        raise TypeError(f"Protocol {self.name!r} has no length.")
 
     @abc.abstractmethod
     def fit(self, problem: P, rng: np.random.Generator) -> Fitted:

@@ -113,8 +113,8 @@ def _pair(
     better, worse = (lower, higher) if smaller_is_better else (higher, lower)
     verdict: Verdict = "undecided"
     if adjusted < ALPHA:
-        doubled = mean_ranks(np.abs(moved[moved != 0]))
-        ahead = float((doubled * np.sign(moved[moved != 0])).sum()) * (-1 if smaller_is_better else 1)
+        ranks = mean_ranks(np.abs(moved[moved != 0]))
+        ahead = float((ranks * np.sign(moved[moved != 0])).sum()) * (-1 if smaller_is_better else 1)
         verdict = "better" if ahead > 0 else "worse"
     return CohortPair(first, second, float(moved.mean()), better, worse, p, adjusted, verdict)
 

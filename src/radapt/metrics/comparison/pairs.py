@@ -13,6 +13,7 @@ import pandas as pd
 
 from radapt.errors import DataError, suggest
 from radapt.metrics.bootstrap import units_of
+from radapt.metrics.comparison.ranks import mid_ranks
 from radapt.metrics.metric import ARGMAX, macro, metric_name
 from radapt.metrics.panel import MultiLabel, SingleLabel
 from radapt.metrics.ranking import Ranking
@@ -174,9 +175,3 @@ def _ranked(
         return macro(each, panel.defined[chosen] if len(chosen) > 1 else np.ones(1, dtype=bool))
 
     return values
-
-
-def mid_ranks(order: np.ndarray) -> np.ndarray:
-    """(N,) the mean rank of each of N cases, from the index of its value among the distinct values."""
-    counts = np.bincount(order)
-    return (np.cumsum(counts) - (counts - 1) / 2)[order]

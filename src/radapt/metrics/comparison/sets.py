@@ -13,7 +13,7 @@ import pandas as pd
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import Numbers
-from radapt.metrics.comparison.pairs import mid_ranks
+from radapt.metrics.comparison.ranks import mid_ranks
 from radapt.metrics.panel import MultiLabel, SingleLabel
 from radapt.metrics.score import decides_otherwise, panel_of
 from radapt.metrics.segmentation_summary import SUMMARY, LabelMapPanel, check_cases

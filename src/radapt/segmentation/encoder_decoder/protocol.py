@@ -1,5 +1,6 @@
 """Segmentation with an encoder: its patch tokens, frozen or adapted, under a decoder."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from radapt.errors import UsageError
 from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter, TrainedModel
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.length import Length
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.segmentation.encoder_decoder.fit import SegmentFit
@@ -29,6 +31,12 @@ class Segment(SegmentOptions, Protocol[ImageProblem]):
     aim: ClassVar[Aim] = "segmentation"
     reads: ClassVar[Reads] = "images"
     scorer: ClassVar[Scorer] = SegmentationScorer()
+
+    def length(self, samples: int) -> Length:
+        return Length.within(self.epochs, self.steps, self.batch, samples)
+
+    def shortened(self, length: int) -> "Segment":
+        return replace(self, epochs=length)
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""

@@ -1,5 +1,6 @@
 """TransUNet from scratch: slice by slice on the study's planes; label maps are in the patient's own grid."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter, TrainedModel
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.length import Length
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.segmentation.scoring import SegmentationScorer
@@ -29,6 +31,12 @@ class TransUNetProtocol(TransUNetOptions, Protocol[ImageProblem]):
     reads: ClassVar[Reads] = "images"
     uses_backbone: ClassVar[bool] = False
     scorer: ClassVar[Scorer] = SegmentationScorer()
+
+    def length(self, samples: int) -> Length:
+        return Length.within(self.epochs, self.steps, self.batch, samples)
+
+    def shortened(self, length: int) -> "TransUNetProtocol":
+        return replace(self, epochs=length)
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""

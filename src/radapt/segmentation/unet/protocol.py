@@ -1,5 +1,6 @@
 """The U-Net from scratch: planned as nnU-Net plans it, trained on patches; label maps are in the patient's own grid."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.models.folder import SavedModel
 from radapt.protocols.fitted import Aim, Fitted, Reads, Segmenter, TrainedModel
 from radapt.protocols.image_problem import ImageProblem
+from radapt.protocols.length import Length
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.scoring import Scorer
 from radapt.segmentation.scoring import SegmentationScorer
@@ -29,6 +31,12 @@ class UNetProtocol(UNetOptions, Protocol[ImageProblem]):
     reads: ClassVar[Reads] = "images"
     uses_backbone: ClassVar[bool] = False
     scorer: ClassVar[Scorer] = SegmentationScorer()
+
+    def length(self, samples: int) -> Length:
+        return Length(self.steps, by_steps=True)
+
+    def shortened(self, length: int) -> "UNetProtocol":
+        return replace(self, steps=length)
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, no training mask has a label, or training diverges."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from radapt.errors import RadaptError
 from radapt.progress import silent
 from radapt.studies.cells import Cell, CellEncoder, PreparedCohort
-from radapt.studies.costs.lengths import Length, length_of, settled, shortened
 from radapt.studies.costs.samples import Sample, extrapolate, few_patients
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from radapt.cohorts import Cohort
     from radapt.features.token_pass import MakeStore
     from radapt.protocols import Protocol
+    from radapt.protocols.length import Length
 
 PATIENTS = (16, 48)
 """Patients of the timed runs; half and all where the cohort has fewer than the second."""
@@ -85,11 +85,11 @@ class Pilots:
 
         Where no features are extracted before it, each of its timed runs encodes what it needs.
         """
-        protocol, cohort = settled(cell), cell.prepared.cohort
+        protocol, cohort = _settled(cell), cell.prepared.cohort
         backbone = ready.backbone if ready else None
         cell = replace(cell, encoder=ready.encoder if ready else None)
         try:
-            long = length_of(protocol, _samples(cell, self.folder / "counted"))
+            long = protocol.length(_samples(cell, self.folder / "counted"))
             samples, size = self._runs(cell, protocol, long, backbone)
         except (RadaptError, ValueError):
             return None
@@ -97,7 +97,7 @@ class Pilots:
         return extrapolate(samples, len(cohort), long.value if long else 0, by_steps=by_steps), size
 
     def _runs(
-        self, cell: Cell, protocol: "Protocol", long: Length | None, backbone: "LazyBackbone | None"
+        self, cell: Cell, protocol: "Protocol", long: "Length | None", backbone: "LazyBackbone | None"
     ) -> tuple[list[Sample], int]:
         """Timed runs, and the bytes of the last: on few and on more patients, and on few with longer and longer
         trainings until one takes half as long again."""
@@ -159,15 +159,22 @@ def _tokens(cells: Sequence[Cell], few: PreparedCohort, ready: "Ready", cache: P
     """What stores the tokens that one of the cells reads, as in a run."""
     lazy = ready.encoder.located.lazy
     makes = (
-        settled(cell).token_store(lazy, few.cohort, few.recipe, cell.facts["dtype"], cache)
+        _settled(cell).token_store(lazy, few.cohort, few.recipe, cell.facts["dtype"], cache)
         for cell in cells
         if cell.job.protocol.reads == "images"
     )
     return next((make for make in makes if make is not None), None)
 
 
+def _settled(cell: Cell) -> "Protocol":
+    if cell.encoder is None:
+        return cell.job.protocol
+    located = cell.encoder.located
+    return cell.job.protocol.settled(located.source, cell.prepared.cohort, located.lazy.modalities)
+
+
 def _with(cell: Cell, protocol: "Protocol", length: int) -> Cell:
-    return replace(cell, job=replace(cell.job, protocol=shortened(protocol, length)))
+    return replace(cell, job=replace(cell.job, protocol=protocol.shortened(length)))
 
 
 def bytes_of(folder: Path) -> int:
