@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from radapt.bounded_json import read_json
+from radapt.parsing.json import read_json
 from radapt.studies import Ledger, Settings, estimate, plan_study, read_study, run_study
 from radapt.studies.costs.text import duration
 

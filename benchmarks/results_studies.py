@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from radapt.strict_yaml import read_yaml
+from radapt.parsing.strict_yaml import read_yaml
 from radapt.studies.study import Study
 
 PLAIN = ("random", "hub", "package")

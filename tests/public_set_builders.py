@@ -15,7 +15,7 @@ import numpy as np
 from openpyxl import Workbook
 
 from layout_builders import touch, write_dicom
-from radapt.matlab_files import MAGIC
+from radapt.parsing.matlab import MAGIC
 
 
 def table(path: Path, rows: Iterable[Sequence[object]], separator: str = ",") -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from radapt.strict_yaml import StrictModel, read_yaml
+from radapt.parsing.strict_yaml import StrictModel, read_yaml
 
 CARDS = Path(__file__).with_name("datasets")
 

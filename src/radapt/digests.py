@@ -17,7 +17,7 @@ from typing import Any
 
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
-from radapt.remote import state_of
+from radapt.remote.images import state_of
 
 _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
 _NAME = "digests.sqlite"
@@ -68,8 +68,8 @@ class ByteDigests:
         """The digest of the bytes at `location`: a file, every file of a series folder, an entry of an array, the files
         of a mask with the label of each.
 
-        Of a remote location, of what its server says of the bytes (see `radapt.remote.state_of`). Raises DataError if
-        the location does not exist.
+        Of a remote location, of what its server says of the bytes (see `radapt.remote.images.state_of`). Raises
+        DataError if the location does not exist.
         """
         if location.url:
             return _digest_of_remote(location)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from radapt.bounded_json import read_json
 from radapt.digests import digest, digest_file
 from radapt.durable import plain
+from radapt.parsing.json import read_json
 
 DONE = "done.json"
 

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from radapt import load_backbone, load_cohort, remote
+from radapt import load_backbone, load_cohort
 from radapt.cli import app
 from radapt.deploy.inputs.resolve import resolve_inputs
 from radapt.doctor import check_cohort
 from radapt.errors import UsageError
 from radapt.features import extract
 from radapt.features.extraction_error import ExtractionError
+from radapt.remote import images as remote
 from radapt.studies import Settings, read_study, run_study
 from toy_server import ToyServer, serving
 from toy_study import write_cohort, write_study

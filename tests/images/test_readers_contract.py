@@ -17,7 +17,7 @@ from radapt.errors import DataError
 from radapt.images import Volume, read
 from radapt.images.readers import READERS
 from radapt.locations import Location
-from radapt.matlab_files import MAGIC
+from radapt.parsing.matlab import MAGIC
 
 # On damaged files pydicom warns before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom.*")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from radapt.bounded_json import read_json
 from radapt.cohorts import load_cohort
+from radapt.parsing.json import read_json
 from radapt.studies import Ledger, Plan, Prices, Settings, estimate, plan_study, plan_text, read_study, run_study
 from radapt.studies.costs.pilots import Pilots
 from radapt.studies.costs.samples import Sample, extrapolate, few_patients

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.backbones.card import WeightCard, tuples
 from radapt.backbones.weights import WeightSource, digest_of
-from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError, suggest
 from radapt.locations import expanded, is_folder
+from radapt.parsing.json import read_json
 from radapt.versions import __version__
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any
 from radapt.backbones.card import WeightCard
 from radapt.backbones.transformers_models import side_of
 from radapt.backbones.weights import hub_is_reachable
-from radapt.bounded_json import read_json
 from radapt.errors import UsageError
 from radapt.locations import expanded
-from radapt.offline import is_offline
+from radapt.parsing.json import read_json
+from radapt.remote.offline import is_offline
 
 _RECIPES = {"dinov2": "dinov2", "dinov2_with_registers": "dinov2-registers", "vit": "timm", "vit_msn": "bicubic"}
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "quick_gelu": "quick_gelu"}

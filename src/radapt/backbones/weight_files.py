@@ -12,9 +12,9 @@ import torch
 
 from radapt.backbones.damage import archive_damage, is_zip, looks_like
 from radapt.backbones.onnx_weights import read_onnx
-from radapt.bounded_json import read_json
 from radapt.errors import UsageError
 from radapt.locations import is_file, is_folder
+from radapt.parsing.json import read_json
 
 State = dict[str, torch.Tensor]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")

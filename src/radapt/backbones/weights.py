@@ -14,7 +14,7 @@ from radapt.backbones.packages import FetchError
 from radapt.digests import digest, digest_file
 from radapt.errors import UsageError
 from radapt.locations import expanded, is_folder
-from radapt.offline import is_offline
+from radapt.remote.offline import is_offline
 
 _A = {"hub": "the hub", "package": "a package"}
 _TOKENS = 1  # raised when the same weights give other tokens, so that stored features are not mixed

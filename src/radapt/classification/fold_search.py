@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from radapt.bounded_json import read_json
 from radapt.classification.rate_search import CaseSearch
 from radapt.classification.task import FoldTask, TrainableModel
 from radapt.durable import write_json
 from radapt.errors import DataError
+from radapt.parsing.json import read_json
 from radapt.protocols.choice import InnerFold, InnerFolds
 from radapt.protocols.cross_validation import FoldScores, pooled
 from radapt.protocols.ratings import Rater

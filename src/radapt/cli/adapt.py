@@ -135,8 +135,8 @@ def settings(given: Iterable[str], known: Iterable[str], renamed: Mapping[str, s
     """
     import yaml
 
-    from radapt.bounded_yaml import load_yaml
     from radapt.errors import UsageError, suggest
+    from radapt.parsing.yaml import load_yaml
 
     options: dict[str, Any] = {}
     names = [name for name in known if name != "preset"]

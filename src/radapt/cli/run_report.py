@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radapt.bounded_json import read_json
 from radapt.digests import digest, digest_file, stamp_of
 from radapt.durable import plain, write_json
+from radapt.parsing.json import read_json
 from radapt.versions import versions
 
 if TYPE_CHECKING:

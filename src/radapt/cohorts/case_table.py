@@ -7,7 +7,7 @@ import pandas as pd
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.cohorts.remote_images import locations_of
 from radapt.digests import ByteDigests, digest
-from radapt.remote import ask
+from radapt.remote.images import ask
 
 
 def case_table(cohort: Cohort) -> pd.DataFrame:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from radapt.bounded_yaml import compose_yaml
 from radapt.cohorts.cohort import KINDS, Kind
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.errors import UsageError, suggest
 from radapt.locations import is_file
+from radapt.parsing.yaml import compose_yaml
 
 KEYS = ("name", "kind", "cases", "classes", "ordered", "mask_labels", "split", "source")
 _FOLD_KINDS = ("folds", "by", "folds_column", "folds_file")

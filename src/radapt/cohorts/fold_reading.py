@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from radapt.bounded_json import read_json
 from radapt.cohorts.cohort_file import CohortFile
 from radapt.cohorts.fold_rule import FoldRule
 from radapt.cohorts.folds import draw_folds, fold_order, folds_path
@@ -14,6 +13,7 @@ from radapt.cohorts.issue import CohortIssue, Severity
 from radapt.cohorts.rows import Rows
 from radapt.cohorts.splits import FOLD, read_recorded
 from radapt.errors import counted, suggest
+from radapt.parsing.json import read_json
 
 
 @dataclass(frozen=True)

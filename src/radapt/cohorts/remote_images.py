@@ -3,7 +3,7 @@
 from radapt.cohorts.cohort import Cohort
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
-from radapt.remote import ask
+from radapt.remote.images import ask
 
 
 def locations_of(cohort: Cohort, *, masks: bool = True) -> list[Location]:

@@ -35,7 +35,7 @@ from radapt.features.token_pass import MakeStore, TokenPass
 from radapt.images import Recipe, SliceCache
 from radapt.images.slice_cache import changed_while_reading
 from radapt.progress import Advance, ProgressMaker, silent
-from radapt.remote import ask
+from radapt.remote.images import ask
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import plain, write_json
 from radapt.features.features import RowSegment
+from radapt.parsing.json import read_json
 from radapt.versions import __version__
 
 _FORMAT = 1  # raised when the computation of rows changes, so that old rows are not reused

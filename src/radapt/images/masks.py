@@ -11,8 +11,8 @@ from radapt.images.plausibility import Remark, distinct, mask_value_problems, re
 from radapt.images.raster import read_label_map
 from radapt.images.readers import read
 from radapt.images.volume import Volume
-from radapt.local_copies import local_copy
 from radapt.locations import Location
+from radapt.remote.local_copies import local_copy
 
 
 def read_mask(

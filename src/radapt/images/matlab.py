@@ -6,7 +6,7 @@ from radapt.errors import DataError
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
-from radapt.matlab_files import FIX, open_matlab, variable, variable_names
+from radapt.parsing.matlab import FIX, open_matlab, variable, variable_names
 
 
 def read_matlab(location: Location, modality: str | None = None) -> Volume:

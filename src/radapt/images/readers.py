@@ -14,9 +14,9 @@ from radapt.images.raster import read_raster
 from radapt.images.reading import check_voxels, reading
 from radapt.images.tiff import read_tiff
 from radapt.images.volume import Volume
-from radapt.local_copies import local_copy
 from radapt.locations import Location
-from radapt.matlab_files import HDF5, MAGIC
+from radapt.parsing.matlab import HDF5, MAGIC
+from radapt.remote.local_copies import local_copy
 
 ReadFunction = Callable[[Location, str | None], Volume]
 

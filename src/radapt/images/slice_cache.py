@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from radapt.bounded_json import read_json
 from radapt.digests import ByteDigests, digest
 from radapt.durable import plain, write_json
 from radapt.errors import DataError
@@ -17,6 +16,7 @@ from radapt.images.reading import writing_cache
 from radapt.images.recipe import Recipe
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.parsing.json import read_json
 from radapt.sealed import content_digest, note_damage, open_sealed, write_sealed
 
 Made = TypeVar("Made")

@@ -22,7 +22,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from radapt.backbones.reference import BackboneReference
-from radapt.bounded_json import read_json
 from radapt.cohorts.case_table import cohort_digest
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import all_train
@@ -37,6 +36,7 @@ from radapt.mmdino.fusion.fit_fusion import Fusion, fit_fusion
 from radapt.mmdino.protocol import MmDino
 from radapt.mmdino.time_budget.estimate import TimePlan
 from radapt.mmdino.time_budget.plan import PLAN, write_plan
+from radapt.parsing.json import read_json
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.holdout import TASKS, blank_test_labels, labelled
 from radapt.protocols.image_problem import ImageProblem, Machine

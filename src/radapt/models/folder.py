@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from radapt.backbones.card import tuples
 from radapt.backbones.reference import BackboneReference
-from radapt.bounded_json import read_json
 from radapt.digests import digest_file
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
 from radapt.images import Recipe
 from radapt.locations import expanded
 from radapt.models.state import ModelCard, ModelState
+from radapt.parsing.json import read_json
 from radapt.training.fit_record import FitRecord
 from radapt.versions import __version__
 

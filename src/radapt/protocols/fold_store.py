@@ -13,13 +13,13 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from radapt.bounded_json import read_json
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.metadata import metadata_digest
 from radapt.digests import digest
 from radapt.done_file import DONE, damage, done_facts
 from radapt.durable import atomic_path, write_json, write_parquet
 from radapt.errors import RadaptError
+from radapt.parsing.json import read_json
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.subset_cases import SubsetCases
 from radapt.protocols.subset_inference import Answers

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from radapt.bounded_json import parse_json
 from radapt.errors import UsageError
 from radapt.features.lesions.locator import LesionLocator
 from radapt.models.state import ModelState
+from radapt.parsing.json import parse_json
 
 LOCATOR = "locator.safetensors"
 

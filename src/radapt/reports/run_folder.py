@@ -12,10 +12,10 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from radapt.bounded_json import parse_json
-from radapt.bounded_yaml import load_yaml
 from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError
+from radapt.parsing.json import parse_json
+from radapt.parsing.yaml import load_yaml
 from radapt.studies.cells import NO_BACKBONE
 from radapt.studies.ledger import RESULT_COLUMNS, cost_columns
 

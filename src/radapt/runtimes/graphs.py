@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from radapt.bounded_json import read_json
 from radapt.digests import digest, digest_file
 from radapt.durable import atomic_path, write_json
 from radapt.errors import UsageError
+from radapt.parsing.json import read_json
 from radapt.runtimes.convert import write_graph
 from radapt.runtimes.graph import Graph, open_graph
 from radapt.runtimes.runner import in_pytorch, largest_difference

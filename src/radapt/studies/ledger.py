@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from radapt.bounded_json import read_json
 from radapt.done_file import DONE, damage, done_facts
 from radapt.durable import is_partial_name, remove_partial_files, write_json, write_parquet, write_text
 from radapt.errors import UsageError
 from radapt.out_of_memory import reason_of
+from radapt.parsing.json import read_json
 from radapt.printable import printable
 from radapt.studies.shard import Shard
 from radapt.studies.workers import WORKERS, Workers

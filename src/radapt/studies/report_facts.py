@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radapt.bounded_json import read_json
 from radapt.cohorts import Cohort, case_table
 from radapt.cohorts.folds import OUT_OF_FOLD
 from radapt.durable import write_json, write_parquet
-from radapt.offline import is_offline
+from radapt.parsing.json import read_json
+from radapt.remote.offline import is_offline
 from radapt.studies.ledger import Ledger, slug
 from radapt.versions import versions
 

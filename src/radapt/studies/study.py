@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 
 from radapt.errors import UsageError, suggest
 from radapt.locations import expanded, is_file, is_folder
+from radapt.parsing.strict_yaml import StrictModel, read_yaml
 from radapt.runtimes.runtime import AUTO, RUNTIMES
-from radapt.strict_yaml import StrictModel, read_yaml
 from radapt.studies.ledger import slug
 from radapt.trackers import Where
 

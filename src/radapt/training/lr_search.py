@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from radapt.bounded_json import read_json
 from radapt.durable import write_json
+from radapt.parsing.json import read_json
 from radapt.progress import ProgressMaker, silent
 from radapt.training.checkpoint import load_tensors, save_tensors
 from radapt.training.config import TrainConfig

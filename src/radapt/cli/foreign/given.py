@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from radapt.bounded_json import read_json
 from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
 from radapt.errors import DataError, UsageError
+from radapt.parsing.json import read_json
 
 CASE, PATIENT, TRUTH, DECISION, LABEL, PROBABILITY = "case", "patient", "truth", "decision", "label", "probability"
 MEASURES = ("dice", "iou", "nsd", "hd95_mm", "assd_mm", "volume_error_ml")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radapt.bounded_json import read_json
 from radapt.cli.comparisons import compare_run
 from radapt.cli.foreign.given import GivenResults, read_results
 from radapt.cli.foreign.matching import Matched, match_label_maps, match_predictions
@@ -16,6 +15,7 @@ from radapt.errors import DataError, UsageError
 from radapt.metrics import score, summarise
 from radapt.metrics.comparison import Draws
 from radapt.metrics.score import RESAMPLES
+from radapt.parsing.json import read_json
 from radapt.reports import write_report
 from radapt.reports.case_tables import class_or_finding_arrays
 from radapt.reports.leaderboard import Leaderboard, leaderboards

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from radapt.bounded_yaml import load_yaml
 from radapt.errors import UsageError
+from radapt.parsing.yaml import load_yaml
 
 _NAME = re.compile(r"[^\W_][\w.+ -]*")
 _FILES = (".yaml", ".yml")

@@ -12,8 +12,8 @@ from radapt.errors import DataError
 from radapt.images.dicom.frames import read_header
 from radapt.images.plausibility import same_grid
 from radapt.images.volume import Volume
-from radapt.local_copies import local_copy
 from radapt.locations import Location
+from radapt.remote.local_copies import local_copy
 
 
 def write_case(

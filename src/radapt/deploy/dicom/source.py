@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from radapt.dicom_files import dcmread
 from radapt.errors import DataError
 from radapt.images.dicom.frames import FIX
 from radapt.images.dicom.series import DicomSeries, read_series
@@ -15,6 +14,7 @@ from radapt.images.plausibility import same_grid
 from radapt.images.reading import reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.parsing.dicom import dcmread
 
 SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage: the SOP class under which highdicom sees each frame (`DicomSource.frame_images`)."""

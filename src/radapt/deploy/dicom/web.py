@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from radapt.dicom_files import dcmread
 from radapt.durable import atomic_path
 from radapt.errors import DataError, UsageError, counted
 from radapt.images.dicom.frames import series_key
+from radapt.parsing.dicom import dcmread
 
 TOKEN = "RADAPT_DICOMWEB_TOKEN"
 """The environment variable with a bearer token, so that none stands in a command's history."""

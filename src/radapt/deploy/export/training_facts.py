@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radapt.bounded_yaml import load_yaml
 from radapt.cohorts import Cohort, cohort_digest, read_cohort
 from radapt.cohorts.cohort import CHOOSING_SPLITS
 from radapt.cohorts.folds import OUT_OF_FOLD
@@ -23,6 +22,7 @@ from radapt.errors import RadaptError
 from radapt.features.case_vectors import CaseVectors
 from radapt.metrics.registry import METRICS
 from radapt.metrics.segmentation_summary import UNLABELLED
+from radapt.parsing.yaml import load_yaml
 from radapt.segmentation.scoring import SOFT_DICE
 from radapt.studies.ledger import slug
 

@@ -14,9 +14,9 @@ from radapt.cohorts.layouts.image_files import DICOM, is_image, unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.sequences import Series, sequence_kind
-from radapt.dicom_files import dcmread
 from radapt.errors import DataError, counted
 from radapt.locations import Location
+from radapt.parsing.dicom import dcmread
 from radapt.progress import ProgressMaker
 
 _NOT_IMAGES = ("SEG", "RTDOSE", "RTSTRUCT", "PR", "SR", "KO", "REG")

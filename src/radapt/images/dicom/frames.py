@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from radapt.dicom_files import dcmread
 from radapt.errors import DataError
 from radapt.images.claims import OTHER, check_claim
 from radapt.images.reading import reading
 from radapt.images.window import Window
+from radapt.parsing.dicom import dcmread
 
 FIX = "Was the export or copy interrupted? Export it again."
 ENDINGS = (".dcm", ".dicom", ".ima")

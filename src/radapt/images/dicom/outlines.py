@@ -7,12 +7,12 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from PIL import Image, ImageDraw
 
-from radapt.bounded_xml import read_xml
 from radapt.errors import DataError, counted
 from radapt.images.dicom.frames import DicomFrame
 from radapt.images.dicom.series import read_series
 from radapt.images.volume import Volume
 from radapt.locations import Location
+from radapt.parsing.xml import read_xml
 
 _FEWEST_POINTS = 3
 """Nodules below 3 mm are a single point, which encloses nothing."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from radapt.bounded_json import read_json
+from radapt.parsing.json import read_json
 from radapt.studies.case_pictures.wanted import FOLDER
 
 

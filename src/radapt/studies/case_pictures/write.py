@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from radapt.bounded_json import read_json
 from radapt.cohorts import Case
 from radapt.digests import digest
 from radapt.durable import atomic_path, write_json
 from radapt.images import SliceCache, Volume, read, resampled, same_grid
 from radapt.locations import Location
+from radapt.parsing.json import read_json
 from radapt.segmentation import file_stems
 from radapt.studies.case_pictures.nearest import nearest_cases
 from radapt.studies.case_pictures.sprites import MASKED_SLICE_PX, PLANE_PX, SLICE_PX, SLICES, Sprite, sprite_of

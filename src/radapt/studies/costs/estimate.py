@@ -7,8 +7,8 @@ from itertools import groupby
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from radapt.bounded_json import read_json
 from radapt.done_file import DONE
+from radapt.parsing.json import read_json
 from radapt.studies.cells import Cell
 from radapt.studies.costs.pilots import GroupPilot, Pilots, Ready, bytes_of, pilots_of, ready
 from radapt.studies.ledger import Ledger

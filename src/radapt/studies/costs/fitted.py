@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from radapt.bounded_json import read_json
 from radapt.digests import digest
 from radapt.durable import write_json, write_text
+from radapt.parsing.json import read_json
 from radapt.studies.costs.estimate import estimate
 from radapt.studies.costs.fit import RESERVE, Choice, choose
 from radapt.studies.costs.text import duration

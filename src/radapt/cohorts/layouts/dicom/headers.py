@@ -14,8 +14,8 @@ from pydicom.multival import MultiValue
 from radapt.cohorts.layouts.dicom.slice_facts import SLICE_TAGS, SliceFacts, slice_facts
 from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.cohorts.patient_key import patient_key
-from radapt.dicom_files import dcmread
 from radapt.errors import DataError
+from radapt.parsing.dicom import dcmread
 from radapt.secret import secret_key
 
 _TAGS = [

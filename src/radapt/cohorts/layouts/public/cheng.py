@@ -9,7 +9,7 @@ from radapt.cohorts.layouts.image_files import unique, walk
 from radapt.cohorts.layouts.layout import Layout
 from radapt.dataset_cards import dataset_cards
 from radapt.errors import DataError, counted
-from radapt.matlab_files import HDF5, MAGIC, open_matlab, text_of
+from radapt.parsing.matlab import HDF5, MAGIC, open_matlab, text_of
 
 CLASSES = ("meningioma", "glioma", "pituitary tumour")
 """In the order of the public labels 1, 2 and 3."""

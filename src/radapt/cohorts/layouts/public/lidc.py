@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from radapt.bounded_xml import read_xml
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.dicom.headers import is_dicom, read_header, series_digest
 from radapt.cohorts.layouts.image_files import unique, walk
@@ -19,6 +18,7 @@ from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.public.matching import sampled
 from radapt.dataset_cards import dataset_cards
 from radapt.errors import DataError, counted
+from radapt.parsing.xml import read_xml
 
 CLASSES = ("benign", "malignant")
 MASK_LABELS = {1: "nodule"}

@@ -7,8 +7,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from radapt.bounded_yaml import compose_yaml, construct_yaml
 from radapt.errors import UsageError, suggest
+from radapt.parsing.yaml import compose_yaml, construct_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 _Lines = dict[tuple[Any, ...], int]

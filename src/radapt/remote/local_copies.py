@@ -14,7 +14,7 @@ from pathlib import Path
 
 from radapt.errors import DataError, counted
 from radapt.locations import Location, shown
-from radapt.remote import RemoteFile, RemoteImage, answering, file_system, image_at
+from radapt.remote.images import RemoteFile, RemoteImage, answering, file_system, image_at
 
 _KEPT = 4
 """Copies that are kept for the next image, which may be another array or series of the same file."""

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from radapt.errors import UsageError
-from radapt.strict_yaml import StrictModel, read_yaml
+from radapt.parsing.strict_yaml import StrictModel, read_yaml
 
 
 class Inner(StrictModel):

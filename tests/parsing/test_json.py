@@ -2,7 +2,7 @@
 
 import pytest
 
-from radapt.bounded_json import parse_json, read_json
+from radapt.parsing.json import parse_json, read_json
 
 
 def test_values(tmp_path):

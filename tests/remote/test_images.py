@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from radapt import local_copies, remote
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache, read
 from radapt.images.masks import read_labels
 from radapt.locations import Location, is_remote, shown
+from radapt.remote import images as remote
+from radapt.remote import local_copies
 from toy_dicom import ToySeries
 from toy_server import ToyServer, serving
 

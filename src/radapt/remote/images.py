@@ -14,7 +14,7 @@ from typing import Any
 
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location, shown
-from radapt.offline import is_offline
+from radapt.remote.offline import is_offline
 
 _FRESH_SECONDS = 60.0
 """For so long what a server said of a file is not asked for again, but for the file that is being copied."""
