@@ -17,6 +17,7 @@ from typing import Any
 
 from radapt.errors import DataError, UsageError
 from radapt.locations import Location
+from radapt.parsing.text_header import voxel_file
 from radapt.remote.images import state_of
 
 _SIZE = 16  # bytes: 128 bits, far beyond accidental collision
@@ -76,11 +77,18 @@ class ByteDigests:
         path = location.path
         try:
             if location.parts:
-                return digest([[label, self._file(path / file)] for label, file in location.parts])
-            content = self._folder(path) if path.is_dir() else self._file(path)
+                return digest([[label, self._image(path / file)] for label, file in location.parts])
+            content = self._folder(path) if path.is_dir() else self._image(path)
         except OSError as error:
-            raise DataError(f"Image file {path} cannot be read: {error.strerror or error}.") from error
+            raise DataError(
+                f"Image file {error.filename or path} cannot be read: {error.strerror or error}."
+            ) from error
         return content if location.array is None else digest([content, location.array, location.index])
+
+    def _image(self, path: Path) -> str:
+        """Of a header and the file with its voxels, of both."""
+        voxels = voxel_file(path)
+        return self._file(path) if voxels is None else digest([self._file(path), self._file(voxels)])
 
     def _file(self, path: Path) -> str:
         facts = path.stat()

@@ -4,6 +4,7 @@ import gzip
 import io
 import subprocess
 import sys
+import zlib
 
 import h5py
 import nibabel as nib
@@ -56,6 +57,16 @@ def dicom_bytes(dicom, compress=False):
     return buffer.getvalue()
 
 
+def metaimage_bytes(compressed):
+    header = b"NDims = 2\nDimSize = 12 16\nElementType = MET_UCHAR\nCompressedData = %s\nElementDataFile = LOCAL\n"
+    voxels = zlib.compress(PIXELS.tobytes()) if compressed else PIXELS.tobytes()
+    return header % (b"True" if compressed else b"False") + voxels
+
+
+def nrrd_bytes(encoding, voxels):
+    return b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 12 16\nencoding: %s\n\n" % encoding + voxels
+
+
 def matlab_bytes():
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", userblock_size=512) as file:
@@ -84,6 +95,14 @@ def good_file(ending, dicom):
             return tiff_bytes()
         case ".tiff":
             return tiff_bytes(compression="zlib", bigtiff=True)
+        case ".mha":
+            return metaimage_bytes(compressed=False)
+        case ".mhd":
+            return metaimage_bytes(compressed=True)
+        case ".nrrd":
+            return nrrd_bytes(b"raw", PIXELS.tobytes())
+        case ".nhdr":
+            return nrrd_bytes(b"gzip", gzip.compress(PIXELS.tobytes(), mtime=0))
         case ".mat":
             return matlab_bytes()
         case ".npy":

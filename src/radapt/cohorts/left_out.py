@@ -7,6 +7,7 @@ from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.layouts.image_files import IMAGES, holds_picture, is_text, walk
 from radapt.errors import counted
 from radapt.locations import Location
+from radapt.parsing.text_header import voxel_file
 
 _NO_IMAGES = frozenset(
     {
@@ -68,6 +69,7 @@ def _used(draft: CohortDraft) -> tuple[set[str], set[str]]:
     used = {
         str(path) for column in columns for text in draft.table[column] if text for path in Location.parse(text).files
     }
+    used |= {str(voxels) for path in used if (voxels := voxel_file(Path(path)))}
     return used, {path for path in used if not _ending(Path(path)) and Path(path).is_dir()}
 
 

@@ -12,13 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from radapt.errors import DataError
+from radapt.images.channels import check_channel, one_volume
 from radapt.images.claims import DEFLATE
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
 from radapt.locations import Location
-
-CHANNELS = "channels"
-"""`file.nii.gz::channels[k]` is the k-th volume of a file with four dimensions."""
 
 _CHUNK = 4 << 20  # bytes read at a time
 _LONGEST_TAIL = 64 << 20  # bytes that may follow the voxels, and as many as these are
@@ -31,14 +29,12 @@ def read_nifti(location: Location, modality: str | None = None) -> Volume:
     scaled by scl_slope and scl_inter. RGB files give colour. Raises DataError for anything else.
     """
     path = location.path
-    if location.array is not None and (location.array != CHANNELS or location.index is None):
-        raise DataError(f"{location} is not understood; for one volume of a 4D NIfTI write {path}::{CHANNELS}[0].")
+    check_channel(location, "NIfTI")
     with reading(path, "NIfTI", "Was the copy or download interrupted? Copy or convert it again."), _open(path) as file:
         header = _header(file, path)
         shape = tuple(int(size) for size in header.get_data_shape())
         raw = _voxels(file, path, header, shape)
-        raw, shape = _one_volume(raw, shape, location)
-        array = _scaled(_colour_last(raw), header, path)
+        array = _scaled(_colour_last(one_volume(raw, location)), header, path)
         affine = _affine_mm(header)
     if array.ndim not in (3, 4):
         raise DataError(f"{path} has shape {shape}, expected a 3D volume.")
@@ -119,24 +115,6 @@ def _voxels(file: IO[bytes], path: Path, header: Any, shape: tuple[int, ...]) ->
                 f"{path} is damaged: it holds more than twice the voxels of its size {shape}. Copy it again."
             )
     return np.frombuffer(buffer, dtype).reshape(shape, order="F")
-
-
-def _one_volume(raw: np.ndarray, shape: tuple[int, ...], location: Location) -> tuple[np.ndarray, tuple[int, ...]]:
-    while raw.ndim > 3 and raw.shape[-1] == 1 and location.index is None:
-        raw = raw[..., 0]
-    while raw.ndim < 3:
-        raw = raw[..., None]
-    if location.index is None and raw.ndim > 3:
-        raise DataError(
-            f"{location.path} has size {shape}: {raw[0, 0, 0].size} volumes in one file. Choose one by writing "
-            f"{location.path}::{CHANNELS}[0], or split it into one file per modality."
-        )
-    if location.index is None:
-        return raw, shape
-    raw = raw.reshape(*raw.shape[:3], -1, order="F")
-    if location.index >= raw.shape[3]:
-        raise DataError(f"{location} does not exist: the file holds {raw.shape[3]} volumes, counted from 0.")
-    return raw[..., location.index], shape
 
 
 def _colour_last(raw: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from pathlib import Path
 from radapt.errors import DataError
 from radapt.images.arrays import read_array
 from radapt.images.dicom.reader import read_dicom
+from radapt.images.itk.metaimage import read_metaimage
+from radapt.images.itk.nrrd import read_nrrd
 from radapt.images.matlab import read_matlab
 from radapt.images.nifti import read_nifti
 from radapt.images.raster import read_raster
@@ -41,6 +43,8 @@ READERS: tuple[Reader, ...] = (
         read_raster,
     ),
     Reader("TIFF", (".tif", ".tiff"), ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")), read_tiff),
+    Reader("MetaImage", (".mha", ".mhd"), ((0, b"ObjectType ="), (0, b"NDims =")), read_metaimage),
+    Reader("NRRD", (".nrrd", ".nhdr"), ((0, b"NRRD000"),), read_nrrd),
     Reader("MATLAB", (".mat",), ((0, MAGIC), (0, HDF5)), read_matlab),
     Reader("NumPy", (".npy", ".npz"), ((0, b"\x93NUMPY"), (0, b"PK\x03\x04")), read_array),
 )
@@ -51,8 +55,8 @@ _UNSURE = (b"\x1f\x8b", b"PK\x03\x04", b"BM", b"\x08\0", b"\x02\0")
 
 
 def read(location: Location, modality: str | None = None, *, array_cache: Path | None = None) -> Volume:
-    """Read the image at `location`: a NIfTI, DICOM, PNG, JPEG, BMP, TIFF, MATLAB or NumPy file, or a folder with a
-    DICOM series.
+    """Read the image at `location`: a NIfTI, DICOM, MetaImage, NRRD, PNG, JPEG, BMP, TIFF, MATLAB or NumPy file, or a
+    folder with a DICOM series.
 
     The first bytes decide the format, whatever the ending: public data sets hold TIFF and PNG named `.jpg`. Where they
     leave it open, the ending does. `modality` is stored in the volume. `array_cache` is a folder for arrays unpacked

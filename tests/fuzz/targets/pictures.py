@@ -207,7 +207,23 @@ def large(kind: str) -> bytes:
     return file.getvalue()
 
 
+def metaimages() -> list[bytes]:
+    header = (
+        b"ObjectType = Image\nNDims = 3\nCompressedData = %s\nTransformMatrix = 0 1 0 -1 0 0 0 0 1\nOffset = 1 2 3\n"
+    )
+    header += b"ElementSpacing = 0.5 0.6 3\nDimSize = 18 20 3\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    return [header % b"False" + STACK.tobytes(), header % b"True" + zlib.compress(STACK.tobytes())]
+
+
+def nrrds() -> list[bytes]:
+    header = b"NRRD0004\ntype: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 18 20 3\nencoding: %s\n"
+    header += b"space directions: (0.5,0,0) (0,0.6,0) (0,0,3)\nkinds: domain domain domain\nspace origin: (1,2,3)\n\n"
+    return [header % b"raw" + STACK.tobytes(), header % b"gzip" + gzip.compress(STACK.tobytes())]
+
+
 TARGETS = [
+    Target("mha", metaimages, volume("x.mha"), text=True),
+    Target("nrrd", nrrds, volume("x.nrrd"), text=True),
     Target("nii", niftis, volume("x.nii"), fields=nifti_fields),
     Target(
         "nii.gz",

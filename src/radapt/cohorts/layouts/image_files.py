@@ -7,10 +7,11 @@ from pathlib import Path
 
 RASTER = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp")
 NIFTI = (".nii.gz", ".nii")
+VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
 DICOM = (".dcm", ".dicom", ".ima")
 _PROSE = ("", ".txt", ".md", ".rst", ".pdf", ".html")
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-IMAGES = (*RASTER, *NIFTI, *DICOM, ".npy")
+IMAGES = (*RASTER, *VOLUMES, *DICOM, ".npy")
 
 
 def is_image(name: str, suffixes: tuple[str, ...] = IMAGES) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import NIFTI, folders_in, images_in, is_image, stem
+from radapt.cohorts.layouts.image_files import VOLUMES, folders_in, images_in, is_image, stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 
 SPLIT_FOLDERS = {
@@ -121,7 +121,7 @@ def _has_digit(name: str) -> bool:
 def _hold_cases(folders: Sequence[ImageFolder]) -> bool:
     """Whether every folder is a case: its volumes have the same names in every folder, or that of the folder."""
     images = {folder.path: images_in(folder.path) for folder in folders}
-    if not all(is_image(path.name, NIFTI) for paths in images.values() for path in paths):
+    if not all(is_image(path.name, VOLUMES) for paths in images.values() for path in paths):
         return False
     if all(folder.patient for folder in folders) and all(len(paths) == 1 for paths in images.values()):
         return False

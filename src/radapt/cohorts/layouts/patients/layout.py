@@ -83,7 +83,8 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(f"{root} holds no folders with images; expected one folder per patient.")
     group = replace(group, outer=group.outer or [""] * len(group.folders))
     notes: list[str] = []
-    rows = _sequences(group, notes) if _named_by_sequence(group.folders) else _pictures(group, notes)
+    by_sequence = _named_by_sequence(group.folders)
+    rows = _sequences(group, notes) if by_sequence else _pictures(group, notes)
     cases = [row["case"] for row in rows]
     if len(set(cases)) < len(cases):
         for row, case in zip(rows, unique(cases), strict=True):
@@ -93,7 +94,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     if group.is_visit:
         notes.insert(1, f"The folders around them are visits: {', '.join(sorted(set(group.outer))[:6])}.")
     draft = CohortDraft(options.name or root.name, "patients", table, notes=notes)
-    draft.kind = kind_of(name.removeprefix("image:") for name in draft.modalities)
+    draft.kind = kind_of(_sequence_names(group)) if by_sequence else None
     if any(group.outer) and not group.is_visit:
         draft.classes = tuple(sorted(set(group.outer)))
     add_table(draft, root, options)
@@ -171,6 +172,11 @@ def _sequences(group: Group, notes: list[str]) -> list[dict[str, str]]:
     for word, count in left.items():
         notes.append(f"{counted(count, 'file')} left out: {word}.")
     return _rows(cases, notes)
+
+
+def _sequence_names(group: Group) -> set[str]:
+    roles = [roles_in(leaf, folder.path) for folder in group.folders for leaf in folder.leaves]
+    return {name for named in roles for name in named.values() if not is_mask_name(name)}
 
 
 def _has_visits(folder: PatientFolder) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import NIFTI, RASTER, folders_in, images_in, stem
+from radapt.cohorts.layouts.image_files import RASTER, VOLUMES, folders_in, images_in, stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, is_mask_name
 
-READ = (*RASTER, *NIFTI, ".npy")
+READ = (*RASTER, *VOLUMES, ".npy")
 _DEPTH = 3
 _SAMPLED = 200
 _MOST = 0.8
@@ -143,7 +143,7 @@ def _are_sequences(shared: set[str], roles: Sequence[Sequence[tuple[str, Path]]]
     words = [name for name in words if alike[re.sub(r"\d+", "#", name)] <= max(2, len(roles))]  # `p1_ct`, `p2_ct` …
     if not words or len(words) * 2 <= len(shared - {""}):
         return False
-    volumes = all(path.name.lower().endswith(NIFTI) for named in roles for _, path in named)
+    volumes = all(path.name.lower().endswith(VOLUMES) for named in roles for _, path in named)
     return volumes or any(is_mask_name(name) for name in words) or len(roles) > max(2, len(shared))
 
 
