@@ -1,10 +1,13 @@
-"""Series cut at an end are known by the other series of the study and by counts in the header, and true ones pass."""
+"""Series cut at an end are known by other series, by counts in the header and by image numbers; true ones pass."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from radapt.cli import app
@@ -82,6 +85,89 @@ def test_counts_of_the_header_show_a_cut(tmp_path: Path) -> None:
     assert messages(tmp_path / "b") == {"pet": "its header counts 20 slices, 18 are here."}
     write(tmp_path / "c", "ct", range(3), InConcatenationTotalNumber=4)
     assert messages(tmp_path / "c") == {"ct": "its header counts 4 files of a concatenation, 3 are here."}
+    write(tmp_path / "d", "ct", range(3), NumberOfSeriesRelatedInstances=4)
+    assert messages(tmp_path / "d") == {"ct": "its header counts 4 files of the series, 3 are here."}
+
+
+def edit(folder: Path, change: Callable[[Dataset, int], None]) -> None:
+    """Let `change` edit every file of a series; it is given the place along the normal, from 0."""
+    files = [(dcmread(path), path) for path in folder.iterdir()]
+    ordered = sorted(files, key=lambda file: float(np.asarray(file[0].ImagePositionPatient, dtype=float) @ NORMAL))
+    for place, (data, path) in enumerate(ordered):
+        change(data, place)
+        data.save_as(path)
+
+
+def number(folder: Path, first: int, step: int = 1) -> None:
+    edit(folder, lambda data, place: setattr(data, "InstanceNumber", first + step * place))
+
+
+def test_numbers_that_do_not_begin_at_one_show_a_cut(tmp_path: Path) -> None:
+    number(write(tmp_path / "a", "t1", range(18), ImageType=ORIGINAL), 5)
+    said = "its images are numbered from 5 to 22: the first 4 are missing, 20 mm at the feet end."
+    assert messages(tmp_path / "a") == {"t1": said}
+    number(write(tmp_path / "b", "t1", range(18), ImageType=ORIGINAL), 22, step=-1)
+    assert messages(tmp_path / "b") == {"t1": said.replace("feet", "head")}
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "tags"),
+    [
+        (1, 1, {}),
+        (0, 1, {}),
+        (4, 1, {}),  # three scouts
+        (19, 1, {}),  # the second echo or time point: as many before as there are
+        (6, 2, {}),  # echoes in turn
+        (6, 1, {"EchoNumbers": 2}),
+        (6, 1, {"AcquisitionNumber": 3}),
+        (6, 1, {"NumberOfTemporalPositions": 4}),
+        (6, 1, {"ImageType": ["DERIVED", "SECONDARY"]}),  # what was chosen of another series
+    ],
+)
+def test_numbers_that_mean_something_else(tmp_path: Path, first: int, step: int, tags: dict[str, Any]) -> None:
+    number(write(tmp_path, "t1", range(18), **({"ImageType": ORIGINAL} | tags)), first, step)
+    assert messages(tmp_path) == {}
+
+
+def test_numbers_that_go_on_from_another_series(tmp_path: Path) -> None:
+    number(write(tmp_path, "t1", range(6), ImageType=ORIGINAL, FrameOfReferenceUID="1.2.3"), 1)
+    number(write(tmp_path, "t2", range(18), ImageType=ORIGINAL), 7)
+    assert messages(tmp_path) == {}
+
+
+PHILIPS, GE = (0x2001, 0x18, "SL", "Philips Imaging DD 001"), (0x0021, 0x4F, "SS", "GEMS_RELA_01")
+
+
+@pytest.mark.parametrize(
+    ("maker", "element", "claimed", "tags", "cut"),
+    [
+        ("Philips Medical Systems", PHILIPS, 22, {}, True),
+        ("GE MEDICAL SYSTEMS", GE, 22, {}, True),
+        ("GE MEDICAL SYSTEMS", GE, 18, {}, False),
+        ("GE MEDICAL SYSTEMS", GE, 9, {}, False),  # interpolated to twice as many
+        ("Resampler Inc.", PHILIPS, 22, {}, False),  # copied from the images that it resampled
+        ("Philips", PHILIPS, 22, {"Modality": "CT"}, False),
+        ("Philips", PHILIPS, 22, {"ImageType": ["DERIVED", "SECONDARY"]}, False),
+        ("Philips", PHILIPS, 22, {"ImageType": [*ORIGINAL, "LOCALIZER"]}, False),
+    ],
+)
+def test_slices_that_the_scanner_planned(
+    tmp_path: Path, maker: str, element: tuple[int, int, str, str], claimed: int, tags: dict[str, Any], cut: bool
+) -> None:
+    tags = {"ImageType": ORIGINAL, "Modality": "MR", "Manufacturer": maker} | tags
+    group, offset, representation, creator = element
+    edit(
+        write(tmp_path, "t1", range(18), **tags),
+        lambda data, _: data.private_block(group, creator, create=True).add_new(offset, representation, claimed),
+    )
+    assert messages(tmp_path) == ({"t1": f"its header counts {claimed} slices, 18 are here."} if cut else {})
+
+
+def test_real_series_pass() -> None:
+    folders = {path.parent for path in Path(str(get_testdata_file("DICOMDIR"))).parent.glob("*/*/*") if path.is_file()}
+    assert len(folders) > 3
+    for folder in folders:
+        assert cut_images({"series": Location(folder)}) == []
 
 
 def test_an_acquisition_stored_as_two_series_is_whole(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Series that seem to be cut at an end, because the last slices were not copied: a warning, from headers alone.
 
 A series cut between two slices has a gap, which is an error where it is read. One cut at its end looks complete by
-itself; counts in the header, or other series of the study that lie on the same slices, show what is missing.
+itself; counts in the header, the numbers of its images, or other series of the study that lie on the same slices, show
+what is missing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ LEAST_MISSING_MM = 5.0
 """Series of one prescription may differ by less than this at an end."""
 
 _FEWEST_SLICES = 3
+_MOST_SCOUTS = 3
+"""So many images numbered before the slices may be scouts, stored elsewhere or removed."""
 _PARALLEL = 0.9998
 """Cosine of 1.1 degrees: normals of one prescription differ by rounding only."""
 _SAME_STEP = 0.02
@@ -63,7 +66,7 @@ class _Stack:
 def cut_series(study: Mapping[str, Sequence[Header]]) -> list[CutSeries]:
     """The series of one study, {name: its files}, that seem to be cut, in their order and at most one reason each."""
     found: dict[str, str] = {}
-    for name, message in (*_by_counts(study), *_by_neighbours(study)):
+    for name, message in (*_by_counts(study), *_by_locations(study), *_by_neighbours(study), *_by_numbers(study)):
         found.setdefault(name, message)
     return [CutSeries(name, found[name]) for name in study if name in found]
 
@@ -106,9 +109,55 @@ def _claims(files: Sequence[Header]) -> Iterator[tuple[int, str]]:
         _, in_acquisition, in_series = facts.pop()
         yield in_series, "slices"
         yield in_acquisition, "images in the acquisition"
-    parts = {file.slice.concatenation for file in files}
-    if len(parts) == 1:
-        yield parts.pop(), "files of a concatenation"
+    for counts, what in (
+        ({file.slice.concatenation for file in files}, "files of a concatenation"),
+        ({file.slice.files_in_series for file in files}, "files of the series"),
+    ):
+        if len(counts) == 1:
+            yield counts.pop(), what
+
+
+def _by_locations(study: Mapping[str, Sequence[Header]]) -> Iterator[tuple[str, str]]:
+    """Series with fewer positions than the scanner planned, each of which may hold several echoes or times."""
+    planned: dict[tuple[int, int], set[tuple[float, ...]]] = {}
+    for files in study.values():
+        for file in files:
+            if file.slice.position is not None:
+                planned.setdefault((file.slice.acquisition, file.slice.locations), set()).add(file.slice.position)
+    for name, files in study.items():
+        facts = {(file.slice.acquisition, file.slice.locations) for file in files}
+        claimed = max(count for _, count in facts)
+        if len({count for _, count in facts}) > 1 or not claimed or any(file.is_localizer for file in files):
+            continue
+        positions = {file.slice.position for file in files}
+        # the slices of one acquisition may be stored as several series
+        if None not in positions and len(positions) < claimed > max(len(planned[fact]) for fact in facts):
+            yield name, f"its header counts {claimed} slices, {len(positions)} are here."
+
+
+def _by_numbers(study: Mapping[str, Sequence[Header]]) -> Iterator[tuple[str, str]]:
+    """Series whose images are numbered one after the other along the slices, but not from the first on.
+
+    Numbers that go on from those of another series, or begin after a multiple of the slices, count echoes or times.
+    """
+    ends = {max(file.slice.number for file in files) for files in study.values() if files}
+    for name, files in study.items():
+        stack = _stack(name, files)
+        if stack is None:
+            continue
+        numbers = np.asarray([file.slice.number for file in files])
+        along = numbers[np.argsort([np.asarray(file.slice.position) @ stack.normal for file in files])]
+        steps, missing = np.diff(along), int(along.min()) - 1
+        if missing <= _MOST_SCOUTS or missing * stack.step < LEAST_MISSING_MM or abs(steps[0]) != 1:
+            continue
+        if (steps != steps[0]).any() or missing in ends or missing % len(files) == 0:
+            continue
+        end = _end(-stack.normal if steps[0] > 0 else stack.normal)
+        yield (
+            name,
+            f"its images are numbered from {missing + 1} to {int(along.max())}: the first {missing} are missing, "
+            f"{missing * stack.step:.0f} mm at the {end} end.",
+        )
 
 
 def _by_neighbours(study: Mapping[str, Sequence[Header]]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom.multival import MultiValue
 
-from radapt.cohorts.layouts.dicom.slice_facts import SLICE_TAGS, SliceFacts, slice_facts
+from radapt.cohorts.layouts.dicom.slice_facts import PRIVATE_TAGS, SLICE_TAGS, SliceFacts, slice_facts
 from radapt.cohorts.modalities.series_facts import SeriesFacts
 from radapt.cohorts.patient_key import patient_key
 from radapt.errors import DataError
@@ -97,7 +97,7 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Header | None:
     """The header of an image file; None if it holds no image. Raises DataError if it cannot be read."""
     try:
-        data = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        data = dcmread(path, stop_before_pixels=True, specific_tags=[*_TAGS, *PRIVATE_TAGS])
         if "SOPClassUID" not in data:
             raise EOFError("its header is truncated")
         if "Rows" not in data:
