@@ -142,6 +142,9 @@ INCONSISTENT = {
     "no position": (change_slice(3, ImagePositionPatient=None), "position not given"),
     "shifted": (change_slice(3, ImagePositionPatient=[-10, -12, 37.5]), "8.0 mm off the line"),
     "nonsense": (lambda k, data: setattr(data, "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]), "perpendicular"),
+    "too long": (lambda k, data: setattr(data, "ImageOrientationPatient", [1, 0, 0, 0, 2, 0]), "perpendicular"),
+    "oblique": (lambda k, data: setattr(data, "ImageOrientationPatient", [1, 0, 0, 0.6, 0.8, 0]), "perpendicular"),
+    "obtuse": (lambda k, data: setattr(data, "ImageOrientationPatient", [1, 0, 0, -0.6, 0.8, 0]), "perpendicular"),
 }
 
 

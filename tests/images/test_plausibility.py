@@ -56,6 +56,14 @@ def test_what_differs_is_said_in_words(other, words):
     assert words in problem.message
 
 
+def test_a_grey_mask_lies_on_a_colour_image():
+    colour = Volume(np.zeros((10, 12, 14, 3), np.uint8), AFFINE)
+    assert same_grid(colour, mask()) is None
+    assert same_grid(mask(), colour) is None
+    assert same_grid(colour, mask(affine=moved(a03=5.0))).startswith("the same voxels 5.0 mm away")
+    assert same_grid(mask(affine=moved(a03=5.0)), colour).startswith("the same voxels 5.0 mm away")
+
+
 def codes(*args):
     return [(found.severity, found.code) for found in mask_problems(*args)]
 

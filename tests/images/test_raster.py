@@ -95,6 +95,14 @@ def test_grey_with_alpha_and_grey_saved_as_colour_are_grey(tmp_path):
         np.testing.assert_array_equal(shown(tmp_path / f"{name}.png")[0], grey())
 
 
+def test_half_transparent_grey_in_a_tiff_is_half_as_bright(tmp_path):
+    alpha = np.array([[0, 255, 128, 128]], np.uint8).repeat(6, axis=0)
+    pixels = np.dstack([np.full((6, 4), 201, np.uint8), alpha])
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", extrasamples=["unassalpha"])
+    assert shown(tmp_path / "a.tif").shape == (1, 6, 4)
+    np.testing.assert_array_equal(shown(tmp_path / "a.tif")[0, 0], [0, 201, 101, 101])  # 201 × 128 / 255 = 100.9
+
+
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_orientation_tags_are_applied(tmp_path, tag):
     from PIL import ImageOps

@@ -123,6 +123,16 @@ def test_the_filter_has_a_deviation_of_half_the_ratio_minus_one():
     np.testing.assert_allclose(resampled(impulse, like).array[:, 0, 0], expected, atol=1e-6)
 
 
+def test_the_filter_follows_the_axes_of_the_volume_not_those_of_the_new_grid():
+    """The new voxels are long along the patient's x, which is the second axis of the new grid."""
+    impulse = Volume(np.eye(15, dtype=np.float32)[7].reshape(15, 1, 1), np.eye(4))
+    swapped = np.array([[0, 3.0, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    found = resampled(impulse, Volume(np.zeros((1, 5, 1), np.uint8), swapped)).array
+    straight = resampled(impulse, Volume(np.zeros((5, 1, 1), np.uint8), turned(0, (3, 1, 1), (1, 0, 0)))).array
+    np.testing.assert_allclose(found[0, :, 0], straight[:, 0, 0], atol=1e-6)
+    assert found[0, 1, 0] > 0.004  # without the filter nothing would reach 3 voxels
+
+
 def test_whole_numbers_are_rounded():
     volume = Volume(np.array([0, 1, 3, 3], np.int16).reshape(4, 1, 1), np.eye(4))
     like = Volume(np.zeros((3, 1, 1), np.uint8), turned(0, (1, 1, 1), (0.75, 0, 0)))
@@ -137,6 +147,8 @@ def test_colour_and_single_slices():
     assert found.array.shape == (12, 10, 3, 3)
     np.testing.assert_array_equal(found.array[:, :, 1], colours[:, :, 0])
     np.testing.assert_array_equal(found.array[:, :, 0], colours[:, :, 0])  # within half of its 5 mm
+    coloured = Volume(np.zeros((12, 10, 3, 3), np.uint8), like.affine)
+    np.testing.assert_array_equal(resampled(volume, coloured).array, found.array)
 
 
 def test_what_cannot_be_brought_together():

@@ -43,6 +43,32 @@ def test_traces_of_smoothing_are_seen_and_the_labels_named(pixels, areas):
     assert smoothed_labels(pixels[None], np.unique(pixels)) == areas
 
 
+def with_dots(dots: int, *squares: tuple[int, int]) -> np.ndarray:
+    """(1, 40, 40): squares of (value, side) from the left, and one pixel of each value from 1 to `dots` below them."""
+    pixels, left = np.zeros((1, 40, 40), np.uint8), 1
+    for value, side in squares:
+        pixels[0, 1 : 1 + side, left : left + side] = value
+        left += side + 1
+    pixels[0, 38, 1 : 1 + 2 * dots : 2] = np.arange(1, 1 + dots)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("pixels", "areas"),
+    [
+        (with_dots(7, (200, 5)), (200,)),  # 8 values, 7 of them dots: at least 3 × (1 + 1)
+        (with_dots(6, (200, 5)), None),  # 7 values are few
+        (with_dots(8, (200, 5), (100, 5)), None),  # 8 dots beside two areas are fewer than 3 × (2 + 1)
+        (with_dots(9, (100, 5), (200, 6)), (200, 100)),  # 16 and 9 pixels have equal ones around them
+        (with_dots(9, (100, 5), (200, 20)), (200,)),  # 9 of 434 marked pixels are less than 5 %
+        (with_dots(0, (255, 5), (250, 1)), (255,)),  # few values, but one that JPEG leaves beside white
+        (with_dots(0, (255, 5), (246, 1)), None),
+    ],
+)
+def test_lines_and_areas_are_counted(pixels, areas):
+    assert smoothed_labels(pixels, np.unique(pixels)) == areas
+
+
 def label_map(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     """Balls of different sizes, from some voxels upwards, each with its own number."""
     rng = np.random.default_rng(0)
