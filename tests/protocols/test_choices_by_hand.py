@@ -7,11 +7,12 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from radapt.cohorts.fold_groups import FoldGroups
+from radapt.errors import DataError
 from radapt.metrics.registry import METRICS
 from radapt.protocols.choice import ChoiceRules, InnerFold, InnerFolds, inner_folds, method_of
-from radapt.protocols.cross_validation import FoldScores, Pooled
+from radapt.protocols.cross_validation import FoldScores, Pooled, pooled
 from radapt.protocols.decisions import decide, fixed_decision, shares, tuned_decision
-from radapt.protocols.holdout import labelled
+from radapt.protocols.holdout import check_learnable, labelled, train_and_val
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.ratings import Rater, Ratings, score_candidates
 from radapt.protocols.targets import Targets
@@ -38,6 +39,9 @@ def test_balanced_weights_are_equal_shares_over_own_shares() -> None:
     assert fixed_decision("auto", np.repeat([0, 1, 2], [4, 3, 3]), 3).rule == "argmax"  # 0.3 × 3 = 0.9 of a share
     assert fixed_decision("auto", np.repeat([0, 1], [61, 39]), 2).rule == "balanced"
     assert fixed_decision("tuned", np.repeat([0, 1], [5, 5]), 2).rule == "balanced"
+    assert "in proportion to its share of training: the rarest has less than 80%" in decision.why
+    assert fixed_decision("argmax", np.array([0, 1]), 2).why.endswith("above 0.5: as asked")
+    assert fixed_decision("balanced", np.array([0, 1]), 2, why="so").why == "so"
 
 
 def test_each_finding_is_balanced_on_its_own() -> None:
@@ -139,14 +143,55 @@ def test_areas_and_losses_agree_with_scikit_learn() -> None:
         np.testing.assert_allclose(getattr(found, name), by_hand)
 
 
+def test_candidates_are_rated_by_their_metric() -> None:
+    truth, second = np.array([0, 0, 0, 1]), np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.4, 0.3]])
+    p = np.stack([1 - second, second], axis=2)
+
+    def values(name: str, rule: Any = "argmax") -> np.ndarray:
+        return Rater(METRICS[name], "binary", rule).rate(truth, p, truth).value
+
+    np.testing.assert_allclose(values("auroc"), [1, 2 / 3])
+    np.testing.assert_allclose(values("log_loss"), [log_loss(truth, one) for one in second])
+    np.testing.assert_allclose(values("accuracy"), [3 / 4, 3 / 4])  # class 0 for all
+    np.testing.assert_allclose(values("accuracy", "balanced"), [3 / 4, 3 / 4])  # class 1 above 1/4
+    np.testing.assert_allclose(values("balanced_accuracy", "balanced"), [5 / 6, 5 / 6])
+    # Averaged with neighbours the thresholds 0.35 and 0.15 are best.
+    np.testing.assert_allclose(values("balanced_accuracy", "tuned"), [1, 2 / 3])
+
+
+def test_answers_of_folds_are_put_where_their_cases_are() -> None:
+    labels = np.array([[0, 1], [1, 1], [0, 0], [0, 1], [0, 1], [1, 0]], float)
+    learned = [np.array([0, 1, 2, 3, 4]), np.array([5, 1, 2])]  # 20 % and 2/3 have the first finding
+    parts = [np.full((2, 1, 2), 0.3), np.full((2, 2, 2), 0.6)]
+    found = pooled(
+        Rater(METRICS["mcc"], "multilabel", "balanced"), labels, learned, parts, [np.array([1]), np.array([2, 0])], 3
+    )
+    np.testing.assert_array_equal(found.probabilities[0], [[0.6, 0.6], [0.3, 0.3], [0.6, 0.6]])
+    np.testing.assert_array_equal(found.decisions[1], [[0, 1], [1, 0], [0, 1]])  # thresholds 2/3, 1/3 and 1/5, 4/5
+
+
+def test_what_can_be_learned_from(features_of: Any) -> None:
+    def check(labels: np.ndarray) -> None:
+        check_learnable(features_of(labels, np.full(len(labels), "train"), outputs=3).cohort)
+
+    check(np.array([0, 1, 1, -1]))  # as many labelled cases as classes
+    with pytest.raises(DataError, match="has 2 labelled cases in split 'train', fewer than its 3 classes"):
+        check(np.array([0, 1, -1]))
+    with pytest.raises(DataError, match="only class 'k1'"):
+        check(np.array([1, 1, 1]))
+    check(np.array([[1, NAN, 1], [NAN, 1, 1], [NAN, 0, 1]]))
+    with pytest.raises(DataError, match="no finding with both a positive and a negative case"):
+        check(np.array([[1, 0, NAN], [1, 0, NAN]]))
+
+
 def fold_scores(right: np.ndarray, paths: list[list[int]], repeats: int = 1) -> FoldScores:
     """Candidates (G, 6) that are right or wrong about six cases, in three folds of two; further repeats all right."""
     truth = np.array([0, 1, 0, 1, 0, 1])
     folds = tuple(InnerFold(np.setdiff1d(np.arange(6), held), held) for held in np.arange(6).reshape(2, 3).T)
     decisions = [np.where(ones, truth, 1 - truth) for ones in (right, *[np.ones_like(right)] * (repeats - 1))]
-    pooled = tuple(Pooled(np.stack([0.6 - 0.2 * d, 0.4 + 0.2 * d], axis=-1), d) for d in decisions)
+    answers = tuple(Pooled(np.stack([0.6 - 0.2 * d, 0.4 + 0.2 * d], axis=-1), d) for d in decisions)
     inner = InnerFolds(np.arange(6), (folds,) * repeats)
-    return FoldScores(Rater(METRICS["accuracy"], "binary"), inner, truth, np.ones(6, bool), pooled, paths)
+    return FoldScores(Rater(METRICS["accuracy"], "binary"), inner, truth, np.ones(6, bool), answers, paths)
 
 
 def test_the_standard_error_of_a_score_is_the_jackknife_over_folds() -> None:
@@ -185,6 +230,19 @@ def test_cases_of_inner_folds_are_answered_by_models_that_had_not_seen_them() ->
     found = model.predict(np.array([7, 9, 2, 3, 5, 0]))
     np.testing.assert_array_equal(found, [[0.9, 0.1], [9, -9], [0.2, 0.8], [3, -3], [0.4, 0.6], [0, 0]])
     np.testing.assert_array_equal(model.predict(np.array([5])), stored[1:2])
+
+
+def test_a_fifth_of_the_training_patients_is_held_out_where_there_is_no_val(features_of: Any) -> None:
+    labels, patients = np.tile([0, 0, 1, 1], 10), np.repeat(np.arange(20), 2)
+    cohort = features_of(labels, np.full(40, "train"), patients=patients).cohort
+    usable = np.arange(40) >= 4
+    train, val = train_and_val(labels, usable, cohort, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, val])), np.arange(4, 40))
+    assert not set(patients[train]) & set(patients[val])
+    assert np.bincount(labels[val]).tolist() == [4, 4]  # 2 of 9 patients of each class, two cases each
+    own = features_of(labels, np.repeat(["train", "val", "test"], [20, 10, 10]), patients=patients).cohort
+    train, val = train_and_val(labels, usable, own, np.random.default_rng(0))
+    assert (train.tolist(), val.tolist()) == ([*range(4, 20)], [*range(20, 30)])
 
 
 @pytest.mark.parametrize(
@@ -242,6 +300,10 @@ def test_targets_of_classes_and_findings() -> None:
     np.testing.assert_allclose(three.weights, np.repeat([[4 / 3], [2 / 3], [2 / 3], [4 / 3]], 3, axis=1))
     np.testing.assert_allclose(three.totals, [4, 4, 4])
     np.testing.assert_allclose(three.prior_logits, np.log([1 / 3] * 3))
+    logits = np.log([[1, 2, 1], [1, 1, 8], [3, 3, 3]])  # of as many cases as columns
+    expected = np.array([[1, 2, 1], [0.4, 0.4, 3.2], [4 / 3] * 3]) / 4
+    np.testing.assert_allclose(three.probabilities(logits)[:, [0, 2, 5]], expected)
+    assert not three.probabilities(logits)[:, [1, 3, 4]].any()
     two = Targets.of(np.array([1, 1, 1, 4]), 5)
     np.testing.assert_allclose(two.prior_logits, [-np.log(3)])
     np.testing.assert_allclose(two.curvature, [3 / 16])
