@@ -49,3 +49,21 @@ def test_masks_depend_on_the_recipe_the_grid_the_labels_and_the_way(tmp_path: Pa
                     np.testing.assert_array_equal(found, expected)
                 plain = aligned.mask_planes(mask, GRIDS[0], values)
                 np.testing.assert_array_equal(plain, aligned.mask_planes(mask, GRIDS[0], values, resample=True))
+
+
+def test_at_45_degrees_planes_are_shown_as_the_reference_says(tmp_path: Path) -> None:
+    """Rounding decides which axis counts as right: the image and its reference differ in it, though not in a voxel."""
+    slices, recipe = SliceCache(tmp_path / "cache"), Recipe.for_kind("other", size=16)
+    array = np.random.default_rng(2).integers(0, 500, (12, 12, 5)).astype(np.int16)
+
+    def turned(degrees: float) -> np.ndarray:
+        angle, affine = np.radians(degrees), np.eye(4)
+        affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        return affine
+
+    nib.save(nib.Nifti1Image(array, turned(44.999)), tmp_path / "a.nii.gz")
+    like = Volume.blank(array.shape, turned(45.001))
+    image = Location(tmp_path / "a.nii.gz")
+    assert not np.array_equal(recipe.apply(read(image)), recipe.apply(resampled(read(image), like)))
+    found = AlignedSliceCache(slices, recipe).planes(image, like)
+    np.testing.assert_array_equal(found, recipe.apply(resampled(read(image), like)))

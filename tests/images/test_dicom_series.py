@@ -133,7 +133,7 @@ INCONSISTENT = {
     "missing slice": (drop(2), r"1 slice is missing between IM\d+.dcm and IM\d+.dcm \(5.00 mm apart"),
     "missing slices": (drop(2, 3), "2 slices are missing"),
     "uneven": (change_slice(4, ImagePositionPatient=[-10, -20, 40.9]), "not evenly spaced, 2.50 to 3.40 mm"),
-    "same position": (change_slice(3, ImagePositionPatient=[-10, -20, 30.0]), "same position"),
+    "same position": (change_slice(3, ImagePositionPatient=[-10, -20, 30.0]), r"same position \(1 such pair\)"),
     "two echoes": (change_slice(3, ImagePositionPatient=[-10, -20, 30], EchoTime=80), "differ in EchoTime"),
     "size": (change_slice(3, Rows=2, Columns=12), "has size 2 × 12, 4 of 5 images have 4 × 6"),
     "pixel spacing": (change_slice(3, PixelSpacing=[0.5, 0.5]), "pixel spacing"),

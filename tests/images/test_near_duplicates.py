@@ -8,7 +8,7 @@ import pytest
 from radapt.errors import DataError
 from radapt.images import Recipe, SliceCache, Volume
 from radapt.images.duplicates.hashes import MOST_PLANES, SIZE, plane_hashes
-from radapt.images.duplicates.registration import Compared, compare, turned
+from radapt.images.duplicates.registration import Compared, Match, compare, turned
 from radapt.images.duplicates.search import similar
 from radapt.locations import Location
 from toy_pictures import CHANGES, crop, picture, rotate, stack
@@ -56,6 +56,17 @@ def test_a_match_says_what_was_done() -> None:
     # By hand: the clockwise quarter turn puts the left column on top.
     assert compare(first, Compared(np.rot90(plane, -1))).words() == "turned by 270°"
     assert compare(first, Compared(plane.T)).words() == "transposed"
+
+
+def test_a_match_in_words_and_its_limits() -> None:
+    assert Match(1.0, scale=0.8).words() == "cropped to 80 %"  # one of the two shows less, whichever it is
+    assert Match(1.0, 2, scale=1.25, angle_deg=-4.0, shift=0.1).words() == "upside down, rotated by 4°, cropped to 80 %"
+    assert Match(1.0, angle_deg=0.6, scale=1.01, shift=0.05).words() == "moved by 5 %"
+    for side, least in ((32, 0.8), (16, 0.8), (64, 0.775), (96, 0.75), (256, 0.75)):
+        assert Match(least + 1e-6, side_px=side).is_same
+        assert not Match(least - 1e-6, side_px=side).is_same
+    assert not Match(0.87, side_px=144).is_same_of_stacks  # between 0.95 at 96 and 0.8 at 192
+    assert Match(0.88, side_px=144).is_same_of_stacks
 
 
 def test_the_eight_turns_are_different_and_undo_each_other() -> None:

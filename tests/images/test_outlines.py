@@ -86,11 +86,12 @@ def test_outlines_on_no_slice_are_counted(series: Path) -> None:
         planes(mask, series)
 
 
-POINT = b"<edgeMap><xCoord>99999999999999999999</xCoord><yCoord>1</yCoord></edgeMap>"
+POINT = b"<edgeMap><xCoord>%d</xCoord><yCoord>1</yCoord></edgeMap>"
+OUTLINE = b"<x><readingSession><unblindedReadNodule><roi>%s</roi></unblindedReadNodule></readingSession></x>"
 DAMAGED = [
     "<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>".encode("utf-16"),
     b"<x>" * 100,
-    b"<x><readingSession><unblindedReadNodule><roi>%s</roi></unblindedReadNodule></readingSession></x>" % (3 * POINT),
+    *(OUTLINE % (3 * (POINT % column)) for column in (10**20, 20_000, -1)),
     b"<?xml version='1.0' encoding='none'?><x/>",
     b"",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radapt.errors import DataError
-from radapt.images import Volume, resampled
+from radapt.images import Volume, grids_problem, resampled
 from radapt.images.window import Window
 
 
@@ -121,6 +121,10 @@ def test_the_filter_has_a_deviation_of_half_the_ratio_minus_one():
     bell = np.exp(-(np.arange(-4, 5) ** 2) / 2)  # cut off at 4 σ
     expected = np.array([0, bell[1], bell[4], bell[7], 0]) / bell.sum()
     np.testing.assert_allclose(resampled(impulse, like).array[:, 0, 0], expected, atol=1e-6)
+    twice = Volume(np.zeros((7, 1, 1), np.uint8), turned(0, (2, 1, 1), (1, 0, 0)))
+    bell = np.exp(-2 * np.arange(-2, 3) ** 2)  # σ = 0.5
+    expected = np.array([0, 0, bell[0], bell[2], bell[4], 0, 0]) / bell.sum()
+    np.testing.assert_allclose(resampled(impulse, twice).array[:, 0, 0], expected, atol=1e-6)
 
 
 def test_the_filter_follows_the_axes_of_the_volume_not_those_of_the_new_grid():
@@ -158,3 +162,22 @@ def test_what_cannot_be_brought_together():
     small, large = (Volume.from_planes(np.zeros((1, side, side), np.uint8)) for side in (20, 30))
     with pytest.raises(DataError, match=r"without geometry differ.*size 20 × 20 × 1.*Resize them"):
         resampled(small, large)
+
+
+def test_grids_of_the_images_of_one_case_are_compared_with_the_first():
+    def image(name: str, shape: tuple[int, ...], affine: np.ndarray) -> Volume:
+        return Volume(np.zeros(shape, np.uint8), affine, name)
+
+    first = image("t1", (4, 4, 4), np.eye(4))
+    same, longer = image("t1c", (4, 4, 4), np.eye(4)), image("t2", (4, 4, 6), np.eye(4))
+    finer = image("flair", (8, 4, 4), np.diag([0.5, 1, 1, 1]))
+    away = image("adc", (4, 4, 4), turned(0, (1, 1, 1), (50, 0, 0)))
+    assert grids_problem([first]) is None
+    assert grids_problem([first, same]) is None
+    one, two = grids_problem([first, same, longer]), grids_problem([first, longer, same, finer])
+    assert (one.code, two.code) == ("grids_differ", "grids_differ")
+    assert one.message == "t2 has another grid than t1: size 4 × 4 × 6, t1 has 4 × 4 × 4 (right × front × head)."
+    assert two.message == f"{one.message} Others that differ from t1: flair."
+    apart = grids_problem([first, longer, away])
+    assert apart.code == "grids_apart"
+    assert apart.message.startswith("adc and t1 cannot be used together. Images of one case do not overlap in space.")

@@ -44,12 +44,12 @@ def test_traces_of_smoothing_are_seen_and_the_labels_named(pixels, areas):
 
 
 def with_dots(dots: int, *squares: tuple[int, int]) -> np.ndarray:
-    """(1, 40, 40): squares of (value, side) from the left, and one pixel of each value from 1 to `dots` below them."""
-    pixels, left = np.zeros((1, 40, 40), np.uint8), 1
+    """(1, 48, 48): squares of (value, side) from the left, and one pixel of each value from 1 to `dots` below them."""
+    pixels, left = np.zeros((1, 48, 48), np.uint8), 1
     for value, side in squares:
         pixels[0, 1 : 1 + side, left : left + side] = value
         left += side + 1
-    pixels[0, 38, 1 : 1 + 2 * dots : 2] = np.arange(1, 1 + dots)
+    pixels[0, 46, 1 : 1 + 2 * dots : 2] = np.arange(1, 1 + dots)
     return pixels
 
 
@@ -61,6 +61,7 @@ def with_dots(dots: int, *squares: tuple[int, int]) -> np.ndarray:
         (with_dots(8, (200, 5), (100, 5)), None),  # 8 dots beside two areas are fewer than 3 × (2 + 1)
         (with_dots(9, (100, 5), (200, 6)), (200, 100)),  # 16 and 9 pixels have equal ones around them
         (with_dots(9, (100, 5), (200, 20)), (200,)),  # 9 of 434 marked pixels are less than 5 %
+        (with_dots(21, *((value, 6) for value in range(201, 207))), (201, 202, 203, 204, 205)),  # 5 are named
         (with_dots(0, (255, 5), (250, 1)), (255,)),  # few values, but one that JPEG leaves beside white
         (with_dots(0, (255, 5), (246, 1)), None),
     ],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.errors import DataError
+from radapt.errors import DataError, counted
 from radapt.images.dicom.frames import DISTINGUISHING, DicomFrame
 from radapt.images.dicom.stack import counted_by
 
@@ -101,7 +101,7 @@ def _duplicates(ordered: Sequence[DicomFrame], gaps: np.ndarray, where: str) -> 
     at = int(gaps.argmin())
     first, second = ordered[at], ordered[at + 1]
     count = int((gaps < SAME_POSITION_MM).sum())
-    start = f"{where}: {first.name} and {second.name} lie at the same position ({count} such pairs). "
+    start = f"{where}: {first.name} and {second.name} lie at the same position ({counted(count, 'such pair')}). "
     if first.path != second.path and first.header.get("SOPInstanceUID") == second.header.get("SOPInstanceUID"):
         return start + "They are the same image twice. Remove one copy."
     if first.path == second.path:
