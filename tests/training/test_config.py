@@ -44,6 +44,25 @@ def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, s
     assert config(batch=batch, steps=steps).total_steps(samples) == expected
 
 
+def test_epochs_that_a_cap_of_steps_leaves() -> None:
+    assert config(batch=5, epochs=4).epochs_at_most(23) == 4
+    assert config(batch=5, epochs=4, steps=7).epochs_at_most(23) == 7 / 5
+    assert config(batch=5).epochs_at_most(0) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 1, "batch": 1, "steps": 1, "accumulate": 1, "patience": 1, "stop_after": 1, "score_every": 1},
+        {"weight_decay": 0.0, "weight_decay_end": 0.0, "momentum": 0.0, "warmup": 0.0, "lr_end": 0.0},
+        {"lr_end": 1.0, "clip": None, "score_every": None, "momentum": 0.999, "warmup": 0.999},
+    ],
+)
+def test_values_at_the_ends_of_their_ranges_are_allowed(options: dict[str, object]) -> None:
+    made = config(**options)
+    assert {name: getattr(made, name) for name in options} == options
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -51,7 +70,12 @@ def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, s
         ({"batch": 0}, "batch = 0"),
         ({"steps": 0}, "steps = 0"),
         ({"patience": 0}, "patience = 0"),
+        ({"accumulate": 0}, "accumulate = 0"),
+        ({"score_every": 0}, "score_every = 0"),
+        ({"stop_after": 0}, "stop_after = 0"),
         ({"lr": 0.0}, "lr = 0.0: expected a positive number"),
+        ({"lr": math.inf}, "lr = inf"),
+        ({"weight_decay": math.inf}, "weight_decay = inf"),
         ({"lr": math.nan}, "lr = nan"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"momentum": 1.0}, "momentum"),
