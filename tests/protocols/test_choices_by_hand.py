@@ -42,6 +42,8 @@ def test_balanced_weights_are_equal_shares_over_own_shares() -> None:
     assert "in proportion to its share of training: the rarest has less than 80%" in decision.why
     assert fixed_decision("argmax", np.array([0, 1]), 2).why.endswith("above 0.5: as asked")
     assert fixed_decision("balanced", np.array([0, 1]), 2, why="so").why == "so"
+    of_two_candidates = np.array([[[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], [[0.2, 0.3, 0.5], [0.4, 0.5, 0.1]]])
+    assert decide(fixed_decision("argmax", np.arange(3), 3), of_two_candidates).tolist() == [[0, 2], [2, 1]]
 
 
 def test_each_finding_is_balanced_on_its_own() -> None:
@@ -141,6 +143,10 @@ def test_areas_and_losses_agree_with_scikit_learn() -> None:
     for name, oracle in (("auroc", roc_auc_score), ("log_loss", log_loss)):
         by_hand = [np.mean([oracle(findings[k, f], one[k, f]) for f, k in enumerate(known)]) for one in p]
         np.testing.assert_allclose(getattr(found, name), by_hand)
+    findings[:, 2] = np.append(np.zeros(20), NAN)  # one that no case has counts in the log-loss alone
+    again = score_candidates(findings, p)
+    np.testing.assert_allclose(again.auroc, found.auroc)
+    np.testing.assert_allclose(again.log_loss, (2 * found.log_loss - np.log(1 - p[:, :20, 2]).mean(axis=1)) / 3)
 
 
 def test_candidates_are_rated_by_their_metric() -> None:
@@ -215,6 +221,8 @@ def test_one_standard_error_takes_the_first_of_the_path() -> None:
     np.testing.assert_allclose(scores.smooth.value, [9 / 12, 14 / 18, 10 / 12])
     assert scores.standard_error(2) == pytest.approx(1 / 6)
     assert (scores.choose(), scores.choose(one_standard_error=True)) == (2, 0)
+    assert "neighbours on the grid: the best, ties" in scores.criterion()
+    assert "the most strongly regularised within one standard error" in scores.criterion(one_standard_error=True)
     assert fold_scores(of_right(1, 6, 5), [[0, 1, 2]]).choose(one_standard_error=True) == 2  # 7/12 and 12/18 are < 9/12
     assert fold_scores(of_right(5, 4, 5), [[0], [1], [2]]).choose(one_standard_error=True) == 0
     assert fold_scores(of_right(5, 4, 6), [[0, 1], [2]]).choose(one_standard_error=True) == 2  # on its own path
@@ -307,6 +315,7 @@ def test_targets_of_classes_and_findings() -> None:
     two = Targets.of(np.array([1, 1, 1, 4]), 5)
     np.testing.assert_allclose(two.prior_logits, [-np.log(3)])
     np.testing.assert_allclose(two.curvature, [3 / 16])
+    assert Targets.of(np.append(np.zeros(99_999, int), 1), 2).curvature == 1e-4  # and not 1e-5
     np.testing.assert_allclose(two.probabilities(np.array([[np.log(3)]])), [[0, 0.25, 0, 0, 0.75]])
     findings = Targets.of(np.array([[1, 0], [0, 0], [0, 0], [NAN, NAN]]), 2, "balanced")
     np.testing.assert_allclose(findings.weights, [[1.5], [0.75], [0.75], [0]])
