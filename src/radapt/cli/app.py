@@ -1,5 +1,7 @@
 """The commands, each from its own file."""
 
+from collections.abc import Callable
+
 import typer
 
 from radapt.cli.adapt import adapt
@@ -46,10 +48,27 @@ def _options(
     """Adapt vision foundation models to medical images, and measure honestly how good they are."""
 
 
-COMMANDS = (
-    demo, scan, check, datasets, backbones, embed, adapt, run,
-    report, beside, compare, labels, audit, export, predict, evaluate_model, schema, verify,
-)  # fmt: skip
+COMMANDS: dict[Callable[..., None], str] = {
+    demo: "Run a whole study on synthetic patients, in minutes.",
+    scan: "Turn a folder, table or archive into a cohort.",
+    check: "Read every case of a cohort and list its problems.",
+    datasets: "List the public data sets that scan knows.",
+    backbones: "List the encoders, or get their weights.",
+    embed: "Write the features of every case for other programs.",
+    adapt: "Adapt an encoder to sequences, of which some are missing.",
+    run: "Run a study, and write its report.",
+    report: "Write the report of a run again.",
+    beside: "Add the results of another tool to a run.",
+    compare: "Say whether one method is better than another.",
+    labels: "Say how many more labelled patients would be needed.",
+    audit: "Say how much of a lead is from choosing on the test set.",
+    export: "Write the winner of a run as a model folder.",
+    predict: "Predict new patients with a model folder.",
+    evaluate_model: "Say whether a model holds at another hospital.",
+    schema: "Print the JSON schema of the files that users write.",
+    verify: "Find changed files of a run, and wrong numbers.",
+}
+"""Every command with its line in `radapt --help`, in the order of a study."""
 
-for command in COMMANDS:
-    app.command()(command)
+for command, line in COMMANDS.items():
+    app.command(short_help=line)(command)
