@@ -90,7 +90,7 @@ def _check(logits: Tensor, labels: Tensor, ignore: int | None, weights: Tensor |
         raise UsageError(f"Expected a weight for each of {logits.shape[1]} classes, got {tuple(weights.shape)}.")
     if not 0 <= dice_share <= 1:
         raise UsageError(f"The share of the Dice loss must be from 0 to 1, not {dice_share!r}.")
-    if labels.device.type == "cpu" and labels.numel():
+    if labels.device.type == "cpu":
         known = labels if ignore is None else labels[labels != ignore]
         if known.numel() and not (int(known.min()) >= 0 and int(known.max()) < logits.shape[1]):
             raise UsageError(

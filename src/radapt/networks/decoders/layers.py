@@ -115,4 +115,4 @@ def pyramid_factors(widths: Sequence[int], flat: bool | None) -> tuple[float, ..
         flat = len(set(widths)) == 1
     if not flat:
         return (1.0,) * count
-    return tuple(2.0 ** (max(0, count - 2) - level) if count > 1 else 1.0 for level in range(count))
+    return tuple(2.0 ** (count - 2 - level) if count > 1 else 1.0 for level in range(count))
