@@ -86,6 +86,15 @@ def test_outlines_on_no_slice_are_counted(series: Path) -> None:
         planes(mask, series)
 
 
+def test_an_outline_without_a_slice_is_lost(series: Path) -> None:
+    mask = annotated(series, [BIG, SMALL], by="height")
+    text = (series / "a.xml").read_text()
+    first = text.index("<imageZposition>"), text.index("</imageZposition>")
+    (series / "a.xml").write_text(text[: first[0]] + text[first[1] + len("</imageZposition>") :])
+    with pytest.raises(DataError, match="1 of 2 outlines lie on no slice"):
+        planes(mask, series)
+
+
 POINT = b"<edgeMap><xCoord>%d</xCoord><yCoord>1</yCoord></edgeMap>"
 OUTLINE = b"<x><readingSession><unblindedReadNodule><roi>%s</roi></unblindedReadNodule></readingSession></x>"
 DAMAGED = [

@@ -103,6 +103,14 @@ def test_half_transparent_grey_in_a_tiff_is_half_as_bright(tmp_path):
     np.testing.assert_array_equal(shown(tmp_path / "a.tif")[0, 0], [0, 201, 101, 101])  # 201 × 128 / 255 = 100.9
 
 
+@pytest.mark.parametrize("channel", range(3))
+def test_colour_with_two_equal_channels_stays_colour(tmp_path, channel):
+    pixels = np.dstack([grey()] * 3)
+    pixels[..., channel] //= 2
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(shown(tmp_path / "a.png")[0], pixels)
+
+
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_orientation_tags_are_applied(tmp_path, tag):
     from PIL import ImageOps
