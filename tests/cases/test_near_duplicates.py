@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from radapt.cases import near_duplicates as module
 from radapt.cases.near_duplicates import HashedImage, NearDuplicate, near_duplicates
 from radapt.cohorts import Cohort, load_cohort
 from radapt.images import Volume, read
@@ -109,3 +111,26 @@ def test_small_and_large_pictures(side: int, tmp_path: Path) -> None:
     pictures = [picture(seed, side) for seed in range(6)]
     pictures[4] = rotate(pictures[1])
     assert names(found(write(tmp_path, pictures))) == [("c1", "c4")]
+
+
+@pytest.mark.parametrize(
+    ("planes", "longest"), [([], 0), ([4], 1), ([1, 3, 2, 5], 3), ([9, 4, 6, 1], 3), ([3, 3, 4], 2), ([2, 2], 1)]
+)
+def test_planes_in_order_rise_or_fall(planes: list[int], longest: int) -> None:
+    assert module._in_order(planes) == longest
+
+
+def test_a_search_ends_after_many_candidates_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates 0, 3 and 20 match; they are compared eight at a time, the most similar first."""
+    pairs: Any = {(number, 100): [(0, 0, 0)] for number in range(30)}
+    monkeypatch.setattr(module, "_READERS", 1)
+    own = module._Confirmation(list(range(101)), read)  # type: ignore[arg-type]
+    monkeypatch.setattr(own, "_match", lambda images, planes: (planes, 1) if images[0] in (0, 3, 20) else None)
+
+    def matched(patience: int) -> list[Any]:
+        monkeypatch.setattr(module, "_PATIENCE", patience)
+        return [first for first, *_ in own.matches(pairs, lambda one, other: one == 3)]
+
+    assert matched(30) == [0, 20]  # 3 is left out
+    assert matched(15) == [0, 20]  # 15 of the first two eights are none
+    assert matched(14) == [0]

@@ -110,3 +110,8 @@ def test_every_label_has_the_same_chance_however_many_slices_hold_it() -> None:
     drawn = np.concatenate([index.order(1.0, np.random.default_rng(seed)) for seed in range(200)])
     assert (drawn == 0).mean() == pytest.approx(0.5, abs=0.05)  # the only slice of the first label
     assert (drawn == 9).sum() == 0
+
+
+def test_where_every_slice_has_every_label_each_is_seen_once() -> None:
+    index = SliceIndex.of([0], lambda row: np.array([[5, 4, 1]] * 12))
+    assert sorted(index.order(1.0, np.random.default_rng(0)).tolist()) == list(range(12))

@@ -58,6 +58,17 @@ def test_unit_length_before_joining_and_no_indicator() -> None:
     assert not fitted.transform(zero, PRESENCE, np.arange(4)).any()
 
 
+@pytest.mark.parametrize("modalities", ["concat", "mean"])
+def test_a_modality_that_is_said_to_be_missing_is_not_read(modalities: str) -> None:
+    """Its values may be there, as where it is left out on purpose."""
+    full = np.nan_to_num(POOLED, nan=1000.0)
+    fitted = Design.fit(full, PRESENCE, np.array([0, 1, 2]), BOTH, modalities)  # type: ignore[arg-type]
+    expected = design([0, 1, 2], modalities)
+    np.testing.assert_array_equal(fitted.fill, expected.fill)
+    rows = np.arange(4)
+    np.testing.assert_array_equal(fitted.transform(full, PRESENCE, rows), expected.transform(POOLED, PRESENCE, rows))
+
+
 def test_a_modality_never_seen_in_training_is_dropped_and_said() -> None:
     fitted = design([1])
     assert fitted.notes(["t1", "flair"]) == ("No training case has flair; left out.",)
