@@ -14,7 +14,7 @@ from radapt.networks import Budget, Channel, Fingerprint, UNetPlan, plan_unet
 from radapt.networks.unet.architecture import Scaling
 from radapt.protocols.image_problem import ImageProblem
 from radapt.segmentation.data import SegmentationData
-from radapt.segmentation.unet.fingerprint import Cases, colours_of, fingerprint, measure
+from radapt.segmentation.unet.fingerprint import CaseFacts, Cases, colours_of, fingerprint, measure
 from radapt.segmentation.unet.grids import GridCrop, content_box, highest, resized, resized_labels
 from radapt.segmentation.unet.patches import corner, cut, kept_modalities
 from radapt.segmentation.unet.prepared import Prepared, PreparedCases, places_of
@@ -245,7 +245,7 @@ def test_the_middle_of_an_enlarged_patch() -> None:
     assert middle(torch.arange(10)[None], (4,)).tolist() == [[3, 4, 5, 6]]
 
 
-def test_the_fingerprint_of_drawn_cases(tmp_path: Path) -> None:
+def test_the_fingerprint_of_drawn_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes, spacings = ((20, 18, 16), (24, 18, 14)), ((1.0, 1.0, 1.0), (1.0, 1.0, 2.0))
     cohort = balls_cohort(tmp_path / "data", shapes, spacings, modalities=("t1", "t2"), missing={1: "t2"}, noise=0.0)
     problem = ImageProblem.of(cohort, "segmentation", Recipe.for_kind("mri", size=32), tmp_path / "cache")
@@ -257,9 +257,43 @@ def test_the_fingerprint_of_drawn_cases(tmp_path: Path) -> None:
     assert [channel.name for channel in found.channels] == ["t1", "t2"]
     assert (found.channels[0].low, found.channels[0].high) == (200.0, 300.0)
     assert found.channels[1].mean == pytest.approx(found.channels[0].mean + 10, rel=0.05)  # of the case that has it
+    monkeypatch.setattr(Cases, "_measure", None)  # they are in the cache now
     again = Cases(problem, cases.data)
     assert (again.facts(0).values[0] == facts[0].values[0]).all()
     assert fingerprint("mri", ("t1", "t2"), [again.facts(0), again.facts(1)]) == found
+
+
+def case_of(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], *values: np.ndarray, zeros: float = 0.0
+) -> CaseFacts:
+    box = np.array([[1, 1, 0], shape])
+    colours = np.array([len(each) if each.size else 0 for each in values])
+    return CaseFacts(
+        np.array(shape), np.array(spacing_mm), box, np.ones(2), colours, np.full(len(values), zeros), values
+    )
+
+
+def test_a_fingerprint_by_hand() -> None:
+    """The percentiles 0.5 and 99.5 of 0…100 and 100…200 together lie 1.005 places from the ends."""
+    grey, none = np.arange(101.0)[None], np.zeros((1, 0))
+    cases = [
+        case_of((8, 9, 1), (1, 1, 1), grey, none, zeros=0.1),
+        case_of((6, 6, 1), (1, 1, 1), grey + 100, none, zeros=0.3),
+    ]
+    found = fingerprint("other", ("a", "b"), cases)
+    assert (found.shapes, found.measured) == (((8, 9, 1), (6, 6, 1)), False)
+    (channel,) = found.channels
+    assert (channel.name, channel.mean) == ("a", 100)
+    assert (channel.low, channel.high) == pytest.approx((1.005, 198.995))
+    assert channel.sd == pytest.approx(np.concatenate([grey, grey + 100], axis=1).std())
+    assert channel.zeros == pytest.approx(0.2)
+    assert fingerprint("other", ("a", "b"), [replace(cases[0], spacing_mm=np.array([1, 2, 1]))]).measured
+    assert fingerprint("other", ("a", "b"), [replace(cases[0], shape=np.array([8, 9, 2]))]).measured
+    colour = case_of((4, 4, 1), (1, 1, 1), np.stack([grey[0], grey[0] + 1, grey[0] + 2]), none)
+    both = fingerprint("other", ("a", "b"), [cases[0], colour])
+    assert [(one.name, one.mean) for one in both.channels] == [("a:red", 50), ("a:green", 50.5), ("a:blue", 51)]
+    masked = fingerprint("mri", ("a", "b"), [replace(case, zeros=np.full(2, 0.9)) for case in cases])
+    assert masked.shapes == ((7, 8, 1), (5, 5, 1))  # the boxes of what is not 0
 
 
 @pytest.mark.parametrize("part", ["images.npy", "labels.npy", "frame.npy"])

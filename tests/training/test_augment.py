@@ -184,6 +184,13 @@ def test_labels_that_mean_ignore_survive_and_outside_is_background() -> None:
     assert found[0].tolist() == [[-1, -1, 0, 0]] * 2 + [[0] * 4] * 2
 
 
+def test_outside_is_the_lower_bound() -> None:
+    augmentation = only(shift=Range(1.0, 0.5, 0.5), bounds=(-1.0, 1.0))
+    image = 0.25 * torch.arange(4.0).expand(1, 1, 4, 4)
+    found, _ = augmentation.apply(image, augmentation.draw(seeds(1)))
+    torch.testing.assert_close(found[0, 0], torch.tensor([[0.5, 0.75, -1, -1]] * 2 + [[-1.0] * 4] * 2))
+
+
 @pytest.mark.parametrize("kind", ["xray", "ct", "mri", "other"])
 def test_strength_none_changes_nothing(kind: Any) -> None:
     augmentation = Augmentation.for_kind(kind, 2, "none")

@@ -44,6 +44,13 @@ def test_steps_are_those_of_all_epochs_unless_capped(samples: int, batch: int, s
     assert config(batch=batch, steps=steps).total_steps(samples) == expected
 
 
+def test_weight_decay_goes_along_half_a_cosine_or_stays() -> None:
+    assert config(weight_decay=0.3).weight_decay_at(5, 10) == 0.3
+    changing = config(weight_decay=0.1, weight_decay_end=0.5, warmup=0.5)
+    assert [changing.weight_decay_at(step, 8) for step in (0, 4)] == pytest.approx([0.1, 0.3])
+    assert changing.weight_decay_at(2, 8) == pytest.approx(0.5 - 0.4 * (1 + math.sqrt(0.5)) / 2)
+
+
 def test_epochs_that_a_cap_of_steps_leaves() -> None:
     assert config(batch=5, epochs=4).epochs_at_most(23) == 4
     assert config(batch=5, epochs=4, steps=7).epochs_at_most(23) == 7 / 5
