@@ -159,6 +159,16 @@ def test_a_damaged_member_leaves_nothing_behind(tmp_path):
     assert not list((tmp_path / "cache").glob("*")) if (tmp_path / "cache").exists() else True
 
 
+def test_a_changed_byte_of_an_uncompressed_archive_is_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, images=values(20, 20))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz cannot be read.*CRC-32"):
+        read(Location(path))
+
+
 def test_a_header_that_promises_too_much_is_noticed(tmp_path):
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**6)})

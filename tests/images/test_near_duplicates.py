@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import affine_transform
 
 from radapt.errors import DataError
 from radapt.images import Recipe, SliceCache, Volume
@@ -56,6 +57,21 @@ def test_a_match_says_what_was_done() -> None:
     # By hand: the clockwise quarter turn puts the left column on top.
     assert compare(first, Compared(np.rot90(plane, -1))).words() == "turned by 270°"
     assert compare(first, Compared(plane.T)).words() == "transposed"
+
+
+@pytest.mark.parametrize(
+    ("angle_deg", "scale", "moved_px"), [(8.0, 1.15, (0, 0)), (-7.0, 0.9, (6, -3)), (0, 1, (0, 15))]
+)
+def test_the_registration_finds_what_was_done(angle_deg: float, scale: float, moved_px: tuple[int, int]) -> None:
+    plane = picture(5).astype(float)
+    angle, centre = np.radians(angle_deg), (np.array(plane.shape) - 1) / 2
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+    changed = affine_transform(plane, matrix, centre - matrix @ (centre + moved_px), order=1, mode="nearest")
+    match = compare(Compared(plane), Compared(changed))
+    assert match.correlation > 0.95
+    assert match.angle_deg == pytest.approx(-angle_deg, abs=0.1)
+    assert match.scale == pytest.approx(scale, rel=0.01)
+    assert match.shift == pytest.approx(np.abs(np.array(moved_px) / plane.shape).max(), abs=0.003)
 
 
 def test_a_match_in_words_and_its_limits() -> None:
