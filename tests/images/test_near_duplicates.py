@@ -8,6 +8,7 @@ from scipy.ndimage import affine_transform
 
 from radapt.errors import DataError
 from radapt.images import Recipe, SliceCache, Volume
+from radapt.images.duplicates import hashes
 from radapt.images.duplicates.hashes import MOST_PLANES, SIZE, plane_hashes
 from radapt.images.duplicates.registration import Compared, Match, compare, turned
 from radapt.images.duplicates.search import similar
@@ -160,3 +161,10 @@ def test_the_cache_keeps_hashes_with_planes_and_makes_damaged_ones_again(tmp_pat
     np.testing.assert_array_equal(cache.hashes(location), expected)
     with pytest.raises(DataError):
         cache.hashes(Location(tmp_path / "b.npy"))
+
+
+def test_no_weight_of_a_hash_is_a_subnormal_number() -> None:
+    """Processors multiply those forty times as slowly as others."""
+    weights = hashes._ring_weights()
+    assert weights[weights > 0].min() > np.finfo(np.float32).tiny
+    np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)

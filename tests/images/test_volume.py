@@ -128,3 +128,10 @@ def test_microscopic_voxels_are_as_good_as_large_ones():
 def test_an_unknown_plane_is_answered_with_the_known_ones():
     with pytest.raises(UsageError, match="Did you mean 'axial'"):
         Volume(head(), RAS).planes("axail")
+
+
+def test_volumes_of_one_grid_do_not_share_their_geometry():
+    first, second = (Volume.from_planes(np.zeros((1, 4, 5))).to_ras() for _ in range(2))
+    before = second.affine.copy()
+    first.affine[:3, 3] += 7
+    np.testing.assert_array_equal(second.affine, before)

@@ -41,7 +41,7 @@ LEARNED = ("train", OUT_OF_FOLD)
 
 _NAMED = 10
 _AHEAD = 16  # cases a worker may read ahead; of each its small planes are kept
-_HASHED_TOGETHER = 16
+_HASHED_TOGETHER = 64
 _SMALL_BYTES = 1 << 15
 """Files up to this size are read by one thread: several would mostly wait for each other."""
 
@@ -146,16 +146,19 @@ class _CaseCheck:
 
 def _read_all(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
     """Cases in order, each with its check, read by a few threads."""
+    for group in _grouped(_read_one_by_one(cohort, cache)):
+        _add_hashes(group)
+        yield from group
+
+
+def _read_one_by_one(cohort: Cohort, cache: Path) -> Iterator[tuple[Case, _CaseCheck]]:
     workers = min(8, os.cpu_count() or 1)
     step = workers * _AHEAD
     with ThreadPoolExecutor(workers) as pool:
         for first in range(0, len(cohort), step):
             chunk = cohort.cases[first : first + step]
             each = map if all(_is_small(case) for case in chunk) else pool.map
-            results = each(lambda case: _read_case(case, cohort, cache), chunk)
-            for group in _grouped(zip(chunk, results, strict=True)):
-                _add_hashes(group)
-                yield from group
+            yield from zip(chunk, each(lambda case: _read_case(case, cohort, cache), chunk), strict=True)
 
 
 def _is_small(case: Case) -> bool:

@@ -108,15 +108,9 @@ class Volume:
 
     @cached_property
     def _ras(self) -> "Volume":
-        order = _closest_axes(self.affine)
-        array = self.array.transpose(*order, *range(3, self.array.ndim))
-        affine = self.affine[:, [*order, 3]]
-        for axis in range(3):
-            if affine[axis, axis] < 0:
-                affine[:, 3] += affine[:, axis] * (array.shape[axis] - 1)
-                affine[:, axis] *= -1
-                array = np.flip(array, axis)
-        ras = Volume(array, affine, self.modality, self.window)
+        order, flips, affine = _ras_axes(self.affine.tobytes(), self.array.shape[:3])
+        array = self.array.transpose(*order, *range(3, self.array.ndim))[flips]
+        ras = Volume(array, affine.copy(), self.modality, self.window)
         ras.__dict__["_ras"] = ras
         return ras
 
@@ -178,14 +172,26 @@ def _is_singular_of(content: bytes) -> bool:
     return bool((lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6)
 
 
-def _closest_axes(affine: np.ndarray) -> tuple[int, ...]:
-    """The array axes that run closest to R, A and S."""
-    return _closest_axes_of(np.asarray(affine, dtype=np.float64).tobytes())
+@lru_cache(maxsize=1024)
+def _ras_axes(content: bytes, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[slice, slice, slice], np.ndarray]:
+    """The order of the array axes that run closest to R, A and S, their flips, and the affine then.
+
+    `content` is that of a float64 affine (4, 4), `shape` is (X, Y, Z); most images of a cohort share a few.
+    """
+    order = _closest_axes(content)
+    affine = np.frombuffer(content).reshape(4, 4)[:, [*order, 3]]
+    flips = [slice(None)] * 3
+    for axis in range(3):
+        if affine[axis, axis] < 0:
+            affine[:, 3] += affine[:, axis] * (shape[order[axis]] - 1)
+            affine[:, axis] *= -1
+            flips[axis] = slice(None, None, -1)
+    return order, (flips[0], flips[1], flips[2]), affine
 
 
 @lru_cache(maxsize=1024)
-def _closest_axes_of(content: bytes) -> tuple[int, ...]:
-    """`_closest_axes` of the bytes of a float64 affine; most images of a cohort share a few."""
+def _closest_axes(content: bytes) -> tuple[int, ...]:
+    """The array axes that run closest to R, A and S, of the bytes of a float64 affine."""
     affine = np.frombuffer(content).reshape(4, 4)
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 

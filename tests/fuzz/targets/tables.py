@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -127,13 +129,21 @@ def workbooks() -> list[bytes]:
     for table in (TABLE, FINDINGS):
         file = io.BytesIO()
         table.to_excel(file, index=False)
-        found.append(file.getvalue())
+        found.append(_slim(file.getvalue()))
     return found
 
 
-def _inner(content: bytes) -> bytes:
-    import zipfile
+def _slim(content: bytes) -> bytes:
+    """A workbook without its 64 colours, which take a third of the time to read and hold no values."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in source.namelist():
+            inner = source.read(name)
+            archive.writestr(name, re.sub(rb"<colors>.*</colors>", b"", inner) if name == "xl/styles.xml" else inner)
+    return file.getvalue()
 
+
+def _inner(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return archive.read("xl/worksheets/sheet1.xml")
 

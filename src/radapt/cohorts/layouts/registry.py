@@ -31,7 +31,8 @@ def layout_named(name: str) -> Layout:
 
 def matching(root: Path) -> dict[str, str]:
     """Name of each layout that `root` could be → what was seen of it."""
-    others = [layout for layout in LAYOUTS.values() if layout not in set_layouts()]
+    sets = {layout.name for layout in set_layouts()}
+    others = [layout for layout in LAYOUTS.values() if layout.name not in sets]
     seen = sets_like(root) | _recognised(root, [layout for layout in others if layout.public])
     for by_content in (False, True):
         general = [layout for layout in others if not layout.public and layout.by_content == by_content]
