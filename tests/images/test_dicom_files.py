@@ -130,7 +130,15 @@ def test_a_display_table_is_followed(dicom, save_dicom, tmp_path):
     np.testing.assert_allclose(turned.apply(np.array([4095 - 110])), [1 - 100 / 255], atol=1e-6)
 
 
-@pytest.mark.parametrize("tags", [{"WindowCenter": 5}, {"WindowCenter": 5, "WindowWidth": 0}, {"WindowWidth": 9}])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"WindowCenter": 5},
+        {"WindowCenter": 5, "WindowWidth": 0},
+        {"WindowWidth": 9},
+        {"WindowCenter": "1e999", "WindowWidth": 9},
+    ],
+)
 def test_an_unusable_window_is_none(dicom, save_dicom, tmp_path, tags):
     assert read(Location(save_dicom(dicom(film(), **tags), tmp_path / "a.dcm"))).window is None
 

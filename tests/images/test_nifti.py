@@ -115,6 +115,22 @@ def header_bytes(**fields):
     return header.binaryblock + b"\0" * 4
 
 
+def test_headers_that_other_readers_repair_are_repaired(tmp_path):
+    """No sign of the qform, a negative voxel size and no thickness of the only slice; a slope without an intercept."""
+    voxels_of = np.arange(16, dtype="<i2")
+    sizes = {"dim": [3, 4, 4, 1, 1, 1, 1, 1], "pixdim": [0, -2, 3, 0, 1, 1, 1, 1]}
+    for number, code in enumerate((0, 1)):
+        header = header_bytes(**sizes, qform_code=code, scl_slope=2, scl_inter=np.nan)
+        (tmp_path / f"{number}.nii").write_bytes(header + voxels_of.tobytes())
+        volume = read(Location(tmp_path / f"{number}.nii"))
+        assert volume.spacing_mm == (2, 3, 1)
+        np.testing.assert_array_equal(volume.array[:, :, 0], 2 * voxels_of.reshape(4, 4, order="F"))
+    np.testing.assert_array_equal(volume.affine, np.diag([2.0, 3.0, 1.0, 1.0]))
+    flat = header_bytes(dim=[2, 4, 4, 1, 1, 1, 1, 1], pixdim=[1, 2, 3, 0, 1, 1, 1, 1])
+    (tmp_path / "flat.nii").write_bytes(flat + voxels_of.tobytes())
+    assert read(Location(tmp_path / "flat.nii")).spacing_mm == (2, 3, 1)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

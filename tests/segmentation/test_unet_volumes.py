@@ -292,6 +292,8 @@ def test_a_fingerprint_by_hand() -> None:
     colour = case_of((4, 4, 1), (1, 1, 1), np.stack([grey[0], grey[0] + 1, grey[0] + 2]), none)
     both = fingerprint("other", ("a", "b"), [cases[0], colour])
     assert [(one.name, one.mean) for one in both.channels] == [("a:red", 50), ("a:green", 50.5), ("a:blue", 51)]
+    unmarked = replace(cases[0], values=(np.zeros((1, 0)), none))  # its mask is empty
+    assert fingerprint("other", ("a", "b"), [unmarked]).channels == (Channel("a", 0, 0, 0, 0, 0.1),)
     masked = fingerprint("mri", ("a", "b"), [replace(case, zeros=np.full(2, 0.9)) for case in cases])
     assert masked.shapes == ((7, 8, 1), (5, 5, 1))  # the boxes of what is not 0
 
