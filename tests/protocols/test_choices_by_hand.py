@@ -26,6 +26,7 @@ def test_shares_of_training() -> None:
     labels = np.array([0, 1, 1, -1, 1])
     np.testing.assert_allclose(shares(labels, 3), [1 / 4, 3 / 4, 0])
     np.testing.assert_allclose(shares(labels, 3, "balanced"), [1 / 2, 1 / 2, 0])
+    assert shares(np.array([-1, 1]), 2).tolist() == [0, 1]  # of a single labelled case
     assert not shares(np.full(3, -1), 2).any()
     findings = np.array([[1, 0, NAN], [0, 0, NAN], [0, NAN, NAN], [NAN, NAN, NAN]])
     np.testing.assert_allclose(shares(findings, 3), [1 / 3, 0, 1 / 2])

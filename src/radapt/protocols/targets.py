@@ -75,7 +75,7 @@ class Targets:
         """(..., c) probabilities of the columns -> (..., outputs)."""
         full = np.empty((*probabilities.shape[:-1], len(self.constant)))
         full[...] = self.constant
-        if self.link == "sigmoid" and len(self.learned) == 2 and probabilities.shape[-1] == 1:
+        if len(self.learned) == 2 and probabilities.shape[-1] == 1:
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=-1)
         full[..., self.learned] = probabilities
         return full
