@@ -136,6 +136,12 @@ def test_a_claim_beyond_the_file_is_refused(name: str, make: Callable[[], bytes]
     assert time.monotonic() - start < 30
 
 
+def test_a_png_claims_its_samples_and_a_byte_per_row(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png())
+    with pytest.raises(DataError, match="its header claims 144,012,000 bytes"):  # 12,000 rows of 12,001
+        read(Location(tmp_path / "x.png"))
+
+
 def test_a_compressed_file_may_hold_more_than_its_size(tmp_path: Path) -> None:
     black = np.zeros((2000, 2000), np.uint8)
     for name, options in (("x.png", {}), ("x.jpg", {}), ("y.jpg", {"progressive": True}), ("x.bmp", {})):
