@@ -153,7 +153,7 @@ def test_one_patient_for_everything_is_named(tmp_path: Path) -> None:
     assert any("one patient, 'ANONYMOUS'" in note for note in scan(tmp_path / "cases.csv").notes)
 
 
-@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "None", "null", "?", "-", "NaN", "<NA>"])
+@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "None", "null", "?", "-", "<NA>", "#NV", "#VALEUR!"])
 def test_a_missing_label_is_no_class(word: str, tmp_path: Path) -> None:
     touch(*(tmp_path / f"{at}.png" for at in range(9)))
     rows = "".join(f"c{at},{at}.png,{word if at % 3 == 0 else 'ab'[at % 2]}\n" for at in range(9))

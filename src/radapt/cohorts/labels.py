@@ -13,17 +13,19 @@ from radapt.errors import suggest
 _WHOLE = re.compile(r"-?[0-9]{1,40}(\.0*)?")
 MISSING = frozenset(
     {
-        "nan", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "none", "null", "nil", "nat", "?", "-", "--", "\u2013",
-        "\u2014", ".", "missing", "k.a.", "#ref!", "#value!", "#wert!", "#div/0!", "#name?", "#null!", "#num!",
-        "#bezug!",
+        "nan", "na", "n/a", "n.a.", "<na>", "none", "null", "nil", "nat", "?", "-", "--", "\u2013", "\u2014", ".",
+        "missing", "k.a.",
     }
 )  # fmt: skip
 """Words for a missing value, without letter case."""
+_EXCEL_ERROR = re.compile(r"#(?:na|nv|n/[a-z]{1,4}|[^\W\d_][\w/]*[!?]|\u00a1[\w/]+!|\u00bf\w+\?)")
+"""What a spreadsheet shows for a formula that fails, in any language: `#N/A`, `#NV`, `#REF!`, `#WERT!`, `#NOMBRE?`."""
 DOUBTFUL = frozenset(
     {
         "unknown", "unk", "unbekannt", "unclear", "unklar", "undefined", "not available", "not reported",
         "not applicable", "not known", "no data", "no label", "pending", "tbd", "nicht bekannt", "keine angabe",
-        "k. a.", "ausstehend", "inconnu", "desconocido", "sconosciuto", "-1", "-9", "-99", "-999", "99", "999", "9999",
+        "k. a.", "n.d.", "not determined", "not done", "ausstehend", "inconnu",
+        "desconocido", "sconosciuto", "-1", "-9", "-99", "-999", "99", "999", "9999",
     }
 )  # fmt: skip
 """Words that are a class in some tables, and a missing value in others."""
@@ -95,8 +97,9 @@ def _without_missing(texts: Sequence[str], classes: Sequence[str]) -> tuple[list
 
 
 def is_missing(text: str) -> bool:
-    """Whether a word means that there is no value: `nan`, `NA`, `N/A`, `None`, `null`, `?`, `-` and the like."""
-    return unicodedata.normalize("NFKC", text).strip().casefold() in MISSING
+    """Whether a word means that there is no value: `nan`, `NA`, `N/A`, `?`, `-`, `#REF!` and the like."""
+    word = unicodedata.normalize("NFKC", text).strip().casefold()
+    return word in MISSING or _EXCEL_ERROR.fullmatch(word) is not None
 
 
 def _infer(texts: Sequence[str]) -> tuple[str, ...]:
