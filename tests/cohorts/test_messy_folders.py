@@ -114,8 +114,8 @@ def test_split_folders_may_be_in_german(tmp_path: Path) -> None:
 
 def test_what_a_folder_holds_instead_of_images_is_named(tmp_path: Path) -> None:
     touch(*(tmp_path / "a" / "images" / f"{at}.png" for at in range(3)))
-    touch(*(tmp_path / "a" / "masks" / f"{at}.mha" for at in range(3)))
-    with pytest.raises(DataError, match=r"masks/ holds 3 files '\.mha', which is no image here"):
+    touch(*(tmp_path / "a" / "masks" / f"{at}.mnc" for at in range(3)))
+    with pytest.raises(DataError, match=r"masks/ holds 3 files '\.mnc', which is no image here"):
         scan(tmp_path / "a")
     touch(tmp_path / "b" / "p1.zip", tmp_path / "b" / "p2.zip")
     with pytest.raises(DataError, match="Archives inside are not opened"):
