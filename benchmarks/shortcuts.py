@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from radapt.metrics.subgroups import Groups
-from radapt.probes.shortcuts import ProbedCases, Shortcut, find_shortcuts
+from radapt.probes.shortcuts import LabelledCases, ProbedCases, Shortcut, find_shortcuts
 
 WIDTH, PATIENTS = 64, 300
 READ = 1.2
@@ -46,7 +46,7 @@ def draw(read: float, follows: float, findings: int, rng: np.random.Generator) -
         others = rng.random((PATIENTS, findings - 1)) < 0.2 + 0.2 * label[:, None]
         labels = np.concatenate([label[:, None], others], axis=1).astype(float)[patients]
         outputs = tuple(f"finding {at}" for at in range(findings))
-    cases = ProbedCases(lambda rows: Matrix(images), np.arange(len(patients)), labels, outputs, patients)
+    cases = ProbedCases(lambda rows: Matrix(images), np.arange(len(patients)), LabelledCases(labels, outputs, patients))
     views = np.where(group[patients] == 1, "AP", "PA").astype(object)
     (found,) = find_shortcuts(cases, [Groups("view", views, ("AP", "PA"))], rng=rng, resamples=500)
     return found

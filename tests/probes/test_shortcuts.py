@@ -5,7 +5,7 @@ import pytest
 
 from radapt.metrics import auroc
 from radapt.metrics.subgroups import Groups
-from radapt.probes.shortcuts import ProbedCases, Shortcut, find_shortcuts
+from radapt.probes.shortcuts import LabelledCases, ProbedCases, Shortcut, find_shortcuts
 from radapt.probes.shortcuts.association import rates_out_of_fold
 from radapt.probes.shortcuts.readability import GroupTarget, out_of_fold
 from radapt.probes.shortcuts.strata import overlap_weights, strata
@@ -40,7 +40,7 @@ def search(
         others = rng.random((PATIENTS, findings - 1)) < 0.3
         labels = np.concatenate([label[:, None], others], axis=1).astype(float)[patients]
         outputs = tuple(f"f{at}" for at in range(findings))
-    cases = ProbedCases(lambda rows: Matrix(images), np.arange(2 * PATIENTS), labels, outputs, patients)
+    cases = ProbedCases(lambda rows: Matrix(images), np.arange(2 * PATIENTS), LabelledCases(labels, outputs, patients))
     names = tuple(f"g{at}" for at in range(groups))
     column = Groups("view", np.asarray(names, dtype=object)[group[patients]], names)
     (found,) = find_shortcuts(cases, [column], rng=np.random.default_rng(0), resamples=200)
@@ -74,7 +74,7 @@ def test_what_the_features_tell_only_by_the_label_is_none(seed: int) -> None:
 
 def test_a_column_that_repeats_the_label_cannot_be_told_from_it() -> None:
     _, cases = search(1, told=True, followed=True)
-    names = np.asarray(["no", "yes"], dtype=object)[cases.labels]
+    names = np.asarray(["no", "yes"], dtype=object)[cases.labelled.labels]
     (found,) = find_shortcuts(cases, [Groups("copy", names, ("no", "yes"))], rng=np.random.default_rng(0), resamples=50)
     assert np.isnan(found.readable)
     assert found.label == 1
@@ -83,7 +83,7 @@ def test_a_column_that_repeats_the_label_cannot_be_told_from_it() -> None:
 
 def test_groups_of_few_patients_and_single_groups_are_left_out() -> None:
     _, cases = search(1, told=True, followed=True)
-    few = np.where(cases.patients < 9, "few", "many").astype(object)
+    few = np.where(cases.labelled.patients < 9, "few", "many").astype(object)
     assert find_shortcuts(cases, [Groups("x", few, ("few", "many"))], rng=np.random.default_rng(0), resamples=50) == ()
 
 

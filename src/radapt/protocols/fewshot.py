@@ -17,9 +17,10 @@ from radapt.metrics import score_repeats
 from radapt.protocols.delegating import Delegating
 from radapt.protocols.final_decision import with_decision
 from radapt.protocols.fitted import Fitted, Reads
+from radapt.protocols.prediction_columns import decisions_in
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
-from radapt.protocols.scoring import Result, decisions_of
+from radapt.protocols.scoring import Result
 from radapt.training.fit_record import LabelDraw
 
 Choose = Literal["val", "default"]
@@ -201,7 +202,7 @@ def learning_curve(result: Result, cohort: Cohort, *, seed: int = 0, resamples: 
             task=cohort.task,
             outputs=cohort.outputs,
             ordered=cohort.ordered,
-            decisions=[decisions_of(each, cohort) for each in repeats],
+            decisions=cast(list[np.ndarray], [decisions_in(each, cohort.outputs) for each in repeats]),
             rng=np.random.default_rng(seed),
             resamples=resamples,
         )

@@ -13,18 +13,19 @@ from radapt.cohorts.loading import as_cohort
 from radapt.errors import DataError, UsageError
 from radapt.features import Features
 from radapt.images import SliceCache
-from radapt.metrics import score
-from radapt.metrics.constant import DECISION, constant_answer
+from radapt.metrics import score, summarise
+from radapt.metrics.constant import constant_answer
 from radapt.notebook import described_html
 from radapt.progress import silent
 from radapt.protocols.decisions import decide, decision_columns, fixed_decision
 from radapt.protocols.fitted import Aim, Fitted, Model, SubsetModel
 from radapt.protocols.holdout import labelled
 from radapt.protocols.image_problem import CohortImages, ImageProblem
+from radapt.protocols.prediction_columns import case_columns, decisions_in, probability_columns, truth_columns, truth_in
 from radapt.protocols.result_text import result_text, scores_html
 from radapt.protocols.subset_cases import SubsetCases
 from radapt.protocols.subset_inference import Answers
-from radapt.protocols.subsets import SubsetResult, score_subsets
+from radapt.protocols.subsets import ScoredTask, SubsetResult, score_subsets
 from radapt.training.fit_record import Cost, Decision, FitRecord
 
 
@@ -201,7 +202,7 @@ class ClassificationScorer(Scorer):
             task=cohort.task,
             outputs=cohort.outputs,
             ordered=cohort.ordered,
-            decisions=decisions_of(predictions, cohort),
+            decisions=decisions_in(predictions, cohort.outputs),
             rng=rng,
             resamples=resamples,
         )
@@ -242,15 +243,6 @@ def argmax_of(cohort: Cohort) -> Decision:
     return fixed_decision("argmax", cohort.labels, len(cohort.outputs))
 
 
-def decisions_of(predictions: pd.DataFrame, cohort: Cohort) -> np.ndarray:
-    """(n,) class indices or (n, F) of 0 and 1 of rows of `predictions.parquet`."""
-    if cohort.findings:
-        found: np.ndarray = predictions[[f"{DECISION}_{finding}" for finding in cohort.findings]].to_numpy()
-        return found
-    number = {name: index for index, name in enumerate(cohort.classes)}
-    return predictions[DECISION].map(number).to_numpy()
-
-
 def _score_split(
     cohort: Cohort,
     fitted: Fitted[Model],
@@ -282,22 +274,20 @@ def predictions_table(
     cohort: Cohort, rows: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray
 ) -> pd.DataFrame:
     """Probabilities (n, outputs) and decisions (n,) or (n, F) of the cases at `rows` as the contract's table."""
-    cases = [cohort.cases[row] for row in rows]
-    table: dict[str, Any] = {
-        "case": [case.case for case in cases],
-        "patient": [case.patient for case in cases],
-        "site": pd.Series([case.site for case in cases], dtype=object),
-        "split": [case.split for case in cases],
-    }
-    if cohort.findings:
-        for number, finding in enumerate(cohort.findings):
-            table[f"truth_{finding}"] = cohort.labels[rows, number].astype(np.float64)
-    else:
-        names = [None if case.label is None else cohort.classes[case.label] for case in cases]
-        table["truth"] = pd.Series(names, dtype=object)
-    for number, output in enumerate(cohort.outputs):
-        table[f"p_{output}"] = probabilities[:, number]
+    table = case_columns(cohort, rows) | truth_columns(cohort, rows) | probability_columns(cohort, probabilities)
     return pd.DataFrame(table | decision_columns(decisions, cohort.classes, cohort.findings))
+
+
+def score_predictions(rows: pd.DataFrame, task: ScoredTask, rng: np.random.Generator, resamples: int) -> pd.DataFrame:
+    """The scores of a split of stored predictions, of a classifier or by label of label maps."""
+    if "label" in rows and "outcome" in rows:
+        return summarise(rows, labels=list(dict.fromkeys(rows["label"])), rng=rng, resamples=resamples)
+    outputs = list(task.outputs)
+    return score(
+        truth_in(rows, outputs), rows[[f"p_{name}" for name in outputs]].to_numpy(dtype=np.float64),
+        list(rows["patient"]), task=task.task, outputs=outputs, ordered=task.ordered,
+        decisions=decisions_in(rows, outputs), rng=rng, resamples=resamples,
+    )  # fmt: skip
 
 
 def check_tests(cohort: Cohort) -> None:

@@ -13,10 +13,10 @@ import pandas as pd
 from radapt.cohorts.cohort import Cohort
 from radapt.metrics.paired_scores import summarise_paired
 from radapt.metrics.shapley import members
-from radapt.protocols.subsets import SubsetResult, contribution_rows, groups_of, subset_rows
-
-HAS = "has_"
-"""Before the name of a sequence: the column that says whether a subset has it."""
+from radapt.protocols.prediction_columns import case_columns
+from radapt.protocols.subset_inference import distinct_subsets
+from radapt.protocols.subset_table import HAS, SubsetTable, modalities_in
+from radapt.protocols.subsets import SubsetResult, contribution_rows, subset_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,52 +33,36 @@ class SubsetCases:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The sequences of the model."""
-        return tuple(str(name).removeprefix(HAS) for name in self.table if str(name).startswith(HAS))
-
-    def within(self, modalities: Sequence[str]) -> pd.DataFrame:
-        """The table with the columns `has_<sequence>` of `modalities`, a superset of its own, as the number `subset`
-        whose bit m says whether it has `modalities[m]`."""
-        columns = [f"{HAS}{name}" for name in modalities]
-        has = self.table.reindex(columns=columns, fill_value=False).to_numpy(bool)
-        others = self.table.drop(columns=[f"{HAS}{name}" for name in self.modalities])
-        return others.assign(subset=has @ (1 << np.arange(len(columns))))
+        return modalities_in(self.table)
 
 
 @dataclass(frozen=True, eq=False)
 class _Lookup:
-    """The rows of `table`, K labels for each of the n cases at `rows` and each subset of `has` (n,) of a case."""
+    """The rows of a stored table, K labels for each case and each subset of its sequences."""
 
-    table: pd.DataFrame
+    stored: SubsetTable
     labels: tuple[str, ...]
-    rows: np.ndarray
-    has: np.ndarray
     start: dict[tuple[int, int], int]
 
     @classmethod
-    def of(cls, parts: Sequence[SubsetCases], cohort: Cohort, modalities: Sequence[str]) -> "_Lookup":
-        table = pd.concat([part.within(modalities) for part in parts], ignore_index=True)
-        place = {case.case: row for row, case in enumerate(cohort)}
-        row, subset = table["case"].map(place).to_numpy(), table["subset"].to_numpy()
-        labels = tuple(dict.fromkeys(table["label"]))
-        order = np.lexsort((pd.Index(labels).get_indexer(pd.Index(table["label"])), subset, row))
-        table, keys = table.iloc[order], np.stack([row[order], subset[order]], axis=1)[:: len(labels)]
-        start = {(int(row), int(subset)): number * len(labels) for number, (row, subset) in enumerate(keys)}
-        rows, last = np.unique(keys[::-1, 0], return_index=True)  # all available sequences are the highest number
-        return cls(table, labels, rows, keys[::-1, 1][last], start)
+    def of(cls, predictions: pd.DataFrame) -> "_Lookup":
+        stored, labels = SubsetTable.of(predictions), tuple(dict.fromkeys(predictions["label"]))
+        order = np.lexsort((pd.Index(labels).get_indexer(pd.Index(predictions["label"])), stored.subset, stored.place))
+        stored = SubsetTable.of(predictions.iloc[order])
+        keys = zip(stored.place[:: len(labels)].tolist(), stored.subset[:: len(labels)].tolist(), strict=True)
+        return cls(stored, labels, {key: number * len(labels) for number, key in enumerate(keys)})
 
     def tables(self, which: np.ndarray, subsets: int) -> tuple[list[pd.DataFrame], np.ndarray]:
         """The distinct tables of the cases `which` (n,), and the index of each of the `subsets` among them.
 
         Subsets that differ only in sequences missing in all of the cases share a table.
         """
-        available = np.arange(subsets)[:, None] & self.has[which]  # (2^M, n)
-        distinct, place = np.unique(available, axis=0, return_inverse=True)
-        return [self._rows(which, subset) for subset in distinct], place.ravel()
+        distinct, place = distinct_subsets(self.stored.has[which], subsets)
+        return [self._rows(which, subset) for subset in distinct], place
 
     def _rows(self, which: np.ndarray, subset: np.ndarray) -> pd.DataFrame:
-        cases = zip(self.rows[which].tolist(), subset.tolist(), strict=True)
-        start = np.asarray([self.start[case] for case in cases])
-        return self.table.iloc[(start[:, None] + np.arange(len(self.labels))).ravel()].reset_index(drop=True)
+        start = np.asarray([self.start[case] for case in zip(which.tolist(), subset.tolist(), strict=True)])
+        return self.stored.rows.iloc[(start[:, None] + np.arange(len(self.labels))).ravel()].reset_index(drop=True)
 
 
 def score_subset_cases(
@@ -92,13 +76,27 @@ def score_subset_cases(
     structure, and so are then its Shapley values. All subsets are scored on the same draws of patients.
     """
     names = [name for name in cohort.modalities if any(name in part.modalities for part in parts)]
-    found, subsets = _Lookup.of(parts, cohort, names), len(members(len(names)))
-    keep = ("dice", *(f"dice:{label}" for label in found.labels))
-    tables = []
-    groups = list(groups_of(cohort, found.rows))
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    place = {case.case: row for row, case in enumerate(cohort)}
+    rows = table["case"].map(place).to_numpy()
+    has = {name: table.get(f"{HAS}{name}", pd.Series(False, table.index)).fillna(False).astype(bool) for name in names}
+    columns = case_columns(cohort, rows) | {f"{HAS}{name}": own for name, own in has.items()}
+    numbers = [str(name) for name in table if name not in columns and not str(name).startswith(HAS)]
+    predictions = pd.DataFrame(columns | {name: table[name] for name in numbers})
+    order = np.argsort(rows, kind="stable")
+    return scores_of_subset_cases(predictions.iloc[order].reset_index(drop=True), rng, resamples)
+
+
+def scores_of_subset_cases(predictions: pd.DataFrame, rng: np.random.Generator, resamples: int) -> SubsetResult:
+    """The same from the stored `predictions`, a row per case, subset of its sequences and label."""
+    found = _Lookup.of(predictions)
+    stored, names = found.stored, found.stored.modalities
+    keep, subsets = ("dice", *(f"dice:{label}" for label in found.labels)), len(members(len(names)))
+    tables, groups = [], list(stored.groups())
     for (split, site, which), own in zip(groups, rng.spawn(len(groups)), strict=True):
         distinct, place = found.tables(which, subsets)
         paired = summarise_paired(distinct, labels=found.labels, rng=own, resamples=resamples, keep=keep)
-        given = (paired, place, found.has[which], tuple(names), {"split": split, "site": site})
+        given = (paired, place, stored.has[which], names, {"split": split, "site": site})
         tables.append((subset_rows(*given), *contribution_rows(*given)))
-    return SubsetResult(*(pd.concat(part, ignore_index=True) for part in zip(*tables, strict=True)))
+    scores, shapley, absence = (pd.concat(part, ignore_index=True) for part in zip(*tables, strict=True))
+    return SubsetResult(scores, shapley, absence, predictions)

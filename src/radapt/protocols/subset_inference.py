@@ -75,9 +75,15 @@ class Answers:
 
         The second is (2^M,): subsets that differ only in sequences missing in all of the cases share an index.
         """
-        available = np.arange(len(self.table))[:, None] & self.has[which]  # (2^M, n)
-        distinct, place = np.unique(available, axis=0, return_inverse=True)
-        return self.table[distinct, which], place.ravel()
+        distinct, place = distinct_subsets(self.has[which], len(self.table))
+        return self.table[distinct, which], place
+
+
+def distinct_subsets(has: np.ndarray, subsets: int) -> tuple[np.ndarray, np.ndarray]:
+    """(K, n) the distinct inputs of n cases with the sequences `has` (n,), and the index (subsets,) of each subset."""
+    available = np.arange(subsets)[:, None] & has  # (2^M, n)
+    distinct, place = np.unique(available, axis=0, return_inverse=True)
+    return distinct, place.ravel()
 
 
 def check_modalities(cohort: Cohort, modalities: Sequence[str]) -> tuple[str, ...]:

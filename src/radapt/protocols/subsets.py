@@ -6,7 +6,7 @@ answered with the prior and counted, for the next hospital has such patients too
 draws of patients, so that differences between them have intervals of their own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,24 @@ from radapt.metrics.paired_scores import PairedScores, score_paired
 from radapt.metrics.score import COLUMNS
 from radapt.metrics.shapley import members, shapley_values
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.decisions import decision_columns
 from radapt.protocols.holdout import TASKS, labelled
-from radapt.protocols.subset_inference import Answers, Predict, check_modalities
+from radapt.protocols.prediction_columns import case_columns, decisions_in, probability_columns, truth_columns, truth_in
+from radapt.protocols.subset_inference import Answers, Predict, check_modalities, distinct_subsets
+from radapt.protocols.subset_table import HAS, SubsetTable
 
-SUBSETS_FILE, SHAPLEY_FILE = "subsets.parquet", "shapley.parquet"
+SUBSETS_FILE, SHAPLEY_FILE, PREDICTIONS_FILE = "subsets.parquet", "shapley.parquet", "subset_predictions.parquet"
 SHARED = ("mcc", "balanced_accuracy", "auroc", "f1")
 """The numbers that are shared out among the sequences: those whose value without any image is that of guessing."""
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """What the probabilities of a cohort are of."""
+
+    task: str
+    outputs: Sequence[str]
+    ordered: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +48,26 @@ class SubsetResult:
     `scores`: a row per split, site, subset and number. `shapley`: a row per split, site, sequence and number of
     `SHARED`, then one without a sequence for their sum, value of all sequences minus value of none. `absence`: the
     same rows with what is lost where a sequence is missing everywhere, value of all minus value of all but it, then
-    without a sequence the mean over sequences, what one missing sequence costs.
+    without a sequence the mean over sequences, what one missing sequence costs. `predictions`: a row per case and
+    subset of its sequences, from which the others follow.
     """
 
     scores: pd.DataFrame
     shapley: pd.DataFrame
     absence: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def contributions(self) -> pd.DataFrame:
+        """`shapley` and `absence` in one table, as `shapley.parquet` holds them."""
+        return pd.concat([self.shapley, self.absence], ignore_index=True)
 
     def write(self, folder: Path) -> None:
-        """Write `subsets.parquet` and `shapley.parquet` (both quantities, in the column `quantity`) into `folder`."""
+        """Write `subsets.parquet`, `shapley.parquet` (both quantities, in the column `quantity`) and
+        `subset_predictions.parquet` into `folder`."""
+        write_parquet(folder / PREDICTIONS_FILE, self.predictions)
         write_parquet(folder / SUBSETS_FILE, self.scores)
-        write_parquet(folder / SHAPLEY_FILE, pd.concat([self.shapley, self.absence], ignore_index=True))
+        write_parquet(folder / SHAPLEY_FILE, self.contributions)
 
 
 def score_subsets(
@@ -77,22 +98,32 @@ def score_subsets(
     DataError if no case to evaluate has a label.
     """
     names = check_modalities(cohort, modalities)
-    rows = _rows(cohort, splits)
-    answers = Answers.ask(predict, cohort, names, rows, prior, progress)
-    found = []
-    for (split, site, which), own in zip(groups := list(groups_of(cohort, rows)), rng.spawn(len(groups)), strict=True):
-        distinct, place = answers.of(which)
-        decided = None if decide is None else [decide(rows[which], one) for one in distinct]
+    answers = Answers.ask(predict, cohort, names, _rows(cohort, splits), prior, progress)
+    scored = ScoredTask(cohort.task, cohort.outputs, cohort.ordered)
+    return scores_of_subsets(_predictions(cohort, answers, decide), scored, rng, resamples)
+
+
+def scores_of_subsets(
+    predictions: pd.DataFrame, task: ScoredTask, rng: np.random.Generator, resamples: int
+) -> SubsetResult:
+    """The same from the stored `predictions`, a row per case and subset of its sequences."""
+    stored, outputs = SubsetTable.of(predictions), list(task.outputs)
+    names, truth = stored.modalities, truth_in(stored.cases, outputs)
+    likely = stored.spread(predictions[[f"p_{name}" for name in outputs]].to_numpy(dtype=np.float64))
+    decided = decisions_in(predictions, outputs)
+    decisions = None if decided is None else stored.spread(decided)
+    found, groups = [], list(stored.groups())
+    for (split, site, which), own in zip(groups, rng.spawn(len(groups)), strict=True):
+        distinct, place = distinct_subsets(stored.has[which], len(likely))
+        own_decisions = None if decisions is None else list(decisions[distinct, which])
         paired = score_paired(
-            cohort.labels[rows[which]], distinct, cohort.patients[rows[which]], task=cohort.task,
-            outputs=cohort.outputs, ordered=cohort.ordered,
-            decisions=decided, rng=own, resamples=resamples, keep=SHARED,
+            truth[which], likely[distinct, which], stored.cases["patient"].to_numpy()[which], task=task.task,
+            outputs=outputs, ordered=task.ordered, decisions=own_decisions, rng=own, resamples=resamples, keep=SHARED,
         )  # fmt: skip
-        has = answers.has[which]
-        given = (paired, place, has, names, {"split": split, "site": site})
+        given = (paired, place, stored.has[which], names, {"split": split, "site": site})
         found.append((subset_rows(*given), *contribution_rows(*given)))
-    tables = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
-    return SubsetResult(*tables)
+    scores, shapley, absence = (pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True))
+    return SubsetResult(scores, shapley, absence, predictions)
 
 
 def subset_name(names: Sequence[str]) -> str:
@@ -116,17 +147,23 @@ def _rows(cohort: Cohort, splits: Sequence[str] | None) -> np.ndarray:
     return rows
 
 
-def groups_of(cohort: Cohort, rows: np.ndarray) -> Iterator[tuple[str, str | None, np.ndarray]]:
-    """(split, site, places among `rows`): every split, then each of its sites where there are several."""
-    words = cohort.splits[rows]
-    places = np.asarray([cohort.cases[row].site for row in rows], dtype=object)
-    order = [word for word in ("val", *cohort.test_sets, "train") if word in words]
-    for split in order:
-        inside = np.flatnonzero(words == split)
-        yield split, None, inside
-        sites = sorted({site for site in places[inside] if site is not None})
-        for site in sites if len(sites) > 1 else ():
-            yield split, site, inside[places[inside] == site]
+def _predictions(
+    cohort: Cohort, answers: Answers, decide: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+) -> pd.DataFrame:
+    """The columns of `predictions.parquet`, with `has_<sequence>` before the truth."""
+    has = answers.has
+    complete = [(subset, np.flatnonzero((has & subset) == subset)) for subset in range(len(answers.table))]
+    subsets = np.concatenate([np.full(len(places), subset) for subset, places in complete])
+    places = np.concatenate([places for _, places in complete])
+    rows, likely = answers.rows[places], answers.table[subsets, places]
+    facts = case_columns(cohort, rows)
+    inside = {
+        f"{HAS}{name}": members(len(answers.modalities))[subsets, at] for at, name in enumerate(answers.modalities)
+    }
+    table = facts | inside | truth_columns(cohort, rows) | probability_columns(cohort, likely)
+    if decide is not None:
+        table |= decision_columns(decide(rows, likely), cohort.classes, cohort.findings)
+    return pd.DataFrame(table)
 
 
 def subset_rows(

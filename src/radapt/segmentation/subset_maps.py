@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from radapt.metrics.shapley import members
-from radapt.protocols.subset_cases import HAS
+from radapt.protocols.subset_table import HAS
 
 
 def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:

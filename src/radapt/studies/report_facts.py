@@ -3,15 +3,14 @@
 import os
 import platform
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radapt.cohorts import Cohort, case_table
-from radapt.cohorts.folds import OUT_OF_FOLD
+from radapt.cohorts import case_table
+from radapt.cohorts.case_counts import MASK, case_counts
 from radapt.durable import write_json, write_parquet
 from radapt.parsing.json import read_json
 from radapt.remote.offline import is_offline
@@ -57,7 +56,11 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
     """
     cohort = prepared.cohort
     target = cohort_folder(folder, prepared)
-    patients = set(cohort.patients)
+    table = case_table(cohort)
+    if cohort.mask_labels:
+        table[MASK] = [case.mask is not None for case in cohort]
+    counts = case_counts(table, cohort.outputs, cohort.modalities)
+    of_folds = counts.pop("fold_cases", None)
     facts = {
         "name": cohort.name,
         "kind": cohort.kind,
@@ -66,29 +69,19 @@ def write_cohort_facts(folder: Path, prepared: "PreparedCohort", slices: np.ndar
         "mask_labels": {str(value): name for value, name in cohort.mask_labels.items()},
         "ordered": cohort.ordered,
         "modalities": cohort.modalities,
-        "n_cases": len(cohort),
-        "n_patients": len(patients),
         "unit": "patient" if cohort.patients_known else "image",
         "digest": prepared.digest or prepared.mask_digest,
         "split_seed": cohort.split_seed,
         "source": dict(cohort.source),
         "recipe": prepared.recipe.describe(),
-        "splits": {
-            split: _split_facts(cohort, cohort.splits == split) for split in ("train", "val", *cohort.test_sets)
-        },
-        "sites": _counts([case.site or "" for case in cohort]),
+        **counts,
     }
     if cohort.folds and cohort.fold_rule is not None:
-        facts["parts"] = _parts(cohort)
-        facts["folds"] = {
-            "how": cohort.fold_rule.words,
-            "rule": cohort.fold_rule.facts,
-            "cases": _counts([case.fold or "" for case in cohort if case.split == OUT_OF_FOLD]),
-        }
-    if slices is not None and (counts := slices[slices > 0]).size:
-        median = float(np.median(counts))
-        facts["slices_per_image"] = {"min": int(counts.min()), "median": median, "max": int(counts.max())}
-    write_parquet(target / "cases.parquet", case_table(cohort))
+        facts["folds"] = {"how": cohort.fold_rule.words, "rule": cohort.fold_rule.facts, "cases": of_folds}
+    if slices is not None and (found := slices[slices > 0]).size:
+        median = float(np.median(found))
+        facts["slices_per_image"] = {"min": int(found.min()), "median": median, "max": int(found.max())}
+    write_parquet(target / "cases.parquet", table)
     write_json(target / "cohort.json", facts)
 
 
@@ -117,42 +110,3 @@ def write_backbone_facts(folder: Path, encoder: "CellEncoder") -> None:
         "device": located.device,
     }
     write_json(folder / "backbones" / f"{slug(encoder.entry.name)}.json", facts)
-
-
-def _parts(cohort: Cohort) -> dict[str, Any]:
-    """The facts of each fold and site of a cohort with folds, named as in `results.parquet`."""
-    tested = cohort.splits == OUT_OF_FOLD
-    groups = {"fold": [case.fold for case in cohort], "site": [case.site for case in cohort]}
-    return {
-        f"{OUT_OF_FOLD}:{kind}={name}": _split_facts(cohort, tested & (np.asarray(values, dtype=object) == name))
-        for kind, values in groups.items()
-        for name in sorted({value for value in values if value is not None})
-    }
-
-
-def _split_facts(cohort: Cohort, rows: np.ndarray) -> dict[str, Any]:
-    labels = cohort.labels[rows]
-    labelled = ~np.isnan(labels) if cohort.findings else labels >= 0
-    return {
-        "cases": int(rows.sum()),
-        "patients": len(set(cohort.patients[rows])),
-        "labelled": int(labelled.any(axis=1).sum() if cohort.findings else labelled.sum()),
-        "outputs": {name: _output_facts(cohort, labels, index) for index, name in enumerate(cohort.outputs)},
-        "sites": _counts([case.site or "" for case, own in zip(cohort, rows, strict=True) if own]),
-        "masked": sum(case.mask is not None for case, own in zip(cohort, rows, strict=True) if own),
-        "missing": dict(zip(cohort.modalities, (~cohort.presence[rows]).sum(axis=0).tolist(), strict=True)),
-    }
-
-
-def _output_facts(cohort: Cohort, labels: np.ndarray, index: int) -> dict[str, int]:
-    if cohort.findings:
-        truth = labels[:, index]
-        positive, negative = int((truth == 1).sum()), int((truth == 0).sum())
-    else:
-        positive, negative = int((labels == index).sum()), int(((labels != index) & (labels >= 0)).sum())
-    return {"positive": positive, "negative": negative, "unknown": len(labels) - positive - negative}
-
-
-def _counts(values: list[str]) -> Mapping[str, int]:
-    names, counts = np.unique(np.asarray(values, dtype=str), return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))

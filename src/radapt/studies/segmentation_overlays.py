@@ -1,5 +1,6 @@
 """Draws the outlines of truth and prediction on the worst, the median and the best case of a segmentation cell."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def write_overlays(cell: Path, cohort: Cohort, recipe: "Recipe", predictions: pd
 
     from radapt.segmentation import file_stems
 
-    examples = _examples(predictions, cohort)
+    examples = outlined_cases(predictions, cohort.test_sets)
     if not examples:
         return
     row_of = {case.case: row for row, case in enumerate(cohort)}
@@ -48,9 +49,9 @@ def write_overlays(cell: Path, cohort: Cohort, recipe: "Recipe", predictions: pd
         write_json(folder / "overlays.json", entries)
 
 
-def _examples(predictions: pd.DataFrame, cohort: Cohort) -> list[tuple[str, str, float]]:
-    """(rank, case, Dice) of the worst, the median and the best case, each once."""
-    for split in cohort.test_sets:
+def outlined_cases(predictions: pd.DataFrame, test_sets: Sequence[str]) -> list[tuple[str, str, float]]:
+    """(rank, case, Dice) of the worst, the median and the best case of the first test set with a Dice, each once."""
+    for split in test_sets:
         rows = predictions[predictions["split"] == split]
         dice = rows.groupby("case", sort=True)["dice"].mean().dropna().sort_values(kind="stable")
         if len(dice):

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from radapt.studies.study import Study
 
 if TYPE_CHECKING:
     from radapt.features import Features, LesionFeatures
+    from radapt.probes.shortcuts import Shortcut
 
-FOLDER = "shortcuts"
+FOLDER, ANSWERS = "shortcuts", "answers"
+"""Of a cohort's folder, and of the answers of the probes in it."""
 
 
 def search_shortcuts(ledger: Ledger, study: Study, cell: Cell, features: "Features | LesionFeatures") -> None:
@@ -35,14 +37,15 @@ def search_shortcuts(ledger: Ledger, study: Study, cell: Cell, features: "Featur
 
 
 def _write(ledger: Ledger, study: Study, cell: Cell, features: "Features") -> None:
-    """Write `cohorts/<name>/shortcuts/<backbone>.parquet`, unless it is there with the same inputs.
+    """Write `cohorts/<name>/shortcuts/<backbone>.parquet`, and to its folder `answers` what the probes said of each
+    case, unless they are there with the same inputs.
 
     Columns: backbone, made_from, those of `radapt.probes.shortcuts.Shortcut`, and `is_shortcut`. Nothing is written
     where the study has no groups, or no two classes are labelled. Labels of test sets are not read.
     """
     import pandas as pd
 
-    from radapt.probes.shortcuts import shortcuts_of
+    from radapt.probes.shortcuts import SEED, shortcuts_of
 
     cohort, backbone = features.cohort, str(cell.facts["backbone"])
     groups = study_groupings(study, cohort)
@@ -51,14 +54,19 @@ def _write(ledger: Ledger, study: Study, cell: Cell, features: "Features") -> No
     name = cell.prepared.image.name
     file = ledger.cohort(cohort.name) / FOLDER / f"{slug(f'{backbone} @ {name}' if name else backbone)}.parquet"
     made_from = _inputs(features, groups, study.resamples)
-    if _is_of(file, made_from):
+    answers = file.parent / ANSWERS / file.name
+    if answers.is_file() and _is_of(file, made_from):
         return
-    found = shortcuts_of(features, groups, rng=np.random.default_rng(0), resamples=study.resamples)
-    rows = [
-        {"backbone": backbone, "made_from": made_from, **asdict(one), "is_shortcut": one.is_shortcut} for one in found
-    ]
-    if rows:
-        write_parquet(file, pd.DataFrame(rows))
+    found = shortcuts_of(features, groups, rng=np.random.default_rng(SEED), resamples=study.resamples)
+    facts = {"backbone": backbone, "made_from": made_from}
+    if found.shortcuts:
+        write_parquet(answers, found.answers)
+        write_parquet(file, pd.DataFrame(facts | shortcut_row(one) for one in found.shortcuts))
+
+
+def shortcut_row(found: "Shortcut") -> dict[str, Any]:
+    """The columns of a shortcut in its file."""
+    return {**asdict(found), "is_shortcut": found.is_shortcut}
 
 
 def _inputs(features: "Features", groups: tuple[Grouping, ...], resamples: int) -> str:

@@ -24,15 +24,22 @@ and its standard error is too small by √2 (measured: 1.4 in 60 simulated studi
 
 
 @dataclass(frozen=True, eq=False)
-class ProbedCases:
-    """n cases: their `rows` (n,) among those of the features, `labels` (n,) class indices or (n, F) findings with NaN
-    unknown, the names of the `outputs`, and `patients` (n,). `source` gives the matrix of the features."""
+class LabelledCases:
+    """n cases: `labels` (n,) class indices or (n, F) findings with NaN unknown, the names of the `outputs`, and
+    `patients` (n,)."""
 
-    source: Source
-    rows: np.ndarray
     labels: np.ndarray
     outputs: tuple[str, ...]
     patients: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedCases:
+    """n labelled cases and their `rows` (n,) among those of the features, whose matrix `source` gives."""
+
+    source: Source
+    rows: np.ndarray
+    labelled: LabelledCases
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,46 @@ class Shortcut:
         return self.p_holm < _ALPHA
 
 
+@dataclass(frozen=True, eq=False)
+class ShortcutSearch:
+    """The columns that are asked about, in folds by patient; `targets` are the groups that probes learn, by column.
+
+    `logits` (n, groups) are the answers of the probes, out of fold: with them the search is repeated without features.
+    """
+
+    cases: LabelledCases
+    columns: tuple[Groups, ...]
+    targets: tuple[tuple[GroupTarget, ...], ...]
+    folds: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, cases: LabelledCases, columns: Sequence[Groups], rng: np.random.Generator) -> "ShortcutSearch":
+        folds = _folds(*units_of(cases.patients), rng)
+        kept = tuple(one for each in columns if len((one := _with_patients(each, cases.patients)).names) > 1)
+        return cls(cases, kept, tuple(_targets(one, cases.labels) for one in kept), tuple(folds))
+
+    def logits(self, source: Source, rows: np.ndarray) -> np.ndarray:
+        """The answers of probes fitted on features."""
+        return out_of_fold(source, rows, [each for own in self.targets for each in own], self.folds)
+
+    def shortcuts(self, logits: np.ndarray, rng: np.random.Generator, resamples: int) -> tuple[Shortcut, ...]:
+        """What the answers of the probes say of each column."""
+        cases, (unit, units) = self.cases, units_of(self.cases.patients)
+        asked: dict[tuple[int, str], Callable[[np.ndarray], np.ndarray]] = {}
+        start = 0
+        for at, (column, own) in enumerate(zip(self.columns, self.targets, strict=True)):
+            asked[at, ""] = readability(own, logits[:, start : start + len(own)], unit, units)
+            start += len(own)
+            for name, truth in answers(cases.labels, cases.outputs).items():
+                if predictable(np.where(column.of_row == "", np.nan, truth), cases.patients):
+                    rates = rates_out_of_fold(truth, column.of_row, self.folds)
+                    asked[at, name] = association(truth, rates, column.of_row, unit, units)
+        drawn = _drawn(asked, units, len(cases.patients), rng, resamples)
+        found = [_shortcut(at, column, cases, drawn) for at, column in enumerate(self.columns)]
+        adjusted = holm([one.p for one in found])
+        return tuple(replace(one, p_holm=float(p)) for one, p in zip(found, adjusted, strict=True))
+
+
 def find_shortcuts(
     cases: ProbedCases, columns: Sequence[Groups], *, rng: np.random.Generator, resamples: int
 ) -> tuple[Shortcut, ...]:
@@ -76,26 +123,8 @@ def find_shortcuts(
     fewer than ten patients are left out, and columns with fewer than two others. A column that the label decides
     differs nowhere among cases of one label, and has no `readable`. The same state of `rng` gives the same result.
     """
-    unit, units = units_of(cases.patients)
-    folds = _folds(unit, units, rng)
-    columns = [kept for one in columns if len((kept := _with_patients(one, cases.patients)).names) > 1]
-    targets = [_targets(one, cases.labels) for one in columns]
-    if not columns:
-        return ()
-    logits = out_of_fold(cases.source, cases.rows, [each for own in targets for each in own], folds)
-    asked: dict[tuple[int, str], Callable[[np.ndarray], np.ndarray]] = {}
-    start = 0
-    for at, (column, own) in enumerate(zip(columns, targets, strict=True)):
-        asked[at, ""] = readability(own, logits[:, start : start + len(own)], unit, units)
-        start += len(own)
-        for name, truth in answers(cases.labels, cases.outputs).items():
-            if predictable(np.where(column.of_row == "", np.nan, truth), cases.patients):
-                rates = rates_out_of_fold(truth, column.of_row, folds)
-                asked[at, name] = association(truth, rates, column.of_row, unit, units)
-    drawn = _drawn(asked, units, len(cases.rows), rng, resamples)
-    found = [_shortcut(at, column, cases, drawn) for at, column in enumerate(columns)]
-    adjusted = holm([one.p for one in found])
-    return tuple(replace(one, p_holm=float(p)) for one, p in zip(found, adjusted, strict=True))
+    search = ShortcutSearch.of(cases.labelled, columns, rng)
+    return search.shortcuts(search.logits(cases.source, cases.rows), rng, resamples) if search.columns else ()
 
 
 def _folds(unit: np.ndarray, units: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -110,10 +139,10 @@ def _with_patients(column: Groups, patients: np.ndarray) -> Groups:
     return Groups(column.column, of_row, tuple(kept))
 
 
-def _targets(column: Groups, labels: np.ndarray) -> list[GroupTarget]:
+def _targets(column: Groups, labels: np.ndarray) -> tuple[GroupTarget, ...]:
     """Of two groups the first, of more each against all others."""
     names = column.names[:1] if len(column.names) == 2 else column.names
-    return [GroupTarget.of(column.column, column.of_row, name, labels) for name in names]
+    return tuple(GroupTarget.of(column.column, column.of_row, name, labels) for name in names)
 
 
 Drawn = dict[tuple[int, str], tuple[float, np.ndarray]]
@@ -136,7 +165,7 @@ def _drawn(
     return {key: (float(whole[str(at)][0]), drawn.get(str(at), nothing)) for at, key in enumerate(asked)}
 
 
-def _shortcut(at: int, column: Groups, cases: ProbedCases, drawn: Drawn) -> Shortcut:
+def _shortcut(at: int, column: Groups, cases: LabelledCases, drawn: Drawn) -> Shortcut:
     known = column.of_row != ""
     patients = len(set(cases.patients[known]))
     least = min(len(set(cases.patients[column.of_row == name])) for name in column.names)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from radapt.durable import atomic_path, write_json, write_text
+from radapt.durable import atomic_path, json_text, write_text
 from radapt.reports.charts.ranks import rank_chart
 from radapt.reports.export.checklists import checklists
 from radapt.reports.export.figures import as_png, standalone
@@ -30,22 +30,8 @@ def export_report(run: Path, out: Path) -> list[Path]:
     Returns the files. Files of an earlier export are replaced. Raises as `write_report`.
     """
     study = read_study_report(run)
-    summary = summary_of(study.run, study.chapters, study.over_cohorts)
-    texts: dict[str, str] = {}
-    texts["tables/scores.csv"] = as_csv([one.name for one in fields(ScoreSummary)], map(astuple, summary.scores))
-    texts["tables/comparisons.csv"] = as_csv(
-        [one.name for one in fields(ComparisonSummary)], map(astuple, summary.comparisons)
-    )
-    if study.over_cohorts:
-        texts["tables/over-cohorts.csv"] = pairs_table(study.over_cohorts).to_csv(index=False)
-    for name, table in _tables(study):
-        texts[f"tables/{name}.md"] = as_markdown(table)
-        texts[f"tables/{name}.tex"] = as_latex(table)
     figures = dict(_figures(study))
-    texts |= {f"figures/{name}.svg": text for name, text in figures.items()}
-    texts |= {f"checklists/{name}.md": text for name, text in checklists(study.run, study.chapters).items()}
-    write_json(out / "summary.json", summary_json(summary))
-    write_json(out / "summary.schema.json", summary_schema())
+    texts = exported_texts(study)
     for path, text in texts.items():
         write_text(out / path, text)
     drawn = {out / "figures" / f"{name}.png": as_png(text) for name, text in figures.items()}
@@ -53,7 +39,27 @@ def export_report(run: Path, out: Path) -> list[Path]:
     for file, pixels in pictures.items():
         with atomic_path(file) as temporary:
             temporary.write_bytes(pixels)
-    return [out / "summary.json", out / "summary.schema.json", *(out / path for path in texts), *pictures]
+    return [*(out / path for path in texts), *pictures]
+
+
+def exported_texts(study: StudyReport) -> dict[str, str]:
+    """Everything that is exported but the figures as PNG, by the path of its file."""
+    summary = summary_of(study.run, study.chapters, study.over_cohorts)
+    texts = {
+        "summary.json": json_text(summary_json(summary)),
+        "summary.schema.json": json_text(summary_schema()),
+        "tables/scores.csv": as_csv([one.name for one in fields(ScoreSummary)], map(astuple, summary.scores)),
+        "tables/comparisons.csv": as_csv(
+            [one.name for one in fields(ComparisonSummary)], map(astuple, summary.comparisons)
+        ),
+    }
+    if study.over_cohorts:
+        texts["tables/over-cohorts.csv"] = pairs_table(study.over_cohorts).to_csv(index=False)
+    for name, table in _tables(study):
+        texts[f"tables/{name}.md"] = as_markdown(table)
+        texts[f"tables/{name}.tex"] = as_latex(table)
+    texts |= {f"figures/{name}.svg": text for name, text in _figures(study)}
+    return texts | {f"checklists/{name}.md": text for name, text in checklists(study.run, study.chapters).items()}
 
 
 def _tables(study: StudyReport) -> Iterable[tuple[str, Table]]:
