@@ -16,7 +16,9 @@ from radapt.images.duplicates.registration import Compared, Match, compare
 from radapt.images.duplicates.search import Candidates, similar
 from radapt.locations import Location
 
-_MOST_NEEDED = 3  # planes of two stacks that have to match, in order
+MOST_NEEDED = 3
+"""Planes of two stacks that have to match."""
+
 _PATIENCE = 200  # comparisons in a row without a match after which less similar pairs are left
 _FIRST_TRIES = 4  # planes of two stacks, most similar first, of which one has to match
 _READERS = 2
@@ -134,7 +136,7 @@ class _Confirmation:
     def _match(self, images: tuple[int, int], planes: PlanePairs) -> tuple[Match, int] | None:
         """The best match and the number of matching planes in order; None with too few."""
         shown = [int((self._images[image].hashes[:, 0] > 0).sum()) for image in images]
-        needed = min(_MOST_NEEDED, *shown)
+        needed = min(MOST_NEEDED, *shown)
         if len({first for first, _, _ in planes}) < needed:
             return None
         found: dict[int, tuple[int, Match]] = {}

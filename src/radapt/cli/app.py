@@ -15,6 +15,7 @@ from radapt.cli.demo import demo
 from radapt.cli.embed import embed
 from radapt.cli.evaluate_model import evaluate_model
 from radapt.cli.export import export
+from radapt.cli.hashes import hashes
 from radapt.cli.labels import labels
 from radapt.cli.predict import predict
 from radapt.cli.report import report
@@ -67,6 +68,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     evaluate_model: "Say whether a model holds at another hospital.",
     schema: "Print the JSON schema of the files that users write.",
     verify: "Find changed files of a run, and wrong numbers.",
+    hashes: "Write hashes of pictures, to be searched in their place.",
 }
 """Every command with its line in `radapt --help`, in the order of a study."""
 

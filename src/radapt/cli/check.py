@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from radapt.cli.hashes import pictures_of
+
 if TYPE_CHECKING:
-    from radapt.locations import Location
+    from radapt.cohorts import CohortIssue
 
 
 def check(
@@ -17,7 +19,9 @@ def check(
         None, help="Where patients are unknown: write those that near-identical pixels suggest to this CSV file."
     ),
     pretraining: Path = typer.Option(
-        None, help="A table with a column 'image', pictures that an encoder saw: search them for test patients."
+        None,
+        help="Pictures that an encoder saw, a table with a column 'image' or a file of `radapt hashes`: search them "
+        "for test patients.",
     ),
     cache: Path = typer.Option(None, help="Unpacked arrays; default $RADAPT_CACHE, else the user's cache folder."),
 ) -> None:
@@ -26,15 +30,13 @@ def check(
     Exit code 0: clean, or warnings only. 1: errors. 2: COHORT itself cannot be read.
     """
     from radapt.cachedir import cache_folder
-    from radapt.cohorts import load_cohort
     from radapt.doctor import check_cohort
-    from radapt.doctor.pretraining import pretraining_issues
     from radapt.durable import write_json
     from radapt.progress import progress
 
     findings = check_cohort(cohort, cache_folder(cache), progress)
     if pretraining is not None and not findings.errors:
-        issues = pretraining_issues(load_cohort(cohort), _pictures(pretraining), cache_folder(cache))
+        issues = _pretraining(cohort, pretraining, cache_folder(cache))
         findings = replace(findings, problems=(*findings.problems, *issues))
     typer.echo(findings.text())
     if json_file is not None:
@@ -45,11 +47,12 @@ def check(
         raise typer.Exit(1)
 
 
-def _pictures(table: Path) -> "list[Location]":
-    """The column `image` of a table, paths relative to it."""
-    from radapt.cli.table_rows import read_rows, require_column
-    from radapt.locations import Location
+def _pretraining(cohort: Path, pictures: Path, cache: Path) -> "list[CohortIssue]":
+    """Test patients among the pictures of a table, or those whose hashes are in a file."""
+    from radapt.cohorts import load_cohort
+    from radapt.doctor.pretraining import pretraining_issues, pretraining_issues_of_hashes
+    from radapt.images.duplicates.hash_file import is_hash_file, read_hashes
 
-    rows, _ = read_rows(table, "a table of pictures (CSV, TSV or parquet)")
-    require_column(rows, "image", table)
-    return [Location.parse(text, table.parent) for text in rows["image"].str.strip() if text]
+    if is_hash_file(pictures):
+        return pretraining_issues_of_hashes(load_cohort(cohort), read_hashes(pictures), cache)
+    return pretraining_issues(load_cohort(cohort), pictures_of(pictures), cache)
