@@ -308,6 +308,8 @@ def test_choices_are_listed_and_candidates_counted() -> None:
     assert not {"chosen", "steps", "notes", "details seen"} & set(pairs)
     assert fit_pairs({str(index): index for index in range(30)})[-1] == ("and", "10 more in cell.json")
     assert fit_pairs("damaged") == [("", "damaged")]
+    assert dict(fit_pairs({"notes": ["few"], "notes_before_refit": ["few"]})) == {"notes": "few"}
+    assert dict(fit_pairs({"notes_before_refit": ["few"]})) == {"notes on the model without val": "few"}
 
 
 def test_out_of_fold_is_said_in_words(toy_run, toy_cohort) -> None:

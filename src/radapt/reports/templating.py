@@ -115,12 +115,20 @@ def _plainly(value: Any) -> str:
     return str(value)
 
 
+_BEFORE = "notes_before_refit"
+_NAMES = {_BEFORE: "notes on the model without val"}
+
+
 def fit_pairs(fit: Any) -> list[tuple[str, str]]:
     """The record of a fit (see `FitRecord`) as (name, value): the chosen candidate, then the rest.
 
-    Groups are flattened, candidates and epochs counted, empty values left out, long lists cut.
+    Groups are flattened, candidates and epochs counted, empty values left out, long lists cut. Notes on the model that
+    was chosen, before it was fitted again with val, are those on the final one where they are the same.
     """
-    pairs = _winner_pairs(fit) + _pairs(fit, "")
+    own = {_NAMES.get(name, name): value for name, value in fit.items()} if isinstance(fit, dict) else fit
+    if isinstance(fit, dict) and fit.get(_BEFORE) == fit.get("notes"):
+        own.pop(_NAMES[_BEFORE], None)
+    pairs = _winner_pairs(fit) + _pairs(own, "")
     more = len(pairs) - _MOST_PAIRS
     return pairs if more <= 0 else [*pairs[:_MOST_PAIRS], ("and", f"{more} more in cell.json")]
 

@@ -68,6 +68,8 @@ class GroupView:
         """The gaps that remain after the adjustment for all tests, or that there is none."""
         title = metric_of(self.metric).title
         clear = [(column, gap) for column in self.columns for gap in column.gaps if gap.holm < _ALPHA]
+        if not self.n_tests:
+            return "The groups have too few patients here to be compared."
         if not clear:
             tests = counted(self.n_tests, "gap")
             return f"No difference between groups is clear: {tests} tested, none with an adjusted p below 0.05."
