@@ -9,6 +9,7 @@ import pytest
 from radapt.errors import UsageError
 from radapt.mmdino.fusion.token_kind import PooledTokenStore
 from radapt.reports import write_report
+from radapt.reports.verification import verify_run
 from radapt.studies import Plan, Settings, plan_study, read_study, run_study
 from toy_adaptation import QUICK
 from toy_study import write_cohort, write_study
@@ -54,6 +55,7 @@ def test_rows_have_titles_and_subsets_in_one_report(cohort: Path, tmp_path: Path
         assert len(pd.read_parquet(folder / "shapley.parquet"))
     page = write_report(tmp_path / "run").read_text()
     assert "labels alone" in page
+    assert verify_run(tmp_path / "run").faults == ()
     again = run_study(read_study(tmp_path / "run" / "study.yaml"), tmp_path / "run", settings(tmp_path))
     assert (again.already, again.finished) == (4, 0)
 
