@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
 
 from radapt.errors import DataError
 from radapt.images import read
@@ -149,6 +149,14 @@ def test_a_compressed_file_may_hold_more_than_its_size(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", black, compression="zlib")
     nib.save(nib.Nifti1Image(np.zeros((200, 200, 50), np.int16), np.eye(4)), tmp_path / "x.nii.gz")
     np.savez_compressed(tmp_path / "x.npz", images=black)
+    file = io.BytesIO()
+    Image.fromarray(black).save(file, "JPEG")
+    data = pydicom.dcmread(io.BytesIO(dicom(ExplicitVRLittleEndian, Rows=2000, Columns=2000)()))
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    data.PixelData = pydicom.encaps.encapsulate([file.getvalue()])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    data.save_as(tmp_path / "x.dcm", enforce_file_format=True)
     for path in tmp_path.iterdir():
         assert not read(Location(path)).array.any()
 
