@@ -36,6 +36,7 @@ def test_a_study_folder_is_a_case_and_a_series_folder_too(tmp_path: Path) -> Non
     assert [sorted(case.images) for case in found.cohort] == [["flair", "t1c"]]
     assert found.cohort.cases[0].case.startswith("s-")
     assert "MRN" not in str(found)
+    assert list(found.series.values()) == [{"t1c": "t1-post-gd", "flair": "t2-flair"}]
     assert [list(case.images) for case in resolved(tmp_path / "st" / "b").cohort] == [["flair"]]
     one = resolved(tmp_path / "st" / "b" / "1.dcm")
     assert [list(case.images) for case in one.cohort] == [["flair"]]
@@ -113,3 +114,13 @@ def test_headers_mean_kinds(tmp_path: Path, tags: dict[str, object], kind: str |
         setattr(data, name, value)
     data.save_as(tmp_path / "0.dcm", enforce_file_format=True)
     assert header_kind(tmp_path / "0.dcm") == kind
+
+
+def test_images_of_other_kinds_in_a_dicom_folder_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    write_series(tmp_path / "good", generate_uid(), "FLAIR")
+    (tmp_path / "good" / "flair.nii.gz").write_bytes(b"")
+    (tmp_path / "good" / "readme.txt").write_text("read as nothing", encoding="utf-8")
+    found = resolved(tmp_path)
+    assert len(found.cohort) == 1
+    said = "is read as DICOM: 1 image of other kinds is left out, such as good/flair.nii.gz"
+    assert sum(said in note for note in found.notes) == 1

@@ -86,6 +86,12 @@ def test_a_classifier_writes_a_report_beside_its_table(classifier: Path, tmp_pat
     assert private_words(tmp_path / "out") == []
 
 
+def test_the_page_names_the_series_that_were_taken(classifier: Path, tmp_path: Path) -> None:
+    done = predict(classifier, dicom_study(tmp_path / "study", "AX 2"), "--map", "ax-2=a", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "Read: a (the series ax-2);" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("abstained", [False, True])
 def test_a_decision_is_reported_unless_the_model_abstains(classifier: Path, tmp_path: Path, abstained: bool) -> None:
     case = Case("c", "p", "test", {"a": Location(dicom_study(tmp_path / "study", "a"))})

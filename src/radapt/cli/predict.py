@@ -94,7 +94,6 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
         for name in (
             "case",
             "prediction",
-            "sequences",
             "reason",
             "failed",
             "abstained",
@@ -112,6 +111,9 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
         ),
         image="" if picture is None else picture.uri,
         caption=caption,
+        sequences=tuple(
+            f"{name} (the series {found.series[name]})" if name in found.series else name for name in found.sequences
+        ),
         uncertain="" if picture is None else picture.uncertain,
         nearest=tuple(
             (each.case, each.label, each.similarity, thumbnail)

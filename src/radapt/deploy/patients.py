@@ -24,7 +24,7 @@ def predict_patients(
     coming = predict_cases(model, resolved.cohort.select(rows), cache, resolved.reasons) if len(rows) else iter(())
     for name in names:
         found = next(coming) if name in place else failed(name, resolved.failures[name])
-        yield replace(found, truth=resolved.truths.get(name))
+        yield replace(found, truth=resolved.truths.get(name), series=resolved.series.get(name, {}))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The prediction for one case, and those of a batch as a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -30,6 +30,8 @@ class CasePrediction:
     """The class that was decided for; findings, or structures of a mask, joined with `;`."""
     sequences: tuple[str, ...] = ()
     """Those of the model's sequences that were read."""
+    series: Mapping[str, str] = field(default_factory=dict)
+    """The name of the input's series that was taken for a sequence, where it has another name."""
     reason: str = ""
     """Why the case failed or the model abstains, and which of several series was taken."""
     seconds: float = 0.0

@@ -58,7 +58,7 @@ class AttentionBars:
 @dataclass(frozen=True)
 class PredictedCase:
     """What the page shows of a case. `image` and `uncertain` are data URIs, '' without a picture. `nearest` are (key,
-    label, similarity, picture or '')."""
+    label, similarity, picture or ''). `sequences` name the series that was taken, where it has another name."""
 
     case: str
     prediction: str

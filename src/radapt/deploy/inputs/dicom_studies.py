@@ -1,7 +1,7 @@
 """DICOM files and trees as raw cases: a case is a study; a broken file stops its own study only."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from radapt.cohorts.layouts.dicom.cut_series import cut_series
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import located_series
-from radapt.cohorts.layouts.image_files import DICOM, is_image, unique, walk
+from radapt.cohorts.layouts.image_files import DICOM, IMAGES, is_image, unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.sequences import Series, sequence_kind
@@ -41,11 +41,12 @@ def dicom_cases(root: Path, progress: ProgressMaker) -> RawInput:
     """The studies in a DICOM file, a series folder, a study folder or a tree of these.
 
     A study whose files are of several patients, or with a file that cannot be read in one of its folders, has a
-    problem. Cases are named by pseudonyms.
+    problem. Cases are named by pseudonyms. Images of other kinds are not read, which a note says.
     """
     base = root if root.is_dir() else root.parent
-    notes: list[str] = []
-    read, broken = _headers([root] if root.is_file() else list(walk(root)), base, progress)
+    paths = [root] if root.is_file() else list(walk(root))
+    notes = list(_other_images(paths, base))
+    read, broken = _headers(paths, base, progress)
     headers = identified(read, base, notes)
     studies = defaultdict[str, list[tuple[str, list[Header]]]](list)
     for location, series in located_series(headers, base, notes):
@@ -61,6 +62,17 @@ def dicom_cases(root: Path, progress: ProgressMaker) -> RawInput:
     names = unique(case.case for case in cases)
     renamed = tuple(RawCase(name, *_rest(case)) for name, case in zip(names, cases, strict=True))
     return RawInput(renamed, (*notes, "DICOM cases are named by pseudonyms."))
+
+
+def _other_images(paths: Sequence[Path], base: Path) -> Iterator[str]:
+    endings = tuple(ending for ending in IMAGES if ending not in DICOM)
+    others = [path for path in paths if is_image(path.name, endings) and not is_dicom(path)]
+    if others:
+        are = "is" if len(others) == 1 else "are"
+        yield (
+            f"{base.name} is read as DICOM: {counted(len(others), 'image')} of other kinds {are} left out, such as "
+            f"{others[0].relative_to(base).as_posix()}. Give predict their folder by itself."
+        )
 
 
 def _rest(case: RawCase) -> tuple[Any, ...]:

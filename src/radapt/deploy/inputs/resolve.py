@@ -23,11 +23,13 @@ TEST = "test"
 @dataclass(frozen=True)
 class ResolvedInput:
     """Cases that can be predicted, as a cohort; `failures` {case: reason} of those that cannot, `reasons` {case: note}
-    about the choice of series, `order` of all cases, and `truths` {case: label in words}."""
+    about the choice of series, `series` {case: {sequence: name of the series taken for it, if it has another}}, `order`
+    of all cases, and `truths` {case: label in words}."""
 
     cohort: Cohort
     failures: Mapping[str, str]
     reasons: Mapping[str, str]
+    series: Mapping[str, Mapping[str, str]]
     truths: Mapping[str, str]
     order: tuple[str, ...]
     notes: tuple[str, ...]
@@ -121,6 +123,7 @@ def _resolved(
     cases: list[Case] = []
     failures: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    renamed: dict[str, dict[str, str]] = {}
     for each in raw:
         if each.problem:
             failures[each.case] = each.problem
@@ -130,6 +133,7 @@ def _resolved(
         if wanted and not taken:
             failures[each.case] = _unusable(each.series, wanted)
             continue
+        renamed[each.case] = {name: series.name for name, series in taken.items() if series.name not in (name, UNNAMED)}
         warnings = tuple(series.warning for series in taken.values() if series.warning)
         if said := (*each.notes, *matched.notes, *warnings):
             reasons[each.case] = "; ".join(said)
@@ -137,7 +141,7 @@ def _resolved(
     names = tuple(each.name for each in wanted) or tuple(dict.fromkeys(name for case in cases for name in case.images))
     cohort = Cohort("predict", kind, tuple(cases), names)
     truths = {each.case: each.label for each in raw if each.label is not None}
-    return ResolvedInput(cohort, failures, reasons, truths, tuple(each.case for each in raw), notes)
+    return ResolvedInput(cohort, failures, reasons, renamed, truths, tuple(each.case for each in raw), notes)
 
 
 def _location(series: Series) -> Location:
