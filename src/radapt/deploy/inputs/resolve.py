@@ -23,8 +23,8 @@ TEST = "test"
 @dataclass(frozen=True)
 class ResolvedInput:
     """Cases that can be predicted, as a cohort; `failures` {case: reason} of those that cannot, `reasons` {case: note}
-    about the choice of series, `series` {case: {sequence: name of the series taken for it, if it has another}}, `order`
-    of all cases, and `truths` {case: label in words}."""
+    about the choice of series, `series` {case: {sequence: name of the series taken for it, unless it has the same or that
+    of the case}}, `order` of all cases, and `truths` {case: label in words}."""
 
     cohort: Cohort
     failures: Mapping[str, str]
@@ -133,7 +133,9 @@ def _resolved(
         if wanted and not taken:
             failures[each.case] = _unusable(each.series, wanted)
             continue
-        renamed[each.case] = {name: series.name for name, series in taken.items() if series.name not in (name, UNNAMED)}
+        renamed[each.case] = {
+            name: series.name for name, series in taken.items() if series.name not in (name, UNNAMED, each.case)
+        }
         warnings = tuple(series.warning for series in taken.values() if series.warning)
         if said := (*each.notes, *matched.notes, *warnings):
             reasons[each.case] = "; ".join(said)
