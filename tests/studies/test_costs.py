@@ -1,38 +1,69 @@
 """What a plan says that a study costs, from timed runs on few patients."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from radapt.cohorts import load_cohort
 from radapt.parsing.json import read_json
+from radapt.protocols.length import Length, searched
 from radapt.studies import Ledger, Plan, Prices, Settings, estimate, plan_study, plan_text, read_study, run_study
 from radapt.studies.costs.pilots import Pilots
-from radapt.studies.costs.samples import Sample, extrapolate, few_patients
+from radapt.studies.costs.samples import Sample, Workload, extrapolate, few_patients
 from toy_study import write_cohort, write_study
 
 NANO = [{"name": "nano", "as": "vit-nano", "weights": "random", "dtype": "float32"}]
 
 
-def made(seconds: Callable[[int, float], float], runs: list[tuple[int, int]]) -> list[Sample]:
-    return [Sample(cases, length, seconds(cases, length)) for cases, length in runs]
+def made(runs: list[tuple[int, int]], *, by_steps: bool = False) -> list[Sample]:
+    """Half the cases are trained on: reading takes 2 s and 0.5 s a case, training 1 s and 0.01 s a case and epoch, or
+    0.1 s a case, of all validation passes, and 0.01 s a step."""
+    found = []
+    for cases, length in runs:
+        training = cases / 2 * 0.1 + 0.01 * length if by_steps else 1 + 0.01 * cases / 2 * length
+        found.append(Sample(Workload(cases, cases // 2), 2 + 0.5 * cases + training, training, length))
+    return found
 
 
-@pytest.mark.parametrize("by_steps", [False, True])
-def test_the_line_through_timed_runs(by_steps: bool) -> None:
-    def seconds(cases: int, length: float) -> float:
-        return 2 + 0.5 * cases + 0.01 * length * (1 if by_steps else cases)
+def test_the_lines_through_timed_runs() -> None:
+    by_epochs = extrapolate(made([(12, 1), (24, 4)]), Workload(1000, 500), 50)
+    assert by_epochs == pytest.approx(2 + 500 + 1 + 0.01 * 500 * 50)
+    by_steps = extrapolate(made([(12, 10), (24, 80)], by_steps=True), Workload(1000, 500), 400, by_steps=True)
+    assert by_steps == pytest.approx(2 + 500 + 50 + 4)
+    probe = [Sample(Workload(n, n), 0.2 + 0.05 * n) for n in (12, 24)]
+    assert extrapolate(probe, Workload(100, 100), 0) == pytest.approx(5.2)
 
-    samples = made(seconds, [(12, 1), (12, 3), (24, 1)])
-    assert extrapolate(samples, 1000, 50, by_steps=by_steps) == pytest.approx(seconds(1000, 50))
-    probe = made(lambda cases, _: 0.2 + 0.05 * cases, [(12, 0), (24, 0)])
-    assert extrapolate(probe, 100, 0) == pytest.approx(5.2)
+
+def test_one_timed_run_is_taken_for_proportional() -> None:
+    (only,) = made([(10, 2)])
+    assert extrapolate([only], Workload(100, 50), 4) == pytest.approx(10 * 7 + 1.1 * 10 * 2)
 
 
 def test_more_cases_never_take_less_time() -> None:
-    noisy = [Sample(12, 0, 1.0), Sample(24, 0, 0.9)]
-    assert 0.9 <= extrapolate(noisy, 1000, 0) <= 1.0
+    noisy = [Sample(Workload(12, 12), 1.0), Sample(Workload(24, 24), 0.9)]
+    assert 0.9 <= extrapolate(noisy, Workload(1000, 1000), 0) <= 1.0
+
+
+def test_early_stopping_is_expected_halfway_on_a_scale_of_ratios() -> None:
+    assert Length.within(100, None, 16, 50, patience=24).value == pytest.approx(50)
+    assert Length.within(100, 40, 16, 50, patience=24).value == pytest.approx(10), "of 40 steps, 4 in an epoch"
+    assert Length.within(10, None, 16, 50, rates=searched(3), patience=24).value == pytest.approx(10 * 2.4)
+
+
+def test_work_counts_what_outer_folds_train_on(tmp_path: Path) -> None:
+    cohort = load_cohort(write_cohort(tmp_path, patients=36))
+    tested = sum(case.split in ("test", "elsewhere") for case in cohort)
+    assert Workload.of(cohort) == Workload(36, 36 - tested)
+    folded = replace(
+        cohort,
+        cases=tuple(replace(case, split="train", fold=str(at // 2 % 5)) for at, case in enumerate(cohort)),
+        folds=tuple("01234"),
+    )
+    assert Workload.of(folded) == Workload(36, 36 * 4)
+    few = few_patients(folded, 12)
+    assert Workload.of(few) == Workload(12, 12)
+    assert few.folds == ("0", "1")
 
 
 def test_few_patients_are_split_as_all_are(tmp_path: Path) -> None:

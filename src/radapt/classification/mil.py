@@ -1,7 +1,7 @@
 """Multiple-instance learning on stored features: which slices of a case matter is learned, the encoder is not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ from radapt.networks.case_classifier import CaseClassifier
 from radapt.protocols.choice import NETWORK_FOLDS
 from radapt.protocols.fitted import Fitted, Model, SliceWeights, TrainedModel
 from radapt.protocols.holdout import fit_cases
+from radapt.protocols.length import Length, searched
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
@@ -94,6 +95,14 @@ class Mil(Protocol[FeatureProblem]):
         """Options of the aggregator that differ from its defaults."""
         names = ("k", "hidden", "inner", "layers", "heads", "dropout")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def length(self, samples: int) -> Length:
+        return Length.within(
+            self.epochs, None, self.batch, samples, rates=searched(len(self.lr)), patience=self.patience
+        )
+
+    def shortened(self, length: int) -> "Mil":
+        return replace(self, epochs=length, lr=self.lr[:1])
 
     def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
         """Raises DataError if training diverges."""

@@ -24,7 +24,7 @@ from radapt.protocols.choice import NETWORK_FOLDS
 from radapt.protocols.fitted import Fitted, Reads
 from radapt.protocols.holdout import fit_cases
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.length import Length
+from radapt.protocols.length import Length, searched
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.selection import criterion_on_val
@@ -74,10 +74,11 @@ class SupervisedProtocol(Protocol[ImageProblem]):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def length(self, samples: int) -> Length:
-        return Length.within(self.epochs, self.steps, self.batch, samples)
+        rates = searched(len(self.lr))
+        return Length.within(self.epochs, self.steps, self.batch, samples, rates=rates, patience=self.patience)
 
     def shortened(self, length: int) -> "SupervisedProtocol":
-        return replace(self, epochs=length)
+        return replace(self, epochs=length, lr=self.lr[:1])
 
     @abc.abstractmethod
     def trainee(self, shape: InputSpec, backbone: "Backbone | None", seed: int) -> TrainableModel:

@@ -91,12 +91,12 @@ class Protocol(abc.ABC, Generic[P]):
         return self
 
     def length(self, samples: int) -> Length | None:
-        """How long it trains on so many cases, or planes of cases with masks, early stopping aside; None for a protocol
-        that cannot be `shortened`: it reads features, which takes seconds, or has no epochs."""
+        """How long it trains on so many cases, or planes of cases with masks, at all learning rates together; None for
+        a protocol that cannot be `shortened`: it reads features, which takes seconds, or has no epochs."""
         return None
 
     def shortened(self, length: int) -> "Protocol[P]":
-        """The protocol with so many epochs or steps, in the unit of its `length`."""
+        """The protocol with so many epochs or steps, in the unit of its `length`, and without a search."""
         raise TypeError(f"Protocol {self.name!r} has no length.")
 
     @abc.abstractmethod

@@ -33,10 +33,11 @@ class Segment(SegmentOptions, Protocol[ImageProblem]):
     scorer: ClassVar[Scorer] = SegmentationScorer()
 
     def length(self, samples: int) -> Length:
-        return Length.within(self.epochs, self.steps, self.batch, samples)
+        rates = len(self.rates) if self.score_every else 1
+        return Length.within(self.epochs, self.steps, self.batch, samples, rates=rates, patience=self.patience)
 
     def shortened(self, length: int) -> "Segment":
-        return replace(self, epochs=length)
+        return replace(self, epochs=length, lr=self.rates[:1])
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted[Segmenter]:
         """Raises DataError if images or masks cannot be used, all training masks are empty, or training diverges."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from radapt.errors import RadaptError
 from radapt.progress import silent
 from radapt.studies.cells import Cell, CellEncoder, PreparedCohort
-from radapt.studies.costs.samples import Sample, extrapolate, few_patients
+from radapt.studies.costs.samples import Sample, Workload, extrapolate, few_patients
 from radapt.studies.ledger import Ledger
 from radapt.studies.plan import Plan, Settings
 from radapt.studies.work import evaluate_cell, features_of, train_cell
@@ -22,16 +23,23 @@ if TYPE_CHECKING:
     from radapt.backbones import LazyBackbone
     from radapt.cohorts import Cohort
     from radapt.features.token_pass import MakeStore
-    from radapt.protocols import Protocol
+    from radapt.protocols import Protocol, Result
     from radapt.protocols.length import Length
 
-PATIENTS = (16, 48)
-"""Patients of the timed runs; half and all where the cohort has fewer than the second."""
+LIMIT_S = 5.0
+"""No timed run that is expected to take longer is begun, but for the first of a kind, on as few patients as can be."""
+
+PATIENTS = (12, 24, 48)
+"""Patients of timed runs. Trainings take the first two, or the next two where these are too few to learn from; probes
+the fewest and the most that were encoded within the limit."""
 
 _COUNTED = 3
 
-_STEPS, _LONGEST = 10, 64
-"""Steps of the shortest training that counts steps alone, which scores val ten times; and the longest timed one."""
+_STEPS = 10
+"""Steps of the shortest training that counts steps alone, which scores val as often."""
+
+_LONGER = (8, 4, 2, 1)
+"""By how much the second training of a kind is longer than the first."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +60,37 @@ class Pilots:
     plan: Plan
     settings: Settings
     folder: Path
-    _extracted: set[tuple[str, str, str | None]] = field(default_factory=set, init=False)
+    _extracted: dict[tuple[str, str, str | None], list[int]] = field(default_factory=dict, init=False)
     _rooms: dict[tuple[str, str | None, int], int] = field(default_factory=dict, init=False)
     _used: set[str] = field(default_factory=set, init=False)
-    """Encoders on cohorts whose features lie in a cache, the numbers of caches, and the protocols that ran."""
+    """The numbers of patients whose features lie in a cache, those of caches, and the protocols that ran."""
 
     def group(self, prepared: PreparedCohort, ready: "Ready", cells: Sequence[Cell]) -> GroupPilot:
-        """Extract the features of a few patients twice, in caches of their own, with the tokens that `cells` read.
+        """Extract the features of a few patients, and of more while that is quick, in caches of their own, with the
+        tokens that `cells` read.
 
         Raises RadaptError as extraction.
         """
-        self._extracted.add(_group(ready.encoder, prepared))
+        extracted = self._extracted.setdefault(_group(ready.encoder, prepared), [])
         images, times, stored, slices = list[int](), list[float](), list[int](), 0
         for count in self.sizes(prepared.cohort):
+            if extracted and times[-1] * count / extracted[-1] > LIMIT_S:
+                break
             own = self.few(prepared, count)
             room = self.cache_of(prepared, count)
             before, begun = bytes_of(room), time.perf_counter()
             tokens = _tokens(cells, own, ready, room)
             features = features_of(own, ready.backbone, replace(self.settings, cache=room, progress=silent), tokens)
             times.append(time.perf_counter() - begun)
+            extracted.append(count)
             images.append(int(own.cohort.presence.sum()))
             stored.append(bytes_of(room) - before)
             slices = 0 if prepared.recipe.look == "lesion" else int(features.counts.sum())  # type: ignore[union-attr]
         every = int(prepared.cohort.presence.sum())
-        samples = [Sample(n, 0, seconds) for n, seconds in zip(images, times, strict=True)]
+        samples = [Sample(Workload(n, 0), seconds) for n, seconds in zip(images, times, strict=True)]
         last = max(1, images[-1])
-        planes = slices / last if slices else 1.0
-        return GroupPilot(slices / times[-1], extrapolate(samples, every, 0), stored[-1] / last * every, planes)
+        planes, seconds = slices / last if slices else 1.0, extrapolate(samples, Workload(every, 0), 0)
+        return GroupPilot(slices / times[-1], seconds, stored[-1] / last * every, planes)
 
     def cell(self, cell: Cell, ready: "Ready | None") -> tuple[float, int] | None:
         """Seconds of a cell, and the bytes of its folder; None if it cannot be run on a few patients.
@@ -88,39 +100,54 @@ class Pilots:
         protocol, cohort = _settled(cell), cell.prepared.cohort
         backbone = ready.backbone if ready else None
         cell = replace(cell, encoder=ready.encoder if ready else None)
-        try:
-            long = protocol.length(_samples(cell, self.folder / "counted"))
-            samples, size = self._runs(cell, protocol, long, backbone)
-        except (RadaptError, ValueError):
-            return None
-        by_steps = long is not None and long.by_steps
-        return extrapolate(samples, len(cohort), long.value if long else 0, by_steps=by_steps), size
+        sizes = self.sizes(cohort)
+        encoded = self._extracted.get(_group(cell.encoder, cell.prepared), []) if cell.encoder else []
+        pairs = [*pairwise(sizes)]
+        if protocol.reads == "features" and encoded:
+            pairs = [(encoded[0], encoded[-1]), *pairs[1:]]
+        for small, large in pairs:
+            try:
+                long = protocol.length(_samples(cell, self.folder / "counted"))
+                samples, size = self._runs(cell, protocol, long, backbone, (small, large))
+            except (RadaptError, ValueError):
+                continue  # too few of a class, it may be
+            by_steps = long is not None and long.by_steps
+            seconds = extrapolate(samples, Workload.of(cohort), long.value if long else 0, by_steps=by_steps)
+            return seconds, size
+        return None
 
     def _runs(
-        self, cell: Cell, protocol: "Protocol", long: "Length | None", backbone: "LazyBackbone | None"
+        self,
+        cell: Cell,
+        protocol: "Protocol",
+        long: "Length | None",
+        backbone: "LazyBackbone | None",
+        sizes: tuple[int, int],
     ) -> tuple[list[Sample], int]:
-        """Timed runs, and the bytes of the last: on few and on more patients, and on few with longer and longer
-        trainings until one takes half as long again."""
-        small, large = self.sizes(cell.prepared.cohort)
+        """Timed runs, and the bytes of the last: on few patients and briefly, then on more patients and for longer, if
+        that takes no longer than the limit."""
+        most = max(1, round(long.value)) if long else 0
+        length = min(_STEPS if long and long.by_steps else 1, most)
+        brief = _with(cell, protocol, length) if long else cell
+        first, size = self._timed(brief, sizes[0], length, backbone)
         if cell.job.entry.name not in self._used:  # the first run of a protocol imports its libraries
             self._used.add(cell.job.entry.name)
-            self._timed(cell if long is None else _with(cell, protocol, 1), small, 0, backbone)
-        if long is None:
-            runs = [self._timed(cell, count, 0, backbone) for count in (small, large)]
-            return [sample for sample, _ in runs], runs[-1][1]
-        most = max(1, round(long.value))
-        length, factor = (min(_STEPS, most), 2) if long.by_steps else (1, 4)
-        samples = [self._timed(_with(cell, protocol, length), small, length, backbone)[0]]
-        while length < min(most, _LONGEST) and samples[-1].seconds < 1.5 * samples[0].seconds:
-            length = min(length * factor, most)
-            samples.append(self._timed(_with(cell, protocol, length), small, length, backbone)[0])
-        last, size = self._timed(_with(cell, protocol, length), large, length, backbone)
-        return [*samples, last], size
+            if first.seconds < LIMIT_S:
+                first, size = self._timed(brief, sizes[0], length, backbone)
+        for factor in _LONGER if long else (1,):
+            more = sizes[1] / sizes[0]
+            expected = more * (first.seconds - first.training + factor * first.training)
+            if sizes[1] > sizes[0] and length * factor <= max(most, length) and expected <= LIMIT_S:
+                longer = _with(cell, protocol, length * factor) if long else cell
+                second, size = self._timed(longer, sizes[1], length * factor, backbone)
+                return [first, second], size
+        return [first], size
 
-    def sizes(self, cohort: "Cohort") -> tuple[int, int]:
-        """The numbers of patients of the two timed runs."""
+    def sizes(self, cohort: "Cohort") -> tuple[int, ...]:
+        """The numbers of patients of timed runs, from few to more; half of them and all in a small cohort."""
         patients = len(set(cohort.patients))
-        return (patients // 2, patients) if patients < PATIENTS[1] else PATIENTS
+        fitting = tuple(count for count in PATIENTS if count <= patients)
+        return fitting if len(fitting) > 1 else (patients // 2, patients)
 
     def few(self, prepared: PreparedCohort, count: int) -> PreparedCohort:
         return replace(prepared, cohort=few_patients(prepared.cohort, count))
@@ -140,15 +167,16 @@ class Pilots:
         ledger = Ledger(self.folder / "run")
         if cell.job.protocol.reads == "features" and backbone is not None:
             features = features_of(prepared, backbone, settings)
-            work: Callable[[], object] = partial(evaluate_cell, own, features, ledger, settings, self.plan)
+            work: Callable[[], Result] = partial(evaluate_cell, own, features, ledger, settings, self.plan)
         else:
             work = partial(train_cell, own, ledger, settings, self.plan)
         begun = time.perf_counter()
-        work()
+        result = work()
         seconds = time.perf_counter() - begun
+        training = min(seconds, result.cost.seconds) if length else 0.0
         size = bytes_of(ledger.cell(cell.id))
         shutil.rmtree(ledger.cell(cell.id))
-        return Sample(len(prepared.cohort), length, seconds), size
+        return Sample(Workload.of(prepared.cohort), seconds, training, length), size
 
 
 def _group(encoder: CellEncoder, prepared: PreparedCohort) -> tuple[str, str, str | None]:

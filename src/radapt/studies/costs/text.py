@@ -43,7 +43,7 @@ def _total(costs: list[GroupCost], prices: Prices, memory_gib: float | None) -> 
         parts.append(f"{_size(sum(cost.bytes for cost in costs))} on disk")
         parts += [f"{memory_gib:.1f} GiB of memory"] if memory_gib else []
         parts += [f"{unknown} cells whose time is unknown"] if unknown else []
-        parts.append("measured on a few patients of each kind, early stopping aside")
+        parts.append("measured on a few patients of each kind")
     return "; ".join(parts) + "."
 
 
