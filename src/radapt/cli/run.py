@@ -1,6 +1,7 @@
 """radapt run: the grid of a study file."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,8 @@ def run(
     devices: int = typer.Option(
         1,
         min=1,
-        help="Processes on this machine that share extraction, and the training of a cell: GPUs, or on a CPU gloo "
-        "processes.",
+        help="Devices of this machine: GPUs, or on a CPU processes. They share extraction and run a cell each; where "
+        "fewer cells than devices are left, a training takes all.",
     ),
     track: list[str] = typer.Option([], "--track", metavar="KIND:FOLDER", help=TRACK_HELP),
     offline: bool = typer.Option(False, "--offline", help="Never use the network."),
@@ -87,7 +88,7 @@ def run(
         read_study,
         run_study,
     )  # fmt: skip
-    from radapt.studies.engines import Resources, Shares, run_on_engine
+    from radapt.studies.engines import Resources, Shares, run_here, run_on_engine
     from radapt.studies.ledger import FITTED
     from radapt.trackers import Where
 
@@ -116,15 +117,18 @@ def run(
         described, study = choice.study, folder / FITTED
         typer.echo(choice_text(choice, limit))
     part = Part(None if shard is None else Shard.of(shard), cells)
+    shares = Shares(
+        study.absolute(), folder.absolute(), settings.cache.absolute(), workers or 2, cells, device, devices, offline,
+        runtime, tuple(map(str, settings.track)),
+    )  # fmt: skip
     if engine is None:
         if any(given is not None for given in (workers, worker_cpus, worker_gpus, worker_memory)) or slurm:
             raise UsageError("--workers, --worker-… and --slurm are for --engine ray or --engine slurm; name one.")
-        outcome = run_study(described, folder, settings, part)
+        if devices > 1 and part.shard is None:
+            outcome = run_here(replace(shares, workers=devices), settings)
+        else:
+            outcome = run_study(described, folder, settings, part)
     else:
-        shares = Shares(
-            study.absolute(), folder.absolute(), settings.cache.absolute(), workers or 2, cells, device, devices,
-            offline, runtime, tuple(map(str, settings.track)),
-        )  # fmt: skip
         resources = Resources(worker_cpus or 1, worker_gpus or 0, worker_memory)
         outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from radapt.errors import UsageError
 from radapt.progress import ProgressMaker
+from radapt.studies.engines.on_devices import run_on_devices
 from radapt.studies.engines.on_ray import run_on_ray
 from radapt.studies.engines.on_slurm import run_on_slurm
 from radapt.studies.engines.shares import Engine, Resources, Shares
 from radapt.studies.ledger import Ledger
 from radapt.studies.part import Part
-from radapt.studies.plan import StudyFailure, plan_study
-from radapt.studies.run import Outcome
+from radapt.studies.plan import Plan, Settings, StudyFailure, plan_study
+from radapt.studies.run import Outcome, run_study
 
 Ended = Outcome | StudyFailure
 
@@ -28,12 +29,32 @@ def run_on_engine(
     """
     if slurm and engine != "slurm":
         raise UsageError("--slurm is for --engine slurm.")
-    ledger = Ledger(shares.folder)
-    ledger.refuse_foreign()
-    plan = plan_study(shares.described, shares.settings, download=True)
-    own = Part(pattern=shares.cells).of(plan.cells)
-    already = sum(ledger.is_done(cell.id) for cell in own)
+    plan = _plan(shares)
     ended = run_on_ray(shares, resources) if engine == "ray" else run_on_slurm(shares, resources, slurm)
+    return _joined(plan, ended, shares, progress)
+
+
+def run_here(shares: Shares, settings: Settings) -> Outcome:
+    """Run the cells of a study on the devices of this machine: one cell on each at a time, in as many processes as
+    there are `workers`, or where fewer cells are unfinished, one after the other on all devices.
+
+    Raises UsageError for a study that cannot be planned.
+    """
+    plan, part = _plan(shares), Part(pattern=shares.cells)
+    ledger = Ledger(shares.folder)
+    if sum(not ledger.is_done(cell.id) for cell in part.of(plan.cells)) < shares.workers:
+        return run_study(shares.described, shares.folder, settings, part)
+    return _joined(plan, run_on_devices(shares), shares, settings.progress)
+
+
+def _plan(shares: Shares) -> Plan:
+    Ledger(shares.folder).refuse_foreign()
+    return plan_study(shares.described, shares.settings, download=True)
+
+
+def _joined(plan: Plan, ended: Iterator[Ended], shares: Shares, progress: ProgressMaker) -> Outcome:
+    ledger, own = Ledger(shares.folder), Part(pattern=shares.cells).of(plan.cells)
+    already = sum(ledger.is_done(cell.id) for cell in own)
     outcomes = list(_followed(ended, shares, progress))
     finished = sum(ledger.is_done(cell.id) for cell in own) - already
     open_ = sum(not ledger.is_done(cell.id) for cell in plan.cells if cell not in own)
