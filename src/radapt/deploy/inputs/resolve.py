@@ -23,8 +23,8 @@ TEST = "test"
 @dataclass(frozen=True)
 class ResolvedInput:
     """Cases that can be predicted, as a cohort; `failures` {case: reason} of those that cannot, `reasons` {case: note}
-    about the choice of series, `series` {case: {sequence: name of the series taken for it, unless it has the same or that
-    of the case}}, `order` of all cases, and `truths` {case: label in words}."""
+    about the choice of series, `series` {case: {sequence: name of the series taken for it, unless it is that of the
+    sequence or the case}}, `order` of all cases, and `truths` {case: label in words}."""
 
     cohort: Cohort
     failures: Mapping[str, str]
