@@ -17,7 +17,7 @@ INSTALL_TORCH = sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==.*/&
 	{ echo "No CPU build of PyTorch was found. Set PIP_EXTRA_INDEX_URL to the index of CPU builds that pytorch.org names under Get started, and run: make setup TORCH=cpu" >&2; exit 1; }
 endif
 
-.PHONY: setup demo test test-all fuzz kills docs docs-serve check format clean
+.PHONY: setup demo test test-all fuzz kills docs docs-serve docs-release check format clean
 
 setup: $(VENV)/.ready
 
@@ -53,6 +53,14 @@ docs: $(VENV)/.ready
 
 docs-serve: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# The site of this version beside those of earlier ones, as a commit on the local branch gh-pages; nothing is pushed
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/radapt/versions.py)
+docs-release: export NO_MKDOCS_2_WARNING := 1
+docs-release: export PATH := $(abspath $(BIN)):$(PATH)
+docs-release: $(VENV)/.ready
+	mike deploy --update-aliases --alias-type redirect $(VERSION) latest
+	mike set-default latest
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

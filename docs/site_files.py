@@ -1,4 +1,4 @@
-"""MkDocs hooks: pages and files that lie outside docs/, at places of their own in the site, with links that fit.
+"""MkDocs hooks: the version in the name of the site, and pages and files that lie outside docs/, with links that fit.
 
 The pages are written to be read in the repository, where a link is relative to the page itself. In the site the README
 is the first page, and everything else of the repository keeps its path.
@@ -18,6 +18,7 @@ PAGES = (*sorted(path.name for path in ROOT.glob("*.md")), "examples/README.md")
 FILES = ("studies/*.yaml", "examples/*.ipynb")
 _TABLE_CODE = re.compile(r"(?<=^\|).*$", re.MULTILINE)
 """A row of a table. In code, GitHub needs a bar with a backslash, which Python-Markdown would show."""
+_VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 _LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)\s]*)?(\))")
 
 
@@ -31,6 +32,14 @@ def path_of(place: str) -> str:
     if place == "index.md":
         return "README.md"
     return place if place in PAGES or place.startswith("design/") else f"docs/{place}"
+
+
+def on_config(config: MkDocsConfig, **_: Any) -> MkDocsConfig:
+    """Add the version to the name, which stands above every page and in its title."""
+    found = _VERSION.search((ROOT / "src/radapt/versions.py").read_text("utf-8"))
+    assert found is not None
+    config.site_name = f"{config.site_name} {found[1]}"
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
