@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.errors import DataError
-from radapt.reports.verification.cell_numbers import scored_again
+from radapt.studies.recomputed import scores_again
 
 RESAMPLES = 2000
 _CLOSE = 1e-9  # as `radapt verify` compares
@@ -53,7 +53,7 @@ def _again(
 ) -> pd.DataFrame:
     if predictions is None:
         raise DataError("A finished cell has no predictions, so no interval can be computed. Run it again.")
-    again = scored_again(predictions[predictions["split"] == split], facts, np.random.default_rng(0), RESAMPLES)
+    again = scores_again(predictions[predictions["split"] == split], facts, np.random.default_rng(0), RESAMPLES)
     both = again.merge(stored[["metric", "value"]], on="metric", suffixes=("", "_stored"))
     same = np.isclose(both["value"], both["value_stored"], rtol=0, atol=_CLOSE, equal_nan=True)
     if not same.all():

@@ -80,7 +80,8 @@ def test_the_folder_holds_all_that_the_contract_says(folder: Path) -> None:
     left = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert left == {
         "request.json", "backbone.json", "backbone.safetensors", "model.json", "model.safetensors",
-        "predictions.parquet", "scores.parquet", "subsets.parquet", "shapley.parquet", "adapt.json", "report.html",
+        "predictions.parquet", "scores.parquet", "subsets.parquet", "shapley.parquet",
+        "subset_predictions.parquet", "adapt.json", "report.html",
         "done.json",
     }  # fmt: skip
     facts = json.loads((folder / "adapt.json").read_text())

@@ -45,7 +45,7 @@ def test_a_pretrained_encoder_is_fused_and_a_killed_one_ends_the_same(
     left = {path.name for path in (tmp_path / "killed").iterdir() if not path.name.startswith(".")}
     assert left == {
         "request.json", "model.json", "model.safetensors", "predictions.parquet", "scores.parquet", "subsets.parquet",
-        "shapley.parquet", "adapt.json", "done.json", "report.html",
+        "shapley.parquet", "subset_predictions.parquet", "adapt.json", "done.json", "report.html",
     }  # fmt: skip
     tables = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("killed", "whole")]
     pd.testing.assert_frame_equal(*tables)

@@ -95,6 +95,7 @@ def call(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_embed_names_the_runtime(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "discs", patients=6)
@@ -128,6 +129,7 @@ def test_a_study_of_another_runtime_has_other_cells_for_features(tmp_path: Path,
         study.with_runtime("onx")
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_a_run_names_the_runtime_and_its_model_keeps_it(tmp_path: Path) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"

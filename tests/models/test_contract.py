@@ -22,9 +22,13 @@ from toy_masks import balls_cohort
 SPLITS = ("train", "train", "train", "val", "test", "external")
 VIT = ("timm:test_vit", "random")
 TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "lr": 3e-3}
+LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
 QUICK: dict[str, dict[str, Any]] = {
+    "logistic": LOGISTIC,
+    "shuffled-labels": {"options": LOGISTIC},
     "fewshot": {"shots": [2], "repeats": 2},
     "mil": {**TRAIN, "slices": "attention"},
+    "scratch": TRAIN | {"stem": "standard"},
     "partial": TRAIN | {"blocks": 1},
     "lora": TRAIN | {"rank": 2},
     "dora": TRAIN | {"rank": 2},
@@ -32,7 +36,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "segment": TRAIN | {"steps": 2, "decoder": "linear", "encoder": "bitfit"},
     "transunet": {"network": "tiny", "steps": 1, "batch": 4},
     "unet": {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32},
-    **dict.fromkeys(("finetune", "bitfit", "norm", "ia3", "scratch"), TRAIN),
+    **dict.fromkeys(("finetune", "bitfit", "norm", "ia3"), TRAIN),
 }
 """Options that make a protocol cheap; one that is not named is cheap as it is."""
 

@@ -15,8 +15,13 @@ from radapt.protocols.ratings import Rater, score_candidates
 
 # A learning curve gives many results; test_fewshot.py tests it with each of these.
 ALL = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
-QUICK: dict[str, dict[str, Any]] = {"mil": {"epochs": 8, "lr": (1e-2, 1e-3)}}
-"""At its defaults `mil` trains for minutes."""
+LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
+QUICK: dict[str, dict[str, Any]] = {
+    "mil": {"epochs": 8, "lr": (1e-2, 1e-3)},
+    "logistic": LOGISTIC,
+    "shuffled-labels": {"options": LOGISTIC},
+}
+"""At its defaults `mil` trains for minutes, and `logistic` chooses among 52 readings."""
 
 
 def quick(name: str) -> Protocol:

@@ -22,13 +22,17 @@ from toy_masks import balls_cohort
 
 FOLDS = ("x", "y", "z")
 TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "lr": 3e-3}
+LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
 QUICK: dict[str, dict[str, Any]] = {
+    "logistic": LOGISTIC,
+    "shuffled-labels": {"options": LOGISTIC},
     "fewshot": {"shots": [2], "repeats": 2},
     "mil": {**TRAIN, "slices": "attention"},
+    "scratch": TRAIN | {"stem": "standard"},
     "partial": TRAIN | {"blocks": 1},
     "lora": TRAIN | {"rank": 2},
     "dora": TRAIN | {"rank": 2},
-    **dict.fromkeys(("finetune", "bitfit", "norm", "ia3", "scratch"), TRAIN),
+    **dict.fromkeys(("finetune", "bitfit", "norm", "ia3"), TRAIN),
     "mmdino": ADAPT,
     "segment": {"lr": 3e-3, "epochs": 1, "batch": 8},
     "unet": {"steps": 2, "scores": 1, "features": 4, "batch": 2, "longest": 32},
@@ -68,10 +72,10 @@ def test_pooled_scores_are_those_of_scikit_learn_on_pooled_predictions() -> None
 
 
 def test_a_fold_is_an_evaluation_in_which_it_is_the_test_set() -> None:
-    features = toy()
-    result = radapt.evaluate(features, "logistic", resamples=0)  # type: ignore[arg-type]
+    features, quick = toy(), make("logistic", **LOGISTIC)
+    result = radapt.evaluate(features, quick, resamples=0)  # type: ignore[arg-type]
     for fold, fit in zip(FOLDS, result.fits, strict=True):
-        alone = radapt.evaluate(replace(features, cohort=hold_out(features.cohort, fold)), "logistic", resamples=0)  # type: ignore[arg-type]
+        alone = radapt.evaluate(replace(features, cohort=hold_out(features.cohort, fold)), quick, resamples=0)  # type: ignore[arg-type]
         assert alone.fit == fit
         test = alone.predictions[alone.predictions["split"] == "oof"]
         np.testing.assert_array_equal(test.filter(like="p_").to_numpy(), probabilities(result, fold))

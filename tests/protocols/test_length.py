@@ -39,8 +39,11 @@ def test_steps_end_the_epochs_of_many_samples() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("lora", {"epochs": 20}, Length(20)),
-        ("lora", {"epochs": 20, "steps": 35, "batch": 10}, Length(3.5)),
+        ("lora", {"epochs": 20, "patience": 19, "lr": [1e-3]}, Length(20)),
+        ("lora", {"epochs": 20, "patience": 4, "lr": [1e-3]}, Length(10)),  # the geometric mean of 5 and 20
+        ("lora", {"epochs": 20, "patience": 4, "lr": [1e-3, 1e-2, 1e-1]}, Length(24)),  # 10 × (0.3 + 3 × 0.7)
+        ("lora", {"epochs": 20, "steps": 35, "batch": 10, "patience": 19, "lr": [1e-3]}, Length(3.5)),
+        ("mil", {"epochs": 20, "patience": 4, "lr": [1e-3]}, Length(10)),
         ("unet", {"steps": 500}, Length(500, by_steps=True)),
         ("mmdino", {"trained": "lora", "epochs": 7}, Length(7)),
         ("mmdino", {"trained": "fusion", "fusion": {"epochs": 9}}, Length(9)),
@@ -48,7 +51,9 @@ def test_steps_end_the_epochs_of_many_samples() -> None:
     ],
 )
 def test_the_length_of_a_training_on_a_hundred_cases(name: str, options: dict[str, Any], expected: Length) -> None:
-    assert make(name, **options).length(100) == expected
+    found = make(name, **options).length(100)
+    assert found is not None
+    assert (found.value, found.by_steps) == (pytest.approx(expected.value), expected.by_steps)
 
 
 @pytest.mark.parametrize("name", ["knn", "logistic", "first-order"])

@@ -278,6 +278,7 @@ class Apart(Followed):
             self.centre.copy_(before + change)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_teacher_and_the_centre_of_one() -> None:
     one, two = Apart(), Apart()
     made = config(batch=9, epochs=6)

@@ -36,6 +36,7 @@ def shares(study: Path, out: str, workers: int = 2, **changes: Any) -> Shares:
     return Shares(study, folder / out, folder / f"cache-{out}", workers, offline=True, device="cpu", **changes)
 
 
+@pytest.mark.slow
 def test_two_devices_make_the_table_of_one_process(study: Path) -> None:
     given = shares(study, "two", devices=2)
     outcome = run_here(given, given.settings)
