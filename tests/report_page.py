@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from radapt.durable import write_json
+from radapt.images import Recipe, Volume
 from radapt.reports import write_report
 from radapt.reports.charts.drawing import FONT_PX, text_px
+from radapt.studies.case_pictures.volumes import CaseVolume, save_volume
 
 VOID = {"meta", "link", "img", "br", "input", "hr", "wbr"}
 HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>"
@@ -125,3 +127,18 @@ def draw_pictures(run: Path, cell: str, cases: list[str], masks: bool = False) -
     image |= {"truth": "0.png", "predicted": "0.png"} if masks else {}
     entries = [{"case": case, "nearest": [["near", "benign", 0.91]], "images": [image]} for case in cases]
     write_json(folder / "index.json", {"made_from": "", "cases": entries, "left_out": 0})
+
+
+def draw_volume(run: Path, cell: str, case: str) -> None:
+    """Add a bright ball to a drawn case, with the truth in it and a prediction beside that, as a run leaves them."""
+    folder = run / "case_pictures" / cell
+    grid = np.indices((40, 48, 24)) - np.reshape((20, 24, 12), (3, 1, 1, 1))
+    x, y, z = grid * np.reshape((1, 1, 2), (3, 1, 1, 1))
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    ball = Volume((255 * (np.hypot(np.hypot(x, y), z) < 18)).astype(np.uint8), affine)
+    truth, predicted = ((np.hypot(np.hypot(x - shift, y), z) < 7).astype(np.uint8) for shift in (-5, 5))
+    masks = (Volume(truth, affine), Volume(2 * predicted, affine))
+    index = json.loads((folder / "index.json").read_text("utf-8"))
+    (entry,) = [entry for entry in index["cases"] if entry["case"] == case]
+    entry["volume"] = save_volume(folder, "0", CaseVolume("t1", ball, *masks), Recipe.for_kind("other"))
+    write_json(folder / "index.json", index)

@@ -3,21 +3,25 @@
 Chromium is driven over its debugging pipe with the standard library alone.
 """
 
+import base64
+import io
 import json
 import os
 import select
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from radapt.durable import write_json
 from radapt.reports import write_adapt_report, write_report
-from report_page import draw_pictures
+from report_page import draw_pictures, draw_volume
 from toy_subsets import SEQUENCES, subset_tables
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -30,7 +34,7 @@ HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 class Browser:
     """One page of a headless Chromium, and everything it complained about or asked for."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, graphics: tuple[str, ...] = ("--disable-gpu",)) -> None:
         read_in, self._to = os.pipe()
         self._from, write_out = os.pipe()
 
@@ -40,7 +44,7 @@ class Browser:
                 os.set_inheritable(target, True)
 
         command = [
-            *(str(FOUND), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *(str(FOUND), "--headless=new", "--no-sandbox", *graphics, "--disable-dev-shm-usage"),
             *("--remote-debugging-pipe", "--no-first-run", "--disable-extensions", f"--user-data-dir={profile}"),
         ]
         self.process = subprocess.Popen(
@@ -397,4 +401,135 @@ def test_the_metric_menu_changes_what_is_over_all_cohorts(browser: Browser, toy_
     browser.ask("""(() => { const menu = document.getElementById("metric"); menu.value = "mcc";
       menu.dispatchEvent(new Event("change")); })()""")
     assert [" in MCC" in text for text in browser.ask(seen)] == [True] * 3
+    assert browser.complaints() == []
+
+
+WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
+@pytest.fixture
+def with_volume(toy_run, toy_cohort) -> Path:
+    """Two cases of a segmentation with pictures, the first with a volume too."""
+    toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"}, patients=12, case_prefix=HOSTILE)
+    cell = toy_run.cohort(toy).segmentation(toy, "none", "unet", labels=("core", "rim"))
+    cases = list(toy.ids("test")[:2])
+    draw_pictures(toy_run.path, cell, cases, masks=True)
+    draw_volume(toy_run.path, cell, cases[0])
+    return write_report(toy_run.finish())
+
+
+def open_case(browser: Browser, mark: str) -> None:
+    browser.ask(f"[...document.querySelectorAll('.rows button')].find((b) => {mark}(b.textContent)).click()")
+
+
+def wait_for(browser: Browser, expression: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not browser.ask(expression):
+        assert time.monotonic() < deadline, f"{expression} did not come true: {browser.complaints()}"
+        time.sleep(0.1)
+
+
+def canvas_pixels(browser: Browser) -> np.ndarray:
+    """The pixels of the canvas as they are shown inside its focus ring, (H, W, 3)."""
+    browser.ask("document.querySelector('.stage').scrollIntoView({ block: 'end', behavior: 'instant' })")
+    browser.ask("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+    box = browser.ask(
+        "(() => { const b = document.querySelector('.stage canvas').getBoundingClientRect();"
+        " return [b.left + 4, b.top + 4, b.right - 4, b.bottom - 4].map(Math.round) })()"
+    )
+    shot = browser.call("Page.captureScreenshot", format="png")["data"]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB").crop(box)).astype(int)
+
+
+def drawn_until(browser: Browser, looks: Callable[[np.ndarray], bool]) -> np.ndarray:
+    """The pixels once they look so: a scene is drawn some frames after it was asked for."""
+    deadline = time.monotonic() + PATIENCE
+    while not looks(pixels := canvas_pixels(browser)):
+        assert time.monotonic() < deadline, f"the canvas does not look so: {browser.complaints()}"
+        time.sleep(0.1)
+    return pixels
+
+
+def coloured(pixels: np.ndarray) -> bool:
+    """Whether image, truth (green) and prediction (orange) are drawn."""
+    shades = len(np.unique(pixels.reshape(-1, 3), axis=0))
+    return shades > 50 and green(pixels) > 0.002 and orange(pixels) > 0.002
+
+
+def green(pixels: np.ndarray) -> float:
+    red, green, _ = np.moveaxis(pixels, -1, 0)
+    return float((green > red + 40).mean())
+
+
+def orange(pixels: np.ndarray) -> float:
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    return float(((red > green + 15) & (green > blue + 15)).mean())  # the cross-hair is red
+
+
+def press(browser: Browser, key: str) -> None:
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
+    browser.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
+
+
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
+def test_a_volume_opens_in_3d(tmp_path: Path, with_volume: Path, width: int) -> None:
+    browser = Browser(tmp_path / "profile", WEBGL)
+    try:
+        browser.open(with_volume, width)
+        open_case(browser, "((text) => !text.includes('(3D)'))")
+        assert browser.ask("document.querySelector('.volume')") is None
+        open_case(browser, "((text) => text.includes('(3D)'))")
+        assert browser.ask("document.querySelector('canvas')") is None  # nothing runs before the button is pressed
+        assert browser.ask("typeof niivue") == "undefined"
+        assert "t1, 40 × 48 × 24 voxels of 1 × 1 × 2 mm." in browser.ask("document.querySelector('.volume').innerText")
+        browser.ask("document.querySelector('.volume .open').click()")
+        wait_for(browser, "document.querySelector('.stage canvas')?.dataset.drawn === ''")
+
+        # Image, truth and prediction are drawn; each can be hidden.
+        drawn_until(browser, coloured)
+        boxes = "document.querySelectorAll('.volume input[type=checkbox]')"
+        browser.ask(f"{boxes}[0].click()")
+        drawn_until(browser, lambda pixels: green(pixels) == 0 < orange(pixels))
+        browser.ask(f"{boxes}[1].click()")
+        drawn_until(browser, lambda pixels: green(pixels) == 0 and (pixels > 200).all(axis=2).mean() > 0.02)
+        browser.ask(f"{boxes}.forEach((box) => box.click())")
+        both = drawn_until(browser, coloured)
+
+        # Keys move the cross-hair, and turn the 3D view alone.
+        assert browser.ask("document.activeElement.tagName") == "CANVAS"
+        for _ in range(2):
+            press(browser, "PageUp")
+        drawn_until(browser, lambda pixels: np.abs(pixels - both).mean() > 0.2)
+        view = "const s = document.querySelector('.volume select'); s.value = 'render';"
+        browser.ask(f"(() => {{ {view} s.dispatchEvent(new Event('change')); }})()")
+        solid = drawn_until(browser, lambda pixels: np.abs(pixels - both).mean() > 2)
+        browser.ask("document.querySelector('.stage canvas').focus()")
+        for _ in range(2):
+            press(browser, "ArrowLeft")
+        drawn_until(browser, lambda pixels: np.abs(pixels - solid).mean() > 0.2)
+
+        # Closed and opened again; another case takes the view away.
+        assert browser.ask("document.documentElement.scrollWidth") <= width
+        browser.ask("[...document.querySelectorAll('.volume button')].at(-1).click()")
+        assert browser.ask("document.querySelector('canvas')") is None
+        assert browser.ask("document.activeElement.textContent") == "Open in 3D"
+        browser.ask("document.activeElement.click()")
+        wait_for(browser, "document.querySelector('.stage canvas')?.dataset.drawn === ''")
+        drawn_until(browser, coloured)
+        open_case(browser, "((text) => !text.includes('(3D)'))")
+        assert browser.ask("document.querySelector('canvas')") is None
+        assert browser.complaints() == []
+        assert [url for url in browser.requests() if not url.startswith(("data:", "blob:"))] == [with_volume.as_uri()]
+        assert browser.ask("document.title") == "toy study · radapt report"
+    finally:
+        browser.close()
+
+
+def test_without_webgl_a_sentence_says_so(browser: Browser, with_volume: Path) -> None:
+    browser.open(with_volume)
+    open_case(browser, "((text) => text.includes('(3D)'))")
+    browser.ask("HTMLCanvasElement.prototype.getContext = () => null")
+    browser.ask("document.querySelector('.volume .open').click()")
+    assert "does not offer WebGL 2" in browser.ask("document.querySelector('.volume').innerText")
+    assert browser.ask("document.querySelector('.stage')") is None
     assert browser.complaints() == []

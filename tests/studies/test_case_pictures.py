@@ -9,9 +9,14 @@ import pytest
 from PIL import Image
 
 from radapt.cli import main
+from radapt.errors import DataError, UsageError
+from radapt.images import Recipe, Volume, read, same_grid
+from radapt.locations import Location
 from radapt.reports import write_report
 from radapt.studies.case_pictures import write
 from radapt.studies.case_pictures.sprites import PLANE_PX, SLICE_PX, SLICES, sprite_of
+from radapt.studies.case_pictures.volumes import MOST_VOLUME_BYTES, CaseVolume, is_volume, save_volume
+from radapt.studies.study import read_study
 from toy_study import write_cohort, write_study
 
 
@@ -97,6 +102,84 @@ def test_a_run_draws_its_cases_and_their_nearest(tmp_path: Path, monkeypatch: py
     again = run(tmp_path, protocols=["knn"])
     stored = json.loads(next(again.glob("case_pictures/*/index.json")).read_text("utf-8"))
     assert (len(stored["cases"]), stored["left_out"]) == (1, 11)
+
+
+def test_a_run_keeps_the_volumes_that_its_study_wants(tmp_path: Path) -> None:
+    folder = run(tmp_path, protocols=["knn"], volumes=2)
+    (index,) = folder.glob("case_pictures/*/index.json")
+    entries = json.loads(index.read_text("utf-8"))["cases"]
+    assert ["volume" in entry for entry in entries] == [True, True] + [False] * 10
+    files = sorted(path.name for path in index.parent.glob("*.nii.gz"))
+    assert files == ["0-volume-image.nii.gz", "1-volume-image.nii.gz"]  # a classification: no masks
+    facts = entries[0]["volume"]
+    assert (facts["shape"], facts["stored"], facts["spacing_mm"]) == ([16, 16, 5], [16, 16, 5], [1, 1, 1])
+    stored = read(Location(index.parent / facts["image"]))
+    assert (stored.array.dtype, stored.array.shape) == (np.uint8, (16, 16, 5))
+    digests = json.loads((folder / "digests.json").read_text("utf-8"))["files"]
+    assert f"case_pictures/{index.parent.name}/0-volume-image.nii.gz" in digests
+    page = (folder / "report.html").read_text("utf-8")
+    assert "2 small volumes" in page
+    assert 'class="library"' in page
+    assert verified(folder) == 0
+    damaged = index.parent / "0-volume-image.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert verified(folder) == 1
+
+    # Without images, and by default, the page holds neither volumes nor the library.
+    write_report(folder, images=False)
+    assert 'class="library"' not in (folder / "report.html").read_text("utf-8")
+    without = run(tmp_path, protocols=["knn"])
+    assert not [*without.rglob("*-volume-*")]
+    page = (without / "report.html").read_text("utf-8")
+    assert 'class="library"' not in page
+    assert "radaptVolume =" not in page
+    assert len(page) < 500_000
+
+
+def verified(folder: Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(folder)])
+    return int(ended.value.code or 0)
+
+
+def test_volumes_need_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'pictures: none' keeps out"):
+        read_study(write_study(tmp_path, [write_cohort(tmp_path / "discs")], volumes=1, pictures="none"))
+
+
+def test_a_volume_is_joined_until_it_is_small(tmp_path: Path) -> None:
+    """Noise does not compress, so it is the largest a volume can be; faces and structures stay where they are."""
+    shape, affine = (200, 160, 60), np.array([[-0.5, 0, 0, 40], [0, 0.5, 0, -7], [0, 0, 2, 3], [0, 0, 0, 1.0]])
+    noise = Volume(np.random.default_rng(0).integers(0, 4000, shape).astype(np.int16), affine)
+    truth = np.zeros(shape, np.uint8)
+    truth[40:80, 100:140, 20:40] = 2
+    facts = save_volume(tmp_path, "0", CaseVolume("t1", noise, Volume(truth, affine)), Recipe.for_kind("mri"))
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= MOST_VOLUME_BYTES
+    assert facts["stored"] == list(shape)
+    assert facts["shape"][2] == 60  # the thick voxels are kept
+    image, labels = (read(Location(tmp_path / facts[kind])) for kind in ("image", "truth"))
+    assert same_grid(image, labels) is None
+    assert np.prod(facts["shape"]) > MOST_VOLUME_BYTES / 2  # no smaller than it must be
+    for volume in (noise.to_ras(), image):
+        corner = volume.affine @ [-0.5, -0.5, -0.5, 1]
+        assert corner[:3] == pytest.approx([40 - 199.5 * 0.5, -7.25, 2], abs=1e-3)
+    centre = (labels.affine @ [*np.argwhere(labels.array == 2).mean(axis=0), 1])[:3]
+    assert centre == pytest.approx([40 - 59.5 * 0.5, -7 + 119.5 * 0.5, 3 + 29.5 * 2], abs=0.5)
+    volume_ml = (labels.array == 2).sum() * np.prod(labels.spacing_mm)
+    assert volume_ml == pytest.approx(40 * 40 * 20 * 0.5, rel=0.06)
+
+
+def test_colour_and_flat_images_are_no_volumes() -> None:
+    assert is_volume(Volume(np.zeros((4, 4, 2), np.uint8), np.eye(4)))
+    assert not is_volume(Volume(np.zeros((4, 4, 1), np.uint8), np.eye(4)))
+    assert not is_volume(Volume(np.zeros((4, 4, 2, 3), np.uint8), np.eye(4)))
+
+
+def test_the_grey_levels_of_three_windows_are_those_of_the_middle_one() -> None:
+    hounsfield = np.full((2, 2, 2), 50, np.int16)  # in the middle of the soft-tissue window, -150 to 250
+    assert (Recipe.for_kind("ct").grey(Volume(hounsfield, np.eye(4))).array == 128).all()
+    with pytest.raises(DataError, match="grey"):
+        Recipe.for_kind("other").grey(Volume(np.zeros((4, 4, 2, 3), np.uint8), np.eye(4)))
 
 
 def test_a_study_without_pictures_holds_none(tmp_path: Path) -> None:

@@ -188,6 +188,17 @@ class Recipe:
         boxes, kept = shown(foreground(planes, self.dark_levels(planes.shape[1])), axes, self.size)
         return cropped(planes, boxes, which=np.concatenate(kept))
 
+    def grey(self, volume: Volume) -> Volume:
+        """The grey levels of the voxels, uint8 on the grid of `volume`; of three CT windows those of the middle one.
+
+        Raises DataError for an image in colour.
+        """
+        if volume.is_colour:
+            raise DataError("An image in colour has no grey levels; save it in grey.")
+        limits = self._channels(volume.array, volume)
+        levels = _levels(volume.array, (limits[len(limits) // 2],), volume)[:, 0]
+        return Volume(np.rint(levels).astype(np.uint8), volume.affine, volume.modality)
+
     def place(self, volume: Volume) -> Placement:
         """The position in `volume` of the planes that `apply` makes. Uses shape and affine only.
 

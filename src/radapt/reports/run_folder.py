@@ -175,6 +175,12 @@ class Run:
     def name(self) -> str:
         return str(self.study.get("name") or self.path.resolve().name)
 
+    @property
+    def volumes(self) -> int:
+        """How many cases of each cohort the report opens in 3D."""
+        wanted = self.study.get("volumes")
+        return wanted if isinstance(wanted, int) else 0
+
     def count(self, state: State) -> int:
         return sum(cell.state == state for cell in self.cells)
 

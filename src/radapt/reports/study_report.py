@@ -27,6 +27,9 @@ from radapt.versions import __version__
 
 COMPARISONS, SUMMARY = "comparisons.parquet", "summary.json"
 
+NIIVUE = "niivue/niivue.umd.js"
+"""The library of the 3D view as its authors publish it, embedded only where a study has volumes."""
+
 
 def write_report(run: Path, images: bool = True) -> Path:
     """(Re)write `report.html`, summary.json and the tables in the run folder `run`, and return the path of the page.
@@ -132,9 +135,11 @@ def page_of(study: StudyReport) -> str:
     run, chapters = study.run, study.chapters
     sections = [section for chapter in chapters for section in chapter.sections]
     metrics = ordered({table.metric for section in sections for view in section.views for table in view.tables})
+    volumes = any(section.browser and section.browser.volumes for section in sections)
     return render(
         "study_report.html",
-        (asset("report.js"),),
+        (*((asset("volumes.js"),) if volumes else ()), asset("report.js")),
+        libraries=(asset(NIIVUE),) if volumes else (),
         run=run,
         version=__version__,
         chapters=chapters,
@@ -163,11 +168,12 @@ def _of_controls(cells: Iterable[CellRecord]) -> set[str]:
 
 def _embedded(chapters: list[CohortChapter]) -> str:
     """Which images of patients the page embeds, as a list; '' without any."""
-    counts = {"case with small slices": 0, "example slice": 0, "slice with outlines": 0}
+    counts = {"case with small slices": 0, "small volume": 0, "example slice": 0, "slice with outlines": 0}
     for chapter in chapters:
         counts["example slice"] += len(chapter.slices)
         for section in chapter.sections:
             counts["case with small slices"] += len(section.browser.pictured) if section.browser else 0
+            counts["small volume"] += len(section.browser.volumes) if section.browser else 0
             counts["slice with outlines"] += sum(len(model.cell.overlays) for model in section.with_overlays)
     names = {"case with small slices": "cases with small slices", "slice with outlines": "slices with outlines"}
     return ", ".join(counted(count, name, names.get(name)) for name, count in counts.items() if count)

@@ -25,10 +25,11 @@ _MOST_PAIRS, _MOST_ITEMS = 20, 16
 _MOST_EXACT_BYTES = 6000
 
 
-def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
+def render(template: str, scripts: tuple[str, ...], libraries: tuple[str, ...] = (), **values: Any) -> str:
     """The page from `template`, with the style sheet and `scripts` inlined and the scripts' hashes in its policy.
 
-    `scripts` are trusted as they are and must hold no text of the run; `values` are escaped.
+    `scripts` are trusted as they are and must hold no text of the run; `values` are escaped. `libraries` are scripts
+    that the policy allows too, but that the template embeds compressed, for another script to start.
     """
     return (
         _environment()
@@ -37,7 +38,8 @@ def render(template: str, scripts: tuple[str, ...], **values: Any) -> str:
             **values,
             style=Markup(asset("report.css")),
             scripts=[Markup(script) for script in scripts],
-            hashes=" ".join(f"'sha256-{_script_hash(script)}'" for script in scripts),
+            libraries=libraries,
+            hashes=" ".join(f"'sha256-{_script_hash(script)}'" for script in (*scripts, *libraries)),
         )
     )
 

@@ -203,7 +203,8 @@ class Study(StrictModel):
 
     `track` names trackers as `KIND:FOLDER`, such as `tensorboard:tb` (see `radapt.trackers`); they decide no number.
 
-    `pictures: none` keeps images of patients out of the report, and out of the pictures in the run folder.
+    `pictures: none` keeps images of patients out of the report, and out of the pictures in the run folder. `volumes`
+    is how many of the pictured cases of each cohort, the most wanted first, the report opens in 3D.
 
     `groups` are the columns of the cohorts' tables whose groups are scored each on its own, and searched for in the
     features: `auto` is every column that divides the patients (see `radapt.cohorts.groupings`).
@@ -235,6 +236,7 @@ class Study(StrictModel):
     duplicates: Literal["strict", "warn", "allow"] = "warn"
     track: list[str] = Field(default_factory=list)
     pictures: Literal["embed", "none"] = "embed"
+    volumes: Annotated[int, Field(ge=0, le=24)] = 0
     groups: Annotated[
         Literal["auto", "none"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)],
         BeforeValidator(_groups),
@@ -244,6 +246,12 @@ class Study(StrictModel):
     def _image_or_images(self) -> "Study":
         if self.images and "image" in self.model_fields_set:
             raise ValueError("'image' and 'images' are both given; use 'images' only to compare several settings")
+        return self
+
+    @model_validator(mode="after")
+    def _volumes_are_pictures(self) -> "Study":
+        if self.volumes and self.pictures == "none":
+            raise ValueError(f"'volumes: {self.volumes}' needs images in the report, which 'pictures: none' keeps out")
         return self
 
     @property

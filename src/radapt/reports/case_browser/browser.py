@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from radapt.reports.case_browser.pictures import PicturedCase, pictured_cases
+from radapt.reports.case_browser.pictures import PicturedCase, VolumePicture, pictured_cases
 from radapt.reports.case_browser.rows import MOST_LISTED, CaseRow, in_turn
 from radapt.reports.case_browser.wanted import Predictions, rows_of
 from radapt.reports.segmentation_cases import SegmentationPredictions
@@ -50,6 +50,16 @@ class CaseBrowser:
         """Of the pictures, as embedded."""
         images = [image for case in self.pictured for image in case.images]
         return sum(len(image.image) + len(image.truth) + len(image.predicted) for image in images)
+
+    @property
+    def volumes(self) -> tuple[VolumePicture, ...]:
+        """Of the cases that can be opened in 3D."""
+        return tuple(case.volume for case in self.pictured if case.volume is not None)
+
+    @property
+    def volume_bytes(self) -> int:
+        """Of the volumes, as embedded."""
+        return sum(len(one.image) + len(one.truth) + len(one.predicted) for one in self.volumes)
 
     def to_json(self) -> dict[str, Any]:
         """For the page's script."""

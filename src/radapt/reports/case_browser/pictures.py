@@ -24,12 +24,29 @@ class SequencePicture:
 
 
 @dataclass(frozen=True)
+class VolumePicture:
+    """A down-sampled volume and its label maps as gzipped NIfTI in Base64; `truth` and `predicted` are '' without.
+
+    `shape` and `spacing_mm` are those of its grid, `stored` is the shape before.
+    """
+
+    sequence: str
+    shape: tuple[int, ...]
+    stored: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    image: str
+    truth: str = ""
+    predicted: str = ""
+
+
+@dataclass(frozen=True)
 class PicturedCase:
-    """A case's pictures and its nearest training cases, in words."""
+    """A case's pictures, its nearest training cases in words, and its volume where the study wants it."""
 
     case: str
     images: tuple[SequencePicture, ...]
     nearest: tuple[str, ...]
+    volume: VolumePicture | None = None
 
 
 def pictured_cases(run: Path, cell: str) -> tuple[PicturedCase, ...]:
@@ -44,7 +61,8 @@ def pictured_cases(run: Path, cell: str) -> tuple[PicturedCase, ...]:
         try:
             images = tuple(_picture(folder, image) for image in entry["images"])
             nearest = tuple(_words(*one) for one in entry.get("nearest", ()))
-            found.append(PicturedCase(str(entry["case"]), images, nearest))
+            volume = _volume(folder, entry["volume"]) if "volume" in entry else None
+            found.append(PicturedCase(str(entry["case"]), images, nearest, volume))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return tuple(found)
@@ -58,8 +76,20 @@ def _picture(folder: Path, entry: dict[str, Any]) -> SequencePicture:
     return SequencePicture(str(entry["sequence"]), planes, total, width, height, **uris)
 
 
+def _volume(folder: Path, entry: dict[str, Any]) -> VolumePicture:
+    kinds = [kind for kind in ("image", "truth", "predicted") if kind in entry]
+    files = {kind: _base64(folder / Path(str(entry[kind])).name) for kind in kinds}
+    shape, stored = (tuple(int(side) for side in entry[name]) for name in ("shape", "stored"))
+    spacing = tuple(float(side) for side in entry["spacing_mm"])
+    return VolumePicture(str(entry["sequence"]), shape, stored, spacing, **files)
+
+
 def _uri(file: Path, media: str) -> str:
-    return f"data:{media};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return f"data:{media};base64,{_base64(file)}"
+
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
 
 def _words(case: str, label: str, similarity: float) -> str:

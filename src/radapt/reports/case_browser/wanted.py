@@ -37,7 +37,7 @@ def _of_boards(run: Run, boards: Sequence[Leaderboard]) -> WantedPictures | None
         return None
     lists = [in_turn(rows_of(model), MOST_PICTURED) for model in models]
     cases = [own[place].case for place in range(MOST_PICTURED) for own in lists if place < len(own)]
-    return WantedPictures(models[0].cell.id, tuple(dict.fromkeys(cases))[:MOST_PICTURED])
+    return WantedPictures(models[0].cell.id, tuple(dict.fromkeys(cases))[:MOST_PICTURED], run.volumes)
 
 
 def best_of(run: Run, board: Leaderboard) -> Sequence[Predictions]:

@@ -164,8 +164,10 @@
     const images = make("div", { className: "images" }, ...(picture?.images ?? []).map((one) => slices(one, list.outlined || one.truth)));
     const drawn = ["truth", "predicted"].filter((kind) => images.querySelector(`img.${kind}`));
     const bar = make("div", { className: "controls" }, ...drawn.map((kind) => toggle(kind === "truth" ? "truth" : "prediction", kind, images)));
+    const own = picture?.volume && { ...picture.volume, predicted: list.outlined ? picture.volume.predicted : "" }; // of this method
+    const volume = own ? [globalThis.radaptVolume(own, name)] : [];
     const none = picture ? [] : [make("p", { className: "note", textContent: "No picture of this case is in this file." })];
-    place.replaceChildren(make("h4", { textContent: name }), make("p", { textContent: text }), bar, images, ...none, make("dl", { className: "facts narrow" }, ...rows), ...near);
+    place.replaceChildren(make("h4", { textContent: name }), make("p", { textContent: text }), bar, images, ...volume, ...none, make("dl", { className: "facts narrow" }, ...rows), ...near);
   };
   const browsers = all(".browser").map((browser) => unpacked(browser.querySelector(".cases-data").textContent).then((text) => {
     const { lists, pictures } = JSON.parse(text);
@@ -176,7 +178,7 @@
       const own = every.filter(([, , , groups]) => !filter.value || groups.includes(filter.value));
       count.textContent = `${own.length} of ${filter.value ? filter.selectedOptions[0].dataset.count : total} cases listed.`;
       rows.replaceChildren(...own.map((row) => {
-        const button = make("button", { type: "button" }, make("b", { textContent: `${pictures[row[0]] ? "▣ " : ""}${row[0]}` }), make("span", { textContent: row[1] }));
+        const button = make("button", { type: "button" }, make("b", { textContent: `${pictures[row[0]] ? "▣ " : ""}${row[0]}${pictures[row[0]]?.volume ? " (3D)" : ""}` }), make("span", { textContent: row[1] }));
         button.addEventListener("click", () => {
           all("[aria-current]", rows).forEach((other) => other.removeAttribute("aria-current"));
           button.setAttribute("aria-current", "true");

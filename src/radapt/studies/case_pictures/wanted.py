@@ -8,7 +8,11 @@ FOLDER = "case_pictures"
 
 @dataclass(frozen=True)
 class WantedPictures:
-    """The `cases` of a cohort to draw, most wanted first, for the predictions of one cell."""
+    """The `cases` of a cohort to draw, most wanted first, for the predictions of one cell.
+
+    The first `volumes` of them that have a volume are kept as volumes too.
+    """
 
     cell: str
     cases: tuple[str, ...]
+    volumes: int = 0

@@ -14,6 +14,13 @@ from radapt.parsing.json import read_json
 from radapt.segmentation import file_stems
 from radapt.studies.case_pictures.nearest import nearest_cases
 from radapt.studies.case_pictures.sprites import MASKED_SLICE_PX, PLANE_PX, SLICE_PX, SLICES, Sprite, sprite_of
+from radapt.studies.case_pictures.volumes import (
+    MOST_VOLUME_BYTES,
+    MOST_VOXELS,
+    CaseVolume,
+    is_volume,
+    save_volume,
+)
 from radapt.studies.case_pictures.wanted import FOLDER, WantedPictures
 from radapt.studies.cells import Cell
 from radapt.studies.ledger import Ledger
@@ -35,7 +42,7 @@ def write_case_pictures(run: Path, cells: Iterable[Cell], wanted: Sequence[Wante
     for one in wanted:
         try:
             if one.cell in by_id:
-                _write(run / FOLDER / one.cell, run, by_id[one.cell], one.cases, cache)
+                _write(run / FOLDER / one.cell, run, by_id[one.cell], one, cache)
         except Exception as error:  # a missing picture must not end a run that is finished
             Ledger(run).log(one.cell, f"no pictures of cases: {error}")
     for folder in (run / FOLDER).glob("*"):
@@ -46,27 +53,38 @@ def write_case_pictures(run: Path, cells: Iterable[Cell], wanted: Sequence[Wante
         record_digests(run, only=[path.relative_to(run).as_posix() for path in files if path.is_file()])
 
 
-def _write(target: Path, run: Path, cell: Cell, cases: Sequence[str], cache: Path) -> None:
-    recipe = cell.prepared.recipe
+def _write(target: Path, run: Path, cell: Cell, wanted: WantedPictures, cache: Path) -> None:
+    recipe, cases = cell.prepared.recipe, wanted.cases
     sizes = [SLICES, PLANE_PX, SLICE_PX, MASKED_SLICE_PX, MOST_BYTES, _VERSION]
+    sizes += [wanted.volumes, MOST_VOLUME_BYTES, MOST_VOXELS] if wanted.volumes else []
     made_from = digest([cell.id, recipe.digest, list(cases), sizes])
     if (target / _INDEX).is_file() and read_json(target / _INDEX).get("made_from") == made_from:
         return
     rows = {case.case: row for row, case in enumerate(cell.prepared.cohort)}
     stems = file_stems(list(rows))
     nearest = nearest_cases(cell, cases, cache)
-    left = MOST_BYTES
+    left, volumes = MOST_BYTES, wanted.volumes
     with atomic_path(target, folder=True) as folder:
         entries: list[dict[str, Any]] = []
         for name in cases:
             case = cell.prepared.cohort.cases[rows[name]]
             masks = sorted((run / "cells" / cell.id / "masks").glob(f"{stems[rows[name]]}.*"))
-            sprites = _sprites(case, cell, masks[0] if masks else None, cache)
+            mask_file = masks[0] if masks else None
+            sprites = _sprites(case, cell, mask_file, cache)
             left -= sum(len(one.image) + len(one.truth) + len(one.predicted) for one in sprites.values())
             if left < 0 and entries:
                 break
             images = [_saved(folder, f"{len(entries)}-{at}", *one) for at, one in enumerate(sprites.items())]
-            entries.append({"case": name, "nearest": [list(one) for one in nearest.get(name, ())], "images": images})
+            entry: dict[str, Any] = {
+                "case": name,
+                "nearest": [list(one) for one in nearest.get(name, ())],
+                "images": images,
+            }
+            volume = _volume(case, mask_file, cache) if volumes else None
+            if volume is not None:
+                entry["volume"] = save_volume(folder, str(len(entries)), volume, recipe)
+                volumes -= 1
+            entries.append(entry)
         write_json(folder / _INDEX, {"made_from": made_from, "cases": entries, "left_out": len(cases) - len(entries)})
 
 
@@ -85,6 +103,17 @@ def _sprites(case: Case, cell: Cell, mask_file: Path | None, cache: Path) -> dic
         truth = None if case.mask is None else placement.masks(_on_grid(read(case.mask), image))
         sprites[name] = sprite_of(seen.apply(image), truth, placement.masks(predicted))
     return sprites
+
+
+def _volume(case: Case, mask_file: Path | None, cache: Path) -> CaseVolume | None:
+    """The first sequence with a depth, with masks the first on the grid of the predicted one; None without any."""
+    predicted, slices = None if mask_file is None else read(Location(mask_file)), SliceCache(cache)
+    for name, location in case.images.items():
+        image = slices.read(location, name)
+        if is_volume(image) and (predicted is None or same_grid(image, predicted) is None):
+            truth = None if predicted is None or case.mask is None else _on_grid(read(case.mask), image)
+            return CaseVolume(name, image, truth, predicted)
+    return None
 
 
 def _on_grid(mask: Volume, image: Volume) -> Volume:
