@@ -53,6 +53,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     demo: "Run a whole study on synthetic patients, in minutes.",
     scan: "Turn a folder, table or archive into a cohort.",
     check: "Read every case of a cohort and list its problems.",
+    hashes: "Write hashes of pictures, to be searched in their place.",
     datasets: "List the public data sets that scan knows.",
     backbones: "List the encoders, or get their weights.",
     embed: "Write the features of every case for other programs.",
@@ -68,7 +69,6 @@ COMMANDS: dict[Callable[..., None], str] = {
     evaluate_model: "Say whether a model holds at another hospital.",
     schema: "Print the JSON schema of the files that users write.",
     verify: "Find changed files of a run, and wrong numbers.",
-    hashes: "Write hashes of pictures, to be searched in their place.",
 }
 """Every command with its line in `radapt --help`, in the order of a study."""
 

@@ -1,6 +1,5 @@
 """radapt hashes: perceptual hashes of pictures, to be given away in their place."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,12 +41,13 @@ def hashes(
 
 
 def pictures_of(source: Path) -> "list[Location]":
-    """Every file in a folder, by its path, or the column `image` of a table, with paths relative to it."""
+    """Every visible file below a folder, by its path, or the column `image` of a table, with paths relative to it."""
     from radapt.cli.table_rows import read_rows, require_column
+    from radapt.cohorts.layouts.image_files import walk
     from radapt.locations import Location
 
     if source.is_dir():
-        return [Location(Path(path) / name) for path, _, names in sorted(os.walk(source)) for name in sorted(names)]
+        return [Location(path) for path in walk(source)]
     rows, _ = read_rows(source, "a folder, or a table of pictures (CSV, TSV or parquet)")
     require_column(rows, "image", source)
     return [Location.parse(text, source.parent) for text in rows["image"].str.strip() if text]

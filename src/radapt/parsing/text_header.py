@@ -31,6 +31,17 @@ class TextHeader:
         """Whether the voxels are in a file of their own."""
         return self.voxels != self.path
 
+    def numbers(self, name: str) -> list[float]:
+        """The numbers of a field. Raises DataError without any, or for other text."""
+        try:
+            found = [float(word) for word in self.fields.get(name, "").split()]
+        except ValueError:
+            found = []
+        if not found:
+            given = self.fields.get(name)
+            raise DataError(f"{self.path} is damaged: {name!r} in its header is {given!r}. Copy it again.")
+        return found
+
 
 def read_text_header(path: Path) -> TextHeader:
     """The header at the start of `path`. Raises OSError, and DataError for what is no such header, or is damaged."""

@@ -4,24 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from radapt.errors import DataError
-from radapt.parsing.text_header import TextHeader
-
 AS_LPS = (-1.0, -1.0, 1.0)
 """Coordinates that grow to the left, the back and the head, as signs of those of RAS."""
-
-
-def numbers(header: TextHeader, name: str) -> list[float]:
-    """The numbers of a field. Raises DataError without any, or for other text."""
-    try:
-        found = [float(word) for word in header.fields.get(name, "").split()]
-    except ValueError:
-        found = []
-    if not found:
-        raise DataError(
-            f"{header.path} is damaged: {name!r} in its header is {header.fields.get(name)!r}. Copy it again."
-        )
-    return found
 
 
 def affine_of(steps: np.ndarray, origin: Sequence[float], signs: Sequence[float]) -> np.ndarray:

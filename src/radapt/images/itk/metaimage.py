@@ -4,7 +4,7 @@ import numpy as np
 
 from radapt.errors import DataError, suggest
 from radapt.images.channels import check_channel, one_volume
-from radapt.images.itk.grid import AS_LPS, affine_of, colour_or_volumes, numbers
+from radapt.images.itk.grid import AS_LPS, affine_of, colour_or_volumes
 from radapt.images.itk.voxels import FIX, Coding, StoredVoxels, read_voxels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
@@ -34,7 +34,7 @@ def read_metaimage(location: Location, modality: str | None = None) -> Volume:
     with reading(path, "MetaImage", FIX):
         header = read_text_header(path)
         fields = header.fields
-        sizes = tuple(int(size) for size in numbers(header, "dimsize"))
+        sizes = tuple(int(size) for size in header.numbers("dimsize"))
         if len(sizes) != int(fields.get("ndims", len(sizes))) or not 2 <= len(sizes) <= 4 or min(sizes) < 1:
             raise DataError(f"{path} has the size {fields['dimsize']} in {fields.get('ndims')} dimensions. {FIX}")
         _refuse_other_values(header)
@@ -87,7 +87,7 @@ def _directions(header: TextHeader, count: int) -> np.ndarray:
 
 def _first(header: TextHeader, names: tuple[str, ...], default: list[float]) -> list[float]:
     name = next((name for name in names if name in header.fields), None)
-    return default if name is None else numbers(header, name)
+    return default if name is None else header.numbers(name)
 
 
 def _is_true(header: TextHeader, name: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from radapt.errors import DataError, suggest
 from radapt.images.channels import check_channel, one_volume
-from radapt.images.itk.grid import AS_LPS, affine_of, colour_or_volumes, numbers
+from radapt.images.itk.grid import AS_LPS, affine_of, colour_or_volumes
 from radapt.images.itk.voxels import FIX, Coding, StoredVoxels, read_voxels
 from radapt.images.reading import plain_voxels, reading
 from radapt.images.volume import Volume
@@ -58,7 +58,7 @@ def read_nrrd(location: Location, modality: str | None = None) -> Volume:
     check_channel(location, "NRRD")
     with reading(path, "NRRD", FIX):
         header = read_text_header(path)
-        sizes = tuple(int(size) for size in numbers(header, "sizes"))
+        sizes = tuple(int(size) for size in header.numbers("sizes"))
         if len(sizes) != int(header.fields.get("dimension", 0)) or min(sizes) < 1:
             raise DataError(
                 f"{path} has the sizes {header.fields['sizes']} in {header.fields.get('dimension')} dimensions. {FIX}"
@@ -106,7 +106,7 @@ def _axes(header: TextHeader, count: int) -> tuple[np.ndarray, list[int]]:
         return np.array(vectors) * _unit(header), [axis for axis, text in enumerate(found) if not text]
     kinds = header.fields.get("kinds", "").lower().split()
     others = [axis for axis, kind in enumerate(kinds[:count]) if kind not in _IN_SPACE]
-    spacings = numbers(header, "spacings") if "spacings" in header.fields else [1.0] * count
+    spacings = header.numbers("spacings") if "spacings" in header.fields else [1.0] * count
     steps = [step if np.isfinite(step) else 1.0 for axis, step in enumerate(spacings[:count]) if axis not in others]
     return np.diag(steps), others
 

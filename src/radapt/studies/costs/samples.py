@@ -7,6 +7,9 @@ import numpy as np
 
 from radapt.cohorts import Cohort
 
+_FOLDS = 2
+"""Outer folds that are timed; the others cost as much."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -82,6 +85,3 @@ def few_patients(cohort: Cohort, count: int) -> Cohort:
     few = tuple(case for case in cohort if case.patient in chosen)
     folds = tuple(fold for fold in cohort.folds if any(case.fold == fold for case in few))
     return replace(cohort, cases=few, folds=folds)
-
-
-_FOLDS = 2

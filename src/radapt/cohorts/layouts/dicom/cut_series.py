@@ -138,7 +138,8 @@ def _by_locations(study: Mapping[str, Sequence[Header]]) -> Iterator[tuple[str, 
 def _by_numbers(study: Mapping[str, Sequence[Header]]) -> Iterator[tuple[str, str]]:
     """Series whose images are numbered one after the other along the slices, but not from the first on.
 
-    Numbers that go on from those of another series, or begin after a multiple of the slices, count echoes or times.
+    Numbers that continue those of another series, or start after a multiple of the number of slices, count echoes or
+    time points.
     """
     ends = {max(file.slice.number for file in files) for files in study.values() if files}
     for name, files in study.items():

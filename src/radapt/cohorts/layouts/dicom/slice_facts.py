@@ -79,7 +79,7 @@ def _private_counts(data: Any) -> Iterator[int]:
 
 
 def _is_first(data: Any) -> bool:
-    """Whether the numbers of the images do not go on from those of another echo, time point or acquisition."""
+    """Whether the image is of the first or only echo, time point and acquisition of its series."""
     parts = ("EchoNumbers", "TemporalPositionIdentifier", "NumberOfTemporalPositions", "AcquisitionNumber")
     return all(_count(data.get(name)) <= 1 for name in parts)
 
