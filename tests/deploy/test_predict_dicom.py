@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import nibabel
 import numpy as np
@@ -20,6 +21,7 @@ from radapt.deploy.export.export_model import export_model
 from radapt.deploy.prediction import CasePrediction
 from radapt.locations import Location
 from radapt.protocols import Machine, make
+from report_page import Page
 from toy_dicom import ToySeries, content_items, frames_of_segmentation
 from toy_masks import balls_cohort
 
@@ -98,7 +100,7 @@ def test_a_decision_is_reported_unless_the_model_abstains(classifier: Path, tmp_
     found = CasePrediction(
         "c", {"healthy": 0.25, "ill": 0.75}, "ill", ("a", "b"), set=("ill",), abstained=abstained, reason="odd"
     )
-    assert DicomWriter(load_deployed(classifier), tmp_path / "out").write("c", case, found) == ""
+    assert DicomWriter(load_deployed(classifier), tmp_path / "out").write("c", case, found).notes == ()
     report = dcmread(tmp_path / "out" / "c-sr.dcm")
     decided = [item.ConceptCodeSequence[0].CodeMeaning for item in content_items(report, "Predicted class")]
     assert decided == ([] if abstained else ["ill"])
@@ -132,6 +134,10 @@ def test_a_segmenter_writes_what_its_nifti_holds(segmenter: Path, tmp_path: Path
         np.testing.assert_allclose(index, np.rint(index), atol=1e-3)
         assert (stored[tuple(np.rint(index).astype(int).T)] == frame.segment).all()
     assert len(list((tmp_path / "out" / "dicom").glob("*-sr.dcm"))) == 1
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    linked = [unquote(found["href"]) for tag, found in page.elements if tag == "a" and found["href"] != "#main"]
+    written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
+    assert sorted([*linked, "done.json", "report.html"]) == sorted(written)
     row = pd.read_csv(tmp_path / "out" / "predictions.csv").iloc[0]
     assert "no SNOMED CT code is known for wibble" in row["reason"]
     volume = (stored == 1).sum() * 2.5 / 1000

@@ -22,12 +22,12 @@ CASE = PredictedCase(
     sequences=("t1",), reason="", failed=False, abstained=False, agreement=None,
     nearest=(("k<1>", "ill", 0.9, PIXEL), ("k2", "", 0.8, "")),
     attention=(AttentionBars.of("t1", (0, 4, 6, 11), (0.1, 0.2, 0.6, 0.1)),), several_planes=True, doubt=0.23,
-    truth=None, mask_file="", uncertainty_file="", seconds=1.0,
+    truth=None, files=(), seconds=1.0,
 )  # fmt: skip
 
 
 def page(tmp_path: Path, case: PredictedCase) -> Page:
-    path = write_prediction_page(tmp_path, PredictionPage("model", "", (case,), 1, 1))
+    path = write_prediction_page(tmp_path, PredictionPage("model", "", "predictions.csv", (case,), 1, 1))
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -59,7 +59,7 @@ def test_a_model_without_attention_says_so_where_there_are_slices_to_weigh(tmp_p
 
 def test_predicted_dice_stands_beside_the_volume(tmp_path: Path) -> None:
     rows = (StructureRow("core", 1.25, 0.81, 0.7), StructureRow("edge", 0.0, float("nan"), float("nan")))
-    shown = page(tmp_path / "a", replace(CASE, structures=rows, uncertain=PIXEL, mask_file="masks/c1.nii.gz"))
+    shown = page(tmp_path / "a", replace(CASE, structures=rows, uncertain=PIXEL))
     assert "core 1.25 0.81 0.70" in shown.text
     assert "magenta" in shown.text
     plain = page(tmp_path / "b", replace(CASE, structures=(StructureRow("core", 1.25, None, None),)))
@@ -78,3 +78,12 @@ def test_an_abstaining_model_gives_no_answer_and_a_weighed_decision_is_explained
     assert weighed not in findings
     likely = shown_rows(("healthy", "ill"), {"healthy": 0.4, "ill": 0.6}, None, {"ill"}, {"ill"})
     assert "is more probable" not in page(tmp_path / "d", replace(CASE, rows=likely)).text
+
+
+def test_the_written_files_are_links_that_say_what_they_are(tmp_path: Path) -> None:
+    files = (("Mask", "masks/c #1 50%.nii.gz"), ("DICOM report", "dicom/c1-sr.dcm"))
+    shown = page(tmp_path, replace(CASE, files=files))
+    assert "Mask: masks/c #1 50%.nii.gz" in shown.text
+    assert "DICOM report: dicom/c1-sr.dcm" in shown.text
+    links = [found["href"] for tag, found in shown.elements if tag == "a"]
+    assert links == ["#main", "predictions.csv", "masks/c%20%231%2050%25.nii.gz", "dicom/c1-sr.dcm"]

@@ -72,11 +72,12 @@ def predict(
 
 def page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase], int, int], None]":
     """What `predict_batch` writes its pages with."""
+    from radapt.deploy.batch import TABLE
     from radapt.reports import PredictionPage, write_prediction_page
 
     def write(folder: Path, cases: "Sequence[ShownCase]", number: int, pages: int) -> None:
         shown = tuple(_shown(each, model.outputs) for each in cases)
-        page = PredictionPage(model.deployment.name, model.deployment.intended_use, shown, number, pages)
+        page = PredictionPage(model.deployment.name, model.deployment.intended_use, TABLE, shown, number, pages)
         write_prediction_page(folder, page)
 
     return write
@@ -125,7 +126,15 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
             if len(each.planes) > 1
         ),
         several_planes=picture is not None and picture.planes > 1 and not found.volumes_ml,
-        mask_file=case.mask_file,
-        uncertainty_file=case.uncertainty_file,
+        files=tuple(
+            (kind, file)
+            for kind, file in (
+                ("Mask", case.mask_file),
+                ("Uncertainty of each voxel", case.uncertainty_file),
+                ("DICOM segmentation", case.segmentation_file),
+                ("DICOM report", case.report_file),
+            )
+            if file
+        ),
         **facts,
     )

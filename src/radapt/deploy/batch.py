@@ -23,6 +23,7 @@ import numpy as np
 from radapt.cohorts import Case, Cohort
 from radapt.deploy.deployed_model import DeployedModel
 from radapt.deploy.dicom.predicted import DicomWriter, missing_extra
+from radapt.deploy.dicom.results import DicomResults
 from radapt.deploy.inputs.resolve import ResolvedInput
 from radapt.deploy.patients import notes_of, predict_patients, working_cache
 from radapt.deploy.pictures import Picture, picture_of, thumbnail_of
@@ -51,6 +52,10 @@ class ShownCase:
     picture: Picture | None = None
     mask_file: str = ""
     uncertainty_file: str = ""
+    segmentation_file: str = ""
+    """DICOM SEG"""
+    report_file: str = ""
+    """DICOM SR"""
     thumbnails: tuple[str, ...] = ()
     """Of the nearest training cases, data URIs; '' for one whose image is not there."""
 
@@ -191,9 +196,12 @@ def _kept(
             uncertainty = f"{UNCERTAINTY}/{stems[found.case]}{ending}"
             write_shares(folder / uncertainty, found.uncertainty)
     picture = _picture(model, case, found, cache)
-    if writer is not None and (note := writer.write(stems[found.case], case, found)):
-        found = replace(found, reason="; ".join(filter(None, (found.reason, note))))
-    return ShownCase(replace(found, mask=None, uncertainty=None), picture, name, uncertainty)
+    written = DicomResults(None, None) if writer is None else writer.write(stems[found.case], case, found)
+    segmentation, report = (
+        "" if path is None else path.relative_to(folder).as_posix() for path in (written.segmentation, written.report)
+    )
+    found = replace(found, reason="; ".join(filter(None, (found.reason, *written.notes))), mask=None, uncertainty=None)
+    return ShownCase(found, picture, name, uncertainty, segmentation, report)
 
 
 def _ending(case: Case, found: CasePrediction, mask: Volume) -> str:
@@ -254,5 +262,5 @@ def _shown(stored: Sequence[Mapping[str, Any]]) -> Iterator[ShownCase]:
                 key: float("nan") if value is None else value for key, value in stored_values.items()
             }
         picture = None if each["picture"] is None else Picture(**each["picture"])
-        files = (each["mask_file"], each["uncertainty_file"])
-        yield ShownCase(CasePrediction(**values), picture, *files, tuple(each["thumbnails"]))
+        files = {name: each[name] for name in ("mask_file", "uncertainty_file", "segmentation_file", "report_file")}
+        yield ShownCase(CasePrediction(**values), picture, **files, thumbnails=tuple(each["thumbnails"]))

@@ -78,8 +78,8 @@ class PredictedCase:
     """Whether there is more than one slice to weigh."""
     doubt: float | None
     truth: str | None
-    mask_file: str
-    uncertainty_file: str
+    files: tuple[tuple[str, str], ...]
+    """(what it is, path relative to the page) of each file that was written for the case."""
     seconds: float
 
     @property
@@ -91,10 +91,12 @@ class PredictedCase:
 
 @dataclass(frozen=True)
 class PredictionPage:
-    """A page, `number` from 1 of `pages`, about `cases` of a batch predicted by `model`."""
+    """A page, `number` from 1 of `pages`, about `cases` of a batch predicted by `model`. The file `table` beside it
+    holds all cases."""
 
     model: str
     intended_use: str
+    table: str
     cases: tuple[PredictedCase, ...]
     number: int
     pages: int

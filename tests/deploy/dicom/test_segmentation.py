@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from radapt.deploy.dicom.algorithm import Algorithm
+from radapt.deploy.dicom.algorithm import Algorithm, short
 from radapt.deploy.dicom.results import write_results
 from radapt.deploy.dicom.segmentation import write_segmentation
 from radapt.deploy.dicom.source import read_source
@@ -41,6 +41,40 @@ def test_it_says_that_it_is_for_research_only(written):
     assert written.SeriesDescription.startswith("Research use only")
     assert written.ContentDescription.startswith("Research use only")
     assert written.ContentQualification == "RESEARCH"
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("LGG grade · dinov2-s-focus · linear", "Research use only: segmentation, LGG grade · dinov2-s-focus..."),
+        ("UPENN-GBM tumour subregions · unet", "Research use only: segmentation, UPENN-GBM tumour subregions..."),
+        ("four letters more than fits, 31", "Research use only: segmentation, four letters more than fits, 31"),
+        ("four letters more than fits, 311", "Research use only: segmentation, four letters more than fits..."),
+    ],
+)
+def test_a_long_model_name_ends_after_a_whole_word(patient, tmp_path, model, expected):
+    made_by = Algorithm(model, "0123456789abcdef")
+    seg = write_segmentation(tmp_path / "seg.dcm", patient.source, patient.mask, LABELS, made_by)
+    assert (seg.SeriesDescription, seg.ContentDescription) == (expected, expected)
+    assert len(expected.encode()) <= 64
+    assert model in seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmParameters
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "expected"),
+    [
+        ("ab cd ef", 8, "ab cd ef"),
+        ("ab cd efg", 8, "ab cd..."),  # "ab cd" and the dots fill it
+        ("ab cde fg", 8, "ab..."),
+        ("abcdefghi", 8, "abcde..."),  # one word
+        ("äöü äöü x", 10, "äöü..."),  # six bytes and the dots; four would cut "ü"
+        ("a\\b\nc", 8, "a/b c"),
+        ("ab · cdefghij", 10, "ab..."),
+    ],
+)
+def test_text_is_shortened_by_words_and_counted_in_bytes(text, length, expected):
+    assert short(text, length) == expected
+    assert len(expected.encode()) <= length
 
 
 def test_its_uids_are_uuids_and_depend_on_result_model_and_time(written, patient, algorithm, tmp_path):

@@ -17,6 +17,9 @@ RESEARCH_ONLY = "Research use only"
 LONGEST = 64
 """Bytes in a DICOM value of type LO: the standard counts characters, and some readers, such as dciodvfy, bytes."""
 
+_MORE, _BETWEEN = "...", " ·,;:-/("
+"""The end of shortened text, and what does not stand before it."""
+
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -56,11 +59,18 @@ def _word(part: object) -> str:
 def short(text: str, length: int = LONGEST) -> str:
     """`text` in one line of at most `length` bytes of UTF-8, without the backslash that separates DICOM values.
 
-    >>> short("lgg · dinov2-s", 5)
-    'lgg'
+    Longer text ends after a whole word, with "..."; a first word that alone is too long is cut.
+
+    >>> short("glioma grade · dinov2-s · logistic", 26)
+    'glioma grade · dinov2-s...'
     """
     line = " ".join(text.replace("\\", "/").split())
-    return line.encode()[:length].decode(errors="ignore").strip()
+    if len(line.encode()) <= length:
+        return line
+    room = length - len(_MORE)
+    start = line.encode()[: room + 1].decode(errors="ignore")  # one byte on, to see whether a word ends here
+    words = start.rpartition(" ")[0].rstrip(_BETWEEN)
+    return (words or line.encode()[:room].decode(errors="ignore")) + _MORE
 
 
 @contextmanager

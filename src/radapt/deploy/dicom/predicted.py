@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from radapt.deploy.dicom.algorithm import Algorithm
 from radapt.deploy.dicom.cases import is_dicom, write_case
+from radapt.deploy.dicom.results import DicomResults
 from radapt.deploy.prediction import CasePrediction
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class DicomWriter:
         self._model, self._folder = model, folder
         self._algorithm = Algorithm(model.deployment.name, model.digest)
 
-    def write(self, name: str, case: "Case", found: CasePrediction) -> str:
-        """Write `<name>-seg.dcm` and `<name>-sr.dcm` if images of the case are DICOM; returns what a user should know.
+    def write(self, name: str, case: "Case", found: CasePrediction) -> DicomResults:
+        """Write `<name>-seg.dcm` and `<name>-sr.dcm` if images of the case are DICOM; nothing otherwise.
 
         A case that the model abstains from has probabilities and no decision.
         """
@@ -39,7 +40,7 @@ class DicomWriter:
             remarks=self._remarks(found),
             context="" if training is None else training.cohort,
         )
-        return "" if results is None else "; ".join(results.notes)
+        return results or DicomResults(None, None)
 
     def _remarks(self, found: CasePrediction) -> list[str]:
         missing = [name for name in self._model.modalities if name not in found.sequences]
