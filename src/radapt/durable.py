@@ -1,5 +1,6 @@
 """Crash-safe writing: every file is written to a temporary path beside it and renamed when it is complete."""
 
+import errno
 import json
 import os
 import re
@@ -13,7 +14,12 @@ from typing import Any
 
 import pandas as pd
 
+from radapt.errors import FULL
+
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+
+_SHORT_WRITE = re.compile(r"No space left on device|inline_container|PytorchStreamWriter|requested and \d+ written")
+"""A full disk in the words of safetensors, torch.save (the next two) and NumPy, which raise errors of their own."""
 
 
 @contextmanager
@@ -22,7 +28,8 @@ def atomic_path(path: Path, *, folder: bool = False, private: bool = False) -> I
 
     The rename is atomic: a reader sees the old or the new file, never a partial one. With `folder=True` the temporary
     path is an existing empty folder; an older folder at `path` is removed first, so for a moment there may be none.
-    Only the owner can read a `private` file, from its first byte on.
+    Only the owner can read a `private` file, from its first byte on. A full disk raises OSError that names
+    `path`, whatever the library raised that wrote.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Created with the default permissions: reading the umask would change it for all threads.
@@ -38,9 +45,32 @@ def atomic_path(path: Path, *, folder: bool = False, private: bool = False) -> I
         elif not folder:
             _flush(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink(missing_ok=True)
+        _name_full_disk(error, path, temporary)
         raise
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Raise OSError with `path` as its file if the disk is full; Python names none where writing fails."""
+    try:
+        yield
+    except Exception as error:
+        _name_full_disk(error, path, path)
+        raise
+
+
+def _name_full_disk(error: BaseException, path: Path, temporary: Path) -> None:
+    """Raise OSError for `path`, or the file in it that stands for the one in `temporary`, if the disk is full."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        number, file = error.errno, error.filename
+    elif isinstance(error, Exception) and _SHORT_WRITE.search(str(error)):
+        number, file = errno.ENOSPC, None
+    else:
+        return
+    named = str(path) if file is None else str(file).replace(str(temporary), str(path))
+    raise OSError(number, os.strerror(number), named) from error
 
 
 def write_text(path: Path, text: str) -> None:

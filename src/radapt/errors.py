@@ -5,6 +5,7 @@ only the message; `--debug` adds the traceback.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 
 from radapt.printable import printable
@@ -29,6 +30,16 @@ class UsageError(RadaptError):
     """An error in the command, an option, or a file that it names. Exit code 2."""
 
     exit_code = 2
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a disk, or of a user's part of it, that is full."""
+
+
+def unwritable(what: object, error: OSError) -> UsageError:
+    """The error for a file or folder that cannot be written, with what to do if the disk is full."""
+    fix = " Free some space there, or choose a folder on another disk." if error.errno in FULL else ""
+    return UsageError(f"{what} cannot be written: {error.strerror or error}.{fix}")
 
 
 def counted(count: int, noun: str) -> str:

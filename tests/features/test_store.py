@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from radapt.errors import DataError
+from radapt.errors import DataError, UsageError
 from radapt.features.store import FeatureStore
 
 WIDTH = 6
@@ -113,7 +113,7 @@ def test_missing_rows_file_is_an_empty_store(tmp_path: Path) -> None:
 def test_unwritable_folder_is_said(tmp_path: Path) -> None:
     writer = FeatureStore(tmp_path / "gone", WIDTH).writer()
     writer.add("key", rows(0, 1))
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         writer.flush()
     writer.close()  # leaves the first error to be the one that is seen
 

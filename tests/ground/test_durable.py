@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from pathlib import Path
@@ -70,3 +71,40 @@ def test_a_file_that_a_library_put_in_place_gets_the_rights_of_any_new_file(tmp_
         part.unlink()
         part.touch(mode=0o600)
     assert (tmp_path / "weights").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),  # write() names no file
+        OSError("1000000 requested and 262112 written"),  # numpy.save
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),  # torch.save
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),  # safetensors
+    ],
+)
+def test_a_full_disk_is_named_whatever_the_library_raises(tmp_path: Path, raised: Exception) -> None:
+    path = tmp_path / "a" / "weights"
+    with pytest.raises(OSError, match="No space left on device") as caught, atomic_path(path) as part:
+        part.write_text("half")
+        raise raised
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file_as_it_would_have_been_called(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    with (
+        pytest.raises(OSError, match="quota") as caught,
+        atomic_path(model, folder=True) as part,
+        atomic_path(part / "members" / "weights"),
+    ):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert caught.value.filename == str(model / "members" / "weights")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_are_raised_as_they_are(tmp_path: Path) -> None:
+    for raised in (OSError("image file is truncated"), FileNotFoundError(2, "No such file", "b"), ValueError("x")):
+        with pytest.raises(type(raised)) as caught, atomic_path(tmp_path / "a"):
+            raise raised
+        assert caught.value is raised

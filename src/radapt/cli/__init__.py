@@ -5,8 +5,8 @@ import signal
 import sys
 
 from radapt.cli.app import app
-from radapt.errors import RadaptError
-from radapt.out_of_memory import reason_of
+from radapt.errors import FULL, RadaptError
+from radapt.failure_reason import reason_of
 from radapt.printable import printable
 
 __all__ = ["app", "main"]
@@ -46,11 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         named = printable(str(error.filename or "A file"))
-        print(
-            f"radapt: {named} cannot be read or written: {error.strerror or error}. "
-            "Check the path, the write permission, and the free disk space.",
-            file=sys.stderr,
-        )
+        said = f"{named} cannot be read or written: {error.strerror or error}. Check the path and the write permission."
+        print(f"radapt: {reason_of(error) if error.errno in FULL else said}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         if debug:

@@ -69,7 +69,7 @@ def run(
     from radapt.cachedir import cache_folder
     from radapt.cli.run_report import run_report
     from radapt.devices import pick_device
-    from radapt.out_of_memory import peak_gib
+    from radapt.failure_reason import peak_gib
     from radapt.progress import progress
     from radapt.runtimes.runtime import fastest_runtime
     from radapt.studies import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft
 from radapt.durable import write_private_text
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, unwritable
 from radapt.printable import csv_cell, from_csv_cell
 
 _HEADER = ["patient", "original"]
@@ -38,7 +38,7 @@ def write_id_table(text: str, path: Path, out: Path) -> list[str]:
     try:
         write_private_text(path, text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(path, error) from error
     inside = path.resolve().is_relative_to(out.resolve().parent)
     return [f"{path} lies in the folder of the cohort. Move it before you share that folder."] if inside else []
 

@@ -12,7 +12,7 @@ import yaml
 from radapt.cohorts.draft import CohortDraft
 from radapt.cohorts.written_by_scan import overwritten, refuse_to_overwrite, sealed
 from radapt.durable import write_text
-from radapt.errors import UsageError
+from radapt.errors import UsageError, unwritable
 from radapt.locations import is_remote
 from radapt.printable import csv_cell
 
@@ -40,7 +40,7 @@ def write_cohort(draft: CohortDraft, out: Path | str, *, force: bool = False) ->
         for path, text in texts.items():
             write_text(path, text)
     except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(error.filename or out, error) from error
     return out, cases
 
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from radapt.errors import DataError
+from radapt.errors import DataError, unwritable
 from radapt.sealed import note_damage
 
 FLOAT32, FLOAT16 = np.dtype("<f4"), np.dtype("<f2")
@@ -178,14 +178,13 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write all buffered rows to disk. Raises DataError if they cannot be written."""
+        """Write all buffered rows to disk. Raises UsageError if they cannot be written."""
         if self._lines:
             try:
                 _append(self._path, b"".join(self._data))
                 _append(self.index, "".join(self._lines).encode())
             except OSError as error:
-                reason = error.strerror or error
-                raise DataError(f"Features cannot be written to {self._path.parent}: {reason}.") from error
+                raise unwritable(f"The folder of features {self._path.parent}", error) from error
             finally:
                 self._data, self._lines, self._bytes = [], [], 0
         self._last = time.monotonic()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from radapt.durable import atomic_path
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, unwritable
 from radapt.images.volume import IMAGE_AFFINE, Volume
 
 ENDINGS = (".nii.gz", ".nii", ".png")
@@ -54,7 +54,7 @@ def _write(path: Path, volume: Volume, slope: float | None = None) -> None:
             else:
                 _write_nifti(part, volume, path.suffix == ".gz", slope)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(path, error) from error
 
 
 def ending_for(image: Path, grid: Volume) -> str:

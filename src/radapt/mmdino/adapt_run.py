@@ -27,7 +27,7 @@ from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.folds import all_train
 from radapt.digests import ByteDigests
 from radapt.durable import remove_partial_files, write_json, write_parquet
-from radapt.errors import UsageError
+from radapt.errors import UsageError, unwritable
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.adapt import Adapted, adapt
 from radapt.mmdino.adapt_facts import FACTS, adaptation_facts
@@ -232,7 +232,7 @@ def _held(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise UsageError(f"Another process is adapting into {folder}. Wait for it, or give another --out.") from error
     except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(f"The folder {folder}", error) from error
     try:
         remove_partial_files(folder, ".")
         yield

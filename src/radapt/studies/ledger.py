@@ -16,9 +16,16 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from radapt.done_file import DONE, damage, done_facts
-from radapt.durable import is_partial_name, remove_partial_files, write_json, write_parquet, write_text
-from radapt.errors import UsageError
-from radapt.out_of_memory import reason_of
+from radapt.durable import (
+    is_partial_name,
+    naming_full_disk,
+    remove_partial_files,
+    write_json,
+    write_parquet,
+    write_text,
+)
+from radapt.errors import UsageError, unwritable
+from radapt.failure_reason import reason_of
 from radapt.parsing.json import read_json
 from radapt.printable import printable
 from radapt.studies.shard import Shard
@@ -98,7 +105,7 @@ class Ledger:
                 f"Another radapt run is working in {self.folder}. Wait for it, or give another folder with --out."
             ) from error
         except OSError as error:
-            raise UsageError(f"The run folder {self.folder} cannot be written: {error.strerror or error}.") from error
+            raise unwritable(f"The run folder {self.folder}", error) from error
         try:
             yield
         finally:
@@ -197,7 +204,8 @@ class Ledger:
     def log(self, cell_id: str, text: str) -> None:
         folder = self.cell(cell_id)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "log.txt").open("a", encoding="utf-8") as file:
+        path = folder / "log.txt"
+        with naming_full_disk(path), path.open("a", encoding="utf-8") as file:
             file.write(f"{_now()} {printable(text.rstrip())}\n")
 
     def foreign(self) -> list[dict[str, Any]]:

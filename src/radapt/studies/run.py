@@ -19,7 +19,7 @@ from radapt.cohorts import cohort_digest
 from radapt.cohorts.remote_images import locations_of
 from radapt.digests import ByteDigests
 from radapt.errors import DataError, counted
-from radapt.out_of_memory import reason_of
+from radapt.failure_reason import reason_of
 from radapt.studies.cells import Cell, CellEncoder
 from radapt.studies.duplicates import refuse_equal_images, report_near_duplicates
 from radapt.studies.groups import write_groups

@@ -11,7 +11,7 @@ from radapt.deploy.dicom.algorithm import RESEARCH_ONLY, Algorithm, require_high
 from radapt.deploy.dicom.source import DicomSource, SourceFrame, frame_uid
 from radapt.deploy.dicom.structures import ConceptCode, Structure, structure_of
 from radapt.durable import atomic_path
-from radapt.errors import DataError, UsageError
+from radapt.errors import DataError, UsageError, unwritable
 from radapt.images.volume import Volume
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def save_object(path: Path, dataset: Any) -> None:
         with atomic_path(path) as part:
             dataset.save_as(part, enforce_file_format=True)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise unwritable(path, error) from error
 
 
 def _label_planes(source: DicomSource, mask: Volume, values: list[int]) -> np.ndarray:

@@ -1,6 +1,8 @@
-"""What to say about an error that stopped a cell, out of memory above all."""
+"""What to say about an error that stopped a cell: out of memory, a full disk."""
 
 import sys
+
+from radapt.errors import FULL, unwritable
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
 _LOWER = (
@@ -10,7 +12,9 @@ _LOWER = (
 
 
 def reason_of(error: BaseException) -> str:
-    """The error in one sentence, never empty; for one of memory with the peak, and what to set lower."""
+    """The error in a sentence or two, never empty; for one of memory with the peak, and what to set lower."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return str(unwritable(error.filename or "A file", error))
     text = " ".join(str(error).split())
     if not _is_of_memory(error):
         return text or type(error).__name__
