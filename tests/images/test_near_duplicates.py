@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import affine_transform
 
 from radapt.errors import DataError
 from radapt.images import Recipe, SliceCache, Volume
-from radapt.images.duplicates import hashes
-from radapt.images.duplicates.hashes import MOST_PLANES, SIZE, plane_hashes
+from radapt.images.duplicates import hashes, registration
+from radapt.images.duplicates.hashes import MOST_PLANES, SIZE, plane_hashes, resized
 from radapt.images.duplicates.registration import Compared, Match, compare, turned
 from radapt.images.duplicates.search import similar
 from radapt.locations import Location
@@ -168,3 +169,20 @@ def test_no_weight_of_a_hash_is_a_subnormal_number() -> None:
     weights = hashes._ring_weights()
     assert weights[weights > 0].min() > np.finfo(np.float32).tiny
     np.testing.assert_allclose(weights.sum(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (20, 90), (200, 170)])
+def test_planes_are_resized_as_by_torch(shape: tuple[int, int]) -> None:
+    planes = np.random.default_rng(3).random((2, *shape)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(planes[:, None]), size=(96, 96), mode="bicubic", antialias=True
+    )
+    np.testing.assert_allclose(resized(planes, 96), expected[:, 0].numpy(), atol=2e-5)
+
+
+def test_pictures_that_do_not_resemble_each_other_are_not_compared_at_full_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chest, head = picture(1), stack(2)[4]
+    monkeypatch.setattr(registration, "_fine", lambda *_: pytest.fail("compared at full size"))
+    assert compare(Compared(chest), Compared(head)).correlation == -1

@@ -26,6 +26,7 @@ _SEARCH_PX = 64
 _DETAIL_PX = (1.0, 4.0)  # Gaussian widths between which detail is compared
 _BROAD_PX = 6.0
 _STEPS, _FINE_STEPS = 12, 3
+_LEAST_RESEMBLANCE = 0.5  # at `_LEAST_PX`, where one picture gives above 0.7 and mostly 0.9, two mostly below 0.3
 _MARGIN, _MARGIN_PX = 0.04, 3  # of the side and at least, where resizing and rotation leave edges
 _LEAST_OVERLAP = 0.6
 _MOST_SCALE, _MOST_ANGLE_DEG, _MOST_SHIFT = 1.2, 10.0, 0.2
@@ -110,8 +111,10 @@ def compare(first: Compared, second: Compared, turns: tuple[int, ...] = tuple(ra
     other = normalised(second.at(_SEARCH_PX), _BROAD_PX)
     peaks = {turn: _phase_shift(start, turned(other, turn)) for turn in turns}
     likely = sorted(turns, key=lambda turn: -peaks[turn][0])[:2]
-    found = {turn: _coarse(first, second, turn, peaks[turn][1]) for turn in likely}
-    turn = max(likely, key=lambda turn: found[turn][0])
+    found = {turn: coarse for turn in likely if (coarse := _coarse(first, second, turn, peaks[turn][1]))}
+    if not found:
+        return Match(-1.0, likely[0])
+    turn = max(found, key=lambda turn: found[turn][0])
     return _fine(first, second, turn, found[turn][1])
 
 
@@ -136,13 +139,19 @@ def _phase_shift(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarr
     return float(near.max() / (peaks.std() + 1e-12)), (at - reach) / side
 
 
-def _coarse(first: Compared, second: Compared, turn: int, shift: np.ndarray) -> tuple[float, np.ndarray]:
-    """The correlation at a small size, and the affine (2, 3) from the first's coordinates to the second's, in sides."""
+def _coarse(first: Compared, second: Compared, turn: int, shift: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """The correlation at a small size, and the affine (2, 3) from the first's coordinates to the second's, in sides.
+
+    None for planes that do not resemble each other at the least size, where a comparison costs a tenth.
+    """
     matrix = np.concatenate([np.eye(2), -shift[:, None]], axis=1)
     for level in (_LEAST_PX, _SEARCH_PX):
         a, b = _level(first, second, turn, level)
         matrix = _refined(a, b, matrix, _STEPS)
-    return _scored(a, b, matrix, turn).correlation, matrix
+        match = _scored(a, b, matrix, turn)
+        if level == _LEAST_PX and match.correlation < _LEAST_RESEMBLANCE:
+            return None
+    return match.correlation, matrix
 
 
 def _fine(first: Compared, second: Compared, turn: int, matrix: np.ndarray) -> Match:
