@@ -1,6 +1,7 @@
 """`python tests/fuzz --minutes 10`: damage files of every kind, and see that radapt reads or refuses each of them."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, help="at most so many for each reader")
     parser.add_argument("--out", type=Path, default=Path("fuzz-faults"))
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its folder in memory goes
     names = [name for name in TARGETS if not given.readers or any(word in name for word in given.readers)]
     tallies = fuzz(names, seconds=given.minutes * 60, seed=given.seed, out=given.out, most=given.inputs)
     inputs, failed = (sum(getattr(tally, what) for tally in tallies.values()) for what in ("inputs", "failed"))

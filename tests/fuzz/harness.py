@@ -121,7 +121,7 @@ def _preloaded() -> ForkServerContext:
 def fuzz(names: Sequence[str], *, seconds: float, seed: int, out: Path, most: int | None = None) -> dict[str, Tally]:
     """Fuzz the readers `names` for `seconds` in all; faults go into `out`. Each reader gets the same time."""
     tallies = {}
-    scratch = memory_folder("radapt-fuzz-")
+    scratch = memory_folder()
     try:
         for position, name in enumerate(names):
             tallies[name] = _fuzz_one(name, seconds / len(names), seed, out, scratch, most)

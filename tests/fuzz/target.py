@@ -1,6 +1,9 @@
 """What is fuzzed: valid files of one kind, the function that reads them, and what the format can detect."""
 
 import hashlib
+import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +16,37 @@ import pandas as pd
 from fuzz.mutations import Field
 
 
-def memory_folder(prefix: str) -> Path:
-    """A new folder in memory where the system has such a place: what is synced there costs no time."""
-    return Path(tempfile.mkdtemp(prefix=prefix, dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+_MEMORY = Path("/dev/shm")
+_NAME = re.compile(r"radapt-fuzz-(\d+)-")
+_scratch: Path | None = None
+
+
+def use_scratch(folder: Path) -> None:
+    """Make the memory folders of this process inside `folder`, which another process removes."""
+    global _scratch
+    _scratch = folder
+
+
+def memory_folder() -> Path:
+    """A new folder in memory where the system has such a place: what is synced there costs no time.
+
+    Those of processes that were killed are removed first.
+    """
+    place = _scratch or (_MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir()))
+    for path in place.iterdir():
+        if (named := _NAME.match(path.name)) and not _is_alive(int(named[1])):
+            shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"radapt-fuzz-{os.getpid()}-", dir=place))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def no_fields(seed: bytes) -> Sequence[Field]:

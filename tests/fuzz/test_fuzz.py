@@ -1,6 +1,8 @@
 """A short smoke of the fuzz harness in the default tests; `make fuzz` runs it for as long as one likes."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from fuzz.attempt import FAULTS, Corpus, Outcome
 from fuzz.costs import cost
 from fuzz.harness import fuzz
-from fuzz.target import Target
+from fuzz.target import Target, memory_folder, use_scratch
 from fuzz.targets import TARGETS
 from radapt.errors import DataError
 
@@ -38,6 +40,26 @@ def test_some_hundred_damaged_inputs_in_a_process_of_their_own(name: str, tmp_pa
 def test_damage_costs_no_more_than_a_whole_file(kind: str, tmp_path: Path) -> None:
     measured = cost(kind, tmp_path, count=60)
     assert measured.is_bounded, measured
+
+
+def test_folders_in_memory_of_killed_processes_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fuzz.target._MEMORY", tmp_path)
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left, others = tmp_path / f"radapt-fuzz-{killed.pid}-x", tmp_path / "radapt-fuzzy"
+    left.mkdir()
+    others.mkdir()
+    first = memory_folder()
+    assert left.exists()  # its process is alive
+    killed.kill()
+    killed.wait()
+    second = memory_folder()
+    assert sorted(tmp_path.iterdir()) == sorted([first, second, others])
+
+
+def test_a_worker_keeps_its_folders_in_that_of_the_harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fuzz.target._scratch", None)
+    use_scratch(tmp_path)
+    assert memory_folder().parent == tmp_path
 
 
 def toy(read: object, **facts: object) -> Target:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fuzz.attempt import FAULTS, Corpus, Outcome
+from fuzz.target import use_scratch
 from fuzz.targets import TARGETS
 
 Replay = tuple[bytes, bool]
@@ -29,6 +30,8 @@ def serve(connection: Connection, name: str, scratch: Path) -> None:
     os.dup2(null, 2)  # libraries print what they think of damaged files
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(1000)
+    scratch.mkdir(parents=True, exist_ok=True)
+    use_scratch(scratch)
     try:
         corpus = Corpus(TARGETS[name], scratch)
     except Exception as error:

@@ -23,7 +23,7 @@ RECIPE = Recipe.for_kind("other", size=16)
 
 @cache
 def _root(process: int) -> Path:
-    folder = memory_folder(f"radapt-fuzz-{process}-")
+    folder = memory_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
