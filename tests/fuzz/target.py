@@ -15,7 +15,6 @@ import pandas as pd
 
 from fuzz.mutations import Field
 
-
 _MEMORY = Path("/dev/shm")
 _NAME = re.compile(r"radapt-fuzz-(\d+)-")
 _scratch: Path | None = None

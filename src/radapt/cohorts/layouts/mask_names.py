@@ -1,4 +1,5 @@
-"""Masks that lie beside their images, recognised by name: `x.png` with `x_mask.png`, `x_seg.png` or `mask_x.png`."""
+"""Masks that lie beside their images, recognised by name: `x.png` with `x_mask.png`, `x_seg.png` or `mask_x.png`; by
+name and pixels: `x_lesion.png`."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from radapt.cohorts.layouts.drawn_structures import is_structure, structure_masks
 from radapt.cohorts.layouts.image_files import stem
 from radapt.errors import counted
 
@@ -54,10 +56,11 @@ def pair(paths: Sequence[Path]) -> list[PairedImage]:
     stems = {path: _GLUED.sub("_", stem(path.name)).casefold() for path in paths}
     plain = {name: path for path, name in stems.items() if not is_mask_name(name)}
     plain |= {short: path for name, path in plain.items() if (short := _without_image_word(name))}
+    structures = structure_masks({path: name for path, name in stems.items() if not is_mask_name(name)})
     masks: dict[Path, list[tuple[str, Path]]] = defaultdict(list)
     owned: set[Path] = set()
     for path, name in stems.items():
-        if is_mask_name(name) and (found := _owner(name, plain)):
+        if found := structures.get(path) or (_owner(name, plain) if is_mask_name(name) else None):
             owner, kind = found
             masks[plain[owner]].append((kind, path))
             owned.add(path)
@@ -78,6 +81,8 @@ def chosen_masks(images: Sequence[PairedImage], notes: list[str], *, prefer: str
     paired = sum(len(paths) == 1 for paths in of_kind)
     if paired:
         what = f"named as the mask of an image beside it, such as *_{kind}"
+        if is_structure(kind):
+            what += ", with the few values of a mask"
         notes.append(f"{counted(paired, 'file')} {what}, read as mask.")
     if several := sum(len(paths) > 1 for paths in of_kind):
         notes.append(
