@@ -64,7 +64,7 @@ def naming_full_disk(path: Path) -> Iterator[None]:
 def _name_full_disk(error: BaseException, path: Path, temporary: Path) -> None:
     """Raise OSError for `path`, or the file in it that stands for the one in `temporary`, if the disk is full."""
     if isinstance(error, OSError) and error.errno in FULL:
-        number, file = error.errno, error.filename
+        number, file = error.errno, error.filename2 or error.filename  # of a copy the second is what is written
     elif isinstance(error, Exception) and _SHORT_WRITE.search(str(error)):
         number, file = errno.ENOSPC, None
     else:

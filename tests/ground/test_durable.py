@@ -103,6 +103,12 @@ def test_a_full_disk_names_the_file_as_it_would_have_been_called(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_a_copy_the_full_disk_is_that_of_the_target(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "copy") as part:
+        raise OSError(errno.ENOSPC, "No space left on device", "original", None, str(part))  # shutil.copyfile
+    assert caught.value.filename == str(tmp_path / "copy")
+
+
 def test_other_errors_are_raised_as_they_are(tmp_path: Path) -> None:
     for raised in (OSError("image file is truncated"), FileNotFoundError(2, "No such file", "b"), ValueError("x")):
         with pytest.raises(type(raised)) as caught, atomic_path(tmp_path / "a"):
