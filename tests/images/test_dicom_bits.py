@@ -4,6 +4,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from pydicom.encaps import encapsulate
@@ -136,3 +137,20 @@ def test_more_bits_than_the_header_allocates_are_refused(dicom, save_dicom, tmp_
 @pytest.mark.parametrize("stream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x02", b"\xff\x4f\xff\x51\x00", b"GIF89a"])
 def test_a_stream_without_a_size(stream):
     assert stream_header(stream) is None
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_file_that_names_no_transfer_syntax_is_read_in_its_own(dicom, tmp_path, implicit):
+    words = np.arange(30, dtype=np.uint16).reshape(5, 6) + 1000
+    data = dicom(words)
+    del data.file_meta.TransferSyntaxUID
+    data.save_as(tmp_path / "a.dcm", implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    assert "TransferSyntaxUID" not in pydicom.dcmread(tmp_path / "a.dcm", force=True).file_meta
+    np.testing.assert_array_equal(read(Location(tmp_path / "a.dcm")).planes("axial")[0], words)
+
+
+def test_the_decoder_is_the_preferred_one_if_it_is_installed():
+    decoder = dicom_pixels._decoder
+    assert decoder(JPEGBaseline8Bit, ("gdcm", "pillow")) == "pillow"
+    assert decoder(JPEGBaseline8Bit, ("gdcm",)) == "", "pydicom chooses"
+    assert decoder(RLELossless, ("gdcm", "pydicom")) == ""

@@ -9,7 +9,7 @@ from radapt.cohorts import load_cohort
 from radapt.parsing.json import read_json
 from radapt.protocols.length import Length, searched
 from radapt.studies import Ledger, Plan, Prices, Settings, estimate, plan_study, plan_text, read_study, run_study
-from radapt.studies.costs.pilots import Pilots
+from radapt.studies.costs.pilots import Pilots, pilots_of, ready
 from radapt.studies.costs.samples import Sample, Workload, extrapolate, few_patients
 from toy_study import write_cohort, write_study
 
@@ -85,6 +85,34 @@ def planned(folder: Path, **changes: object) -> tuple[Plan, Ledger, Settings]:
     study = write_study(folder, [write_cohort(folder, patients=36)], backbones=NANO, **changes)
     settings = Settings(cache=folder / "cache", offline=True)
     return plan_study(read_study(study), settings), Ledger(folder / "run"), settings
+
+
+@pytest.mark.parametrize(("encoded", "timed"), [([12], {6, 12}), ([12, 24], {12, 24})])
+def test_cells_of_stored_features_and_tokens_are_timed_on_patients_that_were_encoded(
+    encoded: list[int], timed: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run encodes them before the cells. Where 24 patients would take too long, a half of the first 12 is timed."""
+    image = {"size": 32, "slices": {"count": 2}}  # that a fusion reads all of, in one pass with the features
+    plan, _, settings = planned(tmp_path, protocols=["linear", {"mmdino": {"trained": "fusion"}}], image=image)
+    counts = set()
+
+    def count_of(*given: object, **_: object) -> tuple[Sample, int]:
+        counts.add(given[2])
+        return Sample(Workload(12, 12), 0.1), 1
+
+    monkeypatch.setattr(Pilots, "_timed", count_of)
+    with pilots_of(plan, settings) as pilots:
+        for cell in plan.cells:
+            assert cell.encoder is not None
+            used = ready(cell.encoder, cell.prepared.recipe.size, settings)
+            pilots._extracted[used.encoder.entry.name, cell.prepared.cohort.name, cell.prepared.image.name] = encoded
+            counts.clear()
+            pilots.cell(cell, used)
+            assert counts == timed, cell.title
+        few, half = (pilots.few(cell.prepared, count) for count in (12, 6))
+        assert {case.case for case in half.cohort} < {case.case for case in few.cohort}
+        rooms = {count: pilots.cache_of(cell.prepared, count) for count in (6, 12, 24)}
+        assert rooms[12] == rooms[6] != rooms[24]
 
 
 @pytest.mark.slow

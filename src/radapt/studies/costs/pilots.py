@@ -103,8 +103,10 @@ class Pilots:
         sizes = self.sizes(cohort)
         encoded = self._extracted.get(_group(cell.encoder, cell.prepared), []) if cell.encoder else []
         pairs = [*pairwise(sizes)]
-        if protocol.reads == "features" and encoded:
-            pairs = [(encoded[0], encoded[-1]), *pairs[1:]]
+        if encoded and _reads_stored(cell, self.settings.cache):  # a run encodes them before the cell
+            most = encoded[-1] if protocol.reads == "features" else encoded[min(1, len(encoded) - 1)]
+            halved = [(encoded[0] // 2, encoded[0])] if len(encoded) == 1 else []
+            pairs = [*halved, (encoded[0], most), *pairs[1:]]
         for small, large in pairs:
             try:
                 long = protocol.length(_samples(cell, self.folder / "counted"))
@@ -129,11 +131,11 @@ class Pilots:
         most = max(1, round(long.value)) if long else 0
         length = min(_STEPS if long and long.by_steps else 1, most)
         brief = _with(cell, protocol, length) if long else cell
-        first, size = self._timed(brief, sizes[0], length, backbone)
-        if cell.job.entry.name not in self._used:  # the first run of a protocol imports its libraries
-            self._used.add(cell.job.entry.name)
-            if first.seconds < LIMIT_S:
-                first, size = self._timed(brief, sizes[0], length, backbone)
+        is_new = cell.job.entry.name not in self._used  # its first run imports libraries
+        self._used.add(cell.job.entry.name)
+        first, size = self._timed(brief, sizes[0], length, backbone, apart=is_new)
+        if is_new and first.seconds < LIMIT_S:
+            first, size = self._timed(brief, sizes[0], length, backbone)
         for factor in _LONGER if long else (1,):
             more = sizes[1] / sizes[0]
             expected = more * (first.seconds - first.training + factor * first.training)
@@ -150,19 +152,27 @@ class Pilots:
         return fitting if len(fitting) > 1 else (patients // 2, patients)
 
     def few(self, prepared: PreparedCohort, count: int) -> PreparedCohort:
-        return replace(prepared, cohort=few_patients(prepared.cohort, count))
+        """So many patients of the cohort; fewer than the fewest of `sizes` are some of those."""
+        least = max(count, self.sizes(prepared.cohort)[0])
+        return replace(prepared, cohort=few_patients(few_patients(prepared.cohort, least), count))
 
     def cache_of(self, prepared: PreparedCohort, count: int) -> Path:
         """The cache of the runs on so many patients. It starts empty, and encoders share its slices as in a run."""
-        key = prepared.cohort.name, prepared.image.name, count
+        key = prepared.cohort.name, prepared.image.name, max(count, self.sizes(prepared.cohort)[0])
         return self.folder / str(self._rooms.setdefault(key, len(self._rooms)))
 
-    def _timed(self, cell: Cell, count: int, length: int, backbone: "LazyBackbone | None") -> tuple[Sample, int]:
+    def _timed(
+        self, cell: Cell, count: int, length: int, backbone: "LazyBackbone | None", *, apart: bool = False
+    ) -> tuple[Sample, int]:
+        """One run, and the bytes of its folder. `apart` leaves the cache as it is, so that a second run stores as much
+        in it."""
         prepared = self.few(cell.prepared, count)
         own = replace(cell, prepared=prepared)
         cache = self.cache_of(cell.prepared, count)
         if cell.encoder is not None and _group(cell.encoder, cell.prepared) not in self._extracted:
             cache = Path(mkdtemp(dir=self.folder))
+        elif apart and cache.is_dir():
+            cache = Path(shutil.copytree(cache, mkdtemp(dir=self.folder), dirs_exist_ok=True))
         settings = replace(self.settings, cache=cache, progress=silent)
         ledger = Ledger(self.folder / "run")
         if cell.job.protocol.reads == "features" and backbone is not None:
@@ -185,13 +195,21 @@ def _group(encoder: CellEncoder, prepared: PreparedCohort) -> tuple[str, str, st
 
 def _tokens(cells: Sequence[Cell], few: PreparedCohort, ready: "Ready", cache: Path) -> "MakeStore | None":
     """What stores the tokens that one of the cells reads, as in a run."""
-    lazy = ready.encoder.located.lazy
-    makes = (
-        _settled(cell).token_store(lazy, few.cohort, few.recipe, cell.facts["dtype"], cache)
-        for cell in cells
-        if cell.job.protocol.reads == "images"
-    )
-    return next((make for make in makes if make is not None), None)
+    own = (replace(cell, encoder=ready.encoder) for cell in cells)
+    return next((make for cell in own if (make := _token_store(cell, few, cache)) is not None), None)
+
+
+def _reads_stored(cell: Cell, cache: Path) -> bool:
+    """Whether the cell reads features or tokens that are extracted before it."""
+    return cell.job.protocol.reads == "features" or _token_store(cell, cell.prepared, cache) is not None
+
+
+def _token_store(cell: Cell, prepared: PreparedCohort, cache: Path) -> "MakeStore | None":
+    """What stores the tokens that the cell reads; None if it reads none."""
+    if cell.encoder is None or cell.job.protocol.reads != "images":
+        return None
+    lazy = cell.encoder.located.lazy
+    return _settled(cell).token_store(lazy, prepared.cohort, prepared.recipe, cell.facts["dtype"], cache)
 
 
 def _settled(cell: Cell) -> "Protocol":
