@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from radapt.errors import UsageError
 from radapt.networks.decoders.base import Decoder
+from radapt.networks.decoders.dpt import _Fusion, _resample
 from radapt.networks.decoders.fusion import Fusion, SegmentationHead
-from radapt.networks.decoders.layers import group_norm, pyramid_factors, resized
+from radapt.networks.decoders.layers import finest, group_norm, pyramid_factors, resized
 from radapt.networks.decoders.registry import DECODERS, decoder_layers, make_decoder
 
 NAMES = sorted(DECODERS)
@@ -237,3 +238,15 @@ def test_a_head_learns_two_quadrants(name: str) -> None:
         optimiser.step()
     found = head(maps, present, (16, 16)).argmax(1)
     assert (found == wanted).float().mean() > 0.95
+
+
+def test_grids_of_odd_sides_are_rounded_up_in_both_directions() -> None:
+    assert finest((5, 7), 2) == (3, 4)
+    assert finest((6, 8), 2) == (3, 4)
+
+
+def test_levels_of_a_dpt_keep_double_or_halve_their_grid() -> None:
+    maps = torch.randn(2, 8, 6, 4)
+    assert _Fusion(8, joins=True)(maps, maps).shape == (2, 8, 6, 4)
+    for factor, grid in ((0.5, (3, 2)), (1, (6, 4)), (2, (12, 8))):
+        assert _resample(8, factor)(maps).shape == (2, 8, *grid)
