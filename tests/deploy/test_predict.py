@@ -58,6 +58,10 @@ def test_a_cohort_gives_the_table_of_the_contract(model: Path, some: Path, tmp_p
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["done.json", "predictions.csv", "report.html"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4
+    assert "Not calibrated: " in done.output
+    assert "20 are needed. The columns calibrated_ and doubt hold the probabilities as they are." in done.output
+    assert "<th>calibrated</th>" not in page
+    assert "calibrated probability" not in page
     assert '<ul class="nearest"><li><span><code>c0</code>' in page
     assert "http" not in page.replace("http-equiv", "")
 
@@ -73,7 +77,9 @@ def test_abstentions_and_empty_masks_are_counted() -> None:
     resolved = SimpleNamespace(notes=())
 
     def notes(*cases: CasePrediction, masks: bool) -> tuple[str, ...]:
-        model = SimpleNamespace(assessor=object(), draws_masks=masks, members=(1,), outputs=("ill",))
+        model = SimpleNamespace(
+            assessor=object(), is_calibrated=True, draws_masks=masks, members=(1,), outputs=("ill",)
+        )
         return notes_of(model, cases, resolved)  # type: ignore[arg-type]
 
     assert notes(sure, unsure, masks=False) == ("The model abstains in 1 of 2 cases; see reason.",)

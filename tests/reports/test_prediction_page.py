@@ -21,8 +21,8 @@ CASE = PredictedCase(
     case="c1", prediction="ill", rows=(), structures=(), image=PIXEL, uncertain="", caption="t1, plane 7 of 12",
     sequences=("t1",), reason="", failed=False, abstained=False, agreement=None,
     nearest=(("k<1>", "ill", 0.9, PIXEL), ("k2", "", 0.8, "")),
-    attention=(AttentionBars.of("t1", (0, 4, 6, 11), (0.1, 0.2, 0.6, 0.1)),), several_planes=True, doubt=0.23,
-    truth=None, files=(), seconds=1.0,
+    attention=(AttentionBars.of("t1", (0, 4, 6, 11), (0.1, 0.2, 0.6, 0.1)),), several_planes=True, one_of=True,
+    doubt=0.23, truth=None, files=(), seconds=1.0,
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_an_abstaining_model_gives_no_answer_and_a_weighed_decision_is_explained
     assert "No answer" not in answer
     abstained = page(tmp_path / "b", replace(CASE, rows=rows, abstained=True)).text
     assert "No answer abstained · the decision would be ill" in abstained
-    findings = page(tmp_path / "c", replace(CASE, rows=rows, doubt=None)).text
+    findings = page(tmp_path / "c", replace(CASE, rows=rows, one_of=False, doubt=None)).text
     assert weighed not in findings
     likely = shown_rows(("healthy", "ill"), {"healthy": 0.4, "ill": 0.6}, None, {"ill"}, {"ill"})
     assert "is more probable" not in page(tmp_path / "d", replace(CASE, rows=likely)).text

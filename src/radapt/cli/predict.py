@@ -76,19 +76,19 @@ def page_writer(model: "DeployedModel") -> "Callable[[Path, Sequence[ShownCase],
     from radapt.reports import PredictionPage, write_prediction_page
 
     def write(folder: Path, cases: "Sequence[ShownCase]", number: int, pages: int) -> None:
-        shown = tuple(_shown(each, model.outputs) for each in cases)
+        shown = tuple(_shown(each, model) for each in cases)
         page = PredictionPage(model.deployment.name, model.deployment.intended_use, TABLE, shown, number, pages)
         write_prediction_page(folder, page)
 
     return write
 
 
-def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
+def _shown(case: "ShownCase", model: "DeployedModel") -> "PredictedCase":
     from radapt.reports import AttentionBars, PredictedCase, StructureRow, shown_rows
 
     found, picture = case.prediction, case.picture
-    members = None if found.set is None else set(found.set)
-    calibrated = None if found.calibrated is None else dict(found.calibrated)
+    decided, members = set(found.prediction.split(";")), None if found.set is None else set(found.set)
+    calibrated = dict(found.calibrated) if found.calibrated is not None and model.is_calibrated else None
     caption = "" if picture is None else f"{picture.modality}, plane {picture.plane} of {picture.planes}"
     facts: dict[str, Any] = {
         name: getattr(found, name)
@@ -99,13 +99,12 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
             "failed",
             "abstained",
             "agreement",
-            "doubt",
             "truth",
             "seconds",
         )
     }
     return PredictedCase(
-        rows=shown_rows(outputs, dict(found.probabilities), calibrated, set(found.prediction.split(";")), members),
+        rows=shown_rows(model.outputs, dict(found.probabilities), calibrated, decided, members),
         structures=tuple(
             StructureRow(name, volume, (found.predicted_dice or {}).get(name), (found.dice_at_least or {}).get(name))
             for name, volume in (found.volumes_ml or {}).items()
@@ -136,5 +135,7 @@ def _shown(case: "ShownCase", outputs: tuple[str, ...]) -> "PredictedCase":
             )
             if file
         ),
+        one_of=not model.card.findings,
+        doubt=found.doubt if model.is_calibrated else None,
         **facts,
     )

@@ -89,6 +89,11 @@ class DeployedModel(Described):
         """The names of the sequences that it reads."""
         return tuple(each.name for each in self.deployment.sequences)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its calibrated probabilities are others than its probabilities."""
+        return self.assessor is not None and self.assessor.certainty.is_calibrated
+
     @cached_property
     def decision(self) -> Decision:
         """How a class, or whether a finding is present, is decided for from the mean of the members' probabilities."""

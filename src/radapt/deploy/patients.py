@@ -44,6 +44,9 @@ def notes_of(model: DeployedModel, cases: Sequence[CasePrediction], resolved: Re
     notes = list(resolved.notes)
     if model.assessor is None and not model.draws_masks:
         notes.append("The model has no calibration: p_ are its probabilities as they are, and there are no sets.")
+    elif model.assessor is not None and not model.is_calibrated:
+        why = model.assessor.certainty.calibrations[0].why
+        notes.append(f"{why} The columns calibrated_ and doubt hold the probabilities as they are.")
     if len(model.members) > 1 and not all(case.failed for case in cases):
         how = "the most frequent label of" if model.draws_masks else "the mean of"
         notes.append(

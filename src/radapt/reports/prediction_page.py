@@ -76,6 +76,8 @@ class PredictedCase:
     attention: tuple[AttentionBars, ...]
     several_planes: bool
     """Whether there is more than one slice to weigh."""
+    one_of: bool
+    """Whether the outputs are classes, of which one is right, and not findings."""
     doubt: float | None
     truth: str | None
     files: tuple[tuple[str, str], ...]
@@ -86,7 +88,7 @@ class PredictedCase:
     def most_probable(self) -> str:
         """The most probable class, if the decision is for another one; '' if it is not, for findings and for masks."""
         best = max(self.rows, key=lambda row: row.probability, default=None)
-        return "" if best is None or best.predicted or self.doubt is None else best.name
+        return "" if best is None or best.predicted or not self.one_of else best.name
 
 
 @dataclass(frozen=True)

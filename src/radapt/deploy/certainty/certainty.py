@@ -59,6 +59,11 @@ class Certainty:
     def alpha(self) -> float:
         return self.sets[0].alpha
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether probabilities are changed: with few patients, or outcomes that are all alike, they stay."""
+        return any(one.kind != "identity" for one in self.calibrations)
+
     @cached_property
     def abstention(self) -> Abstention:
         too_few = ""

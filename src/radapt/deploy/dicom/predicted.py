@@ -47,7 +47,7 @@ class DicomWriter:
         remarks = [f"Sequences read: {', '.join(found.sequences)}."] if found.sequences else []
         if found.sequences and missing:
             remarks.append(f"Sequences missing: {', '.join(missing)}.")
-        if found.calibrated:
+        if found.calibrated and self._model.is_calibrated:
             remarks.append("Probabilities are calibrated.")
         if found.abstained:
             remarks.append(f"The model abstains: {found.reason or 'it is not certain enough'}.")
