@@ -106,3 +106,24 @@ def test_nothing_is_said_of_the_power_where_no_case_differs(table: Path, capsys)
     out = capsys.readouterr().out
     assert "difference +0.0000" in out
     assert "of 10 such studies" not in out
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"), [("expanded", ""), ("percentile", "the plain percentile"), ("bca", "(BCa).")]
+)
+def test_the_interval_is_chosen_and_recorded(table: Path, tmp_path: Path, capsys, interval: str, said: str) -> None:
+    file = tmp_path / "found.json"
+    assert call("compare", table, *COLUMNS, "--interval", interval, "--resamples", "1000", "--json", file) == 0
+    assert json.loads(file.read_text())["interval"] == interval
+    out = capsys.readouterr().out
+    assert said in out
+    assert ("The interval is" in out) == bool(said)
+
+
+def test_an_interval_that_patients_do_not_have_is_said(table: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "found.json"
+    table.write_text("\n".join([ROWS[0], "a,p1,0.5,0.4", "b,p2,0.7,0.3"]) + "\n")
+    assert call("compare", table, *COLUMNS, "--interval", "bca", "--json", file) == 0
+    assert "These patients have no BCa interval" in capsys.readouterr().out
+    record = json.loads(file.read_text())
+    assert (record["ci_low"], record["verdict"]) == (None, "undecided")

@@ -43,6 +43,7 @@ def test_two_methods_of_a_run(finished, tmp_path: Path, capsys: pytest.CaptureFi
     assert record["mean_b"] == pytest.approx(means["resnet50", "knn"])
     assert record["difference"] == pytest.approx(record["mean_a"] - record["mean_b"])
     assert (record["n_patients"], record["metric"], record["permutations"]) == (38, "mcc", 9999)
+    assert record["interval"] == "expanded"
 
 
 def test_the_leading_method_against_all_others(finished, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +58,7 @@ def test_a_report_writes_every_pair(finished, tmp_path: Path) -> None:
     assert len(leading) == 6
     assert (leading["difference"] >= 0).all()
     assert set(leading["comparisons"]) == {6}
+    assert set(table["interval"]) == {"expanded"}
     assert (table["p_holm"].isna() | (table["p_holm"] >= table["p"])).all()
     others = table[(table["split"] == "external") & (table["metric"] == "mcc")]
     assert len(others) == 3, "each against the chosen one"

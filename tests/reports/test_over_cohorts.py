@@ -128,5 +128,7 @@ def test_several_runs_are_compared_over_their_cohorts(toy_cohort, tmp_path: Path
     assert "The cohort 'a' is in two of the run folders" in capsys.readouterr().err
     assert call("compare", *folders, "--metric", "dice") == 2
     assert "The metric 'dice' is not on two cohorts" in capsys.readouterr().err
+    assert call("compare", *folders, "--interval", "bca") == 2
+    assert "has no interval; drop --interval" in capsys.readouterr().err
     assert call("compare", *folders, "--cohort", "a") == 2
     assert "drop --cohort" in capsys.readouterr().err

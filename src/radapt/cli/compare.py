@@ -1,8 +1,17 @@
 """radapt compare: is one method better than another, paired by patient."""
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
+
+
+class Interval(StrEnum):
+    """The kinds of 95 % intervals, as `radapt.metrics.comparison.IntervalMethod`."""
+
+    expanded = "expanded"
+    percentile = "percentile"
+    bca = "bca"
 
 
 def compare(
@@ -21,6 +30,9 @@ def compare(
     margin: float = typer.Option(None, min=0, help="How much worse A may be and still count as non-inferior."),
     permutations: int = typer.Option(9999, min=9999, help="Exchanges of patients in the test."),
     resamples: int = typer.Option(9999, min=1000, help="Draws of patients for the interval."),
+    interval: Interval = typer.Option(
+        Interval.expanded, help="Percentile interval expanded for few patients, plain percentile, or BCa (Efron 1987)."
+    ),
     seed: int = typer.Option(0, min=0, help="Of the random draws."),
     json_file: Path = typer.Option(None, "--json", help="Also write the result to this file, as one object."),
 ) -> None:
@@ -36,7 +48,7 @@ def compare(
     from radapt.errors import UsageError
     from radapt.metrics.comparison import Draws
 
-    draws = Draws(seed, resamples, permutations, margin)
+    draws = Draws(seed, resamples, permutations, margin, interval.value)
     if source.is_dir():
         if table_only := [f"--{name}" for name, value in (("on", on), ("a", a), ("b", b)) if value is not None]:
             raise UsageError(f"{source} is a run folder: name the two methods as RUN A B, without {table_only[0]}.")

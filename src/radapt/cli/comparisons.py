@@ -25,6 +25,8 @@ from radapt.reports.metric_info import metric_of
 from radapt.reports.over_cohorts import over_cohorts, refuse_a_cohort_twice
 from radapt.reports.run_folder import read_run
 
+_INTERVALS = {"bca": "bias-corrected and accelerated (BCa)", "percentile": "the plain percentile interval"}
+
 
 @dataclass(frozen=True)
 class ColumnNames:
@@ -95,6 +97,8 @@ def compare_runs(
         return compare_run(folder, None, draws, cohort=cohort, split=split, metric=metric)
     if chosen := [f"--{name}" for name, value in (("cohort", cohort), ("split", split)) if value is not None]:
         raise UsageError(f"Runs are compared over all their cohorts, by the first test set of each; drop {chosen[0]}.")
+    if draws.interval != "expanded":
+        raise UsageError("Wilcoxon's test over cohorts has no interval; drop --interval.")
     refuse_a_cohort_twice(of_run)
     return _over_cohorts([board for boards in of_run for board in boards], metric)
 
@@ -220,6 +224,10 @@ def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | 
         f"{counted(found.n_patients, 'patient')}, {counted(found.n_cases, 'case')}",
         f"  {sentences[verdict]} p = {_p(found.p)} ({how})",
     ]
+    if found.interval == "bca" and found.n_patients > 1 and np.isnan(found.ci_low) and np.isfinite(found.difference):
+        lines.append("  These patients have no BCa interval; --interval expanded needs less of them.")
+    elif found.interval != "expanded":
+        lines.append(f"  The interval is {_INTERVALS[found.interval]}.")
     if np.isfinite(found.detectable) and found.detectable > 0 and verdict not in ("better", "worse"):
         lines.append(
             f"  With {counted(found.n_patients, 'patient')} a difference of {found.detectable:.4f} would be seen in "
@@ -237,7 +245,7 @@ def _record(a: str, b: str, found: Difference, verdict: Verdict, draws: Draws) -
         "a": a, "b": b, "mean_a": found.first, "mean_b": found.second, "difference": found.difference,
         "ci_low": _finite(found.ci_low), "ci_high": _finite(found.ci_high), "p": _finite(found.p),
         "n_patients": found.n_patients, "n_cases": found.n_cases, "detectable": _finite(found.detectable),
-        "verdict": verdict, "margin": draws.margin,
+        "verdict": verdict, "margin": draws.margin, "interval": found.interval,
         "permutations": 2**found.n_patients if found.exact else draws.permutations, "exact": found.exact,
     }  # fmt: skip
 

@@ -33,6 +33,7 @@ _ALPHA = 0.05
 COLUMNS = (
     "cohort", "split", "metric", "a", "b", "value_a", "value_b", "difference", "ci_low", "ci_high", "p", "p_holm",
     "comparisons", "n_patients", "n_cases", "detectable", "training_low", "training_high", "p_training", "verdict",
+    "interval",
 )  # fmt: skip
 
 
@@ -141,6 +142,7 @@ def comparison_table(board: Leaderboard, comparisons: Sequence[tuple[MethodCompa
             one.difference.first, one.difference.second, one.difference.difference, one.difference.ci_low,
             one.difference.ci_high, one.difference.p, one.holm, count, one.difference.n_patients,
             one.difference.n_cases, one.difference.detectable, *_training(one.over_training), one.verdict,
+            one.difference.interval,
         )
         for one, count in comparisons
     ]  # fmt: skip

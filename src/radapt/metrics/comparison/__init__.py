@@ -11,17 +11,20 @@ from radapt.metrics.comparison.cohorts import CohortPair, OverCohorts, compare_o
 from radapt.metrics.comparison.delong import DeLong, delong
 from radapt.metrics.comparison.difference import PERMUTATIONS, Difference, Draws, Verdict, compare_pairs
 from radapt.metrics.comparison.family import holm
+from radapt.metrics.comparison.intervals import INTERVALS, IntervalMethod, bca_interval
 from radapt.metrics.comparison.many import compare_many
 from radapt.metrics.comparison.pairs import Pair, paired_label_maps, paired_means, paired_predictions
 from radapt.metrics.comparison.sets import LabelMapSets, PredictionSets, ResultSets
 from radapt.metrics.comparison.training import OverTraining, VarianceParts, over_training, variance_parts
 
 __all__ = [
+    "INTERVALS",
     "PERMUTATIONS",
     "CohortPair",
     "DeLong",
     "Difference",
     "Draws",
+    "IntervalMethod",
     "LabelMapSets",
     "OverCohorts",
     "OverTraining",
@@ -30,6 +33,7 @@ __all__ = [
     "ResultSets",
     "VarianceParts",
     "Verdict",
+    "bca_interval",
     "compare_many",
     "compare_over_cohorts",
     "compare_pairs",

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit  # scipy.stats takes seconds to import
 
-from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, LEVEL, expanded_interval, multiplicities
+from radapt.errors import DataError, suggest
+from radapt.metrics.bootstrap import CHUNK, LEVEL, multiplicities
+from radapt.metrics.comparison.intervals import INTERVALS, IntervalMethod, interval_of
 from radapt.metrics.comparison.pairs import Pair, Values
 from radapt.metrics.score import RESAMPLES
 
@@ -21,22 +22,35 @@ Verdict = Literal["better", "worse", "equivalent", "non-inferior", "undecided"]
 
 @dataclass(frozen=True)
 class Draws:
-    """How the bootstrap and the permutation test draw, and the `margin` of non-inferiority ≥ 0, None: not asked for."""
+    """How the bootstrap and the permutation test draw, and the `margin` of non-inferiority ≥ 0, None: not asked for.
+
+    `interval` is the kind of interval. Raises DataError for another, and fewer than 1 resample or permutation.
+    """
 
     seed: int = 0
     resamples: int = RESAMPLES
     permutations: int = PERMUTATIONS
     margin: float | None = None
+    interval: IntervalMethod = "expanded"
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1 or self.permutations < 1:
+            raise DataError(
+                f"{self.resamples} resamples and {self.permutations} permutations; expected at least 1 of each."
+            )
+        if self.interval not in INTERVALS:
+            raise DataError(f"There is no interval {self.interval!r}. {suggest(str(self.interval), INTERVALS)}")
 
 
 @dataclass(frozen=True)
 class Difference:
     """The first method minus the second.
 
-    The interval of 95 % is a bootstrap by patient (see `expanded_interval`). `p` is two-sided, of the test in which the
+    The interval of 95 % is a bootstrap by patient, of the kind `interval`. `p` is two-sided, of the test in which the
     patients exchange the results of the two methods; with `exact` every exchange was counted. `detectable` is the
     difference that so many patients show with a power of 80 % at p < 0.05, from the spread of this one. Interval and
-    `detectable` are NaN, and `p` 1, with fewer than two patients; all are NaN if the metric is undefined.
+    `detectable` are NaN, and `p` 1, with fewer than two patients; all are NaN if the metric is undefined. The interval
+    alone is NaN where its kind has none (see `bca_interval`); nothing is better or worse then.
     """
 
     first: float
@@ -50,6 +64,7 @@ class Difference:
     detectable: float
     exact: bool
     smaller_is_better: bool = False
+    interval: IntervalMethod = "expanded"
 
     @property
     def turned(self) -> "Difference":
@@ -82,14 +97,10 @@ def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_b
     of the patients are no more than the permutations of `draws`, each is counted once. The same seed gives the same
     result, and exchanging the methods changes signs only.
 
-    Raises DataError without a pair, for pairs of different patients, and fewer than 1 resample or permutation.
+    Raises DataError without a pair, and for pairs of different patients.
     """
     if not pairs or len({pair.units for pair in pairs}) > 1:
         raise DataError(f"{len(pairs)} pairs of sets to compare; expected at least one, all of the same patients.")
-    if draws.resamples < 1 or draws.permutations < 1:
-        raise DataError(
-            f"{draws.resamples} resamples and {draws.permutations} permutations; expected at least 1 of each."
-        )
     rng, permutations = np.random.default_rng(draws.seed), draws.permutations
     units, cases = pairs[0].units, pairs[0].cases
 
@@ -112,28 +123,38 @@ def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_b
     difference = first - second
     if units < 2 or np.isnan(difference):
         nan, p = float("nan"), float("nan") if np.isnan(difference) else 1.0
-        return Difference(first, second, difference, nan, nan, p, units, cases, nan, True, smaller_is_better)
+        return Difference(
+            first, second, difference, nan, nan, p, units, cases, nan, True, smaller_is_better, draws.interval
+        )
 
     def subtracted(weights: np.ndarray) -> np.ndarray:
         sides = plain(weights)
         return np.asarray(sides[0] - sides[1])
 
     drawn = _in_chunks(subtracted, multiplicities(rng, units, draws.resamples).T, chunk)
-    low, high = expanded_interval(difference, drawn, units)
+    low, high = interval_of(
+        draws.interval, difference, drawn, units, lambda: _in_chunks(subtracted, without_each(units), chunk)
+    )
     exact = counts_every_exchange(units, permutations)
     observed = float(exchanged(np.zeros((units, 1)))[0])
     swaps = every_exchange(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
     tested = _in_chunks(exchanged, swaps, chunk)
     p = p_value(as_far(observed, tested), len(tested), exact)
     return Difference(
-        first, second, difference, low, high, p, units, cases, detectable(drawn, units), exact, smaller_is_better
-    )
+        first, second, difference, low, high, p, units, cases, detectable(drawn, units), exact, smaller_is_better,
+        draws.interval,
+    )  # fmt: skip
 
 
 def _in_chunks(ask: Callable[[np.ndarray], np.ndarray], columns: np.ndarray, chunk: int) -> np.ndarray:
     starts = range(0, columns.shape[1], chunk)
     parts = [ask(np.ascontiguousarray(columns[:, at : at + chunk], dtype=np.float64)) for at in starts]
     return np.concatenate(parts)
+
+
+def without_each(units: int) -> np.ndarray:
+    """(U, U) weights of the jackknife: each column is without one patient."""
+    return 1 - np.eye(units, dtype=np.int8)
 
 
 def counts_every_exchange(units: int, permutations: int) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from radapt.errors import DataError
-from radapt.metrics.bootstrap import CHUNK, expanded_interval, multiplicities
+from radapt.metrics.bootstrap import CHUNK, multiplicities
 from radapt.metrics.comparison.difference import (
     Difference,
     Draws,
@@ -15,7 +15,9 @@ from radapt.metrics.comparison.difference import (
     detectable,
     every_exchange,
     p_value,
+    without_each,
 )
+from radapt.metrics.comparison.intervals import IntervalMethod, interval_of
 from radapt.metrics.comparison.sets import ResultSets
 
 NumberedPair = tuple[Sequence[int], Sequence[int]]
@@ -33,12 +35,8 @@ def compare_many(
     """The difference of every pair in every metric of the sets; of each the same as `compare_pairs` gives for it alone.
 
     Metrics that an exchange of patients is slow for (see `ResultSets.exchanged`) have `p` NaN. Raises DataError for
-    fewer than 1 resample or permutation, and for methods with other numbers of sets.
+    methods with other numbers of sets.
     """
-    if draws.resamples < 1 or draws.permutations < 1:
-        raise DataError(
-            f"{draws.resamples} resamples and {draws.permutations} permutations; expected at least 1 of each."
-        )
     for first, second in pairs:
         if len(first) != len(second) or not len(first):
             raise DataError(f"{len(first)} and {len(second)} sets to compare; expected as many of each, at least one.")
@@ -46,36 +44,45 @@ def compare_many(
     values = _numbers(sets, np.ones((units, 1)), metrics)
     metrics = [metric for metric in metrics if metric in values]
     if units < 2:
-        drawn = {metric: np.full((sets.count, 1), np.nan) for metric in metrics}
+        drawn = left_out = {metric: np.full((sets.count, 1), np.nan) for metric in metrics}
         tested = _Tested({}, 0, True)
     else:
         drawn = _numbers(sets, multiplicities(rng, units, draws.resamples).T, metrics)
+        left_out = _numbers(sets, without_each(units), metrics) if draws.interval == "bca" else drawn
         tested = _tested(sets, pairs, metrics, values, draws, rng)
     found: dict[str, list[Difference]] = {}
     for metric in metrics:
         found[metric] = [
-            _difference(sets, pair, metric, values[metric], drawn[metric], tested.p(metric, number), tested.exact,
-                        smaller_is_better(metric))
+            _difference(sets, pair, metric, (values[metric], drawn[metric], left_out[metric]),
+                        tested.p(metric, number), tested.exact, smaller_is_better(metric), draws.interval)
             for number, pair in enumerate(pairs)
         ]  # fmt: skip
     return found
 
 
 def _difference(
-    sets: ResultSets, pair: NumberedPair, metric: str, values: np.ndarray, drawn: np.ndarray, p: float, exact: bool,
-    smaller_is_better: bool,
+    sets: ResultSets, pair: NumberedPair, metric: str, numbers: tuple[np.ndarray, np.ndarray, np.ndarray], p: float,
+    exact: bool, smaller_is_better: bool, interval: IntervalMethod,
 ) -> Difference:  # fmt: skip
+    """From the values (K, 1) of every set, their replicates (K, R), and the values without each patient (K, U)."""
+    values, drawn, left_out = numbers
     first, second = (float(values[list(side), 0].mean()) for side in pair)
     difference, units, cases = first - second, sets.units, sets.cases(metric, pair[0][0], pair[1][0])
     nan = float("nan")
     if units < 2 or np.isnan(difference):
         p = nan if np.isnan(difference) else 1.0
-        return Difference(first, second, difference, nan, nan, p, units, cases, nan, True, smaller_is_better)
-    moved = drawn[list(pair[0])].mean(axis=0) - drawn[list(pair[1])].mean(axis=0)
-    low, high = expanded_interval(difference, moved, units)
+        return Difference(first, second, difference, nan, nan, p, units, cases, nan, True, smaller_is_better, interval)
+    moved = _moved(pair, drawn)
+    low, high = interval_of(interval, difference, moved, units, lambda: _moved(pair, left_out))
     return Difference(
-        first, second, difference, low, high, p, units, cases, detectable(moved, units), exact, smaller_is_better
-    )
+        first, second, difference, low, high, p, units, cases, detectable(moved, units), exact, smaller_is_better,
+        interval,
+    )  # fmt: skip
+
+
+def _moved(pair: NumberedPair, numbers: np.ndarray) -> np.ndarray:
+    """The first method minus the second, under each column of `numbers` (K, R)."""
+    return np.asarray(numbers[list(pair[0])].mean(axis=0) - numbers[list(pair[1])].mean(axis=0))
 
 
 def _numbers(sets: ResultSets, weights: np.ndarray, metrics: Collection[str]) -> dict[str, np.ndarray]:

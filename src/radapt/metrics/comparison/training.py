@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # scipy.stats takes seconds to import
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes seconds to import
 
 from radapt.errors import DataError
 from radapt.metrics.bootstrap import LEVEL
@@ -93,8 +93,7 @@ def over_training(found: Difference, first: Sequence[float], second: Sequence[fl
     sets = [np.asarray(values, dtype=np.float64) for values in (first, second)]
     if min(map(len, sets)) < 2 or any(np.isnan(values).any() for values in sets) or np.isnan(found.ci_low):
         return None
-    half = (found.ci_high - found.ci_low) / 2
-    parts = [((half / float(stdtrit(found.n_patients - 1, _UPPER))) ** 2, found.n_patients - 1)]
+    parts = [(_over_patients(found) ** 2, found.n_patients - 1)]
     runs = sum(float(values.var(ddof=1)) / len(values) for values in sets)
     if runs == 0:
         return None
@@ -105,3 +104,11 @@ def over_training(found: Difference, first: Sequence[float], second: Sequence[fl
     reach = float(stdtrit(freedom, _UPPER)) * error
     p = float(2 * stdtr(freedom, -abs(found.difference) / error))
     return OverTraining(found.difference - reach, found.difference + reach, p)
+
+
+def _over_patients(found: Difference) -> float:
+    """The standard error of a difference over patients, from the width of its interval."""
+    half, units = (found.ci_high - found.ci_low) / 2, found.n_patients
+    if found.interval == "expanded":
+        return half / float(stdtrit(units - 1, _UPPER))
+    return half / float(ndtri(_UPPER)) * float(np.sqrt(units / (units - 1)))  # of quantiles that were not expanded
