@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -117,15 +118,18 @@ def texts_of(svg: ElementTree.Element) -> list[tuple[float, float, float, float,
     return boxes
 
 
-def draw_pictures(run: Path, cell: str, cases: list[str], masks: bool = False) -> None:
-    """An index with one picture per case, as a run leaves it."""
+def draw_pictures(run: Path, cell: str, cases: list[str], masks: bool = False, others: Sequence[str] = ()) -> None:
+    """An index with one picture per case, as a run leaves it; with `masks` a square for the truth, one to the right of
+    it for the cell, and further right for each of the `others`."""
     folder = run / "case_pictures" / cell
     folder.mkdir(parents=True)
     Image.fromarray(np.zeros((32, 8, 3), np.uint8)).save(folder / "0.webp")
-    Image.fromarray(np.zeros((32, 8), np.uint8)).save(folder / "0.png")
     image = {"sequence": "t1", "planes": [2, 4, 6, 8], "total": 9, "width": 8, "height": 8, "image": "0.webp"}
-    image |= {"truth": "0.png", "predicted": "0.png"} if masks else {}
-    entries = [{"case": case, "nearest": [["near", "benign", 0.91]], "images": [image]} for case in cases]
+    image |= {"masked": masks}
+    squares = ["".join(f"M{x} {8 * at + 2}h2v4h-2z" for at in range(4)) for x in range(1 + len((cell, *others)))]
+    predicted = dict(zip((cell, *others), squares[1:], strict=True)) if masks else {}
+    entry = {"nearest": [["near", "benign", 0.91]], "images": [image], "predicted": predicted}
+    entries = [entry | {"case": case, "truth": squares[0] if masks else ""} for case in cases]
     write_json(folder / "index.json", {"made_from": "", "cases": entries, "left_out": 0})
 
 

@@ -61,14 +61,16 @@ def test_masks_are_listed_by_dice(toy_run, toy_cohort) -> None:
     draw_pictures(toy_run.path, cell, [toy.ids("test")[0]], masks=True)
     (section,) = unpacked(page_of(toy_run.finish()))
     own = section["lists"][0]
-    assert own["outlined"]
+    assert own["segments"]
     table = pd.read_parquet(toy_run.path / "cells" / cell / "predictions.parquet")
     means = table[table["split"] == "test"].groupby("case")["dice"].mean().dropna()
     assert {case for case, *_ in own["rows"]} == set(means.index)
     assert own["rows"][0][1].endswith("missed")
     assert [name for name, _ in own["rows"][0][2]] == ["core", "rim"]
     (picture,) = section["pictures"].values()
-    assert picture["images"][0]["truth"].startswith("data:image/png;base64,")
+    assert picture["images"][0]["masked"]
+    assert picture["truth"].startswith("M0 2h2v4h-2z")
+    assert picture["predicted"][cell].startswith("M1 2h2v4h-2z")
     assert picture["nearest"] == ["near (benign), similarity 0.91"]
 
 

@@ -311,8 +311,7 @@ def test_cases_are_browsed_by_mouse_and_keyboard(browser: Browser, toy_run, toy_
     browser.ask(f"document.querySelector('.frame').dispatchEvent({wheel})")
     assert browser.ask(caption) == "t1, slice 6 of 9"
     browser.ask("document.querySelectorAll('.browser input[type=checkbox]').forEach((box) => box.click())")
-    shown = "[...document.querySelectorAll('.frame img')].filter((one) => one.offsetParent).map((one) => one.className)"
-    assert browser.ask(shown) == ["image"]
+    assert browser.ask("[...document.querySelectorAll('.frame path')].filter((path) => path.checkVisibility())") == []
 
     # A cell of the confusion matrix lists its cases; arrows go through them.
     browser.ask("document.querySelector('.confusion td.wrong .see').click()")
@@ -333,6 +332,39 @@ def test_cases_are_browsed_by_mouse_and_keyboard(browser: Browser, toy_run, toy_
     assert browser.ask("document.documentElement.scrollWidth") <= 390
     assert browser.complaints() == []
     assert browser.ask("document.title") == "toy study · radapt report"
+
+
+def test_outlines_are_those_of_the_chosen_method(browser: Browser, toy_run, toy_cohort) -> None:
+    toy = toy_cohort(outputs=(), mask_labels={"1": "core", "2": "rim"}, patients=12)
+    toy_run.cohort(toy).backbone("dinov2-s")
+    best, second, _ = (
+        toy_run.segmentation(toy, "none", f"unet {skill}", labels=("core", "rim"), skill=skill)
+        for skill in (0.9, 0.7, 0.5)
+    )
+    draw_pictures(toy_run.path, best, list(toy.ids("test")), masks=True, others=[second])
+    browser.open(write_report(toy_run.finish()), 390)
+    drawn = "[...document.querySelectorAll('.frame path')].map((path) => path.getAttribute('d').slice(0, 2))"
+    note = "document.querySelector('.browser .case > .note:not(.facts)')?.textContent"
+    assert "none in this file" in browser.ask("document.querySelector('.browser').previousElementSibling.textContent")
+    for number, (paths, lacking) in enumerate(((["M0", "M1"], False), (["M0", "M2"], False), (["M0"], True))):
+        choose(browser, "Predictions whose cases are listed", number)
+        assert browser.ask(drawn) == paths
+        assert ("outlines by this method are not in this file" in browser.ask(note)) == lacking
+    choose(browser, "Predictions whose cases are listed", 1)
+
+    # The outline lies where it should on each slice: 2 of 8 pixels of the frame from the left, 2 from above.
+    where = """(() => {
+      const box = document.querySelector('.frame path.predicted').getBoundingClientRect();
+      const frame = document.querySelector('.frame').getBoundingClientRect();
+      return [(box.left - frame.left) / frame.width, (box.top - frame.top) / frame.height, box.height / frame.height];
+    })()"""
+    left, top, height = browser.ask(where)
+    assert (left, height) == (pytest.approx(2 / 8, abs=0.02), pytest.approx((3 * 8 + 4) / 8, abs=0.05))
+    assert top == pytest.approx(2 / 8 - 2, abs=0.02)  # the third of four slices is shown
+    browser.ask("document.querySelector('.browser input[type=checkbox]').click()")
+    seen = "[...document.querySelectorAll('.frame path')].filter((path) => path.checkVisibility())"
+    assert browser.ask(f"{seen}.map((path) => path.classList[0])") == ["predicted"]
+    assert browser.complaints() == []
 
 
 def choose(browser: Browser, label: str, value: int | str) -> None:

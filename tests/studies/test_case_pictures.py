@@ -3,19 +3,24 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from radapt.cli import main
+from radapt.cohorts import Cohort, load_cohort
 from radapt.errors import DataError, UsageError
-from radapt.images import Recipe, Volume, read, same_grid
+from radapt.images import Recipe, Volume, read, same_grid, write_labels
 from radapt.locations import Location
 from radapt.reports import write_report
 from radapt.studies.case_pictures import write
+from radapt.studies.case_pictures.outlines import loops, outline_path
 from radapt.studies.case_pictures.sprites import PLANE_PX, SLICE_PX, SLICES, sprite_of
 from radapt.studies.case_pictures.volumes import MOST_VOLUME_BYTES, CaseVolume, is_volume, save_volume
+from radapt.studies.case_pictures.wanted import WantedPictures
 from radapt.studies.study import read_study
 from toy_study import write_cohort, write_study
 
@@ -36,7 +41,6 @@ def test_slices_lie_below_each_other_in_their_order() -> None:
     assert picture.shape == (SLICES * sprite.height, sprite.width, 3)
     middles = picture[sprite.height // 2 :: sprite.height, sprite.width // 2, 0].astype(int)
     assert np.abs(middles - 8 * (np.asarray(sprite.planes) - 1)).max() <= 3
-    assert (sprite.truth, sprite.predicted) == (b"", b"")
 
 
 def test_a_single_plane_is_larger_and_keeps_its_colours() -> None:
@@ -49,21 +53,85 @@ def test_a_single_plane_is_larger_and_keeps_its_colours() -> None:
     assert green < 30
 
 
-def test_outlines_lie_on_the_slices_that_show_a_structure() -> None:
-    truth, predicted = np.zeros((2, 40, 64, 64), np.uint8)
-    truth[10:20, 16:48, 16:48] = 1
-    predicted[15:25, 24:40, 24:40] = 2
-    sprite = sprite_of(np.full((40, 1, 64, 64), 90, np.uint8), truth, predicted)
-    assert (sprite.planes[0], sprite.planes[-1]) == (11, 25)
-    alpha = np.asarray(opened(sprite.truth).convert("RGBA"))[:, :, 3]
-    assert alpha.shape == (SLICES * sprite.height, sprite.width)
-    drawn = [bool(part.any()) for part in alpha.reshape(SLICES, -1)]
-    assert drawn == [11 <= plane <= 20 for plane in sprite.planes]
-    side = sprite.width / 64
-    first = alpha[: sprite.height]
-    assert first[int(32 * side), int(16 * side)]  # the edge
-    assert not first[int(32 * side), int(32 * side)]  # the inside
-    assert opened(sprite.predicted).convert("RGBA").getpixel((int(24 * side), 7 * sprite.height + 96))[3]
+def test_slices_show_the_structures_of_every_mask() -> None:
+    masks = np.zeros((3, 40, 64, 64), np.uint8)
+    masks[0, 10:20, 16:48, 16:48] = 1
+    masks[1, 15:25, 24:40, 24:40] = 2
+    masks[2, 30, 1, 1] = 1  # a false alarm of another method is a failure to be seen
+    planes = np.full((40, 1, 64, 64), 90, np.uint8)
+    assert (sprite_of(planes, masks[:2]).planes[0], sprite_of(planes, masks[:2]).planes[-1]) == (11, 25)
+    assert sprite_of(planes, masks).planes[-1] == 31
+    assert len(sprite_of(planes, masks).planes) == SLICES
+
+
+def test_outlines_by_hand() -> None:
+    """A square with a hole above a single pixel that touches it at a corner, and the same one plane below."""
+    mask = np.zeros((5, 4, 5), np.uint8)
+    mask[2] = [[1, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 2, 0]]
+    mask[4, 0, 4] = 1
+    assert outline_path(mask, [2], 5, 4) == "M0 0h3v3h-3zM1 2h1v-1h-1zM3 3h1v1h-1z"
+    assert outline_path(mask, [3, 4], 5, 4) == "M4 4h1v1h-1z"
+    assert outline_path(mask, [2], 10, 8) == "M0 0h6v6h-6zM2 4h2v-2h-2zM6 6h2v2h-2z"
+    assert outline_path(mask, [0, 1, 3], 5, 4) == ""
+
+
+def test_an_outline_encloses_what_it_is_of() -> None:
+    """Filled by rows (even-odd) it is the mask again; noise has holes and pixels that touch at corners."""
+    mask = np.random.default_rng(0).random((20, 30)) < 0.5
+    walls = np.zeros((20, 31), int)
+    for corners in loops(mask):
+        for (x, y), (to_x, to_y) in zip(corners, [*corners[1:], corners[0]], strict=True):
+            assert (x == to_x) != (y == to_y)
+            walls[min(y, to_y) : max(y, to_y), x] += x == to_x
+    np.testing.assert_array_equal(np.cumsum(walls, axis=1)[:, :30] % 2, mask)
+
+
+def mask_cell(folder: Path, id_: str, masks: dict[str, np.ndarray], cohort: Cohort | None = None) -> SimpleNamespace:
+    """A cell of masks (5, 16, 16) by case, as far as pictures need one."""
+    (folder / "cells" / id_ / "masks").mkdir(parents=True)
+    for case, mask in masks.items():
+        write_labels(folder / "cells" / id_ / "masks" / f"{case}.nii.gz", Volume(mask, np.eye(4)))
+    prepared = SimpleNamespace(cohort=cohort, recipe=Recipe.for_kind("other"))
+    job = SimpleNamespace(protocol=SimpleNamespace(aim="segmentation"))
+    return SimpleNamespace(id=id_, prepared=prepared, job=job, encoder=None)
+
+
+def test_every_method_is_outlined_on_the_same_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, rows, true = np.random.default_rng(0), [], np.zeros((16, 16, 5), np.uint8)
+    true[4:12, 4:12, 1:4] = 1
+    write_labels(tmp_path / "truth.nii.gz", Volume(true, np.eye(4)))
+    for case in ("c0", "c1"):
+        write_labels(tmp_path / f"{case}.nii.gz", Volume(rng.integers(0, 255, true.shape).astype(np.uint8), np.eye(4)))
+        images = {"image:a": f"{case}.nii.gz", "image:b": f"{case}.nii.gz"}
+        rows.append({"case": case, "split": "test", **images, "mask": "truth.nii.gz"})
+    pd.DataFrame(rows).to_csv(tmp_path / "cases.csv", index=False)
+    (tmp_path / "cohort.yaml").write_text("{name: m, kind: other, cases: cases.csv, mask_labels: {1: disc}}")
+    cohort, run = load_cohort(tmp_path / "cohort.yaml"), tmp_path / "run"
+    noise = (rng.random(true.shape) < 0.5).astype(np.uint8)
+    best = mask_cell(run, "best", {"c0": np.roll(true, 1, axis=0), "c1": true}, cohort)
+    mask_cell(run, "second", {"c0": np.roll(true, 2, axis=0)})
+    mask_cell(run, "elsewhere", {"c0": true[:8], "c1": true[:8]})
+    mask_cell(run, "noisy", {"c0": noise, "c1": noise})
+    wanted = WantedPictures("best", ("c0", "c1"), ("second", "elsewhere", "noisy"))
+
+    def drawn() -> list[dict]:
+        write.write_case_pictures(run, [best], [wanted], tmp_path / "cache")  # type: ignore[list-item]
+        return json.loads((run / "case_pictures" / "best" / "index.json").read_text("utf-8"))["cases"]
+
+    first, last = drawn()
+    assert list(first["predicted"]) == ["best", "second", "noisy"]
+    assert list(last["predicted"]) == ["best", "noisy"]
+    assert [image["masked"] for image in first["images"]] == [True, True]
+    assert first["images"][0]["planes"] == [1, 2, 3, 4, 5]
+    assert last["predicted"]["best"] == last["truth"] == first["truth"]
+    paths = first["truth"], first["predicted"]["best"], first["predicted"]["second"]
+    step, y = write.MASKED_SLICE_PX // 16, write.MASKED_SLICE_PX * 5 // 4  # from above, on the second of five slices
+    # The patient's right, where the first axis points to, is on the left of a picture.
+    assert [path.split("h")[0] for path in paths] == [f"M{x * step} {y}" for x in (4, 3, 2)]
+
+    # Outlines of methods after the best are left out where they are large, never those of the best.
+    monkeypatch.setattr(write, "MOST_OUTLINE_BYTES", 300)
+    assert [list(entry["predicted"]) for entry in drawn()] == [["best", "second"], ["best"]]
 
 
 def run(tmp_path: Path, **changes: object) -> Path:

@@ -8,11 +8,8 @@ from typing import Any
 
 from radapt.reports.case_browser.pictures import PicturedCase, VolumePicture, pictured_cases
 from radapt.reports.case_browser.rows import MOST_LISTED, CaseRow, in_turn
-from radapt.reports.case_browser.wanted import Predictions, rows_of
+from radapt.reports.case_browser.wanted import MOST_METHODS, Predictions, rows_of
 from radapt.reports.segmentation_cases import SegmentationPredictions
-
-MOST_METHODS = 4
-"""With a list, per test set, best first."""
 
 _OUTCOMES = {"missed": "a structure missed", "false_alarm": "a false alarm", "both": "neither missed nor false alarm"}
 
@@ -21,7 +18,7 @@ _OUTCOMES = {"missed": "a structure missed", "false_alarm": "a false alarm", "bo
 class CaseList:
     """The listed cases of a method on a test set, worst first. `filters` are (group, what it is, cases in all).
 
-    `outlined`: the pictures show this method's masks.
+    `segments`: the method has masks. `in_3d`: volumes show them.
     """
 
     split: str
@@ -30,7 +27,8 @@ class CaseList:
     rows: tuple[CaseRow, ...]
     total: int
     filters: tuple[tuple[str, str, int], ...]
-    outlined: bool
+    segments: bool
+    in_3d: bool
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,23 @@ class CaseBrowser:
     @property
     def n_bytes(self) -> int:
         """Of the pictures, as embedded."""
-        images = [image for case in self.pictured for image in case.images]
-        return sum(len(image.image) + len(image.truth) + len(image.predicted) for image in images)
+        images = sum(len(image.image) for case in self.pictured for image in case.images)
+        return images + sum(len(case.truth) + sum(map(len, case.predicted.values())) for case in self.pictured)
+
+    @property
+    def segments(self) -> bool:
+        """Whether its methods have masks."""
+        return any(one.segments for one in self.lists)
+
+    @property
+    def lacking(self) -> int:
+        """How many pairs of a pictured case and a method that lists it have no outlines."""
+        listed = {(row.case, one.cell) for one in self.lists if one.segments for row in one.rows}
+        return sum(
+            (case.case, cell) in listed and cell not in case.predicted
+            for case in self.pictured
+            for cell in {one.cell for one in self.lists}
+        )
 
     @property
     def volumes(self) -> tuple[VolumePicture, ...]:
@@ -71,7 +84,8 @@ class CaseBrowser:
                     "cell": one.cell,
                     "total": one.total,
                     "filters": one.filters,
-                    "outlined": one.outlined,
+                    "segments": one.segments,
+                    "in_3d": one.in_3d,
                     "rows": [[row.case, row.text, row.facts, row.groups] for row in one.rows],
                 }
                 for one in self.lists
@@ -97,8 +111,9 @@ def _list(split: str, model: Predictions, drawn: str) -> CaseList:
     counts = Counter(group for row in rows for group in row.groups)
     filters = tuple((group, _said(group, model), count) for group, count in sorted(counts.items()))
     kept = tuple(row for row in rows if row.case in shown)
-    outlined = isinstance(model, SegmentationPredictions) and model.cell.id == drawn
-    return CaseList(split, model.title, model.cell.id, kept, len(rows), filters, outlined)
+    segments = isinstance(model, SegmentationPredictions)
+    in_3d = segments and model.cell.id == drawn
+    return CaseList(split, model.title, model.cell.id, kept, len(rows), filters, segments, in_3d)
 
 
 def _said(group: str, model: Predictions) -> str:

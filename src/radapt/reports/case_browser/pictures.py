@@ -1,6 +1,8 @@
 """The pictures of cases in a run folder, as a page embeds them."""
 
 import base64
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from typing import Any
 from radapt.parsing.json import read_json
 from radapt.studies.case_pictures.wanted import FOLDER
 
+_PATH = re.compile(r"(?:M\d+ \d+(?:[hv]-?\d+)+z)*")
+
 
 @dataclass(frozen=True)
 class SequencePicture:
-    """Slices of one sequence below each other, as data URIs; `truth` and `predicted` are outlines, '' without."""
+    """Slices of one sequence below each other, as a data URI; `masked`: the outlines of the case lie on them."""
 
     sequence: str
     planes: tuple[int, ...]
@@ -19,8 +23,7 @@ class SequencePicture:
     width: int
     height: int
     image: str
-    truth: str = ""
-    predicted: str = ""
+    masked: bool
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,17 @@ class VolumePicture:
 
 @dataclass(frozen=True)
 class PicturedCase:
-    """A case's pictures, its nearest training cases in words, and its volume where the study wants it."""
+    """A case's pictures, its nearest training cases in words, and its volume where the study wants it.
+
+    `truth`, and `predicted` by the id of a cell, are outlines as the `d` of an SVG path, '' where nothing is to be
+    drawn; a cell that is not in `predicted` has no outlines of this case.
+    """
 
     case: str
     images: tuple[SequencePicture, ...]
     nearest: tuple[str, ...]
+    truth: str
+    predicted: Mapping[str, str]
     volume: VolumePicture | None = None
 
 
@@ -62,18 +71,25 @@ def pictured_cases(run: Path, cell: str) -> tuple[PicturedCase, ...]:
             images = tuple(_picture(folder, image) for image in entry["images"])
             nearest = tuple(_words(*one) for one in entry.get("nearest", ()))
             volume = _volume(folder, entry["volume"]) if "volume" in entry else None
-            found.append(PicturedCase(str(entry["case"]), images, nearest, volume))
-        except (OSError, ValueError, KeyError, TypeError):
+            truth, predicted = _path(entry["truth"]), entry["predicted"]
+            outlines = {str(one): _path(path) for one, path in predicted.items()}
+            found.append(PicturedCase(str(entry["case"]), images, nearest, truth, outlines, volume))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return tuple(found)
 
 
 def _picture(folder: Path, entry: dict[str, Any]) -> SequencePicture:
-    kinds = {"image": "image/webp", "truth": "image/png", "predicted": "image/png"}
-    uris = {kind: _uri(folder / Path(str(entry[kind])).name, media) for kind, media in kinds.items() if kind in entry}
+    uri = f"data:image/webp;base64,{_base64(folder / Path(str(entry['image'])).name)}"
     planes = tuple(int(plane) for plane in entry["planes"])
     total, width, height = (int(entry[name]) for name in ("total", "width", "height"))
-    return SequencePicture(str(entry["sequence"]), planes, total, width, height, **uris)
+    return SequencePicture(str(entry["sequence"]), planes, total, width, height, uri, bool(entry["masked"]))
+
+
+def _path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no outline; expected closed lines such as M3 4h2v1h-2z.")
+    return text
 
 
 def _volume(folder: Path, entry: dict[str, Any]) -> VolumePicture:
@@ -82,10 +98,6 @@ def _volume(folder: Path, entry: dict[str, Any]) -> VolumePicture:
     shape, stored = (tuple(int(side) for side in entry[name]) for name in ("shape", "stored"))
     spacing = tuple(float(side) for side in entry["spacing_mm"])
     return VolumePicture(str(entry["sequence"]), shape, stored, spacing, **files)
-
-
-def _uri(file: Path, media: str) -> str:
-    return f"data:{media};base64,{_base64(file)}"
 
 
 def _base64(file: Path) -> str:

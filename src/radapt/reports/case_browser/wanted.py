@@ -13,12 +13,15 @@ from radapt.studies.case_pictures.wanted import WantedPictures
 MOST_PICTURED = 24
 """Cases of a cohort and aim, over all its test sets: mistakes of every kind in turn, then others."""
 
+MOST_METHODS = 4
+"""With a list of cases, and outlines of their masks, per test set, best first."""
+
 Predictions = ClassificationPredictions | SegmentationPredictions
 
 
 def wanted_pictures(run: Path) -> list[WantedPictures]:
-    """For each cohort and aim, the cases of the best method, from all test sets; none where the study keeps
-    images out. Raises as `read_run` does."""
+    """For each cohort and aim, the cases of the best method, from all test sets, with the masks of every method that
+    has a list; none where the study keeps images out. Raises as `read_run` does."""
     read = read_run(run)
     if not read.images:
         return []
@@ -31,13 +34,14 @@ def wanted_pictures(run: Path) -> list[WantedPictures]:
 
 
 def _of_boards(run: Run, boards: Sequence[Leaderboard]) -> WantedPictures | None:
-    best = [(best_of(run, board) or (None,))[0] for board in boards]
-    models = [model for model in best if model is not None]
-    if not models:
+    listed = [models for board in boards if (models := best_of(run, board)[:MOST_METHODS])]
+    if not listed:
         return None
-    lists = [in_turn(rows_of(model), MOST_PICTURED) for model in models]
+    lists = [in_turn(rows_of(models[0]), MOST_PICTURED) for models in listed]
     cases = [own[place].case for place in range(MOST_PICTURED) for own in lists if place < len(own)]
-    return WantedPictures(models[0].cell.id, tuple(dict.fromkeys(cases))[:MOST_PICTURED], run.volumes)
+    drawn, *others = dict.fromkeys(model.cell.id for models in listed for model in models)
+    outlined = tuple(others) if boards[0].aim == "segmentation" else ()
+    return WantedPictures(drawn, tuple(dict.fromkeys(cases))[:MOST_PICTURED], outlined, run.volumes)
 
 
 def best_of(run: Run, board: Leaderboard) -> Sequence[Predictions]:

@@ -127,11 +127,19 @@
     element.append(...children);
     return element;
   };
-  const slices = (picture, outlined) => {
+  const drawing = (tag, fields, ...children) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.entries(fields).forEach(([name, value]) => element.setAttribute(name, value));
+    element.append(...children);
+    return element;
+  };
+  const slices = (picture, outlines) => {
     const { width, height, planes, total } = picture;
-    const layers = ["image", "truth", "predicted"].filter((kind) => picture[kind] && (kind === "image" || outlined))
-      .map((kind) => make("img", { src: picture[kind], alt: "", className: kind }));
-    layers[0].alt = `${planes.length} slices of ${picture.sequence}`;
+    const image = make("img", { src: picture.image, alt: `${planes.length} slices of ${picture.sequence}` });
+    const paths = picture.masked ? outlines.map(([kind, d]) => drawing("path", { d, class: kind })) : [];
+    const box = { viewBox: `0 0 ${width} ${height * planes.length}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+    const layers = [image, ...(paths.length ? [drawing("svg", box, ...paths)] : [])];
+    if (paths.length) layers[1].style.height = `${100 * planes.length}%`;
     const frame = make("div", { className: "frame" }, ...layers);
     frame.style.aspectRatio = `${width} / ${height}`;
     const words = make("figcaption");
@@ -155,18 +163,21 @@
   };
   const toggle = (name, kind, inside) => {
     const box = make("input", { type: "checkbox", checked: true });
-    box.addEventListener("change", () => all(`img.${kind}`, inside).forEach((layer) => { layer.hidden = !box.checked; }));
+    box.addEventListener("change", () => all(`path.${kind}`, inside).forEach((path) => { path.style.display = box.checked ? "" : "none"; }));
     return make("label", {}, box, make("i", { className: `key ${kind}` }), ` ${name}`);
   };
   const showCase = (place, list, [name, text, facts], picture) => {
     const rows = facts.map(([key, value]) => make("div", {}, make("dt", { textContent: key }), make("dd", { textContent: value })));
     const near = picture?.nearest.length ? [make("p", { className: "note", textContent: `Nearest training cases: ${picture.nearest.join("; ")}.` })] : [];
-    const images = make("div", { className: "images" }, ...(picture?.images ?? []).map((one) => slices(one, list.outlined || one.truth)));
-    const drawn = ["truth", "predicted"].filter((kind) => images.querySelector(`img.${kind}`));
+    const outlines = [["truth", picture?.truth], ["predicted", picture?.predicted[list.cell]]].filter(([, d]) => d);
+    const images = make("div", { className: "images" }, ...(picture?.images ?? []).map((one) => slices(one, outlines)));
+    const drawn = ["truth", "predicted"].filter((kind) => images.querySelector(`path.${kind}`));
     const bar = make("div", { className: "controls" }, ...drawn.map((kind) => toggle(kind === "truth" ? "truth" : "prediction", kind, images)));
-    const own = picture?.volume && { ...picture.volume, predicted: list.outlined ? picture.volume.predicted : "" }; // of this method
+    const own = picture?.volume && { ...picture.volume, predicted: list.in_3d ? picture.volume.predicted : "" }; // of this method
     const volume = own ? [globalThis.radaptVolume(own, name)] : [];
-    const none = picture ? [] : [make("p", { className: "note", textContent: "No picture of this case is in this file." })];
+    const lacking = list.segments && picture && !(list.cell in picture.predicted);
+    const missing = lacking ? "The outlines by this method are not in this file." : picture ? "" : "No picture of this case is in this file.";
+    const none = missing ? [make("p", { className: "note", textContent: missing })] : [];
     place.replaceChildren(make("h4", { textContent: name }), make("p", { textContent: text }), bar, images, ...volume, ...none, make("dl", { className: "facts narrow" }, ...rows), ...near);
   };
   const browsers = all(".browser").map((browser) => unpacked(browser.querySelector(".cases-data").textContent).then((text) => {

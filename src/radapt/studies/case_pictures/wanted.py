@@ -10,9 +10,11 @@ FOLDER = "case_pictures"
 class WantedPictures:
     """The `cases` of a cohort to draw, most wanted first, for the predictions of one cell.
 
-    The first `volumes` of them that have a volume are kept as volumes too.
+    `outlined` are further cells of the same cohort, best first, whose masks are outlined on the same slices. The first
+    `volumes` of the cases that have a volume are kept as volumes too, with the masks of `cell`.
     """
 
     cell: str
     cases: tuple[str, ...]
+    outlined: tuple[str, ...] = ()
     volumes: int = 0
