@@ -197,3 +197,16 @@ def test_unclear_columns_are_asked_for(tmp_path: Path, capsys) -> None:
     assert call("audit", file) == 2
     assert "neither a column of test scores" in " ".join(capsys.readouterr().err.split())
     assert call("audit", file.with_name("no.csv")) == 2
+
+
+def test_losses_are_never_taken_for_scores(tmp_path: Path, capsys) -> None:
+    """The largest loss would win."""
+    file = tmp_path / "losses.csv"
+    rows = [f"m{at},{0.5 + at / 50},{0.6 - at / 50},{0.7 + at / 100}" for at in range(6)]
+    file.write_text("\n".join(["model,val_loss,test_loss,test_auc", *rows]))
+    assert call("audit", file, "--patients", 100, "--positives", 40) == 0
+    out = capsys.readouterr().out
+    assert "test 'test_auc'" in out
+    assert "val" not in out.splitlines()[0]
+    assert call("audit", file, "--test", "test_loss") == 2
+    assert "'test_loss' is a loss, of which the smaller is better" in " ".join(capsys.readouterr().err.split())

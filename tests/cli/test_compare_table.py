@@ -79,6 +79,7 @@ def test_cases_without_one_of_the_numbers_are_left_out_and_counted(table: Path, 
         ("z,p0,good,0.5", 1, "line 26 has no number in column 'ours'"),
         ("z,p0,inf,0.5", 1, "line 26 has no number in column 'ours'"),
         ("z,,0.5,0.5", 1, "line 26 names no patient"),
+        ("z,NaN,0.5,0.5", 1, "line 26 names no patient"),
     ],
 )
 def test_wrong_rows_are_named_by_their_line(table: Path, extra: str, code: int, said: str, capsys) -> None:
@@ -92,6 +93,10 @@ def test_wrong_rows_are_named_by_their_line(table: Path, extra: str, code: int, 
     [
         (("--on", "case", "--a", "our", "--b", "theirs"), "has no column 'our'. Did you mean 'ours'?"),
         (("--on", "case", "--a", "ours"), "A table needs --on, --a and --b"),
+        (
+            (*COLUMNS, "--metric", "dice", "--split", "test"),
+            "whose columns are the numbers that are compared; drop --split",
+        ),
     ],
 )
 def test_wrong_words_are_answered(table: Path, words: tuple[str, ...], said: str, capsys) -> None:
@@ -127,3 +132,18 @@ def test_an_interval_that_patients_do_not_have_is_said(table: Path, tmp_path: Pa
     assert "These patients have no BCa interval" in capsys.readouterr().out
     record = json.loads(file.read_text())
     assert (record["ci_low"], record["verdict"]) == (None, "undecided")
+
+
+def test_three_patients_decide_nothing(table: Path, capsys) -> None:
+    table.write_text("\n".join([ROWS[0], "a,p1,0.5,0.4", "b,p2,0.7,0.3", "c,p3,0.6,0.5"]) + "\n")
+    assert call("compare", table, *COLUMNS) == 0
+    out = capsys.readouterr().out
+    assert "undecided" in out
+    assert "Five patients or fewer cannot show a difference: of 3 the smallest p-value is 0.25." in out
+
+
+def test_small_numbers_are_shown(table: Path, capsys) -> None:
+    rows = [f"c{at},p{at},{(at + 3) / 1e7},{at % 3 / 1e7}" for at in range(20)]
+    table.write_text("\n".join([ROWS[0], *rows]) + "\n")
+    assert call("compare", table, *COLUMNS) == 0
+    assert "ours 1.25e-06, theirs 9.5e-08: difference +1.155e-06 [+" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""BCa intervals of a paired difference: against SciPy and by hand, where they are undefined, and what changes nothing."""
+"""BCa intervals of a paired difference: against SciPy, by hand, where they are undefined, and what changes nothing."""
 
 from dataclasses import astuple, replace
 from types import SimpleNamespace

@@ -153,10 +153,49 @@ def test_one_patient_has_neither_interval_nor_evidence() -> None:
     ],
 )
 def test_the_verdict(low: float, high: float, margin: float | None, verdict: str) -> None:
-    found = Difference(0, 0, (low + high) / 2, low, high, 0.5, 10, 10, 0.1, True)
+    found = Difference(0, 0, (low + high) / 2, low, high, 0.01, 10, 10, 0.1, True)
     assert found.verdict(margin) == verdict
     smaller = replace(found, ci_low=-high, ci_high=-low, smaller_is_better=True)
     assert smaller.verdict(margin) == verdict
+    assert replace(found, n_patients=5).verdict(margin) == "undecided"
+    untested = replace(found, p=float("nan"))  # as the average precision in a report
+    assert untested.verdict(margin) == verdict
+    assert replace(found, p=0.06).verdict() == "undecided"
+
+
+def test_better_needs_the_test_too_and_is_still_not_inferior() -> None:
+    found = Difference(0, 0, 0.1, 0.01, 0.2, 0.06, 10, 10, 0.1, True)
+    assert found.verdict() == "undecided"
+    assert found.verdict(0.05) == "non-inferior"
+    assert found.turned.verdict(0.3) == "equivalent"
+
+
+@pytest.mark.parametrize("patients", [2, 5, 6])
+def test_few_patients_whose_differences_all_have_one_sign(patients: int) -> None:
+    """Their bootstrap interval never holds 0, but chance alone gives one sign to five patients in 1 of 16 studies."""
+    pair = paired_means(np.linspace(0.5, 0.6, patients), np.full(patients, 0.4), np.arange(patients))
+    found = compare_pairs([pair])
+    assert found.ci_low > 0
+    assert found.p == 2 / 2**patients
+    assert found.verdict(0.01) == ("better" if patients == 6 else "undecided")
+
+
+@pytest.mark.parametrize("interval", ["expanded", "percentile", "bca"])
+def test_units_change_nothing(interval: str) -> None:
+    """In kilometres p, verdict and what the interval says are those in micrometres."""
+    first, second = RNG.normal(0.4, 1, 20), RNG.normal(0, 1, 20)
+    draws = Draws(permutations=999, resamples=500, interval=interval)
+    found = [compare_pairs([paired_means(size * first, size * second, np.arange(20))], draws) for size in (1, 1e-12)]
+    assert found[1].p == found[0].p < 1
+    assert found[1].verdict() == found[0].verdict()
+    scaled = found[1].ci_low / 1e-12, found[1].ci_high / 1e-12
+    assert scaled == pytest.approx((found[0].ci_low, found[0].ci_high))
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("inf"), float("nan")])
+def test_a_margin_is_a_finite_number(margin: float) -> None:
+    with pytest.raises(DataError, match="expected a finite number, 0 or more"):
+        Draws(margin=margin)
 
 
 def test_label_maps_are_compared_by_what_the_leaderboard_shows() -> None:

@@ -74,7 +74,7 @@ def test_wrong_input_is_refused() -> None:
     truth, scores = draw(np.random.default_rng(5), 20, 3)
     with pytest.raises(DataError, match="expected one row per candidate"):
         optimism_of_predictions(truth, scores[0], np.arange(20))
-    with pytest.raises(DataError, match="1 patients have a positive case"):
+    with pytest.raises(DataError, match="Patients with a positive case: 1; expected"):
         optimism_of_predictions((np.arange(20) < 1).astype(int), scores, np.arange(20))
     with pytest.raises(DataError, match="Score is NaN"):
         optimism_of_predictions(truth, np.where(np.arange(20) == 3, np.nan, scores), np.arange(20))

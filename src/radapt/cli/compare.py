@@ -1,5 +1,6 @@
 """radapt compare: is one method better than another, paired by patient."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def compare(
 
     draws = Draws(seed, resamples, permutations, margin, interval.value)
     if source.is_dir():
-        if table_only := [f"--{name}" for name, value in (("on", on), ("a", a), ("b", b)) if value is not None]:
-            raise UsageError(f"{source} is a run folder: name the two methods as RUN A B, without {table_only[0]}.")
+        _refuse({"on": on, "a": a, "b": b, "patient": patient, "smaller-is-better": smaller_is_better or None},
+                f"{source} is a run folder: name the two methods as RUN A B, without")  # fmt: skip
         found = compare_runs(source, names or [], draws, cohort=cohort, split=split, metric=metric)
     else:
         if names or on is None or a is None or b is None:
@@ -59,8 +60,17 @@ def compare(
                 f"{source} is not a folder. A table needs --on, --a and --b: the columns with the case and the two "
                 "methods' numbers. Two methods of a study: radapt compare RUN A B, with the folder of `radapt run`."
             )
+        _refuse({"cohort": cohort, "split": split, "metric": metric},
+                f"{source} is a table, whose columns are the numbers that are compared; drop")  # fmt: skip
         columns = ColumnNames(on, a, b, patient)
         found = compare_columns(source, columns, draws, smaller_is_better=smaller_is_better)
     typer.echo(found.text)
     if json_file is not None:
         write_json(json_file, found.record)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    from radapt.errors import UsageError
+
+    if given := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise UsageError(f"{why} {', '.join(given)}.")

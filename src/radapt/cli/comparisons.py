@@ -1,6 +1,6 @@
 """What `radapt compare` answers: of two columns of a table, or of methods of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radapt.cli.answer import Answer, Flat
-from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column
+from radapt.cli.table_rows import numbers_of, read_rows, refuse_rows, require_column, says_nothing
 from radapt.errors import DataError, UsageError, suggest
 from radapt.metrics.comparison import Difference, Draws, Verdict, compare_pairs, paired_means
 from radapt.metrics.metric import metric_name
@@ -54,7 +54,7 @@ def compare_columns(file: Path, columns: ColumnNames, draws: Draws, *, smaller_i
     first, second = (numbers_of(table[name], rows, file) for name in (columns.a, columns.b))
     patients = cases if columns.patient is None else table[columns.patient].str.strip()
     both = first.notna() & second.notna()
-    refuse_rows(both & (patients == ""), rows, file, f"names no patient in column {columns.patient!r}")
+    refuse_rows(both & says_nothing(patients), rows, file, f"names no patient in column {columns.patient!r}")
     if not both.any():
         raise DataError(f"{file}: no case has a number both in {columns.a!r} and in {columns.b!r}.")
     pair = paired_means(first[both].to_numpy(), second[both].to_numpy(), patients[both].to_numpy(dtype=object))
@@ -206,7 +206,8 @@ def _runs_line(board: Leaderboard, metric: str, row: LeaderboardRow) -> str:
 
 
 def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | None) -> list[str]:
-    low, high = f"{found.ci_low:+.4f}", f"{found.ci_high:+.4f}"
+    number = _formatter(found)
+    moved, low, high = (number(value, "+") for value in (found.difference, found.ci_low, found.ci_high))
     how = "every exchange of patients counted" if found.exact else "patients exchanged at random"
     sentences = {
         "better": f"{a} is better.",
@@ -220,20 +221,32 @@ def _lines(a: str, b: str, found: Difference, verdict: Verdict, margin: float | 
         else f"Which one is better is undecided, and {a} may be worse by {margin:g} or more.",
     }
     lines = [
-        f"{a} {found.first:.4f}, {b} {found.second:.4f}: difference {found.difference:+.4f} [{low}, {high}], "
+        f"{a} {number(found.first)}, {b} {number(found.second)}: difference {moved} [{low}, {high}], "
         f"{counted(found.n_patients, 'patient')}, {counted(found.n_cases, 'case')}",
         f"  {sentences[verdict]} p = {_p(found.p)} ({how})",
     ]
+    if found.n_patients < 6:
+        lines.append(
+            f"  Five patients or fewer cannot show a difference: of {found.n_patients} the smallest p-value is "
+            f"{2.0 ** (1 - found.n_patients):g}."
+        )
     if found.interval == "bca" and found.n_patients > 1 and np.isnan(found.ci_low) and np.isfinite(found.difference):
         lines.append("  These patients have no BCa interval; --interval expanded needs less of them.")
     elif found.interval != "expanded":
         lines.append(f"  The interval is {_INTERVALS[found.interval]}.")
     if np.isfinite(found.detectable) and found.detectable > 0 and verdict not in ("better", "worse"):
         lines.append(
-            f"  With {counted(found.n_patients, 'patient')} a difference of {found.detectable:.4f} would be seen in "
-            "8 of 10 such studies."
+            f"  With {counted(found.n_patients, 'patient')} a difference of {number(found.detectable)} would be seen "
+            "in 8 of 10 such studies."
         )
     return lines
+
+
+def _formatter(found: Difference) -> Callable[..., str]:
+    """Four decimals, or four digits for numbers that are too small or too large for them."""
+    largest = max(abs(found.first), abs(found.second))
+    kind = ".4f" if largest == 0 or np.isnan(largest) or 1e-3 <= largest < 1e6 else ".4g"
+    return lambda value, sign="": f"{value:{sign}{kind}}"
 
 
 def _p(value: float) -> str:

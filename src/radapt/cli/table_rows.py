@@ -35,10 +35,15 @@ def numbers_of(column: pd.Series, rows: list[int], file: Path) -> pd.Series:
     return numbers
 
 
+def says_nothing(column: pd.Series) -> pd.Series:
+    """Where the cells of a column are empty or say that they are, such as `NaN`."""
+    return column.str.strip().str.casefold().isin(_MISSING)
+
+
 def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
     """A column as numbers, NaN where a cell is none, and whether a cell holds anything."""
+    given = ~says_nothing(column)
     plain = column.str.strip()
-    given = ~plain.str.casefold().isin(_MISSING)
     return pd.to_numeric(plain.where(given), errors="coerce"), given
 
 

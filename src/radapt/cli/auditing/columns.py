@@ -24,6 +24,7 @@ _USUAL = {
 
 _VAL, _TEST = ("val", "valid", "validation", "dev"), ("test",)
 _SCORES = ("auroc", "auc", "accuracy", "acc")
+_LOSSES = {"loss", "error", "err", "brier", "ece", "nll", "mae", "mse", "rmse", "hd95", "assd"}
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,19 @@ class Named:
 
 
 def find_columns(table: pd.DataFrame, named: Named, file: Path) -> Named:
-    """`named`, with the columns it leaves open guessed. Raises UsageError for one that is not there or unclear."""
+    """`named`, with the columns it leaves open guessed.
+
+    Raises UsageError for one that is not there or unclear, and for scores of which the smaller is better.
+    """
     given = {field.name: getattr(named, field.name) for field in fields(named) if field.name != "columns"}
     for name in (*given.values(), *named.columns):
         if name is not None:
             require_column(table, name, file)
+    for name in (named.test, named.val):
+        if name is not None and _is_loss(name):
+            raise UsageError(
+                f"{name!r} is a loss, of which the smaller is better; give a column of AUROC or proportions."
+            )
     taken = {name for name in given.values() if name is not None} | set(named.columns)
     for role, usual in _USUAL.items():
         if given[role] is None and not (role == "truth" and named.test is not None):
@@ -65,13 +74,18 @@ def _plain(name: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", name.casefold()))
 
 
+def _is_loss(name: str) -> bool:
+    return bool(_LOSSES & set(_plain(name).split()))
+
+
 def _usual(columns: Iterable[str], usual: tuple[str, ...], taken: set[str]) -> str | None:
     plain = {_plain(name): name for name in columns if name not in taken}
     return next((plain[word] for word in usual if word in plain), None)
 
 
 def _scored(columns: Iterable[str], words: tuple[str, ...], taken: set[str], role: str, file: Path) -> str | None:
-    of_set = [name for name in columns if name not in taken and set(words) & set(_plain(name).split())]
+    own = [name for name in columns if name not in taken and not _is_loss(name)]
+    of_set = [name for name in own if set(words) & set(_plain(name).split())]
     for word in _SCORES:
         if len(of_set) > 1 and (near := [name for name in of_set if word in _plain(name).split()]):
             of_set = near

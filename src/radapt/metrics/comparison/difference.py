@@ -15,7 +15,9 @@ from radapt.metrics.score import RESAMPLES
 
 PERMUTATIONS = 9999
 _POWER = 0.8
-_EQUAL = 1e-10  # two statistics that differ by rounding are equal: swapping patients adds up in another order
+_ALPHA = 0.05
+_FEWEST = 6  # patients: the smallest p-value of five is 2 / 2^5, and their results span 95 % intervals too rarely
+_EQUAL = 1e-10  # of the values: what differs by rounding is equal, as swapping patients adds up in another order
 
 Verdict = Literal["better", "worse", "equivalent", "non-inferior", "undecided"]
 
@@ -24,7 +26,8 @@ Verdict = Literal["better", "worse", "equivalent", "non-inferior", "undecided"]
 class Draws:
     """How the bootstrap and the permutation test draw, and the `margin` of non-inferiority ≥ 0, None: not asked for.
 
-    `interval` is the kind of interval. Raises DataError for another, and fewer than 1 resample or permutation.
+    `interval` is the kind of interval. Raises DataError for another, fewer than 1 resample or permutation, and a
+    margin that is not a finite number ≥ 0.
     """
 
     seed: int = 0
@@ -38,6 +41,8 @@ class Draws:
             raise DataError(
                 f"{self.resamples} resamples and {self.permutations} permutations; expected at least 1 of each."
             )
+        if self.margin is not None and not 0 <= self.margin < np.inf:
+            raise DataError(f"A margin of {self.margin:g}; expected a finite number, 0 or more.")
         if self.interval not in INTERVALS:
             raise DataError(f"There is no interval {self.interval!r}. {suggest(str(self.interval), INTERVALS)}")
 
@@ -75,15 +80,19 @@ class Difference:
         )  # fmt: skip
 
     def verdict(self, margin: float | None = None) -> Verdict:
-        """What the interval says of the first method.
+        """What interval and test say of the first method.
 
-        `better` or `worse` if it excludes 0. Else, with a `margin` ≥ 0, `non-inferior` if it excludes being worse by
-        the margin or more, and `equivalent` if it excludes being better by it too; else `undecided`.
+        `better` or `worse` if the interval excludes 0 and p, where there is one, is below 0.05. Else, with a `margin`
+        ≥ 0, `non-inferior` if the interval excludes being worse by the margin or more, and `equivalent` if it excludes
+        being better by it too; else, and with fewer than six patients, `undecided`.
         """
+        if self.n_patients < _FEWEST:
+            return "undecided"
+        shown = not self.p >= _ALPHA  # NaN where there is no test
         low, high = (-self.ci_high, -self.ci_low) if self.smaller_is_better else (self.ci_low, self.ci_high)
-        if low > 0:
+        if low > 0 and shown:
             return "better"
-        if high < 0:
+        if high < 0 and shown:
             return "worse"
         if margin is not None and low > -margin:
             return "equivalent" if high < margin else "non-inferior"
@@ -139,7 +148,7 @@ def compare_pairs(pairs: Sequence[Pair], draws: Draws = Draws(), *, smaller_is_b
     observed = float(exchanged(np.zeros((units, 1)))[0])
     swaps = every_exchange(units) if exact else rng.integers(0, 2, size=(units, permutations), dtype=np.int8)
     tested = _in_chunks(exchanged, swaps, chunk)
-    p = p_value(as_far(observed, tested), len(tested), exact)
+    p = p_value(as_far(observed, tested, max(abs(first), abs(second))), len(tested), exact)
     return Difference(
         first, second, difference, low, high, p, units, cases, detectable(drawn, units), exact, smaller_is_better,
         draws.interval,
@@ -167,9 +176,10 @@ def every_exchange(units: int) -> np.ndarray:
     return (np.arange(2**units)[None] >> np.arange(units)[:, None]) & 1
 
 
-def as_far(observed: float, tested: np.ndarray) -> int:
-    """How many exchanges move the methods as far apart as observed; undefined ones count as such."""
-    slack = _EQUAL * max(1.0, abs(observed))
+def as_far(observed: float, tested: np.ndarray, size: float) -> int:
+    """How many exchanges move the methods, whose values are of that `size`, as far apart as observed; undefined ones
+    count as such."""
+    slack = _EQUAL * max(size, abs(observed))
     return int((~(np.abs(tested) < abs(observed) - slack)).sum())
 
 

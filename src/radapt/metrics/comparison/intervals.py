@@ -14,7 +14,7 @@ IntervalMethod = Literal["expanded", "percentile", "bca"]
 INTERVALS: tuple[IntervalMethod, ...] = get_args(IntervalMethod)
 
 _FEWEST = 3  # patients: with two the acceleration is 0 whatever they show
-_EQUAL = 1e-10  # values that differ by less are equal: another order of the patients adds up to other digits
+_EQUAL = 1e-10  # of the values: what differs by less is equal, as another order of the patients adds up otherwise
 
 
 def interval_of(
@@ -46,7 +46,7 @@ def bca_interval(value: float, drawn: np.ndarray, left_out: np.ndarray) -> tuple
     defined = drawn[~np.isnan(drawn)]
     if len(left_out) < _FEWEST or np.isnan(value) or not len(defined) or 2 * len(defined) < len(drawn):
         return undefined
-    slack = _EQUAL * max(1.0, abs(value))
+    slack = _EQUAL * max(abs(value), float(np.abs(defined).max()))
     above, below = int((defined > value + slack).sum()), int((defined < value - slack).sum())
     if not above and not below:
         return float(value), float(value)

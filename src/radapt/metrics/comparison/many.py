@@ -128,10 +128,10 @@ def _tested(
             each = [exchange.difference(first, second) for first, second in zip(*pair, strict=True)]
             for metric in metrics:
                 if metric in each[0]:
-                    mean = np.mean([one[metric] for one in each], axis=0)
-                    observed = float(np.subtract(*(values[metric][list(side), 0].mean() for side in pair)))
+                    mean = np.mean([exchanged[metric] for exchanged in each], axis=0)
+                    one, other = (float(values[metric][list(side), 0].mean()) for side in pair)
                     counted = counts.setdefault(metric, np.zeros(len(pairs), dtype=np.int64))
-                    counted[number] += as_far(observed, mean)
+                    counted[number] += as_far(one - other, mean, max(abs(one), abs(other)))
     return _Tested(counts, swaps.shape[1], exact)
 
 

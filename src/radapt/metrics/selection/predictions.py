@@ -76,7 +76,7 @@ def _kinds(truth: np.ndarray, unit: np.ndarray, units: int) -> np.ndarray:
     for value, name in ((0, "negative"), (1, "positive")):
         members = np.unique(unit[truth == value])
         if len(members) < 2:
-            raise DataError(f"{len(members)} patients have a {name} case; expected at least 2, to repeat the choice.")
+            raise DataError(f"Patients with a {name} case: {len(members)}; expected at least 2, to repeat the choice.")
         kind[members] += 1 + value
     return kind
 
