@@ -241,6 +241,19 @@ def test_delong_by_patient_does_not_count_copies() -> None:
     assert np.isnan(delong(np.ones(4, int), np.ones(4), np.ones(4)).p)
 
 
+def test_delong_says_nothing_of_chance_where_no_patient_differs() -> None:
+    perfect = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    truth = perfect.astype(int)
+    found = delong(truth, perfect, 1 - perfect)
+    assert (found.first, found.second, found.error) == (1, 0, 0)
+    assert np.isnan(found.p)
+    one_ill = delong(truth[:4], perfect[:4], np.array([0.2, 0.9, 0.1, 0.5]))
+    assert one_ill.first == 1
+    assert np.isnan([one_ill.error, one_ill.p]).all()
+    one_ill_twice = delong(truth[:5], perfect[:5], np.arange(5.0), ["a", "b", "c", "d", "d"])
+    assert np.isnan(one_ill_twice.p)
+
+
 def test_holm_by_hand() -> None:
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, np.nan]), [0.03, 0.06, 0.06, np.nan])
     np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])

@@ -10,12 +10,16 @@ from radapt.metrics.bootstrap import units_of
 from radapt.metrics.comparison.ranks import mean_ranks
 from radapt.metrics.ranking import checked_binary
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class DeLong:
     """The AUROCs of two methods, the standard error of their difference, and its two-sided p-value.
 
-    NaN without a positive or a negative case, or with fewer than two patients. Methods that rank alike have p = 1.
+    Everything is NaN without a positive or a negative case, error and p with fewer than two patients of a kind. Methods
+    that rank alike have p = 1. p is NaN where AUROCs differ and no patient from any other of its kind (1 against 0), as
+    an error of 0 says nothing of chance.
     """
 
     first: float
@@ -42,7 +46,7 @@ def delong(
         return DeLong(nan, nan, nan, nan, units)
     sides = [_placements(positive, score) for score in (first, second)]
     area, other = (float(placed[positive].mean()) for placed in sides)
-    if units < 2:
+    if min(len(np.unique(unit[kind])) for kind in (positive, ~positive)) < 2:
         return DeLong(area, other, nan, nan, units)
     placed = sides[0] - sides[1]
     by_patient = []
@@ -54,8 +58,8 @@ def delong(
     # The sum over both kinds carries their covariance within a patient.
     error = float(np.sqrt((sum(by_patient) ** 2).sum()))
     difference = area - other
-    if error == 0:
-        return DeLong(area, other, 0.0, 1.0 if difference == 0 else 0.0, units)
+    if error < _ROUNDING:
+        return DeLong(area, other, 0.0, 1.0 if abs(difference) < _ROUNDING else nan, units)
     return DeLong(area, other, error, float(2 * ndtr(-abs(difference) / error)), units)
 
 
