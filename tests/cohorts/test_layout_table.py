@@ -77,3 +77,13 @@ def test_errors_name_the_row_of_participants(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("\nsub-03\t1\tx\tA", "").replace("diagnosis", "mass"))
     with pytest.raises(DataError, match=r"participants.tsv, row 2, case 'sub-00': Finding 'mass' is 'none-seen'"):
         scan(tmp_path, options=ScanOptions(label=("mass", "age")))
+
+
+def test_a_column_of_split_words_under_another_name_is_said(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"x{at}.png" for at in range(6)))
+    rows = "".join(f"x{at}.png,{'ab'[at % 2]},{('Train', 'TEST')[at // 4]}\n" for at in range(6))
+    (tmp_path / "t.csv").write_text("image,label,Set\n" + rows)
+    draft = scan(tmp_path)
+    assert any("'Set'" in note and "TEST, Train: add --split Set" in note for note in draft.notes)
+    draft = scan(tmp_path, options=ScanOptions(split="Set"))
+    assert not any("--split" in note for note in draft.notes)

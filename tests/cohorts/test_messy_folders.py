@@ -120,3 +120,17 @@ def test_what_a_folder_holds_instead_of_images_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "b" / "p1.zip", tmp_path / "b" / "p2.zip")
     with pytest.raises(DataError, match="Archives inside are not opened"):
         scan(tmp_path / "b")
+
+
+@pytest.mark.parametrize("ending", ["_overlay", " thumb", "-CLAHE", "_mitBefund"])
+def test_pictures_made_of_a_picture_beside_them_are_proposed_as_its_patient(ending: str, tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{label}{at}{end}.png" for label in "ab" for at in range(4) for end in ("", ending)))
+    draft = scan(tmp_path)
+    assert any("probably of 8 patients, such as 'a0' with 2" in note for note in draft.notes)
+    taken = scan(tmp_path, options=ScanOptions(patient_regex=draft.proposal))
+    assert set(taken.table["patient"]) == {f"{label}{at}" for label in "ab" for at in range(4)}
+
+
+def test_the_last_word_of_a_name_alone_groups_no_patients(tmp_path: Path) -> None:
+    touch(*(tmp_path / label / f"{label}{at}_overlay.png" for label in "ab" for at in range(4)))
+    assert not scan(tmp_path).proposal

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from layout_builders import touch
 from radapt.cohorts import scan
 
 RNG = np.random.default_rng(0)
@@ -51,7 +52,7 @@ def test_a_second_picture_stays_a_picture_and_is_said(tmp_path: Path) -> None:
     assert len(draft.table) == 8
     assert "mask" not in draft.table
     (note,) = (note for note in draft.notes if "p1_lesion.png" in note)
-    assert note.startswith("4 pictures named after a structure")
+    assert note.startswith("4 images named after a structure")
     assert "--patient-regex '(.+?)(?:_lesion)?$'" in note
 
 
@@ -63,7 +64,7 @@ def test_one_real_picture_among_the_structures_leaves_all_pictures(tmp_path: Pat
     masks = dict(zip(draft.table["case"], draft.table["mask"], strict=True))
     assert set(masks) == {"p1", "p1_lesion", "p2", "p2_lesion", "p3", "p4"}  # folder by folder
     assert [name for name, mask in masks.items() if mask] == ["p3", "p4"]
-    assert any("2 pictures named after a structure" in note for note in draft.notes)
+    assert any("2 images named after a structure" in note for note in draft.notes)
 
 
 def test_few_structures_are_no_masks(tmp_path: Path) -> None:
@@ -86,3 +87,9 @@ def test_a_damaged_structure_is_no_mask(tmp_path: Path) -> None:
         photo(tmp_path / f"{name}.png")
         (tmp_path / f"{name}_lesion.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     assert len(scan(tmp_path).table) == 4
+
+
+def test_volumes_named_after_a_structure_are_said(tmp_path: Path) -> None:
+    for at in range(6):
+        touch(*(tmp_path / "ab"[at % 2] / f"case_{at}{end}.nii.gz" for end in ("", "_tumor")))
+    assert any("6 images named after a structure" in note for note in scan(tmp_path).notes)

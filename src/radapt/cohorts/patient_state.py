@@ -1,7 +1,7 @@
 """Whether the patients of a cohort are known, and who probably is one patient, by names."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ _NUMBERED = ("v", "t", "z")
 _DATE = r"[ _.-]+(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
 _LETTER = r"[ _.-]+[a-d]"
 _NUMBER = r"[ _.-]+\d+"
+_WORD_AT_END = re.compile(r"(.+)[ _.-]+([^\W\d_]{2,20})")
+_LEAST_BESIDE = 0.1  # of all names, which end in a word that others lack
 _MOST_ENDS = 2000
 _MOST_NAMES = 0.9  # of all, which a pattern has to fit
 _LISTED = 2
@@ -35,7 +37,8 @@ def file_patterns(names: Sequence[str]) -> tuple[str, ...]:
     images apart, a folder. They hold only what occurs in `names`, so that a person can read them.
     """
     stems = [name.rpartition("/")[2] for name in names]
-    end = _endings(stems, (_DATE, _LETTER, _NUMBER, _BRACKET))
+    words = dict.fromkeys((*_WORDS, *_words_beside(stems)))
+    end = _endings(stems, (_DATE, _LETTER, _NUMBER, _BRACKET), tuple(words))
     patterns = [rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])"]
     patterns += [rf"^(?:.*/)?([^/]+?){end}$"] if end else []
     patterns += [rf"^(?:.*/)?([^/]+?)(?:{end})?$"] if end and _stand_beside_the_first(stems, end) else []
@@ -51,21 +54,29 @@ def _stand_beside_the_first(stems: Sequence[str], end: str) -> bool:
     return sum(first in plain for first in firsts) >= _MOST_NAMES * len(firsts) > 0
 
 
+def _words_beside(stems: Sequence[str]) -> list[str]:
+    """Words that end many of the names and stand beside the name without: `overlay` of `a` and `a_overlay`."""
+    plain = {stem.casefold() for stem in stems}
+    matches = (_WORD_AT_END.fullmatch(stem.casefold()) for stem in stems)
+    counts = Counter(match[2] for match in matches if match and match[1] in plain)
+    return [word for word, count in counts.items() if count > 1 and count >= _LEAST_BESIDE * len(stems)]
+
+
 def folder_patterns(names: Sequence[str]) -> tuple[str, ...]:
     """Patterns of the patient in names of folders, without words, dates or letters of visits; numbers are patients."""
     end = _endings([part for name in names for part in name.split("/")[:-1]], (_DATE, _LETTER))
     return (rf"(?:^|/)([^/]+?){end}/",) if end else ()
 
 
-def _endings(names: Sequence[str], others: Sequence[str]) -> str:
-    """A pattern of what ends the names: of the words and of `others`, those that occur; '' if none does."""
-    parts = [rf"[ _.-]+{word}[ _-]?\d{'+' if word in _NUMBERED else '*'}" for word in _WORDS]
+def _endings(names: Sequence[str], others: Sequence[str], words: Sequence[str] = _WORDS) -> str:
+    """A pattern of what ends the names: of `words` and of `others`, those that occur; '' if none does."""
+    parts = [rf"[ _.-]+{word}[ _-]?\d{'+' if word in _NUMBERED else '*'}" for word in words]
     every = re.compile(f"(?:{'|'.join((*parts, *others))})+$", re.IGNORECASE)
     ends = list(dict.fromkeys(match[0] for name in names if (match := every.search(name))))[:_MOST_ENDS]
     whole = {part: re.compile(f"{part}(?=[ _.(-]|$)", re.IGNORECASE) for part in (*parts, *others)}
     found = [part for part, pattern in whole.items() if any(map(pattern.search, ends))]
-    words = [_WORDS[parts.index(part)] for part in found if part in parts]
-    plain, numbered = ([word for word in words if (word in _NUMBERED) == kind] for kind in (False, True))
+    occurring = [words[parts.index(part)] for part in found if part in parts]
+    plain, numbered = ([word for word in occurring if (word in _NUMBERED) == kind] for kind in (False, True))
     kept = [rf"[ _.-]+{_either(plain)}[ _-]?\d*"] if plain else []
     kept += [rf"[ _.-]+{_either(numbered)}\d+"] if numbered else []
     kept += [part for part in found if part in others]

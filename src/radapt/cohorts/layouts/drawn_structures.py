@@ -36,7 +36,7 @@ def structure_masks(stems: Mapping[Path, str]) -> dict[Path, tuple[str, str]]:
     Empty unless at least half of the other pictures have such a file, all that are looked at hold few values, and their
     images more.
     """
-    named = _named_after(stems)
+    named = _named_after({path: name for path, name in stems.items() if is_image(path.name, RASTER)})
     owners = {name: path for path, name in stems.items() if path not in named}
     if not named or 2 * len({image for image, _ in named.values()}) < len(owners):
         return {}
@@ -45,8 +45,8 @@ def structure_masks(stems: Mapping[Path, str]) -> dict[Path, tuple[str, str]]:
     return named if all(_has_few_values(path) == few for path, few in looked_at) else {}
 
 
-def note_other_pictures(images: Sequence[Path], notes: list[str]) -> None:
-    """Add a note on images that are named after a structure of another image, but are no masks by their pixels."""
+def note_other_images(images: Sequence[Path], notes: list[str]) -> None:
+    """Add a note on images that are named after a structure of another image, but were not taken as its masks."""
     found: dict[Path, tuple[str, str]] = {}
     for folder in dict.fromkeys(path.parent for path in images):
         found |= _named_after({path: stem(path.name).casefold() for path in images if path.parent == folder})
@@ -54,20 +54,16 @@ def note_other_pictures(images: Sequence[Path], notes: list[str]) -> None:
         example = min(found)
         (structure, _), *_ = Counter(structure for _, structure in found.values()).most_common(1)
         notes.append(
-            f"{counted(len(found), 'picture')} named after a structure in a picture beside it, such as {example.name}, "
-            "without the few values of a mask: each is a case. If the two are of one patient, give "
-            f"--patient-regex '(.+?)(?:_{structure})?$'; if they are masks, name them *_mask."
+            f"{counted(len(found), 'image')} named after a structure in an image beside it, such as {example.name}, is "
+            "read as a case, no mask: the pixels have many values, or the files are volumes. If the two are of one "
+            f"patient, give --patient-regex '(.+?)(?:_{structure})?$'; if they are masks, name them *_mask."
         )
 
 
 def _named_after(stems: Mapping[Path, str]) -> dict[Path, tuple[str, str]]:
     matches = {path: match for path, name in stems.items() if (match := _NAMED.match(name))}
-    plain = {name for path, name in stems.items() if path not in matches and is_image(path.name, RASTER)}
-    return {
-        path: (match["image"], match["structure"])
-        for path, match in matches.items()
-        if match["image"] in plain and is_image(path.name, RASTER)
-    }
+    plain = {name for path, name in stems.items() if path not in matches}
+    return {path: (match["image"], match["structure"]) for path, match in matches.items() if match["image"] in plain}
 
 
 def _has_few_values(path: Path) -> bool:

@@ -10,6 +10,7 @@ from radapt.cohorts.columns import RESERVED, near_reserved
 from radapt.cohorts.draft import ScanOptions
 from radapt.cohorts.issue import raise_errors
 from radapt.cohorts.labels import is_missing, missing_label, spelt_alike
+from radapt.cohorts.layouts.classes.folders import SPLIT_FOLDERS
 from radapt.cohorts.layouts.image_files import files_in
 from radapt.cohorts.sheets.reading import TABLE_SUFFIXES, Prefer, read_sheet
 from radapt.errors import DataError, UsageError, counted, suggest
@@ -90,6 +91,8 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
     copy("site", options.site, ("site",))
     copy("split", options.split, ("split",))
     copy("patient", options.patient, _PATIENT_WORDS)
+    if "split" not in table.columns and not options.redraw:
+        _note_split_like(source.drop(columns=sorted(used)), where, notes)
     add_metadata(table, source.drop(columns=sorted(used)))
     if not any(name == "label" or name.startswith("label:") for name in table.columns):
         notes.append(unlabelled_note(source, where))
@@ -149,6 +152,19 @@ def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
     for name in source.columns:
         folded.setdefault(_folded(name), name)
     return next((folded[word] for word in words if word in folded), None)
+
+
+def _note_split_like(source: pd.DataFrame, where: str, notes: list[str]) -> None:
+    """Add a note on the first column whose values all are words for splits, of two or more kinds."""
+    for name in source.columns:
+        given = sorted({word for word in cleaned(source[name]) if word})
+        splits = {SPLIT_FOLDERS.get(word.casefold(), "") for word in given}
+        if len(splits) > 1 and "" not in splits:
+            notes.append(
+                f"Column {name!r} of {where} is not read as the split, though it holds {', '.join(given)}: "
+                f"add --split {name}."
+            )
+            return
 
 
 def label_column(source: pd.DataFrame) -> str | None:

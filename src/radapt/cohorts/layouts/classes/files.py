@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radapt.cohorts.layouts.classes.folders import ImageFolder, mask_folder
-from radapt.cohorts.layouts.drawn_structures import note_other_pictures
+from radapt.cohorts.layouts.drawn_structures import note_other_images
 from radapt.cohorts.layouts.image_files import images_in
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, pair
 from radapt.cohorts.layouts.pairs.keys import name_keys
@@ -33,7 +33,7 @@ def images_and_masks(folders: Sequence[ImageFolder], notes: list[str]) -> ClassF
     for image, mask in zip(paired, chosen_masks(paired, notes), strict=True):
         if mask:
             files.masks.setdefault(str(image.path), mask)
-    note_other_pictures([image.path for image in paired], notes)
+    note_other_images([image.path for image in paired], notes)
     return files
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS
-from radapt.cohorts.layouts.drawn_structures import note_other_pictures
+from radapt.cohorts.layouts.drawn_structures import note_other_images
 from radapt.cohorts.layouts.image_files import folders_in, images_in, unique
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks
@@ -52,7 +52,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     _refuse_repeated(root, found)
     notes: list[str] = []
     masks = _masks(found, notes)
-    note_other_pictures([path for case in found.cases for path in case.images.values()], notes)
+    note_other_images([path for case in found.cases for path in case.images.values()], notes)
     names = sorted({name for case in found.cases for name in case.images})
     columns = {name: "image" if len(names) == 1 else f"image:{name.replace(':', '-')}" for name in names}
     labelled = any(case.label for case in found.cases)
