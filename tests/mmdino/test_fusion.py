@@ -209,6 +209,27 @@ def test_masks_teach_where_the_lesion_is_and_those_of_other_splits_are_not_read(
     assert np.isfinite(answers(found, cohort, "a", "b")).all()
 
 
+def test_both_is_the_mean_of_what_the_network_and_the_readout_say(
+    fusion: Fusion, cohort: Cohort, vit: Backbone
+) -> None:
+    network, readout = (fitted(cohort, vit, classifier=each) for each in ("network", "readout"))
+    for names in (("a",), ("a", "b")):
+        each = [answers(model, cohort, *names) for model in (network, readout, fusion)]
+        np.testing.assert_array_equal(each[2], (each[0] + each[1]) / 2)
+        assert not np.allclose(each[0], each[1])
+    assert set(readout.record.details["readout"]["strengths"]) == {"a", "b"}
+    assert "readout" not in network.record.details
+
+
+def test_the_network_alone_answers_where_a_class_has_one_patient(cohort: Cohort, vit: Backbone) -> None:
+    ill = next(case.patient for case in cohort if case.split == "train" and case.label == 1)
+    few = changed(cohort, lambda case: replace(case, label=int(case.patient == ill)) if case.split == "train" else case)
+    found = fitted(few, vit)
+    assert found.model.facts.options.classifier == "network"
+    assert any("the network alone answers" in note for note in found.record.notes)
+    assert np.isfinite(answers(found, cohort, "a")).all()
+
+
 def test_cases_without_a_label_are_learned_from_where_something_else_teaches(cohort: Cohort, vit: Backbone) -> None:
     train_rows = np.flatnonzero(cohort.splits == "train")
     blank = {cohort.cases[row].case for row in train_rows[:4]}

@@ -1,7 +1,7 @@
 """Fitting a fusion to a cohort: encode once, then train the small network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,20 +9,25 @@ import numpy as np
 import torch
 
 from radapt.cohorts.cohort import Cohort
+from radapt.cohorts.fold_groups import PATIENT
 from radapt.errors import DataError, UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.fusion.case_tokens import CaseTokens
 from radapt.mmdino.fusion.fusion_model import FusionFacts, FusionModel
 from radapt.mmdino.fusion.fusion_task import FusionTask
 from radapt.mmdino.fusion.network import FusionEnsemble
+from radapt.mmdino.fusion.readout import fit_readout
 from radapt.mmdino.fusion.trained_part import LastBlocks, SliceOutputs, new_network, stored_kind
 from radapt.mmdino.inference import CaseQuery
+from radapt.mmdino.label_encoding import Kind
 from radapt.mmdino.options import Options
 from radapt.mmdino.slices import SliceLoader
 from radapt.mmdino.training_labels import labelled_cases, left_out_notes, training_labels
 from radapt.progress import ProgressMaker, silent
+from radapt.protocols.choice import FOLDS, ChoiceRules, inner_folds, method_of
 from radapt.training import TrainConfig, TrainResult, train
 from radapt.training.fit_record import Candidate, Cost, FitCases, FitRecord
+from radapt.training.seeds import derived
 
 if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
@@ -66,8 +71,8 @@ def fit_fusion(
     cohort; the encoder is not changed.
 
     Cases of split `train` are learned from, their masks included, where there are any; no other split is. All cases are
-    encoded before training, so that a damaged image is reported at once. Nothing is chosen: the number of epochs is
-    fixed.
+    encoded before training, so that a damaged image is reported at once. The number of epochs is fixed; the penalties
+    of the readout are chosen by inner folds of the training cases, by patient.
 
     Raises DataError without training cases of two different labels and for images that cannot be read, UsageError for
     a backbone that encodes several sequences together.
@@ -109,13 +114,20 @@ def fit_fusion(
     )  # fmt: skip
     notes += left_out_notes(left_out, loader, labels)
     notes += _notes(loader, rows, seen & ~useful, options)
+    details: dict[str, Any] = {"modalities": list(modalities), "look": recipe.look}
+    if isinstance(network, FusionEnsemble) and own.classifier != "network":
+        strengths = _fit_readout(network, tokens, cohort, rows[known[rows]], labels.kind, seed)
+        if strengths is None:
+            own = replace(own, classifier="network")
+            notes.append("Too few patients have each answer for a readout: the network alone answers.")
+        else:
+            details["readout"] = strengths
     prior = tuple(labels.shares.double().tolist())
     facts = FusionFacts(
         own, network.shape, modalities, left_out, labels.kind, prior, options.slices, loader.channels, precision,
         last,
     )  # fmt: skip
     model = FusionModel(task.module, backbone, recipe, facts)
-    details = {"modalities": list(modalities), "look": recipe.look}
     record = _record(options, trained, len(rows), [*notes, *trained.notes], details)
     return Fusion(model, cohort.outputs, options, trained, record)
 
@@ -145,6 +157,35 @@ def _standardise(network: FusionEnsemble, tokens: CaseTokens, rows: np.ndarray) 
     deviation = np.sqrt(np.maximum(moments[:, 1] / counts[:, None] - mean**2, 0))
     network.mean.copy_(torch.from_numpy(mean))
     network.deviation.copy_(torch.from_numpy(np.maximum(deviation, LEAST_DEVIATION)))
+
+
+@torch.no_grad()
+def _fit_readout(
+    network: FusionEnsemble, tokens: CaseTokens, cohort: Cohort, rows: np.ndarray, kind: Kind, seed: int
+) -> dict[str, Any] | None:
+    """Fit the readout of a trained network to the labelled training cases at `rows`; what is to be recorded of it. None
+    if inner folds cannot be drawn, or no sequence has enough to learn from."""
+    usable = np.isin(np.arange(len(cohort)), rows)
+    if method_of(ChoiceRules(choose="cv"), cohort, usable, cohort.labels) != "cv":
+        return None
+    rng = np.random.default_rng(derived(seed, "readout"))
+    folds = inner_folds(cohort, usable, cohort.labels, FOLDS, 1, rng, PATIENT)
+    vectors = np.zeros((len(cohort), network.shape.sequences, network.shape.token))
+    present = np.zeros(vectors.shape[:2], bool)
+    network.eval()
+    for row in rows.tolist():
+        query, columns = CaseQuery(row), tokens.loader.reader.columns(row)
+        present[row, list(columns)] = True
+        own = network.standardised(torch.from_numpy(tokens.tokens(query, tokens.planes(query))).to(network.device))
+        visible = torch.from_numpy(present[row]).to(own.device)
+        slices = [member(own, visible.expand(len(own), -1)) for member in network.members]
+        vectors[row] = network.lesion_vectors(own, slices, visible).cpu().numpy()
+    fitted = fit_readout(vectors, present, cohort.labels, folds, kind, network.shape.outputs)
+    if not np.isfinite(fitted.strengths).any():
+        return None
+    network.readout.take(fitted)
+    strengths = zip(tokens.loader.modalities, fitted.strengths.tolist(), strict=True)
+    return {"folds": folds.words, "strengths": dict(strengths)}
 
 
 def _notes(loader: SliceLoader, rows: np.ndarray, unused: np.ndarray, options: Options) -> list[str]:

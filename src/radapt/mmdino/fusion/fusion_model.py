@@ -12,6 +12,7 @@ from radapt.errors import UsageError
 from radapt.images import Recipe, SliceCache
 from radapt.mmdino.fusion.case_tokens import CaseTokens
 from radapt.mmdino.fusion.fusion_options import FusionOptions
+from radapt.mmdino.fusion.network import FusionEnsemble
 from radapt.mmdino.fusion.token_network import FusionShape, TokenEnsemble, TokenNetwork
 from radapt.mmdino.fusion.trained_part import LastBlocks, empty_network, stored_kind
 from radapt.mmdino.inference import CaseQuery
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from radapt.backbones.backbone import Backbone
     from radapt.models.folder import SavedModel
 
-_VERSION = 1
+_VERSION = 2
 """Raise it when the same weights and images give other predictions."""
 
 
@@ -172,22 +173,29 @@ class FusedCases(SubsetModel):
 
     @torch.no_grad()
     def _probabilities(self, query: CaseQuery) -> np.ndarray:
-        """float64 (outputs,): the mean over members."""
+        """float64 (outputs,)."""
+        network, facts = self.model.network, self.model.facts
         planes, tokens, visible = self._inputs(query)
-        case = torch.zeros(len(planes), dtype=torch.long, device=tokens.device)
-        logits = torch.stack([_logits(member, tokens, visible, case) for member in self.model.network.members])
-        return _probabilities(logits.double().cpu().numpy(), self.model.facts)
+        case, answers = torch.zeros(len(planes), dtype=torch.long, device=tokens.device), []
+        fused = [(_member(each), _member(each)(tokens, visible)) for each in network.members]
+        if facts.options.classifier != "readout" or not isinstance(network, FusionEnsemble):
+            logits = torch.stack([member.logits(slices, case, 1)[0] for member, slices in fused])
+            answers.append(_probabilities(logits.double().cpu().numpy(), facts))
+        if facts.options.classifier != "network" and isinstance(network, FusionEnsemble):
+            vectors = network.lesion_vectors(tokens, [slices for _, slices in fused], visible[0])
+            logits = network.readout(vectors, visible[0])[None]
+            answers.append(_probabilities(logits.cpu().numpy(), facts))
+        return np.asarray(np.mean(answers, axis=0))
 
 
-def _logits(member: torch.nn.Module, tokens: torch.Tensor, visible: torch.Tensor, case: torch.Tensor) -> torch.Tensor:
-    """(outputs,) of the slices of one case."""
-    if not isinstance(member, TokenNetwork):
-        raise TypeError(f"A member of a fusion is a {type(member).__name__}.")
-    return member.logits(member(tokens, visible), case, 1)[0]
+def _member(module: torch.nn.Module) -> TokenNetwork:
+    if not isinstance(module, TokenNetwork):
+        raise TypeError(f"A member of a fusion is a {type(module).__name__}.")
+    return module
 
 
 def _probabilities(logits: np.ndarray, facts: FusionFacts) -> np.ndarray:
-    """(outputs,): the mean over members of logits (members, outputs), which are those of equally frequent classes."""
+    """(outputs,): the mean over the first axis of logits (n, outputs), which are those of equally frequent classes."""
     prior = np.asarray(facts.prior)
     if facts.options.decision == "argmax":
         logits = logits + (np.log(prior) if facts.kind == "classes" else np.log(prior / (1 - prior)))

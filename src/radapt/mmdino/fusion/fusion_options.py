@@ -9,7 +9,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
-NOT_PARTIAL = ("layers", "grid", "width", "depth", "members", "hidden")
+NOT_PARTIAL = ("layers", "grid", "width", "depth", "members", "hidden", "classifier")
 """Options of the network that `trained: partial` does not have: it trains the blocks of the encoder."""
 
 
@@ -57,6 +57,10 @@ class FusionOptions:
     consistency: Weight = 0.0
     """Weight of the agreement of what is predicted from a subset with what is predicted from all sequences, for cases
     without a label."""
+
+    classifier: Literal["readout", "network", "both"] = "both"
+    """What answers: the trained network; a readout of the tokens inside the lesion that it predicts, fitted to its
+    training cases afterwards (see `radapt.mmdino.fusion.readout`); or both, in the mean of their probabilities."""
 
     decision: Literal["balanced", "argmax"] = "balanced"
     """`balanced`: probabilities as if all classes, or the presence and absence of a finding, were equally frequent,

@@ -5,10 +5,13 @@ B slices of b cases; M sequences, P patches and one CLS token of each, D numbers
 network; L lesion labels.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from radapt.mmdino.fusion.readout import Readout, lesion_vectors
 from radapt.mmdino.fusion.token_network import FusedSlices, FusionShape, TokenEnsemble, TokenNetwork, lesion_bias
 from radapt.training import Group, parameter_groups
 from radapt.training.seeds import derived
@@ -99,6 +102,7 @@ class FusionEnsemble(TokenEnsemble):
         self.members = nn.ModuleList(
             FusionNetwork(shape, rates, derived(seed, "fusion", number)) for number in range(members)
         )
+        self.readout = Readout(shape)
         self.register_buffer("mean", torch.zeros(2, shape.token))
         self.register_buffer("deviation", torch.ones(2, shape.token))
 
@@ -114,3 +118,9 @@ class FusionEnsemble(TokenEnsemble):
         kind = torch.ones(tokens.shape[-2], dtype=torch.long, device=tokens.device)
         kind[0] = 0
         return (tokens.float() - self.mean[kind]) / self.deviation[kind]
+
+    def lesion_vectors(self, tokens: Tensor, slices: Sequence[FusedSlices], visible: Tensor) -> Tensor:
+        """float64 (M, D) of one case, for the readout: of its standardised `tokens` (B, M, 1 + P, D), what the members
+        made of them, and the sequences that are `visible` (M,)."""
+        lesions = torch.stack([1 - torch.sigmoid(-each.lesions).prod(dim=3) for each in slices]).mean(0)
+        return lesion_vectors(tokens, lesions, visible)
