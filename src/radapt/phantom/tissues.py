@@ -80,15 +80,17 @@ TISSUES: dict[str, Tissue] = {
     "blood":         Tissue(0.25, (1441.0, 1932.0), (90.0, 70.0)),        # most of the spins have flowed away
     # The damaged brain; every patient scales these.
     "solid":         Tissue(0.86, (1350.0, 1600.0), (135.0, 130.0)),
-    "core":          Tissue(0.86, (1350.0, 1600.0), (135.0, 130.0)),      # drawn between solid and mucoid
+    "core":          Tissue(0.86, (1350.0, 1600.0), (135.0, 130.0)),      # drawn between solid and loose or dense
     "enhancing":     Tissue(0.85, (1250.0, 1500.0), (120.0, 115.0)),
     "oedema":        Tissue(0.82, (1120.0, 1350.0), (122.0, 118.0)),
-    "calcification": Tissue(0.30, (500.0, 600.0),   (18.0, 15.0), 120.0),
 }
 # fmt: on
 
-MUCOID = Tissue(0.95, (3000.0, 3200.0), (330.0, 310.0))
-"""Loose microcystic tumour: nearly fluid, so its T1 comes near the null of FLAIR while T2w shows it bright."""
+LOOSE = Tissue(0.90, (2300.0, 2500.0), (420.0, 400.0))
+"""Loose tumour, rich in water: bright on T2w and FLAIR."""
+
+DENSE = Tissue(0.90, (2300.0, 2500.0), (78.0, 72.0))
+"""Dense tumour: dark on T2w and FLAIR, and on T1w like LOOSE."""
 
 LEAKS = ("enhancing", "blood", "marrow", "muscle")
 """Tissues that contrast agent reaches; the blood-brain barrier excludes it from normal brain."""
