@@ -10,7 +10,16 @@ import pytest
 from radapt.backbones.catalog import card
 from radapt.cli import main
 from radapt.cli.demo_comparisons import comparisons
-from radapt.cli.demo_study import ADAPTED, CONTROL, ENCODERS, METRIC, PROBES, RANDOM, SPLIT, TRANSFORMER, study_text
+from radapt.cli.demo_study import (
+    ADAPTED,
+    CONVOLUTIONAL,
+    ENCODERS,
+    METRIC,
+    PROBES,
+    SPLIT,
+    TRANSFORMER,
+    study_text,
+)
 from radapt.cohorts.cohort import Case, Cohort
 from radapt.locations import Location
 from radapt.protocols import make
@@ -36,7 +45,7 @@ def test_from_nothing_to_a_report_and_once_more_without_network(
     assert "SYNTHETIC" in said
     assert "NO PRETRAINED ENCODER" in said
     lines = said.splitlines()
-    (line,) = [line for line in lines if line.startswith(f"  {CONTROL}{RANDOM} ")]
+    (line,) = [line for line in lines if line.startswith(f"  {CONVOLUTIONAL}-random ")]
     assert line.count("[") == len(PROBES) + 1
     assert not any("Pretrained weights" in line for line in lines)
     (title,) = [at for at, line in enumerate(lines) if line.startswith("  All available sequences")]
@@ -76,12 +85,13 @@ def test_the_study_adapts_frozen_encoders_beside_one_with_random_weights(
     (tmp_path / "cohort.yaml").touch()
     (tmp_path / "study.yaml").write_text(study_text(tmp_path, 96, 5, pretrained))
     study = read_study(tmp_path / "study.yaml")
-    *trained, control = study.backbones
-    assert tuple(entry.name for entry in trained) == pretrained
-    assert (control.architecture, control.weights) == (CONTROL, "random")
+    names = tuple(entry.name for entry in study.backbones)
+    assert names == (pretrained or (f"{CONVOLUTIONAL}-random",))
+    assert [entry.weights == "random" for entry in study.backbones] == ([False] * len(pretrained) or [True])
+    assert ("random-weights" in [entry.name for entry in study.controls]) == bool(pretrained)
     adapted = make("mmdino", **study.protocols[-1].options)
     suited = [entry.name for entry in study.backbones if adapted.suits(card(entry.architecture))]
-    assert suited == ([TRANSFORMER] if TRANSFORMER in pretrained else [*pretrained, control.name])
+    assert suited == ([TRANSFORMER] if TRANSFORMER in pretrained else list(names))
     assert study.protocols[-1].title == ADAPTED
     assert adapted.options.slices == study.image.slices.count
     assert adapted.options.settled(pretrained=True).trained == "fusion"
@@ -109,19 +119,28 @@ def _run(folder: Path, sure: dict[tuple[str, str], float]) -> tuple[Path, Cohort
         (folder / "cells" / str(at)).mkdir(parents=True)
         shuffled = pd.DataFrame(table).sample(frac=1, random_state=at)
         shuffled.to_parquet(folder / "cells" / str(at) / "predictions.parquet")
-        rows.append((backbone, protocol, SPLIT, METRIC, share, "", str(at)))
+        control = "random-weights" if backbone.endswith("(random weights)") else ""
+        rows.append((backbone, protocol, SPLIT, METRIC, share, control, str(at)))
     columns = ["backbone", "protocol", "split", "metric", "value", "control", "cell"]
     pd.DataFrame(rows, columns=columns).to_parquet(folder / "results.parquet")
     return folder, cohort
 
 
 def test_methods_are_compared_on_the_same_patients_with_the_better_one_first(tmp_path: Path) -> None:
-    sure = {("net", "knn"): 0.52, ("net", "linear"): 0.6, ("net-random", "knn"): 0.45, ("net-random", "linear"): 0.4}
+    sure = {
+        ("net", "knn"): 0.7,
+        ("net", "linear"): 0.6,
+        ("net-2", "linear"): 0.65,
+        ("net (random weights)", "linear"): 0.4,
+    }
     run, cohort = _run(tmp_path, sure)
     found = comparisons(run, cohort, Settings(cache=tmp_path))
     assert list(found) == ["Pretrained weights against random ones"]  # nothing was adapted
     (row,) = found["Pretrained weights against random ones"]
-    assert (row.better, row.worse) == ("net linear", "net-random knn")  # the best probe of each
+    assert (row.better, row.worse) == (
+        "net linear",
+        "net (random weights) linear",
+    )  # the same probe of the same network
     assert row.difference == pytest.approx(row.values[0] - row.values[1])
     assert 0 < row.interval[0] < row.difference < row.interval[1]
     assert row.patients == 40
@@ -129,7 +148,7 @@ def test_methods_are_compared_on_the_same_patients_with_the_better_one_first(tmp
 
 
 def test_a_difference_that_may_be_chance_is_called_that(tmp_path: Path) -> None:
-    run, cohort = _run(tmp_path, {("net", "knn"): 0.5, ("net-random", "knn"): 0.5})
+    run, cohort = _run(tmp_path, {("net", "knn"): 0.5, ("net (random weights)", "knn"): 0.5})
     ((row,),) = comparisons(run, cohort, Settings(cache=tmp_path)).values()
     assert row.interval[0] < 0 < row.interval[1]
     assert row.text.endswith("the interval includes 0")

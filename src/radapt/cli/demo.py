@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from radapt.cli.adapt import number
-from radapt.cli.demo_study import ADAPTED, ENCODERS, METRIC, PROBES, SPLIT, study_text
+from radapt.cli.demo_study import ADAPTED, ENCODERS, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT, study_text
 from radapt.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -148,17 +148,19 @@ def _table(run: Path) -> str:
     import pandas as pd
 
     results = pd.read_parquet(run / "results.parquet")
-    shown = results[(results["metric"] == METRIC) & (results["split"] == SPLIT) & (results["control"] == "")]
+    shown = results[(results["metric"] == METRIC) & (results["split"] == SPLIT)]
+    shown = shown[shown["control"].isin(["", RANDOM_WEIGHTS])]
     if not len(shown):
         return "No method has a score at hospital B."
     methods = [name for name in (*PROBES, ADAPTED) if name in set(shown["protocol"])]
-    lines = [f"{'':26}" + "".join(f"{name:19}" for name in methods)]
+    width = max(map(len, shown["backbone"])) + 1
+    lines = [f"{'':{width}}" + "".join(f"{name:19}" for name in methods)]
     for encoder in shown["backbone"].unique():
         own = shown[shown["backbone"] == encoder].set_index("protocol")
         values = [
             number(*own.loc[name, ["value", "ci_low", "ci_high"]]) if name in own.index else "" for name in methods
         ]
-        lines.append(f"{encoder:26}" + "".join(f"{value:19}" for value in values))
+        lines.append(f"{encoder:{width}}" + "".join(f"{value:19}" for value in values))
     patients = counted(int(shown["n_patients"].max()), "patient")
     head = f"AUROC at hospital B, of which nothing was seen in training, with 95 % interval; {patients}; 0.5 is chance:"
     return "\n".join([head, *(f"  {line.rstrip()}" for line in lines)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from radapt.cli.demo_study import ADAPTED, METRIC, PROBES, RANDOM, SPLIT
+from radapt.cli.demo_study import ADAPTED, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT
 from radapt.metrics.paired_scores import score_paired
 
 if TYPE_CHECKING:
@@ -39,31 +39,29 @@ class Comparison:
 
 
 def comparisons(run: Path, cohort: "Cohort", settings: "Settings") -> dict[str, list[Comparison]]:
-    """By the title of the question: pretrained against random weights, adapted against the best frozen probe, all
-    sequences against the best single one. A question that the cells of the run cannot answer is left out."""
+    """By the title of the question: a probe of pretrained weights against the same of random ones, adapted against the
+    best frozen probe, all sequences against the best single one. What the cells of the run cannot answer is left
+    out."""
     results = pd.read_parquet(run / "results.parquet")
-    ranked = (results["split"] == SPLIT) & (results["metric"] == METRIC) & (results["control"] == "")
-    results = results[ranked].dropna(subset="value")
+    results = results[(results["split"] == SPLIT) & (results["metric"] == METRIC)].dropna(subset="value")
     results = results.sort_values("value", ascending=False, kind="stable")
-    pretrained = results[~results["backbone"].str.endswith(RANDOM)]
-    own = pretrained if len(pretrained) else results
+    ranked, random = results[results["control"] == ""], results[results["control"] == RANDOM_WEIGHTS]
     found = {
-        "Pretrained weights against random ones": _against_random(run, cohort, results),
-        "Adapted against the best frozen probe": _against_frozen(run, cohort, own),
-        "All available sequences against the best single one": _against_one(run, cohort, own, settings),
+        "Pretrained weights against random ones": _against_random(run, cohort, ranked, random),
+        "Adapted against the best frozen probe": _against_frozen(run, cohort, ranked),
+        "All available sequences against the best single one": _against_one(run, cohort, ranked, settings),
     }
     return {title: rows for title, rows in found.items() if rows}
 
 
-def _against_random(run: Path, cohort: "Cohort", results: pd.DataFrame) -> list[Comparison]:
-    """Of every encoder that ran with both: its best frozen probe, and its adaptation."""
+def _against_random(run: Path, cohort: "Cohort", ranked: pd.DataFrame, random: pd.DataFrame) -> list[Comparison]:
+    """The probe that the control repeats, on the encoder whose network it is, against the control."""
     rows = []
-    for encoder in results["backbone"].unique():
-        trained, random = (results[results["backbone"] == name] for name in (encoder, f"{encoder}{RANDOM}"))
-        for kind in (PROBES, (ADAPTED,)):
-            pair = [table[table["protocol"].isin(kind)] for table in (trained, random)]
-            if all(map(len, pair)):
-                rows.append(_compared(run, cohort, *(table.iloc[0] for table in pair)))
+    for _, control in random.iterrows():
+        same = ranked[ranked["protocol"] == control["protocol"]]
+        same = same[[str(control["backbone"]).startswith(f"{name} ") for name in same["backbone"]]]
+        if len(same):
+            rows.append(_compared(run, cohort, same.iloc[0], control))
     return rows
 
 

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-CONTROL, TRANSFORMER = "efficientnet-lite0", "dinov2-s-focus"
-ENCODERS = (CONTROL, TRANSFORMER)
-"""The pretrained encoders: a small convolutional network and a vision transformer, both from Python packages. The
-first also runs with random weights, the second is adapted; the other way round would take minutes more."""
-
-RANDOM = "-random"
-"""The end of the name of an encoder with random weights."""
+TRANSFORMER, CONVOLUTIONAL = "dinov2-s-focus", "efficientnet-lite0"
+ENCODERS = (TRANSFORMER, CONVOLUTIONAL)
+"""The pretrained encoders, both from Python packages. The first whose weights can be had is also probed with random
+weights, as a control; the transformer is adapted."""
 
 PROBES = ("knn", "linear", "logistic")
 """The frozen probes."""
 
 ADAPTED = "adapted"
 """The title of the adaptation in tables."""
+
+RANDOM_WEIGHTS = "random-weights"
+"""The control that repeats a probe on the same network with random weights."""
 
 SPLIT, METRIC = "external", "auroc"
 """Where, and by what, methods are compared."""
@@ -37,7 +37,7 @@ protocols:
 image:
   size: {size}              # side in pixels
   slices: {{count: {slices}}}   # evenly spaced through each volume
-controls: [age-sex, first-order, shuffled-labels]   # random weights stand among the backbones
+controls: [{controls}]
 seeds: [0]
 """
 
@@ -46,9 +46,11 @@ def study_text(out: Path, size: int, slices: int, pretrained: Sequence[str] = EN
     """The study file for a demo in the folder `out`, with the encoders whose `pretrained` weights can be had."""
     # Without the vision transformer, which alone is worth the minutes, the others are adapted.
     trained = "" if TRANSFORMER in pretrained else "trained: fusion, "
-    control = f"- {{name: {CONTROL}{RANDOM}, as: {CONTROL}, weights: random}}  # the control"
+    backbones = [f"- {name}" for name in pretrained]
+    if not backbones:
+        backbones = [f"- {{name: {CONVOLUTIONAL}-random, as: {CONVOLUTIONAL}, weights: random}}"]
+    controls = ["age-sex", "first-order", "shuffled-labels", *([RANDOM_WEIGHTS] if pretrained else [])]
     return _STUDY.format(
-        out=out, size=size, slices=slices, adapted=ADAPTED, trained=trained,
-        probes="\n".join(f"- {name}" for name in PROBES),
-        backbones="\n".join([*(f"- {name}" for name in pretrained), control]),
+        out=out, size=size, slices=slices, adapted=ADAPTED, trained=trained, controls=", ".join(controls),
+        probes="\n".join(f"- {name}" for name in PROBES), backbones="\n".join(backbones),
     )  # fmt: skip
