@@ -102,9 +102,9 @@ def _path(
         outputs = len(prior) if kind == "classes" else 1
         fit, val = known & ~held_out, known & held_out
         for place, strength in enumerate(STRENGTHS):
-            weight, bias = _fitted(x[fit], column[fit].astype(int), weights[fit], strength, outputs,
+            weight, bias = solved(x[fit], column[fit].astype(int), weights[fit], strength, outputs,
                                    prior if kind == "classes" else prior[number : number + 1])  # fmt: skip
-            losses[place] += _log_loss(x[val] @ weight.T + bias, column[val].astype(int), weights[val])
+            losses[place] += log_loss(x[val] @ weight.T + bias, column[val].astype(int), weights[val])
             fitted[place].append((weight, bias))
     return [(np.concatenate([w for w, _ in each]), np.concatenate([b for _, b in each])) for each in fitted], losses
 
@@ -115,10 +115,11 @@ def _scale(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 1e-4 * np.abs(mean), deviation, 1.0)
 
 
-def _fitted(
+def solved(
     x: np.ndarray, target: np.ndarray, weights: np.ndarray, strength: float, outputs: int, prior: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (outputs, D) and bias (outputs,) of one question."""
+    """Weight (outputs, D) and bias (outputs,) of the regression of one question on x (n, D), at one inverse `strength`
+    of the penalty; a class without a row is next to impossible. `prior` (outputs,) is given for one answer only."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -141,7 +142,8 @@ def _fitted(
     return weight, bias
 
 
-def _log_loss(logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
+def log_loss(logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted mean over cases, of logits (n, classes), or (n, 1) of yes against no; 0 without a case."""
     if not len(target):
         return 0.0
     if logits.shape[1] == 1:

@@ -9,7 +9,6 @@ Networks 1992;5:241). A sequence that is missing says nothing.
 n cases; M sequences, P patches and one CLS token of each, D numbers in a token; K outputs.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from radapt.mmdino.fusion.token_network import FusionShape
 from radapt.mmdino.label_encoding import Kind
+from radapt.mmdino.regression import log_loss, solved
 from radapt.protocols.choice import InnerFolds
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -143,51 +143,30 @@ def _chosen(
     if any(len(np.unique(labels[train])) < 2 for train, _ in pairs):
         return None
     rows = np.flatnonzero(usable)
-    weights = _balance(labels, rows)
+    weights = _balance(labels[rows])
     losses, answers = [], []
     for strength in strengths:
         said = np.zeros((len(x), outputs))
         for train, held in pairs:
             said[held] = _regression(x, labels, train, strength, outputs)(x[held])
-        losses.append(float((_losses(said[rows], labels[rows]) * weights).sum()))
+        losses.append(log_loss(said[rows], labels[rows], weights))
         answers.append(said)
     best = int(np.argmin(losses))
     return _Chosen(_regression(x, labels, rows, strengths[best], outputs), answers[best], strengths[best])
 
 
 def _regression(x: np.ndarray, labels: np.ndarray, rows: np.ndarray, strength: float, outputs: int) -> _Linear:
-    """Of columns that are standardised within `rows`. The logits of several classes have a mean of 0; a class that is
-    not among `rows` has the smallest that occurs in them."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
+    """Of columns that are standardised within `rows`, with classes weighted alike."""
     mean, deviation = x[rows].mean(0), x[rows].std(0)
     deviation = np.where(deviation > 1e-9, deviation, 1.0)
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit((x[rows] - mean) / deviation, labels[rows])
-    weight, bias = model.coef_, model.intercept_
-    if outputs > 1:
-        if len(model.classes_) == 2:
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        whole, shift = np.zeros((outputs, x.shape[1])), np.full(outputs, bias.min())
-        whole[model.classes_], shift[model.classes_] = weight, bias
-        weight, bias = whole, shift
+    equal = np.full(outputs, 1 / max(outputs, 2))
+    weights = _balance(labels[rows])
+    weight, bias = solved((x[rows] - mean) / deviation, labels[rows], weights, strength, outputs, equal)
     weight = weight / deviation
     return _Linear(weight, bias - weight @ mean)
 
 
-def _balance(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Weights of `rows` that sum to 1, and alike for each class."""
-    counts = np.bincount(labels[rows])
-    weights = 1 / counts[labels[rows]]
-    return np.asarray(weights / weights.sum())
-
-
-def _losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n,): the log loss of each case."""
-    if logits.shape[1] == 1:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    return -logs[np.arange(len(labels)), labels]
+def _balance(labels: np.ndarray) -> np.ndarray:
+    """Weights (n,) with a mean of 1, whose sum is the same for each class."""
+    counts = np.bincount(labels)
+    return np.asarray(len(labels) / (np.count_nonzero(counts) * counts[labels]))
