@@ -13,8 +13,8 @@ from scipy.special import expit, logit, ndtr, stdtrit  # scipy.stats takes secon
 from radapt.errors import DataError
 
 LEVEL = 0.95
-CHUNK = 2**21
-"""Cases × replicates held in memory at once, 16 MiB an array, whatever the number of resamples."""
+CHUNK = 2**18
+"""Cases × replicates held in memory at once, 2 MiB an array: what stays in the cache, whatever the resamples."""
 
 Numbers = dict[str, np.ndarray]
 

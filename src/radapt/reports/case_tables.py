@@ -32,7 +32,9 @@ def in_common(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
 def are_of_same_cases(tables: list[pd.DataFrame]) -> bool:
     """Whether all tables are of the cases of the first."""
     cases = tables[0].index
-    return all(len(table) == len(cases) and table.index.isin(cases).all() for table in tables)
+    return all(
+        table.index.equals(cases) or (len(table) == len(cases) and set(table.index) == set(cases)) for table in tables
+    )
 
 
 def class_or_finding_arrays(

@@ -108,15 +108,17 @@ class PredictionExchange:
 
     def __init__(self, sets: PredictionSets, swapped: np.ndarray) -> None:
         self._sets, self._signs = sets, 1 - 2 * swapped
-        everyone = np.ones((sets.units, 1))
-        self._moved = [[task.tally.totals(swapped) for task in panel.tasks] for panel in sets.panels]
-        self._whole = [[task.tally.totals(everyone) for task in panel.tasks] for panel in sets.panels]
         self._metrics = [metric for metric in sets.panels[0].metrics if metric.name in TALLIED]
+        tallied, everyone = sets.panels if self._metrics else (), np.ones((sets.units, 1))
+        self._moved = [[task.tally.totals(swapped) for task in panel.tasks] for panel in tallied]
+        self._whole = [[task.tally.totals(everyone) for task in panel.tasks] for panel in tallied]
 
     def difference(self, first: int, second: int) -> Exchanged:
-        one, other = self._side(first, second), self._side(second, first)
-        found = {name: one[name] - other[name] for name in one}
-        return found | self._ranked(first, second)
+        found = self._ranked(first, second)
+        if self._metrics:
+            one, other = self._side(first, second), self._side(second, first)
+            found |= {name: one[name] - other[name] for name in one}
+        return found
 
     def _side(self, own: int, other: int) -> Numbers:
         totals = [
@@ -126,11 +128,11 @@ class PredictionExchange:
         return self._sets.panels[own].numbers_of_totals(totals, self._metrics)
 
     def _ranked(self, first: int, second: int) -> Exchanged:
-        each, panel = self._sets.moves(first, second), self._sets.panels[first]
+        moves, panel = self._sets.moves(first, second), self._sets.panels[first]
+        each = moves @ self._signs
         single = isinstance(panel, SingleLabel) and len(panel.outputs) == 2
         over = each[1] if single else each[panel.defined].mean(axis=0) if panel.defined.any() else each[0] * np.nan
-        named = {f"auroc:{name}": row for name, row in zip(panel.outputs, each, strict=True)} | {"auroc": over}
-        return {name: row @ self._signs for name, row in named.items()}
+        return {f"auroc:{name}": row for name, row in zip(panel.outputs, each, strict=True)} | {"auroc": over}
 
 
 class Ranks:
