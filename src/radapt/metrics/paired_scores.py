@@ -76,7 +76,7 @@ def score_paired(
             decided = None if decisions is None else decisions[number]
             given = checked(truth, predictions, patients, task, len(outputs), decided)
             panel = panel_of(given, task, outputs, ordered)
-            replicated = replicates_of(panel.numbers, given, len(outputs), np.random.default_rng(seed), resamples)
+            replicated = replicates_of(panel.numbers, given, np.random.default_rng(seed), resamples)
             yield *scored(given, panel, replicated), replicated
 
     return _paired(sets(), keep)

@@ -51,7 +51,7 @@ def score_repeats(
     Raises DataError as `score` does, and without repeats.
     """
     given, panels = _panels(truth, probabilities, patients, task, outputs, ordered, decisions)
-    return _table(given, panels, None, rng, resamples, len(outputs))
+    return _table(given, panels, None, rng, resamples)
 
 
 def compare_repeats(
@@ -77,7 +77,7 @@ def compare_repeats(
         raise DataError(f"Got {len(first)} and {len(second)} repeats to compare; expected both on the same draws.")
     given, panels = _panels(truth, [*first, *second], patients, task, outputs, ordered)
     half = len(first)
-    return _table(given, panels[:half], panels[half:], rng, resamples, len(outputs))
+    return _table(given, panels[:half], panels[half:], rng, resamples)
 
 
 def mean_over_repeats(drawn: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -125,7 +125,6 @@ def _table(
     others: Sequence[Panel] | None,
     rng: np.random.Generator,
     resamples: int,
-    outputs: int,
 ) -> pd.DataFrame:
     patients, draws = rng.spawn(2)
     repeats = len(panels)
@@ -141,7 +140,7 @@ def _table(
     values = numbers(np.ones((given.units, 1)))
     drawn = replicates_of(
         lambda weights: {name: by_repeat.T for name, by_repeat in numbers(weights).items()},
-        given, outputs, patients, resamples,
+        given, patients, resamples,
     )  # fmt: skip
     times = multiplicities(draws, repeats, resamples).T
     rows = []

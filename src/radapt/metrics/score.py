@@ -61,19 +61,19 @@ def score(
         raise DataError(f"The number of resamples must be 0 or more; got {resamples}.")
     given = checked(truth, probabilities, patients, task, len(outputs), decisions)
     panel = panel_of(given, task, outputs, ordered)
-    table, _ = scored(given, panel, replicates_of(panel.numbers, given, len(outputs), rng, resamples))
+    table, _ = scored(given, panel, replicates_of(panel.numbers, given, rng, resamples))
     return table
 
 
 def replicates_of(
     numbers: Callable[[np.ndarray], Numbers],
     given: Predictions,
-    outputs: int,
     rng: np.random.Generator,
     resamples: int,
 ) -> Numbers:
     """Every metric that `numbers` computes, in `resamples` draws of the patients; none with fewer than two patients."""
-    chunk = max(1, CHUNK // max(len(given.truth), outputs**2))
+    confusion = given.probabilities.shape[1] ** 2 if given.truth.ndim == 1 else 1  # findings are taken one by one
+    chunk = max(1, CHUNK // max(len(given.truth), confusion))
     return replicates(numbers, given.units, rng, resamples if given.units > 1 else 0, chunk)
 
 
