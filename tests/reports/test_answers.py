@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from radapt.metrics.comparison import Verdict
+from radapt.metrics.comparison import Difference, Verdict
 from radapt.reports.answers.answering import Answering
 from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, is_frozen
 from radapt.reports.answers.elsewhere import sites_answer
+from radapt.reports.answers.joined import joined_answer, joined_differences
 from radapt.reports.answers.paired import (
     adapting_answer,
     chance_of,
@@ -399,7 +403,7 @@ def study(toy_run: Any, toy_cohort: Callable[..., Any]) -> Leaderboard:
 def test_answers_rest_on_the_stored_predictions(study: Leaderboard) -> None:
     found = Answering(study, [study])
     by_topic = {answer.topic: answer for answer in found.of("auroc").answers}
-    assert list(by_topic) == ["result", "next", "adapting", "controls"]
+    assert list(by_topic) == ["result", "next", "adapting", "controls", "joined"]
     values = {each.method.phrase: each.value for each in study.rows_of("auroc")}
     gain = values["dino with lora"] - values["dino with linear"]
     numbers = by_topic["next"].paired[0]
@@ -412,6 +416,64 @@ def test_answers_rest_on_the_stored_predictions(study: Leaderboard) -> None:
     assert loss.gain > 0
     assert loss.ci_low > 0, "a smaller loss is a gain"
     assert loss.gain == pytest.approx(study.metrics["log_loss"][1].value - study.metrics["log_loss"][0].value)
+
+
+def probabilities(given: LeaderboardRow) -> list[pd.Series]:
+    """Of the last class, of every run of a method on the test set."""
+    tables = [cell.predictions for cell in given.method.cells]
+    own = [table[table["split"] == "test"].set_index("case") for table in tables if table is not None]
+    return [table["p_malignant"] for table in own]
+
+
+def test_images_with_age_and_sex_are_the_mean_of_both_probabilities(study: Leaderboard) -> None:
+    rows = {each.method.phrase: each for each in study.rows_of("auroc")}
+    linear, control = rows["dino with linear"], rows["age and sex"]
+    (table,) = [cell.predictions for cell in control.method.cells]
+    assert table is not None
+    truth = table[table["split"] == "test"].set_index("case")["truth"]
+    truth = truth[truth.isin(study.facts["outputs"])] == "malignant"
+    (other,) = probabilities(control)
+    means = [roc_auc_score(truth, ((one + other) / 2)[truth.index]) for one in probabilities(linear)]
+    found = joined_differences(study, linear, control, ["auroc", "log_loss", "mcc"])
+    assert set(found) == {"auroc", "log_loss"}, "the mean of two models has no threshold"
+    over_age_sex, over_images = found["auroc"]
+    assert over_age_sex.first == over_images.first == pytest.approx(np.mean(means)), "two seeds, averaged"
+    assert over_age_sex.second == pytest.approx(control.value)
+    assert over_images.second == pytest.approx(linear.value)
+    assert over_age_sex.ci_low < over_age_sex.difference < over_age_sex.ci_high
+
+
+def test_images_are_joined_with_age_and_sex_of_the_same_cases_only(study: Leaderboard) -> None:
+    rows = {each.method.phrase: each for each in study.rows_of("auroc")}
+    cell = rows["age and sex"].method.cells[0]
+    table = cell.predictions
+    assert table is not None
+    table.drop(table.index[table["split"] == "test"][:1]).to_parquet(cell.folder / "predictions.parquet")
+    again = next(one for one in leaderboards(read_run(cell.folder.parents[1])) if one.split == "test")
+    assert "joined" not in {answer.topic for answer in Answering(again, [again]).of("auroc").answers}
+
+
+def difference(first: float, second: float, low: float, high: float, p: float, **more: Any) -> Difference:
+    return Difference(first, second, first - second, low, high, p, 90, 90, 0.06, False, **more)
+
+
+@pytest.mark.parametrize(
+    ("metric", "over_age_sex", "tone", "text"),
+    [
+        ("auroc", difference(0.8, 0.7, 0.02, 0.18, 0.01), "plain",
+         "Yes. The mean of the probabilities of dino with lora and of age and sex has AUROC 0.800, 0.100 better than age and sex alone (95 % interval 0.020 to 0.180; p = 0.01) and 0.050 better than dino with lora alone (95 % interval −0.010 to 0.110; p = 0.12)."),
+        ("auroc", difference(0.8, 0.7, -0.02, 0.22, 0.2), "weak", "Not shown. The mean of"),
+        ("auroc", difference(0.6, 0.7, -0.18, -0.02, 0.01), "weak", "No. The mean of the probabilities of dino with lora and of age and sex has AUROC 0.600, 0.100 worse than age and sex alone (95 % interval 0.020 to 0.180"),
+        ("log_loss", difference(0.5, 0.6, -0.18, -0.02, 0.01, smaller_is_better=True), "plain", "Yes. The mean of the probabilities of dino with lora and of age and sex has Log-loss 0.500, 0.100 better than age and sex alone (95 % interval 0.020 to 0.180"),
+        ("auroc", difference(0.8, 0.7, NAN, NAN, NAN), "weak", "This cannot be said: the differences have no interval."),
+    ],
+)  # fmt: skip
+def test_what_images_add_to_age_and_sex(metric: str, over_age_sex: Difference, tone: str, text: str) -> None:
+    over_images = difference(over_age_sex.first, over_age_sex.first - 0.05, -0.01, 0.11, 0.12)
+    control = row("age and sex", backbone=NO_NETWORK, control="age-sex")
+    found = joined_answer(metric, row("lora"), control, (over_age_sex, over_images))
+    assert (found.topic, found.tone, found.text.startswith(text)) == ("joined", tone, True), found.text
+    assert found.paired[0].method == "dino with lora with age and sex"
 
 
 def test_a_method_on_other_cases_is_not_compared(study: Leaderboard) -> None:

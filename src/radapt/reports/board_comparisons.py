@@ -24,7 +24,8 @@ from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
 
 _RESAMPLES = 2000  # where the cells do not say how many their intervals have
-_FEWER = 1999  # permutations for the metrics that do not lead
+FEWER = 1999
+"""Permutations for metrics that do not lead."""
 
 Keys = tuple[str, str]
 
@@ -91,21 +92,21 @@ def compare_board(board: Leaderboard, against: Sequence[Method] = ()) -> BoardCo
     differences: dict[str, dict[Keys, Difference]] = {}
     for metrics, pairs, draws in (
         ([primary], all_pairs, Draws(resamples=resamples)),
-        (others, some, Draws(resamples=resamples, permutations=_FEWER)),
+        (others, some, Draws(resamples=resamples, permutations=FEWER)),
     ):
         if metrics and pairs:
-            sets = _sets(board, [table for _, tables in kept.values() for table in tables], metrics)
-            numbered = [_beside(numbers[a], numbers[b]) for a, b in pairs]
-            found = compare_many(sets, numbered, metrics, draws, smaller_is_better=_smaller_is_better)
+            sets = sets_of(board, [table for _, tables in kept.values() for table in tables], metrics)
+            numbered = [numbered_pair(numbers[a], numbers[b]) for a, b in pairs]
+            found = compare_many(sets, numbered, metrics, draws, smaller_is_better=smaller_is_better)
             differences |= {metric: dict(zip(pairs, own, strict=True)) for metric, own in found.items()}
     return BoardComparisons(board, methods, differences)
 
 
-def _smaller_is_better(metric: str) -> bool:
+def smaller_is_better(metric: str) -> bool:
     return metric_of(metric_name(metric)).smaller_is_better
 
 
-def _beside(first: Sequence[int], second: Sequence[int]) -> tuple[list[int], list[int]]:
+def numbered_pair(first: Sequence[int], second: Sequence[int]) -> tuple[list[int], list[int]]:
     """The i-th seed of one stands beside the i-th of the other; the shorter list starts again."""
     count = range(max(len(first), len(second)))
     return [first[i % len(first)] for i in count], [second[i % len(second)] for i in count]
@@ -123,7 +124,8 @@ def _same_cases(board: Leaderboard, tables: list[pd.DataFrame]) -> bool:
     return all(other == first for other in others)
 
 
-def _sets(board: Leaderboard, tables: list[pd.DataFrame], metrics: Sequence[str]) -> ResultSets:
+def sets_of(board: Leaderboard, tables: list[pd.DataFrame], metrics: Sequence[str]) -> ResultSets:
+    """The stored results of several methods for the same cases, as `case_tables` gives them."""
     families = {metric_name(metric) for metric in metrics}
     if board.aim == "segmentation":
         labels = list(dict.fromkeys(tables[0]["label"].astype(str)))

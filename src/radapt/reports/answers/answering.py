@@ -1,9 +1,11 @@
 """Puts the answers on a test set together."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, row_of
 from radapt.reports.answers.elsewhere import sequences_answer, sites_answer, unseen_sites_answer
+from radapt.reports.answers.joined import Together, joined_answer, joined_differences
 from radapt.reports.answers.paired import (
     adapting_answer,
     control_answer,
@@ -57,7 +59,7 @@ class Answering:
             (self._next(metric, row), f"whether another method is really worse: {self._why_no_next(metric)}"),
             (self._adapting(metric), f"what adapting gains: {self._why_not_adapting()}"),
             (self._controls(metric, row), ""),
-            (None, self._why_no_age_and_sex(metric)),
+            (self._joined(metric, row), self._why_no_age_and_sex(metric)),
             (sites_answer(self.board, self.boards, metric, row.method) or unseen, self._why_no_sites()),
             (sequences_answer(self.board, metric, row.method, self.choice.order), self._why_no_sequences()),
         )
@@ -92,13 +94,30 @@ class Answering:
         rows = [other for other in self.board.controls.get(metric, ()) if defined(other.value)]
         if metric_of(metric).zero_is_best or row.method.control:
             return None
-        age_sex = [other for other in rows if other.method.control == AGE_SEX]
+        age_sex = [other for other in self._age_sex(metric) if defined(other.value)]
         rivals = [other for other in rows if other.method.control not in (AGE_SEX, SHUFFLED)]
         beside, rival = (self._single(metric, row.method, own[0].method) if own else None for own in (age_sex, rivals))
         shuffled = " ".join(
             filter(None, (shuffled_sentence(o, metric, _SHUFFLES) for o in rows if o.method.control == SHUFFLED))
         )
         return control_answer(beside, rival, metric, shuffled)
+
+    def _joined(self, metric: str, row: LeaderboardRow) -> Answer | None:
+        found = self._together.get(metric)
+        return None if found is None else joined_answer(metric, row, self._age_sex(metric)[0], found)
+
+    @cached_property
+    def _together(self) -> dict[str, Together]:
+        """By metric, the images together with age and sex against each alone."""
+        primary = self.board.primary or ""
+        row = row_of(self.board, primary, self.choice.method) if self.choice.method else None
+        if row is None or row.method.control or not self._age_sex(primary):
+            return {}
+        metrics = [metric for metric in self.board.metrics if self._age_sex(metric)]
+        return joined_differences(self.board, row, self._age_sex(primary)[0], metrics)
+
+    def _age_sex(self, metric: str) -> list[LeaderboardRow]:
+        return [other for other in self.board.controls.get(metric, ()) if other.method.control == AGE_SEX]
 
     def _single(self, metric: str, first: Method, second: Method) -> PairedNumbers | None:
         rows = row_of(self.board, metric, first), row_of(self.board, metric, second)
@@ -126,9 +145,7 @@ class Answering:
         return "no two were compared on the same cases" if self._others(metric) else "there is no other one"
 
     def _why_no_age_and_sex(self, metric: str) -> str:
-        if self.board.aim != "classification" or any(
-            row.method.control == AGE_SEX and defined(row.value) for row in self.board.controls.get(metric, ())
-        ):
+        if self.board.aim != "classification" or any(defined(row.value) for row in self._age_sex(metric)):
             return ""
         skipped = next((one for one in self.board.skipped_controls if one.get("control") == AGE_SEX), None)
         why = str(skipped.get("reason")).rstrip(".") if skipped else "they were not tried"

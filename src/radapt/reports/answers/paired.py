@@ -26,7 +26,7 @@ def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int) -> 
     """Whether the best of the other methods is really worse."""
     digits, name = _digits(metric), numbers.other
     value = shown(numbers.other_value, digits)
-    difference = _difference(numbers, digits, numbers.gain < 0)
+    difference = difference_text(numbers, digits, numbers.gain < 0)
     size = shown(abs(numbers.gain), digits)
     only = "the other method" if others == 1 else "the best of the others"
     if not defined(numbers.ci_low):
@@ -49,7 +49,7 @@ def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int) -> 
 def adapting_answer(numbers: PairedNumbers, metric: str, unit: str, same_encoder: bool) -> Answer:
     """What training weights of the encoder gained."""
     digits = _digits(metric)
-    difference = _difference(numbers, digits)
+    difference = difference_text(numbers, digits)
     what = f"{numbers.method} against {numbers.other}, whose encoder stays frozen"
     what += "" if same_encoder else "; the encoders differ"
     if not defined(numbers.ci_low):
@@ -57,7 +57,7 @@ def adapting_answer(numbers: PairedNumbers, metric: str, unit: str, same_encoder
     if numbers.verdict == "better":
         return Answer("adapting", f"{shown(numbers.gain, digits)} ({difference}): {what}.", "plain", (numbers,))
     if numbers.verdict == "worse":
-        difference = _difference(numbers, digits, turned=True)
+        difference = difference_text(numbers, digits, turned=True)
         text = f"It made results worse by {shown(-numbers.gain, digits)} ({difference}): {what}."
         return Answer("adapting", text, "warning", (numbers,))
     text = f"No gain shown: {_signed(numbers.gain, digits)} ({difference}), {what}."
@@ -67,13 +67,13 @@ def adapting_answer(numbers: PairedNumbers, metric: str, unit: str, same_encoder
 def control_sentence(numbers: PairedNumbers, metric: str) -> tuple[str, Tone]:
     """Whether the chosen method is better than what needs no trained encoder."""
     digits, name = _digits(metric), numbers.other
-    difference = _difference(numbers, digits)
+    difference = difference_text(numbers, digits)
     if not defined(numbers.ci_low):
         return f"Whether it is better than {name} cannot be said: the difference has no interval.", "weak"
     if numbers.verdict == "better":
         return f"It is better than {name} by {shown(numbers.gain, digits)} ({difference}).", "plain"
     if numbers.verdict == "worse":
-        difference = _difference(numbers, digits, turned=True)
+        difference = difference_text(numbers, digits, turned=True)
         return f"It is worse than {name} by {shown(-numbers.gain, digits)} ({difference}).", "warning"
     return f"It is not shown to be better than {name}: {_signed(numbers.gain, digits)} ({difference}).", "warning"
 
@@ -119,7 +119,7 @@ def chance_of(p: float, comparisons: int) -> str:
     return f"{text} after correction for {comparisons} comparisons" if comparisons > 1 else text
 
 
-def _difference(numbers: PairedNumbers, digits: int, turned: bool = False) -> str:
+def difference_text(numbers: PairedNumbers, digits: int, turned: bool = False) -> str:
     """Interval and p-value of the gain, or `turned` of what the other method is better by."""
     low, high = (-numbers.ci_high, -numbers.ci_low) if turned else (numbers.ci_low, numbers.ci_high)
     ends = f"95 % interval {shown(low, digits)} to {shown(high, digits)}"

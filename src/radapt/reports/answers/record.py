@@ -5,7 +5,7 @@ from typing import Literal
 
 from radapt.metrics.comparison import Verdict
 
-Topic = Literal["result", "next", "adapting", "controls", "sites", "sequences", "tools", "limits"]
+Topic = Literal["result", "next", "adapting", "controls", "joined", "sites", "sequences", "tools", "limits"]
 Tone = Literal["plain", "weak", "warning"]
 """`weak` where the numbers do not carry a firm answer, `warning` where a reader must know of something."""
 
@@ -14,6 +14,7 @@ QUESTIONS: dict[Topic, str] = {
     "next": "Is the next method really worse?",
     "adapting": "What did adapting the encoder gain?",
     "controls": "Would something simpler do as well?",
+    "joined": "Do the images add to age and sex?",
     "sites": "Does it hold at other hospitals?",
     "sequences": "What does a missing sequence cost?",
     "tools": "How does it compare with other tools?",
