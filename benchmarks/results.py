@@ -1,19 +1,21 @@
 """The results on public data sets as one page, written from run folders.
 
-    python benchmarks/results.py RUN... --out docs/results.md [--published FILE]
+    python benchmarks/results.py RUN... --out docs/results.md [--keep docs/results.md] [--published FILE]
 
-RUN is a folder that `radapt run` or `radapt adapt` wrote; its cohorts are told by their names (see `DATA_SETS`). FILE
-is a CSV of published figures: dataset, size, model, protocol, metric, value, source, mark. Figures marked M, from
-memory, are not printed. What the folders do not hold is said to be not run. No path and no data is printed.
+RUN is a folder that `radapt run` or `radapt adapt` wrote; the names of its cohorts say to which data sets it belongs
+(see `DATA_SETS`). With `--keep` the sections of data sets without a RUN are taken as they are from a page that was
+written before. FILE is a CSV of published figures: dataset, size, model, protocol, metric, value, source, mark. Figures
+marked M, from memory, are not printed. What the folders do not hold is said to be not run. No path and no data is
+printed.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from results_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
-from results_studies import command_lines
+from results_studies import command_of
 from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines, unique
 
 INTRODUCTION = """# Results on public data sets
@@ -24,18 +26,47 @@ what they reach is not due to pretraining. Intervals hold the trained model fixe
 busy machine with two cores, without the extraction of features. Where hospitals are left out in turn, choices are made
 by inner folds that leave out hospitals too, or where a row says so by folds that mix them (`inner_folds: patient`). How
 numbers are computed: [statistics](statistics.md).
+
+Each section ends with the runs that it was written from, by `python benchmarks/results.py runs/NAME... --keep
+docs/results.md --out docs/results.md --published published_numbers.csv`. Cohorts are those of `radapt scan`, as
+`studies/dinov2-radiology-small.yaml` says; paths are shortened.
 """
 
-
-def page(rows: Sequence[Row], published: Sequence[Published], commands: Sequence[str]) -> str:
-    """The whole page as Markdown."""
-    sections = [line for each in DATA_SETS for line in section(each, rows, published)]
-    return "\n".join([INTRODUCTION, *sections, *commands]).rstrip() + "\n"
+Commands = Mapping[str, Sequence[str]]
+"""By the name of a run the lines with its command and study."""
 
 
-def section(data_set: DataSet, rows: Sequence[Row], published: Sequence[Published]) -> list[str]:
+def page(rows: Sequence[Row], published: Sequence[Published], commands: Commands, kept: Mapping[str, str]) -> str:
+    """The whole page as Markdown. `kept` are sections by title, for data sets without a row."""
+    sections = []
+    printed: set[str] = set()
+    for data_set in DATA_SETS:
+        own = [row for row in rows if row.cohort in data_set.cohorts and row.aim == data_set.aim]
+        if not own and data_set.title in kept:
+            sections.append(kept[data_set.title])
+            continue
+        lines = [*section(data_set, own, published), *run_lines(own, commands, printed)]
+        sections.append("\n".join(lines).rstrip() + "\n")
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """The sections of a page by their titles."""
+    parts = text.split("\n## ")[1:]
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in parts}
+
+
+def run_lines(rows: Sequence[Row], commands: Commands, printed: set[str]) -> list[str]:
+    """The commands of the runs with rows of a data set; of those `printed` in an earlier section the names alone."""
+    names = dict.fromkeys(row.run for row in rows)
+    above = [f"`{name}`" for name in names if name in printed]
+    lines = [line for name in names if name not in printed for line in commands[name]]
+    printed.update(names)
+    return [*lines, *([f"Runs of an earlier section: {', '.join(above)}.", ""] if above else [])]
+
+
+def section(data_set: DataSet, own: Sequence[Row], published: Sequence[Published]) -> list[str]:
     """The heading, tables and notes of one data set."""
-    own = [row for row in rows if row.cohort in data_set.cohorts and row.aim == data_set.aim]
     lines = [f"## {data_set.title}", "", data_set.tested, ""]
     lines += [*made_lines(own), *row_lines(data_set, own)] if own else ["Not run.", ""]
     lines += difference_lines(data_set, own)
@@ -63,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of `radapt run` or `radapt adapt`")
     parser.add_argument("--out", type=Path, required=True, help="the Markdown file to write")
+    parser.add_argument("--keep", type=Path, metavar="PAGE", help="take sections of other data sets from this page")
     parser.add_argument("--published", type=Path, help="a CSV of published figures")
     asked = parser.parse_args(arguments)
     from radapt.durable import write_text
@@ -70,14 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         rows = unique(row for run in asked.runs for row in read_rows(run))
-        commands = command_lines(asked.runs, published=asked.published is not None)
+        commands = dict(command_of(run) for run in asked.runs)
+        kept = sections_of(asked.keep.read_text(encoding="utf-8")) if asked.keep else {}
         published = Published.read(asked.published) if asked.published else []
-    except (DataError, UsageError) as error:
+    except (DataError, UsageError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     for name in sorted({row.cohort for row in rows} - {name for each in DATA_SETS for name in each.cohorts}):
         print(f"The cohort {name!r} belongs to no data set of this page and is left out.", file=sys.stderr)
-    write_text(asked.out, page(rows, published, commands))
+    write_text(asked.out, page(rows, published, commands, kept))
     return 0
 
 

@@ -1,7 +1,6 @@
 """The commands and studies behind `results.py`'s page, without the paths of the machine that ran them."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,25 +12,16 @@ from radapt.studies.study import Study
 PLAIN = ("random", "hub", "package")
 """Weights that are no path."""
 
-COHORTS = "Cohorts are those of `radapt scan`, as `studies/dinov2-radiology-small.yaml` says; paths are shortened."
 
-
-def command_lines(folders: Sequence[Path], *, published: bool) -> list[str]:
-    """A section with every command and study. Raises UsageError for a study file that is none."""
-    lines = ["## Commands", "", COHORTS, ""]
-    runs = []
-    for folder in folders:
-        if (folder / "study.yaml").is_file():
-            study = read_yaml(folder / "study.yaml", Study, "study file")
-            runs.append(f"runs/{study.name}")
-            lines += [f"`radapt run {study.name}.yaml --out {runs[-1]}`, where the study is", ""]
-            lines += ["```yaml", compact(study).rstrip(), "```", ""]
-        else:
-            facts = json.loads((folder / "adapt.json").read_text(encoding="utf-8"))
-            runs.append(f"runs/{facts.get('cohort')}-adapted")
-            lines += [f"`radapt adapt cohort.yaml --backbone {facts.get('backbone')} --out {runs[-1]}`", ""]
-    figures = " --published published_numbers.csv" if published else ""
-    return [*lines, f"`python benchmarks/results.py {' '.join(runs)} --out docs/results.md{figures}`", ""]
+def command_of(folder: Path) -> tuple[str, list[str]]:
+    """The name of a run, and the lines with its command and study. Raises UsageError for a study file that is none."""
+    if (folder / "study.yaml").is_file():
+        study = read_yaml(folder / "study.yaml", Study, "study file")
+        first = f"`radapt run {study.name}.yaml --out runs/{study.name}`, where the study is"
+        return study.name, [first, "", "```yaml", compact(study).rstrip(), "```", ""]
+    facts = json.loads((folder / "adapt.json").read_text(encoding="utf-8"))
+    name = f"{facts.get('cohort')}-adapted"
+    return name, [f"`radapt adapt cohort.yaml --backbone {facts.get('backbone')} --out runs/{name}`", ""]
 
 
 def compact(study: Study) -> str:

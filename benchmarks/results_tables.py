@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
 from results_scores import Score, adapted_scores, scores_of
 from results_sets import FAMILIES, RANDOM, Beside, DataSet, Published
+from results_studies import command_of
 
 OUT_OF_FOLD, TEST = "oof", "test"
 DASH = "–"
@@ -42,14 +43,18 @@ class Row:
     runs: int = 1
     minutes: float = float("nan")
     cases: pd.DataFrame | None = field(default=None, compare=False)
+    run: str = field(default="", compare=False)
 
 
 def read_rows(folder: Path) -> list[Row]:
     """The rows of a folder of `radapt run` or `radapt adapt`. Raises UsageError or DataError for another."""
     if (folder / "adapt.json").is_file() and not (folder / "study.yaml").is_file():
-        return _adapted(folder)
-    run = read_run(folder)
-    return [row for method in methods_of(run) if (row := _row(method, run)) is not None]
+        rows = _adapted(folder)
+    else:
+        run = read_run(folder)
+        rows = [row for method in methods_of(run) if (row := _row(method, run)) is not None]
+    name = command_of(folder)[0]
+    return [replace(row, run=name) for row in rows]
 
 
 def _row(method: Method, run: Run) -> Row | None:

@@ -29,9 +29,12 @@ def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     results = importlib.import_module("results")
 
-    def write(*runs: Path, published: str = FIGURES) -> str:
+    def write(*runs: Path, published: str = FIGURES, keep: str | None = None) -> str:
         (tmp_path / "figures.csv").write_text(published)
         given = [*map(str, runs), "--out", str(tmp_path / "page.md"), "--published", str(tmp_path / "figures.csv")]
+        if keep is not None:
+            (tmp_path / "kept.md").write_text(keep, encoding="utf-8")
+            given += ["--keep", str(tmp_path / "kept.md")]
         assert results.main(given) == 0
         return (tmp_path / "page.md").read_text("utf-8")
 
@@ -84,6 +87,36 @@ def test_a_cell_that_two_folders_share_is_one_row(toy_run: Any, toy_cohort: Any,
     folder = classification(toy_run, toy_cohort)
     shutil.copytree(folder, tmp_path / "again")
     assert part(page(folder, tmp_path / "again"), "PneumoniaMNIST") == part(page(folder), "PneumoniaMNIST")
+
+
+def test_sections_of_other_data_sets_are_kept_with_their_commands(
+    toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path
+) -> None:
+    classes = page(classification(toy_run, toy_cohort))
+    assert "`radapt run toy.yaml --out runs/toy`" in part(classes, "PneumoniaMNIST")
+    adapted = tmp_path / "adapted"
+    adapted.mkdir()
+    write_json(adapted / "adapt.json", {"cohort": "lgg", "backbone": "dinov2-s-focus"})
+    own = pd.DataFrame({"patient": ["a", "b"], "split": "oof", "truth": ["x", "y"], "decision": ["x", "y"]})
+    write_parquet(adapted / "predictions.parquet", own.assign(p_x=0.5, p_y=0.5))
+    table = pd.DataFrame({"split": ["oof"], "site": None, "n_sequences": 1, "metric": "mcc", "value": 1.0})
+    write_parquet(adapted / "subsets.parquet", table.assign(n_patients=2, ci_low=0.0, ci_high=1.0))
+    both = page(adapted, keep=classes)
+    assert part(both, "PneumoniaMNIST") == part(classes, "PneumoniaMNIST")
+    assert "--out runs/lgg-adapted`" in part(both, "LGG molecular subtype")
+    assert page(adapted, keep=both) == both
+    assert "Not run." in part(page(adapted), "PneumoniaMNIST")
+    assert part(page(toy_run.path, adapted), "LGG molecular") == part(both, "LGG molecular")
+
+
+def test_a_run_of_two_data_sets_is_printed_once(toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path) -> None:
+    for name in ("lgg-idh", "lgg-grade"):
+        toy = toy_cohort(name=name)
+        toy_run.cohort(toy)
+        toy_run.cell(toy, "dinov2-s-focus", "linear", protocol="linear")
+    text = page(finished(toy_run, tmp_path))
+    assert text.count("`radapt run toy.yaml") == 1
+    assert part(text, "LGG grade").rstrip().endswith("Runs of an earlier section: `toy`.")
 
 
 def test_published_figures_stand_beside_ours_except_those_from_memory(toy_run: Any, toy_cohort: Any, page: Any) -> None:
