@@ -116,3 +116,12 @@ def test_wrong_options(arguments: list[str], pictures: Path, tmp_path: Path, mon
     with pytest.raises(UsageError):
         call(pictures, *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize("option", [("--folds", "site"), ("--external", "A")])
+def test_columns_that_could_hold_sites_are_named(option: tuple[str, str], pictures: Path, tmp_path: Path) -> None:
+    files = sorted(pictures.rglob("*.png"))[:6]
+    rows = [f"{path},{'ab'[at % 2]},{'AAABBB'[at]},{at}\n" for at, path in enumerate(files)]
+    (tmp_path / "table.csv").write_text("file,label,clinic,age\n" + "".join(rows))
+    with pytest.raises(UsageError, match=r"needs sites.* Columns it could be: clinic\.$"):
+        call(tmp_path / "table.csv", "--out", tmp_path / "cohort.yaml", *option)

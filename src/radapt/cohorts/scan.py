@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from radapt.cachedir import cache_folder
 from radapt.cohorts.archives import is_archive, remove_on_failure, unpack
+from radapt.cohorts.columns import RESERVED
 from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue, raise_errors
@@ -162,11 +164,19 @@ def _usual_splits(draft: CohortDraft) -> None:
         draft.notes.append(f"Split names are read as the usual ones: {', '.join(changed)}.")
 
 
+def _needs_sites(option: str, table: pd.DataFrame) -> str:
+    """That sites are unknown, and which columns could hold them: some rows share a value, and not all have the same."""
+    own = [name for name in table.columns if name not in RESERVED and ":" not in name]
+    shared = [name for name in own if 1 < table[name].nunique() <= len(table) / 2]
+    which = f" Columns it could be: {', '.join(shared)}." if shared else ""
+    return f"{option} needs sites; name the column that holds them with --site.{which}"
+
+
 def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
     """Make sites separate test sets. All cases of a patient seen at such a site move with it."""
     table = draft.table
     if "site" not in table:
-        raise UsageError("--external needs sites; name the column that holds them with --site.")
+        raise UsageError(_needs_sites("--external", table))
     sites = sorted(set(table["site"]) - {""})
     taken: dict[str, str] = {}
     for text in external:
@@ -230,7 +240,7 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
     if options.folds:
         if options.folds.by_site and not ("site" in table and table["site"].str.strip().any()):
-            raise UsageError("--folds site needs sites; name the column that holds them with --site.")
+            raise UsageError(_needs_sites("--folds site", table))
         if options.folds.column is not None and options.folds.column not in table:
             raise UsageError(f"--folds column:{options.folds.column}: {suggest(options.folds.column, table.columns)}")
         draft.folds = options.folds
