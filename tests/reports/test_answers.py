@@ -92,6 +92,30 @@ def test_inner_folds_choose_where_there_is_no_val() -> None:
     assert "had not seen that patient, its AUROC" in other.answers[0].text
 
 
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "verdict"), [(-0.2, -0.3, -0.1, "worse"), (-0.1, -0.3, 0.1, "undecided")]
+)
+def test_a_better_method_that_could_not_be_chosen_is_said(
+    gain: float, low: float, high: float, verdict: Verdict
+) -> None:
+    numbers = paired(gain, low, high, verdict)
+    said = next_answer(numbers, "auroc", "patient", 2, eligible=False).text
+    plain = next_answer(numbers, "auroc", "patient", 2).text
+    assert "It was not chosen because it has no score on the patients that the choice was made on." in said
+    assert "not chosen" not in plain
+
+
+def test_methods_with_a_score_are_eligible(study: Leaderboard) -> None:
+    val = board(row("knn", 0.6), row("linear", 0.5), split="val", metric="mcc")
+    found = choose(board(row("lora"), row("linear"), row("knn")), val)
+    assert [method.phrase for method in found.eligible] == ["dino with knn", "dino with linear"]
+    whole = Answering(study, [study])
+    others = {one.method.phrase for one in study.metrics["auroc"]} - {method.phrase for method in whole.choice.eligible}
+    text = {answer.topic: answer.text for answer in whole.of("auroc").answers}["next"]
+    assert not others
+    assert "not chosen" not in text
+
+
 def test_a_method_without_a_score_takes_no_part() -> None:
     val = board(row("knn", 0.6), row("linear", NAN), split="val", metric="mcc")
     assert choose(board(row("lora"), row("linear"), row("knn")), val).among == 1

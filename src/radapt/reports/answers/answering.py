@@ -79,7 +79,8 @@ class Answering:
         found = next((one for one in family if one.second.method.key == ranked[0].method.key), None)
         if found is None:
             return None
-        return next_answer(paired_numbers(found, len(family)), metric, self.board.unit, len(ranked))
+        eligible = found.second.method.key in {method.key for method in self.choice.eligible}
+        return next_answer(paired_numbers(found, len(family)), metric, self.board.unit, len(ranked), eligible=eligible)
 
     def _adapting(self, metric: str) -> Answer | None:
         if self.pair is None or metric_of(metric).zero_is_best:

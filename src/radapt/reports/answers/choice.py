@@ -25,6 +25,11 @@ class Choice:
     metric: str
     order: tuple[Method, ...] = ()
 
+    @property
+    def eligible(self) -> tuple[Method, ...]:
+        """The methods that could be chosen."""
+        return self.order[: self.among]
+
 
 def choose(board: Leaderboard, val: Leaderboard | None) -> Choice:
     """The method of a test set that is best on val, or in inner folds of the training patients, by the study's metric.

@@ -22,8 +22,11 @@ def paired_numbers(found: MethodComparison, comparisons: int) -> PairedNumbers:
     )  # fmt: skip
 
 
-def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int) -> Answer:
-    """Whether the best of the other methods is really worse."""
+_NO_SCORE = " It was not chosen because it has no score on the patients that the choice was made on."
+
+
+def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int, *, eligible: bool = True) -> Answer:
+    """Whether the best of the other methods is really worse. If not `eligible`, it had no score to be chosen by."""
     digits, name = _digits(metric), numbers.other
     value = shown(numbers.other_value, digits)
     difference = difference_text(numbers, digits, numbers.gain < 0)
@@ -38,9 +41,10 @@ def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int) -> 
         return Answer("next", f"Yes: {name}, {only}, is worse: {value}, by {size} ({difference}).", "plain", (numbers,))
     if numbers.verdict == "worse":
         text = f"No: {name} is better on these {unit}s: {value}, by {size} ({difference})."
-        return Answer("next", text, "warning", (numbers,))
+        return Answer("next", text + ("" if eligible else _NO_SCORE), "warning", (numbers,))
     if numbers.gain < 0:
         text = f"No: {name} scores {value} here, {size} better, which may be chance ({difference})."
+        text += "" if eligible else _NO_SCORE
     else:
         text = f"Not shown: {name}, {only}, scores {value}, and a difference of {size} may be chance ({difference})."
     return Answer("next", text + _hidden(numbers, digits, unit), "weak", (numbers,))
