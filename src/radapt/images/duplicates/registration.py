@@ -7,7 +7,6 @@ Fine detail, with the contrast around each pixel divided out, correlates only if
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter
 
 from radapt.images.duplicates.hashes import grey, resized
 
@@ -120,6 +119,8 @@ def compare(first: Compared, second: Compared, turns: tuple[int, ...] = tuple(ra
 
 def normalised(plane: np.ndarray, broad_px: float) -> np.ndarray:
     """The plane without broad structure, divided by the contrast around each pixel."""
+    from scipy.ndimage import gaussian_filter  # where no two hashes are alike, nothing needs it
+
     fine = plane - gaussian_filter(plane, broad_px, mode="nearest")
     contrast = np.sqrt(gaussian_filter(fine * fine, 1.5 * broad_px, mode="nearest"))
     result: np.ndarray = fine / (contrast + 0.25 * contrast.mean() + 1e-3)
@@ -167,10 +168,14 @@ def _level(first: Compared, second: Compared, turn: int, side: int) -> tuple[np.
 
 
 def _detail(plane: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter  # where no two hashes are alike, nothing needs it
+
     return normalised(gaussian_filter(plane, _DETAIL_PX[0], mode="nearest"), _DETAIL_PX[1])
 
 
 def _warped(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import affine_transform  # where no two hashes are alike, nothing needs it
+
     side = len(plane)
     centre = (side - 1) / 2
     linear = matrix[:, :2]
