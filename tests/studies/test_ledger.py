@@ -44,6 +44,31 @@ def test_a_cell_that_is_run_again_and_stopped_is_not_done(
     assert ledger.is_done("a")
 
 
+CELL = {"id": "a", "cohort": "lgg", "backbone": "dino", "label": "knn", "seed": 0}
+SCORES = pd.DataFrame({
+    "metric": ["auroc", "mcc"], "value": [0.75, 0.5], "ci_low": 0.1, "ci_high": 0.9, "n_patients": 9, "n_scored": 9,
+    "n_unscored": 0, "n_undefined": 0, "split": "test",
+})  # fmt: skip
+
+
+def test_results_are_those_of_the_last_time_that_a_cell_was_finished(tmp_path: Path) -> None:
+    """Rows are kept in memory, and must neither outlive their cell nor be shared with the caller."""
+    ledger = Ledger(tmp_path)
+    ledger.finish("a", {"id": "a", "look": "whole"}, TABLE, SCORES, 1.0)
+    first = ledger.results([CELL])
+    assert first["value"].tolist() == [0.75, 0.5]
+    assert (first["look"].iloc[0], first["contamination"].iloc[0], first["seconds"].iloc[0]) == ("whole", None, 1.0)
+    first["value"] = -1.0
+    assert ledger.results([CELL])["value"].tolist() == [0.75, 0.5]
+    assert ledger.results([CELL | {"seed": None}])["seed"].isna().all()
+    ledger.finish("a", {"id": "a"}, TABLE, SCORES.assign(value=0.25), 2.0)
+    again = ledger.results([CELL])
+    assert (again["value"].tolist(), again["seconds"].tolist()) == ([0.25, 0.25], [2.0, 2.0])
+    pd.testing.assert_frame_equal(again, Ledger(tmp_path).results([CELL]))
+    (ledger.cell("a") / "scores.parquet").write_bytes(b"damaged")
+    assert ledger.results([CELL]).empty
+
+
 @pytest.mark.parametrize("name", ["done.json", "cell.json", "predictions.parquet", "scores.parquet", "subsets.parquet"])
 def test_a_flipped_bit_makes_a_cell_unfinished(name: str, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
