@@ -46,7 +46,7 @@ class Volume:
         if self.array.ndim not in (3, 4) or (self.array.ndim == 4 and self.array.shape[3] != 3):
             raise DataError(f"A volume is (X, Y, Z) or (X, Y, Z, 3); this one is {self.array.shape}.")
         affine = np.asarray(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or _is_singular(affine):
+        if affine.shape != (4, 4) or not _is_usable(affine.tobytes()):
             raise DataError(
                 f"The geometry is unusable: the voxel-to-mm matrix {np.round(affine, 4).tolist()} must be 4 × 4, "
                 "finite and invertible. Set the voxel size and orientation in the image's header."
@@ -160,16 +160,15 @@ def check_axis(axis: str) -> Axis:
     return axis  # type: ignore[return-value]
 
 
-def _is_singular(affine: np.ndarray) -> bool:
-    return _is_singular_of(affine.tobytes())
-
-
 @lru_cache(maxsize=1024)
-def _is_singular_of(content: bytes) -> bool:
+def _is_usable(content: bytes) -> bool:
+    """Whether the bytes of a float64 affine (4, 4) are a finite, invertible matrix."""
     affine = np.frombuffer(content).reshape(4, 4)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # Decided on directions, so that the unit of the spacing does not matter.
-    return bool((lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6)
+    return bool(
+        np.isfinite(affine).all() and (lengths > 0).all() and abs(np.linalg.det(affine[:3, :3] / lengths)) >= 1e-6
+    )
 
 
 @lru_cache(maxsize=1024)

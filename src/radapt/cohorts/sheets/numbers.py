@@ -54,10 +54,12 @@ def _values(cells: Sequence[str]) -> set[str]:
 
 
 def _trace(name: str, cells: Sequence[str]) -> str | None:
+    long = {text for cell in cells if _SCIENTIFIC.fullmatch(text := cell.strip())}
+    if not long and not _DATE_NAMES.search(name):
+        return None
     values = _values(cells)
     if not values:
         return None
-    long = [text for text in values if _SCIENTIFIC.fullmatch(text)]
     if long and len(long) * 2 >= len(values):
         return (
             f"Column {name!r} holds numbers such as {min(long)!r}, as Excel shows long ids; digits may be lost. "

@@ -70,11 +70,17 @@ def plane_hashes(volume: Volume) -> np.ndarray:
 def small_planes(volume: Volume) -> SmallPlanes:
     """The planes of `volume` that are hashed, made small."""
     planes = hashed_planes(volume)
-    resolved = int((_RESOLVED * min(planes.shape[1:3]) >= RINGS).sum())
+    resolved = _resolved(min(planes.shape[1:3]))
     if len(planes) == 1 and max(planes.shape[1:3]) < 2 * min(planes.shape[1:3]):
         return SmallPlanes(_block_means(planes, SIDE_PX), resolved)
     small = [resized(planes[first : first + _BATCH], SIDE_PX) for first in range(0, len(planes), _BATCH)]
     return SmallPlanes(np.concatenate(small), resolved)
+
+
+@lru_cache(maxsize=64)
+def _resolved(side_px: int) -> int:
+    """How many rings a plane of that size resolves."""
+    return int((_RESOLVED * side_px >= RINGS).sum())
 
 
 def hashes_of(images: Sequence[SmallPlanes]) -> list[np.ndarray]:
@@ -213,15 +219,24 @@ def _harmonics(small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rising = np.sort(small.reshape(len(small), -1), axis=1)
     low, high = (rising[:, round(share * (SIDE_PX**2 - 1))][:, None, None] for share in (0.01, 0.99))
     span = np.maximum(high - low, 1e-6 * np.maximum(np.abs(high), 1e-30))
-    levels = np.clip((small - low) / span, 0, 1).astype(np.float32)
+    # In place, because the passes over memory take most of the time.
+    levels = small - low
+    levels /= span
+    np.clip(levels, 0, 1, out=levels)
     broad, broader = _gaussian(_BROAD_PX), _gaussian(1.5 * _BROAD_PX)
-    fine = levels - broad @ levels @ broad.T
-    contrast = np.sqrt(np.maximum(broader @ (fine * fine) @ broader.T, 0))
-    shown = (np.abs(fine) > _FLAT).mean(axis=(1, 2)) >= _LEAST_SHOWN
-    fine /= contrast + _FLOOR * contrast.mean(axis=(1, 2), keepdims=True) + 1e-3
+    fine = levels
+    fine -= broad @ levels @ broad.T
+    contrast = broader @ (fine * fine) @ broader.T
+    np.sqrt(np.maximum(contrast, 0, out=contrast), out=contrast)
+    shown = np.count_nonzero(np.abs(fine) > _FLAT, axis=(1, 2)) >= _LEAST_SHOWN * SIDE_PX**2
+    contrast += _FLOOR * contrast.mean(axis=(1, 2), keepdims=True)
+    contrast += 1e-3
+    fine /= contrast
     fine -= fine.mean(axis=(1, 2), keepdims=True)
     window = np.sin(np.pi * (np.arange(SIDE_PX) + 0.5) / SIDE_PX, dtype=np.float32) ** 2
-    spectrum = rfft2(fine * window[:, None] * window)
+    fine *= window[:, None]
+    fine *= window
+    spectrum = rfft2(fine)
     power = spectrum.real**2 + spectrum.imag**2
     rings = (power.reshape(len(power), -1) @ _ring_weights()).reshape(len(power), len(RINGS), _ANGLES)
     rings /= np.maximum(rings.mean(axis=2, keepdims=True), 1e-12)
