@@ -1,6 +1,7 @@
 """An adapted encoder in training: the mode of its modules, its trained state, and a digest of what must not change."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -84,9 +85,13 @@ def _fully_trained(module: nn.Module) -> set[str]:
     frozen = {layer(name) for name, parameter in parameters.items() if not parameter.requires_grad}
     if last - 1 in frozen:  # a trained final norm alone, as in norm tuning: what it normalises is frozen
         frozen.add(last)
+    inside: defaultdict[str, set[int]] = defaultdict(set)  # module -> the layers that it holds parameters of
+    for name in parameters:
+        parts = name.split(".")
+        for end in range(len(parts)):
+            inside[".".join(parts[:end])].add(layer(name))
     trained: set[str] = set()
-    for name, child in module.named_modules():  # parents come before their children
-        layers = {layer(f"{name}.{end}" if name else end) for end, _ in child.named_parameters()}
-        if name.rpartition(".")[0] in trained or (layers and not layers & frozen):
+    for name, _ in module.named_modules():  # parents come before their children
+        if name.rpartition(".")[0] in trained or (name in inside and not inside[name] & frozen):
             trained.add(name)
     return trained
