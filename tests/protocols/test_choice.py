@@ -23,7 +23,7 @@ from radapt.training.fit_record import Decision, FitRecord
 ALL = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
 QUICK: dict[str, dict[str, Any]] = {
     "mil": {"epochs": 4, "lr": (1e-2, 1e-3)},
-    "logistic": {"C": (0.001, 0.1, 10.0)},
+    "logistic": {"C": (0.001, 0.1, 10.0), "blocks": 1},
     "linear": {"C": (0.001, 0.1, 10.0), "epochs": 2},
 }
 

@@ -18,7 +18,12 @@ from radapt.training.fit_record import FitCases
 from toy_images import discs, image_cohort
 
 BASES = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
-QUICK: dict[str, dict[str, Any]] = {"mil": {"epochs": 2, "lr": 1e-2}}
+LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
+QUICK: dict[str, dict[str, Any]] = {
+    "mil": {"epochs": 2, "lr": 1e-2},
+    "logistic": LOGISTIC,
+    "shuffled-labels": {"options": LOGISTIC},
+}
 """Options of protocols that would otherwise train for long."""
 
 
