@@ -93,7 +93,9 @@ def predicted(folder: Path, backbone: Backbone, cohort: Cohort, rows: Any) -> np
     return model.predict(cohort, rows=rows).filter(regex="^p_").to_numpy()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [each if each in ("finetune", "partial", "lora") else pytest.param(each, marks=SLOW) for each in METHODS]
+)
 def test_every_method_answers_replays_and_is_loaded_again(
     name: str, run: Any, cohort: Cohort, vit: Backbone, tmp_path: Path
 ) -> None:

@@ -127,8 +127,20 @@ def test_every_protocol_is_held_to_this_contract() -> None:
     assert sorted(PROTOCOLS) == sorted([*PROBES, *CONTROLS, *IMAGE_CLASSIFIERS, *SEGMENTERS, *OTHERS])
 
 
-@pytest.mark.parametrize("task", ["two classes", "three classes", "findings"])
-@pytest.mark.parametrize("name", [*PROBES, *CONTROLS])
+TASKS = ["two classes", "three classes", "findings"]
+
+
+def _probes_of_tasks() -> list[Any]:
+    """Every probe with every task. By default `linear` with each and the others with one, in turn."""
+    found = []
+    for number, name in enumerate([*PROBES, *CONTROLS]):
+        for at, task in enumerate(TASKS):
+            more = name != "linear" and at != number % len(TASKS)
+            found.append(pytest.param(name, task, marks=pytest.mark.slow if more else ()))
+    return found
+
+
+@pytest.mark.parametrize(("name", "task"), _probes_of_tasks())
 def test_a_probe_comes_back(
     name: str, task: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
 ) -> None:

@@ -185,7 +185,13 @@ def run(name: str, cohort: Cohort, folder: Path | None, cache: Path, **options: 
     return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache / "cache", resamples=20)
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+LIKE_OTHERS = ("bitfit", "norm", "ia3", "dora")
+"""Adapt a backbone as `lora`, `partial` and `finetune` do, but for which of its numbers are trained."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each in LIKE_OTHERS else ()) for each in sorted(PROTOCOLS)]
+)
 def test_every_protocol_tests_every_patient_once(
     name: str, toy_images: Cohort, toy_masks: Cohort, tmp_path: Path
 ) -> None:
