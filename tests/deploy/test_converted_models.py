@@ -28,8 +28,19 @@ def export(run: Path, out: Path, runtime: str = "onnx", **more: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def converted(with_val: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(with_val, tmp_path_factory.mktemp("converted") / "model", method="linear")
+def exported(with_val: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a model for onnx, and what the command said that wrote it."""
+    folder = tmp_path_factory.mktemp("converted") / "model"
+    cache = str(with_val.parent / "cache")
+    asked = ["export", str(with_val), "--out", str(folder), "--method", "linear", "--format", "onnx", "--cache", cache]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    return folder, done.output
+
+
+@pytest.fixture(scope="module")
+def converted(exported: tuple[Path, str]) -> Path:
+    return exported[0]
 
 
 def probabilities(folder: Path, run: Path, runtime: str | None = None) -> np.ndarray:
@@ -51,14 +62,25 @@ def test_it_answers_as_pytorch_does_and_keeps_its_runtime(converted: Path, with_
     assert "onnx against PyTorch in float32" in (converted / "deployment.json").read_text()
 
 
-@pytest.mark.parametrize("runtime", INSTALLED)
+@pytest.mark.parametrize("runtime", [pytest.param("onnx", marks=[pytest.mark.slow, needs_onnx]), *INSTALLED[1:]])
 def test_knn_has_its_encoder_converted(with_val: Path, tmp_path: Path, runtime: str) -> None:
     folder = export(with_val, tmp_path / "model", runtime, method="knn")
     np.testing.assert_allclose(probabilities(folder, with_val), probabilities(folder, with_val, "pytorch"), atol=1e-4)
     assert [name.split("/")[0] for name in read_deployment(folder).runtime.networks] == ["encoder"]
 
 
+@pytest.fixture
+def converted_before(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network of the same model is taken from its first export: converting it takes seconds."""
+
+    def copy(network: object, inputs: object, folder: Path, runtime: str, name: str) -> None:
+        shutil.copytree(converted / "networks" / name, folder)
+
+    monkeypatch.setattr("radapt.deploy.export.convert_networks.write_graph", copy)
+
+
 @needs_onnx
+@pytest.mark.usefixtures("converted_before")
 def test_an_export_that_differs_leaves_nothing(with_val: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("radapt.deploy.export.convert_networks.TOLERANCE", 1e-12)
     with pytest.raises(UsageError, match=r"differ by .* in the outputs of the network encoder/.*nothing was exported"):
@@ -67,6 +89,7 @@ def test_an_export_that_differs_leaves_nothing(with_val: Path, tmp_path: Path, m
 
 
 @needs_onnx
+@pytest.mark.usefixtures("converted_before")
 def test_without_the_training_images_it_is_compared_on_drawn_ones(
     with_val: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,13 +133,9 @@ def test_without_its_package_it_says_what_to_install(converted: Path, monkeypatc
 
 
 @needs_onnx
-def test_the_commands(with_val: Path, tmp_path: Path) -> None:
-    model = str(tmp_path / "model")
-    cache = str(with_val.parent / "cache")
-    asked = ["export", str(with_val), "--out", model, "--method", "linear", "--format", "onnx", "--cache", cache]
-    done = CliRunner().invoke(app, asked)
-    assert done.exit_code == 0, done.output
-    assert "onnx against PyTorch in float32 on" in done.output
+def test_the_commands(exported: tuple[Path, str], with_val: Path, tmp_path: Path) -> None:
+    model, said = str(exported[0]), exported[1]
+    assert "onnx against PyTorch in float32 on" in said
     inputs = str(with_val.parent / "discs" / "cohort.yaml")
     for runtime in ("pytorch", "auto"):
         out = str(tmp_path / runtime)
