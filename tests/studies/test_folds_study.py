@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from radapt.cli import app
 from radapt.cohorts import load_cohort
+from radapt.reports import write_report
+from radapt.studies import Settings, read_study, run_study
 from report_page import Page
 from toy_kill import command, kill_when, numbers
 from toy_study import write_cohort, write_study
@@ -33,7 +35,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, [folded(folder / "discs", "{by: site}")], protocols=protocols,
         backbones=[{"name": "vit", "as": "timm:test_vit", "weights": "random", "dtype": "float32"}],
     )  # fmt: skip
-    subprocess.run(command(study, folder), check=True, capture_output=True)
+    run_study(read_study(study), folder / "run", Settings(cache=folder / "cache", offline=True))
+    write_report(folder / "run")
     return folder
 
 

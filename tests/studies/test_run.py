@@ -210,13 +210,13 @@ def test_an_entry_that_asks_for_the_same_numbers_again_is_refused(tmp_path: Path
 
 def test_a_protocol_more_does_not_run_the_others_again(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "discs")
-    balanced = {"logistic": {"class_weight": "balanced"}}
-    first = run(write_study(tmp_path, [cohort], protocols=[balanced]))
-    second = run(write_study(tmp_path, [cohort], protocols=[balanced, "logistic"]))
+    nearest = {"knn": {"k": [1]}}
+    first = run(write_study(tmp_path, [cohort], protocols=[nearest]))
+    second = run(write_study(tmp_path, [cohort], protocols=[nearest, "knn"]))
     assert (first.finished, second.already, second.finished) == (2, 2, 2)
     assert set(pd.read_parquet(tmp_path / "run" / "results.parquet")["protocol"]) == {
-        "logistic",
-        "logistic (class_weight=balanced)",
+        "knn",
+        "knn (k=[1])",
     }
 
 
