@@ -26,6 +26,10 @@ _ROLES = ("site", "patient", "split")
 _LISTED = 5
 
 
+Line = int | str
+"""Of a row in its table; in several tables read as one, the name of the table and the line."""
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """The table of --labels, and which of the user's columns are in it."""
@@ -124,7 +128,7 @@ def join(
     For a draft with pseudonyms, ids are compared but never shown, and columns that identify a patient are left out.
     """
     lines = _lines(source, column, path)
-    rows: list[int | None] = [lines.get(join_key(text)) if text else None for text in keys]
+    rows: list[Line | None] = [lines.get(join_key(text)) if text else None for text in keys]
     absent = [case for case, row in zip(draft.table["case"], rows, strict=True) if row is None]
     if absent:
         draft.notes.append(f"{counted(len(absent), 'case')} without a row in {path.name}: {_some(absent)}.")
@@ -139,7 +143,7 @@ def join(
     padded = padded.drop(columns=[column, *_identifying(draft, source, column, path, options)]).reset_index(drop=True)
     _make_room(draft, padded, options, path)
     assign(draft.table, padded, options, path.name, draft.notes)
-    draft.source_table, draft.rows = path, rows
+    draft.source_table, draft.rows = path, [row if isinstance(row, int) else None for row in rows]
 
 
 def join_key(text: str) -> str:
@@ -200,12 +204,12 @@ def _known(source: pd.DataFrame, column: str) -> set[str]:
     return {join_key(text) for text in source[column] if text.strip()}
 
 
-def _lines(source: pd.DataFrame, column: str, path: Path) -> dict[str, int]:
+def _lines(source: pd.DataFrame, column: str, path: Path) -> dict[str, Line]:
     """Key → line of its row. Raises DataError if an id has several rows that differ."""
-    lines: dict[str, list[int]] = defaultdict(list)
+    lines: dict[str, list[Line]] = defaultdict(list)
     for line, text in source[column].items():
         if text.strip():
-            lines[join_key(text)].append(int(str(line)))
+            lines[join_key(text)].append(line if isinstance(line, str) else int(str(line)))
     others = source.drop(columns=column)
     several = [where for where in lines.values() if len(where) > 1 and len(others.loc[where].drop_duplicates()) > 1]
     if several:
@@ -217,7 +221,7 @@ def _lines(source: pd.DataFrame, column: str, path: Path) -> dict[str, int]:
 
 
 def _note_spellings(
-    draft: CohortDraft, cells: pd.Series, keys: Sequence[str], rows: Sequence[int | None], path: Path
+    draft: CohortDraft, cells: pd.Series, keys: Sequence[str], rows: Sequence[Line | None], path: Path
 ) -> None:
     pairs = {(text, str(cells.loc[row])) for text, row in zip(keys, rows, strict=True) if row is not None}
     differ = sorted((text, cell) for text, cell in pairs if text != cell.strip() and text != stem_of(cell.strip()))

@@ -24,7 +24,9 @@ from radapt.cohorts.layouts.tables import (
     has_label,
     is_patient_word,
     read_table,
+    read_tables_of_splits,
     tables_in,
+    tables_of_splits,
     whole_ids,
 )
 from radapt.cohorts.sheets.reading import NAMED_SUFFIXES, peek_sheet
@@ -56,7 +58,15 @@ def recognise(root: Path) -> str | None:
     if beside_table(root):
         return None
     tables = _tables_of_images(root)
-    return f"{tables[0].name} with a column of images" if len(tables) == 1 else None
+    if len(tables) == 1:
+        return f"{tables[0].name} with a column of images"
+    return f"{' and '.join(path.name for path in tables)}, with a column of images" if _all_splits(tables) else None
+
+
+def _all_splits(tables: Sequence[Path]) -> dict[Path, str]:
+    """The split of each table if their names say that all are of one; else {}."""
+    splits = tables_of_splits(tables)
+    return splits if len(splits) == len(tables) else {}
 
 
 def _tables_of_images(root: Path) -> list[Path]:
@@ -103,6 +113,8 @@ def cohort_file(root: Path) -> Path | None:
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
         tables = _tables_of_images(root)
+        if splits := _all_splits(tables):
+            return _read_file(tables[0], options, splits)
         if len(tables) != 1:
             named = f": {', '.join(path.name for path in tables)}" if tables else ""
             raise DataError(f"{root} holds {len(tables)} tables that name images{named}. Name the one to scan.")
@@ -119,15 +131,25 @@ def _read_cohort(path: Path, options: ScanOptions) -> CohortDraft:
     return draft
 
 
-def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
+def _read_file(path: Path, options: ScanOptions, splits: Mapping[Path, str] | None = None) -> CohortDraft:
+    """The cohort of a table, or of the tables of several `splits` beside each other, named after their folder."""
     notes: list[str] = []
-    finder = ImageFinder(path.parent)
-    source = read_table(
-        path,
-        notes,
-        sheet=options.sheet,
-        prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
-    )
+    name, finder = options.name or (path.parent.name if splits else path.stem), ImageFinder(path.parent)
+    if splits:
+        source, path = read_tables_of_splits(splits, options, notes)
+    else:
+        source = read_table(
+            path,
+            notes,
+            sheet=options.sheet,
+            prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
+        )
+        beside = tables_of_splits(tables_in(path.parent))
+        if path in beside and "split" not in source.columns and not options.split:
+            others = ", ".join(other.name for other in beside if other != path)
+            notes.append(
+                f"{others} beside {path.name} left out: scan the folder to read each as the split of its name."
+            )
     columns = {name: list(source[name]) for name in source.columns}
     images = _image_columns(columns, finder, tolerant=True)
     if not images:
@@ -149,9 +171,9 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
     if findings:
         taken += [*findings, *(name for name in source.columns if name == "label")]
     assign(table, source.drop(columns=taken), options, path.name, notes)
-    rows: list[int | None] = list(table.index)
+    rows: list[int | None] = [None] * len(table) if splits else list(table.index)
     table = table.reset_index(drop=True)
-    return CohortDraft(options.name or path.stem, "table", table, notes=notes, source_table=path, rows=rows)
+    return CohortDraft(name, "table", table, notes=notes, source_table=None if splits else path, rows=rows)
 
 
 def _add_images(

@@ -1,7 +1,7 @@
 """Tables that come with a data set, and their columns for label, site, split and patient."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,7 @@ from radapt.errors import DataError, UsageError, counted, suggest
 _LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target", "diagnose", "klasse", "gruppe")
 _PATIENT_WORDS = (
     "patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id", "pat_id", "patid",
-    "pat_nr", "patnr", "patient_nr", "patientennummer", "patienten_id", "pid",
+    "pat", "pat_nr", "patnr", "patient_nr", "patientennummer", "patienten_id", "pid",
 )  # fmt: skip
 _MOST_CLASSES = 20
 _FLOAT_ID = re.compile(r"\d+\.0+")
@@ -50,6 +50,46 @@ def read_table(
     if notes is not None:
         notes += [f"{path.name}: {note}" for note in found.notes]
     return pd.DataFrame(found.columns, index=found.rows, dtype=object)
+
+
+def tables_of_splits(tables: Iterable[Path]) -> dict[Path, str]:
+    """Tables whose names say of which split their rows are, such as train.csv and test.csv, and the split of each.
+
+    {} unless two or more tables name different splits and share columns: one may lack some, such as the label.
+    """
+    splits = {path: word for path in tables if (word := _split_in(path.stem)) is not None}
+    if len(splits) < 2 or len(set(splits.values())) < len(splits):
+        return {}
+    try:
+        columns = [set(read_table(path).columns) for path in splits]
+    except (DataError, UsageError):
+        return {}
+    widest = max(columns, key=len)
+    return splits if all(own and own <= widest for own in columns) else {}
+
+
+def _split_in(name: str) -> str | None:
+    """The split that one word of a name says, None for no word or several."""
+    words = [SPLIT_FOLDERS[word] for word in re.split(r"[\W_]+", name.casefold()) if word in SPLIT_FOLDERS]
+    return words[0] if len(words) == 1 else None
+
+
+def read_tables_of_splits(
+    splits: Mapping[Path, str], options: ScanOptions, notes: list[str]
+) -> tuple[pd.DataFrame, Path]:
+    """Tables as one, with a column `split` unless there is one or the user names one, and a path for its messages.
+
+    Rows are indexed by the name of their table and their line in it.
+    """
+    tables = []
+    for path, word in splits.items():
+        table = read_table(path, notes, sheet=options.sheet)
+        table.index = pd.Index([f"{path.name}:{line}" for line in table.index], dtype=object)
+        tables.append(table if options.split or "split" in table.columns else table.assign(split=word))
+    names = " and ".join(path.name for path in splits)
+    given = "" if options.split else ", each of which gives the split of its rows"
+    notes.append(f"{names} are read as one table{given}.")
+    return pd.concat(tables).fillna(""), next(iter(splits)).with_name(names)
 
 
 def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:

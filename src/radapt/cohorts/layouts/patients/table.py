@@ -1,12 +1,13 @@
 """A clinical table beside folders of patients: one row per patient or case, joined by the column that names them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.joining import join, join_key
-from radapt.cohorts.layouts.tables import read_table, tables_in
+from radapt.cohorts.layouts.tables import read_table, read_tables_of_splits, tables_in, tables_of_splits
 from radapt.cohorts.sheets.sheet import Sheet
 from radapt.errors import DataError
 
@@ -16,6 +17,9 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
     if options.labels is not None:
         return
     tables = tables_in(root)
+    if (splits := tables_of_splits(tables)) and _join_splits(draft, splits, options):
+        _note_others(draft, [path for path in tables if path not in splits])
+        return
     known = {key: {join_key(text) for text in draft.table[key]} for key in ("case", "patient") if key in draft.table}
     for path in tables:
         notes: list[str] = []
@@ -30,12 +34,35 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
         column, key = best
         draft.notes += notes
         join(draft, source, path, column, list(draft.table[key]), options)
-        if others := [other.name for other in tables if other != path]:
-            draft.notes.append(f"Other tables left out: {', '.join(others)}.")
+        _note_others(draft, [other for other in tables if other != path])
         return
     if tables:
         names = ", ".join(path.name for path in tables)
         draft.notes.append(f"No column of {names} names the cases or patients, so no table is joined.")
+
+
+def _join_splits(draft: CohortDraft, splits: Mapping[Path, str], options: ScanOptions) -> bool:
+    """Join tables of one split each; False if they do not name the cases. Raises DataError for a case in two tables."""
+    notes: list[str] = []
+    source, path = read_tables_of_splits(splits, options, notes)
+    best = _best(source, draft.table)
+    if best is None:
+        if not any(_best(read_table(each), draft.table) for each in splits):
+            return False
+        raise DataError(
+            f"{path.name} name the same cases, so their splits are not known; expected each case in one of them. "
+            "Remove the repeated rows, or name the one table to read with --labels."
+        )
+    column, key = best
+    draft.notes += notes
+    join(draft, source, path, column, list(draft.table[key]), options)
+    draft.source_table, draft.rows = None, [None] * len(draft.table)
+    return True
+
+
+def _note_others(draft: CohortDraft, tables: Sequence[Path]) -> None:
+    if tables:
+        draft.notes.append(f"Other tables left out: {', '.join(path.name for path in tables)}.")
 
 
 def _best(source: pd.DataFrame, table: pd.DataFrame) -> tuple[str, str] | None:
