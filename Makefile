@@ -31,11 +31,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready
 	$(BIN)/radapt demo --out demo
 
+# Workers and the commands that tests start share compiled modules, whatever the environment says.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n auto
 
 test-all: $(VENV)/.ready
-	$(BIN)/python -m pytest -n auto
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 
 # Damage files of every kind for a while, and see that each is read or refused: make fuzz MINUTES=10
 MINUTES ?= 10
