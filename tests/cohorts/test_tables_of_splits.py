@@ -56,6 +56,20 @@ def test_a_test_table_may_lack_labels(tmp_path: Path) -> None:
     assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
 
 
+@pytest.mark.parametrize("images", ["images", "."])
+def test_a_table_beside_them_is_left_out_and_named(images: str, tmp_path: Path) -> None:
+    """As the sample_submission.csv of a challenge, which names the images of test.csv again."""
+    data = tmp_path / "data"
+    pictures(data / images)
+    table(data / "train.csv", range(8))
+    table(data / "test.csv", range(8, 12), label=False)
+    table(data / "sample_submission.csv", range(8, 12))
+    draft = scan(data)
+    assert "Other tables left out: sample_submission.csv." in draft.notes
+    assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
+    assert (draft.table["label"] == "").sum() == 4
+
+
 def test_a_column_of_splits_goes_before_the_names(tmp_path: Path) -> None:
     pictures(tmp_path / "data")
     table(tmp_path / "data" / "train.csv", range(8, 12), more="test")

@@ -23,6 +23,7 @@ from radapt.cohorts.layouts.tables import (
     given_column,
     has_label,
     is_patient_word,
+    left_out_note,
     read_table,
     read_tables_of_splits,
     tables_in,
@@ -60,13 +61,8 @@ def recognise(root: Path) -> str | None:
     tables = _tables_of_images(root)
     if len(tables) == 1:
         return f"{tables[0].name} with a column of images"
-    return f"{' and '.join(path.name for path in tables)}, with a column of images" if _all_splits(tables) else None
-
-
-def _all_splits(tables: Sequence[Path]) -> dict[Path, str]:
-    """The split of each table if their names say that all are of one; else {}."""
     splits = tables_of_splits(tables)
-    return splits if len(splits) == len(tables) else {}
+    return f"{' and '.join(path.name for path in splits)} with a column of images" if splits else None
 
 
 def _tables_of_images(root: Path) -> list[Path]:
@@ -113,8 +109,10 @@ def cohort_file(root: Path) -> Path | None:
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
         tables = _tables_of_images(root)
-        if splits := _all_splits(tables):
-            return _read_file(tables[0], options, splits)
+        if splits := tables_of_splits(tables):
+            draft = _read_file(next(iter(splits)), options, splits)
+            draft.notes += left_out_note([path for path in tables if path not in splits])
+            return draft
         if len(tables) != 1:
             named = f": {', '.join(path.name for path in tables)}" if tables else ""
             raise DataError(f"{root} holds {len(tables)} tables that name images{named}. Name the one to scan.")

@@ -1,7 +1,7 @@
 """Tables that come with a data set, and their columns for label, site, split and patient."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +90,11 @@ def read_tables_of_splits(
     given = "" if options.split else ", each of which gives the split of its rows"
     notes.append(f"{names} are read as one table{given}.")
     return pd.concat(tables).fillna(""), next(iter(splits)).with_name(names)
+
+
+def left_out_note(tables: Sequence[Path]) -> list[str]:
+    """A note on tables that were not read; [] without one."""
+    return [f"Other tables left out: {', '.join(path.name for path in tables)}."] if tables else []
 
 
 def given_column(table: pd.DataFrame, name: str, option: str, where: str) -> str:

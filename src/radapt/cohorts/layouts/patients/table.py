@@ -1,13 +1,19 @@
 """A clinical table beside folders of patients: one row per patient or case, joined by the column that names them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.joining import join, join_key
-from radapt.cohorts.layouts.tables import read_table, read_tables_of_splits, tables_in, tables_of_splits
+from radapt.cohorts.layouts.tables import (
+    left_out_note,
+    read_table,
+    read_tables_of_splits,
+    tables_in,
+    tables_of_splits,
+)
 from radapt.cohorts.sheets.sheet import Sheet
 from radapt.errors import DataError
 
@@ -18,7 +24,7 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
         return
     tables = tables_in(root)
     if (splits := tables_of_splits(tables)) and _join_splits(draft, splits, options):
-        _note_others(draft, [path for path in tables if path not in splits])
+        draft.notes += left_out_note([path for path in tables if path not in splits])
         return
     known = {key: {join_key(text) for text in draft.table[key]} for key in ("case", "patient") if key in draft.table}
     for path in tables:
@@ -34,7 +40,7 @@ def add_table(draft: CohortDraft, root: Path, options: ScanOptions) -> None:
         column, key = best
         draft.notes += notes
         join(draft, source, path, column, list(draft.table[key]), options)
-        _note_others(draft, [other for other in tables if other != path])
+        draft.notes += left_out_note([other for other in tables if other != path])
         return
     if tables:
         names = ", ".join(path.name for path in tables)
@@ -58,11 +64,6 @@ def _join_splits(draft: CohortDraft, splits: Mapping[Path, str], options: ScanOp
     join(draft, source, path, column, list(draft.table[key]), options)
     draft.source_table, draft.rows = None, [None] * len(draft.table)
     return True
-
-
-def _note_others(draft: CohortDraft, tables: Sequence[Path]) -> None:
-    if tables:
-        draft.notes.append(f"Other tables left out: {', '.join(path.name for path in tables)}.")
 
 
 def _best(source: pd.DataFrame, table: pd.DataFrame) -> tuple[str, str] | None:
