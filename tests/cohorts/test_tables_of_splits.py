@@ -56,6 +56,15 @@ def test_a_test_table_may_lack_labels(tmp_path: Path) -> None:
     assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
 
 
+def test_each_table_may_have_columns_of_its_own(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    table(tmp_path / "train.csv", range(8))
+    (tmp_path / "test.csv").write_text("filename,usage\n" + "".join(f"i{at}.png,public\n" for at in range(8, 12)))
+    draft = scan(tmp_path)
+    assert splits(draft, tmp_path / "out") == expected(range(8), range(8, 12))
+    assert draft.table["usage"].tolist().count("public") == 4
+
+
 @pytest.mark.parametrize("images", ["images", "."])
 def test_a_table_beside_them_is_left_out_and_named(images: str, tmp_path: Path) -> None:
     """As the sample_submission.csv of a challenge, which names the images of test.csv again."""
@@ -84,6 +93,23 @@ def test_one_of_them_alone_says_what_is_beside_it(tmp_path: Path) -> None:
     assert "test.csv beside train.csv left out: scan the folder to read each as the split of its name." in (
         scan(tmp_path / "train.csv").notes
     )
+
+
+@pytest.mark.parametrize("images", ["images", "."])
+def test_a_damaged_one_is_named(images: str, tmp_path: Path) -> None:
+    pictures(tmp_path / images)
+    table(tmp_path / "train.csv", range(8))
+    (tmp_path / "test.csv").write_bytes(b"filename,label\ni8.png,a\n\xff\x00\n")
+    assert "Other tables left out: test.csv." in scan(tmp_path).notes
+
+
+def test_one_without_its_images_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, 8)
+    table(tmp_path / "train.csv", range(8))
+    table(tmp_path / "test.csv", range(8, 12))
+    notes = scan(tmp_path).notes
+    assert "Other tables left out: test.csv." in notes
+    assert not any("scan the folder" in note for note in notes)
 
 
 def test_a_case_in_two_tables_has_no_split(tmp_path: Path) -> None:

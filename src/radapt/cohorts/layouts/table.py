@@ -108,16 +108,27 @@ def cohort_file(root: Path) -> Path | None:
 
 def read(root: Path, options: ScanOptions) -> CohortDraft:
     if root.is_dir():
-        tables = _tables_of_images(root)
-        if splits := tables_of_splits(tables):
-            draft = _read_file(next(iter(splits)), options, splits)
-            draft.notes += left_out_note([path for path in tables if path not in splits])
-            return draft
-        if len(tables) != 1:
-            named = f": {', '.join(path.name for path in tables)}" if tables else ""
-            raise DataError(f"{root} holds {len(tables)} tables that name images{named}. Name the one to scan.")
-        root = tables[0]
-    return _read_cohort(root, options) if root.suffix.lower() in (".yaml", ".yml") else _read_file(root, options)
+        return _read_folder(root, options)
+    if root.suffix.lower() in (".yaml", ".yml"):
+        return _read_cohort(root, options)
+    draft, beside = _read_file(root, options), tables_of_splits(tables_in(root.parent))
+    if root in beside and "split" not in draft.table:
+        others = ", ".join(path.name for path in beside if path != root)
+        draft.notes.append(
+            f"{others} beside {root.name} left out: scan the folder to read each as the split of its name."
+        )
+    return draft
+
+
+def _read_folder(root: Path, options: ScanOptions) -> CohortDraft:
+    tables = _tables_of_images(root)
+    splits = tables_of_splits(tables)
+    if len(tables) != 1 and not splits:
+        named = f": {', '.join(path.name for path in tables)}" if tables else ""
+        raise DataError(f"{root} holds {len(tables)} tables that name images{named}. Name the one to scan.")
+    draft = _read_splits(splits, options) if splits else _read_file(tables[0], options)
+    draft.notes += left_out_note([path for path in tables_in(root) if path not in (splits or tables)])
+    return draft
 
 
 def _read_cohort(path: Path, options: ScanOptions) -> CohortDraft:
@@ -129,25 +140,33 @@ def _read_cohort(path: Path, options: ScanOptions) -> CohortDraft:
     return draft
 
 
-def _read_file(path: Path, options: ScanOptions, splits: Mapping[Path, str] | None = None) -> CohortDraft:
-    """The cohort of a table, or of the tables of several `splits` beside each other, named after their folder."""
+def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
     notes: list[str] = []
-    name, finder = options.name or (path.parent.name if splits else path.stem), ImageFinder(path.parent)
-    if splits:
-        source, path = read_tables_of_splits(splits, options, notes)
-    else:
-        source = read_table(
-            path,
-            notes,
-            sheet=options.sheet,
-            prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
-        )
-        beside = tables_of_splits(tables_in(path.parent))
-        if path in beside and "split" not in source.columns and not options.split:
-            others = ", ".join(other.name for other in beside if other != path)
-            notes.append(
-                f"{others} beside {path.name} left out: scan the folder to read each as the split of its name."
-            )
+    finder = ImageFinder(path.parent)
+    source = read_table(
+        path,
+        notes,
+        sheet=options.sheet,
+        prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
+    )
+    draft = _draft_of(source, path, finder, options, notes)
+    draft.source_table = path
+    return draft
+
+
+def _read_splits(splits: Mapping[Path, str], options: ScanOptions) -> CohortDraft:
+    """The cohort of tables of one split each, named after their folder."""
+    notes: list[str] = []
+    source, path = read_tables_of_splits(splits, options, notes)
+    draft = _draft_of(source, path, ImageFinder(path.parent), options, notes)
+    draft.name, draft.rows = options.name or path.parent.name, []  # a line says nothing without its table
+    return draft
+
+
+def _draft_of(
+    source: pd.DataFrame, path: Path, finder: ImageFinder, options: ScanOptions, notes: list[str]
+) -> CohortDraft:
+    """The cohort of the rows of a table; `path` names it in messages, and finds its folder."""
     columns = {name: list(source[name]) for name in source.columns}
     images = _image_columns(columns, finder, tolerant=True)
     if not images:
@@ -169,9 +188,9 @@ def _read_file(path: Path, options: ScanOptions, splits: Mapping[Path, str] | No
     if findings:
         taken += [*findings, *(name for name in source.columns if name == "label")]
     assign(table, source.drop(columns=taken), options, path.name, notes)
-    rows: list[int | None] = [None] * len(table) if splits else list(table.index)
-    table = table.reset_index(drop=True)
-    return CohortDraft(name, "table", table, notes=notes, source_table=None if splits else path, rows=rows)
+    rows: list[int | None] = list(table.index)
+    name = options.name or path.stem
+    return CohortDraft(name, "table", table.reset_index(drop=True), notes=notes, rows=rows)
 
 
 def _add_images(

@@ -55,17 +55,17 @@ def read_table(
 def tables_of_splits(tables: Iterable[Path]) -> dict[Path, str]:
     """Tables whose names say of which split their rows are, such as train.csv and test.csv, and the split of each.
 
-    {} unless two or more tables name different splits and share columns: one may lack some, such as the label.
+    {} unless two or more tables name different splits and have a column in common; each may lack others, such as the
+    label.
     """
     splits = {path: word for path in tables if (word := _split_in(path.stem)) is not None}
     if len(splits) < 2 or len(set(splits.values())) < len(splits):
         return {}
     try:
         columns = [set(read_table(path).columns) for path in splits]
-    except (DataError, UsageError):
+    except DataError:
         return {}
-    widest = max(columns, key=len)
-    return splits if all(own and own <= widest for own in columns) else {}
+    return splits if set.intersection(*columns) else {}
 
 
 def _split_in(name: str) -> str | None:

@@ -62,7 +62,7 @@ def _join_splits(draft: CohortDraft, splits: Mapping[Path, str], options: ScanOp
     column, key = best
     draft.notes += notes
     join(draft, source, path, column, list(draft.table[key]), options)
-    draft.source_table, draft.rows = None, [None] * len(draft.table)
+    draft.source_table = None
     return True
 
 
