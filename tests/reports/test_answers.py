@@ -497,7 +497,7 @@ def test_what_images_add_to_age_and_sex(metric: str, over_age_sex: Difference, t
     control = row("age and sex", backbone=NO_NETWORK, control="age-sex")
     found = joined_answer(metric, row("lora"), control, (over_age_sex, over_images))
     assert (found.topic, found.tone, found.text.startswith(text)) == ("joined", tone, True), found.text
-    assert found.paired[0].method == "dino with lora with age and sex"
+    assert found.paired[0].method == "dino with lora together with age and sex"
 
 
 def test_a_method_on_other_cases_is_not_compared(study: Leaderboard) -> None:

@@ -57,20 +57,11 @@ def image_problems(volume: Volume, kind: str = "other") -> list[Remark]:
                 "Check slope and intercept of the conversion, or set kind: other.",
             )
         )
-    if (sides := _tiny_planes(volume)) is not None:
-        rows, columns = sides
+    rows, columns = volume.planes(volume.flat_axis or "axial").shape[1:3]
+    if min(rows, columns) < SMALLEST_PX:
         message = f"its planes have only {rows} × {columns} pixels."
         remarks.append(Remark("warning", "tiny_image", message, "Choose another axis, or remove the image."))
     return remarks
-
-
-def _tiny_planes(volume: Volume) -> tuple[int, int] | None:
-    """The rows and columns of planes that are too small to show anatomy; None for larger ones."""
-    thin, middle, _ = sorted(volume.array.shape[:3])
-    if middle >= SMALLEST_PX and (thin == 1 or thin >= SMALLEST_PX):
-        return None  # whatever the direction of the planes
-    rows, columns = volume.planes(volume.flat_axis or "axial").shape[1:3]
-    return (rows, columns) if min(rows, columns) < SMALLEST_PX else None
 
 
 def same_grid(volume: Volume, mask: Volume) -> str | None:

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,9 @@ RESULT_COLUMNS = [
     "use", "control", "foreign", "cell",
 ]  # fmt: skip
 
+_NAMES = ("id", "cohort", "backbone", "label", "seed")
+"""What names a cell in the table of results."""
+
 FOREIGN = "foreign-"
 """The id of a cell starts with it that holds per-case results of another tool, as `radapt beside` adds them."""
 
@@ -66,7 +68,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.workers = Workers(folder)
-        self._kept: dict[str, _KeptScores] = {}
+        self._kept: dict[tuple[Any, ...], pd.DataFrame] = {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -212,12 +214,11 @@ class Ledger:
 
     def foreign(self) -> list[dict[str, Any]]:
         """The cells with results of other tools, as the plan names cells; no study plans them."""
-        names = ("id", "cohort", "backbone", "label", "seed")
         found = [read_json(file) for file in sorted((self.folder / "cells").glob(f"{FOREIGN}*/cell.json"))]
-        return [{name: facts.get(name) for name in names} for facts in found]
+        return [{name: facts.get(name) for name in _NAMES} for facts in found]
 
     def results(self, cells: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """One row per finished cell of `cells` (id, cohort, backbone, label, seed), split and metric."""
+        """One row per finished cell of `cells`, named by `_NAMES`, split and metric."""
         tables = [self._scores(cell) for cell in cells if self.is_done(cell["id"])]
         if not tables:
             return pd.DataFrame(columns=RESULT_COLUMNS)
@@ -230,21 +231,10 @@ class Ledger:
     def _scores(self, cell: Mapping[str, Any]) -> pd.DataFrame:
         """The rows of a finished cell; kept, as a study writes the table of results after every few of its cells."""
         folder = self.cell(cell["id"])
-        written = (folder / DONE).stat().st_mtime_ns
-        kept = self._kept.get(cell["id"])
-        if kept is None or kept.written != written or kept.cell != cell:
-            kept = _KeptScores(written, dict(cell), _scores_of(folder, cell))
-            self._kept[cell["id"]] = kept
-        return kept.table
-
-
-@dataclass(frozen=True, eq=False)
-class _KeptScores:
-    """The rows of a cell, as the plan names it, and when it was finished, in nanoseconds."""
-
-    written: int
-    cell: Mapping[str, Any]
-    table: pd.DataFrame
+        key = ((folder / DONE).stat().st_mtime_ns, *(cell[name] for name in _NAMES))
+        if key not in self._kept:
+            self._kept[key] = _scores_of(folder, cell)
+        return self._kept[key]
 
 
 _TEXTS = ("look", "lesion_masks", "contamination", "licence", "use")
@@ -267,10 +257,7 @@ def _scores_of(folder: Path, cell: Mapping[str, Any]) -> pd.DataFrame:
         **{name: same(facts.get(name), "Int64") for name in ("shots", "repeat")},
         "fraction": same(facts.get("fraction"), "Float64"),
         "unit": str(facts.get("unit") or PATIENT),
-        **{
-            name: same(facts.get(name), "object")
-            for name in ("look", "lesion_masks", "contamination", "licence", "use")
-        },
+        **{name: same(facts.get(name), "object") for name in _TEXTS},
         "seconds": float(done["seconds"]),
         **cost_columns(done.get("cost") or {}),
         "control": str(facts.get("control") or ""),

@@ -7,6 +7,7 @@ Fine detail, with the contrast around each pixel divided out, correlates only if
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads ndimage when it is used: where no two hashes are alike, nothing needs it
 
 from radapt.images.duplicates.hashes import grey, resized
 
@@ -119,10 +120,8 @@ def compare(first: Compared, second: Compared, turns: tuple[int, ...] = tuple(ra
 
 def normalised(plane: np.ndarray, broad_px: float) -> np.ndarray:
     """The plane without broad structure, divided by the contrast around each pixel."""
-    from scipy.ndimage import gaussian_filter  # where no two hashes are alike, nothing needs it
-
-    fine = plane - gaussian_filter(plane, broad_px, mode="nearest")
-    contrast = np.sqrt(gaussian_filter(fine * fine, 1.5 * broad_px, mode="nearest"))
+    fine = plane - scipy.ndimage.gaussian_filter(plane, broad_px, mode="nearest")
+    contrast = np.sqrt(scipy.ndimage.gaussian_filter(fine * fine, 1.5 * broad_px, mode="nearest"))
     result: np.ndarray = fine / (contrast + 0.25 * contrast.mean() + 1e-3)
     return result
 
@@ -168,19 +167,15 @@ def _level(first: Compared, second: Compared, turn: int, side: int) -> tuple[np.
 
 
 def _detail(plane: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter  # where no two hashes are alike, nothing needs it
-
-    return normalised(gaussian_filter(plane, _DETAIL_PX[0], mode="nearest"), _DETAIL_PX[1])
+    return normalised(scipy.ndimage.gaussian_filter(plane, _DETAIL_PX[0], mode="nearest"), _DETAIL_PX[1])
 
 
 def _warped(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import affine_transform  # where no two hashes are alike, nothing needs it
-
     side = len(plane)
     centre = (side - 1) / 2
     linear = matrix[:, :2]
     offset = centre + matrix[:, 2] * side - linear @ [centre, centre]
-    result: np.ndarray = affine_transform(plane, linear, offset, order=1, mode="constant", cval=np.nan)
+    result: np.ndarray = scipy.ndimage.affine_transform(plane, linear, offset, order=1, mode="constant", cval=np.nan)
     return result
 
 

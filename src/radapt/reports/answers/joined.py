@@ -78,4 +78,4 @@ def _mean(one: pd.DataFrame, other: pd.DataFrame, board: Leaderboard) -> pd.Data
 def _numbers(metric: str, images: LeaderboardRow, alone: LeaderboardRow, found: Difference) -> PairedNumbers:
     first, second = (replace(row, scores=row.scores[:1]) for row in (images, alone))  # runs of images are not its runs
     numbers = paired_numbers(concluded(first, second, metric, found, found.p, 1), 1)
-    return replace(numbers, method=f"{images.method.phrase} with age and sex")
+    return replace(numbers, method=f"{images.method.phrase} together with age and sex")
