@@ -25,6 +25,7 @@ TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "lr": 3e-3}
 LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
 QUICK: dict[str, dict[str, Any]] = {
     "logistic": LOGISTIC,
+    "combined": {"options": LOGISTIC},
     "shuffled-labels": {"options": LOGISTIC},
     "fewshot": {"shots": [2], "repeats": 2},
     "mil": {**TRAIN, "slices": "attention"},
@@ -116,7 +117,7 @@ def same_for_new_patients(folder: Path, cohort: Cohort, stored: pd.DataFrame) ->
         assert (found.loc[stored.index, "prediction"] == stored["decision"]).all()
 
 
-PROBES = ["knn", "linear", "logistic", "mil"]
+PROBES = ["knn", "linear", "logistic", "mil", "combined"]
 IMAGE_CLASSIFIERS = ["finetune", "partial", "bitfit", "norm", "lora", "dora", "ia3", "scratch"]
 SEGMENTERS = ["segment", "transunet", "unet"]
 CONTROLS = ["metadata", "first-order", "shuffled-labels"]
@@ -188,6 +189,25 @@ def test_a_segmenter_comes_back(name: str, fit: Callable[..., Result], cache: Pa
         np.testing.assert_array_equal(new[row].mask.array, drawn.array)
     with pytest.raises(UsageError, match="draws label maps"):
         model.predict(cohort)
+
+
+@pytest.mark.parametrize(
+    ("base", "options"), [("bitfit", {**TRAIN, "lr": [3e-3]}), pytest.param("mmdino", ADAPT, marks=pytest.mark.slow)]
+)
+def test_a_model_of_images_and_table_comes_back(
+    base: str, options: dict[str, Any], cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    cohort = cohorts["two classes"]
+    stored = fit("combined", cohort, tmp_path, protocol=base, options=options).predictions
+    same_tests(radapt.load_model(tmp_path / "model", cache=cache), cohort, stored)
+    same_for_new_patients(tmp_path / "model", cohort, stored)
+    alone = fit(base, cohort, tmp_path / "alone", **options).predictions
+    p = [name for name in stored if name.startswith("p_")]
+    for row, case in enumerate(stored["case"]):
+        same = (stored.loc[row, p] == alone.loc[row, p]).all()
+        age = next(each.metadata["age"] for each in cohort if each.case == case)
+        assert same == (age == "")
 
 
 @pytest.mark.parametrize("task", ["two classes", "findings"])

@@ -25,6 +25,7 @@ TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "lr": 3e-3}
 LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
 QUICK: dict[str, dict[str, Any]] = {
     "logistic": LOGISTIC,
+    "combined": {"options": LOGISTIC},
     "shuffled-labels": {"options": LOGISTIC},
     "fewshot": {"shots": [2], "repeats": 2},
     "mil": {**TRAIN, "slices": "attention"},
@@ -166,7 +167,9 @@ def toy_images(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         if number % 3:
             images[-1]["b"] = discs(rng, number % 2, slices=2)
     labels = np.arange(24) % 2
-    return image_cohort(tmp_path_factory.mktemp("toy"), images, labels, ["train"] * 24, modalities=("a", "b"))
+    cohort = image_cohort(tmp_path_factory.mktemp("toy"), images, labels, ["train"] * 24, modalities=("a", "b"))
+    cases = tuple(replace(case, metadata={"age": str(40 + row % 7)}) for row, case in enumerate(cohort))
+    return replace(cohort, cases=cases)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,16 @@ from sklearn.metrics import roc_auc_score
 
 from radapt.metrics.comparison import Difference, Verdict
 from radapt.reports.answers.answering import Answering
-from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, is_frozen
+from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, is_frozen, row_of
 from radapt.reports.answers.elsewhere import sites_answer
-from radapt.reports.answers.joined import joined_answer, joined_differences
+from radapt.reports.answers.joined import (
+    columns_of,
+    images_alone,
+    joined_answer,
+    joined_differences,
+    reads_both,
+    reads_only,
+)
 from radapt.reports.answers.paired import (
     adapting_answer,
     chance_of,
@@ -475,6 +482,39 @@ def test_images_are_joined_with_age_and_sex_of_the_same_cases_only(study: Leader
     table.drop(table.index[table["split"] == "test"][:1]).to_parquet(cell.folder / "predictions.parquet")
     again = next(one for one in leaderboards(read_run(cell.folder.parents[1])) if one.split == "test")
     assert "joined" not in {answer.topic for answer in Answering(again, [again]).of("auroc").answers}
+
+
+def test_a_method_that_reads_both_is_compared_as_it_answers(toy_run: Any, toy_cohort: Callable[..., Any]) -> None:
+    toy = toy_cohort(tests=("test",), patients=60)
+    toy_run.cohort(toy).backbone("dino")
+    both = {"protocol": "linear", "options": {"epochs": 3}, "columns": []}
+    toy_run.cell(toy, "dino", "both", protocol="combined", options=both, skill=1.0)
+    toy_run.cell(toy, "dino", "linear", protocol="linear", options={"epochs": 3, "batch": 8}, skill=0.2)
+    toy_run.cell(
+        toy, "none", "age and sex", protocol="metadata", options={"columns": ["age"]}, skill=0.1, control="age-sex"
+    )
+    toy_run.finish()
+    board = next(one for one in leaderboards(read_run(toy_run.path)) if one.split == "test")
+    for metric in ("auroc", "mcc"):
+        (found,) = [answer for answer in Answering(board, [board]).of(metric).answers if answer.topic == "joined"]
+        values = {each.method.phrase: each.value for each in board.rows_of(metric)}
+        assert found.text.startswith("Yes. dino with both, which reads both, has "), found.text
+        assert [numbers.other for numbers in found.paired] == ["age and sex", "dino with linear"]
+        assert found.paired[1].gain == pytest.approx(values["dino with both"] - values["dino with linear"])
+    own, control = (
+        row_of(board, "auroc", method)
+        for method in (board.metrics["auroc"][0].method, board.controls["auroc"][0].method)
+    )
+    assert own is not None and control is not None  # noqa: PT018
+    assert reads_both(own.method)
+    assert not reads_both(control.method)
+    assert columns_of(control.method) == ("age",)
+    assert reads_only(("age",), own.method)
+    other = replace(own.method.cells[0], facts={**own.method.cells[0].facts, "options": {**both, "columns": ["site"]}})
+    assert not reads_only(("age",), replace(own.method, cells=(other,)))
+    others = [each.method for each in board.metrics["auroc"]]
+    assert images_alone(own.method, others) == others[1]
+    assert images_alone(replace(own.method, backbone="cnn"), others) is None
 
 
 def difference(first: float, second: float, low: float, high: float, p: float, **more: Any) -> Difference:

@@ -84,7 +84,7 @@ def _probabilities(model: DeployedModel, group: "Cohort", cache: Path, said: Map
             probabilities=dict(zip(model.outputs, map(float, probabilities[row]), strict=True)),
             prediction=_words(model, decided[row]),
             sequences=sequences[row],
-            reason=said.get(case.case, ""),
+            reason="; ".join(filter(None, (said.get(case.case, ""), model.members[0].remark(group, row)))),
             agreement=None if agreed is None else float(agreed[row]),
             nearest=nearest[row],
             slice_weights=mean_weights([member.slice_weights(group, row) for member in model.members]),

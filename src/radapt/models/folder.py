@@ -59,6 +59,22 @@ class SavedModel:
         except (OSError, SafetensorError) as error:
             raise UsageError(f"{self.folder / WEIGHTS} cannot be read: {error}.") from error
 
+    def part(self, prefix: str, card: ModelCard | None = None) -> "SavedModel":
+        """What was saved of one of several models in the folder: the tensors whose names begin with `prefix`, without
+        it, and its own `card`."""
+        return _Part(self.folder, card or self.card, self, prefix)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part(SavedModel):
+    whole: SavedModel
+    prefix: str
+
+    @cached_property
+    def tensors(self) -> "dict[str, Tensor]":
+        found = self.whole.tensors.items()
+        return {name.removeprefix(self.prefix): tensor for name, tensor in found if name.startswith(self.prefix)}
+
 
 def save(folder: Path, card: ModelCard, state: ModelState) -> None:
     """Write a model into `folder`, which is created if needed; other files in it are left alone.

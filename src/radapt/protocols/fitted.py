@@ -70,6 +70,11 @@ class Model(abc.ABC):
         """The attention to the slices of a case; empty for a model that does not weigh slices by their content."""
         return ()
 
+    def remark(self, row: int) -> str:
+        """What is to be said beside the answer for a case: which columns of the table it lacks, and what was done.
+        Empty for a case with all of them, and for a model that reads images alone."""
+        return ""
+
     @abc.abstractmethod
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities of the cases at the indices `rows` (n,): float64 (n, outputs) in [0, 1].

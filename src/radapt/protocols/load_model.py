@@ -116,6 +116,11 @@ class LoadedModel(Described):
         model = self._on(cohort)
         return model.slice_weights(int(_checked([row], len(cohort))[0])) if isinstance(model, Model) else ()
 
+    def remark(self, cohort: Cohort, row: int) -> str:
+        """What is to be said beside the answer for the case at `row` (see `Model.remark`)."""
+        model = self._on(cohort)
+        return model.remark(int(_checked([row], len(cohort))[0])) if isinstance(model, Model) else ""
+
     @property
     def encoder(self) -> Backbone | LazyBackbone | None:
         """The encoder it stands on; None for a network without one, or if the folder holds it."""

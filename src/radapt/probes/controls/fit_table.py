@@ -11,11 +11,12 @@ from radapt.probes.controls.table_model import ReadTable, TableFamily, TableMode
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.image_problem import ImageProblem
 from radapt.protocols.out_of_fold import OutOfFold
+from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.selection import fit_chosen
 
 
 def fit_table(
-    problem: ImageProblem,
+    problem: FeatureProblem | ImageProblem,
     table: Table,
     read: ReadTable,
     family: TableFamily,
@@ -29,7 +30,7 @@ def fit_table(
     `read` makes the same table of another cohort, from its `modalities` if it reads images, by a `locator` if it
     measures lesions. `notes` are added to those of the record.
     """
-    fitted = fit_chosen(TableProblem.of_images(problem, table), [family], rng, family.class_weight)
+    fitted = fit_chosen(TableProblem.beside(problem, table), [family], rng, family.class_weight)
     final = cast(TableModel, fitted.final)
     final = replace(final, trained=TrainedTable(final.matrix.design, final.models, read, modalities, locator))
     before = fitted.before_refit

@@ -56,27 +56,30 @@ class Metadata(Protocol[ImageProblem]):
         return recipe.whole
 
     def fit(self, problem: ImageProblem, rng: np.random.Generator) -> Fitted:
-        table, notes = self._table(problem.cohort)
+        table, notes = columns_of(problem.cohort, self.columns, self.without)
         family = TableFamily(self.C, self.class_weight)
-        return fit_table(problem, table, _read, family, rng, notes=notes)
+        return fit_table(problem, table, read_metadata, family, rng, notes=notes)
 
     def restore(self, saved: SavedModel, backbone: "Backbone | None") -> TrainedTable:
-        return restore_table(saved, _read)
-
-    def _table(self, cohort: Cohort) -> tuple[Table, tuple[str, ...]]:
-        """The columns to fit on, and what was left out because of the folds.
-
-        Raises UsageError for a column that the cohort lacks.
-        """
-        table = metadata_table(cohort)
-        for name in (*self.columns, *self.without):
-            if name not in table:
-                raise UsageError(f"Cohort {cohort.name!r} has no metadata column {name!r}. {suggest(name, table)}")
-        chosen: Sequence[str] = self.columns or [name for name in table if name not in self.without]
-        of_folds = fold_columns(cohort)
-        notes = tuple(f"Column {name!r} left out: {of_folds[name]}." for name in chosen if name in of_folds)
-        return {name: table[name] for name in chosen if name not in of_folds}, notes
+        return restore_table(saved, read_metadata)
 
 
-def _read(cases: CohortImages) -> Table:
+def columns_of(cohort: Cohort, columns: Sequence[str], without: Sequence[str] = ()) -> tuple[Table, tuple[str, ...]]:
+    """The `columns` of a cohort to fit on, by default all but those `without`, and what was left out because of the
+    folds.
+
+    Raises UsageError for a column that the cohort lacks.
+    """
+    table = metadata_table(cohort)
+    for name in (*columns, *without):
+        if name not in table:
+            raise UsageError(f"Cohort {cohort.name!r} has no metadata column {name!r}. {suggest(name, table)}")
+    chosen = columns or [name for name in table if name not in without]
+    of_folds = fold_columns(cohort)
+    notes = tuple(f"Column {name!r} left out: {of_folds[name]}." for name in chosen if name in of_folds)
+    return {name: table[name] for name in chosen if name not in of_folds}, notes
+
+
+def read_metadata(cases: CohortImages) -> Table:
+    """The columns of a cohort, none of its images."""
     return metadata_table(cases.cohort)

@@ -34,10 +34,18 @@ class NumberColumn:
         columns = [np.where(missing, self.median, numbers), missing.astype(np.float64)]
         return np.stack(columns[: self.width], axis=1).astype(np.float32)
 
+    def knows(self, cells: np.ndarray) -> np.ndarray:
+        """(n,) bool: which cells are numbers."""
+        return np.isfinite(as_numbers(cells))
+
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of categories, one-hot. Missing values and categories that are not among the `levels` are all 0."""
+    """A column of categories, one-hot. Missing values and categories that are not among the `levels` are all 0.
+
+    Letter case does not matter, nor whether a category is written as its first letter (`F` for `female`), as long as
+    one level alone is meant.
+    """
 
     name: str
     levels: tuple[str, ...]
@@ -48,7 +56,23 @@ class CategoryColumn:
 
     def encode(self, cells: np.ndarray) -> np.ndarray:
         """(n,) -> float32 (n, width)"""
-        return (as_text(cells)[:, None] == np.asarray(self.levels, dtype=object)[None]).astype(np.float32)
+        meant = np.asarray([self._level(text) for text in as_text(cells)], dtype=object)
+        return (meant[:, None] == np.asarray(self.levels, dtype=object)[None]).astype(np.float32)
+
+    def knows(self, cells: np.ndarray) -> np.ndarray:
+        """(n,) bool: which cells are one of the levels."""
+        return np.asarray([self._level(text) in self.levels for text in as_text(cells)], dtype=bool)
+
+    def _level(self, text: str) -> str:
+        """The level that is meant; the text itself if none is, or several may be."""
+        if text in self.levels or not text:
+            return text
+        plain = text.casefold()
+        same = [level for level in self.levels if level.casefold() == plain]
+        alike = same or [
+            level for level in self.levels if 1 in (len(plain), len(level)) and level[0].casefold() == plain[0]
+        ]
+        return alike[0] if len(alike) == 1 else text
 
 
 Column = NumberColumn | CategoryColumn
@@ -73,6 +97,22 @@ class TableDesign:
             cells = table.get(column.name)
             parts.append(column.encode(np.full(len(rows), "", dtype=object) if cells is None else cells[rows]))
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(rows), 1), dtype=np.float32)
+
+    def known(self, table: Table, cases: int) -> np.ndarray:
+        """(N,) bool: which of the `cases` of a table have a known value in any of the columns."""
+        own = [column.knows(table[column.name]) for column in self.columns if column.name in table]
+        return np.logical_or.reduce([np.zeros(cases, dtype=bool), *own])
+
+    def unknown(self, table: Table, row: int) -> tuple[str, ...]:
+        """The columns of which the case at `row` has no value, or one that training did not have; of those, with the
+        value."""
+        found = []
+        for column in self.columns:
+            cell = table[column.name][[row]] if column.name in table else np.full(1, "", dtype=object)
+            if not column.knows(cell)[0]:
+                value = as_text(cell)[0]
+                found.append(f"{column.name} ({value!r})" if value else column.name)
+        return tuple(found)
 
     @property
     def facts(self) -> dict[str, Any]:

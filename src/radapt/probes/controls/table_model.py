@@ -50,15 +50,15 @@ class TableMatrix:
 
 @dataclass(frozen=True, eq=False)
 class TableProblem(FeatureProblem):
-    """The labels of train and val with a `table` of all cases in place of features; made by `of_images`."""
+    """The labels of train and val with a `table` of all cases in place of features; made by `beside`."""
 
     table: Table = field(default_factory=dict)
 
     @classmethod
-    def of_images(cls, problem: ImageProblem, table: Table) -> "TableProblem":
+    def beside(cls, problem: FeatureProblem | ImageProblem, table: Table) -> "TableProblem":
         """The same cases, labels and rules as those of `problem`."""
-        features = cast(Features, SimpleNamespace(cohort=problem.cohort))
-        return cls(features, problem.pooling, choose=problem.choose, rules=problem.rules, table=table)
+        features, refit = cast(Features, SimpleNamespace(cohort=problem.cohort)), getattr(problem, "refit", True)
+        return cls(features, problem.pooling, refit=refit, choose=problem.choose, rules=problem.rules, table=table)
 
     def notes(self, rows: np.ndarray, *, unit_length: bool = False) -> tuple[str, ...]:
         """Nothing about modalities; what the design left out is said by the candidates."""
@@ -135,6 +135,16 @@ class TableModel(Model):
     @property
     def trained_model(self) -> "TrainedTable | None":
         return self.trained
+
+    def known(self, cases: int) -> np.ndarray:
+        """(N,) bool: which of all `cases` have a known value in any of the columns."""
+        return self.matrix.design.known(self.matrix.table, cases)
+
+    def remark(self, row: int) -> str:
+        if self.trained is None or self.trained.modalities:  # numbers of images, not of a table
+            return ""
+        found = self.matrix.design.unknown(self.matrix.table, row)
+        return f"{' and '.join(found)} not known: as for a typical training patient" if found else ""
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.models.predict(self.matrix, rows)[0]

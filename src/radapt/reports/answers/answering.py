@@ -5,7 +5,16 @@ from functools import cached_property
 
 from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, row_of
 from radapt.reports.answers.elsewhere import sequences_answer, sites_answer, unseen_sites_answer
-from radapt.reports.answers.joined import Together, joined_answer, joined_differences
+from radapt.reports.answers.joined import (
+    Together,
+    columns_of,
+    combined_answer,
+    images_alone,
+    joined_answer,
+    joined_differences,
+    reads_both,
+    reads_only,
+)
 from radapt.reports.answers.paired import (
     adapting_answer,
     control_answer,
@@ -104,15 +113,27 @@ class Answering:
         return control_answer(beside, rival, metric, shuffled)
 
     def _joined(self, metric: str, row: LeaderboardRow) -> Answer | None:
+        if reads_both(row.method):
+            return self._combined(metric, row)
         found = self._together.get(metric)
         return None if found is None else joined_answer(metric, row, self._age_sex(metric)[0], found)
+
+    def _combined(self, metric: str, row: LeaderboardRow) -> Answer | None:
+        """None beside columns that the control of age and sex does not read, and for metrics that are best at 0."""
+        age_sex = [other.method for other in self._age_sex(metric) if defined(other.value)]
+        if not age_sex or metric_of(metric).zero_is_best or not reads_only(columns_of(age_sex[0]), row.method):
+            return None
+        images = images_alone(row.method, [other.method for other in self._others(metric) if not other.method.control])
+        compared = [self._single(metric, row.method, other) for other in (age_sex[0], images) if other is not None]
+        alone = [numbers for numbers in compared if numbers is not None]
+        return combined_answer(metric, row, alone) if compared[0] is not None else None
 
     @cached_property
     def _together(self) -> dict[str, Together]:
         """By metric, the images together with age and sex against each alone."""
         primary = self.board.primary or ""
         row = row_of(self.board, primary, self.choice.method) if self.choice.method else None
-        if row is None or row.method.control or not self._age_sex(primary):
+        if row is None or row.method.control or reads_both(row.method) or not self._age_sex(primary):
             return {}
         metrics = [metric for metric in self.board.metrics if self._age_sex(metric)]
         return joined_differences(self.board, row, self._age_sex(primary)[0], metrics)

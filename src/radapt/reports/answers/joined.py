@@ -1,11 +1,13 @@
 """What images add to age and sex: both predictions together, against age and sex alone and against images alone.
 
 Together means the mean of the two probabilities of each case. Nothing is fitted for it, so no patient is used twice.
-It is scored by metrics of probabilities and of rankings: no training set has fixed a threshold for the mean.
+It is scored by metrics of probabilities and of rankings: no training set has fixed a threshold for the mean. Where the
+method in question is itself of the protocol `combined`, its own answers are compared.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +22,10 @@ from radapt.reports.case_tables import are_of_same_cases, case_tables
 from radapt.reports.formatting import defined, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
 from radapt.reports.method_comparison import concluded
+from radapt.reports.methods import Method
 from radapt.reports.metric_info import metric_of
+
+_COMBINED = "combined"  # the name of the protocol that joins images with the table
 
 Together = tuple[Difference, Difference]
 """Both predictions together minus age and sex alone, and minus images alone."""
@@ -50,22 +55,64 @@ def joined_differences(
 
 def joined_answer(metric: str, images: LeaderboardRow, age_sex: LeaderboardRow, together: Together) -> Answer:
     """Whether images add to age and sex, from the differences in the metric."""
-    info, digits = metric_of(metric), min(metric_of(metric).digits, 3)
-    own, plain = images.method.phrase, age_sex.method.phrase
     both = tuple(
         _numbers(metric, images, alone, found) for alone, found in zip((age_sex, images), together, strict=True)
     )
-    if not all(defined(numbers.ci_low) for numbers in both):
-        return Answer("joined", "This cannot be said: the differences have no interval.", "weak", both)
-    start = {"better": "Yes.", "worse": "No."}.get(both[0].verdict, "Not shown.")
+    subject = f"The mean of the probabilities of {images.method.phrase} and of {age_sex.method.phrase}"
+    return _answer(metric, subject, together[0].first, both)
+
+
+def combined_answer(metric: str, row: LeaderboardRow, alone: Sequence[PairedNumbers]) -> Answer:
+    """The same of a method that reads both, from its gains over age and sex `alone` and, if it was run, over images."""
+    return _answer(metric, f"{row.method.phrase}, which reads both,", row.value, tuple(alone))
+
+
+def _answer(metric: str, subject: str, value: float, alone: tuple[PairedNumbers, ...]) -> Answer:
+    if not all(defined(numbers.ci_low) for numbers in alone):
+        return Answer("joined", "This cannot be said: the differences have no interval.", "weak", alone)
+    digits = min(metric_of(metric).digits, 3)
+    start = {"better": "Yes.", "worse": "No."}.get(alone[0].verdict, "Not shown.")
     changes = " and ".join(
-        f"{shown(abs(numbers.gain), digits)} {'better' if numbers.gain >= 0 else 'worse'} than {alone} alone "
+        f"{shown(abs(numbers.gain), digits)} {'better' if numbers.gain >= 0 else 'worse'} than {numbers.other} alone "
         f"({difference_text(numbers, digits, turned=numbers.gain < 0)})"
-        for numbers, alone in zip(both, (plain, own), strict=True)
+        for numbers in alone
     )
-    value = shown(together[0].first, digits)
-    text = f"{start} The mean of the probabilities of {own} and of {plain} has {info.title} {value}, {changes}."
-    return Answer("joined", text, "plain" if both[0].verdict == "better" else "weak", both)
+    text = f"{start} {subject} has {metric_of(metric).title} {shown(value, digits)}, {changes}."
+    return Answer("joined", text, "plain" if alone[0].verdict == "better" else "weak", alone)
+
+
+def reads_both(method: Method) -> bool:
+    """Whether it joins images with the table by itself."""
+    return method.cells[0].facts.get("protocol") == _COMBINED
+
+
+def reads_only(columns: Collection[str], method: Method) -> bool:
+    """Whether a method that reads both reads no other columns than these; by default it reads age and sex."""
+    return set(_options(method).get("columns") or ()) <= set(columns)
+
+
+def columns_of(age_sex: Method) -> tuple[str, ...]:
+    """The columns that the control of age and sex reads."""
+    return tuple(_options(age_sex).get("columns") or ())
+
+
+def images_alone(method: Method, others: Sequence[Method]) -> Method | None:
+    """Of the `others` the one that answers to the images as a method that reads both does; None if it was not run."""
+    own = _options(method)
+    return next(
+        (
+            other
+            for other in others
+            if other.backbone == method.backbone
+            and other.cells[0].facts.get("protocol") == own.get("protocol")
+            and {name: _options(other).get(name) for name in own.get("options") or {}} == own.get("options")
+        ),
+        None,
+    )
+
+
+def _options(method: Method) -> Mapping[str, Any]:
+    return method.cells[0].facts.get("options") or {}
 
 
 def _mean(one: pd.DataFrame, other: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:

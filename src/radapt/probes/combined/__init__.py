@@ -1,0 +1,1 @@
+"""Images and columns of the table together: the mean of what another protocol and a logistic regression answer."""
