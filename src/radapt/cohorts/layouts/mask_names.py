@@ -3,12 +3,13 @@ name and pixels: `x_lesion.png`."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from radapt.cohorts.layouts.drawn_structures import is_structure, structure_masks
 from radapt.cohorts.layouts.image_files import stem
+from radapt.cohorts.layouts.mask_parts import may_be_structures, united
 from radapt.errors import counted
 
 MASK_WORDS = {
@@ -70,8 +71,9 @@ def pair(paths: Sequence[Path]) -> list[PairedImage]:
 def chosen_masks(images: Sequence[PairedImage], notes: list[str], *, prefer: str = "") -> list[str]:
     """The mask of each image, '' without one: of the kind that most images have, so that it is the same structure.
 
-    `prefer` is the kind that goes first wherever it occurs. An image with several masks of the kind has none in the
-    result, because radapt reads one label map per case. `notes` gains what is paired and what is left out.
+    `prefer` is the kind that goes first wherever it occurs. Several masks of the kind are joined if they are parts of
+    one structure; else the image has none, because radapt reads one label map per case. `notes` gains what is paired,
+    joined and left out.
     """
     kinds = Counter(kind for image in images for kind in {kind for kind, _ in image.masks})
     if not kinds:
@@ -84,14 +86,33 @@ def chosen_masks(images: Sequence[PairedImage], notes: list[str], *, prefer: str
         if is_structure(kind):
             what += ", with the few values of a mask"
         notes.append(f"{counted(paired, 'file')} {what}, read as mask.")
-    if several := sum(len(paths) > 1 for paths in of_kind):
-        notes.append(
-            f"{counted(several, 'image')} with several masks of the kind {kind!r} without a mask: their masks are left "
-            "out, because a case has one label map. Merge them into one file to use them."
-        )
+    masks = [str(paths[0]) if len(paths) == 1 else "" for paths in of_kind]
+    if several := [at for at, paths in enumerate(of_kind) if len(paths) > 1]:
+        notes += _joined(images, of_kind, several, masks)
     if others := {name: count for name, count in kinds.items() if name != kind}:
         notes.append(left_out_kinds(others, kind))
-    return [str(paths[0]) if len(paths) == 1 else "" for paths in of_kind]
+    return masks
+
+
+def _joined(
+    images: Sequence[PairedImage], of_kind: Sequence[Sequence[Path]], several: Sequence[int], masks: list[str]
+) -> Iterator[str]:
+    """Fill in the `masks` of the images with `several`, where they are parts of one structure; yields notes."""
+    if not may_be_structures([(image.path, paths) for image, paths in zip(images, of_kind, strict=True) if paths]):
+        for at in several:
+            masks[at] = united(of_kind[at])
+    if joined := [at for at in several if masks[at]]:
+        parts, example = sum(len(of_kind[at]) for at in joined), of_kind[joined[0]][-1].name
+        yield (
+            f"{counted(len(joined), 'image')} with several masks of 0 and one other value, such as {example}: their "
+            f"{parts} masks are joined, as parts of one structure."
+        )
+    if left := len(several) - len(joined):
+        yield (
+            f"{counted(left, 'image')} with several masks that may be different structures without a mask: their masks "
+            "are left out, because a case has one label map. Merge them into one file to use them, or write "
+            "FOLDER::{1=FILE|2=FILE} in the column mask."
+        )
 
 
 def left_out_kinds(others: dict[str, int], kind: str) -> str:
