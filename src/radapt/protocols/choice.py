@@ -16,6 +16,7 @@ from radapt.protocols.whole_groups import deal_groups
 
 Choose = Literal["auto", "val", "cv"]
 Method = Literal["val", "cv", "none"]
+InnerScores = Literal["chosen", "all"]
 
 ENOUGH_PATIENTS = 100
 """`auto` chooses on val from so many labelled val patients on: an AUROC of 0.7 then has a standard error of 0.05, of 16
@@ -40,6 +41,9 @@ class ChoiceRules:
     `protocols.decisions`). With `one_standard_error` the most strongly regularised candidate within one standard error
     of the best is taken. `inner_folds` names the column whose groups inner folds leave out whole: `auto` is the site
     where the cohort leaves sites out in turn, `patient` mixes groups (see `radapt.cohorts.fold_groups`).
+
+    Only what was chosen by inner folds has a score inside training. With `inner_scores` `all` a classifier that chooses
+    nothing is fitted again on `NETWORK_FOLDS` of them for its own, which takes as many times longer.
     """
 
     choose: Choose = "auto"
@@ -47,10 +51,12 @@ class ChoiceRules:
     decision: Rule = "auto"
     one_standard_error: bool = False
     inner_folds: str = AUTO
+    inner_scores: InnerScores = "chosen"
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value that is not known, or a metric that is no number of the whole task."""
-        for name, known in (("choose", get_args(Choose)), ("decision", get_args(Rule))):
+        words = {"choose": get_args(Choose), "decision": get_args(Rule), "inner_scores": get_args(InnerScores)}
+        for name, known in words.items():
             if getattr(self, name) not in known:
                 given = getattr(self, name)
                 raise UsageError(f"{name} = {given!r} is not known. {suggest(str(given), known)}")
@@ -68,7 +74,8 @@ class ChoiceRules:
     def facts(self, cohort: Cohort) -> dict[str, Any]:
         """All that decides choices in a cohort, for digests. Raises UsageError for an unknown column."""
         groups = fold_groups(cohort, self.inner_folds)
-        return asdict(self) | {"groups": None if groups is None else groups.groups.tolist()}
+        own = {name: value for name, value in asdict(self).items() if name != "inner_scores" or value == "all"}
+        return own | {"groups": None if groups is None else groups.groups.tolist()}
 
     def metric(self, cohort: Cohort) -> Metric:
         """What candidates are compared by. Raises UsageError for a metric of ordered classes where they are not."""

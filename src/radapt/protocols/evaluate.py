@@ -12,10 +12,10 @@ from radapt.cohorts.folds import hold_out
 from radapt.cohorts.label_draws import Draw
 from radapt.errors import UsageError, suggest
 from radapt.features import Features, LesionFeatures, Pooling
-from radapt.protocols.choice import ChoiceRules, Choose
+from radapt.protocols.choice import ChoiceRules, Choose, InnerScores
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
-from radapt.protocols.final_decision import with_decision, with_look
+from radapt.protocols.fit import fit
 from radapt.protocols.fitted import Fitted
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -44,6 +44,7 @@ def evaluate(
     decision: Rule = "auto",
     one_standard_error: bool = False,
     inner_folds: str = AUTO,
+    inner_scores: InnerScores = "chosen",
     **options: Any,
 ) -> Result:
     """Fit `protocol` on train, choose on val or by inner folds of train and val, and test once.
@@ -52,10 +53,10 @@ def evaluate(
     whose `blocks` and `patch_mean` may be given). `features` are what `extract` gives, or `LesionFeatures`, which are
     made anew for every fold. `options` are the protocol's own. `seed` decides every draw: the same call gives the same
     result. Intervals are bootstrapped by patient, and two calls with one seed resample the same patients, so that they
-    can be paired. `choose`, `select_by`, `decision`, `one_standard_error` and `inner_folds` say how choices are made
-    (see `ChoiceRules`). Without `refit` choices are made on val, and what was chosen is not fitted again with the
-    cohort's val. `devices` processes share the training of a network, which of the protocols on features only `mil`
-    is. The model is written to `folder/model`, where `radapt.load_model` finds it.
+    can be paired. `choose`, `select_by`, `decision`, `one_standard_error`, `inner_folds` and `inner_scores` say how
+    choices are made (see `ChoiceRules`). Without `refit` choices are made on val, and what was chosen is not fitted
+    again with the cohort's val. `devices` processes share the training of a network, which of the protocols on features
+    only `mil` is. The model is written to `folder/model`, where `radapt.load_model` finds it.
 
     In a cohort with folds every labelled patient is tested once, by a model fitted on the other folds, and the result
     is of all of them (see `Result`). The models are written to `folder/model/fold-<f>`, and finished folds to
@@ -83,7 +84,7 @@ def evaluate(
     if ready.reads != "features":
         raise UsageError(f"Protocol {ready.name!r} trains on images, not on features; use radapt.train.")
     place = None if folder is None else Path(folder)
-    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds, inner_scores)
     if isinstance(ready, FewShot):
 
         def one(draw: Draw, cohort: Cohort, base: Protocol) -> Result:
@@ -100,7 +101,7 @@ def evaluate(
     problem = FeatureProblem.of(_seen(features, features.cohort), pooling, refit=refit, devices=devices, rules=rules)
     ready.scorer.check(features.cohort, None)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
-    fitted = with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
+    fitted = fit(ready, problem, fitting)
     if place is not None:
         save_model(place / MODEL_FOLDER, ready, fitted, problem)
     result = ready.scorer.score(features.cohort, ready.name, fitted, scoring, resamples, None)
@@ -138,10 +139,9 @@ def _evaluate_folds(
     def problem_of(plain: Cohort) -> FeatureProblem:
         return FeatureProblem.of(_seen(features, plain), pooling, refit=refit, devices=devices, rules=rules)
 
-    def fit(fold: str, plain: Cohort) -> tuple[Fitted, None]:
+    def fit_fold(fold: str, plain: Cohort) -> tuple[Fitted, None]:
         problem = problem_of(plain)
-        fitted = protocol.fit(problem, np.random.default_rng(seed).spawn(2)[0])
-        fitted = with_look(with_decision(fitted, protocol, problem), problem)
+        fitted = fit(protocol, problem, np.random.default_rng(seed).spawn(2)[0])
         if place is not None:
             save_model(place / MODEL_FOLDER / fold_model(fold), protocol, fitted, problem)
         return fitted, None
@@ -152,4 +152,4 @@ def _evaluate_folds(
     stored = getattr(features, "digest", None)  # features made of arrays have none, and nothing of them is kept
     key = fold_key(protocol, cohort, seed, [stored, asdict(pooling), refit, rules.facts(cohort)])
     store = FoldStore(None if stored is None else place, key)
-    return run_folds(cohort, protocol, fit, store, np.random.default_rng(seed).spawn(2)[1], resamples)
+    return run_folds(cohort, protocol, fit_fold, store, np.random.default_rng(seed).spawn(2)[1], resamples)

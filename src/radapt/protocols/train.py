@@ -24,10 +24,10 @@ from radapt.digests import ByteDigests
 from radapt.errors import UsageError
 from radapt.features import LesionFeatures, Pooling, check_lesion_masks
 from radapt.images import Recipe
-from radapt.protocols.choice import ChoiceRules, Choose
+from radapt.protocols.choice import ChoiceRules, Choose, InnerScores
 from radapt.protocols.decisions import Rule
 from radapt.protocols.fewshot import FewShot, draw_folder, score_draws
-from radapt.protocols.final_decision import with_decision, with_look
+from radapt.protocols.fit import fit
 from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.fold_store import FoldStore, fold_key, fold_model
 from radapt.protocols.folds import as_one_test_set, naming, run_folds
@@ -63,6 +63,7 @@ def train(
     decision: Rule = "auto",
     one_standard_error: bool = False,
     inner_folds: str = AUTO,
+    inner_scores: InnerScores = "chosen",
     **options: Any,
 ) -> Result:
     """Train `protocol` on train, choose on val or by inner folds of train and val, and test once.
@@ -73,9 +74,9 @@ def train(
     `neighbours` and `look` (None: the default of the kind; see `Recipe`). Protocols that need whole planes read them
     whatever the look. With look `lesion` places are found by the masks of training cases, or with `lesion_masks` own by
     a case's own mask where it has one (see `LesionFeatures`). `options` are the protocol's own, and `seed` decides
-    every draw. `choose`, `select_by`, `decision`, `one_standard_error` and `inner_folds` say how choices are made (see
-    `ChoiceRules`). With `fewshot` every draw is trained, in a folder of its own; in a cohort with folds a model for
-    every fold (see `evaluate`).
+    every draw. `choose`, `select_by`, `decision`, `one_standard_error`, `inner_folds` and `inner_scores` say how
+    choices are made (see `ChoiceRules`). With `fewshot` every draw is trained, in a folder of its own; in a cohort with
+    folds a model for every fold (see `evaluate`).
 
     Raises UsageError for an unknown protocol or option, and where protocol, cohort and backbone do not go together;
     DataError if there is too little to learn from or to evaluate on.
@@ -89,7 +90,7 @@ def train(
         raise UsageError(f"Options {', '.join(options)} were given beside a ready protocol; set them when making it.")
     ready = protocol if isinstance(protocol, Protocol) else make(protocol, **options)
     _check_fits(ready, backbone)
-    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds)
+    rules = ChoiceRules(choose, select_by, decision, one_standard_error, inner_folds, inner_scores)
     recipe = recipe or Recipe.for_kind(
         cohort.kind, size=size, axis=axis, every=every, count=count, neighbours=neighbours, look=look
     )
@@ -118,7 +119,7 @@ def train(
     problem = ImageProblem.of(cohort, ready.aim, recipe, cache, lazy, pooling, machine, rules, lesions)
     fitting, scoring = np.random.default_rng(seed).spawn(2)
     ready.scorer.check(cohort, problem)
-    fitted = with_look(with_decision(ready.fit(problem, fitting), ready, problem), problem)
+    fitted = fit(ready, problem, fitting)
     if problem.machine.folder is not None:
         save_model(problem.machine.folder / MODEL_FOLDER, ready, fitted, problem, reference)
     result = ready.scorer.score(cohort, ready.name, fitted, scoring, resamples, problem)
@@ -152,16 +153,14 @@ class _Folds:
             with naming(self.cohort, fold):
                 self._problem(hold_out(self.cohort, fold), None)
         store, scoring = self._store(), np.random.default_rng(self.seed).spawn(2)[1]
-        fit = partial(self._fit, store)
-        return run_folds(self.cohort, self.protocol, fit, store, scoring, resamples)
+        return run_folds(self.cohort, self.protocol, partial(self._fit, store), store, scoring, resamples)
 
     def _fit(self, store: FoldStore, fold: str, plain: Cohort) -> tuple[Fitted, ImageProblem]:
         problem = self._problem(plain, store.place(fold))
         tested = plain.select(plain.splits == OUT_OF_FOLD)
         if self.protocol.aim == "segmentation" and masked(tested).any():
             self.protocol.scorer.check(plain, problem)
-        fitted = self.protocol.fit(problem, np.random.default_rng(self.seed).spawn(2)[0])
-        fitted = with_look(with_decision(fitted, self.protocol, problem), problem)
+        fitted = fit(self.protocol, problem, np.random.default_rng(self.seed).spawn(2)[0])
         if self.machine.folder is not None:
             folder = self.machine.folder / MODEL_FOLDER / fold_model(fold)
             save_model(folder, self.protocol, fitted, problem, self.reference)

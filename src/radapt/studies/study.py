@@ -195,7 +195,8 @@ class Study(StrictModel):
     findings, and always Dice for masks. `decision` says how a class is decided for from probabilities. With
     `one_standard_error` the most strongly regularised candidate within one standard error of the best is taken.
     `inner_folds` names the column whose groups that cross-validation leaves out whole; `auto` is the site in cohorts
-    that leave sites out in turn, and `patient` mixes groups.
+    that leave sites out in turn, and `patient` mixes groups. With `inner_scores: all` a classifier that chooses nothing
+    by inner folds, such as a fusion, is fitted again on three of them, so that it has a score to be chosen by.
 
     Equal images of two patients in different splits or folds leak from one to the other: the cohort fails.
     Near-identical ones (re-encoded, resized, flipped, cropped, rotated) are a warning with a list. With
@@ -231,6 +232,7 @@ class Study(StrictModel):
     decision: Literal["auto", "balanced", "argmax", "tuned"] = "auto"
     one_standard_error: bool = False
     inner_folds: Annotated[str, Field(min_length=1)] = "auto"
+    inner_scores: Literal["chosen", "all"] = "chosen"
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = [0]
     resamples: Annotated[int, Field(ge=100)] = 2000
     duplicates: Literal["strict", "warn", "allow"] = "warn"
@@ -257,7 +259,8 @@ class Study(StrictModel):
     @property
     def choices(self) -> dict[str, Any]:
         """How choices are made, as `evaluate` and `train` take it."""
-        return self.model_dump(include={"choose", "select_by", "decision", "one_standard_error", "inner_folds"})
+        asked = {"inner_scores"} if self.inner_scores == "all" else set()
+        return self.model_dump(include={"choose", "select_by", "decision", "one_standard_error", "inner_folds", *asked})
 
     @property
     def image_settings(self) -> tuple[ImageSettings, ...]:

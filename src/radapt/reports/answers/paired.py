@@ -22,7 +22,10 @@ def paired_numbers(found: MethodComparison, comparisons: int) -> PairedNumbers:
     )  # fmt: skip
 
 
-_NO_SCORE = " It was not chosen because it has no score on the patients that the choice was made on."
+_NO_SCORE = (
+    " It was not chosen because it has no score on the patients that the choice was made on; where inner folds choose, "
+    "`inner_scores: all` in the study gives it one."
+)
 
 
 def next_answer(numbers: PairedNumbers, metric: str, unit: str, others: int, *, eligible: bool = True) -> Answer:
