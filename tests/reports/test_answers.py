@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radapt.metrics.comparison import Difference, Verdict
+from radapt.metrics.comparison import Difference, Draws, Verdict
 from radapt.reports.answers.answering import Answering
 from radapt.reports.answers.choice import adapting_pair, choose, is_adapted, is_frozen, row_of
 from radapt.reports.answers.elsewhere import sites_answer
@@ -515,6 +515,26 @@ def test_a_method_that_reads_both_is_compared_as_it_answers(toy_run: Any, toy_co
     others = [each.method for each in board.metrics["auroc"]]
     assert images_alone(own.method, others) == others[1]
     assert images_alone(replace(own.method, backbone="cnn"), others) is None
+
+
+def test_joined_differences_draw_as_often_as_the_study(study: Leaderboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def record(sets: Any, pairs: Any, metrics: Any, draws: Draws, **more: Any) -> dict[str, Any]:
+        drawn.append(draws.resamples)
+        return {}
+
+    monkeypatch.setattr("radapt.reports.answers.joined.compare_many", record)
+    rows = {each.method.phrase: each for each in study.rows_of("auroc")}
+    joined_differences(study, rows["dino with linear"], rows["age and sex"], ["auroc"])
+    assert drawn == [100], "the resamples of the cells"
+
+
+def test_nothing_is_joined_where_no_predictions_are_stored_under_the_test_set(study: Leaderboard) -> None:
+    """As single folds, whose predictions are stored under `oof`."""
+    rows = {each.method.phrase: each for each in study.rows_of("auroc")}
+    fold = replace(study, split="oof:fold=0")
+    assert joined_differences(fold, rows["dino with linear"], rows["age and sex"], ["auroc"]) == {}
 
 
 def difference(first: float, second: float, low: float, high: float, p: float, **more: Any) -> Difference:

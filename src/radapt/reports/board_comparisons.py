@@ -84,7 +84,7 @@ def compare_board(board: Leaderboard, against: Sequence[Method] = ()) -> BoardCo
     for key, (_, tables) in kept.items():
         numbers[key] = range(start, start + len(tables))
         start += len(tables)
-    resamples = int(methods[0].cells[0].facts.get("resamples") or _RESAMPLES)
+    resamples = resamples_of(methods[0])
     all_pairs = list(combinations(kept, 2))
     chosen = {method.key for method in against}
     some = [pair for pair in all_pairs if chosen & set(pair)]
@@ -100,6 +100,11 @@ def compare_board(board: Leaderboard, against: Sequence[Method] = ()) -> BoardCo
             found = compare_many(sets, numbered, metrics, draws, smaller_is_better=smaller_is_better)
             differences |= {metric: dict(zip(pairs, own, strict=True)) for metric, own in found.items()}
     return BoardComparisons(board, methods, differences)
+
+
+def resamples_of(method: Method) -> int:
+    """How many resamples the intervals of a method have, so that those of its differences have as many."""
+    return int(method.cells[0].facts.get("resamples") or _RESAMPLES)
 
 
 def smaller_is_better(metric: str) -> bool:

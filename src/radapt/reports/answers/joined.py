@@ -17,7 +17,7 @@ from radapt.metrics.metric import metric_name
 from radapt.metrics.registry import METRICS
 from radapt.reports.answers.paired import difference_text, paired_numbers
 from radapt.reports.answers.record import Answer, PairedNumbers
-from radapt.reports.board_comparisons import FEWER, numbered_pair, sets_of, smaller_is_better
+from radapt.reports.board_comparisons import FEWER, numbered_pair, resamples_of, sets_of, smaller_is_better
 from radapt.reports.case_tables import are_of_same_cases, case_tables
 from radapt.reports.formatting import defined, shown
 from radapt.reports.leaderboard import Leaderboard, LeaderboardRow
@@ -34,22 +34,23 @@ Together = tuple[Difference, Difference]
 def joined_differences(
     board: Leaderboard, images: LeaderboardRow, age_sex: LeaderboardRow, metrics: Collection[str]
 ) -> dict[str, Together]:
-    """By metric, of those that need no decision; {} for label maps, where predictions are not stored, and where the two
+    """By metric, of those that need no decision; {} for label maps, where no predictions are stored, and where the two
     were not tested on the same cases."""
     asked = [name for name in metrics if metric_name(name) in METRICS and not METRICS[metric_name(name)].of_decisions]
     if board.aim != "classification" or not asked:
         return {}
     tables = [case_tables(board, row) for row in (images, age_sex)]
-    if not all(tables) or not are_of_same_cases([*tables[0], *tables[1]]):
+    each = [*tables[0], *tables[1]]
+    if not all(tables) or not len(each[0]) or not are_of_same_cases(each):
         return {}
     one, other = (range(start, start + len(own)) for start, own in zip((0, len(tables[0])), tables, strict=True))
     runs = list(zip(*numbered_pair(one, other), strict=True))
-    each = [*tables[0], *tables[1]]
     both = [_mean(each[first], each[second], board) for first, second in runs]
     joined = range(len(each), len(each) + len(both))
     sets = sets_of(board, [*each, *both], asked)
     pairs = [numbered_pair(joined, alone) for alone in (other, one)]
-    found = compare_many(sets, pairs, asked, Draws(permutations=FEWER), smaller_is_better=smaller_is_better)
+    draws = Draws(resamples=resamples_of(images.method), permutations=FEWER)
+    found = compare_many(sets, pairs, asked, draws, smaller_is_better=smaller_is_better)
     return {metric: (own[0], own[1]) for metric, own in found.items()}
 
 
