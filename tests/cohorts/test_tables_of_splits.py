@@ -136,3 +136,87 @@ def test_other_names_say_nothing_of_splits(names: tuple[str, str], tmp_path: Pat
         table(tmp_path / name, rows)
     draft = scan(tmp_path, options=ScanOptions())
     assert any(note.startswith("Other tables left out: ") for note in draft.notes)
+
+
+ROOMS = pytest.mark.parametrize("images", ["images", "."])
+
+
+def headed(path: Path, header: str, cases: Sequence[int]) -> None:
+    path.write_text(header + "\n" + "".join(f"i{at}.png,{'ab'[at % 2]}\n" for at in cases))
+
+
+@ROOMS
+def test_columns_that_differ_in_letter_case_are_one(images: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    pictures(data / images)
+    headed(data / "train.csv", "filename,label", range(8))
+    headed(data / "test.csv", "Filename,Label", range(8, 12))
+    draft = scan(data)
+    assert draft.table["label"].value_counts().to_dict() == {"a": 6, "b": 6}
+    assert not {"original_label", "filename", "Filename"} & set(draft.table)
+    assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
+
+
+def test_columns_of_one_table_that_differ_in_letter_case_stay_apart(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    (tmp_path / "test.csv").write_text("filename,age\n" + "".join(f"i{at}.png,60\n" for at in range(8, 12)))
+    (tmp_path / "train.csv").write_text("filename,Age,AGE\n" + "".join(f"i{at}.png,50,51\n" for at in range(8)))
+    table = scan(tmp_path).table.set_index("case")
+    assert table.loc["i3", ["age", "Age", "AGE"]].tolist() == ["", "50", "51"]
+
+
+@ROOMS
+@pytest.mark.parametrize("role", ["label", "patient"])
+def test_tables_that_name_the_label_differently_are_refused(images: str, role: str, tmp_path: Path) -> None:
+    other = {"label": "diagnosis", "patient": "subject_id"}[role]
+    pictures(tmp_path / images)
+    headed(tmp_path / "train.csv", f"filename,{role}", range(8))
+    headed(tmp_path / "test.csv", f"filename,{other}", range(8, 12))
+    with pytest.raises(DataError, match=f"test.csv names the {role} '{other}' and train.csv '{role}'; expected one"):
+        scan(tmp_path)
+    if role == "label":
+        draft = scan(tmp_path, options=ScanOptions(label=("diagnosis",)))
+        assert draft.table["label"].tolist().count("") == 8
+
+
+def test_a_group_in_both_is_no_other_label(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    rows = "".join(f"i{at}.png,{'cd'[at % 2]},a\n" for at in range(8))
+    (tmp_path / "train.csv").write_text("filename,label,group\n" + rows)
+    headed(tmp_path / "test.csv", "filename,group", range(8, 12))
+    assert scan(tmp_path).table["label"].tolist() == [""] * 4 + ["c", "d"] * 4
+
+
+@ROOMS
+def test_tables_that_name_the_images_differently_are_refused(images: str, tmp_path: Path) -> None:
+    pictures(tmp_path / images)
+    headed(tmp_path / "train.csv", "filename,label", range(8))
+    headed(tmp_path / "test.csv", "picture,label", range(8, 12))
+    with pytest.raises(
+        DataError, match=r"different columns: test.csv by .*, train.csv by 'filename'\. Give the column"
+    ):
+        scan(tmp_path)
+
+
+@ROOMS
+def test_a_column_of_splits_in_capitals_goes_before_the_names(images: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    pictures(data / images)
+    for name, cases in (("train.csv", range(8, 12)), ("test.csv", range(8))):
+        split = {"train.csv": "test", "test.csv": "train"}[name]
+        rows = "".join(f"i{at}.png,{'ab'[at % 2]},{split}\n" for at in cases)
+        (data / name).write_text("filename,label,Split\n" + rows)
+    draft = scan(data)
+    assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
+    assert "original_split" not in draft.table
+    assert "test.csv and train.csv are read as one table." in draft.notes
+
+
+@ROOMS
+def test_findings_of_one_table_are_unknown_in_the_other(images: str, tmp_path: Path) -> None:
+    pictures(tmp_path / images)
+    (tmp_path / "train.csv").write_text("filename,label:x,label:y\n" + "".join(f"i{at}.png,1,0\n" for at in range(8)))
+    (tmp_path / "test.csv").write_text("filename,label:x\n" + "".join(f"i{at}.png,0\n" for at in range(8, 12)))
+    table = scan(tmp_path).table.set_index("case")
+    assert table.loc["i3", ["label:x", "label:y"]].tolist() == ["1", "0"]
+    assert table.loc["i9", ["label:x", "label:y"]].tolist() == ["0", ""]

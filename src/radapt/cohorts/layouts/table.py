@@ -17,6 +17,7 @@ from radapt.cohorts.layouts.image_files import stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.pairs.layout import beside_table
+from radapt.cohorts.layouts.split_tables import read_tables_of_splits, refuse_nothing_shared, tables_of_splits
 from radapt.cohorts.layouts.tables import (
     assign,
     cleaned,
@@ -25,9 +26,7 @@ from radapt.cohorts.layouts.tables import (
     is_patient_word,
     left_out_note,
     read_table,
-    read_tables_of_splits,
     tables_in,
-    tables_of_splits,
     whole_ids,
 )
 from radapt.cohorts.sheets.reading import NAMED_SUFFIXES, peek_sheet
@@ -158,7 +157,10 @@ def _read_splits(splits: Mapping[Path, str], options: ScanOptions) -> CohortDraf
     """The cohort of tables of one split each, named after their folder."""
     notes: list[str] = []
     source, path = read_tables_of_splits(splits, options, notes)
-    draft = _draft_of(source, path, ImageFinder(path.parent), options, notes)
+    finder = ImageFinder(path.parent)
+    columns = {name: list(source[name]) for name in source.columns}
+    refuse_nothing_shared(splits, [image.name for image in _image_columns(columns, finder, tolerant=True)], "images")
+    draft = _draft_of(source, path, finder, options, notes)
     draft.name, draft.rows = options.name or path.parent.name, []  # a line says nothing without its table
     return draft
 
@@ -182,11 +184,6 @@ def _draft_of(
     named = (*options.label, options.site, options.patient, options.split)
     taken = [image.name for image in images if image.name not in named and not image.is_patient]
     taken += ["case"] if "case" in source.columns else []
-    findings = [name for name in source.columns if name.startswith("label:") and not options.label]
-    for column in findings:
-        table[column] = source[column]
-    if findings:
-        taken += [*findings, *(name for name in source.columns if name == "label")]
     assign(table, source.drop(columns=taken), options, path.name, notes)
     rows: list[int | None] = list(table.index)
     name = options.name or path.stem

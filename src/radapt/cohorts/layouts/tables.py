@@ -1,7 +1,7 @@
 """Tables that come with a data set, and their columns for label, site, split and patient."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +15,8 @@ from radapt.cohorts.layouts.image_files import files_in
 from radapt.cohorts.sheets.reading import TABLE_SUFFIXES, Prefer, read_sheet
 from radapt.errors import DataError, UsageError, counted, suggest
 
-_LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target", "diagnose", "klasse", "gruppe")
-_PATIENT_WORDS = (
+LABEL_WORDS = ("label", "diagnosis", "dx", "class", "group", "target", "diagnose", "klasse", "gruppe")
+PATIENT_WORDS = (
     "patient", "patient_id", "patientid", "subject", "subject_id", "participant", "participant_id", "pat_id", "patid",
     "pat", "pat_nr", "patnr", "patient_nr", "patientennummer", "patienten_id", "pid",
 )  # fmt: skip
@@ -52,46 +52,6 @@ def read_table(
     return pd.DataFrame(found.columns, index=found.rows, dtype=object)
 
 
-def tables_of_splits(tables: Iterable[Path]) -> dict[Path, str]:
-    """Tables whose names say of which split their rows are, such as train.csv and test.csv, and the split of each.
-
-    {} unless two or more tables name different splits and have a column in common; each may lack others, such as the
-    label.
-    """
-    splits = {path: word for path in tables if (word := _split_in(path.stem)) is not None}
-    if len(splits) < 2 or len(set(splits.values())) < len(splits):
-        return {}
-    try:
-        columns = [set(read_table(path).columns) for path in splits]
-    except DataError:
-        return {}
-    return splits if set.intersection(*columns) else {}
-
-
-def _split_in(name: str) -> str | None:
-    """The split that one word of a name says, None for no word or several."""
-    words = [SPLIT_FOLDERS[word] for word in re.split(r"[\W_]+", name.casefold()) if word in SPLIT_FOLDERS]
-    return words[0] if len(words) == 1 else None
-
-
-def read_tables_of_splits(
-    splits: Mapping[Path, str], options: ScanOptions, notes: list[str]
-) -> tuple[pd.DataFrame, Path]:
-    """Tables as one, with a column `split` unless there is one or the user names one, and a path for its messages.
-
-    Rows are indexed by the name of their table and their line in it.
-    """
-    tables = []
-    for path, word in splits.items():
-        table = read_table(path, notes, sheet=options.sheet)
-        table.index = pd.Index([f"{path.name}:{line}" for line in table.index], dtype=object)
-        tables.append(table if options.split or "split" in table.columns else table.assign(split=word))
-    names = " and ".join(path.name for path in splits)
-    given = "" if options.split else ", each of which gives the split of its rows"
-    notes.append(f"{names} are read as one table{given}.")
-    return pd.concat(tables).fillna(""), next(iter(splits)).with_name(names)
-
-
 def left_out_note(tables: Sequence[Path]) -> list[str]:
     """A note on tables that were not read; [] without one."""
     return [f"Other tables left out: {', '.join(path.name for path in tables)}."] if tables else []
@@ -113,7 +73,7 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
     used: set[str] = set()
 
     def copy(role: str, option: str | None, words: Iterable[str]) -> None:
-        column = given_column(source, option, role, where) if option else _called(source, words)
+        column = given_column(source, option, role, where) if option else column_called(source.columns, words)
         if column is None or role in table.columns:
             return
         if role == "label":
@@ -126,16 +86,20 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
         if not option and column != role:
             notes.append(f"Column {column!r} of {where} is read as the {role}.")
 
-    if len(options.label) > 1:
+    findings = [name for name in source.columns if name.startswith("label:")]
+    if findings and not options.label and "label" not in table.columns:
+        table[findings] = source[findings]
+        used |= {*findings, *(name for name in source.columns if name == "label")}
+    elif len(options.label) > 1:
         for name in options.label:
             column = given_column(source, name, "label", where)
             table[f"label:{column}"] = _label(source[column], where, notes)
             used.add(column)
     else:
-        copy("label", next(iter(options.label), None), _LABEL_WORDS)
+        copy("label", next(iter(options.label), None), LABEL_WORDS)
     copy("site", options.site, ("site",))
     copy("split", options.split, ("split",))
-    copy("patient", options.patient, _PATIENT_WORDS)
+    copy("patient", options.patient, PATIENT_WORDS)
     if "split" not in table.columns and not options.redraw:
         _note_split_like(source.drop(columns=sorted(used)), where, notes)
     add_metadata(table, source.drop(columns=sorted(used)))
@@ -192,9 +156,10 @@ def cleaned(column: pd.Series) -> pd.Series:
     return plain.where(~plain.map(is_missing), "").astype(object)
 
 
-def _called(source: pd.DataFrame, words: Iterable[str]) -> str | None:
+def column_called(columns: Iterable[str], words: Iterable[str]) -> str | None:
+    """The first column that is called by the first of the words that one has, however it is written; None for none."""
     folded: dict[str, str] = {}
-    for name in source.columns:
+    for name in columns:
         folded.setdefault(_folded(name), name)
     return next((folded[word] for word in words if word in folded), None)
 
@@ -214,17 +179,17 @@ def _note_split_like(source: pd.DataFrame, where: str, notes: list[str]) -> None
 
 def label_column(source: pd.DataFrame) -> str | None:
     """The column that is read as the label unless the user names one."""
-    return _called(source, _LABEL_WORDS)
+    return column_called(source.columns, LABEL_WORDS)
 
 
 def has_label(columns: Iterable[str]) -> bool:
     """Whether a table of these columns has labels without --label."""
-    return any(name.startswith("label:") or _folded(name) in _LABEL_WORDS for name in columns)
+    return any(name.startswith("label:") or _folded(name) in LABEL_WORDS for name in columns)
 
 
 def is_patient_word(name: str) -> bool:
     """Whether a column of this name holds the patient unless the user says otherwise."""
-    return _folded(name) in _PATIENT_WORDS
+    return _folded(name) in PATIENT_WORDS
 
 
 def _folded(name: str) -> str:

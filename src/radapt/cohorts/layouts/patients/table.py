@@ -7,12 +7,11 @@ import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.layouts.joining import join, join_key
+from radapt.cohorts.layouts.split_tables import read_tables_of_splits, refuse_nothing_shared, tables_of_splits
 from radapt.cohorts.layouts.tables import (
     left_out_note,
     read_table,
-    read_tables_of_splits,
     tables_in,
-    tables_of_splits,
 )
 from radapt.cohorts.sheets.sheet import Sheet
 from radapt.errors import DataError
@@ -52,9 +51,11 @@ def _join_splits(draft: CohortDraft, splits: Mapping[Path, str], options: ScanOp
     notes: list[str] = []
     source, path = read_tables_of_splits(splits, options, notes)
     best = _best(source, draft.table)
+    own = [best] if best else [found for each in splits if (found := _best(read_table(each), draft.table))]
+    if not own:
+        return False
+    refuse_nothing_shared(splits, [column for column, _ in own], "cases")
     if best is None:
-        if not any(_best(read_table(each), draft.table) for each in splits):
-            return False
         raise DataError(
             f"{path.name} name the same cases, so their splits are not known; expected each case in one of them. "
             "Remove the repeated rows, or name the one table to read with --labels."
