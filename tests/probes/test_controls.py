@@ -118,12 +118,13 @@ def test_finished_folds_are_fitted_again_where_metadata_changed(tmp_path: Path) 
 
 def test_age_and_sex_are_known_by_their_usual_names(tmp_path: Path) -> None:
     cohort = aged(tmp_path / "i", 8)
-    names = [("age", "sex"), ("Patient Age", "Patient Gender"), ("AGE_years", "GENDER"), ("size", "name")]
+    names = [("age", "sex"), ("Patient Age", "Patient Gender"), ("AGE_years", "GENDER"), ("Age [y]", "Sex (m/f)")]
+    names += [("Age (months)", "name")]
     found = []
     for old, sex in names:
         cases = tuple(replace(case, metadata={old: "5", sex: "F"}) for case in cohort)
         found.append(age_and_sex(replace(cohort, cases=cases)))
-    assert found == [*names[:3], (None, None)]
+    assert found == [*names[:4], (None, None)]
 
 
 def test_shuffled_labels_are_at_chance() -> None:

@@ -18,6 +18,7 @@ NUMERIC_SHARE = 0.9
 """A column is numeric if so many of its values are numbers; its other values are missing."""
 
 _DICOM_AGE = re.compile(r"(\d{1,3})[yY]")
+_IN_BRACKETS = re.compile(r"\s*[(\[](?!\s*(?:mon|week|day|woche|tag))[^()\[\]]*[)\]]\s*$", re.IGNORECASE)
 _AGE = ("age", "ageyears", "ageinyears", "ageatdiagnosis", "ageatscan", "patientage")
 _SEX = ("sex", "gender", "patientsex", "patientgender")
 
@@ -65,10 +66,17 @@ def metadata_digest(cohort: Cohort) -> str:
 
 
 def age_and_sex(cohort: Cohort) -> tuple[str | None, str | None]:
-    """The columns of age and sex, by the usual names (`age`, `Patient Age`, `sex`, `gender`); None if there is none."""
-    plain = {"".join(filter(str.isalnum, name.casefold())): name for name in reversed(metadata_columns(cohort))}
+    """The columns of age and sex, by the usual names (`age`, `Patient Age (years)`, `Sex (m/f)`); None without one.
+
+    A unit or a key in brackets is not part of the name, but for an age in months, weeks or days.
+    """
+    plain = {_plain_name(name): name for name in reversed(metadata_columns(cohort))}
     age, sex = (next((plain[word] for word in words if word in plain), None) for words in (_AGE, _SEX))
     return age, sex
+
+
+def _plain_name(column: str) -> str:
+    return "".join(filter(str.isalnum, _IN_BRACKETS.sub("", column).casefold()))
 
 
 def as_text(cells: np.ndarray) -> np.ndarray:
