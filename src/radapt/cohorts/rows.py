@@ -174,9 +174,20 @@ class Rows:
         for texts in cells.values():
             for at, text in enumerate(texts):
                 if text.strip() and (other := first.setdefault(text, at)) != at:
-                    message = f"Its image {Path(text).name} is also that of row {self.lines[other]}."
+                    apart = self._label_apart(at, other)
+                    message = f"Its image {Path(text).name} is also that of row {self.lines[other]}{apart}."
                     fix = "List every image once, or it may be in the training and the test set."
                     self.say("warning", "shared-image", message, at, fix)
+
+    def _label_apart(self, at: int, other: int) -> str:
+        """That two rows of one image have different labels; '' if they have not."""
+        labels = self.labels
+        if labels is None or labels.values[at] == labels.values[other]:
+            return ""
+        own, first = (
+            labels.classes[value] if (value := labels.values[row]) is not None else "none" for row in (at, other)
+        )
+        return f", but its label is {own!r} and that one's {first!r}"
 
     def _say_wrong(self, labels: Labels) -> None:
         for at, (message, fix) in labels.wrong.items():

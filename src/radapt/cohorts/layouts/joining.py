@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.layouts.id_columns import id_column
 from radapt.cohorts.layouts.image_files import is_image, stem, stem_of
-from radapt.cohorts.layouts.tables import assign, given_column, label_column, read_table
+from radapt.cohorts.layouts.tables import assign, given_column, is_patient_word, label_column, read_table
 from radapt.cohorts.patient_key import patient_key
 from radapt.cohorts.sheets.reading import NAMED_SUFFIXES
 from radapt.errors import DataError, UsageError, counted
@@ -100,7 +101,9 @@ def join_labels(draft: CohortDraft, labels: LabelTable, options: ScanOptions) ->
     }
     # Of columns that name equally many cases, ages perhaps, the one with the most different values holds the ids.
     column, key = max(hits, key=lambda name: (hits[name], labels.source[name[0]].nunique()))
-    if not hits[column, key]:
+    if hits[column, key]:
+        column, key = _clear_column(labels, hits, keys, (column, key))
+    else:
         if (numbered := _by_number(labels, keys)) is None:
             raise DataError(_no_match(draft, labels, keys))
         column, key = numbered
@@ -140,10 +143,16 @@ def join(
         )
     _note_spellings(draft, source[column], keys, rows, path)
     padded = source.reindex(pd.Index([-1 if row is None else row for row in rows])).fillna("")
-    padded = padded.drop(columns=[column, *_identifying(draft, source, column, path, options)]).reset_index(drop=True)
+    # The column that names the cases is not metadata; one of patients says who they are, where nothing else does.
+    joined = [] if is_patient_word(column) and not _knows_patients(draft) else [column]
+    padded = padded.drop(columns=[*joined, *_identifying(draft, source, column, path, options)]).reset_index(drop=True)
     _make_room(draft, padded, options, path)
     assign(draft.table, padded, options, path.name, draft.notes)
     draft.source_table, draft.rows = path, [row if isinstance(row, int) else None for row in rows]
+
+
+def _knows_patients(draft: CohortDraft) -> bool:
+    return bool(draft.originals) or ("patient" in draft.table and bool(draft.table["patient"].str.strip().any()))
 
 
 def join_key(text: str) -> str:
@@ -156,6 +165,26 @@ def join_key(text: str) -> str:
         name = stem(name.replace("\\", "/").rpartition("/")[2])
     key = patient_key(_BEFORE_NUMBER.sub("", name.casefold().removeprefix("sub-")))
     return key.lstrip("0") or key
+
+
+def _clear_column(
+    labels: LabelTable, hits: dict[tuple[str, str], int], keys: dict[str, list[str]], first: tuple[str, str]
+) -> tuple[str, str]:
+    """The column and key to join on. Raises DataError if a second column names the cases as well, in other rows."""
+    most = labels.source[first[0]].nunique()
+    distinct = {name: count for name, count in hits.items() if labels.source[name[0]].nunique() * 10 >= most * 9}
+    chosen = id_column(distinct, lambda column, key: rows_of(labels.source, column, keys[key]), first)
+    if chosen.rivals:
+        raise DataError(f"{labels.path}: {chosen.words()}. Name the right one with --on.")
+    return chosen.column, chosen.key
+
+
+def rows_of(source: pd.DataFrame, column: str, keys: Sequence[str]) -> list[Line | None]:
+    """The first line whose `column` holds each of the `keys`; None without one."""
+    lines: dict[str, Line] = {}
+    for line, text in source[column].items():
+        lines.setdefault(join_key(text), line if isinstance(line, str) else int(str(line)))
+    return [lines.get(join_key(text)) if text else None for text in keys]
 
 
 def _by_number(labels: LabelTable, keys: dict[str, list[str]]) -> tuple[str, str] | None:

@@ -13,8 +13,10 @@ import pandas as pd
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
+from radapt.cohorts.layouts.id_columns import most_like_ids
 from radapt.cohorts.layouts.image_files import stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
+from radapt.cohorts.layouts.joining import join_key
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.pairs.layout import beside_table
 from radapt.cohorts.layouts.split_tables import read_tables_of_splits, refuse_nothing_shared, tables_of_splits
@@ -176,6 +178,8 @@ def _draft_of(
             f"Table {path} has no column that names images: neither paths relative to the table, nor names of files "
             f"below {path.parent}. Its columns: {', '.join(source.columns)}."
         )
+    if len(images) == 1 and images[0].name != images[0].role:
+        _refuse_rivals(images[0], columns, finder, path)
     table = pd.DataFrame(index=source.index)
     for image in images:
         _add_images(table, source, image, finder, path, notes)
@@ -185,6 +189,7 @@ def _draft_of(
     taken = [image.name for image in images if image.name not in named and not image.is_patient]
     taken += ["case"] if "case" in source.columns else []
     assign(table, source.drop(columns=taken), options, path.name, notes)
+    _note_shared(table, path, notes)
     rows: list[int | None] = list(table.index)
     name = options.name or path.stem
     return CohortDraft(name, "table", table.reset_index(drop=True), notes=notes, rows=rows)
@@ -227,6 +232,23 @@ def _with_images(
     return source[has], table[has].copy()
 
 
+def _note_shared(table: pd.DataFrame, path: Path, notes: list[str]) -> None:
+    """Add a note on images that several rows name: each row is a case."""
+    images = [name for name in table.columns if name == "image" or name.startswith("image:")]
+    again = table[table.duplicated(images, keep=False)]
+    if again.empty:
+        return
+    labels = [name for name in table.columns if name == "label" or name.startswith("label:")]
+    groups = again.groupby(images, sort=False)
+    differ = sum(len(rows[labels].drop_duplicates()) > 1 for _, rows in groups) if labels else 0
+    first = ", ".join(str(line) for line in next(iter(groups))[1].index[:3])
+    apart = f", {differ} of them with labels that differ" if differ else ""
+    notes.append(
+        f"{counted(groups.ngroups, 'image')} in several rows of {path.name}{apart}, such as rows {first}: each row is "
+        "a case. Keep one row of each."
+    )
+
+
 def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, path: Path, notes: list[str]) -> None:
     """Name cases by the column that the user names, by `case`, or by the first image that each has."""
     column = given_column(source, options.case, "case", path.name) if options.case else "case"
@@ -261,15 +283,27 @@ def _image_columns(
     named = [name for name, cells in columns.items() if finder.names_images(cells)]
     masks = [name for name in named if any(word in name.lower() for word in _MASK_WORDS)]
     images = [name for name in named if name not in masks]
-    for exact in (True, False) if tolerant else (True,):
-        stems = [name for name, cells in columns.items() if finder.are_stems(cells, tolerant=not exact)]
-        if not images and stems:
-            return [ImageColumn(stems[0], "image", is_patient_word(stems[0]))]
     if not images:
-        return []
+        return [ImageColumn(name, "image", is_patient_word(name)) for name in _stems(columns, finder, tolerant)[:1]]
     roles = {name: "image" if len(images) == 1 else f"image:{name.replace(':', '-')}" for name in images}
     roles |= dict.fromkeys(masks[:1], "mask")
     return [ImageColumn(name, role) for name, role in roles.items()]
+
+
+def _stems(columns: Mapping[str, Sequence[str]], finder: ImageFinder, tolerant: bool) -> list[str]:
+    """The columns of file names without their ending, those whose names say so; a running number may look like one."""
+    return most_like_ids([name for name, cells in columns.items() if finder.are_stems(cells, tolerant=tolerant)])
+
+
+def _refuse_rivals(image: ImageColumn, columns: Mapping[str, Sequence[str]], finder: ImageFinder, path: Path) -> None:
+    """Raise DataError if a second column names the images of other rows as well."""
+    keys = {name: [join_key(text) for text in columns[name]] for name in _stems(columns, finder, tolerant=True)}
+    own = keys.get(image.name)
+    if own and (rivals := [name for name, others in keys.items() if len(set(others)) == len(others) and others != own]):
+        raise DataError(
+            f"{path}: the columns {' and '.join(map(repr, sorted([image.name, *rivals])))} all name the images, but "
+            "each in other rows. Rename the right one to 'image'."
+        )
 
 
 LAYOUT = Layout(

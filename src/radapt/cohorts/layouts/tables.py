@@ -104,7 +104,7 @@ def assign(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions, wher
         _note_split_like(source.drop(columns=sorted(used)), where, notes)
     add_metadata(table, source.drop(columns=sorted(used)))
     if not any(name == "label" or name.startswith("label:") for name in table.columns):
-        notes.append(unlabelled_note(source, where))
+        notes.append(unlabelled_note(source.drop(columns=sorted(used)), where))
 
 
 def add_metadata(table: pd.DataFrame, source: pd.DataFrame) -> None:
