@@ -88,6 +88,11 @@ def page_of(run: Path) -> Page:
     return Page(write_report(run).read_text(encoding="utf-8"))
 
 
+def written_page(run: Path) -> Page:
+    """The page of a run whose report is written already."""
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
 def charts_of(run: Path, kind: str) -> list[tuple[str, ElementTree.Element]]:
     """Every SVG in the figures of a kind, with the metric or the number of its view, in the order of the page."""
     text = (run / "report.html").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from PIL import Image
 from radapt.durable import write_json, write_parquet, write_text
 from radapt.metrics import score, summarise
 from radapt.metrics.segmentation import NUMBERS
+from radapt.reports import write_report
 from radapt.studies.ledger import cost_columns
 
 VERSIONS = {"radapt": "0.1.0", "python": "3.11.9", "torch": "2.11.0", "started": "2026-01-02T03:04:05+0000"}
@@ -296,6 +297,16 @@ def finished(_finished_once: ToyRun, tmp_path: Path) -> ToyRun:
     run = copy.copy(_finished_once)
     run.path = tmp_path / "run"
     shutil.copytree(_finished_once.path, run.path)
+    return run
+
+
+@pytest.fixture(scope="session")
+def written(_finished_once: ToyRun, tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
+    """The same with its report, for tests that only read."""
+    run = copy.copy(_finished_once)
+    run.path = tmp_path_factory.mktemp("written") / "run"
+    shutil.copytree(_finished_once.path, run.path)
+    write_report(run.path)
     return run
 
 

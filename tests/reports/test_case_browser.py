@@ -7,7 +7,7 @@ import pytest
 
 from radapt.reports.case_browser.rows import CaseRow, in_turn
 from radapt.reports.case_browser.wanted import MOST_PICTURED, wanted_pictures
-from report_page import HOSTILE, draw_pictures, page_of, unpacked
+from report_page import HOSTILE, draw_pictures, page_of, unpacked, written_page
 
 
 def a_row(case: str, group: str, wrong: bool = True) -> CaseRow:
@@ -20,11 +20,11 @@ def test_every_kind_of_mistake_has_its_turn() -> None:
     assert [row.case for row in in_turn(rows, 9)] == ["a0", "b0", "a1", "a2", "a3", "a4", "right"]
 
 
-def test_classes_are_listed_worst_first_and_filtered_by_their_confusion(finished) -> None:
-    page = page_of(finished.path)
+def test_classes_are_listed_worst_first_and_filtered_by_their_confusion(written) -> None:
+    page = written_page(written.path)
     (section,) = unpacked(page)
-    table = pd.read_parquet(finished.path / "cells" / finished.cells[0] / "predictions.parquet")
-    (own,) = [one for one in section["lists"] if one["cell"] == finished.cells[0] and one["split"] == "test"]
+    table = pd.read_parquet(written.path / "cells" / written.cells[0] / "predictions.parquet")
+    (own,) = [one for one in section["lists"] if one["cell"] == written.cells[0] and one["split"] == "test"]
     table = table[(table["split"] == "test") & table["truth"].notna()].set_index("case")
     called = table[["p_benign", "p_malignant"]].idxmax(axis=1).str.removeprefix("p_")
     assert own["total"] == len(own["rows"]) == len(table)

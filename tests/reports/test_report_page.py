@@ -14,27 +14,27 @@ from radapt.durable import write_json
 from radapt.errors import DataError, UsageError
 from radapt.reports import write_report
 from radapt.reports.templating import fit_pairs
-from report_page import HOSTILE, Page, charts_of, page_of, tips_of
+from report_page import HOSTILE, Page, charts_of, page_of, tips_of, written_page
 
 FETCHING = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "xlink:href"}
 
 
-def test_nothing_remote_is_referenced(finished) -> None:
-    page = page_of(finished.path)
+def test_nothing_remote_is_referenced(written) -> None:
+    page = written_page(written.path)
     for tag, attributes in page.elements:
         for name in FETCHING & set(attributes):
             assert attributes[name].startswith(("#", "data:")), (tag, name, attributes[name][:80])
         assert not [name for name in attributes if name.startswith("on")], tag
         assert "url(" not in attributes.get("style", "")
         assert tag not in {"iframe", "object", "embed", "base", "form"}
-    style = re.search(r"<style>(.*?)</style>", (finished.path / "report.html").read_text("utf-8"), re.DOTALL)
+    style = re.search(r"<style>(.*?)</style>", (written.path / "report.html").read_text("utf-8"), re.DOTALL)
     assert style is not None
     assert "url(" not in style[1]
     assert "@import" not in style[1]
 
 
-def test_policy_allows_our_script_and_nothing_remote(finished) -> None:
-    page = page_of(finished.path)
+def test_policy_allows_our_script_and_nothing_remote(written) -> None:
+    page = written_page(written.path)
     (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
@@ -46,12 +46,12 @@ def test_policy_allows_our_script_and_nothing_remote(finished) -> None:
     assert set(rules["script-src"].split()) == hashes
 
 
-def test_every_internal_link_has_a_target(finished) -> None:
-    page = page_of(finished.path)
+def test_every_internal_link_has_a_target(written) -> None:
+    page = written_page(written.path)
     targets = {a["href"][1:] for tag, a in page.elements if tag == "a"}
     assert targets <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
-    assert {f"cell-{cell}" for cell in finished.cells} <= targets
+    assert {f"cell-{cell}" for cell in written.cells} <= targets
 
 
 def shown_numbers(page: Page) -> dict[tuple[str, str], tuple[float, ...]]:
@@ -64,21 +64,20 @@ def shown_numbers(page: Page) -> dict[tuple[str, str], tuple[float, ...]]:
     return found
 
 
-def test_all_numbers_equal_the_results(finished) -> None:
-    results = finished.results
+def test_all_numbers_equal_the_results(written) -> None:
+    results = written.results
     keys = ["backbone", "protocol", "split", "metric"]
     means = results.groupby(keys)[["value", "ci_low", "ci_high"]].mean()
     whole = means[~means.index.get_level_values("metric").str.contains(":")]
     expected = sorted(tuple(round(x, 12) for x in row) for row in whole.to_numpy() if row[0] == row[0])
-    numbers = shown_numbers(page_of(finished.path)).values()
+    numbers = shown_numbers(written_page(written.path)).values()
     assert sorted(tuple(round(x, 12) for x in row) for row in numbers) == expected
 
 
-def test_the_forest_says_every_run(finished) -> None:
-    page_of(finished.path)
-    charts = charts_of(finished.path, "forest")
+def test_the_forest_says_every_run(written) -> None:
+    charts = charts_of(written.path, "forest")
     said = {(metric, " ".join(tip.split())) for metric, svg in charts for tip in tips_of(svg)}
-    own = finished.results[~finished.results["metric"].str.contains(":") & (finished.results["split"] != "val")]
+    own = written.results[~written.results["metric"].str.contains(":") & (written.results["split"] != "val")]
     defined = own[own["value"].notna()]
     assert {metric for metric, _ in charts} == set(defined["metric"])
     assert sum(len(tips_of(svg)) for _, svg in charts) == len(defined)
@@ -87,23 +86,22 @@ def test_the_forest_says_every_run(finished) -> None:
         assert any(metric == "auroc" and tip.startswith(text) for metric, tip in said), text
 
 
-def test_confusion_counts_are_those_of_the_predictions(finished) -> None:
+def test_confusion_counts_are_those_of_the_predictions(written) -> None:
     import pandas as pd
 
-    table = pd.read_parquet(finished.path / "cells" / finished.cells[0] / "predictions.parquet")
+    table = pd.read_parquet(written.path / "cells" / written.cells[0] / "predictions.parquet")
     table = table[(table["split"] == "test") & table["truth"].notna()]
     called = table[["p_benign", "p_malignant"]].idxmax(axis=1).str.removeprefix("p_")
     counts = pd.crosstab(table["truth"], called).to_numpy().tolist()
-    text = (write_report(finished.path)).read_text("utf-8")
+    text = (written.path / "report.html").read_text("utf-8")
     tables = re.findall(r'<table class="confusion">(.*?)</table>', text, re.DOTALL)
     found = [[int(n) for n in re.findall(r"<b>(\d+)</b>", one)] for one in tables]
     assert [count for row in counts for count in row] in found
 
 
-def test_equal_folders_give_equal_bytes(finished, tmp_path: Path) -> None:
-    first = write_report(finished.path).read_bytes()
-    shutil.copytree(finished.path, tmp_path / "elsewhere" / finished.path.name)
-    assert write_report(tmp_path / "elsewhere" / finished.path.name).read_bytes() == first
+def test_equal_folders_give_equal_bytes(finished, written) -> None:
+    first = (written.path / "report.html").read_bytes()
+    assert write_report(finished.path).read_bytes() == first
     assert write_report(finished.path).read_bytes() == first
     assert not list(finished.path.glob(".*.part"))
 
@@ -200,15 +198,15 @@ def test_random_weights_alone_describe_the_pipeline(toy_run, toy_cohort) -> None
     assert "these results describe the pipeline, not the model" in page_of(toy_run.finish()).text
 
 
-def test_trained_weights_and_real_patients_are_not_flagged(finished) -> None:
-    page = page_of(finished.path)
+def test_trained_weights_and_real_patients_are_not_flagged(written) -> None:
+    page = written_page(written.path)
     assert "never pretrained" not in page.text
     assert "Synthetic" not in page.text
     assert "not finished" not in page.text
 
 
-def test_scores_missing_from_results_are_shown(finished) -> None:
-    whole = write_report(finished.path).read_bytes()
+def test_scores_missing_from_results_are_shown(finished, written) -> None:
+    whole = (written.path / "report.html").read_bytes()
     (finished.path / "results.parquet").unlink()
     assert write_report(finished.path).read_bytes() == whole
 
@@ -222,10 +220,10 @@ def test_cells_of_an_earlier_study_version_are_counted_not_shown(finished) -> No
     assert f"cell-{finished.cells[5]}" not in page.ids
 
 
-def test_provenance_of_a_run(finished) -> None:
-    page = page_of(finished.path)
-    row = next(" ".join(texts) for a, _, texts in page.rows if a.get("id") == f"cell-{finished.cells[0]}")
-    for fact in (finished.cells[0], "c0ffee", "random:0", "beef", "0.8125", "knn"):
+def test_provenance_of_a_run(written) -> None:
+    page = written_page(written.path)
+    row = next(" ".join(texts) for a, _, texts in page.rows if a.get("id") == f"cell-{written.cells[0]}")
+    for fact in (written.cells[0], "c0ffee", "random:0", "beef", "0.8125", "knn"):
         assert fact in row
     assert "2.11.0" in page.text
 
@@ -286,8 +284,8 @@ def test_command_line(finished, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no study.yaml" in capsys.readouterr().err
 
 
-def test_tables_are_accessible(finished) -> None:
-    page = page_of(finished.path)
+def test_tables_are_accessible(written) -> None:
+    page = written_page(written.path)
     assert ("html", {"lang": "en"}) in page.elements
     assert all(a.get("alt") for tag, a in page.elements if tag == "img")
     tables = [a for tag, a in page.elements if tag == "table"]

@@ -14,7 +14,7 @@ from radapt.reports import write_adapt_report
 from radapt.reports.bar_axis import axis_of
 from radapt.reports.formatting import shown
 from radapt.reports.subsets.views import DIFFERENCE, _dots, _is_shown, _thinned
-from report_page import HOSTILE, Page, page_of
+from report_page import HOSTILE, Page, page_of, written_page
 from toy_subsets import OUTPUTS, SEQUENCES, mask_subset_tables, subset_tables
 
 
@@ -35,8 +35,8 @@ def toy(toy_cohort):
     return toy_cohort(modalities=SEQUENCES, outputs=OUTPUTS)
 
 
-def test_run_without_subset_tables_has_no_subset_section(finished) -> None:
-    assert "Subsets of sequences" not in page_of(finished.path).text
+def test_run_without_subset_tables_has_no_subset_section(written) -> None:
+    assert "Subsets of sequences" not in written_page(written.path).text
 
 
 def test_the_heat_map_holds_the_means_over_seeds(toy_run, toy) -> None:
