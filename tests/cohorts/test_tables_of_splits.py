@@ -220,3 +220,45 @@ def test_findings_of_one_table_are_unknown_in_the_other(images: str, tmp_path: P
     table = scan(tmp_path).table.set_index("case")
     assert table.loc["i3", ["label:x", "label:y"]].tolist() == ["1", "0"]
     assert table.loc["i9", ["label:x", "label:y"]].tolist() == ["0", ""]
+
+
+@ROOMS
+def test_a_column_that_the_user_names_goes_before_the_names(images: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    pictures(data / images)
+    for name, cases, phase in (("train.csv", range(8, 12), "test"), ("test.csv", range(8), "train")):
+        rows = "".join(f"i{at}.png,{'ab'[at % 2]},{phase}\n" for at in cases)
+        (data / name).write_text("filename,label,phase\n" + rows)
+    draft = scan(data, options=ScanOptions(split="phase"))
+    assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
+    assert not {"original_split", "phase"} & set(draft.table)
+
+
+@ROOMS
+def test_a_patient_in_two_tables_is_named_without_a_line(images: str, tmp_path: Path) -> None:
+    """The lines of two tables would say nothing."""
+    pictures(tmp_path / images)
+    for name, cases in (("train.csv", range(8)), ("test.csv", range(8, 12))):
+        rows = "".join(f"i{at}.png,p{at if at < 8 else at - 4},{'ab'[at % 2]}\n" for at in cases)
+        (tmp_path / name).write_text("filename,patient,label\n" + rows)
+    with pytest.raises(DataError, match=r"Patient 'p[4-7]' is in ") as raised:
+        write_cohort(scan(tmp_path), tmp_path / "out" / "cohort.yaml")
+    assert " row " not in str(raised.value)
+    assert "test.csv and train.csv" not in str(raised.value)
+
+
+def test_a_table_with_splits_says_nothing_of_those_beside_it(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    table(tmp_path / "train.csv", range(8), more="train")
+    table(tmp_path / "test.csv", range(8, 12))
+    assert not any("left out: scan the folder" in note for note in scan(tmp_path / "train.csv").notes)
+
+
+def test_a_label_that_the_user_names_goes_before_findings(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    rows = "".join(f"i{at}.png,{'ab'[at % 2]},1\n" for at in range(12))
+    (tmp_path / "table.csv").write_text("filename,stage,label:x\n" + rows)
+    draft = scan(tmp_path, options=ScanOptions(label=("stage",)))
+    assert set(draft.table["label"]) == {"a", "b"}
+    assert "label:x" not in draft.table
+    assert "label:x" in scan(tmp_path).table

@@ -517,6 +517,18 @@ def test_a_method_that_reads_both_is_compared_as_it_answers(toy_run: Any, toy_co
     assert images_alone(replace(own.method, backbone="cnn"), others) is None
 
 
+def test_cases_are_joined_by_name_and_not_by_place(study: Leaderboard) -> None:
+    def both(board: Leaderboard) -> float:
+        rows = {each.method.phrase: each for each in board.rows_of("auroc")}
+        return joined_differences(board, rows["dino with linear"], rows["age and sex"], ["auroc"])["auroc"][0].first
+
+    cell = next(row.method.cells[0] for row in study.rows_of("auroc") if row.method.control)
+    before, table = both(study), cell.predictions
+    assert table is not None
+    table.iloc[::-1].to_parquet(cell.folder / "predictions.parquet")
+    assert both(next(one for one in leaderboards(read_run(cell.folder.parents[1])) if one.split == "test")) == before
+
+
 def test_joined_differences_draw_as_often_as_the_study(study: Leaderboard, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 

@@ -51,7 +51,7 @@ def read_tables_of_splits(
         table.index = pd.Index([f"{path.name}:{line}" for line in table.index], dtype=object)
         table = _spelt_as(spelling, table)
         spelling = {name.casefold(): name for name in table.columns} | spelling
-        own = options.split is None and column_called(table.columns, ("split",)) is not None
+        own = column_called(table.columns, ("split",)) is not None
         given = given or own
         tables[path.name] = table if options.split or own else table.assign(split=word)
     names = " and ".join(tables)
