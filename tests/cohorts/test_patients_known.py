@@ -54,6 +54,8 @@ NAMES = [
     [f"img{p}x{end}" for p in range(6) for end in ("", " - Copy", " - Copy (2)")],
     [f"ill/{p:03d}x" for p in range(6) for _ in ("jpg", "png")],
     [f"study{p:03d}/x{p}{letter}" for p in range(6) for letter in "ab"],
+    [f"p{p:02d}_t{k}_flair" for p in range(6) for k in (1, 2)],
+    [f"A{p}-2021-03-0{k} T1w" for p in range(6) for k in (1, 2)],
     [f"x{p}_v{k}_{side}" for p in range(6) for k in (1, 2) for side in ("left", "right")],
 ]
 

@@ -25,6 +25,7 @@ _DATE = r"[ _.-]+(?:19|20)\d{2}[-_.]?[01]\d[-_.]?[0-3]\d"
 _LETTER = r"[ _.-]+[a-d]"
 _NUMBER = r"[ _.-]+\d+"
 _WORD_AT_END = re.compile(r"(.+)[ _.-]+([^\W\d_]{2,20})")
+_SEQUENCE_AT_END = re.compile(r"(.+?)[ _.-]+([^\W\d_][^\W_]{1,19})")
 _LEAST_BESIDE = 0.1  # of all names, which end in a word that others lack
 _MOST_ENDS = 2000
 _MOST_NAMES = 0.9  # of all, which a pattern has to fit
@@ -37,13 +38,25 @@ def file_patterns(names: Sequence[str]) -> tuple[str, ...]:
     images apart, a folder. They hold only what occurs in `names`, so that a person can read them.
     """
     stems = [name.rpartition("/")[2] for name in names]
+    shared = _shared_end(stems)
+    stems = [stem.removesuffix(shared) for stem in stems]
     words = dict.fromkeys((*_WORDS, *_words_beside(stems)))
     end = _endings(stems, (_DATE, _LETTER, _NUMBER, _BRACKET), tuple(words))
     patterns = [rf"(?:^|[/_ -])({_PERSON}\d+)(?![0-9])"]
-    patterns += [rf"^(?:.*/)?([^/]+?){end}$"] if end else []
-    patterns += [rf"^(?:.*/)?([^/]+?)(?:{end})?$"] if end and _stand_beside_the_first(stems, end) else []
+    last = f"{re.escape(shared)}$"
+    patterns += [rf"^(?:.*/)?([^/]+?){end}{last}"] if end else []
+    patterns += [rf"^(?:.*/)?([^/]+?)(?:{end})?{last}"] if end and _stand_beside_the_first(stems, end) else []
     patterns += [r"^(?:.*/)?([^/]*\d{3}[^/]*)/[^/]+$"]
     return (*patterns, *([r"^(?:.*/)?([^/]+)$"] if len(set(names)) < len(names) else []))
+
+
+def _shared_end(stems: Sequence[str]) -> str:
+    """The word that all names end in, such as the sequence of `P1_visit2_flair`; '' without one."""
+    match = _SEQUENCE_AT_END.fullmatch(stems[0]) if stems else None
+    if match is None or match[2].casefold() in _WORDS:
+        return ""
+    end = stems[0][len(match[1]) :]
+    return end if all(stem.endswith(end) for stem in stems) else ""
 
 
 def _stand_beside_the_first(stems: Sequence[str], end: str) -> bool:
