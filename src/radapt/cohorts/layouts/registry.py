@@ -1,6 +1,6 @@
 """Every layout radapt knows, and which one a folder is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
@@ -69,6 +69,10 @@ def recognise(root: Path, own: frozenset[Path] = frozenset()) -> tuple[Layout, P
         here = inner
 
 
+_UNREAD_PACKS = (".h5", ".hdf5", ".hdf", ".tfrecord", ".tfrecords", ".pkl", ".pickle", ".pt", ".pth", ".lmdb", ".zarr")
+"""Endings of files of arrays that radapt does not read."""
+
+
 def _is_zip(path: Path) -> bool:
     try:
         return is_zipfile(path)
@@ -90,9 +94,11 @@ def _seen(root: Path) -> str:
 
 
 def _nearest(root: Path) -> str:
-    """What would make a folder of images a cohort; '' where nothing is known of it."""
+    """What would make a folder of images, or a file that packs some, a cohort; '' where nothing is known of it."""
+    files = [root] if root.is_file() else files_in(root)
     inner = [folder for folder in folders_in(root) if images_in(folder)]
-    files = files_in(root)
+    if not inner and not images_in(root) and (hint := _of_packs(files)):
+        return hint
     if files and not inner and all(path.name.lower().endswith((*SUFFIXES, ".7z", ".rar")) for path in files):
         return "Archives inside are not opened: unpack them, each into a folder. "
     if inner and (unread := [found for folder in folders_in(root) if (found := _unread(folder))]):
@@ -108,6 +114,19 @@ def _nearest(root: Path) -> str:
             "(or image:t1, image:flair, …), mask, label and site, and scan the table. "
         )
     return ""
+
+
+def _of_packs(files: Sequence[Path]) -> str:
+    """How the arrays of files that pack many images become a cohort; '' without such a file."""
+    if unread := [path for path in files if path.suffix.lower() in _UNREAD_PACKS]:
+        return (
+            f"{unread[0].suffix} files are not read: save the arrays with numpy.savez, or each image as PNG or NIfTI. "
+        )
+    name = next((path.name for path in files if path.suffix.lower() == ".npz" and _is_zip(path)), "")
+    return name and (
+        f"Of {name}, list the images in a table beside it, with the columns image ({name}::ARRAY[0], {name}::ARRAY[1], "
+        "…) and label, and scan the table. "
+    )
 
 
 def _unread(folder: Path) -> str:
