@@ -14,6 +14,7 @@ import yaml
 
 from radapt.done_file import DONE, damage
 from radapt.errors import DataError, UsageError
+from radapt.metrics.constant import constant_answer
 from radapt.parsing.json import parse_json
 from radapt.parsing.yaml import load_yaml
 from radapt.studies.cells import NO_BACKBONE
@@ -90,6 +91,14 @@ class CellRecord:
         """The predictions, or None if the cell has none."""
         file = self.folder / "predictions.parquet"
         return read_parquet(file) if self.state == "done" and file.is_file() else None
+
+    @cached_property
+    def constant_answers(self) -> Mapping[str, str | None]:
+        """By split, what is said of every patient of it (see `constant_answer`)."""
+        table = self.predictions
+        if table is None or "split" not in table:
+            return {}
+        return {str(split): constant_answer(rows) for split, rows in table.groupby("split")}
 
     @cached_property
     def subsets(self) -> pd.DataFrame | None:

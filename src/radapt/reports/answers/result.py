@@ -1,6 +1,5 @@
 """The first sentence: which method, chosen how, and how good on which patients."""
 
-from radapt.metrics.constant import constant_answer
 from radapt.reports.answers.choice import Choice
 from radapt.reports.answers.record import Answer
 from radapt.reports.formatting import counted, defined, shown
@@ -125,13 +124,7 @@ def _constant(board: Leaderboard, chosen: LeaderboardRow, others: list[Leaderboa
 def _constant_answer(board: Leaderboard, row: LeaderboardRow) -> str | None:
     if board.aim != "classification":
         return None
-    for cell in row.method.cells:
-        predictions = cell.predictions
-        if predictions is None or "split" not in predictions:
-            continue
-        if answer := constant_answer(predictions[predictions["split"] == board.split]):
-            return answer
-    return None
+    return next(filter(None, (cell.constant_answers.get(board.split) for cell in row.method.cells)), None)
 
 
 def percent(share: float) -> str:
