@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import matthews_corrcoef
 
 import radapt
+from radapt.cohorts.metadata import column_like
 from radapt.deploy.load import load_exported
 from radapt.errors import UsageError
 from radapt.probes.combined.model import CombinedSubsetModel, combined_model
@@ -202,7 +203,33 @@ def test_predictions_say_which_columns_were_not_known(tmp_path: Path) -> None:
     features = radapt.extract(cohort, backbone, size=16, cache=tmp_path / "c")
     radapt.evaluate(features, make("combined", options=LOGISTIC), folder=tmp_path, resamples=0)
     found = load_exported(tmp_path / "model").predict(cohort).table.set_index("case")["reason"]
+    cases = tuple(
+        replace(case, metadata={"Patient Age (y)": own["age"], "gender": own["sex"], "sex_of_scanner": "X"})
+        for case, own in zip(cohort, metadata, strict=True)
+        if {"age", "sex"} <= set(own)
+    )
+    other = replace(cohort, cases=cases)
+    again = [radapt.load_model(tmp_path / "model", cache=tmp_path / "c").predict(each) for each in (cohort, other)]
+    answers = [each.set_index("case")["p_k1"] for each in again]
+    assert answers[1].equals(answers[0].loc[answers[1].index]), "age and sex under other names"
     images_alone = "no column of the table is known: answered from the images alone"
     assert [found[f"c{row}"] for row in (6, 7, 14, 15)] == [
         "age not known: as for a typical training patient", images_alone, images_alone, "",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "found"),
+    [
+        ("age", ["Patient Age", "age"], "age"),
+        ("Age (years)", ["scanner", "PatientAge"], "PatientAge"),
+        ("sex", ["gender", "age"], "gender"),
+        ("sex", ["age"], None),
+        ("t1-mean", ["t1 mean", "t1-mean"], "t1-mean"),
+        ("t1-mean", ["t1 mean"], None),
+    ],
+)
+def test_columns_of_age_and_sex_are_found_by_their_usual_names(
+    name: str, columns: list[str], found: str | None
+) -> None:
+    assert column_like(name, columns) == found

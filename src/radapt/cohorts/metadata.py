@@ -1,6 +1,7 @@
 """The metadata of a cohort: the columns of its table that are neither image, mask, label nor split."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -73,6 +74,17 @@ def age_and_sex(cohort: Cohort) -> tuple[str | None, str | None]:
     plain = {_plain_name(name): name for name in reversed(metadata_columns(cohort))}
     age, sex = (next((plain[word] for word in words if word in plain), None) for words in (_AGE, _SEX))
     return age, sex
+
+
+def column_like(name: str, columns: Iterable[str]) -> str | None:
+    """The one of the `columns` that another table calls `name`: that of the same name, else the first with another of
+    the usual names if `name` is one of age or of sex. None if there is none."""
+    given = list(columns)
+    if name in given:
+        return name
+    known = {_plain_name(column): column for column in reversed(given)}
+    words = next((words for words in (_AGE, _SEX) if _plain_name(name) in words), ())
+    return next((known[word] for word in words if word in known), None)
 
 
 def _plain_name(column: str) -> str:

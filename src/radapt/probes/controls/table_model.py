@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from radapt.cohorts.metadata import column_like
 from radapt.features import Features
 from radapt.features.lesions.locator import LesionLocator
 from radapt.models.folder import SavedModel
@@ -167,7 +168,11 @@ class TrainedTable(TrainedModel):
         return state if self.locator is None else with_locator(state, self.locator)
 
     def on(self, cases: CohortImages) -> TableModel:
-        return TableModel(TableMatrix(self.design, self.read(cases)), self.models, self)
+        """Age and sex are found where the table of these cases calls them otherwise, as that of DICOM does."""
+        table = self.read(cases)
+        names = {column.name: column_like(column.name, table) for column in self.design.columns}
+        own = {name: table[found] for name, found in names.items() if found is not None}
+        return TableModel(TableMatrix(self.design, own), self.models, self)
 
 
 def restore_table(saved: SavedModel, read: ReadTable, locator: LesionLocator | None = None) -> TrainedTable:
