@@ -23,12 +23,17 @@ def with_decision(fitted: Fitted[Any], protocol: Protocol, problem: FeatureProbl
     """
     if protocol.aim != "classification" or fitted.record.decision is not None:
         return fitted
-    class_weight: ClassWeight = "balanced" if protocol.settings.get("class_weight") == "balanced" else "none"
+    class_weight = class_weight_of(protocol)
     labels, outputs = problem.cohort.labels[_learned(fitted, problem)], len(problem.cohort.outputs)
     decision = fixed_decision(problem.rules.decision, labels, outputs, class_weight)
     if problem.rules.decision == "tuned":
         decision = _tuned(fitted, problem, decision)
     return replace(fitted, record=replace(fitted.record, decision=decision))
+
+
+def class_weight_of(protocol: Protocol) -> ClassWeight:
+    """How its models weigh the classes."""
+    return "balanced" if protocol.settings.get("class_weight") == "balanced" else "none"
 
 
 def with_look(fitted: Fitted[Any], problem: FeatureProblem | ImageProblem) -> Fitted[Any]:

@@ -1,7 +1,6 @@
 """`combined`: the mean of what another protocol answers to the images and of what columns of the table say."""
 
 from dataclasses import field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
@@ -11,15 +10,14 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.cohorts.cohort import Cohort
 from radapt.cohorts.metadata import age_and_sex
 from radapt.errors import UsageError
-from radapt.images import Recipe
 from radapt.models.folder import SavedModel
 from radapt.probes.combined.model import TrainedCombined, combined_model, image_part, restore_combined
 from radapt.probes.controls.fit_table import fit_table
 from radapt.probes.controls.metadata import columns_of, read_metadata
 from radapt.probes.controls.table_model import TABLE_C, TableFamily, TableModel
-from radapt.protocols.fitted import Fitted, Model, Reads
+from radapt.protocols.delegating import Wrapping
+from radapt.protocols.fitted import Fitted, Model
 from radapt.protocols.image_problem import ImageProblem
-from radapt.protocols.length import Length
 from radapt.protocols.out_of_fold import OutOfFold
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
@@ -28,9 +26,7 @@ from radapt.protocols.targets import ClassWeight
 from radapt.training.fit_record import Cost, FitRecord
 
 if TYPE_CHECKING:
-    from radapt.backbones import Backbone, LazyBackbone, WeightCard
-    from radapt.backbones.weights import WeightSource
-    from radapt.features.token_pass import MakeStore
+    from radapt.backbones import Backbone
 
 
 def _several(value: object) -> object:
@@ -38,7 +34,7 @@ def _several(value: object) -> object:
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class Combined(Protocol[Any]):
+class Combined(Wrapping):
     """The mean of the probabilities of two models: `protocol`, with its own `options`, on the images, and an
     L2-regularised logistic regression on `columns` of the table, by default age and sex.
 
@@ -73,42 +69,10 @@ class Combined(Protocol[Any]):
         return self
 
     @property
-    def base(self) -> Protocol[Any]:
+    def base(self) -> Protocol[Any]:  # type: ignore[override]
         """The protocol that answers to the images."""
         weighed = {} if self.class_weight == "none" else {"class_weight": self.class_weight}
         return make(self.protocol, **self.options, **weighed)
-
-    @property
-    def reads(self) -> Reads:  # type: ignore[override]
-        return self.base.reads
-
-    @property
-    def uses_backbone(self) -> bool:  # type: ignore[override]
-        return self.base.uses_backbone
-
-    @property
-    def uses_masks(self) -> bool:  # type: ignore[override]
-        return self.base.uses_masks
-
-    def recipe_read(self, recipe: Recipe) -> Recipe:
-        return self.base.recipe_read(recipe)
-
-    def suits(self, card: "WeightCard") -> bool:
-        return self.base.suits(card)
-
-    def token_store(
-        self, encoder: "LazyBackbone", cohort: Cohort, recipe: Recipe, dtype: str, cache: Path
-    ) -> "MakeStore | None":
-        return self.base.token_store(encoder, cohort, recipe, dtype, cache)
-
-    def settled(self, source: "WeightSource", cohort: Cohort, modalities: tuple[str, ...] = ()) -> "Combined":
-        return self._with(self.base.settled(source, cohort, modalities))
-
-    def length(self, samples: int) -> Length | None:
-        return self.base.length(samples)
-
-    def shortened(self, length: int) -> "Combined":
-        return self._with(self.base.shortened(length))
 
     def _with(self, base: Protocol[Any]) -> "Combined":
         return replace(self, options={key: value for key, value in base.settings.items() if key != "class_weight"})

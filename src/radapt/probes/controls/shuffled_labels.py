@@ -11,8 +11,9 @@ from pydantic.dataclasses import dataclass as checked
 from radapt.cohorts.cohort import CHOOSING_SPLITS, Case, Cohort
 from radapt.errors import UsageError
 from radapt.models.folder import SavedModel
+from radapt.protocols.delegating import Wrapping
 from radapt.protocols.final_decision import with_decision
-from radapt.protocols.fitted import Fitted, Reads, TrainedModel
+from radapt.protocols.fitted import Fitted, TrainedModel
 from radapt.protocols.problem import FeatureProblem
 from radapt.protocols.protocol import Protocol
 from radapt.protocols.registry import make
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class ShuffledLabels(Protocol[Any]):
+class ShuffledLabels(Wrapping):
     """`protocol`, with its own `options`, fitted on the labels of other patients of the same split.
 
     Train and val are shuffled each by itself, by patient, so that the frequencies of the labels stay; the cases that
@@ -45,17 +46,12 @@ class ShuffledLabels(Protocol[Any]):
         return self
 
     @property
-    def base(self) -> Protocol:
+    def base(self) -> Protocol:  # type: ignore[override]
         """The protocol that is fitted."""
         return make(self.protocol, **self.options)
 
-    @property
-    def reads(self) -> Reads:  # type: ignore[override]
-        return self.base.reads
-
-    @property
-    def uses_backbone(self) -> bool:  # type: ignore[override]
-        return self.base.uses_backbone
+    def _with(self, base: Protocol) -> "ShuffledLabels":
+        return replace(self, protocol=base.name, options=base.settings)
 
     def fit(self, problem: FeatureProblem, rng: np.random.Generator) -> Fitted:
         shuffling, fitting = rng.spawn(2)
