@@ -81,6 +81,10 @@ def _in_process(fabric: "Fabric", work: Callable[..., tuple[Any, Task]], folder:
             torch.save(copied(task), folder / _WEIGHTS)
     if fabric.global_rank == 0:
         (folder / _RESULT).write_bytes(pickle.dumps(result))
+    if torch.distributed.is_initialized():
+        # Together: a process that ends while another one's threads still talk to it can abort that one.
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
