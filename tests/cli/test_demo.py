@@ -9,8 +9,8 @@ import pytest
 
 from radapt.backbones.catalog import card
 from radapt.cli import main
-from radapt.cli.demo_comparisons import comparisons
-from radapt.cli.demo_study import (
+from radapt.cli.demo.comparisons import comparisons
+from radapt.cli.demo.study import (
     ADAPTED,
     CONVOLUTIONAL,
     ENCODERS,

@@ -1,4 +1,4 @@
-"""`benchmarks/results.py`: the page of results from toy run folders, with published figures, and what was not run."""
+"""`benchmarks/results`: the page of results from toy run folders, with published figures, and what was not run."""
 
 import importlib
 import shutil
@@ -27,7 +27,7 @@ FIGURES = (
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Writes the page of run folders and gives its text."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    results = importlib.import_module("results")
+    results = importlib.import_module("results.page")
 
     def write(*runs: Path, published: str = FIGURES, keep: str | None = None) -> str:
         (tmp_path / "figures.csv").write_text(published)
@@ -196,7 +196,7 @@ def test_intervals_are_computed_again_and_values_have_to_be_those_of_the_predict
 
 def test_the_studies_stand_on_the_page_and_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    compact = importlib.import_module("results_studies").compact
+    compact = importlib.import_module("results.studies").compact
     given = {
         "name": "toy",
         "cohorts": [str(tmp_path / "lungs" / "cohort.yaml")],
@@ -218,10 +218,10 @@ def test_a_folder_or_figures_that_are_none_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    results = importlib.import_module("results")
+    results = importlib.import_module("results.page")
     assert results.main([str(tmp_path / "nothing"), "--out", str(tmp_path / "page.md")]) == 2
     assert "There is no folder" in capsys.readouterr().err
     (tmp_path / "figures.csv").write_text("dataset,value\n")
-    sets = importlib.import_module("results_sets")
+    sets = importlib.import_module("results.data_sets")
     with pytest.raises(Exception, match="has no column size, model"):
         sets.Published.read(tmp_path / "figures.csv")

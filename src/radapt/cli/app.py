@@ -11,7 +11,7 @@ from radapt.cli.beside import beside
 from radapt.cli.check import check
 from radapt.cli.compare import compare
 from radapt.cli.datasets import datasets
-from radapt.cli.demo import demo
+from radapt.cli.demo.command import demo
 from radapt.cli.embed import embed
 from radapt.cli.evaluate_model import evaluate_model
 from radapt.cli.export import export

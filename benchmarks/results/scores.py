@@ -1,4 +1,4 @@
-"""The scores of `results.py`: values of run folders, with intervals computed again from their predictions."""
+"""The scores of the page of results: values of run folders, with intervals computed again from their predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

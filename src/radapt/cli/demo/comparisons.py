@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from radapt.cli.demo_study import ADAPTED, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT
+from radapt.cli.demo.study import ADAPTED, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT
 from radapt.metrics.paired_scores import score_paired
 
 if TYPE_CHECKING:

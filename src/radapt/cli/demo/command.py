@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from radapt.cli.adapt import number
-from radapt.cli.demo_study import ADAPTED, ENCODERS, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT, study_text
+from radapt.cli.demo.study import ADAPTED, ENCODERS, METRIC, PROBES, RANDOM_WEIGHTS, SPLIT, study_text
 from radapt.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _table(run: Path) -> str:
 
 
 def _comparisons(run: Path, cohort: Path, settings: "Settings") -> str:
-    from radapt.cli.demo_comparisons import comparisons
+    from radapt.cli.demo.comparisons import comparisons
     from radapt.cohorts import load_cohort
 
     lines = ["", "Differences in AUROC on the same patients, with 95 % interval paired by patient:"]

@@ -1,33 +1,24 @@
-"""The results on public data sets as one page, written from run folders.
-
-    python benchmarks/results.py RUN... --out docs/results.md [--keep docs/results.md] [--published FILE]
-
-RUN is a folder that `radapt run` or `radapt adapt` wrote; the names of its cohorts say to which data sets it belongs
-(see `DATA_SETS`). With `--keep` the sections of data sets without a RUN are taken as they are from a page that was
-written before. FILE is a CSV of published figures: dataset, size, model, protocol, metric, value, source, mark. Figures
-marked M, from memory, are not printed. What the folders do not hold is said to be not run. No path and no data is
-printed.
-"""
+"""The page of results on public data sets, a section each, written from run folders."""
 
 import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from results_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
-from results_studies import command_of
-from results_tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines, unique
+from results.data_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
+from results.studies import command_of
+from results.tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines, unique
 
 INTRODUCTION = """# Results on public data sets
 
-Written by `benchmarks/results.py` from run folders; do not edit. Every number is of patients that nothing was learned
+Written by `benchmarks/results` from run folders; do not edit. Every number is of patients that nothing was learned
 from or chosen by, with its 95 % bootstrap interval by patient in brackets. Encoders named "random" have random weights:
 what they reach is not due to pretraining. Intervals hold the trained model fixed. Minutes are those of one cell on a
 busy machine with two cores, without the extraction of features. Where hospitals are left out in turn, choices are made
 by inner folds that leave out hospitals too, or where a row says so by folds that mix them (`inner_folds: patient`). How
 numbers are computed: [statistics](statistics.md).
 
-Each section ends with the runs that it was written from, by `python benchmarks/results.py runs/NAME... --keep
+Each section ends with the runs that it was written from, by `python benchmarks/results runs/NAME... --keep
 docs/results.md --out docs/results.md --published published_numbers.csv`. Cohorts are those of `radapt scan`, as
 `studies/dinov2-radiology-small.yaml` says; paths are shortened.
 """
@@ -90,8 +81,8 @@ def not_run(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
     return [f"Not run: {'; '.join(lacking)}.", ""] if lacking else []
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of `radapt run` or `radapt adapt`")
     parser.add_argument("--out", type=Path, required=True, help="the Markdown file to write")
     parser.add_argument("--keep", type=Path, metavar="PAGE", help="take sections of other data sets from this page")
@@ -112,7 +103,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"The cohort {name!r} belongs to no data set of this page and is left out.", file=sys.stderr)
     write_text(asked.out, page(rows, published, commands, kept))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

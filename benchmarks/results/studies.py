@@ -1,4 +1,4 @@
-"""The commands and studies behind `results.py`'s page, without the paths of the machine that ran them."""
+"""The commands and studies behind the page of results, without the paths of the machine that ran them."""
 
 import json
 from pathlib import Path, PurePath

@@ -1,4 +1,4 @@
-"""Rows of `results.py`, read from run folders, and their tables."""
+"""Rows of the page of results, read from run folders, and their tables."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,9 +11,9 @@ import pandas as pd
 
 from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
-from results_scores import Score, adapted_scores, scores_of
-from results_sets import FAMILIES, RANDOM, Beside, DataSet, Published
-from results_studies import command_of
+from results.data_sets import FAMILIES, RANDOM, Beside, DataSet, Published
+from results.scores import Score, adapted_scores, scores_of
+from results.studies import command_of
 
 OUT_OF_FOLD, TEST = "oof", "test"
 DASH = "–"

@@ -1,4 +1,4 @@
-"""What `results.py` prints of which data set: its cohorts, metrics, methods, and the published figures beside it."""
+"""What the page of results prints of which data set: its cohorts, metrics, methods, and published figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
