@@ -23,6 +23,14 @@ def test_bids(tmp_path: Path) -> None:
     assert cohort.cases[2].metadata == {"age": "42"}
 
 
+def test_a_column_that_probably_names_the_hospital_is_proposed(tmp_path: Path) -> None:
+    root = build_bids(tmp_path / "data")
+    proposals = [note for note in scan(root).notes if "--site" in note]
+    assert len(proposals) == 1
+    assert "column 'hospital' with 2 values could hold them: --site hospital" in proposals[0]
+    assert not any("--site" in note for note in scan(root, options=ScanOptions(site="hospital")).notes)
+
+
 def test_bids_sessions_and_runs(tmp_path: Path) -> None:
     for session in ("1", "2"):
         for run in ("1", "2"):

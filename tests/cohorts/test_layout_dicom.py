@@ -117,3 +117,53 @@ def test_malformed_fields_do_not_reveal_anybody(tmp_path: Path, capfd: pytest.Ca
     said = "".join(capfd.readouterr()) + (tmp_path / "cases.csv").read_text() + (tmp_path / "cohort.yaml").read_text()
     assert not [word for word in ("SECRET", "1951") if word in said]
     assert set(draft.table["age"]) == {""}
+
+
+def of_study(folder: Path, **fields: str) -> None:
+    """One more series of the only study in `folder`, with other header fields; '' removes one."""
+    study = dcmread(next(folder.rglob("*.dcm"))).StudyInstanceUID if folder.exists() else generate_uid()
+    number = len(list(folder.rglob("*.dcm"))) + 1
+    path = folder / f"{number}.dcm"
+    write_dicom(path, 0, study, generate_uid(), "MR", f"series {number}", number)
+    data = dcmread(path)
+    for name, text in fields.items():
+        setattr(data, name, text)
+    data.save_as(path)
+
+
+def test_age_and_sex_are_those_of_the_first_series_that_has_them(tmp_path: Path) -> None:
+    of_study(tmp_path / "data", PatientAge="", PatientSex="", ManufacturerModelName="", PatientBirthDate="")
+    of_study(tmp_path / "data", PatientAge="041Y", PatientSex="F", ManufacturerModelName="")
+    draft = scan(tmp_path / "data")
+    assert draft.table.loc[0, ["age", "sex", "scanner"]].tolist() == ["041Y", "F", ""]
+    assert not any("disagree" in note or "is used" in note for note in draft.notes)
+    of_study(tmp_path / "data", PatientAge="043Y", PatientSex="M", ManufacturerModelName="Scanner X")
+    draft = scan(tmp_path / "data")
+    assert draft.table.loc[0, ["age", "sex", "scanner"]].tolist() == ["041Y", "F", "Scanner X"]
+    assert [note.partition("give ")[2] for note in draft.notes if "is used" in note] == [
+        "F and M as sex; F is used.",
+        "041Y and 043Y as age; 041Y is used.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("born", "seen", "age"),
+    [
+        ("19800615", "20200614", "039Y"),
+        ("19800615", "20200615", "040Y"),
+        ("20190131", "20200130", "011M"),
+        ("20180615", "20200614", "023M"),
+        ("20180615", "20200615", "002Y"),
+        ("20200102", "20200101", ""),  # a date that was shifted
+        ("18800101", "20200101", ""),
+        ("", "20200101", ""),
+        ("1980", "20200101", ""),
+    ],
+)
+def test_an_age_that_is_not_given_follows_from_the_dates(tmp_path: Path, born: str, seen: str, age: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of a date without a day
+        of_study(tmp_path / "data", PatientAge="", PatientBirthDate=born, StudyDate=seen)
+        draft = scan(tmp_path / "data")
+    assert draft.table.get("age", [""])[0] == age
+    assert not any(text in draft.table.to_csv() for text in (born, seen) if len(text) == 8)

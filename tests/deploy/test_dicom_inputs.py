@@ -124,3 +124,15 @@ def test_images_of_other_kinds_in_a_dicom_folder_are_not_left_out_in_silence(tmp
     assert len(found.cohort) == 1
     said = "is read as DICOM: 1 image of other kinds is left out, such as good/flair.nii.gz"
     assert sum(said in note for note in found.notes) == 1
+
+
+def test_age_and_sex_may_stand_in_any_series(tmp_path: Path) -> None:
+    study = generate_uid()
+    write_series(tmp_path / "a", study, "T1 post")
+    write_series(tmp_path / "b", study, "FLAIR", number=2)
+    for path in (tmp_path / "a").glob("*.dcm"):
+        data = dcmread(path)
+        data.PatientAge = data.PatientSex = data.PatientBirthDate = ""
+        data.save_as(path)
+    (case,) = resolved(tmp_path).cohort
+    assert (case.metadata["age"], case.metadata["sex"]) == ("070Y", "M")

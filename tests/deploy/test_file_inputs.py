@@ -51,6 +51,19 @@ def test_a_file_that_names_no_sequence_is_a_failed_case(tmp_path: Path) -> None:
     assert "No usable sequence" in found.failures["scan"]
 
 
+def test_columns_of_a_table_come_with_its_cases(tmp_path: Path) -> None:
+    """Those that are neither images nor truth, because a model may read age and sex."""
+    resolved(tmp_path, "a.npy", "b.npy")
+    table = "case,image:T1w,Age (years),Sex,label,site\np1,a.npy,41,F,x,north\np2,b.npy,,M,y,\n"
+    (tmp_path / "patients.csv").write_text(table)
+    found = resolve_inputs([tmp_path / "patients.csv"], GLIOMA, "mri")
+    assert [dict(case.metadata) for case in found.cohort] == [
+        {"Age (years)": "41", "Sex": "F"},
+        {"Age (years)": "", "Sex": "M"},
+    ]
+    assert [case.site for case in found.cohort] == ["north", None]
+
+
 def test_equal_names_of_two_inputs_are_kept_apart(tmp_path: Path) -> None:
     for place in ("here", "there"):
         resolved(tmp_path / place, "p1_t1.npy")

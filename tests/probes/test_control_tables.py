@@ -44,8 +44,8 @@ def test_a_category_of_one_patient_has_no_column() -> None:
 
 def test_ages_of_dicom_and_words_for_missing_are_read() -> None:
     np.testing.assert_array_equal(
-        as_numbers(np.asarray(["045Y", " 7 ", "1e3", "Unknown", "inf", "n/a", "old"], dtype=object)),
-        [45, 7, 1000, np.nan, np.nan, np.nan, np.nan],
+        as_numbers(np.asarray(["045Y", " 7 ", "1e3", "018M", "Unknown", "inf", "n/a", "old"], dtype=object)),
+        [45, 7, 1000, 1.5, np.nan, np.nan, np.nan, np.nan],
     )
 
 

@@ -18,7 +18,8 @@ MISSING_WORDS = frozenset(
 NUMERIC_SHARE = 0.9
 """A column is numeric if so many of its values are numbers; its other values are missing."""
 
-_DICOM_AGE = re.compile(r"(\d{1,3})[yY]")
+_DICOM_AGE = re.compile(r"(\d{1,3})[yY]|(\d{3})([MWD])")
+_PER_YEAR = {"M": 12, "W": 365.25 / 7, "D": 365.25}
 _IN_BRACKETS = re.compile(r"\s*[(\[](?!\s*(?:mon|week|day|woche|tag))[^()\[\]]*[)\]]\s*$", re.IGNORECASE)
 _AGE = ("age", "ageyears", "ageinyears", "ageatdiagnosis", "ageatscan", "patientage")
 _SEX = ("sex", "gender", "patientsex", "patientgender")
@@ -98,8 +99,10 @@ def as_text(cells: np.ndarray) -> np.ndarray:
 
 
 def as_numbers(cells: np.ndarray) -> np.ndarray:
-    """(n,) float64: each value as a number, NaN if it is missing, infinite or a word. `045Y` is 45, as DICOM writes
-    ages."""
+    """(n,) float64: each value as a number, NaN if it is missing, infinite or a word.
+
+    Ages as DICOM writes them are in years: `045Y` is 45, `018M` is 1.5, and so with weeks and days.
+    """
     if cells.dtype != object:
         return np.where(np.isfinite(cells), cells, np.nan).astype(np.float64)
     return np.asarray([_number(text) for text in as_text(cells)], dtype=np.float64)
@@ -107,7 +110,7 @@ def as_numbers(cells: np.ndarray) -> np.ndarray:
 
 def _number(text: str) -> float:
     if match := _DICOM_AGE.fullmatch(text):
-        return float(match[1])
+        return float(match[1]) if match[1] else float(match[2]) / _PER_YEAR[match[3]]
     try:
         value = float(text)
     except ValueError:

@@ -26,6 +26,11 @@ from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
 
+_SITE_WORDS = (
+    "siteid", "sitename", "hospital", "hospitalid", "hospitalname", "center", "centerid", "centre", "centreid",
+    "institution", "institutionid", "institutionname", "institute", "clinic",
+)  # fmt: skip
+
 
 def scan(
     source: Path | str,
@@ -127,6 +132,9 @@ def finish(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -
         table["split"] = ""
     if options.external:
         _external(draft, options.external)
+    if "site" not in draft.table and (column := _site_like(draft.table)):
+        values = counted(draft.table[column].str.strip().replace("", None).nunique(), "value")
+        draft.notes.append(f"Sites are not given; column {column!r} with {values} could hold them: --site {column}.")
     _check(draft)
     _draw(draft, options)
     table = draft.table
@@ -170,6 +178,13 @@ def _needs_sites(option: str, table: pd.DataFrame) -> str:
     shared = [name for name in own if 1 < table[name].nunique() <= len(table) / 2]
     which = f" Columns it could be: {', '.join(shared)}." if shared else ""
     return f"{option} needs sites; name the column that holds them with --site.{which}"
+
+
+def _site_like(table: pd.DataFrame) -> str | None:
+    """The column that probably names the hospital: by its name, and because several rows share a value."""
+    plain = {"".join(filter(str.isalnum, str(name).casefold())): str(name) for name in table.columns}
+    column = next((plain[word] for word in _SITE_WORDS if word in plain), None)
+    return column if column is not None and 1 < table[column].str.strip().nunique() <= len(table) / 2 else None
 
 
 def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radapt.cohorts.layouts.dicom.cut_series import cut_series
-from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header
+from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header, study_metadata
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import located_series
 from radapt.cohorts.layouts.image_files import DICOM, IMAGES, is_image, unique, walk
@@ -109,8 +109,8 @@ def _case(study: str, located: Sequence[tuple[str, list[Header]]], broken: Mappi
             "StudyInstanceUID. Give every patient's files to predict by themselves."
         )
     series = () if problem else _all_series(ordered)
-    metadata = {"sex": first.sex, "age": first.age, "scanner": first.scanner}
-    return RawCase(study, first.patient, series, metadata=metadata, problem=problem)
+    metadata, doubts = study_metadata([header for _, files in ordered for header in files])
+    return RawCase(study, first.patient, series, metadata=metadata, problem=problem, notes=tuple(doubts))
 
 
 def _all_series(ordered: Sequence[tuple[str, list[Header]]]) -> tuple[Series, ...]:

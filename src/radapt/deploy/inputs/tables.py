@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from radapt.cohorts import Case, Cohort, CohortDraft, CohortIssue, ScanOptions, read_cohort
+from radapt.cohorts.columns import sort_columns
 from radapt.cohorts.issue import raise_errors
 from radapt.cohorts.layouts.dicom.cut_series import cut_images
 from radapt.cohorts.layouts.image_files import stem_of
@@ -69,6 +70,7 @@ def layout_cases(root: Path, progress: ProgressMaker) -> RawInput:
 def _of_rows(draft: CohortDraft) -> list[RawCase]:
     table = draft.table
     columns, findings = draft.modalities, draft.findings
+    others = sort_columns(list(table.columns), draft.name)[0].metadata
     cases = []
     for row in table.to_dict("records"):
         series = tuple(
@@ -91,6 +93,7 @@ def _of_rows(draft: CohortDraft) -> list[RawCase]:
                 label,
                 Location.parse(mask) if mask else None,
                 str(row.get("site") or "") or None,
+                {name: str(row[name]) for name in others},
             )
         )
     return cases

@@ -5,8 +5,9 @@ Names, ids, dates and accession numbers of patients are written only as digests.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from pydicom.multival import MultiValue
@@ -23,6 +24,7 @@ _TAGS = [
     "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "InstanceNumber", "Modality", "ViewPosition", "Rows",
     "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName", "InstitutionName", "StationName",
     "ImageType", "EchoTime", "RepetitionTime", "InversionTime", "DiffusionBValue", "ContrastBolusAgent",
+    "StudyDate", "SeriesDate", "AcquisitionDate",
     *SLICE_TAGS,
 ]  # fmt: skip
 SITE_FIELDS = ("InstitutionName", "StationName", "Manufacturer", "ManufacturerModelName")
@@ -31,6 +33,8 @@ _SEXES = ("M", "F", "O")
 _AGE = re.compile(r"[0-9]{3}[DWMY]")
 """What DICOM allows in PatientAge. Other text may be anything, a name too, and is not kept."""
 
+_DATE = re.compile(r"[0-9]{8}")
+_OLDEST_YEARS = 120
 _SCOUT = re.compile(r"\b(scouts?|locali[sz]ers?|loc|survey|topogram|scanogram|(3|three)[ -]?plane)\b", re.IGNORECASE)
 _NO_CONTRAST = ("", "no", "none", "n/a", "na", "ohne", "without")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
@@ -82,6 +86,20 @@ def series_digest(uid: str) -> str:
     return hashlib.blake2b(uid.encode(), digest_size=16).hexdigest()[:12]
 
 
+def study_metadata(headers: Sequence[Header]) -> tuple[dict[str, str], list[str]]:
+    """Sex, age and scanner of a study, '' where no file gives one, and a sentence for each that files disagree about.
+
+    The first value that is given counts, as derived series often have none.
+    """
+    given = {name: [*dict.fromkeys(filter(None, map(attrgetter(name), headers)))] for name in ("sex", "age", "scanner")}
+    doubts = [
+        f"the files of the study give {' and '.join(given[name])} as {name}; {given[name][0]} is used"
+        for name in ("sex", "age")
+        if len(given[name]) > 1
+    ]
+    return {name: values[0] if values else "" for name, values in given.items()}, doubts
+
+
 def is_dicom(path: Path) -> bool:
     """Whether the file has the DICOM preamble, whatever its name."""
     try:
@@ -120,7 +138,7 @@ def read_header(path: Path) -> Header | None:
         number=_whole(fields["SeriesNumber"]),
         view=fields["ViewPosition"],
         sex=fields["PatientSex"] if fields["PatientSex"] in _SEXES else "",
-        age=fields["PatientAge"] if _AGE.fullmatch(fields["PatientAge"]) else "",
+        age=_age(fields),
         scanner=fields["ManufacturerModelName"],
         sites=tuple((name, fields[name]) for name in SITE_FIELDS),
         original=fields["PatientID"] or fields["PatientName"],
@@ -128,6 +146,21 @@ def read_header(path: Path) -> Header | None:
         is_localizer=_is_localizer(fields, data.get("ImageType")),
         slice=slice_facts(data),
     )
+
+
+def _age(fields: Mapping[str, str]) -> str:
+    """As DICOM writes ages; else from the dates of birth and study, in whole months below two years."""
+    if _AGE.fullmatch(fields["PatientAge"]):
+        return fields["PatientAge"]
+    born = fields["PatientBirthDate"]
+    seen = next((fields[name] for name in ("StudyDate", "SeriesDate", "AcquisitionDate") if fields[name]), "")
+    if not (_DATE.fullmatch(born) and _DATE.fullmatch(seen)):
+        return ""
+    years, months, days = (int(seen[part]) - int(born[part]) for part in (slice(4), slice(4, 6), slice(6, 8)))
+    lived = 12 * years + months - (days < 0)
+    if not 0 <= lived <= 12 * _OLDEST_YEARS:
+        return ""
+    return f"{lived // 12:03d}Y" if lived >= 24 else f"{lived:03d}M"
 
 
 def _facts(fields: Mapping[str, str]) -> SeriesFacts:

@@ -13,7 +13,7 @@ from radapt.cohorts.cohort import Kind
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
 from radapt.cohorts.layouts.classes import layout as class_layout
 from radapt.cohorts.layouts.dicom.cut_series import CutSeries, cut_series
-from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom
+from radapt.cohorts.layouts.dicom.headers import SITE_FIELDS, Header, is_dicom, study_metadata
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import Series, located_series, read_headers
 from radapt.cohorts.layouts.image_files import unique, walk
@@ -53,12 +53,17 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         raise DataError(f"{root} holds no usable series. {' '.join(notes)}")
     cases = unique(study for study, _ in sorted(studies))
     cut: list[tuple[str, CutSeries]] = []
+    doubtful: list[str] = []
     rows = []
     for case, key in zip(cases, sorted(studies), strict=True):
         named = _named(studies[key])
-        rows.append(_row(case, named, options))
+        metadata, doubts = study_metadata([header for _, series in named.values() for header in series])
+        rows.append(_row(case, named, options) | metadata)
+        doubtful += [f"Case {case}: {doubt}." for doubt in doubts]
         cut += [(case, each) for each in cut_series({name: series for name, (_, series) in named.items()})]
-    notes += _warnings(cut)
+    notes += [*_warnings(cut), *doubtful[:_NAMED]]
+    if doubtful[_NAMED:]:
+        notes.append(f"{len(doubtful) - _NAMED} more cases have files that disagree about age or sex.")
     if shared := len(studies) - len({study for study, _ in studies}):
         notes.append(f"{counted(shared, 'case')} shared a StudyInstanceUID with another patient and is kept separate.")
     kinds = {_KINDS.get(header.modality) for header in headers}
@@ -102,8 +107,7 @@ def _row(case: str, named: dict[str, tuple[str, Series]], options: ScanOptions) 
     row = {"case": case, "patient": first.patient}
     if options.site:
         row["site"] = dict(first.sites)[options.site]
-    row |= {f"image:{name}": location for name, (location, _) in named.items()}
-    return row | {"sex": first.sex, "age": first.age, "scanner": first.scanner}
+    return row | {f"image:{name}": location for name, (location, _) in named.items()}
 
 
 def _modality(header: Header) -> str:
