@@ -172,3 +172,97 @@ def test_folders_of_masks_inside_a_patient(tmp_path: Path) -> None:
     assert [text.replace("/masks/", "/images/") for text in draft.table["mask"]] == list(draft.table["image"])
     draft = scan(tmp_path / "b")
     assert {Path(mask).name for mask in draft.table["mask"]} == {"liver.nii.gz"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "{patient}/{sequence}/{patient}_{sequence}.nii.gz",
+        "{patient}/{sequence}/brain.nii.gz",
+        "{patient}/{sequence}/{sequence}_brain.nii.gz",
+        "{patient}/{sequence}/{sequence}.nii.gz",
+        "{patient}/anat/{sequence}/1.nii.gz",
+        "{sequence}/{patient}/x.nii.gz",
+    ],
+)
+@pytest.mark.parametrize("patient", ["P{0:03d}", "anna{0}"])
+def test_folders_named_by_sequence_are_the_sequences_of_a_case(file: str, patient: str, tmp_path: Path) -> None:
+    for at in range(6):
+        named = patient.format(at)
+        there = ("T1w", "FLAIR") if at else ("T1w",)
+        touch(*(tmp_path / file.format(patient=named, sequence=name) for name in there))
+        touch(tmp_path / file.format(patient=named, sequence="mask"))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.modalities, draft.kind) == ("patients", ["image:flair", "image:t1w"], "mri")
+    assert sorted(draft.table["case"]) == sorted(draft.table["patient"]) == [patient.format(at) for at in range(6)]
+    assert (draft.table["mask"] != "").all()
+    assert [name for name in draft.table["image:flair"] if not name] == [""]
+    assert any("are the sequences of a case: flair, t1w" in note for note in draft.notes)
+
+
+def test_folders_of_sequences_lie_in_those_of_visits_and_classes(tmp_path: Path) -> None:
+    for at in range(6):
+        for sequence in ("T1", "FLAIR"):
+            for visit in ("baseline", "week 12"):
+                touch(tmp_path / "visits" / f"P{at:03d}" / visit / sequence / "brain.nii.gz")
+            touch(tmp_path / "classes" / ("ill", "well")[at % 2] / f"P{at:03d}" / sequence / "brain.nii.gz")
+            touch(tmp_path / "years" / ("2019", "2020")[at % 2] / f"P{at // 2:03d}" / sequence / "brain.nii.gz")
+    draft = scan(tmp_path / "visits")
+    assert (len(draft.table), draft.table["patient"].nunique(), len(draft.modalities)) == (12, 6, 2)
+    assert "Folders inside those of patients count as visits, each a case: baseline, week 12." in draft.notes
+    draft = scan(tmp_path / "classes")
+    assert (len(draft.table), draft.classes, len(draft.modalities)) == (6, ("ill", "well"), 2)
+    draft = scan(tmp_path / "years")
+    assert (len(draft.table), draft.table["patient"].nunique(), len(draft.modalities)) == (6, 3, 2)
+    assert (draft.classes, set(draft.table["year"])) == ((), {"2019", "2020"})
+
+
+def test_folders_inside_those_of_sequences_change_nothing(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{at:03d}" / "anat" / name / "nifti" / "1.nii.gz" for at in range(4) for name in ("T1", "T2")))
+    draft = scan(tmp_path)
+    assert (len(draft.table), draft.modalities) == (4, ["image:t1", "image:t2"])
+
+
+def test_points_in_time_are_no_sequences(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{at:03d}" / f"T{visit}" / "brain.nii.gz" for at in range(4) for visit in range(4)))
+    draft = scan(tmp_path)
+    assert (len(draft.table), draft.table["patient"].nunique(), draft.modalities) == (16, 4, ["image"])
+    assert any("count as visits, each a case: T0, T1, T2, T3" in note for note in draft.notes)
+
+
+def test_the_name_of_a_file_goes_before_that_of_its_folder(tmp_path: Path) -> None:
+    for at in range(4):
+        touch(*(tmp_path / f"P{at:03d}" / "MR" / f"{name}.nii.gz" for name in ("T1", "FLAIR")))
+        touch(*(tmp_path / f"P{at:03d}" / "CT" / f"{name}.nii.gz" for name in ("pre", "post")))
+    assert scan(tmp_path).modalities == ["image:ct_post", "image:ct_pre", "image:flair", "image:t1"]
+
+
+def test_slices_of_the_same_names_are_one_case_of_all_sequences(tmp_path: Path) -> None:
+    for at in range(5):
+        for sequence in ("T1", "T2", "mask"):
+            touch(*(tmp_path / f"P{at:03d}" / sequence / f"IM{number:04d}.png" for number in range(3)))
+    draft = scan(tmp_path)
+    assert (len(draft.table), draft.table["patient"].nunique(), draft.kind) == (15, 5, "mri")
+    assert draft.modalities == ["image:t1", "image:t2"]
+    for row in draft.table.to_dict("records"):
+        assert len({Path(row[column]).name for column in ("image:t1", "image:t2", "mask")}) == 1
+        assert (Path(row["mask"]).parent.name, row["case"].startswith(row["patient"])) == ("mask", True)
+
+
+def test_slices_of_other_names_are_cases_with_one_sequence(tmp_path: Path) -> None:
+    for at in range(5):
+        touch(*(tmp_path / f"P{at:03d}" / "T1" / f"IM{number:04d}.png" for number in range(3)))
+        touch(*(tmp_path / f"P{at:03d}" / "T2" / f"IM{number:04d}.png" for number in range(3 + (at == 0))))
+    draft = scan(tmp_path)
+    assert len(draft.table) == 4 * 3 + 3 + 4
+    alone = draft.table[draft.table["patient"] == "P000"]
+    assert ((alone["image:t1"] == "") ^ (alone["image:t2"] == "")).all()
+    assert draft.table["case"].is_unique
+    assert any("hold pictures of different names in 1 place" in note for note in draft.notes)
+
+
+def test_classes_named_by_kinds_of_images_stay_classes(tmp_path: Path) -> None:
+    for at in range(8):
+        touch(*(tmp_path / ("CT", "MR")[at % 2] / f"pat{at:03d}" / f"{number}.png" for number in range(2)))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.classes, draft.table["patient"].nunique()) == ("folders", ("CT", "MR"), 8)

@@ -34,6 +34,7 @@ def images(found: ResolvedInput) -> dict[str, list[str]]:
         (["flair_001.npy", "flair_002.npy"], {"flair_001": ["FLAIR"], "flair_002": ["FLAIR"]}),
         (["anat/s1_T1w.npy", "anat/s1_FLAIR.npy"], {"s1": ["FLAIR", "T1w"]}),
         (["one/t1.npy", "one/x.npy", "two/ax_flair.npy"], {"one": ["T1w"], "two": ["FLAIR"]}),
+        (["v1/T1/brain.npy", "v1/FLAIR/x_flair.npy", "v2/t1/1.npy"], {"v1": ["FLAIR", "T1w"], "v2": ["T1w"]}),
     ],
 )
 def test_names_say_which_files_are_one_case(tmp_path: Path, files: list[str], cases: dict[str, list[str]]) -> None:

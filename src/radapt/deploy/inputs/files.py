@@ -34,7 +34,7 @@ def remote_case(location: Location) -> RawInput:
 
 
 def folder_cases(root: Path, wanted: Sequence[ModelSequence]) -> RawInput:
-    """The images in a folder, and in the folders inside: each of these is a study.
+    """The images in a folder, and in the folders inside: each is a study, of files or of folders of series.
 
     Files of the folder itself that differ only in a word that names a sequence belong to one case.
     """
@@ -43,6 +43,8 @@ def folder_cases(root: Path, wanted: Sequence[ModelSequence]) -> RawInput:
         images = images_in(folder)
         if images:
             cases.append(_study(folder, images, wanted))
+        elif series := _in_folders(folder):
+            cases.append(RawCase(folder.name, folder.name, series))
         else:
             cases.append(RawCase(folder.name, folder.name, problem=f"The folder {folder} holds no images."))
     if not cases:
@@ -72,6 +74,18 @@ def _study(folder: Path, images: Sequence[Path], wanted: Sequence[ModelSequence]
     names = [sequence if shared else stem(path.name) for path, (_, sequence) in zip(images, split, strict=True)]
     series = tuple(Series(each, Location(path)) for each, path in zip(names, images, strict=True))
     return RawCase(name, name, series)
+
+
+def _in_folders(study: Path) -> tuple[Series, ...]:
+    """The images in the folders of a study. The only one of a folder is named by that, unless it names a sequence."""
+    series = []
+    for folder in folders_in(study):
+        images = images_in(folder)
+        for path in images:
+            own = stem(path.name)
+            name = folder.name if len(images) == 1 and sequence_kind(own) is None else own
+            series.append(Series(name, Location(path)))
+    return tuple(series)
 
 
 def _split(name: str, wanted: Sequence[ModelSequence]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from radapt.cohorts.layouts.dicom.series import located_series, read_headers
 from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.pairs.finding import find_pairs
-from radapt.cohorts.layouts.patients.layout import patients_of
+from radapt.cohorts.layouts.patients.group import patients_of
 from radapt.cohorts.layouts.patients.table import add_table
 from radapt.errors import DataError, counted
 

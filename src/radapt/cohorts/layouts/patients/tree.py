@@ -10,7 +10,7 @@ from radapt.cohorts.layouts.image_files import RASTER, VOLUMES, folders_in, imag
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, is_mask_name
 
 READ = (*RASTER, *VOLUMES, ".npy")
-_DEPTH = 3
+_DEPTH = 4
 _SAMPLED = 200
 _MOST = 0.8
 """The share of folders, or of files, that must agree."""
@@ -19,19 +19,35 @@ _CLASS_WORD = re.compile(
 )
 _PERSON = re.compile(r"^(p|pt|pat|patient|person|case|subj|subject|sub|proband|id|s|mrn|pid|volunteer)[ _-]*\d+", re.I)
 _SEQUENCE_NUMBER = re.compile(r"^(t1|t2|pd)", re.I)
+_YEAR = re.compile(r"(19|20)\d\d")
 _VISIT = re.compile(
     r"^(visit|session|ses|baseline|bl|follow[ _-]?up|fu|week|month|day|year|timepoint|tp)[ _-]*\d*$", re.I
 )
+_SEQUENCE = re.compile(
+    r"(t1|t2|pd)(w|wi|c|ce|gd|gad|km|post|pre|fs|fse|tse|tirm|flair|star|map)*"
+    r"|flair|tirm|stir|mprage|mp2rage|adc|dwi|dti|swi|bold|asl|dce|dsc|tof|vibe|ct|cta|cbct|pet|spect|mr|mri"
+)
+"""A word that names a sequence or a kind of image."""
+
+_TIMEPOINT = re.compile(r"^t[03-9]$", re.I)
 _EDGES = " _.-()"
 
 
 @dataclass(frozen=True)
 class PatientFolder:
-    """The folder of one patient; `leaves` are the folders with images in it, itself included."""
+    """The folder of one patient; `leaves` are the folders with images in it, itself included.
+
+    A patient with a folder in each of several folders of sequences has the `path` around these, and an `own_name`.
+    """
 
     path: Path
     leaves: tuple[Path, ...]
     split: str = ""
+    own_name: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.own_name or self.path.name
 
     def files(self) -> list[Path]:
         return [path for leaf in self.leaves for path in images_in(leaf, READ)]
@@ -40,30 +56,93 @@ class PatientFolder:
         """Whether a folder that may hold masks lies beside others or inside one, so that it can belong to these."""
         return any(other != leaf and leaf.parent in (other, other.parent) for other in self.leaves)
 
+    def is_of_masks(self, leaf: Path) -> bool:
+        """Whether a folder holds masks of images beside it."""
+        return is_mask_name(self.kind_of(leaf)) and (bool(self.own_name) or self.has_images_beside(leaf))
+
+    def within(self, leaf: Path) -> str:
+        """The path of a folder inside that of the patient, without the patient's name."""
+        parts = self._inside(leaf)
+        return "/".join(parts[:1] + parts[2:] if self.own_name else parts)
+
+    def kind_of(self, leaf: Path) -> str:
+        """The name of the folder that says what the files in it show."""
+        return self._inside(leaf)[0] if self.own_name else leaf.name
+
+    def sequence_at(self, leaf: Path) -> tuple[Path, str] | None:
+        """For a folder that is named by a sequence, or lies in one: the folder around that, and the sequence in lower
+        case. None where `T1` and `T2` stand beside `T0` or `T3`, so that they are points in time."""
+        parts = self._inside(leaf)
+        at = next((at for at in reversed(range(len(parts))) if names_sequence(parts[at])), None)
+        if at is None:
+            return None
+        others = [self._inside(other) for other in self.leaves]
+        beside = {other[at] for other in others if other[:at] == parts[:at] and len(other) > at}
+        if any(map(_TIMEPOINT.match, beside)):
+            return None
+        return self.path.joinpath(*parts[:at]), parts[at].casefold()
+
     def roles(self) -> list[tuple[str, Path]]:
-        """What each file shows, by its name, and the file."""
-        return [(name, path) for leaf in self.leaves for path, name in roles_in(leaf, self.path).items()]
+        """What each file shows, by its name and its folder, and the file."""
+        return [(name, path) for leaf in self.leaves for path, name in self.roles_in(leaf).items()]
+
+    def roles_in(self, leaf: Path) -> dict[Path, str]:
+        """What each file of a folder shows, in lower case: its name beyond those of the folders that it lies in
+        (`P01/P01_T1.nii.gz` → `t1`), and the folder if that names a sequence (`P01/T1/brain.nii.gz` → `t1`).
+
+        An id that all names in the folder begin with says nothing, either: `7/Pat0`, `7/Pat0_seg` → ``, `seg`. Of
+        numbered files in the folder of a sequence each is as it is named.
+        """
+        roles = self._roles_by_name(leaf)
+        found = None if self.is_of_masks(leaf) else self.sequence_at(leaf)
+        if found is None:
+            return roles
+        alone = sum(not is_mask_name(role) for role in roles.values()) == 1
+        return {path: _of_sequence(role, found[1], alone=alone) for path, role in roles.items()}
+
+    def _roles_by_name(self, leaf: Path) -> dict[Path, str]:
+        inside = [self.name, *self._inside(leaf)]
+        folders = sorted((text.casefold() for text in inside), key=len, reverse=True)
+        roles = {}
+        for path in images_in(leaf, READ):
+            name = stem(path.name).casefold()
+            for folder in folders:
+                name = _without_beginning(name, folder)
+            roles[path] = name.strip(_EDGES)
+        shared = _shared_id(list(roles.values()))
+        return {path: name[len(shared) :].strip(_EDGES) for path, name in roles.items()}
+
+    def _inside(self, leaf: Path) -> tuple[str, ...]:
+        return leaf.relative_to(self.path).parts
 
 
 def patient_folder(path: Path, split: str = "") -> PatientFolder:
     return PatientFolder(path, tuple(_leaves(path, _DEPTH)), split)
 
 
-def roles_in(leaf: Path, patient: Path) -> dict[Path, str]:
-    """What each file name in a folder says beyond the folders it lies in, in lower case: `P01/P01_T1.nii.gz` → `t1`.
+def across_sequences(folders: Sequence[PatientFolder]) -> list[PatientFolder]:
+    """The patients that have a folder in several of the `folders`, which are named by sequences: `T1/P01`, `FLAIR/P01`.
 
-    An id that all names in the folder begin with says nothing, either: `7/Pat0`, `7/Pat0_seg` → ``, `seg`.
+    Folders of masks may stand beside them. None where a folder has another name, or holds images itself, and where most
+    patients are in one folder: these are classes.
     """
-    inside = [patient.name, *leaf.relative_to(patient).parts]
-    folders = sorted((text.casefold() for text in inside), key=len, reverse=True)
-    roles = {}
-    for path in images_in(leaf, READ):
-        name = stem(path.name).casefold()
-        for folder in folders:
-            name = _without_beginning(name, folder)
-        roles[path] = name.strip(_EDGES)
-    shared = _shared_id(list(roles.values()))
-    return {path: name[len(shared) :].strip(_EDGES) for path, name in roles.items()}
+    names = [folder.path.name for folder in folders]
+    if not all(names_sequence(name) or is_mask_name(name) for name in names):
+        return []
+    if any(folder.path in folder.leaves for folder in folders):
+        return []
+    leaves: dict[tuple[Path, str, str], list[Path]] = {}
+    for folder in folders:
+        for inner in folders_in(folder.path):
+            leaves.setdefault((folder.path.parent, inner.name, folder.split), []).extend(_leaves(inner, _DEPTH))
+    patients = [PatientFolder(path, tuple(of), split, name) for (path, name, split), of in leaves.items() if of]
+    several = sum(len({leaf.relative_to(patient.path).parts[0] for leaf in patient.leaves}) > 1 for patient in patients)
+    return patients if several * 2 > len(patients) else []
+
+
+def names_sequence(name: str) -> bool:
+    """Whether a word of the name of a folder or file names a sequence or a kind of image."""
+    return any(_SEQUENCE.fullmatch(word) for word in re.split(r"[\W_]+", name.casefold()))
 
 
 def is_numbered(name: str) -> bool:
@@ -74,6 +153,11 @@ def is_numbered(name: str) -> bool:
 def is_visit(name: str) -> bool:
     """Whether a role says when an image was taken, as `baseline` and `week-12` do; it shows no sequence."""
     return bool(_VISIT.match(name))
+
+
+def is_year(name: str) -> bool:
+    """Whether a folder is named by a year."""
+    return bool(_YEAR.fullmatch(name))
 
 
 def are_patients(folders: Sequence[PatientFolder]) -> bool:
@@ -92,7 +176,7 @@ def are_patients(folders: Sequence[PatientFolder]) -> bool:
     agree = agree and sum(any(name in shared for name, _ in named) for named in roles) >= _MOST * len(roles)
     if agree and _are_sequences(shared, roles) and _are_single(sample) and _lie_alike(sample):
         return True
-    if not _named_as_ids([folder.path.name for folder in sample]):
+    if not _named_as_ids([folder.name for folder in sample]):
         return False
     inside_often = sum(_repeats(folder) for folder in sample) >= _MOST * len(sample)
     few = max(len(named) for named in roles) <= 4 * len(sample)
@@ -102,6 +186,15 @@ def are_patients(folders: Sequence[PatientFolder]) -> bool:
 def _leaves(path: Path, depth: int) -> list[Path]:
     here = [path] if images_in(path, READ) else []
     return here + [leaf for inner in folders_in(path) if depth > 1 for leaf in _leaves(inner, depth - 1)]
+
+
+def _of_sequence(role: str, sequence: str, *, alone: bool) -> str:
+    """What a file in the folder of a sequence shows, whose name says `role`."""
+    if is_mask_name(role) or names_sequence(role):
+        return role
+    if alone:
+        return sequence
+    return role if is_numbered(role) else f"{sequence}_{role}"
 
 
 def _without_beginning(name: str, folder: str) -> str:
@@ -149,13 +242,13 @@ def _are_sequences(shared: set[str], roles: Sequence[Sequence[tuple[str, Path]]]
 
 def _are_single(folders: Sequence[PatientFolder]) -> bool:
     """Whether no folder holds two files of one sequence, as a class with `pat1`, `pat1_mask`, `pat2` … does."""
-    leaves = [list(roles_in(leaf, folder.path).values()) for folder in folders for leaf in folder.leaves]
+    leaves = [list(folder.roles_in(leaf).values()) for folder in folders for leaf in folder.leaves]
     return sum(len(set(names)) == len(names) for names in leaves) >= _MOST * len(leaves)
 
 
 def _lie_alike(folders: Sequence[PatientFolder]) -> bool:
     """Whether the images lie in the folders themselves, or in inner folders of the same names (visits)."""
-    inner = [{leaf.relative_to(folder.path).as_posix() for leaf in folder.leaves} for folder in folders]
+    inner = [{folder.within(leaf) for leaf in folder.leaves} for folder in folders]
     return sum(bool(names & _shared(inner)) for names in inner) >= _MOST * len(inner)
 
 
@@ -170,7 +263,7 @@ def _named_as_ids(names: Sequence[str]) -> bool:
 
 def _repeats(folder: PatientFolder) -> bool:
     """Whether the name of the folder is part of all names in it: of the files, or of the folders inside."""
-    name = folder.path.name.casefold()
+    name = folder.name.casefold()
     inner = [leaf.name.casefold() for leaf in folder.leaves if leaf != folder.path]
     files = [stem(path.name).casefold() for path in folder.files()]
     return all(name in text for text in files) or (bool(inner) and all(name in text for text in inner))
