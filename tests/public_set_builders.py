@@ -101,6 +101,26 @@ def egd(root: Path) -> None:
     book.save(root / "Genetic_data.xlsx")
 
 
+def ixi(root: Path) -> None:
+    for at, site in enumerate(("Guys", "HH", "IOP", "Guys", "HH"), start=2):
+        for word in ("T1", "T2", "PD"):
+            if (at, word) != (3, "PD"):
+                touch(root / f"IXI-{word}" / f"IXI00{at}-{site}-08{at:02d}-{word}.nii.gz")
+    rows = "".join(f"{at},{at % 2 + 1},{30 + at}\n" for at in (2, 3, 4, 5, 9))
+    (root / "IXI.csv").write_text('IXI_ID,"SEX_ID (1=m, 2=f)",AGE\n' + rows)
+
+
+def adni(root: Path) -> None:
+    rows = ["Image Data ID,Subject,Group,Sex,Age,Visit,Modality,Description"]
+    for at in range(6):
+        for visit, day in enumerate(("2006-04-18_08_20_30.0", "2007-05-02_10_00_00.0")[: 1 + at % 2]):
+            subject, number = f"002_S_02{at:02d}", f"I{1370 + 2 * at + visit}"
+            name = f"ADNI_{subject}_MR_MP-RAGE_br_raw_{number}.nii"
+            touch(root / "ADNI" / subject / "MP-RAGE" / day / number / name)
+            rows.append(f"{number},{subject},{('CN', 'AD', 'MCI')[at % 3]},F,{70 + visit},{visit + 1},MRI,MP-RAGE")
+    (root / "AD_1_02_2026.csv").write_text("\n".join(rows) + "\n")
+
+
 def upenn(root: Path) -> None:
     for at in range(1, 6):
         for visit in ("11", "21") if at == 1 else ("11",):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from public_set_builders import (
     acdc,
+    adni,
     amos,
     brats2020,
     brats2021,
@@ -19,6 +20,7 @@ from public_set_builders import (
     chexpert,
     egd,
     isic,
+    ixi,
     kits,
     lidc,
     lumiere,
@@ -124,6 +126,8 @@ MINIATURES: dict[str, Miniature] = {
         {"mutated": 2, "wildtype": 2, "": 1},
         said=("1 case with 'IDH' unknown",),
     ),
+    "ixi": Miniature(ixi, 5, 5, ("pd", "t1", "t2"), said=("1 case without a row", "1 row of IXI.csv left out")),
+    "adni": Miniature(adni, 9, 6, labels={"CN": 3, "AD": 3, "MCI": 3}),
     "upenn-gbm": Miniature(
         upenn,
         6,

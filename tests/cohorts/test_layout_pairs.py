@@ -120,3 +120,27 @@ def test_images_alone_are_read_when_a_table_labels_them(tmp_path: Path) -> None:
     table.write_text("name,dx\n" + "".join(f"x{at},{'ab'[at % 2]}\n" for at in range(6)))
     draft = scan(tmp_path / "data", "pairs", ScanOptions(labels=table, on="name"))
     assert (draft.classes, len(draft.table)) == (("a", "b"), 6)
+
+
+def test_images_and_masks_may_lie_in_folders_of_patients(tmp_path: Path) -> None:
+    for patient in ("P1", "P2", "P3", "P4"):
+        touch(*(tmp_path / "images" / patient / f"{at}.png" for at in range(3)))
+        touch(*(tmp_path / "masks" / patient / f"{at}_mask.png" for at in range(3 - (patient == "P4"))))
+    draft = scan(tmp_path)
+    assert (draft.layout, len(draft.table), draft.table["patient"].nunique()) == ("pairs", 12, 4)
+    for row in draft.table.to_dict("records"):
+        image, mask = Path(row["image"]), Path(row["mask"])
+        assert (row["case"], row["patient"]) == (f"{image.parent.name}-{image.stem}", image.parent.name)
+        if row["case"] == "P4-2":
+            assert row["mask"] == ""
+        else:
+            assert (mask.parent.name, mask.stem) == (image.parent.name, f"{image.stem}_mask")
+    assert "Every folder inside images/, such as P1, counts as one patient." in draft.notes
+
+
+def test_folders_of_sequences_are_known_by_any_word(tmp_path: Path) -> None:
+    for at in range(4):
+        touch(*(tmp_path / f"brain-{word}" / f"N{at:03d}-{word}.nii.gz" for word in ("T1", "PD", "MPRAGE")))
+    draft = scan(tmp_path)
+    assert (draft.layout, len(draft.table), draft.kind) == ("pairs", 4, "mri")
+    assert draft.modalities == ["image:brain-mprage", "image:brain-pd", "image:brain-t1"]

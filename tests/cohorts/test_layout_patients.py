@@ -266,3 +266,12 @@ def test_classes_named_by_kinds_of_images_stay_classes(tmp_path: Path) -> None:
         touch(*(tmp_path / ("CT", "MR")[at % 2] / f"pat{at:03d}" / f"{number}.png" for number in range(2)))
     draft = scan(tmp_path)
     assert (draft.layout, draft.classes, draft.table["patient"].nunique()) == ("folders", ("CT", "MR"), 8)
+
+
+def test_slices_in_folders_of_sequences_of_patients_of_classes(tmp_path: Path) -> None:
+    for at in range(6):
+        for sequence in ("T1", "FLAIR"):
+            touch(*(tmp_path / ("HGG", "LGG")[at % 2] / f"P{at:03d}" / sequence / f"{plane}.png" for plane in range(2)))
+    draft = scan(tmp_path)
+    assert (draft.classes, draft.modalities, len(draft.table)) == (("HGG", "LGG"), ["image:flair", "image:t1"], 12)
+    assert draft.table.groupby("label")["patient"].nunique().to_dict() == {"HGG": 3, "LGG": 3}

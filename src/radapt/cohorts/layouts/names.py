@@ -6,12 +6,26 @@ from collections.abc import Iterable
 from radapt.cohorts.cohort import Kind
 
 _MRI = re.compile(r"^(mri?|t1.*|t2.*|pd.*|flair|adc|dwi|swi|bold|.*(_|-)t[12]w?)$")
+_MRI_WORD = re.compile(
+    r"(t1|t2|pd)(w|wi|c|ce|gd|gad|km|post|pre|fs|fse|tse|tirm|flair|star|map)*"
+    r"|mri?|flair|tirm|stir|mprage|mp2rage|adc|dwi|dti|swi|bold|asl|dce|dsc|tof|vibe"
+)
+_OTHER_WORDS = ("ct", "cta", "cbct", "pet", "spect")
 _XRAY = ("xray", "x-ray", "cr", "dx", "mg")
 
 
 def slug(text: str) -> str:
     """Letters, digits and single '-' only, in lower case: `T1 post (GD)` → `t1-post-gd`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def names_sequence(name: str) -> bool:
+    """Whether a word of the name of a folder or file names a sequence, or another kind of volume."""
+    return any(_MRI_WORD.fullmatch(word) or word in _OTHER_WORDS for word in _words(name))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\W_]+", name.casefold())
 
 
 def kind_of(names: Iterable[str]) -> Kind | None:
@@ -23,6 +37,6 @@ def kind_of(names: Iterable[str]) -> Kind | None:
             kinds.add("ct")
         elif plain in _XRAY:
             kinds.add("xray")
-        elif _MRI.match(plain):
+        elif _MRI.match(plain) or any(map(_MRI_WORD.fullmatch, _words(plain))):
             kinds.add("mri")
     return kinds.pop() if len(kinds) == 1 else None

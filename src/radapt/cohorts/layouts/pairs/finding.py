@@ -9,7 +9,7 @@ from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS, NOT_CLASSES, S
 from radapt.cohorts.layouts.image_files import folders_in, images_in, stem
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair, without_mask_words
 from radapt.cohorts.layouts.names import kind_of
-from radapt.cohorts.layouts.pairs.keys import bare_name, name_keys, sequence_of
+from radapt.cohorts.layouts.pairs.keys import bare_name, folder_names, name_keys, sequence_of
 
 _MOST_SEQUENCES = 12
 _FIRST = ("masks", "mask", "segmentations", "labels")
@@ -18,13 +18,15 @@ _FIRST = ("masks", "mask", "segmentations", "labels")
 
 @dataclass
 class PairedCase:
-    """The images of a case by sequence, '' for the only one; its masks by kind; its split, and its class if known."""
+    """The images of a case by sequence, '' for the only one; its masks by kind; its split, and its class and patient if
+    known."""
 
     name: str
     split: str
     images: dict[str, Path]
     masks: list[tuple[str, Path]] = field(default_factory=list)
     label: str = ""
+    patient: str = ""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder with files, those of its folders train/, val/ and test/ included, by split."""
+    """A folder with files, those of its folders train/, val/ and test/, or of patients, included, by split."""
 
     path: Path
     files: dict[str, list[Path]]
@@ -101,7 +103,9 @@ def _content(folder: Path, split: str) -> _Folder:
         return _Folder(folder, {split: files})
     inner = folders_in(folder)
     if split or not all(path.name.lower() in SPLIT_FOLDERS for path in inner):
-        return _Folder(folder, {})
+        of_patients = folder.name.casefold() in IMAGE_FOLDERS or is_mask_name(folder.name)
+        nested = [image for path in inner for image in images_in(path)] if of_patients else []
+        return _Folder(folder, {split: nested} if nested else {})
     by_split: dict[str, list[Path]] = defaultdict(list)
     for path in inner:
         by_split[SPLIT_FOLDERS[path.name.lower()]] += images_in(path)
@@ -114,14 +118,33 @@ ByKey = dict[tuple[str, str], PairedCase]
 
 def _of_one_folder(folder: _Folder, beside: Sequence[_Folder]) -> ByKey:
     """Every image is a case, with the mask named after it; or several files are the sequences of a case."""
-    paired = [(split, image) for split, paths in folder.files.items() for image in pair(paths)]
+    owners = {path: name for paths in folder.files.values() for path, name in folder_names(paths).items()}
+    paired = [
+        (split, image)
+        for split, paths in folder.files.items()
+        for of_folder in _by_folder(paths)
+        for image in pair(of_folder)
+    ]
     if not beside and not any(image.masks for _, image in paired):
         return _of_other_names(folder)
     keys = name_keys(folder.files, folder.path.name)
     return {
-        (split, keys[image.path]): PairedCase(stem(image.path.name), split, {"": image.path}, list(image.masks))
+        (split, keys[image.path]): PairedCase(
+            owners[image.path].replace("/", "-") + stem(image.path.name),
+            split,
+            {"": image.path},
+            list(image.masks),
+            patient=owners[image.path].rstrip("/"),
+        )
         for split, image in paired
     }
+
+
+def _by_folder(paths: Sequence[Path]) -> list[list[Path]]:
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_folder[path.parent].append(path)
+    return list(by_folder.values())
 
 
 def _of_other_names(folder: _Folder) -> ByKey:

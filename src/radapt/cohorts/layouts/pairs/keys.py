@@ -15,12 +15,20 @@ _SEQUENCE = re.compile(r"^(.+?)[ _.\-]+([^\W\d_][^ _.\-]*)$")
 def name_keys(files: Mapping[str, Sequence[Path]], folder: str, *, masks: bool = False) -> dict[Path, str]:
     """What each file is matched by: its name without the words of its folder, and without those for images or masks.
 
-    `007` and `7` are the same. The whole name counts if two files of a split would be the same without these words.
+    `007` and `7` are the same. The whole name counts if two files of a split would be the same without these words. Of
+    files in several folders the folder is part of the name.
     """
-    short = {path: _key(bare_name(path, folder, masks=masks)) for paths in files.values() for path in paths}
+    inside = {path: own for paths in files.values() for path, own in folder_names(paths).items()}
+    short = {path: inside[path] + _key(bare_name(path, folder, masks=masks)) for path in inside}
     if all(len({short[path] for path in paths}) == len(paths) for paths in files.values()):
         return short
-    return {path: _key(stem(path.name)) for path in short}
+    return {path: inside[path] + _key(stem(path.name)) for path in short}
+
+
+def folder_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """The name of the folder of each file and a slash, '' if all lie in one folder."""
+    several = len({path.parent for path in paths}) > 1
+    return {path: f"{path.parent.name}/" if several else "" for path in paths}
 
 
 def bare_name(path: Path, folder: str, *, masks: bool = False) -> str:

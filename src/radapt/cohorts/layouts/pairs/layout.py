@@ -61,10 +61,13 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         | {columns[sequence]: str(path) for sequence, path in case.images.items()}
         | ({"mask": mask} if any(masks) else {})
         | ({"label": case.label} if labelled else {})
+        | ({"patient": case.patient} if case.patient else {})
         for case, mask, name in zip(found.cases, masks, unique(case.name for case in found.cases), strict=True)
     ]
     draft = CohortDraft(options.name or root.name, "pairs", text_table(rows), notes=notes)
     draft.kind = kind_of(names)
+    if patients := sorted({case.patient for case in found.cases if case.patient}):
+        notes.append(f"Every folder inside {found.image_folders[0]}/, such as {patients[0]}, counts as one patient.")
     if labelled:
         draft.classes = tuple(sorted({case.label for case in found.cases}))
         notes.append(f"The folders of images are read as classes: {', '.join(draft.classes)}.")

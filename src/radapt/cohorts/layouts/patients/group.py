@@ -9,6 +9,7 @@ from typing import Literal
 from radapt.cohorts.layouts.classes.folders import NOT_CLASSES, split_folders
 from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair
+from radapt.cohorts.layouts.names import names_sequence
 from radapt.cohorts.layouts.patients.tree import (
     PatientFolder,
     across_sequences,
@@ -16,7 +17,6 @@ from radapt.cohorts.layouts.patients.tree import (
     is_numbered,
     is_visit,
     is_year,
-    names_sequence,
     patient_folder,
 )
 
@@ -59,7 +59,13 @@ def patients_of(root: Path) -> Group | None:
     if len(set(labels)) < 2 or any(images_in(top.path) for top in tops) or not are_patients(folders):
         return None
     column: Literal["label", "visit", "year"] = "visit" if visits else "year" if years else "label"
-    return Group(folders, labels, column) if column != "label" or named_by_sequence(folders) else None
+    by_sequence = named_by_sequence(folders) or all(_is_of_sequences(folder) for folder in folders)
+    return Group(folders, labels, column) if column != "label" or by_sequence else None
+
+
+def _is_of_sequences(folder: PatientFolder) -> bool:
+    """Whether all folders of a patient are named by sequences, or hold masks beside them."""
+    return all(folder.sequence_at(leaf) or folder.is_of_masks(leaf) for leaf in folder.leaves)
 
 
 def named_by_sequence(folders: Sequence[PatientFolder]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from radapt.cohorts.layouts.image_files import RASTER, VOLUMES, folders_in, images_in, stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, is_mask_name
+from radapt.cohorts.layouts.names import names_sequence
 
 READ = (*RASTER, *VOLUMES, ".npy")
 _DEPTH = 4
@@ -23,12 +24,6 @@ _YEAR = re.compile(r"(19|20)\d\d")
 _VISIT = re.compile(
     r"^(visit|session|ses|baseline|bl|follow[ _-]?up|fu|week|month|day|year|timepoint|tp)[ _-]*\d*$", re.I
 )
-_SEQUENCE = re.compile(
-    r"(t1|t2|pd)(w|wi|c|ce|gd|gad|km|post|pre|fs|fse|tse|tirm|flair|star|map)*"
-    r"|flair|tirm|stir|mprage|mp2rage|adc|dwi|dti|swi|bold|asl|dce|dsc|tof|vibe|ct|cta|cbct|pet|spect|mr|mri"
-)
-"""A word that names a sequence or a kind of image."""
-
 _TIMEPOINT = re.compile(r"^t[03-9]$", re.I)
 _EDGES = " _.-()"
 
@@ -138,11 +133,6 @@ def across_sequences(folders: Sequence[PatientFolder]) -> list[PatientFolder]:
     patients = [PatientFolder(path, tuple(of), split, name) for (path, name, split), of in leaves.items() if of]
     several = sum(len({leaf.relative_to(patient.path).parts[0] for leaf in patient.leaves}) > 1 for patient in patients)
     return patients if several * 2 > len(patients) else []
-
-
-def names_sequence(name: str) -> bool:
-    """Whether a word of the name of a folder or file names a sequence or a kind of image."""
-    return any(_SEQUENCE.fullmatch(word) for word in re.split(r"[\W_]+", name.casefold()))
 
 
 def is_numbered(name: str) -> bool:

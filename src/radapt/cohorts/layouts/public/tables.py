@@ -43,7 +43,8 @@ class SetTables:
         name = re.compile(pattern.file)
         files = [path for path in self.paths if name.fullmatch(path.name)]
         if not files:
-            self.notes.append(f"No table named like {pattern.file.replace(chr(92), '')!r}: what it says is unknown.")
+            plain = re.sub(r"\(\?i:(.*)\)", r"\1", pattern.file).replace("\\", "")
+            self.notes.append(f"No table named like {plain!r}: what it says is unknown.")
             return
         where = " and ".join(dict.fromkeys(path.name for path in files))
         source = pd.concat([read_any(path, self.notes, pattern.key) for path in files], ignore_index=True).fillna("")
