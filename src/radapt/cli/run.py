@@ -88,7 +88,6 @@ def run(
         read_study,
         run_study,
     )  # fmt: skip
-    from radapt.studies.engines import Resources, Shares, run_here, run_on_engine
     from radapt.studies.ledger import FITTED
     from radapt.trackers import Where
 
@@ -117,20 +116,24 @@ def run(
         described, study = choice.study, folder / FITTED
         typer.echo(choice_text(choice, limit))
     part = Part(None if shard is None else Shard.of(shard), cells)
-    shares = Shares(
-        study.absolute(), folder.absolute(), settings.cache.absolute(), workers or 2, cells, device, devices, offline,
-        runtime, tuple(map(str, settings.track)),
-    )  # fmt: skip
-    if engine is None:
-        if any(given is not None for given in (workers, worker_cpus, worker_gpus, worker_memory)) or slurm:
-            raise UsageError("--workers, --worker-… and --slurm are for --engine ray or --engine slurm; name one.")
-        if devices > 1 and part.shard is None:
+    if engine is None and (
+        any(given is not None for given in (workers, worker_cpus, worker_gpus, worker_memory)) or slurm
+    ):
+        raise UsageError("--workers, --worker-… and --slurm are for --engine ray or --engine slurm; name one.")
+    if engine is None and (devices == 1 or part.shard is not None):
+        outcome = run_study(described, folder, settings, part)
+    else:
+        from radapt.studies.engines import Resources, Shares, run_here, run_on_engine
+
+        shares = Shares(
+            study.absolute(), folder.absolute(), settings.cache.absolute(), workers or 2, cells, device, devices,
+            offline, runtime, tuple(map(str, settings.track)),
+        )  # fmt: skip
+        if engine is None:
             outcome = run_here(replace(shares, workers=devices), settings)
         else:
-            outcome = run_study(described, folder, settings, part)
-    else:
-        resources = Resources(worker_cpus or 1, worker_gpus or 0, worker_memory)
-        outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
+            resources = Resources(worker_cpus or 1, worker_gpus or 0, worker_memory)
+            outcome = run_on_engine(_engine(engine, part), shares, resources, _pairs(slurm), progress)
     typer.echo(outcome.summary())
     with Ledger(folder).locked(wait_s=600) if part.shard else nullcontext():
         report = run_report(outcome, settings.cache)
