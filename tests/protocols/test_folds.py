@@ -188,8 +188,9 @@ def run(name: str, cohort: Cohort, folder: Path | None, cache: Path, **options: 
     return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache / "cache", resamples=20)
 
 
-LIKE_OTHERS = ("bitfit", "norm", "ia3", "dora")
-"""Adapt a backbone as `lora`, `partial` and `finetune` do, but for which of its numbers are trained."""
+LIKE_OTHERS = ("bitfit", "norm", "ia3", "dora", "scratch")
+"""Adapt a backbone as `lora`, `partial` and `finetune` do, but for which of its numbers are trained; or a network of
+eleven million numbers as `finetune` does."""
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_every_protocol_tests_every_patient_once(
         pd.testing.assert_frame_equal(again.predictions, result.predictions, check_exact=True)
 
 
-@pytest.mark.parametrize("name", ["lora", "mmdino", "segment", "unet"])
+@pytest.mark.parametrize("name", ["partial", "mmdino", "segment", "unet"])
 def test_pixels_labels_and_masks_of_a_held_out_fold_change_nothing_of_its_model(
     name: str, toy_images: Cohort, toy_masks: Cohort, tmp_path: Path
 ) -> None:

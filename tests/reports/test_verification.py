@@ -117,11 +117,14 @@ def test_a_flipped_bit_in_any_file_is_found(finished: Path, run: Path) -> None:
     every = [path for path in sorted(finished.rglob("*")) if path.is_file() and path.name not in (".lock", "log.txt")]
     files = list({path.name: path for path in every}.values())  # one of each kind; the slow test flips bits of all
     assert {"model.json", DIGESTS, DONE, "report.html", "environment.json"} <= {file.name for file in files}
-    for file in files:
-        copy = run / file.relative_to(finished)
-        flip(copy, int(rng.integers(2**40)))
-        assert verify_run(run).faults, file
-        shutil.copy2(file, copy)
+    alone = [[file] for file in files if file.name in (DIGESTS, DONE, "plan.json")]  # without these less is compared
+    for group in [*alone, [file for file in files if [file] not in alone]]:
+        names = {str(file.relative_to(finished)) for file in group}
+        for name in names:
+            flip(run / name, int(rng.integers(2**40)))
+        assert names <= {fault.file for fault in verify_run(run).faults}
+        for name in names:
+            shutil.copy2(finished / name, run / name)
     assert verify_run(run).faults == ()
 
 
