@@ -17,7 +17,7 @@ from radapt.protocols.ratings import Rater, score_candidates
 ALL = sorted(name for name, kind in PROTOCOLS.items() if kind.reads == "features" and kind is not FewShot)
 LOGISTIC: dict[str, Any] = {"C": [1e-3, 1e-1], "blocks": 1}
 QUICK: dict[str, dict[str, Any]] = {
-    "mil": {"epochs": 8, "lr": (1e-2, 1e-3)},
+    "mil": {"epochs": 3, "lr": (1e-2, 1e-3)},
     "logistic": LOGISTIC,
     "shuffled-labels": {"options": LOGISTIC},
 }
@@ -105,11 +105,12 @@ def test_val_is_answered_by_a_model_that_has_not_learned_it(name: str, features_
     rng = np.random.default_rng(1)
     splits = np.repeat(["train", "val", "test"], [60, 60, 60])
     features = features_of(rng.integers(0, 2, 180), splits, width=60, signal=0.0)
-    fitted = quick(name).fit(FeatureProblem.of(features), np.random.default_rng(0))
+    protocol = make(name, **QUICK.get(name, {}) | ({"epochs": 8, "lr": (1e-2,)} if name == "mil" else {}))
+    fitted = protocol.fit(FeatureProblem.of(features), np.random.default_rng(0))
     val = np.flatnonzero(splits == "val")
     blind = (fitted.before_refit.predict(val).argmax(1) == features.cohort.labels[val]).mean()
     assert blind < 0.75
-    told = evaluate(features, quick(name), resamples=0).predictions.query("split == 'val'")
+    told = evaluate(features, protocol, resamples=0).predictions.query("split == 'val'")
     assert ((told["p_k1"] > 0.5) == (told["truth"] == "k1")).mean() < 0.75
 
 
