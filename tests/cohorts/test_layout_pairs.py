@@ -144,3 +144,16 @@ def test_folders_of_sequences_are_known_by_any_word(tmp_path: Path) -> None:
     draft = scan(tmp_path)
     assert (draft.layout, len(draft.table), draft.kind) == ("pairs", 4, "mri")
     assert draft.modalities == ["image:brain-mprage", "image:brain-pd", "image:brain-t1"]
+
+
+@pytest.mark.parametrize("names", [("CT_COVID", "CT_NonCOVID"), ("MRI normal", "MRI tumour"), ("t2-lesion", "t2-none")])
+@pytest.mark.parametrize("inside", ["", "P{0}/"])
+def test_classes_of_one_kind_of_image_are_no_sequences(names: tuple[str, ...], inside: str, tmp_path: Path) -> None:
+    touch(*(tmp_path / name / f"{inside.format(at)}{at}.png" for name in names for at in range(4)))
+    draft = scan(tmp_path)
+    assert (draft.layout, draft.classes, len(draft.table)) == ("folders", names, 8)
+
+
+def test_the_same_sequence_with_and_without_contrast(tmp_path: Path) -> None:
+    touch(*(tmp_path / name / f"{at}.nii.gz" for name in ("T1", "T1_post", "FLAIR") for at in range(4)))
+    assert scan(tmp_path).modalities == ["image:flair", "image:t1", "image:t1_post"]

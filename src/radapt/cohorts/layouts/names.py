@@ -1,7 +1,7 @@
 """Names of image channels, and the kind of image that they imply."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from radapt.cohorts.cohort import Kind
 
@@ -11,6 +11,7 @@ _MRI_WORD = re.compile(
     r"|mri?|flair|tirm|stir|mprage|mp2rage|adc|dwi|dti|swi|bold|asl|dce|dsc|tof|vibe"
 )
 _OTHER_WORDS = ("ct", "cta", "cbct", "pet", "spect")
+_CONTRAST_WORDS = {"pre", "post", "ce", "c", "gd", "gad", "km", "contrast", "enhanced", "plain", "native", "nativ"}
 _XRAY = ("xray", "x-ray", "cr", "dx", "mg")
 
 
@@ -21,7 +22,19 @@ def slug(text: str) -> str:
 
 def names_sequence(name: str) -> bool:
     """Whether a word of the name of a folder or file names a sequence, or another kind of volume."""
-    return any(_MRI_WORD.fullmatch(word) or word in _OTHER_WORDS for word in _words(name))
+    return any(map(_is_sequence, _words(name)))
+
+
+def name_sequences(names: Sequence[str]) -> bool:
+    """Whether names differ in the sequence that they name: `IXI-T1`, `IXI-PD`, but not `CT_ill`, `CT_well`."""
+    words = [set(_words(name)) for name in names]
+    shared = set.intersection(*words) if len(words) > 1 else set()
+    own = [(of_name - shared) or of_name for of_name in words]
+    return all(any(_is_sequence(word) or word in _CONTRAST_WORDS for word in of_name) for of_name in own)
+
+
+def _is_sequence(word: str) -> bool:
+    return bool(_MRI_WORD.fullmatch(word)) or word in _OTHER_WORDS
 
 
 def _words(name: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS, NOT_CLASSES, SPLIT_FOLDERS
 from radapt.cohorts.layouts.image_files import folders_in, images_in, stem
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair, without_mask_words
-from radapt.cohorts.layouts.names import kind_of
+from radapt.cohorts.layouts.names import kind_of, name_sequences, names_sequence
 from radapt.cohorts.layouts.pairs.keys import bare_name, folder_names, name_keys, sequence_of
 
 _MOST_SEQUENCES = 12
@@ -81,7 +81,7 @@ def _part(root: Path, inner: Sequence[Path], split: str) -> Pairs:
     owners = {without_mask_words(path.name.casefold()) for path in masks}
     if len(others) > 1 and any(path.name.casefold() in owners for path in others):
         return Pairs()  # every class has masks of its own: `ill`, `ill_masks`
-    if not masks and not named and len(others) > 1 and not all(kind_of([path.name]) for path in others):
+    if not masks and not named and len(others) > 1 and not _are_sequences([path.name for path in others]):
         return Pairs()  # classes or patients; nothing more is listed
     images = [folder for path in named or others if (folder := _content(path, split)).files]
     if here := images_in(root):
@@ -96,6 +96,11 @@ def _part(root: Path, inner: Sequence[Path], split: str) -> Pairs:
     cases = list({id(case): case for case in by_key.values()}.values())
     names = [folder.path.name for folder in images], [folder.path.name for folder in beside]
     return Pairs(cases, *names, _add_masks(by_key, beside)) if cases else Pairs()
+
+
+def _are_sequences(names: Sequence[str]) -> bool:
+    """Whether names are kinds of images that one case may have, and not classes of one kind."""
+    return all(kind_of([name]) for name in names) and (name_sequences(names) or not any(map(names_sequence, names)))
 
 
 def _content(folder: Path, split: str) -> _Folder:

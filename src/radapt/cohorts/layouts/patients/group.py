@@ -9,7 +9,7 @@ from typing import Literal
 from radapt.cohorts.layouts.classes.folders import NOT_CLASSES, split_folders
 from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair
-from radapt.cohorts.layouts.names import names_sequence
+from radapt.cohorts.layouts.names import name_sequences, names_sequence
 from radapt.cohorts.layouts.patients.tree import (
     PatientFolder,
     across_sequences,
@@ -43,7 +43,8 @@ class Group:
 def patients_of(root: Path) -> Group | None:
     """The folders of patients directly in `root`, in folders train/, val/ and test/, or in folders of classes."""
     tops = [patient_folder(path, split) for path, split in split_folders(root)]
-    if len({folder.name for folder in tops if names_sequence(folder.name)}) > 1:
+    named = {folder.name for folder in tops if names_sequence(folder.name)}
+    if len(named) > 1 and name_sequences(sorted(named)):
         patients = across_sequences(tops)
         return Group(patients, [""] * len(patients)) if are_patients(patients) else None
     if any(folder.path.name.lower() in NOT_CLASSES or folder.path.name.startswith("sub-") for folder in tops):
