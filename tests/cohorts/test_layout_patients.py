@@ -275,3 +275,11 @@ def test_slices_in_folders_of_sequences_of_patients_of_classes(tmp_path: Path) -
     draft = scan(tmp_path)
     assert (draft.classes, draft.modalities, len(draft.table)) == (("HGG", "LGG"), ["image:flair", "image:t1"], 12)
     assert draft.table.groupby("label")["patient"].nunique().to_dict() == {"HGG": 3, "LGG": 3}
+
+
+def test_numbers_of_series_are_no_patients(tmp_path: Path) -> None:
+    for at in range(8):
+        touch(*(tmp_path / f"P{at:03d}" / name / "x.nii.gz" for name in (f"{3 + at % 3}_T1", "9_FLAIR")))
+    draft = scan(tmp_path)
+    assert (draft.table["patient"].nunique(), draft.proposal) == (8, "")
+    assert draft.suggestions == ("T1=3_t1|4_t1|5_t1",)

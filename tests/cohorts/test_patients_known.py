@@ -56,6 +56,7 @@ NAMES = [
     [f"study{p:03d}/x{p}{letter}" for p in range(6) for letter in "ab"],
     [f"p{p:02d}_t{k}_flair" for p in range(6) for k in (1, 2)],
     [f"A{p}-2021-03-0{k} T1w" for p in range(6) for k in (1, 2)],
+    [f"{p:04d}_{side}_{view}" for p in range(6) for side in "LR" for view in ("CC", "MLO")],
     [f"x{p}_v{k}_{side}" for p in range(6) for k in (1, 2) for side in ("left", "right")],
 ]
 

@@ -93,7 +93,9 @@ def _endings(names: Sequence[str], others: Sequence[str], words: Sequence[str] =
     kept = [rf"[ _.-]+{_either(plain)}[ _-]?\d*"] if plain else []
     kept += [rf"[ _.-]+{_either(numbered)}\d+"] if numbered else []
     kept += [part for part in found if part in others]
-    return "" if not kept else kept[0] if len(kept) == 1 else f"(?:{'|'.join(kept)})+"
+    if len(kept) == 1 and all(re.fullmatch(kept[0], text, re.IGNORECASE) for text in ends):
+        return kept[0]
+    return f"(?:{'|'.join(kept)})+" if kept else ""
 
 
 def _either(words: Sequence[str]) -> str:

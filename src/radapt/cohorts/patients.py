@@ -60,10 +60,19 @@ def _unknown(draft: CohortDraft, names: Sequence[str]) -> None:
     draft.source = {**draft.source, "patients": "unknown: splits and intervals count images"}
 
 
+def _of_patient(name: str, patient: str) -> str:
+    """A path without the folders inside that of the patient, which hold sequences or visits."""
+    parts = name.split("/")
+    at = parts.index(patient) if patient in parts[:-1] else len(parts) - 2
+    return "/".join([*parts[: at + 1], parts[-1]])
+
+
 def _visits(draft: CohortDraft, names: Sequence[str]) -> None:
     """Propose that folders whose names differ only in a date, a visit or a letter are of one patient."""
+    patients = draft.table["patient"]
+    names = [_of_patient(name, patient) for name, patient in zip(names, patients, strict=True)]
     proposal = propose(names, folders=True)
-    if proposal and proposal.n_patients < draft.table["patient"].nunique():
+    if proposal and proposal.n_patients < patients.nunique():
         draft.proposal = proposal.pattern
         draft.notes.append(f"Folders are perhaps visits. {proposal.sentence(names)}")
 
