@@ -98,9 +98,14 @@ def test_volumes_that_are_numbered_after_their_class_are_no_patients(tmp_path: P
     assert (draft.layout, len(draft.table), set(draft.table["label"])) == ("folders", 8, {"benign", "malignant"})
 
 
-def test_dates_and_words_for_unknown_are_said_of_labels(tmp_path: Path) -> None:
+def test_dates_words_for_unknown_and_joined_findings_are_said_of_labels(tmp_path: Path) -> None:
     touch(*(tmp_path / "img" / f"{at}.png" for at in range(6)))
-    for labels, words in ((["2020-01-01", "2020-05-06"] * 3, "are dates"), (["ill", "nicht bekannt"] * 3, "not known")):
+    for labels, words in (
+        (["2020-01-01", "2020-05-06"] * 3, "are dates"),
+        (["ill", "nicht bekannt"] * 3, "not known"),
+        (["edema", "effusion|edema"] * 3, "perhaps several findings in one cell: 'effusion|edema'"),
+        (["edema", '"edema, effusion"'] * 3, "perhaps several findings in one cell: 'edema, effusion'"),
+    ):
         rows = [f"{at}.png,{label}" for at, label in enumerate(labels)]
         (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
         assert any(words in note for note in scan(tmp_path / "t.csv").notes)
@@ -134,3 +139,10 @@ def test_pictures_made_of_a_picture_beside_them_are_proposed_as_its_patient(endi
 def test_the_last_word_of_a_name_alone_groups_no_patients(tmp_path: Path) -> None:
     touch(*(tmp_path / label / f"{label}{at}_overlay.png" for label in "ab" for at in range(4)))
     assert not scan(tmp_path).proposal
+
+
+def test_columns_of_a_table_named_by_sequence_say_what_the_images_are(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{at}_{name}.nii.gz" for name in ("t1", "flair") for at in range(4)))
+    rows = [f"{at},{at}_t1.nii.gz,{at}_flair.nii.gz" for at in range(4)]
+    (tmp_path / "patients.csv").write_text("\n".join(["id,T1,FLAIR", *rows]))
+    assert (scan(tmp_path).kind, scan(tmp_path).modalities) == ("mri", ["image:T1", "image:FLAIR"])

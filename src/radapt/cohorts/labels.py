@@ -31,6 +31,7 @@ DOUBTFUL = frozenset(
 """Words that are a class in some tables, and a missing value in others."""
 _DATE = re.compile(r"(?:19|20)\d{2}[-./]\d{1,2}[-./]\d{1,2}(?:[ T].*)?|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d{2}")
 _MANY_CLASSES = 90  # with so many, 99 is one of them
+_NAMED_CLASSES = 3
 _BAD = -1  # no finding has this value
 
 
@@ -123,15 +124,29 @@ def missing_label(missing: Mapping[str, int]) -> tuple[str, str]:
 
 
 def doubtful_classes(classes: Sequence[str]) -> str:
-    """What is said of classes that are dates, or whose name may stand for a missing label; '' without any."""
+    """What is said of classes that are dates, or several findings, or whose name may stand for a missing label; ''
+    without any."""
     dates = [name for name in classes if _DATE.fullmatch(name)]
     if len(dates) > 1 and 2 * len(dates) >= len(classes):
         return f"The labels are dates, such as {dates[0]!r}, each a class. Choose another column with --label."
+    if joined := _joined(classes):
+        named = ", ".join(map(repr, joined[:_NAMED_CLASSES]))
+        return (
+            f"Each a class of its own, but perhaps several findings in one cell: {named}. Then give every finding a "
+            "column of 0 and 1, and name these: --label A --label B."
+        )
     words = [name for name in classes if unicodedata.normalize("NFKC", name).strip().casefold() in DOUBTFUL]
     if not words or len(classes) > _MANY_CLASSES:
         return ""
     named = ", ".join(map(repr, words))
     return f"Taken as a class, but may say that the label is not known: {named}. Then empty these cells."
+
+
+def _joined(classes: Sequence[str]) -> list[str]:
+    """The classes that are several words between the same marks, one of them a class by itself."""
+    known = set(classes)
+    split = {name: [part.strip() for part in re.split(r"[|;,]", name)] for name in classes}
+    return [name for name, parts in split.items() if len(parts) > 1 and all(parts) and known & set(parts)]
 
 
 def spelt_alike(classes: Sequence[str]) -> list[list[str]]:

@@ -18,6 +18,7 @@ from radapt.cohorts.layouts.image_files import stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.joining import join_key
 from radapt.cohorts.layouts.layout import ROLES, Layout
+from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.pairs.layout import beside_table
 from radapt.cohorts.layouts.split_tables import read_tables_of_splits, refuse_nothing_shared, tables_of_splits
 from radapt.cohorts.layouts.tables import (
@@ -192,7 +193,9 @@ def _draft_of(
     _note_shared(table, path, notes)
     rows: list[int | None] = list(table.index)
     name = options.name or path.stem
-    return CohortDraft(name, "table", table.reset_index(drop=True), notes=notes, rows=rows)
+    draft = CohortDraft(name, "table", table.reset_index(drop=True), notes=notes, rows=rows)
+    draft.kind = kind_of(column.removeprefix("image:") for column in draft.modalities)
+    return draft
 
 
 def _add_images(
