@@ -127,7 +127,7 @@ def test_a_task_is_the_same_in_another_process(name: str, tmp_path: Path, monkey
     pickle.dumps(task)  # after a step and a score, too, as between two learning rates
 
 
-@pytest.mark.parametrize("options", [{}, {"dims": 3, "depth": 4}], ids=str)
+@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), {"dims": 3, "depth": 4}], ids=str)
 def test_both_kinds_of_scratch_can_be_sent(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,10 +32,16 @@ INSTALLED = [
     pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"the package of {name} is missing"))
     for name in CONVERTED
 ]
+ONE_IS_QUICK = [
+    pytest.param(each, marks=(*marked.marks, *([pytest.mark.slow] if each == "onnx" else [])))
+    for marked in INSTALLED
+    for each in marked.values
+]
+"""For what does not depend on the runtime but in how long it takes."""
 needs_onnx = pytest.mark.skipif(not is_installed("onnx"), reason="the package of onnx is missing")
 
 
-@pytest.mark.parametrize("runtime", INSTALLED)
+@pytest.mark.parametrize("runtime", ONE_IS_QUICK)
 def test_features_of_a_runtime_never_stand_for_those_of_another(
     runtime: str, toy_cohort: Callable[..., Cohort], tmp_path: Path
 ) -> None:

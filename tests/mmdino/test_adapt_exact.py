@@ -68,7 +68,7 @@ def everything(task: AdaptTask) -> dict[str, Tensor]:
     return {**task.module.state_dict(), **task.state()}
 
 
-@pytest.mark.parametrize("kill_at", [2, 4])
+@pytest.mark.parametrize("kill_at", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_killed_and_continued_it_ends_with_the_same_bits(
     cohort: Cohort, tasks: list[AdaptTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:

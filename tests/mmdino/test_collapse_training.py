@@ -126,7 +126,7 @@ class Killed(BaseException):
     """Nobody catches it, as nobody catches a signal."""
 
 
-@pytest.mark.parametrize("healthy", [True, False])
+@pytest.mark.parametrize("healthy", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_killed_in_the_middle_teacher_and_verdict_are_the_same(tmp_path: Path, healthy: bool) -> None:
     made = (lambda: Vectors(Sinkhorn(32))) if healthy else uncentred
     rate = 2e-3 if healthy else 0.1

@@ -132,11 +132,11 @@ TASKS = ["two classes", "three classes", "findings"]
 
 
 def _probes_of_tasks() -> list[Any]:
-    """Every probe with every task. By default `linear` with each and the others with one, in turn."""
+    """Every probe with every task, by default with one, in turn."""
     found = []
     for number, name in enumerate([*PROBES, *CONTROLS]):
         for at, task in enumerate(TASKS):
-            more = name != "linear" and at != number % len(TASKS)
+            more = at != number % len(TASKS)
             found.append(pytest.param(name, task, marks=pytest.mark.slow if more else ()))
     return found
 
@@ -154,7 +154,13 @@ def test_a_probe_comes_back(
     same_for_new_patients(tmp_path / "whole", cohorts[task], stored)
 
 
-@pytest.mark.parametrize("name", IMAGE_CLASSIFIERS)
+LIKE_OTHERS = ("norm", "dora", "ia3")
+"""Keep what `bitfit` and `lora` keep: the numbers of the encoder that are trained."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each in LIKE_OTHERS else ()) for each in IMAGE_CLASSIFIERS]
+)
 def test_a_classifier_of_images_comes_back(
     name: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
 ) -> None:
@@ -210,7 +216,7 @@ def test_a_model_of_images_and_table_comes_back(
         assert same == (age == "")
 
 
-@pytest.mark.parametrize("task", ["two classes", "findings"])
+@pytest.mark.parametrize("task", [pytest.param("two classes", marks=pytest.mark.slow), "findings"])
 def test_an_adaptation_comes_back_for_any_sequences(
     task: str, cohorts: dict[str, Cohort], fit: Callable[..., Result], cache: Path, tmp_path: Path
 ) -> None:

@@ -188,9 +188,9 @@ def run(name: str, cohort: Cohort, folder: Path | None, cache: Path, **options: 
     return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache / "cache", resamples=20)
 
 
-LIKE_OTHERS = ("bitfit", "norm", "ia3", "dora", "scratch")
-"""Adapt a backbone as `lora`, `partial` and `finetune` do, but for which of its numbers are trained; or a network of
-eleven million numbers as `finetune` does."""
+LIKE_OTHERS = ("bitfit", "norm", "ia3", "lora", "dora", "scratch")
+"""Adapt a backbone as `partial` and `finetune` do, but for which of its numbers are trained; or a network of eleven
+million numbers as `finetune` does."""
 
 
 @pytest.mark.parametrize(

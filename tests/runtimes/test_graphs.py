@@ -19,6 +19,12 @@ INSTALLED = [
     pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"the package of {name} is missing"))
     for name in CONVERTED
 ]
+ONE_IS_QUICK = [
+    pytest.param(each, marks=(*marked.marks, *([pytest.mark.slow] if each == "onnx" else [])))
+    for marked in INSTALLED
+    for each in marked.values
+]
+"""For what does not depend on the runtime but in how long it takes."""
 
 
 class Masked(nn.Module):
@@ -91,7 +97,7 @@ def test_every_family_of_encoders_is_converted_or_refused(family: str, tmp_path:
         assert largest_difference(*pairs) < 1e-4
 
 
-@pytest.mark.parametrize("runtime", INSTALLED)
+@pytest.mark.parametrize("runtime", ONE_IS_QUICK)
 def test_a_converted_network_is_kept_and_a_damaged_one_made_again(runtime: str, tmp_path: Path) -> None:
     network, made = Masked(), []
 

@@ -145,7 +145,7 @@ def drawn(fitted: Fitted, rows: list[int]) -> list[np.ndarray]:
     return [fitted.final.segment(row).array for row in rows]
 
 
-@pytest.mark.parametrize("decoder", ["conv", "unet"])
+@pytest.mark.parametrize("decoder", ["conv", pytest.param("unet", marks=pytest.mark.slow)])
 def test_discs_are_found_by_a_random_encoder(tmp_path: Path, tiny: Callable[..., Backbone], decoder: str) -> None:
     cohort = small(tmp_path / "images", train=12, val=2, test=3, shape=(48, 56, 1))
     result = train(
