@@ -1,6 +1,7 @@
 """The bootstrap: the unit, the draw, independence of chunking, and the coverage of the intervals."""
 
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from radapt.errors import DataError
 from radapt.metrics import auroc, multiplicities, percentile_interval, score, units_of
-from radapt.metrics.bootstrap import Range, metric_interval, replicates
+from radapt.metrics.bootstrap import Range, expanded_interval, metric_interval, replicates
 from radapt.metrics.score import panel_of
 from radapt.metrics.validation import checked
 
@@ -117,11 +118,23 @@ def test_the_interval_is_students_on_a_scale_without_ends() -> None:
     assert np.arctanh([low, high]) == pytest.approx(np.arctanh(0.8) + np.array([-1, 1]) * half / 0.36, rel=1e-12)
 
 
+@pytest.mark.parametrize("interval", [metric_interval, expanded_interval])
+def test_half_of_the_replicates_must_be_defined(interval: Callable[..., tuple[float, float]]) -> None:
+    drawn = np.random.default_rng(0).normal(0.8, 0.05, 40)
+    assert interval(0.8, np.append(drawn, np.full(40, np.nan)), 30) == interval(0.8, drawn, 30)
+    assert np.isnan(interval(0.8, np.append(drawn, np.full(41, np.nan)), 30)).all()
+    assert np.isnan(interval(np.nan, drawn, 30)).all()
+    assert np.isnan(interval(0.8, np.full(4, np.nan), 30)).all()
+
+
 def test_few_patients_of_a_kind_widen_the_interval() -> None:
     drawn = np.random.default_rng(0).normal(0.8, 0.05, 400)
     widths = [np.ptp(metric_interval(0.8, drawn, 100, Range(), fewest)) for fewest in (None, 80, 10, 3)]
     assert widths[0] == widths[1] < widths[2] < widths[3]
     assert np.isnan(metric_interval(0.8, drawn, 100, Range(), 1)).all()
+    assert np.isnan(metric_interval(1.0, np.ones(50), 100, Range(), 1)).all()
+    low, high = metric_interval(0.8, drawn, 100, Range(-np.inf, np.inf), 10)
+    assert high - low == pytest.approx(2 * t.ppf(0.975, 9) * drawn.std() * np.sqrt(100 / 99), rel=1e-12)
 
 
 def test_a_value_at_the_end_of_its_range_is_a_share_of_patients() -> None:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import energy_distance
+from scipy.stats import energy_distance, kstwobign
 
 from radapt.errors import DataError
+from radapt.metrics import drift
 from radapt.metrics.drift import category_test, energy_test, levels, number_test
 
 
@@ -48,8 +49,9 @@ def test_degenerate_groups() -> None:
     assert energy_test(np.ones((5, 2)), np.ones((5, 2)), rng) == (0, 1)
     with pytest.raises(DataError, match="NaN"):
         energy_test(np.full((3, 2), np.nan), np.ones((3, 2)), rng)
-    with pytest.raises(DataError, match="expected"):
-        energy_test(np.ones((3, 2)), np.ones((3, 1)), rng)
+    for first, second in (((3, 2), (3, 1)), ((3,), (3, 1)), ((3, 1), (3,))):
+        with pytest.raises(DataError, match="expected"):
+            energy_test(np.ones(first), np.ones(second), rng)
 
 
 def test_numbers_and_categories() -> None:
@@ -64,3 +66,21 @@ def test_numbers_and_categories() -> None:
     assert category_test([50, 50, 0], [90, 10, 0]) == (pytest.approx(0.4), pytest.approx(0, abs=1e-6))
     assert category_test([5, 0], [9, 0]) == (0, 1)
     assert np.isnan(category_test([0, 0], [1, 2])).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0])
+def test_a_value_beyond_all_quantiles_differs_by_all_but_the_open_tail(value: float) -> None:
+    found, p = number_test([1, 2, 3, 4], 50, np.array([value]))
+    assert found == pytest.approx(1 - 1 / 8)
+    assert p == pytest.approx(kstwobign.sf(found * np.sqrt(50 / 51)))
+
+
+def test_large_groups_are_represented_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(300, 2)), rng.normal(1, 1, (300, 2))
+    whole, _ = energy_test(first, second, rng, permutations=9)
+    monkeypatch.setattr(drift, "MOST", 200)
+    sampled, p = energy_test(first, second, rng, permutations=99)
+    assert sampled != whole
+    assert sampled == pytest.approx(whole, rel=0.3)
+    assert p == pytest.approx(0.01)

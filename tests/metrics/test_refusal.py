@@ -49,5 +49,6 @@ def test_cases_of_a_patient_share_the_weight_of_one() -> None:
 def test_what_is_no_curve_is_refused(correct: list, uncertainty: list, patients: list) -> None:
     with pytest.raises(DataError):
         refusal_curve(np.array(correct), np.array(uncertainty, dtype=float), np.array(patients))
-    with pytest.raises(DataError, match="between 0 and 1"):
-        gain_share(np.ones(2), np.zeros(2), np.arange(2), refused=1)
+    for refused in (0, 1):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            gain_share(np.ones(2), np.zeros(2), np.arange(2), refused)

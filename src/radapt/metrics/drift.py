@@ -74,8 +74,7 @@ def category_test(first: Sequence[float], second: Sequence[float]) -> tuple[floa
     if (table.sum(axis=1) == 0).any():
         return float("nan"), float("nan")
     shares = table / table.sum(axis=1, keepdims=True)
-    p = float(chi2_contingency(table).pvalue) if table.shape[1] > 1 else 1.0
-    return float(np.abs(shares[0] - shares[1]).sum() / 2), p
+    return float(np.abs(shares[0] - shares[1]).sum() / 2), float(chi2_contingency(table).pvalue)
 
 
 def _drawn(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

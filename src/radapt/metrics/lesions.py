@@ -27,6 +27,6 @@ def count_lesions(truth: np.ndarray, predicted: np.ndarray) -> Lesions:
     true_lesions, n_true = ndimage.label(truth, neighbourhood)
     predicted_lesions, n_predicted = ndimage.label(predicted, neighbourhood)
     overlap = truth & predicted
-    n_found = np.count_nonzero(np.bincount(true_lesions[overlap], minlength=1))
-    n_hits = np.count_nonzero(np.bincount(predicted_lesions[overlap], minlength=1))
+    n_found = np.count_nonzero(np.bincount(true_lesions[overlap]))
+    n_hits = np.count_nonzero(np.bincount(predicted_lesions[overlap]))
     return Lesions(int(n_true), int(n_found), int(n_predicted), int(n_predicted) - int(n_hits))
