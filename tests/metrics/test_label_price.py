@@ -54,3 +54,26 @@ def test_a_loss_is_given_with_the_other_sign() -> None:
 def test_what_does_not_fit_is_refused(sizes: list[float], target: float) -> None:
     with pytest.raises(DataError):
         label_price(sizes, [0.6, 0.7, 0.75], [0.01] * 3, target)
+
+
+def test_curves_drawn_from_the_prior_and_weighted_by_their_fit_give_the_same_interval() -> None:
+    rng, draws, error = np.random.default_rng(0), 200_000, 0.01
+    seen = curve(SIZES) + error * np.array([1, -1, 0.5, -0.5, 0.3])
+    a, c = rng.uniform(seen.max() - 3 * error, 1, draws), np.exp(rng.uniform(*np.log([0.1, 1.5]), draws))
+    b = 8**c * rng.uniform(size=draws)  # what lacks at the smallest size, from 0 to 1
+    misfit = sum(((a - b * n**-c - value) / error) ** 2 for n, value in zip(SIZES, seen, strict=True))
+    mass = 8**c * np.exp(-misfit / 2)
+    needed = np.where(a > 0.82, (b / np.maximum(a - 0.82, 1e-12)) ** (1 / c), np.inf)
+    order = np.argsort(needed)
+    below = np.cumsum(mass[order]) / mass.sum()
+    found = label_price(SIZES, seen, np.full(5, error), 0.82)
+    ends = needed[order][np.searchsorted(below, [0.025, 0.5, 0.975])]
+    assert [found.low, found.needed, found.high] == pytest.approx(ends, rel=0.05)
+    assert found.reachable == pytest.approx(mass[a > 0.82].sum() / mass.sum(), abs=0.001)
+
+
+@pytest.mark.parametrize(("slope", "outcome"), [(1.5, "flat"), (1.8, "more labels")])
+def test_labels_help_where_the_slope_is_sure_to_rise(slope: float, outcome: str) -> None:
+    x = np.log(SIZES) - np.log(SIZES).mean()
+    values = 0.6 + slope * 0.02 / np.sqrt((x**2).sum()) * x  # so many standard errors per unit of log n
+    assert label_price(SIZES, values, np.full(5, 0.02), values.max() + 0.01).outcome == outcome

@@ -140,6 +140,10 @@ def test_groups_divide_channels(channels: int) -> None:
     assert channels % group_norm(channels).num_groups == 0
 
 
+def test_groups_are_eight_or_the_most_that_divide() -> None:
+    assert [group_norm(channels).num_groups for channels in (64, 12, 9, 7, 17)] == [8, 6, 3, 7, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "widths", "outputs", "options", "words"),
     [
@@ -250,3 +254,35 @@ def test_levels_of_a_dpt_keep_double_or_halve_their_grid() -> None:
     assert _Fusion(8, joins=True)(maps, maps).shape == (2, 8, 6, 4)
     for factor, grid in ((0.5, (3, 2)), (1, (6, 4)), (2, (12, 8))):
         assert _resample(8, factor)(maps).shape == (2, 8, *grid)
+
+
+def test_decoders_have_the_weights_of_their_papers() -> None:
+    """Only layers without a norm behind them have a bias; a norm has two weights per channel."""
+    read, width, outputs = (12,) * 4, 64, 3
+    square, norm, classified = width * width, 2 * width, width * outputs + outputs
+    project = 4 * (12 * width + width)
+    refined = 9 * square + norm
+    pools = 4 * (square + norm) + 5 * 9 * square + norm
+    upernet = project + pools + 3 * refined + 4 * 9 * square + norm + classified
+    resampled = (16 + 4 + 9) * square + 3 * width
+    dpt = project + resampled + 4 * 9 * square + 7 * 2 * refined + 4 * (square + width) + refined + classified
+    for name, weights in (("upernet", upernet), ("dpt", dpt)):
+        assert sum(p.numel() for p in make_decoder(name, read, outputs).parameters()) == weights
+
+
+def test_upernet_pools_to_the_grids_of_pspnet() -> None:
+    decoder, maps = built("upernet", VIT)
+    sides = []
+    for pool in decoder.pools:  # type: ignore[attr-defined]
+        pool.register_forward_pre_hook(lambda _, given: sides.append(tuple(given[0].shape[2:])))
+    decoder(maps, SIZE)
+    assert sides == [(1, 1), (2, 2), (3, 3), (6, 6)]
+
+
+def test_a_convolution_of_a_dpt_keeps_the_grid_and_halving_sees_every_location() -> None:
+    kernels = [(m.kernel_size, m.padding) for m in _Fusion(8, joins=True).modules() if isinstance(m, nn.Conv2d)]
+    assert kernels == [((3, 3), (1, 1))] * 4 + [((1, 1), (0, 0))]
+    maps = torch.zeros(1, 8, 6, 4, requires_grad=True)
+    _resample(8, 0.5)(maps).sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.any(1).all()
