@@ -1,6 +1,6 @@
 """The paired comparison: against SciPy, DeLong's own formula, and what must hold whoever is compared."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import product
 
 import numpy as np
@@ -22,6 +22,7 @@ from radapt.metrics.comparison import (
     paired_means,
     paired_predictions,
 )
+from radapt.metrics.comparison.difference import counts_every_exchange, every_exchange
 from radapt.metrics.segmentation import NUMBERS
 
 RNG = np.random.default_rng(0)
@@ -192,6 +193,34 @@ def test_units_change_nothing(interval: str) -> None:
     assert scaled == pytest.approx((found[0].ci_low, found[0].ci_high))
 
 
+def test_turned_is_the_difference_of_the_exchanged_methods() -> None:
+    draws = Draws(permutations=99, resamples=100)
+    first, second = RNG.normal(0.4, 1, 12), RNG.normal(0, 1, 12)
+    pairs = [paired_means(*sides, np.arange(12)) for sides in ((first, second), (second, first))]
+    turned, other = compare_pairs(pairs[:1], draws).turned, compare_pairs(pairs[1:], draws)
+    assert astuple(turned)[:5] == pytest.approx(astuple(other)[:5])
+    assert astuple(turned)[5:] == pytest.approx(astuple(other)[5:])
+
+
+def test_every_exchange_is_counted_where_there_are_no_more_than_permutations() -> None:
+    assert [counts_every_exchange(3, asked) for asked in (6, 7, 8)] == [False, True, True]
+    assert [every.tolist() for every in every_exchange(2).T] == [[0, 0], [1, 0], [0, 1], [1, 1]]
+
+
+def test_an_undefined_finding_does_not_enter_the_mean_over_findings() -> None:
+    truth = np.stack([TRUTH, np.zeros(80, int)], axis=1)
+    sets = [np.stack([each[:, 1], each[:, 0]], axis=1) for each in (GOOD, POOR)]
+    mean, alone = (
+        compare_pairs(
+            [paired_predictions(metric, truth, sets, PATIENTS, task="multilabel", outputs=["a", "b"])],
+            Draws(resamples=50, permutations=99),
+        )
+        for metric in ("auroc", "auroc:a")
+    )
+    assert mean == alone
+    assert 0 < mean.p < 1
+
+
 @pytest.mark.parametrize("margin", [-0.1, float("inf"), float("nan")])
 def test_a_margin_is_a_finite_number(margin: float) -> None:
     with pytest.raises(DataError, match="expected a finite number, 0 or more"):
@@ -213,6 +242,9 @@ def test_label_maps_are_compared_by_what_the_leaderboard_shows() -> None:
     assert found.p == 2 / 16
     with pytest.raises(DataError, match="one of the two tables only"):
         paired_label_maps("dice", table(0), table(0)[2:], labels=["a", "b"])
+    for unknown in ("dicee", "dice:c"):
+        with pytest.raises(DataError, match=f"no metric '{unknown}'"):
+            paired_label_maps(unknown, table(0), table(0), labels=["a", "b"])
 
 
 def test_delong_is_its_own_formula_where_each_case_is_a_patient() -> None:
@@ -230,6 +262,30 @@ def test_delong_is_its_own_formula_where_each_case_is_a_patient() -> None:
     assert found.error == pytest.approx(np.sqrt(variance))
     assert found.first == pytest.approx(auroc(TRUTH, GOOD[:, 1]))
     assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.first - found.second) / np.sqrt(variance)))
+
+
+def test_delong_carries_the_covariance_of_patients_with_both_kinds() -> None:
+    """Obuchowski's formula where every patient has cases of both kinds."""
+    rng, count = np.random.default_rng(5), 25
+    patients = np.concatenate([np.arange(count), np.arange(count), rng.integers(0, count, 10)])
+    truth = np.repeat([1, 0, 0], [count, count, 10])
+    scores = rng.normal(size=(2, len(truth))) + rng.normal(size=(2, count))[:, patients] + truth
+    sums = np.zeros((2, count))  # of the placements of positive and of negative cases, by patient, first less second
+    for sign, score_ in zip((1, -1), scores, strict=True):
+        wins = (score_[truth == 1][:, None] > score_[truth == 0][None]).astype(float) - auroc(truth, score_)
+        np.add.at(sums[0], patients[truth == 1], sign * wins.mean(axis=1))
+        np.add.at(sums[1], patients[truth == 0], sign * wins.mean(axis=0))
+    parts = sums / [[count], [count + 10]]
+    variance = count / (count - 1) * (parts.sum(axis=0) ** 2).sum()
+    assert abs((parts[0] * parts[1]).sum()) > 0.02 * (parts**2).sum()
+    assert delong(truth, *scores, patients).error == pytest.approx(np.sqrt(variance))
+
+
+def test_two_patients_of_each_kind_are_enough_for_delong_and_one_is_not() -> None:
+    truth, first, second = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9]), np.array([0.5, 0.1, 0.4, 0.2])
+    assert np.isfinite(delong(truth, first, second).error)
+    for one_of_a_kind in ([0, 0, 1, 2], [0, 1, 2, 2]):
+        assert np.isnan(delong(truth, first, second, one_of_a_kind).error)
 
 
 def test_delong_by_patient_does_not_count_copies() -> None:

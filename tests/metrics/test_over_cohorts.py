@@ -1,5 +1,8 @@
 """Methods over several cohorts, against SciPy and by hand."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
@@ -20,6 +23,15 @@ def test_with_ties_and_zeros_as_scipy_counts_every_sign() -> None:
     kept = moved[moved != 0]
     every = wilcoxon(kept, method=PermutationMethod(n_resamples=np.inf))
     assert signed_rank_p(moved) == pytest.approx(every.pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ties_of_three_and_more_are_counted_over_every_sign(seed: int) -> None:
+    moved = np.random.default_rng(seed).integers(1, 4, size=7) * np.array([1, 1, 1, 1, -1, 1, -1])
+    ranks = rankdata(np.abs(moved))
+    sums = np.array(list(product((-1, 1), repeat=7))) @ ranks
+    expected = (np.abs(sums) >= abs((ranks * np.sign(moved)).sum())).mean()
+    assert signed_rank_p(moved) == pytest.approx(expected, rel=1e-9)
 
 
 def test_equal_values_are_no_difference() -> None:
@@ -49,6 +61,16 @@ def test_two_methods_on_six_cohorts() -> None:
     assert (pair.verdict, pair.p, pair.holm) == ("better", 0.03125, 0.03125)
     assert (pair.n_first_better, pair.n_second_better, found.cliques) == (6, 0, ())
     assert (found.ranks, found.cohorts_needed, found.smallest_p) == ((1.0, 2.0), 6, 0.03125)
+
+
+def test_losses_turn_the_order_but_not_the_verdict() -> None:
+    values, losses = stairs(6, 2), 1 - stairs(6, 2)
+    (pair,) = compare_over_cohorts(losses, smaller_is_better=True).pairs
+    (plain,) = compare_over_cohorts(values).pairs
+    assert pair.difference == pytest.approx(-plain.difference)
+    assert replace(pair, difference=plain.difference) == plain
+    (turned,) = compare_over_cohorts(losses).pairs
+    assert (turned.first, turned.second, turned.verdict) == (1, 0, "better")
 
 
 def test_two_methods_on_five_cohorts_stay_undecided() -> None:

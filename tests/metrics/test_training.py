@@ -1,5 +1,7 @@
 """Training runs beside patients: the parts of the variance, and a difference over other runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind
@@ -82,3 +84,21 @@ def test_variances_of_patients_and_runs_add_up() -> None:
 def test_there_is_none_without_two_runs_that_differ(first: list[float], second: list[float]) -> None:
     assert over_training(difference(0.1, 0.05), first, second) is None
     assert over_training(difference(0.1, float("nan")), [0.8, 0.9], [0.7, 0.8]) is None
+
+
+def test_the_error_of_quantiles_that_are_not_expanded_is_the_normal_one_expanded() -> None:
+    values = [0.80, 0.80 + 1e-9], [0.75, 0.75]
+    error = 0.03 * np.sqrt(10 / 9)  # of ten patients
+    quantiles = replace(difference(0.05, 1.959964 * 0.03, 10), interval="percentile")
+    expanded = difference(0.05, t.ppf(0.975, 9) * error, 10)
+    found, same = over_training(quantiles, *values), over_training(expanded, *values)
+    assert found is not None
+    assert same is not None
+    assert (found.ci_low, found.ci_high, found.p) == pytest.approx((same.ci_low, same.ci_high, same.p), rel=1e-6)
+
+
+def test_a_replicate_that_is_undefined_in_one_run_is_left_out_of_all() -> None:
+    values, drawn = simulated(np.random.default_rng(3), 3, patients=20, sd_run=0.3, sd_cross=0.5)
+    holed = drawn.copy()
+    holed[1, :40] = np.nan
+    assert variance_parts(values, holed, 20) == variance_parts(values, drawn[:, 40:], 20)

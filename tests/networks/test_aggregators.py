@@ -191,3 +191,9 @@ def test_bad_requests_are_refused(name: str, options: dict, said: str) -> None:
 def test_slices_that_are_no_bags_are_refused(vectors: Tensor, owner: Tensor, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         made("mean")(vectors, owner, 2)
+
+
+def test_attention_has_no_constant_that_its_softmax_would_cancel() -> None:
+    weights = {name: tuple(parameter.shape) for name, parameter in made("attention").named_parameters()}
+    gates = {"value.weight": (5, WIDTH), "value.bias": (5,), "gate.weight": (5, WIDTH), "gate.bias": (5,)}
+    assert weights == {**gates, "score.weight": (1, 5)}

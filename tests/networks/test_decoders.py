@@ -9,7 +9,7 @@ from radapt.errors import UsageError
 from radapt.networks.decoders.base import Decoder
 from radapt.networks.decoders.dpt import _Fusion, _resample
 from radapt.networks.decoders.fusion import Fusion, SegmentationHead
-from radapt.networks.decoders.layers import finest, group_norm, pyramid_factors, resized
+from radapt.networks.decoders.layers import doubled, finest, group_norm, pyramid_factors, resized
 from radapt.networks.decoders.registry import DECODERS, decoder_layers, make_decoder
 
 NAMES = sorted(DECODERS)
@@ -286,3 +286,38 @@ def test_a_convolution_of_a_dpt_keeps_the_grid_and_halving_sees_every_location()
     _resample(8, 0.5)(maps).sum().backward()
     assert maps.grad is not None
     assert maps.grad.any(1).all()
+
+
+def test_doubling_stops_at_the_limit_and_never_shrinks() -> None:
+    maps = torch.zeros(1, 1, 5, 7)
+    for limit, size in (((20, 20), (10, 14)), ((9, 13), (9, 13)), ((3, 20), (5, 14)), ((20, 3), (10, 7))):
+        assert doubled(maps, limit).shape[2:] == size
+
+
+def test_a_fusion_is_the_sum_of_projections_over_the_root_of_their_number() -> None:
+    module = fusion(3)
+    maps = [torch.randn(2, 3, 3, 4, 6), torch.randn(2, 3, 2, 2, 8)]
+    found = module(maps, torch.ones(2, 3, dtype=torch.bool))
+    for m, weights, out in zip(maps, module.projections, found, strict=True):
+        normed = F.layer_norm(m, m.shape[-1:])
+        torch.testing.assert_close(out, sum(normed[:, one] @ weights[one] for one in range(3)) / 3**0.5)
+    assert sum(p.numel() for p in module.parameters()) == 3 * (6 + 1) * 5 + 3 * (8 + 1) * 5
+
+
+def test_a_new_fusion_keeps_the_magnitude_of_normalised_maps() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Fusion((256,), 4)
+        maps = [torch.randn(2, 4, 8, 8, 256)]
+    assert module(maps, torch.ones(2, 4, dtype=torch.bool))[0].std().item() == pytest.approx(1, rel=0.05)
+    assert module.absent[0].std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_coarse_logits_are_those_before_the_resize() -> None:
+    decoder, maps = built("conv", VIT)
+    head = SegmentationHead(Fusion([m.shape[-1] for m in maps], 1), decoder)
+    given, present = [m[:, None] for m in maps], torch.ones(2, 1, dtype=torch.bool)
+    coarse = head.coarse(given, present, SIZE)
+    assert coarse.shape[2] < SIZE[0]
+    torch.testing.assert_close(resized(coarse, SIZE), head(given, present, SIZE), rtol=1e-4, atol=1e-5)
+    assert head.coarse(given, present, (4, 81)).shape[2:] == (4, coarse.shape[3])

@@ -91,8 +91,6 @@ def signed_rank_p(differences: Sequence[float] | np.ndarray) -> float:
     moved = np.asarray(differences, dtype=np.float64)
     moved = np.round(moved, 12)  # values that differ by rounding alone are ties
     moved = moved[moved != 0]
-    if not len(moved):
-        return 1.0
     doubled = np.rint(2 * mean_ranks(np.abs(moved))).astype(int)  # twice a mean rank is an integer
     total = int(doubled.sum())
     shares = np.zeros(total + 1)  # of the choices of signs, by twice the sum of the positive ranks
