@@ -114,9 +114,11 @@ def test_what_is_remembered_goes_through_a_checkpoint(make: Callable[[], Centrin
 
 
 @pytest.mark.parametrize("make", MAKE)
-def test_logits_that_are_not_finite_are_not_remembered(make: Callable[[], Centring]) -> None:
-    made = make()
-    made.collect(torch.full((2, 4), torch.nan))
+@pytest.mark.parametrize("columns", [slice(None), 1], ids=["all", "one"])
+def test_logits_that_are_not_finite_are_not_remembered(make: Callable[[], Centring], columns: slice | int) -> None:
+    made, logits = make(), drawn(2, 4)
+    logits[:, columns] = torch.nan
+    made.collect(logits)
     made.move()
     torch.testing.assert_close(made.probabilities(drawn(5, 4), 0.1), make().probabilities(drawn(5, 4), 0.1))
 

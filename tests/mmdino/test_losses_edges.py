@@ -138,6 +138,7 @@ BAD: list[tuple[Callable[[], Tensor], str]] = [
     (lambda: dino_loss(drawn(2, 0, 5), chances(2, 0, 5)), "at least one image"),
     (lambda: dino_loss(drawn(1, 3, 5), chances(1, 3, 5)), "No pair"),
     (lambda: dino_loss(drawn(2, 3, 5), chances(2, 3, 5), same=[(2, 0)]), r"no pair \(2, 0\) of 2 student and 2"),
+    (lambda: dino_loss(drawn(2, 3, 5), chances(2, 3, 5), same=[(0, 2)]), r"no pair \(0, 2\) of 2 student and 2"),
     (lambda: dino_loss(drawn(2, 3, 5), chances(2, 3, 5), temperature=0), "temperature must be positive, not 0"),
     (lambda: ibot_loss(drawn(2, 5), chances(3, 5), torch.arange(2), 3), "do not fit"),
     (lambda: ibot_loss(drawn(2, 5), chances(2, 5), torch.arange(3), 3), "do not fit"),

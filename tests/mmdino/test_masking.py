@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from radapt.errors import UsageError
-from radapt.mmdino.masking import LEVELS, Masking, block_masks, hidden_modalities, kept_modalities
+from radapt.mmdino.masking import (
+    LEVELS,
+    Masking,
+    _filled,
+    _rectangles,
+    block_masks,
+    hidden_modalities,
+    kept_modalities,
+)
 
 RNG = np.random.default_rng(0)
 SEEDS = RNG.integers(0, 2**63, 4000).astype(np.uint64)
@@ -25,6 +33,44 @@ def test_hidden_patches_lie_together() -> None:
     hidden = block_masks(SEEDS[:500], (16, 16), np.full(500, 64))
     beside = (hidden[:, :, 1:] & hidden[:, :, :-1]).sum() / hidden[:, :, :-1].sum()
     assert beside > 2 * 64 / 256
+
+
+def test_rectangles_have_the_area_and_the_aspects_of_ibot() -> None:
+    drawn = _rectangles(SEEDS, 0, (16, 16), np.full(len(SEEDS), 20))
+    rows, columns = drawn.any(2).sum(1), drawn.any(1).sum(1)
+    np.testing.assert_array_equal(drawn.sum((1, 2)), rows * columns)  # no holes, one piece
+    assert (np.abs(np.diff(drawn.any(2).astype(int), axis=1)).sum(1) <= 2).all()
+    exact = (rows - 0.5) * (columns - 0.5), (rows + 0.5) * (columns + 0.5)  # before sides were rounded
+    assert (exact[0] <= 20).all()
+    assert (exact[1] >= 4).all()
+    np.testing.assert_allclose((rows * columns).mean(), 12, atol=0.5)
+    assert ((rows + 0.5) / np.maximum(columns - 0.5, 0.5) >= 0.3).all()
+    assert np.mean(rows > columns) == pytest.approx(np.mean(rows < columns), abs=0.03)
+    assert np.mean(rows >= 2 * columns) > 0.1
+
+
+def test_a_rectangle_that_exceeds_the_grid_in_one_direction_is_left_out() -> None:
+    drawn = _rectangles(SEEDS, 0, (2, 12), np.full(len(SEEDS), 24))
+    rows, columns = drawn.any(2).sum(1), drawn.any(1).sum(1)
+    empty = ~drawn.any((1, 2))
+    assert 0.3 < empty.mean() < 0.95
+    assert (columns[rows == 2] <= np.sqrt(24 / 0.3) + 0.5).all()
+    assert (2.5 / (columns[rows == 2] - 0.5) >= 0.3).all()
+    flipped = _rectangles(SEEDS, 0, (12, 2), np.full(len(SEEDS), 24))
+    assert (~flipped.any((1, 2))).mean() == pytest.approx(empty.mean(), abs=0.03)
+
+
+def test_a_mask_is_filled_between_its_patches_first() -> None:
+    own = SEEDS[:50]
+    beside, above, apart = np.zeros((3, 50, 3, 3), bool)
+    beside[:, 0, [0, 2]] = above[:, [0, 2], 0] = True
+    apart[:, 1, 1] = True
+    three, two = np.full(50, 3), np.full(50, 2)
+    assert _filled(beside, three, own)[:, 0].all()
+    assert _filled(above, three, own)[:, :, 0].all()
+    filled = _filled(apart, two, own)
+    assert filled[:, 1, 1].all()
+    np.testing.assert_array_equal(filled.any(0), [[0, 1, 0], [1, 1, 1], [0, 1, 0]])  # one of four, any of them
 
 
 def test_blocks_may_lie_anywhere() -> None:

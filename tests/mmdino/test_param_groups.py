@@ -19,6 +19,7 @@ def test_the_cosine_is_that_of_dino() -> None:
     assert found[:2] == [0.0, 1.0]
     assert found[2:] == pytest.approx([1 + 0.5 * (1 + math.cos(math.pi * i / 8)) for i in range(8)])
     assert cosine(10, 10, 2.0, 1.0) == 1.0
+    assert cosine(10, 10, 2.0, 1.0, warmup=1.0) == 2.0  # the warm-up has just ended
 
 
 def test_momentum_goes_from_its_start_to_one() -> None:

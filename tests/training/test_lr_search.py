@@ -1,7 +1,8 @@
 """The search for a learning rate: the best on val wins, divergence is left out, a kill resumes behind what is over."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from radapt.progress import Advance
 from radapt.training import DivergedError, TrainConfig, TrainResult
 from radapt.training.checkpoint import fit_key
 from radapt.training.fit_record import FitCases
@@ -80,8 +82,23 @@ def test_the_best_on_val_wins_with_the_weights_it_had() -> None:
     assert same(dict(found.state), weights(alone))
     assert not found.model.module.training
     assert search.began == list(RATES)
+    assert len(search.made) == len(RATES), "the last model takes the weights of the best"
     scores = [trial.candidate.val.get("score", -math.inf) for trial in found.trials]
     assert max(scores) == scores[2]
+
+
+def test_each_run_shows_its_progress_under_its_rate() -> None:
+    shown: dict[str, int] = {}
+
+    @contextmanager
+    def counting(total: int, label: str, unit: str) -> Iterator[Advance]:
+        def advance(count: int) -> None:
+            shown[label] = shown.get(label, 0) + count
+
+        yield advance
+
+    search_rates(ToySearch(TrainSetup(3, "toy", progress=counting)), (1e-4, 5e-2))
+    assert shown == {"toy, learning rate 0.0001": 20, "toy, learning rate 0.05": 20}
 
 
 def test_divergence_is_left_out_with_its_reason() -> None:
@@ -174,6 +191,7 @@ def test_a_search_over_one_rate_without_val_keeps_the_last_weights() -> None:
     assert record.candidates == (record.winner,)
     assert (record.winner.options, record.winner.val, record.winner.steps) == ({"lr": 5e-2}, {}, 20)
     assert found.record("toy score", cases, (), by_default="the last weights").criterion == "the last weights"
+    assert (dict(record.details), found.record("toy", cases, (), {"k": 5}).details) == ({}, {"k": 5})
 
 
 def test_changed_frozen_weights_are_an_error() -> None:
