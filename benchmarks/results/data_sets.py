@@ -15,15 +15,25 @@ COLUMNS = ("dataset", "size", "model", "protocol", "metric", "value", "source", 
 FROM_MEMORY = "M"
 MARKS = {"F-eye": "read from a picture", "S": "second-hand"}
 
+LOGISTIC_AND_TABLE, FUSION_AND_TABLE = "logistic with age and sex", "fusion with age and sex"
+
+Place = tuple[str, str]
+"""A row by its family, ' on lesions' added where it looks at lesions, and its encoder as `ENCODERS` names it; a control
+by its name and ''."""
+
 
 @dataclass(frozen=True)
 class Family:
-    """Rows of one method. `protocols` are names of protocols; `options` what their options must be."""
+    """Rows of one method. `protocols` are names of protocols; `options` what their options must be.
+
+    Where it is not `everywhere`, it needs what not every data set has, and is not said to be not run.
+    """
 
     name: str
     protocols: tuple[str, ...]
     with_encoder: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    everywhere: bool = True
 
 
 FAMILIES: Mapping[str, tuple[Family, ...]] = {
@@ -35,6 +45,8 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
         Family("mil", ("mil",)),
         Family("LoRA", ("lora",)),
         Family("fusion", ("mmdino",)),
+        Family(LOGISTIC_AND_TABLE, ("combined",), options={"protocol": "logistic"}, everywhere=False),
+        Family(FUSION_AND_TABLE, ("combined",), options={"protocol": "mmdino"}, everywhere=False),
     ),
     "segmentation": (
         Family("linear decoder", ("segment",), options={"decoder": "linear", "encoder": "frozen"}),
@@ -50,7 +62,8 @@ FAMILIES: Mapping[str, tuple[Family, ...]] = {
 class Beside:
     """Published figures of one data set that stand beside a metric of ours.
 
-    `family` is the row they compare with; `models` and `protocols` select among the figures, empty: all of them.
+    `family` is the row, or the control, that they compare with; `models` and `protocols` select among the figures,
+    empty: all of them.
     """
 
     dataset: str
@@ -66,7 +79,7 @@ class Beside:
 class DataSet:
     """A section of the page: cohorts by name, and `metrics` as {name in results: column}. `remark` ends it.
 
-    `paired` are pairs of rows, each (family, encoder), whose difference by patient is printed.
+    `paired` are pairs of rows whose difference by patient is printed.
     """
 
     title: str
@@ -75,7 +88,7 @@ class DataSet:
     metrics: Mapping[str, str]
     tested: str
     beside: tuple[Beside, ...] = ()
-    paired: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = ()
+    paired: tuple[tuple[Place, Place], ...] = ()
     remark: str = ""
 
 
@@ -119,6 +132,17 @@ class Published:
 CLASSES = {"auroc": "AUROC", "mcc": "MCC", "balanced_accuracy": "balanced accuracy"}
 GLIOMA = "TCGA lower-grade glioma, three MRI sequences, the slices with tumour (at most ten)"
 DICE = {"dice": "Dice"}
+
+AGE_SEX = ("age-sex", "")
+BEST_PROBE = ("logistic on lesions", "efficientnet-lite0")
+JOINED = (FUSION_AND_TABLE, "dinov2-s-focus")
+GLIOMA_PAIRS = (
+    (JOINED, AGE_SEX),
+    (JOINED, BEST_PROBE),
+    (JOINED, ("fusion", "dinov2-s-focus")),
+    ((LOGISTIC_AND_TABLE + " on lesions", "efficientnet-lite0"), AGE_SEX),
+    ((LOGISTIC_AND_TABLE + " on lesions", "efficientnet-lite0"), BEST_PROBE),
+)
 
 DATA_SETS = (
     DataSet(
@@ -207,6 +231,7 @@ DATA_SETS = (
         "classification",
         CLASSES,
         f"{GLIOMA}; three classes.",
+        paired=GLIOMA_PAIRS,
         remark="With age and sex (`{combined: {protocol: mmdino, options: {trained: fusion}}}`, image and controls as "
         "below), the fusion of `dinov2-s-focus` has AUROC 0.720 [0.640, 0.788] and MCC 0.360 [0.219, 0.486] on "
         "the subtype: against age and sex alone +0.079 [0.020, 0.138] and +0.104 [-0.043, 0.263], against the "
@@ -228,10 +253,26 @@ DATA_SETS = (
                 {"AUROC": "auroc"},
                 "logistic",
                 "patients of all grades, where stated an external test or radiomics; ours are of lower grade alone",
+                models=("FoundBioNet", "radiomics elastic net"),
+            ),
+            Beside(
+                "TCGA glioma IDH",
+                {"AUROC": "auroc"},
+                "age-sex",
+                "patients of all grades; ours are of lower grade alone",
+                models=("age + sex",),
             ),
         ),
+        GLIOMA_PAIRS,
     ),
-    DataSet("LGG grade", ("lgg-grade",), "classification", CLASSES, f"{GLIOMA}; grade 2 or 3."),
+    DataSet(
+        "LGG grade",
+        ("lgg-grade",),
+        "classification",
+        CLASSES,
+        f"{GLIOMA}; grade 2 or 3.",
+        paired=GLIOMA_PAIRS,
+    ),
     DataSet(
         "LGG tumour",
         ("lgg", "lgg-tumour", "lgg-subtype"),

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from results.data_sets import DATA_SETS, ENCODERS, FAMILIES, DataSet, Published
+from results.differences import difference_lines
 from results.studies import command_of
-from results.tables import Row, difference_lines, made_lines, published_lines, read_rows, row_lines, unique
+from results.tables import Row, made_lines, published_lines, read_rows, row_lines, unique
 
 INTRODUCTION = """# Results on public data sets
 
@@ -71,7 +72,7 @@ def not_run(data_set: DataSet, rows: Iterable[Row]) -> list[str]:
     """A sentence with the methods and encoders that no run folder holds."""
     done = {(row.family, row.kind) for row in rows}
     lacking = []
-    for family in FAMILIES[data_set.aim]:
+    for family in (family for family in FAMILIES[data_set.aim] if family.everywhere):
         kinds = ENCODERS if family.with_encoder else ("",)
         missing = [kind for kind in kinds if (family.name, kind) not in done]
         if missing == list(kinds):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
-from results.data_sets import FAMILIES, RANDOM, Beside, DataSet, Published
+from results.data_sets import FAMILIES, RANDOM, Beside, DataSet, Place, Published
 from results.scores import Score, adapted_scores, scores_of
 from results.studies import command_of
 
@@ -19,15 +19,15 @@ OUT_OF_FOLD, TEST = "oof", "test"
 DASH = "–"
 RANDOM_WEIGHTS = "random-weights"
 MIXED = " (inner folds mix hospitals)"
-RESAMPLES = 10_000
+ON_LESIONS = " on lesions"
 
 
 @dataclass(frozen=True)
 class Row:
     """One method on the test set of a cohort. `kind` is the encoder as `ENCODERS` names it, '' without one.
 
-    `made` says which patients were for what, and how their images were made. `cases` has the Dice of every test patient
-    of a segmentation.
+    `made` says which patients were for what, and how their images were made. `predictions` are those of the test set,
+    a table for each cell, and `facts` what the cohort's record says of its task.
     """
 
     cohort: str
@@ -42,8 +42,16 @@ class Row:
     made: str = ""
     runs: int = 1
     minutes: float = float("nan")
-    cases: pd.DataFrame | None = field(default=None, compare=False)
+    predictions: tuple[pd.DataFrame, ...] = field(default=(), compare=False)
+    facts: Facts = field(default_factory=dict, compare=False)
     run: str = field(default="", compare=False)
+
+    @property
+    def place(self) -> Place:
+        """As `DataSet.paired` names the row."""
+        if self.control:
+            return self.control, ""
+        return self.family + (ON_LESIONS if self.method.endswith(ON_LESIONS) else ""), self.kind
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -68,28 +76,30 @@ def _row(method: Method, run: Run) -> Row | None:
         return None
     facts = method.cells[0].facts
     tables = {cell.id: cell.predictions for cell in method.cells if cell.id in ids}
-    scores = scores_of(own, tables, split, run.cohorts.get(method.cohort) or {})
+    cohort = run.cohorts.get(method.cohort) or {}
+    scores = scores_of(own, tables, split, cohort)
     encoder = "" if method.backbone in (FROM_SCRATCH, NO_NETWORK) else method.backbone
     return Row(
         cohort=method.cohort,
         aim=method.aim,
         family=_family(facts, method),
-        method=method.protocol_and_size + _aside(facts, run.cohorts.get(method.cohort) or {}),
+        method=method.protocol_and_size + _aside(facts, cohort),
         encoder=encoder,
         kind=_kind(encoder, facts),
         control=str(facts.get("control") or ""),
         scores=scores,
         patients=int(own["n_patients"].max()),
-        made=_made(run.cohorts.get(method.cohort) or {}, method),
+        made=_made(cohort, method),
         runs=len(ids),
         minutes=float(own.drop_duplicates("cell")["minutes"].mean()),
-        cases=_dice_by_patient(list(tables.values()), split) if method.aim == "segmentation" else None,
+        predictions=tuple(table[table["split"] == split] for table in tables.values() if table is not None),
+        facts=cohort,
     )
 
 
 def _aside(facts: Mapping[str, Any], cohort: Facts) -> str:
     """What sets a row apart: that it looks at lesions, or that its inner folds mix hospitals."""
-    lesion = " on lesions" if facts.get("look") == "lesion" and facts.get("aim") == "classification" else ""
+    lesion = ON_LESIONS if facts.get("look") == "lesion" and facts.get("aim") == "classification" else ""
     return lesion + (MIXED if _mixes_sites(facts, cohort) else "")
 
 
@@ -148,16 +158,6 @@ def _kind(encoder: str, facts: Mapping[str, Any]) -> str:
     return RANDOM if RANDOM in encoder.casefold() or facts.get("control") == RANDOM_WEIGHTS else encoder
 
 
-def _dice_by_patient(predictions: Sequence[pd.DataFrame | None], split: str) -> pd.DataFrame | None:
-    """Mean Dice over structures and runs of every test patient: columns patient and dice."""
-    tables = [table for table in predictions if table is not None and {"patient", "dice"} <= set(table)]
-    if not tables:
-        return None
-    joined = pd.concat(tables)
-    joined = joined[joined["split"] == split] if "split" in joined else joined
-    return joined.groupby("patient", as_index=False)["dice"].mean()
-
-
 def unique(rows: Iterable[Row]) -> list[Row]:
     """The rows without those that another folder has with the same numbers, as where two studies share a cell."""
     kept: dict[tuple[object, ...], Row] = {}
@@ -209,31 +209,6 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def difference_lines(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
-    """Paired differences of mean Dice between methods that answered for the same patients."""
-    by_place = {(row.family, row.kind): row for row in rows if not row.control}
-    said = []
-    for first, second in data_set.paired:
-        pair = [by_place.get(first), by_place.get(second)]
-        if any(row is None or row.cases is None for row in pair):
-            continue
-        score, patients = paired(*(row.cases for row in pair))  # type: ignore[union-attr, misc]
-        names = [" with ".join(filter(None, place)) for place in (first, second)]
-        said.append(f"- {names[0]} minus {names[1]}: {score} ({patients} patients)")
-    return ["Paired differences in mean Dice, by patient:", "", *said, ""] if said else []
-
-
-def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Score, int]:
-    """The mean difference in Dice over the patients of both, with its bootstrap interval by patient."""
-    both = first.merge(second, on="patient", suffixes=("_1", "_2")).dropna()
-    difference = (both["dice_1"] - both["dice_2"]).to_numpy()
-    if len(difference) < 2:
-        return Score(float(difference.mean()) if len(difference) else float("nan"), np.nan, np.nan), len(difference)
-    draws = np.random.default_rng(0).integers(len(difference), size=(RESAMPLES, len(difference)))
-    low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
-    return Score(float(difference.mean()), float(low), float(high)), len(difference)
-
-
 def published_lines(data_set: DataSet, rows: Sequence[Row], published: Sequence[Published]) -> list[str]:
     """The published figures of a data set with ours by the same kind of method."""
     body, notes = [], []
@@ -261,9 +236,13 @@ def _ours(beside: Beside, one: Published, rows: Iterable[Row]) -> str:
     own = [
         f"{row.scores[name]} {row.encoder}".rstrip()
         for row in sorted(rows, key=lambda row: row.encoder)
-        if beside.family in (row.family, row.method) and not row.control and row.kind != RANDOM and name in row.scores
+        if _compares(beside, row) and row.kind != RANDOM and name in row.scores
     ]
     return "; ".join(own) or "not run"
+
+
+def _compares(beside: Beside, row: Row) -> bool:
+    return beside.family == row.control if row.control else beside.family in (row.family, row.method)
 
 
 def _table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

@@ -161,6 +161,46 @@ def test_segmentations_are_compared_patient_by_patient(
     assert "- conv decoder with dinov2-s-focus minus linear" not in section
 
 
+def test_classifiers_are_compared_on_the_patients_of_both(
+    toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path
+) -> None:
+    toy = toy_cohort(name="lgg-subtype")
+    toy_run.cohort(toy)
+    joined = {"protocol": "combined", "options": {"protocol": "mmdino"}}
+    toy_run.cell(toy, "dinov2-s-focus", "both", skill=1.5, **joined)
+    toy_run.cell(toy, "none", "age-sex", protocol="age-sex", skill=0.3, control="age-sex")
+    toy_run.cell(toy, "dinov2-s-focus", "mmdino", protocol="mmdino", skill=1.0)
+    folder = finished(toy_run, tmp_path)
+    section = part(page(folder), "LGG molecular")
+    assert "| fusion with age and sex: both | dinov2-s-focus |" in section
+    said = [line for line in section.splitlines() if line.startswith("- ") and " minus " in line]
+    assert [line.split(":")[0] for line in said] == [
+        "- fusion with age and sex with dinov2-s-focus minus age-sex",
+        "- fusion with age and sex with dinov2-s-focus minus fusion with dinov2-s-focus",
+    ]
+    values = toy_run.results.query("split == 'test'").set_index(["protocol", "metric"])["value"]
+    gained = values["both"] - values["age-sex"]
+    numbers = [f"{gained[metric]:+.3f}" for metric in ("auroc", "mcc", "balanced_accuracy")]
+    assert [part.split(" [")[0] for part in said[0].split(": ")[1].split("], ")] == numbers
+    # "Not run" asks no data set for columns that it may not have.
+    assert "with age and sex" not in next(line for line in section.splitlines() if line.startswith("Not run"))
+
+
+def test_age_and_sex_stand_beside_the_published_control(
+    toy_run: Any, toy_cohort: Any, page: Any, tmp_path: Path
+) -> None:
+    toy = toy_cohort(name="lgg-idh")
+    toy_run.cohort(toy)
+    toy_run.cell(toy, "dinov2-s-focus", "logistic", protocol="logistic", skill=1.5)
+    toy_run.cell(toy, "none", "age-sex", protocol="age-sex", skill=0.3, control="age-sex")
+    figures = COLUMNS + "TCGA glioma IDH,-,age + sex,logistic,AUROC,.76,a page,S\n"
+    section = part(page(finished(toy_run, tmp_path), published=figures), "LGG IDH")
+    found = toy_run.results.query("split == 'test' and metric == 'auroc' and protocol == 'age-sex'").iloc[0]
+    line = next(line for line in section.splitlines() if line.startswith("| age + sex"))
+    assert f"| 0.760 (second-hand) | {found.value:.3f} [" in line
+    assert "dinov2" not in line
+
+
 def test_a_folder_of_an_adaptation_is_a_row_of_fusion(tmp_path: Path, page: Any) -> None:
     folder = tmp_path / "adapted"
     folder.mkdir()
