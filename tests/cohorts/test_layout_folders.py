@@ -80,17 +80,64 @@ def test_folders_of_patients_inside_classes_inside_splits(tmp_path: Path) -> Non
     assert len(scan(tmp_path / "data", options=ScanOptions(redraw=True)).table) == 25
 
 
+SITES = ["north/ill/1.png", "north/well/2.png", "south/ill/3.png", "south/well/4.png"]
+
+
+@pytest.mark.parametrize("inside", ["", "p{}"], ids=["images", "patients"])
+@pytest.mark.parametrize("split", ["", "train", "test"])
+def test_classes_inside_folders_of_the_same_classes_have_sites(split: str, inside: str, tmp_path: Path) -> None:
+    names = [f"{Path(name).parent}/{inside.format(i)}/{Path(name).name}" for i, name in enumerate(SITES)]
+    touch(*(tmp_path / split / name for name in names))
+    if split == "test":
+        touch(*(tmp_path / "train" / name.replace("/p", "/q").replace("png", "jpg") for name in names))
+    draft = scan(tmp_path)
+    own = draft.table[draft.table["image"].str.endswith(".png")]
+    assert dict(zip(own["image"].map(lambda path: Path(path).name), own["site"], strict=True)) == {
+        "1.png": "north", "2.png": "north", "3.png": "south", "4.png": "south",
+    }  # fmt: skip
+    assert list(own["label"]) == ["ill", "well", "ill", "well"]
+    assert "Assumed: the folders north, south are sites, and those inside them classes." in draft.notes
+    if split:
+        assert set(own["split"]) == {split} or split == "train"  # train alone is drawn further
+    if inside:
+        assert list(own["patient"]) == ["p0", "p1", "p2", "p3"]
+
+
+def test_a_patient_at_several_sites_is_told_of(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"{site}/{label}/p{label}/1.png" for site in ("north", "south") for label in ("ill", "well")))
+    draft = scan(tmp_path)
+    assert any(note.startswith("2 patients at several sites: folders of the same name") for note in draft.notes)
+
+
+def test_a_site_may_lack_a_class_but_one_site_has_them_all(tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in SITES if name != "south/well/4.png"))
+    assert sorted(scan(tmp_path).table["site"]) == ["north", "north", "south"]
+
+
 @pytest.mark.parametrize(
     "names",
     [
-        ["north/ill/1.png", "north/well/2.png", "south/ill/3.png", "south/well/4.png"],
-        ["ill/train/1.png", "ill/test/2.png", "well/train/3.png", "well/test/4.png", "well/val/5.png"],
+        ["CT/ill/1.png", "CT/well/2.png", "xray/ill/3.png", "xray/well/4.png"],  # kinds of image
+        ["north/left/1.png", "north/right/2.png", "south/left/3.png", "south/right/4.png"],  # no classes
+        ["ill/yes/1.png", "ill/no/2.png", "well/yes/3.png", "well/no/4.png"],  # which of the two are classes?
     ],
-    ids=["sites", "splits"],
+    ids=["kinds", "sides", "classes twice"],
 )
 def test_folders_that_are_no_patients_are_not_taken_for_them(names: list[str], tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in names))
     assert not matching(tmp_path)
+    inner = ", ".join(sorted({Path(name).parts[1] for name in names}))
+    with pytest.raises(DataError, match=f"The folders inside are the same ones: {inner}.*scan one folder at a time"):
+        scan(tmp_path)
+
+
+def test_splits_inside_classes_are_splits(tmp_path: Path) -> None:
+    names = ["ill/train/1.png", "ill/test/2.png", "well/train/3.png", "well/Test/4.png", "well/val/5.png"]
+    touch(*(tmp_path / name for name in names))
+    table = scan(tmp_path).table
+    rows = table[["image", "label", "split"]].values
+    found = {Path(image).name[0]: f"{label} {split}" for image, label, split in rows}
+    assert found == {"1": "ill train", "2": "ill test", "3": "well train", "4": "well test", "5": "well val"}
 
 
 def test_folders_beside_the_images_of_a_class_are_told_of(tmp_path: Path) -> None:

@@ -113,7 +113,19 @@ def _nearest(root: Path) -> str:
             "If the folders are sites, visits or sequences, list the files in a table with the columns patient, image "
             "(or image:t1, image:flair, …), mask, label and site, and scan the table. "
         )
+    if not inner and (same := _same_inside(folders_in(root))):
+        return (
+            f"The folders inside are the same ones: {_some(same)}. If those are classes, scan one folder at a time, "
+            f"such as {folders_in(root)[0]}, or list the files in a table with the columns image, label and site, and "
+            "scan the table. "
+        )
     return ""
+
+
+def _same_inside(folders: Sequence[Path]) -> list[str]:
+    """The names of the folders with images inside each of `folders`, if several of these hold the same ones."""
+    names = [sorted(inner.name for inner in folders_in(folder) if images_in(inner)) for folder in folders]
+    return names[0] if len(names) > 1 and names[0] and all(each == names[0] for each in names) else []
 
 
 def _of_packs(files: Sequence[Path]) -> str:

@@ -1,12 +1,14 @@
-"""The class folders of a tree: `class/`, `class/patient/`, or these inside train/, val/ and test/."""
+"""The class folders of a tree: `class/`, `class/patient/`, or these inside train/, val/ and test/, or inside sites."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radapt.cohorts.layouts.image_files import VOLUMES, folders_in, images_in, is_image, stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
+from radapt.cohorts.layouts.names import kind_of, names_sequence
 
 SPLIT_FOLDERS = {
     "train": "train", "training": "train", "train set": "train", "train_set": "train", "trainset": "train",
@@ -18,21 +20,28 @@ NOT_CLASSES = {
     "derivatives", "sourcedata",
 }  # fmt: skip
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+CLASS_WORDS = {
+    "normal", "abnormal", "healthy", "sick", "ill", "well", "control", "controls", "benign", "malignant", "cancer",
+    "tumor", "tumour", "notumor", "positive", "negative", "pos", "neg", "pneumonia", "covid", "covid19", "noncovid",
+    "tuberculosis", "tb", "nofinding", "finding", "disease", "diseased", "yes", "no",
+}  # fmt: skip
+"""Words in the names of classes; where every folder holds the same folders, they say which of the two are classes."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder with images of one class, and of one patient if it is named after one; '' where unknown."""
+    """A folder with images of one class, and of one patient or site if it lies in one's; '' where unknown."""
 
     path: Path
     label: str
     split: str = ""
     patient: str = ""
+    site: str = ""
 
 
 def image_folders(root: Path) -> list[ImageFolder]:
     """The class folders; or the patient folders inside them, if no class folder holds images itself."""
-    classes = _in_splits(root)
+    classes = _class_folders(root)
     with_masks = [_inner_images(folder) for folder in classes]
     if with_masks and all(with_masks):
         return [folder for folder in with_masks if folder]
@@ -40,7 +49,7 @@ def image_folders(root: Path) -> list[ImageFolder]:
     if plain:
         return plain
     return [
-        ImageFolder(inner, folder.label, folder.split, inner.name)
+        replace(folder, path=inner, patient=inner.name)
         for folder in classes
         for inner in folders_in(folder.path)
         if images_in(inner)
@@ -65,7 +74,7 @@ def _inner_images(folder: ImageFolder) -> ImageFolder | None:
     inner = [path for path in folders_in(folder.path) if path.name.casefold() in IMAGE_FOLDERS and images_in(path)]
     if len(inner) != 1 or images_in(folder.path) or mask_folder(inner[0]) is None:
         return None
-    return ImageFolder(inner[0], folder.label, folder.split)
+    return replace(folder, path=inner[0])
 
 
 def left_out(taken: Sequence[ImageFolder]) -> int:
@@ -95,6 +104,37 @@ def split_folders(root: Path) -> list[tuple[Path, str]]:
         pairs = zip(words, inner, strict=True)
         return [(path, split) for split, folder in pairs for path in folders_in(folder)]
     return [(folder, "") for folder in inner]
+
+
+def _class_folders(root: Path) -> list[ImageFolder]:
+    """`class`, `split/class`, `class/split`, or any of the first two inside folders that are sites."""
+    outer = _in_splits(root)
+    if not outer or any(images_in(folder.path) for folder in outer):
+        return outer
+    inner = [(folder, path) for folder in outer for path in folders_in(folder.path)]
+    names = {path.name.casefold() for _, path in inner}
+    if names and names <= SPLIT_FOLDERS.keys() and not any(folder.split for folder in outer):
+        return [replace(folder, path=path, split=SPLIT_FOLDERS[path.name.casefold()]) for folder, path in inner]
+    if _are_sites({folder.label for folder in outer}, [{path.name for path in folders_in(f.path)} for f in outer]):
+        return [ImageFolder(path, path.name, folder.split, site=folder.label) for folder, path in inner]
+    return outer
+
+
+def _are_sites(outer: set[str], inner: Sequence[set[str]]) -> bool:
+    """Whether folders that hold the same folders are sites, and those classes: their names say so, and no kind."""
+    every = set().union(*inner)
+    return (
+        len(outer) > 1
+        and len(every) > 1
+        and every in inner
+        and any(map(_names_class, every))
+        and not any(map(_names_class, outer))
+        and not any(kind_of([name]) or names_sequence(name) for name in outer)
+    )
+
+
+def _names_class(name: str) -> bool:
+    return not CLASS_WORDS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
 
 
 def _in_splits(root: Path) -> list[ImageFolder]:

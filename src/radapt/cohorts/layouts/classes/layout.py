@@ -33,6 +33,7 @@ def recognise(root: Path) -> str | None:
         return None
     names = sorted({folder.label for folder in folders})
     within = sorted({folder.split for folder in folders if folder.split})
+    within += sorted({folder.site for folder in folders if folder.site})
     where = f" inside {', '.join(within)}" if within else ""
     what = "of patients" if folders[0].patient else "with images"
     return f"{len(names)} folders {what}: {', '.join(names[:4])}{', …' if len(names) > 4 else ''}{where}"
@@ -65,11 +66,14 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         cases = unique(_name(root, location) for _, location, _ in images)
     rows = [
         {"case": case, "patient": patient, "split": folder.split, "image": location, "label": folder.label}
+        | ({"site": folder.site} if folder.site else {})
         | ({"mask": files.masks.get(location, "")} if files.masks else {})
         for case, patient, (folder, location, _) in zip(cases, patients, images, strict=True)
     ]
     if not options.patient_regex:
         notes += _notes(images, patients)
+    if sites := sorted({folder.site for folder in folders if folder.site}):
+        notes.append(f"Assumed: the folders {', '.join(sites)} are sites, and those inside them classes.")
     if not nested and (passed := left_out(folders)):
         notes.append(f"{counted(passed, 'folder')} of images inside the class folders left out.")
     draft = CohortDraft(options.name or root.name, "folders", text_table(rows), classes=names, notes=notes)
@@ -161,12 +165,17 @@ def _notes(images: Sequence[LocatedImage], patients: Sequence[str]) -> list[str]
         else "every file in it an image"
     )
     notes = [f"Assumed: a folder inside that of a class is a patient, {what}. Check the names before sharing."]
-    labels: dict[str, set[str]] = defaultdict(set)
+    places: dict[str, dict[str, set[str]]] = {
+        "in several classes": defaultdict(set),
+        "at several sites": defaultdict(set),
+    }
     for (folder, *_), patient in zip(images, patients, strict=True):
-        labels[patient].add(folder.label)
-    if several := sum(len(names) > 1 for names in labels.values()):
-        what = "folders of the same name count as one patient; rename them if they are not"
-        notes.append(f"{counted(several, 'patient')} in several classes: {what}.")
+        for seen, place in zip(places.values(), (folder.label, folder.site), strict=True):
+            seen[patient].add(place)
+    for where, seen in places.items():
+        if several := sum(len(names) > 1 for names in seen.values()):
+            what = "folders of the same name count as one patient; rename them if they are not"
+            notes.append(f"{counted(several, 'patient')} {where}: {what}.")
     return notes
 
 
