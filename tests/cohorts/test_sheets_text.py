@@ -128,3 +128,37 @@ def test_what_is_no_table_is_an_error(content: bytes, tmp_path: Path) -> None:
     if content:
         assert problems[0].code == "unreadable-table"
         assert "CSV" in problems[0].fix
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "called"),
+    [
+        (b"a.png,ill\nb.PNG,well\n", {"image": ["a.png", "b.PNG"], "label": ["ill", "well"]}, "image, label"),
+        (b"ill;x/a.nii.gz\nwell;x/b.nii.gz\n", {"label": ["ill", "well"], "image": ["x/a.nii.gz", "x/b.nii.gz"]}, ""),
+        (b"a.npz,1\nb.npz,2\n", {"a.npz": ["b.npz"], "1": ["2"]}, None),  # no image: a header like any other
+        (b"scan.png,label\n1,ill\n2,well\n", {"scan.png": ["1", "2"], "label": ["ill", "well"]}, None),
+        (b"1,a.dcm,m\n2,b.dcm,f\n", {"column 1": ["1", "2"], "image": ["a.dcm", "b.dcm"], "column 3": ["m", "f"]}, ""),
+        (b"a.png,b.png\nc.png,d.png\n", {"column 1": ["a.png", "c.png"], "column 2": ["b.png", "d.png"]}, ""),
+        (b"v.npz::a[0],1\nv.npz::a[1],2\n", {"v.npz::a[0]": ["v.npz::a[1]"], "1": ["2"]}, None),
+    ],
+    ids=["image first", "label first", "no images", "a strange name", "three columns", "two images", "arrays"],
+)
+def test_a_list_of_images_has_no_header(
+    content: bytes, columns: dict[str, list[str]], called: str | None, tmp_path: Path
+) -> None:
+    sheet = sheet_of(tmp_path, content)
+    assert sheet.columns == columns
+    assert sheet.rows == list(range(1 if called is not None else 2, len(sheet) + (1 if called is not None else 2)))
+    said = [note for note in sheet.notes if "there is no header" in note]
+    assert bool(said) == (called is not None)
+    assert not called or said[0].endswith(f"columns are called {called}.")
+
+
+def test_blanks_separate_the_columns_of_text_files_alone(tmp_path: Path) -> None:
+    content = b"a.png  0\nb.png 1\n"
+    sheet = sheet_of(tmp_path, content, "list.txt")
+    assert sheet.columns == {"image": ["a.png", "b.png"], "label": ["0", "1"]}
+    assert "Read with blanks between the columns." in sheet.notes
+    assert separator_of("one two\nthree four\n", ".csv") == ","
+    assert separator_of("one two\nthree\n", ".txt") == ","  # prose
+    assert separator_of("one two,3\nfour,5\n", ".txt") == ","

@@ -130,3 +130,17 @@ def test_cases_named_by_floats(tmp_path: Path) -> None:
     touch(*(tmp_path / f"{at}.png" for at in range(3)))
     (tmp_path / "t.csv").write_text("case,file\n7.0,0.png\n8.0,1.png\n9.0,2.png\n")
     assert list(scan(tmp_path / "t.csv").table["case"]) == ["7", "8", "9"]
+
+
+def test_a_header_that_names_an_image_is_none(tmp_path: Path) -> None:
+    for at in range(4):
+        touch(tmp_path / f"scan{at}.png")
+    table = tmp_path / "list.csv"
+    table.write_text("".join(f"scan{at},{'ab'[at % 2]}\n" for at in range(4)))
+    with pytest.raises(DataError, match="names the image 'scan0', so the table has no header"):
+        scan(table)
+    table.write_text("".join(f"scan{at}.png,{'ab'[at % 2]}\n" for at in range(4)))
+    assert list(scan(table).table["label"]) == ["a", "b", "a", "b"]
+    touch(tmp_path / "T1.png", tmp_path / "p1" / "x.png", tmp_path / "p2" / "x.png")
+    table.write_text("T1,label\np1/x.png,a\np2/x.png,b\n")  # a file of the column's name is no first line
+    assert len(scan(table).table) == 2

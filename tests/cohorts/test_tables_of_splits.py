@@ -262,3 +262,21 @@ def test_a_label_that_the_user_names_goes_before_findings(tmp_path: Path) -> Non
     assert set(draft.table["label"]) == {"a", "b"}
     assert "label:x" not in draft.table
     assert "label:x" in scan(tmp_path).table
+
+
+def test_lists_without_header_are_tables_of_splits(tmp_path: Path) -> None:
+    pictures(tmp_path / "data" / "images")
+    for name, cases in (("train.txt", range(8)), ("test.txt", range(8, 12))):
+        (tmp_path / "data" / name).write_text("".join(f"i{at}.png {'ab'[at % 2]}\n" for at in cases))
+    (tmp_path / "data" / "README.txt").write_text("Two lists of images\nand their labels.\n")
+    draft = scan(tmp_path / "data")
+    assert splits(draft, tmp_path) == expected(range(8), range(8, 12))
+    assert sorted(draft.table["label"]) == ["a"] * 6 + ["b"] * 6
+
+
+def test_lists_of_names_alone_do_not_make_pairs_a_table(tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    pictures(tmp_path / "masks")
+    (tmp_path / "train.txt").write_text("".join(f"i{at}.png\n" for at in range(8)))
+    (tmp_path / "both.txt").write_text("".join(f"images/i{at}.png masks/i{at}.png\n" for at in range(8)))
+    assert scan(tmp_path).layout == "pairs"

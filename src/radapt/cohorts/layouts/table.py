@@ -14,7 +14,7 @@ from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
 from radapt.cohorts.layouts.id_columns import most_like_ids
-from radapt.cohorts.layouts.image_files import stem_of, unique
+from radapt.cohorts.layouts.image_files import files_in, stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.joining import join_key
 from radapt.cohorts.layouts.layout import ROLES, Layout
@@ -83,7 +83,18 @@ def _tables_of_images(root: Path) -> list[Path]:
         sheet = peek_sheet(path, lambda sheet: names_images(sheet.columns)) if _is_table(path) else None
         if sheet is not None and names_images(sheet.columns) and (has_label(sheet.columns) or not in_classes()):
             tables.append(path)
-    return tables
+    return tables or _lists_of_images(root, finder)
+
+
+def _lists_of_images(root: Path, finder: ImageFinder) -> list[Path]:
+    """The text files whose lines name an image and something else about it, such as `1.png 0`."""
+    lists = []
+    for path in (path for path in files_in(root) if path.suffix.lower() == ".txt" and _is_table(path)):
+        sheet = peek_sheet(path)
+        images = _image_columns(sheet.columns, finder) if sheet is not None else []
+        if sheet is not None and len(images) == 1 and images[0].role == "image" and len(sheet.columns) > 1:
+            lists.append(path)
+    return lists
 
 
 def loosely_named(root: Path) -> Path | None:
@@ -179,6 +190,8 @@ def _draft_of(
             f"Table {path} has no column that names images: neither paths relative to the table, nor names of files "
             f"below {path.parent}. Its columns: {', '.join(source.columns)}."
         )
+    for image in images:
+        _refuse_header(image, columns[image.name], finder, path)
     if len(images) == 1 and images[0].name != images[0].role:
         _refuse_rivals(images[0], columns, finder, path)
     table = pd.DataFrame(index=source.index)
@@ -296,6 +309,17 @@ def _image_columns(
 def _stems(columns: Mapping[str, Sequence[str]], finder: ImageFinder, tolerant: bool) -> list[str]:
     """The columns of file names without their ending, those whose names say so; a running number may look like one."""
     return most_like_ids([name for name, cells in columns.items() if finder.are_stems(cells, tolerant=tolerant)])
+
+
+def _refuse_header(image: ImageColumn, cells: Sequence[str], finder: ImageFinder, path: Path) -> None:
+    """Raise DataError if the name of a column of images is that of an image itself: its first one would be lost."""
+    if image.name == image.role:
+        return
+    if finder.names_images([image.name]) or (not finder.names_images(cells) and finder.are_stems([image.name])):
+        raise DataError(
+            f"The first line of {path} names the image {image.name!r}, so the table has no header. Put a line above "
+            "it that names the columns, such as image,label."
+        )
 
 
 def _refuse_rivals(image: ImageColumn, columns: Mapping[str, Sequence[str]], finder: ImageFinder, path: Path) -> None:

@@ -14,6 +14,8 @@ from radapt.errors import counted
 
 _INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # pandas' index, and one written again
 _MOST_TITLES = 20
+_IMAGE = re.compile(r".+\.(png|jpe?g|jfif|tiff?|bmp|nii(\.gz)?|mh[ad]|nrrd|dcm|dicom|ima|npy)", re.IGNORECASE)
+_SAMPLED = 50  # records, to see that a column holds images
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,12 @@ def error(path: Path, code: str, message: str, *, row: int | None = None, fix: s
 def assemble(
     path: Path, records: Records, problems: list[CohortIssue], plain: Callable[[str], str] = str
 ) -> Sheet | None:
-    """The sheet of `records`, whose first line with several cells is the header. `plain` restores each cell."""
+    """The sheet of `records`, whose first line with several cells is the header. `plain` restores each cell.
+
+    A first line that names an image, as the others do, is a record: the table has no header and is given one.
+    """
     _drop_titles(records)
+    _add_header(records)
     cells = _within_header(_without_blank_columns(records.cells))
     header = [plain(" ".join(name.split())) for name in cells[0]]
     index = _index_columns(cells)
@@ -93,6 +99,33 @@ def _drop_titles(records: Records) -> None:
     if count and sum(bool(cell.strip()) for cell in cells[count]) > 1:
         records.notes.append(f"{counted(count, 'line')} above the header left out, such as {cells[0][0].strip()!r}.")
         del records.cells[:count], records.lines[:count]
+
+
+def _add_header(records: Records) -> None:
+    """Name the columns of a list of images, of which the first line names one like the others."""
+    cells = records.cells
+    images = [at for at, cell in enumerate(cells[0]) if _is_image(cell) and _mostly_images(cells, at)]
+    if not images:
+        return
+    names = [f"column {at + 1}" for at in range(len(cells[0]))]
+    if len(images) == 1:
+        names[images[0]] = "image"
+        if len(names) == 2:
+            names[1 - images[0]] = "label"
+    records.notes.append(
+        f"The first line names an image, so there is no header; columns are called {', '.join(names)}."
+    )
+    records.cells.insert(0, names)
+    records.lines.insert(0, 0)
+
+
+def _is_image(cell: str) -> bool:
+    return _IMAGE.fullmatch(cell.strip().partition("::")[0]) is not None
+
+
+def _mostly_images(cells: list[list[str]], at: int) -> bool:
+    following = [record[at] for record in cells[1 : _SAMPLED + 1] if at < len(record) and record[at].strip()]
+    return 2 * sum(map(_is_image, following)) >= len(following)
 
 
 def _index_columns(records: list[list[str]]) -> frozenset[int]:

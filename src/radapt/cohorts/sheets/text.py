@@ -11,7 +11,7 @@ from radapt.cohorts.sheets.sheet import Records, error
 
 SEPARATORS = (",", ";", "\t", "|")
 _USUAL = {".tsv": "\t", ".tab": "\t"}
-_NAMES = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
+_NAMES = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'", " ": "blanks"}
 _SAMPLED = 200  # records, to find the separator
 _HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """The first line with which Excel tells itself the separator."""
@@ -38,7 +38,9 @@ def read_text(path: Path, raw: bytes, problems: list[CohortIssue]) -> Records | 
 def _records(
     path: Path, text: str, separator: str, skipped: int, notes: list[str], problems: list[CohortIssue]
 ) -> Records | None:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=separator == " "
+    )
     records = Records([], [], notes, separator=separator)
     start = 1
     try:
@@ -61,7 +63,7 @@ def separator_of(text: str, suffix: str = ".csv") -> str:
     """The separator with which most of the first records have as many fields as the header.
 
     Of several, the one that makes most columns; the usual one of the file's ending (`,`, of .tsv the tab) if no other
-    makes more than one column.
+    makes more than one column. The columns of a .txt file may be separated by blanks, where nothing else separates any.
     """
     usual = _USUAL.get(suffix.lower(), ",")
     scores = {}
@@ -69,6 +71,9 @@ def separator_of(text: str, suffix: str = ".csv") -> str:
         widths = _widths(text, separator)
         if widths and widths[0] > 1:
             scores[separator] = (round(sum(width == widths[0] for width in widths) / len(widths), 1), widths[0])
+    if not scores and suffix.lower() == ".txt":
+        widths = _widths(text, " ")
+        return " " if widths and min(widths) == max(widths) > 1 else usual
     return max(scores, key=lambda separator: scores[separator], default=usual)
 
 
@@ -76,7 +81,7 @@ def _widths(text: str, separator: str) -> list[int]:
     """The number of fields in each of the first records that are not empty."""
     widths: list[int] = []
     try:
-        for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+        for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator == " "):
             if any(cell.strip() for cell in record):
                 widths.append(len(record))
             if len(widths) == _SAMPLED:
