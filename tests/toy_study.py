@@ -42,6 +42,7 @@ def write_study(folder: Path, paths: list[Path], **changes: object) -> Path:
         "protocols": ["knn", "linear"],
         "image": {"size": 32},
         "controls": "none",
+        "choose": "val",
         "resamples": 200,
     } | changes
     write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))

@@ -35,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "partial": {"blocks": 1},
     "mmdino": QUICK,
 }
+LIKE_OTHERS = ("norm", "dora", "ia3", "partial", "finetune")
+"""Their task is that of `bitfit` or `lora` with other numbers that are trained."""
 TRAINS = sorted(
     name
     for name, kind in PROTOCOLS.items()
@@ -114,7 +116,9 @@ def numbers(task: Task) -> tuple[list[float], float]:
         return [loss.item(), again.item()], float(np.nan_to_num(task.score(), nan=-1.0))  # equal to itself
 
 
-@pytest.mark.parametrize("name", TRAINS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each in LIKE_OTHERS else ()) for each in TRAINS]
+)
 def test_a_task_is_the_same_in_another_process(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of(name, tmp_path, monkeypatch)
     packed = pickle.dumps(task)

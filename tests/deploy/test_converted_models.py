@@ -62,7 +62,8 @@ def test_it_answers_as_pytorch_does_and_keeps_its_runtime(converted: Path, with_
     assert "onnx against PyTorch in float32" in (converted / "deployment.json").read_text()
 
 
-@pytest.mark.parametrize("runtime", [pytest.param("onnx", marks=[pytest.mark.slow, needs_onnx]), *INSTALLED[1:]])
+@pytest.mark.parametrize("runtime", INSTALLED)
+@pytest.mark.slow
 def test_knn_has_its_encoder_converted(with_val: Path, tmp_path: Path, runtime: str) -> None:
     folder = export(with_val, tmp_path / "model", runtime, method="knn")
     np.testing.assert_allclose(probabilities(folder, with_val), probabilities(folder, with_val, "pytorch"), atol=1e-4)

@@ -43,7 +43,9 @@ def test_test_labels_change_no_prediction(name: str, every_task: Any) -> None:
     shuffled = _relabelled(every_task, np.random.default_rng(0))
     assert not np.array_equal(shuffled.cohort.labels, every_task.cohort.labels, equal_nan=True)
     options = QUICK.get(name, {}) | ({"epochs": 2} if name == "mil" else {})
-    before, after = (evaluate(each, make(name, **options), resamples=0) for each in (every_task, shuffled))
+    before, after = (  # choices by folds: tests/protocols/test_choice.py
+        evaluate(each, make(name, **options), resamples=0, choose="val") for each in (every_task, shuffled)
+    )
     columns = [column for column in before.predictions if column.startswith("p_")]
     pd.testing.assert_frame_equal(before.predictions[columns], after.predictions[columns], check_exact=True)
     assert before.fit == after.fit

@@ -82,7 +82,7 @@ def test_a_fold_is_an_evaluation_in_which_it_is_the_test_set() -> None:
         np.testing.assert_array_equal(test.filter(like="p_").to_numpy(), probabilities(result, fold))
 
 
-@pytest.mark.parametrize("name", ["knn", "linear", "logistic", "mil", "fewshot"])
+@pytest.mark.parametrize("name", ["knn", pytest.param("linear", marks=pytest.mark.slow), "logistic", "mil", "fewshot"])
 def test_labels_and_features_of_a_held_out_fold_change_nothing_of_its_model(name: str) -> None:
     features = toy(missing=np.random.default_rng(1).random((60, 2)) < [0.0, 0.3])
     held = np.asarray([case.fold == "y" for case in features.cohort])
@@ -188,9 +188,9 @@ def run(name: str, cohort: Cohort, folder: Path | None, cache: Path, **options: 
     return radapt.train(cohort, protocol, backbone, size=size, machine=machine, cache=cache / "cache", resamples=20)
 
 
-LIKE_OTHERS = ("bitfit", "norm", "ia3", "lora", "dora", "scratch")
-"""Adapt a backbone as `partial` and `finetune` do, but for which of its numbers are trained; or a network of eleven
-million numbers as `finetune` does."""
+LIKE_OTHERS = ("bitfit", "norm", "ia3", "lora", "dora", "partial", "scratch", "shuffled-labels")
+"""Adapt a backbone as `finetune` does, but for which of its numbers are trained; or a network of eleven million numbers
+as `finetune` does; or fit what `logistic` fits."""
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_every_protocol_tests_every_patient_once(
         pd.testing.assert_frame_equal(again.predictions, result.predictions, check_exact=True)
 
 
-@pytest.mark.parametrize("name", ["partial", "mmdino", "segment", "unet"])
+@pytest.mark.parametrize("name", [pytest.param("partial", marks=pytest.mark.slow), "mmdino", "segment", "unet"])
 def test_pixels_labels_and_masks_of_a_held_out_fold_change_nothing_of_its_model(
     name: str, toy_images: Cohort, toy_masks: Cohort, tmp_path: Path
 ) -> None:

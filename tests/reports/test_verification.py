@@ -265,6 +265,7 @@ def test_a_report_that_the_predictions_do_not_give_is_found(run: Path, name: str
     assert [fault.file for fault in verify_run(run).faults] == [name]
 
 
+@pytest.mark.slow
 def test_a_page_without_images_is_as_it_was_written(run: Path) -> None:
     write_report(run, images=False)
     assert verify_run(run).faults == ()

@@ -132,6 +132,7 @@ def test_a_control_is_never_ranked(ran: tuple[Path, str]) -> None:
     assert "age and sex" not in board
 
 
+@pytest.mark.slow
 def test_images_that_show_the_disease_are_better_than_age(tmp_path: Path) -> None:
     cohort = cohort_of(tmp_path / "discs", signal="images", patients=120)
     study = write_study(tmp_path, [cohort], controls=["age-sex"], backbones=[VIT], protocols=["logistic"], choose="val")

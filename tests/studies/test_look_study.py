@@ -141,6 +141,7 @@ def test_fine_tuning_reads_the_crops_that_probes_encode(tmp_path: Path, masks: L
             assert bright.any((1, 2, 3)).all(), "every plane shows the lesion"
 
 
+@pytest.mark.slow
 def test_folds_fine_tune_on_lesions_and_say_so(tmp_path: Path) -> None:
     cohort = write_heads(tmp_path / "cohort", folds=True)
     run(study_of(cohort, [LORA], lesion_masks="own"), tmp_path / "run")
