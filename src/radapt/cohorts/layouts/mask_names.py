@@ -120,7 +120,7 @@ def left_out_kinds(others: dict[str, int], kind: str) -> str:
     listed = ", ".join(f"{name!r} of {counted(count, 'case')}" for name, count in sorted(others.items()))
     return (
         f"Masks of other kinds than {kind!r} left out: {listed}. A number in a mask means one structure in every case; "
-        "merge them into one label map to use them."
+        "merge them into one label map to use them, or put each into a folder of its own inside masks/, beside images/."
     )
 
 

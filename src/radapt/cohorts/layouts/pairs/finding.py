@@ -10,6 +10,7 @@ from radapt.cohorts.layouts.image_files import folders_in, images_in, stem
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair, without_mask_words
 from radapt.cohorts.layouts.names import kind_of, name_sequences, names_sequence
 from radapt.cohorts.layouts.pairs.keys import bare_name, folder_names, name_keys, sequence_of
+from radapt.cohorts.layouts.pairs.structures import structure_folders
 
 _MOST_SEQUENCES = 12
 _FIRST = ("masks", "mask", "segmentations", "labels")
@@ -31,17 +32,22 @@ class PairedCase:
 
 @dataclass
 class Pairs:
-    """The cases, the names of the folders of images and of masks, and how many masks belong to no image."""
+    """The cases, the names of the folders of images and of masks, and how many masks belong to no image.
+
+    `structures` are the folders of masks that lie inside one, if there are such.
+    """
 
     cases: list[PairedCase] = field(default_factory=list)
     image_folders: list[str] = field(default_factory=list)
     mask_folders: list[str] = field(default_factory=list)
+    structures: list[str] = field(default_factory=list)
     unused: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Pairs") -> None:
         self.cases += other.cases
         self.image_folders += [name for name in other.image_folders if name not in self.image_folders]
         self.mask_folders += [name for name in other.mask_folders if name not in self.mask_folders]
+        self.structures += [name for name in other.structures if name not in self.structures]
         self.unused += other.unused
 
     def are_likely(self) -> bool:
@@ -90,12 +96,22 @@ def _part(root: Path, inner: Sequence[Path], split: str) -> Pairs:
         images = [_Folder(root, {split: here})]
     if not images or any(folder.path.name.casefold() in NOT_CLASSES - set(IMAGE_FOLDERS) for folder in images):
         return Pairs()
-    beside = [folder for path in masks if (folder := _content(path, split)).files]
+    structures = _structures(images, masks)
+    beside = [folder for path in structures or masks if (folder := _content(path, split)).files]
     beside.sort(key=lambda folder: (folder.path.name.casefold() not in _FIRST, folder.path.name))
     by_key = _of_one_folder(images[0], beside) if len(images) == 1 else _of_folders(images, beside)
     cases = list({id(case): case for case in by_key.values()}.values())
     names = [folder.path.name for folder in images], [folder.path.name for folder in beside]
-    return Pairs(cases, *names, _add_masks(by_key, beside)) if cases else Pairs()
+    kinds = [path.name.casefold() for path in structures]
+    return Pairs(cases, *names, kinds, _add_masks(by_key, beside)) if cases else Pairs()
+
+
+def _structures(images: Sequence[_Folder], masks: Sequence[Path]) -> list[Path]:
+    """The folders of structures inside the only folder of masks, beside one folder of images."""
+    if len(images) != 1 or len(masks) != 1:
+        return []
+    files = [path for paths in images[0].files.values() for path in paths]
+    return structure_folders(masks[0], files, images[0].path.name)
 
 
 def _are_sequences(names: Sequence[str]) -> bool:

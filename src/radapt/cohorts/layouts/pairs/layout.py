@@ -10,6 +10,7 @@ from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.pairs.finding import PairedCase, Pairs, find_pairs
+from radapt.cohorts.layouts.pairs.structures import are_structures, can_be_joined, joined
 from radapt.cohorts.layouts.patients.table import add_table
 from radapt.cohorts.layouts.tables import tables_in
 from radapt.errors import DataError, counted
@@ -51,7 +52,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         )
     _refuse_repeated(root, found)
     notes: list[str] = []
-    masks = _masks(found, notes)
+    masks, values = _masks(found, notes)
     note_other_images([path for case in found.cases for path in case.images.values()], notes)
     names = sorted({name for case in found.cases for name in case.images})
     columns = {name: "image" if len(names) == 1 else f"image:{name.replace(':', '-')}" for name in names}
@@ -65,7 +66,7 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
         for case, mask, name in zip(found.cases, masks, unique(case.name for case in found.cases), strict=True)
     ]
     draft = CohortDraft(options.name or root.name, "pairs", text_table(rows), notes=notes)
-    draft.kind = kind_of(names)
+    draft.kind, draft.mask_labels = kind_of(names), values
     if patients := sorted({case.patient for case in found.cases if case.patient}):
         notes.append(f"Every folder inside {found.image_folders[0]}/, such as {patients[0]}, counts as one patient.")
     if labelled:
@@ -77,8 +78,24 @@ def read(root: Path, options: ScanOptions) -> CohortDraft:
     return draft
 
 
-def _masks(found: Pairs, notes: list[str]) -> list[str]:
-    """The mask of each case, '' without one, of one kind; what is left out is noted."""
+def _masks(found: Pairs, notes: list[str]) -> tuple[list[str], dict[int, str]]:
+    """The mask of each case, '' without one, of one kind or of all structures; and the names of their values, where
+    these are known. What is left out is noted."""
+    own = [case.masks for case in found.cases]
+    if found.structures and are_structures(found.structures) and can_be_joined(own):
+        masks, values = joined(own, found.structures, notes)
+        where = "the folders of structures"
+    else:
+        masks, values = _of_one_kind(found, notes), {}
+        where = f"{found.mask_folders[0]}/" if found.mask_folders else ""
+    if where and (without := masks.count("")):
+        notes.append(f"{counted(without, 'image')} without a mask in {where}.")
+    for folder, count in found.unused.items():
+        notes.append(f"{counted(count, 'mask')} in {folder}/ left out: no such image.")
+    return masks, values
+
+
+def _of_one_kind(found: Pairs, notes: list[str]) -> list[str]:
     first = next(iter(found.mask_folders), "").casefold()
     images = [PairedImage(next(iter(case.images.values())), tuple(case.masks)) for case in found.cases]
     said: list[str] = []
@@ -86,10 +103,6 @@ def _masks(found: Pairs, notes: list[str]) -> list[str]:
     if first:
         said[0:1] = [f"Masks are the files of the same names in {found.mask_folders[0]}/."]
     notes += said
-    if first and (without := masks.count("")):
-        notes.append(f"{counted(without, 'image')} without a mask in {found.mask_folders[0]}/.")
-    for folder, count in found.unused.items():
-        notes.append(f"{counted(count, 'mask')} in {folder}/ left out: no such image.")
     return masks
 
 
