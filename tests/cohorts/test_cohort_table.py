@@ -268,6 +268,7 @@ WARNINGS = {
     "one patient": ("case,patient,image,split,label\na,1,a1.png,train,ill\nb,1,a2.png,train,healthy\n", "one-patient"),
     "class nowhere": ("case,image,split\na,a1.png,train\nb,a2.png,train\n", "no-labels"),
     "patient under another name": ("case,image,subject_id\na,a1.png,1\nb,a2.png,1\n", "patient-column"),
+    "a class of one patient": (HEAD + ROW + "c,b1.png,ill,test\nd,b2.png,ill,test\n", "one-patient-class"),
     "image of two cases": (HEAD + ROW + "c,a1.png,ill,train\n", "shared-image"),
 }
 

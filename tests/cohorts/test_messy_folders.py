@@ -7,6 +7,7 @@ import pytest
 
 from layout_builders import touch
 from radapt.cohorts import ScanOptions, scan
+from radapt.cohorts.fold_rule import FoldRule
 from radapt.errors import DataError
 
 
@@ -102,6 +103,7 @@ def test_dates_words_for_unknown_and_joined_findings_are_said_of_labels(tmp_path
     touch(*(tmp_path / "img" / f"{at}.png" for at in range(6)))
     for labels, words in (
         (["2020-01-01", "2020-05-06"] * 3, "are dates"),
+        (["20.5", "31.0", "44.25", "52.5", "60.75", "71.5"], "are 6 different numbers, such as '20.5'"),
         (["ill", "nicht bekannt"] * 3, "not known"),
         (["edema", "effusion|edema"] * 3, "perhaps several findings in one cell: 'effusion|edema'"),
         (["edema", '"edema, effusion"'] * 3, "perhaps several findings in one cell: 'edema, effusion'"),
@@ -109,6 +111,43 @@ def test_dates_words_for_unknown_and_joined_findings_are_said_of_labels(tmp_path
         rows = [f"{at}.png,{label}" for at, label in enumerate(labels)]
         (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
         assert any(words in note for note in scan(tmp_path / "t.csv").notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "measured"),
+    [
+        ([str(age) for age in range(30, 51)], True),
+        ([str(grade) for grade in range(20)], False),
+        (["1.5", "2", "2.5", "3", "3.5"], False),
+        (["1.5", "2", "2.5", "3", "3.5", "4"], True),
+        (["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"], False),  # whole numbers that pandas has written
+        ([*(f"{age}.5" for age in range(30)), "old"], False),
+    ],
+    ids=["21 ages", "20 grades", "5 half grades", "6 half grades", "whole", "words"],
+)
+def test_labels_that_are_measured_are_told_from_classes(labels: list[str], measured: bool, tmp_path: Path) -> None:
+    touch(*(tmp_path / "img" / f"{at}.png" for at in range(len(labels))))
+    rows = [f"{at}.png,{label}" for at, label in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
+    said = [note for note in scan(tmp_path / "t.csv").notes if "radapt predicts classes, not numbers" in note]
+    assert bool(said) == measured
+
+
+def test_columns_that_could_be_folds_are_proposed_and_numbers_are_no_splits(tmp_path: Path) -> None:
+    touch(*(tmp_path / "img" / f"{at}.png" for at in range(12)))
+    for name, proposed in (("fold", True), ("CV_Fold", True), ("manifold", False)):
+        rows = [f"{at}.png,{'ab'[at % 2]},{at % 3}" for at in range(12)]
+        (tmp_path / "t.csv").write_text("\n".join([f"image,label,{name}", *rows]))
+        notes = scan(tmp_path / "t.csv").notes
+        assert any(note.endswith(f"--folds column:{name}.") for note in notes) == proposed
+    folds = ScanOptions(folds=FoldRule(column="CV_Fold"))
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,CV_Fold", *rows]))
+    assert not any("could hold folds" in note for note in scan(tmp_path / "t.csv", options=folds).notes)
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,split", *rows]))
+    with pytest.raises(DataError, match=r"split of t is a number, 0, 1, 2; .*--folds column:split"):
+        scan(tmp_path / "t.csv")
+    drawn = scan(tmp_path / "t.csv", options=ScanOptions(redraw=True))
+    assert {"train", "test"} <= set(drawn.table["split"])
 
 
 def test_split_folders_may_be_in_german(tmp_path: Path) -> None:

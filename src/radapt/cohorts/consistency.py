@@ -91,6 +91,15 @@ def enough_of_every_class(cohort: Cohort, file: str) -> list[CohortIssue]:
         problems.append(_problem("warning", "absent-class", f"No case has the label {_names(absent)}.", file))
     for split in ("train", *sorted({case.split for case in cohort} - {"train"})):
         problems += _one_class(split, counts[split], cohort.classes, absent, file)
+    patients: dict[str, set[str]] = defaultdict(set)
+    for case in labelled:
+        patients[cohort.classes[case.label or 0]].add(case.patient)
+    if alone := [name for name in cohort.classes if len(patients[name]) == 1]:
+        more = f" (and {len(alone) - _NAMED} more)" if len(alone) > _NAMED else ""
+        who = "patient" if cohort.patients_known else "image"
+        message = f"{_names(alone[:_NAMED])}{more}: one {who} alone, which cannot be both learned from and tested."
+        fix = "Join rare classes, or leave these cases unlabelled."
+        problems.append(_problem("warning", "one-patient-class", message, file, fix))
     return problems + _no_test(cohort, file)
 
 
@@ -105,6 +114,7 @@ def _no_test(cohort: Cohort, file: str) -> list[CohortIssue]:
     return [_problem("warning", "no-test", "No case is in a test set, so nothing can be evaluated.", file, fix)]
 
 
+_NAMED = 4
 _ELSE = "or leave out the labels to use the images alone."
 _TRAIN_NEEDS = f"Train needs two classes or more: give labelled patients of each the split 'train', {_ELSE}"
 _TRAIN_NEEDS_BOTH = f"Train needs positive and negative cases of a finding: put such patients in 'train', {_ELSE}"

@@ -30,6 +30,8 @@ DOUBTFUL = frozenset(
 )  # fmt: skip
 """Words that are a class in some tables, and a missing value in others."""
 _DATE = re.compile(r"(?:19|20)\d{2}[-./]\d{1,2}[-./]\d{1,2}(?:[ T].*)?|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d{2}")
+_NUMBER = re.compile(r"-?[0-9]{1,40}([.,][0-9]{0,40})?")
+_MANY_NUMBERS, _SEVERAL_NUMBERS = 20, 5
 _MANY_CLASSES = 90  # with so many, 99 is one of them
 _NAMED_CLASSES = 3
 _BAD = -1  # no finding has this value
@@ -124,11 +126,16 @@ def missing_label(missing: Mapping[str, int]) -> tuple[str, str]:
 
 
 def doubtful_classes(classes: Sequence[str]) -> str:
-    """What is said of classes that are dates, or several findings, or whose name may stand for a missing label; ''
-    without any."""
+    """What is said of classes that are dates, or measurements, or several findings, or whose name may stand for a
+    missing label; '' without any."""
     dates = [name for name in classes if _DATE.fullmatch(name)]
     if len(dates) > 1 and 2 * len(dates) >= len(classes):
         return f"The labels are dates, such as {dates[0]!r}, each a class. Choose another column with --label."
+    if _are_measured(classes):
+        return (
+            f"The labels are {len(classes)} different numbers, such as {classes[0]!r}, each a class: radapt predicts "
+            "classes, not numbers. Group them into classes in another column, and choose it with --label."
+        )
     if joined := _joined(classes):
         named = ", ".join(map(repr, joined[:_NAMED_CLASSES]))
         return (
@@ -140,6 +147,13 @@ def doubtful_classes(classes: Sequence[str]) -> str:
         return ""
     named = ", ".join(map(repr, words))
     return f"Taken as a class, but may say that the label is not known: {named}. Then empty these cells."
+
+
+def _are_measured(classes: Sequence[str]) -> bool:
+    """Whether labels are numbers of something, as of years, rather than of classes: many, or several with fractions."""
+    if not all(_NUMBER.fullmatch(name) for name in classes):
+        return False
+    return len(classes) > (_MANY_NUMBERS if all(map(_WHOLE.fullmatch, classes)) else _SEVERAL_NUMBERS)
 
 
 def _joined(classes: Sequence[str]) -> list[str]:

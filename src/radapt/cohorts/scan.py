@@ -31,6 +31,9 @@ _SITE_WORDS = (
     "institution", "institutionid", "institutionname", "institute", "clinic",
 )  # fmt: skip
 
+_FOLD_WORDS = ("fold", "folds", "kfold", "cvfold", "foldid", "foldnumber", "foldnr")
+_MOST_FOLDS = 20
+
 
 def scan(
     source: Path | str,
@@ -128,6 +131,9 @@ def finish(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -
     _usual_splits(draft)
     if options.folds and options.external:
         raise UsageError("--external and --folds exclude each other: with folds every hospital is tested.")
+    if not options.folds and not options.redraw:
+        _refuse_numbered_splits(draft)
+        _note_folds(draft)
     if (options.redraw or options.folds) and "split" in table:
         table["split"] = ""
     if options.external:
@@ -170,6 +176,28 @@ def _usual_splits(draft: CohortDraft) -> None:
     changed = [f"{word!r} as {usual!r}" for word, usual in meant.items() if word != usual]
     if changed:
         draft.notes.append(f"Split names are read as the usual ones: {', '.join(changed)}.")
+
+
+def _refuse_numbered_splits(draft: CohortDraft) -> None:
+    """Raise DataError if the splits are the numbers of folds, each of which would be a test set and none train."""
+    words = sorted(set(draft.table["split"]) - {""})
+    if len(words) > 1 and all(word.isdecimal() for word in words):
+        raise DataError(
+            f"The split of {draft.name} is a number, {', '.join(words[:4])}{', …' if len(words) > 4 else ''}; expected "
+            "train, val or test. If these are folds, give --folds column:split; --redraw draws new splits."
+        )
+
+
+def _note_folds(draft: CohortDraft) -> None:
+    """Add a note on a column that probably holds folds: by its name, and because it has few values."""
+    plain = {re.sub(r"[\W_]+", "", str(name).casefold()): str(name) for name in draft.table.columns}
+    column = next((plain[word] for word in _FOLD_WORDS if word in plain), None)
+    count = 0 if column is None else draft.table[column].str.strip().replace("", None).nunique()
+    if 1 < count <= _MOST_FOLDS:
+        draft.notes.append(
+            f"Column {column!r} with {count} values could hold folds, in which every patient is tested once: --folds "
+            f"column:{column}."
+        )
 
 
 def _needs_sites(option: str, table: pd.DataFrame) -> str:
