@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from radapt.cohorts import load_cohort, read_cohort
+from layout_builders import touch
+from radapt.cohorts import ScanOptions, load_cohort, read_cohort, scan
+from radapt.cohorts.fold_rule import FoldRule
 from radapt.cohorts.folds import draw_folds, hold_out
 from radapt.errors import DataError, UsageError
 
@@ -175,3 +177,19 @@ def test_every_labelled_patient_is_in_one_fold_whatever_the_order_of_rows(data: 
     assert (
         draw_folds(labels[order], patients[order], tested[order], 3, np.random.default_rng(1)) == folds[order]
     ).all()
+
+
+def test_hospitals_of_few_patients_are_said_with_how_to_join_them(tmp_path: Path) -> None:
+    sizes = {"A": 9, "B": 6, "C": 1, "D": 4}
+    rows = [f"{site}{at},{site}{at}.png,{site},{'xy'[at % 2]}" for site, size in sizes.items() for at in range(size)]
+    touch(*(tmp_path / row.split(",")[1] for row in rows))
+    (tmp_path / "t.csv").write_text("\n".join(["patient,image,site,label", *rows]))
+    notes = scan(tmp_path / "t.csv", options=ScanOptions(folds=FoldRule(by_site=True))).notes
+    said = "Hospitals with few patients are folds of their own: C 1, D 4. To test one together with another, write "
+    assert said + "`merge: {C: B}` below `by: site` in cohort.yaml." in notes
+    merged = FoldRule(by_site=True, merge={"C": "B"})
+    assert not any("few patients" in note for note in scan(tmp_path / "t.csv", options=ScanOptions(folds=merged)).notes)
+    rows = [row for row in rows if row[0] in "CD"]
+    (tmp_path / "t.csv").write_text("\n".join(["patient,image,site,label", *rows]))
+    notes = scan(tmp_path / "t.csv", options=ScanOptions(folds=FoldRule(by_site=True))).notes
+    assert not any("few patients" in note for note in notes), "all are small: there is none to join them to"

@@ -33,6 +33,7 @@ _SITE_WORDS = (
 
 _FOLD_WORDS = ("fold", "folds", "kfold", "cvfold", "foldid", "foldnumber", "foldnr")
 _MOST_FOLDS = 20
+_FEW_PATIENTS = 5
 
 
 def scan(
@@ -273,6 +274,20 @@ def _check(draft: CohortDraft) -> None:
             draft.notes.append(said)
 
 
+def _small_sites(table: pd.DataFrame) -> list[str]:
+    """A note on hospitals whose few patients make a fold of their own, and how to join them to another."""
+    counts = table.groupby("site")["patient"].nunique().drop("", errors="ignore").sort_index()
+    few = counts[counts < _FEW_PATIENTS]
+    if few.empty or len(few) == len(counts):
+        return []
+    listed = ", ".join(f"{site} {count}" for site, count in few.items())
+    example = f"{few.index[0]}: {counts.drop(few.index).idxmin()}"
+    return [
+        f"Hospitals with few patients are folds of their own: {listed}. To test one together with another, write "
+        f"`merge: {{{example}}}` below `by: site` in cohort.yaml."
+    ]
+
+
 def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
     table = draft.table
     labels = parse_classes(list(table["label"]), draft.classes) if "label" in table else None
@@ -288,6 +303,8 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
             raise UsageError(f"--folds column:{options.folds.column}: {suggest(options.folds.column, table.columns)}")
         draft.folds = options.folds
         draft.notes.append(f"Every labelled patient is tested once, out of fold, {options.folds.words}.")
+        if options.folds.by_site and not options.folds.merge:
+            draft.notes += _small_sites(table)
         return
     if table["split"].all():
         if table["split"].isin(("train", "val")).all():
