@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from radapt.cachedir import cache_folder
 from radapt.cohorts.archives import is_archive, remove_on_failure, unpack
-from radapt.cohorts.columns import RESERVED
 from radapt.cohorts.consistency import misspelt_split, one_split_per_patient
 from radapt.cohorts.draft import CohortDraft, ScanOptions
 from radapt.cohorts.issue import CohortIssue, raise_errors
@@ -22,18 +20,10 @@ from radapt.cohorts.left_out import left_out
 from radapt.cohorts.modalities.renaming import rename_modalities
 from radapt.cohorts.modalities.suggestions import suggest_modalities
 from radapt.cohorts.patients import name_patients, patients_by_regex
+from radapt.cohorts.proposals import needs_sites, proposed_folds, proposed_site, refuse_numbered_splits, small_sites
 from radapt.cohorts.save import cases_path
 from radapt.cohorts.splits import draw_splits
 from radapt.errors import DataError, UsageError, counted, suggest
-
-_SITE_WORDS = (
-    "siteid", "sitename", "hospital", "hospitalid", "hospitalname", "center", "centerid", "centre", "centreid",
-    "institution", "institutionid", "institutionname", "institute", "clinic",
-)  # fmt: skip
-
-_FOLD_WORDS = ("fold", "folds", "kfold", "cvfold", "foldid", "foldnumber", "foldnr")
-_MOST_FOLDS = 20
-_FEW_PATIENTS = 5
 
 
 def scan(
@@ -133,15 +123,13 @@ def finish(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -
     if options.folds and options.external:
         raise UsageError("--external and --folds exclude each other: with folds every hospital is tested.")
     if not options.folds and not options.redraw:
-        _refuse_numbered_splits(draft)
-        _note_folds(draft)
+        refuse_numbered_splits(draft)
+        draft.notes += proposed_folds(draft.table)
     if (options.redraw or options.folds) and "split" in table:
         table["split"] = ""
     if options.external:
         _external(draft, options.external)
-    if "site" not in draft.table and (column := _site_like(draft.table)):
-        values = counted(draft.table[column].str.strip().replace("", None).nunique(), "value")
-        draft.notes.append(f"Sites are not given; column {column!r} with {values} could hold them: --site {column}.")
+    draft.notes += proposed_site(draft.table)
     _check(draft)
     _draw(draft, options)
     table = draft.table
@@ -179,48 +167,11 @@ def _usual_splits(draft: CohortDraft) -> None:
         draft.notes.append(f"Split names are read as the usual ones: {', '.join(changed)}.")
 
 
-def _refuse_numbered_splits(draft: CohortDraft) -> None:
-    """Raise DataError if the splits are the numbers of folds, each of which would be a test set and none train."""
-    words = sorted(set(draft.table["split"]) - {""})
-    if len(words) > 1 and all(word.isdecimal() for word in words):
-        raise DataError(
-            f"The split of {draft.name} is a number, {', '.join(words[:4])}{', …' if len(words) > 4 else ''}; expected "
-            "train, val or test. If these are folds, give --folds column:split; --redraw draws new splits."
-        )
-
-
-def _note_folds(draft: CohortDraft) -> None:
-    """Add a note on a column that probably holds folds: by its name, and because it has few values."""
-    plain = {re.sub(r"[\W_]+", "", str(name).casefold()): str(name) for name in draft.table.columns}
-    column = next((plain[word] for word in _FOLD_WORDS if word in plain), None)
-    count = 0 if column is None else draft.table[column].str.strip().replace("", None).nunique()
-    if 1 < count <= _MOST_FOLDS:
-        draft.notes.append(
-            f"Column {column!r} with {count} values could hold folds, in which every patient is tested once: --folds "
-            f"column:{column}."
-        )
-
-
-def _needs_sites(option: str, table: pd.DataFrame) -> str:
-    """That sites are unknown, and which columns could hold them: some rows share a value, and not all have the same."""
-    own = [name for name in table.columns if name not in RESERVED and ":" not in name]
-    shared = [name for name in own if 1 < table[name].nunique() <= len(table) / 2]
-    which = f" Columns it could be: {', '.join(shared)}." if shared else ""
-    return f"{option} needs sites; name the column that holds them with --site.{which}"
-
-
-def _site_like(table: pd.DataFrame) -> str | None:
-    """The column that probably names the hospital: by its name, and because several rows share a value."""
-    plain = {"".join(filter(str.isalnum, str(name).casefold())): str(name) for name in table.columns}
-    column = next((plain[word] for word in _SITE_WORDS if word in plain), None)
-    return column if column is not None and 1 < table[column].str.strip().nunique() <= len(table) / 2 else None
-
-
 def _external(draft: CohortDraft, external: tuple[str, ...]) -> None:
     """Make sites separate test sets. All cases of a patient seen at such a site move with it."""
     table = draft.table
     if "site" not in table:
-        raise UsageError(_needs_sites("--external", table))
+        raise UsageError(needs_sites("--external", table))
     sites = sorted(set(table["site"]) - {""})
     taken: dict[str, str] = {}
     for text in external:
@@ -274,20 +225,6 @@ def _check(draft: CohortDraft) -> None:
             draft.notes.append(said)
 
 
-def _small_sites(table: pd.DataFrame) -> list[str]:
-    """A note on hospitals whose few patients make a fold of their own, and how to join them to another."""
-    counts = table.groupby("site")["patient"].nunique().drop("", errors="ignore").sort_index()
-    few = counts[counts < _FEW_PATIENTS]
-    if few.empty or len(few) == len(counts):
-        return []
-    listed = ", ".join(f"{site} {count}" for site, count in few.items())
-    example = f"{few.index[0]}: {counts.drop(few.index).idxmin()}"
-    return [
-        f"Hospitals with few patients are folds of their own: {listed}. To test one together with another, write "
-        f"`merge: {{{example}}}` below `by: site` in cohort.yaml."
-    ]
-
-
 def _labels(draft: CohortDraft) -> tuple[Labels | None, dict[str, Labels]]:
     table = draft.table
     labels = parse_classes(list(table["label"]), draft.classes) if "label" in table else None
@@ -298,13 +235,13 @@ def _draw(draft: CohortDraft, options: ScanOptions) -> None:
     table = draft.table
     if options.folds:
         if options.folds.by_site and not ("site" in table and table["site"].str.strip().any()):
-            raise UsageError(_needs_sites("--folds site", table))
+            raise UsageError(needs_sites("--folds site", table))
         if options.folds.column is not None and options.folds.column not in table:
             raise UsageError(f"--folds column:{options.folds.column}: {suggest(options.folds.column, table.columns)}")
         draft.folds = options.folds
         draft.notes.append(f"Every labelled patient is tested once, out of fold, {options.folds.words}.")
         if options.folds.by_site and not options.folds.merge:
-            draft.notes += _small_sites(table)
+            draft.notes += small_sites(table)
         return
     if table["split"].all():
         if table["split"].isin(("train", "val")).all():

@@ -4,7 +4,6 @@ Label, site, split and patient come from columns of those names, or from those t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import pandas as pd
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
-from radapt.cohorts.layouts.id_columns import most_like_ids
+from radapt.cohorts.layouts.columns_of_images import ImageColumn, image_columns, refuse_header, refuse_rivals
 from radapt.cohorts.layouts.image_files import files_in, stem_of, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
-from radapt.cohorts.layouts.joining import join_key
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.pairs.layout import beside_table
@@ -26,7 +24,6 @@ from radapt.cohorts.layouts.tables import (
     cleaned,
     given_column,
     has_label,
-    is_patient_word,
     left_out_note,
     read_table,
     tables_in,
@@ -38,19 +35,6 @@ from radapt.errors import DataError, counted
 _COHORT_FILES = ("cohort.yaml", "cohort.yml", "cases.csv", "cases.parquet")
 _OTHERS = ("participants.tsv", "bbox_list", "data_entry_2017")
 """Tables that belong to other layouts."""
-_MASK_WORDS = ("mask", "seg")
-
-
-@dataclass(frozen=True)
-class ImageColumn:
-    """A column of images: its name in the table, and `image`, `image:<name>` or `mask` in the cohort.
-
-    `is_patient` marks a column of patients whose images bear their names.
-    """
-
-    name: str
-    role: str
-    is_patient: bool = False
 
 
 def recognise(root: Path) -> str | None:
@@ -71,7 +55,7 @@ def _tables_of_images(root: Path) -> list[Path]:
     finder = ImageFinder(root)
 
     def names_images(columns: Mapping[str, Sequence[str]]) -> bool:
-        return bool(_image_columns(columns, finder))
+        return bool(image_columns(columns, finder))
 
     @cache
     def in_classes() -> bool:
@@ -91,7 +75,7 @@ def _lists_of_images(root: Path, finder: ImageFinder) -> list[Path]:
     lists = []
     for path in (path for path in files_in(root) if path.suffix.lower() == ".txt" and _is_table(path)):
         sheet = peek_sheet(path)
-        images = _image_columns(sheet.columns, finder) if sheet is not None else []
+        images = image_columns(sheet.columns, finder) if sheet is not None else []
         if sheet is not None and len(images) == 1 and images[0].role == "image" and len(sheet.columns) > 1:
             lists.append(path)
     return lists
@@ -102,7 +86,7 @@ def loosely_named(root: Path) -> Path | None:
     finder = ImageFinder(root)
 
     def names_images(columns: Mapping[str, Sequence[str]]) -> bool:
-        return bool(_image_columns(columns, finder, tolerant=True))
+        return bool(image_columns(columns, finder, tolerant=True))
 
     found = [
         path
@@ -160,7 +144,7 @@ def _read_file(path: Path, options: ScanOptions) -> CohortDraft:
         path,
         notes,
         sheet=options.sheet,
-        prefer=lambda sheet: bool(_image_columns(sheet.columns, finder, tolerant=True)),
+        prefer=lambda sheet: bool(image_columns(sheet.columns, finder, tolerant=True)),
     )
     draft = _draft_of(source, path, finder, options, notes)
     draft.source_table = path
@@ -173,7 +157,7 @@ def _read_splits(splits: Mapping[Path, str], options: ScanOptions) -> CohortDraf
     source, path = read_tables_of_splits(splits, options, notes)
     finder = ImageFinder(path.parent)
     columns = {name: list(source[name]) for name in source.columns}
-    refuse_nothing_shared(splits, [image.name for image in _image_columns(columns, finder, tolerant=True)], "images")
+    refuse_nothing_shared(splits, [image.name for image in image_columns(columns, finder, tolerant=True)], "images")
     draft = _draft_of(source, path, finder, options, notes)
     draft.name, draft.rows = options.name or path.parent.name, []  # a line says nothing without its table
     return draft
@@ -184,16 +168,16 @@ def _draft_of(
 ) -> CohortDraft:
     """The cohort of the rows of a table; `path` names it in messages, and finds its folder."""
     columns = {name: list(source[name]) for name in source.columns}
-    images = _image_columns(columns, finder, tolerant=True)
+    images = image_columns(columns, finder, tolerant=True)
     if not images:
         raise DataError(
             f"Table {path} has no column that names images: neither paths relative to the table, nor names of files "
             f"below {path.parent}. Its columns: {', '.join(source.columns)}."
         )
     for image in images:
-        _refuse_header(image, columns[image.name], finder, path)
+        refuse_header(image, columns[image.name], finder, path)
     if len(images) == 1 and images[0].name != images[0].role:
-        _refuse_rivals(images[0], columns, finder, path)
+        refuse_rivals(images[0], columns, finder, path)
     table = pd.DataFrame(index=source.index)
     for image in images:
         _add_images(table, source, image, finder, path, notes)
@@ -280,57 +264,6 @@ def _name_cases(table: pd.DataFrame, source: pd.DataFrame, options: ScanOptions,
 
 def _is_table(path: Path) -> bool:
     return path.suffix.lower() in NAMED_SUFFIXES and not path.name.lower().startswith(_OTHERS)
-
-
-def _image_columns(
-    columns: Mapping[str, Sequence[str]], finder: ImageFinder, *, tolerant: bool = False
-) -> list[ImageColumn]:
-    """The columns that name images, by the names of the contract or by what is in them.
-
-    File names without their ending count where no column holds paths; `tolerant` as in `ImageFinder.are_stems`.
-    """
-    contract = [
-        ImageColumn(name, name)
-        for name in columns
-        if name in ("image", "mask") or (name.startswith("image:") and len(name) > len("image:"))
-    ]
-    if any(column.role != "mask" for column in contract):
-        return contract
-    named = [name for name, cells in columns.items() if finder.names_images(cells)]
-    masks = [name for name in named if any(word in name.lower() for word in _MASK_WORDS)]
-    images = [name for name in named if name not in masks]
-    if not images:
-        return [ImageColumn(name, "image", is_patient_word(name)) for name in _stems(columns, finder, tolerant)[:1]]
-    roles = {name: "image" if len(images) == 1 else f"image:{name.replace(':', '-')}" for name in images}
-    roles |= dict.fromkeys(masks[:1], "mask")
-    return [ImageColumn(name, role) for name, role in roles.items()]
-
-
-def _stems(columns: Mapping[str, Sequence[str]], finder: ImageFinder, tolerant: bool) -> list[str]:
-    """The columns of file names without their ending, those whose names say so; a running number may look like one."""
-    return most_like_ids([name for name, cells in columns.items() if finder.are_stems(cells, tolerant=tolerant)])
-
-
-def _refuse_header(image: ImageColumn, cells: Sequence[str], finder: ImageFinder, path: Path) -> None:
-    """Raise DataError if the name of a column of images is that of an image itself: its first one would be lost."""
-    if image.name == image.role:
-        return
-    if finder.names_images([image.name]) or (not finder.names_images(cells) and finder.are_stems([image.name])):
-        raise DataError(
-            f"The first line of {path} names the image {image.name!r}, so the table has no header. Put a line above "
-            "it that names the columns, such as image,label."
-        )
-
-
-def _refuse_rivals(image: ImageColumn, columns: Mapping[str, Sequence[str]], finder: ImageFinder, path: Path) -> None:
-    """Raise DataError if a second column names the images of other rows as well."""
-    keys = {name: [join_key(text) for text in columns[name]] for name in _stems(columns, finder, tolerant=True)}
-    own = keys.get(image.name)
-    if own and (rivals := [name for name, others in keys.items() if len(set(others)) == len(others) and others != own]):
-        raise DataError(
-            f"{path}: the columns {' and '.join(map(repr, sorted([image.name, *rivals])))} all name the images, but "
-            "each in other rows. Rename the right one to 'image'."
-        )
 
 
 LAYOUT = Layout(
