@@ -160,3 +160,23 @@ def test_folders_beside_the_images_of_a_class_are_told_of(tmp_path: Path) -> Non
 def test_a_column_is_not_chosen_where_there_are_none(name: str, options: dict, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(options))}.*{name}"):
         scan(BUILDERS[name](tmp_path / "data"), options=ScanOptions(**options))
+
+
+@pytest.mark.parametrize("names", ["01234", "123"])
+def test_numbers_in_every_split_are_grades(names: str, tmp_path: Path) -> None:
+    touch(*(tmp_path / s / n / f"{s}_{n}_{at}.png" for s in ("train", "val", "test") for n in names for at in range(3)))
+    draft = scan(tmp_path)
+    assert draft.layout == "folders"
+    assert sorted(set(draft.table["label"])) == list(names)
+    assert draft.table["split"].value_counts().to_dict() == dict.fromkeys(("train", "val", "test"), 3 * len(names))
+
+
+def test_a_patient_whose_slices_are_in_two_splits_is_still_said(tmp_path: Path) -> None:
+    touch(*(tmp_path / s / f"P{n:02d}" / f"{at}.png" for s in ("train", "test") for n in range(6) for at in range(3)))
+    with pytest.raises(DataError, match="Patient 'P00' is in 'test'"):
+        scan(tmp_path)
+
+
+def test_folders_of_patients_without_labels_say_how_to_join_them(tmp_path: Path) -> None:
+    touch(*(tmp_path / f"P{n:02d}" / f"slice_{at}.png" for n in range(6) for at in range(3)))
+    assert "Neither labels nor masks: join a table of them with --labels TABLE --on COLUMN." in scan(tmp_path).notes

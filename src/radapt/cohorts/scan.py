@@ -135,7 +135,14 @@ def finish(draft: CohortDraft, options: ScanOptions, root: Path | None = None) -
     table = draft.table
     empty = [name for name in ("site", "mask", "label") if name in table and not table[name].str.strip().any()]
     draft.table = draft.table.drop(columns=empty)
+    answers = {"label", "mask", *(f"label:{name}" for name in draft.findings)}
+    if answers.isdisjoint(draft.table.columns) and not _said_unlabelled(draft):
+        draft.notes.append("Neither labels nor masks: join a table of them with --labels TABLE --on COLUMN.")
     return draft
+
+
+def _said_unlabelled(draft: CohortDraft) -> bool:
+    return any(note.startswith(("No label", "Every label is")) for note in draft.notes)
 
 
 def _plain(source: Path) -> Path:

@@ -20,6 +20,8 @@ from radapt.cohorts.layouts.patients.tree import (
     patient_folder,
 )
 
+_MOST_GRADES = 10
+
 
 @dataclass(frozen=True)
 class Group:
@@ -43,6 +45,8 @@ class Group:
 def patients_of(root: Path) -> Group | None:
     """The folders of patients directly in `root`, in folders train/, val/ and test/, or in folders of classes."""
     tops = [patient_folder(path, split) for path, split in split_folders(root)]
+    if _are_grades(tops):
+        return None
     named = {folder.name for folder in tops if names_sequence(folder.name)}
     if len(named) > 1 and name_sequences(sorted(named)):
         patients = across_sequences(tops)
@@ -62,6 +66,17 @@ def patients_of(root: Path) -> Group | None:
     column: Literal["label", "visit", "year"] = "visit" if visits else "year" if years else "label"
     by_sequence = named_by_sequence(folders) or all(_is_of_sequences(folder) for folder in folders)
     return Group(folders, labels, column) if column != "label" or by_sequence else None
+
+
+def _are_grades(tops: Sequence[PatientFolder]) -> bool:
+    """Whether every split has the same few folders, numbered 0, 1, 2, …: classes, as patients would not be in all."""
+    of_split: dict[str, set[str]] = {}
+    for folder in tops:
+        of_split.setdefault(folder.split, set()).add(folder.name)
+    first, *others = of_split.values() if len(of_split) > 1 else (set[str](), set[str]())
+    numbers = sorted(int(name) for name in first if name.isdecimal())
+    counted_up = bool(numbers) and numbers in ([*range(len(first))], [*range(1, len(first) + 1)])
+    return counted_up and len(first) <= _MOST_GRADES and all(names == first for names in others)
 
 
 def _is_of_sequences(folder: PatientFolder) -> bool:
