@@ -232,14 +232,8 @@ DATA_SETS = (
         CLASSES,
         f"{GLIOMA}; three classes.",
         paired=GLIOMA_PAIRS,
-        remark="With age and sex (`{combined: {protocol: mmdino, options: {trained: fusion}}}`, image and controls as "
-        "below), the fusion of `dinov2-s-focus` has AUROC 0.720 [0.640, 0.788] and MCC 0.360 [0.219, 0.486] on "
-        "the subtype: against age and sex alone +0.079 [0.020, 0.138] and +0.104 [-0.043, 0.263], against the "
-        "best logistic probe, on lesions with `efficientnet-lite0`, +0.043 [-0.045, 0.132] and +0.073 [-0.095, "
-        "0.246] (paired by patient). Without one sequence its MCC is 0.360 (no FLAIR), 0.294 (no T1w) or 0.319 "
-        "(no contrast). On IDH it has AUROC 0.794 [0.660, 0.884] and MCC 0.288 [0.160, 0.407], on grade 0.545 "
-        "[0.430, 0.656] and 0.044 [-0.152, 0.237]. That logistic probe with age and sex has 0.721 [0.640, 0.790] "
-        "on the subtype, 0.755 [0.638, 0.843] on IDH and 0.460 [0.352, 0.573] on grade.",
+        remark="Without one sequence the MCC of fusion with age and sex is 0.360 (no FLAIR), 0.294 (no T1w) or 0.319 "
+        "(no contrast).",
     ),
     DataSet(
         "LGG IDH mutation",
