@@ -53,7 +53,7 @@ def test_structures_are_joined_the_smaller_on_top(tmp_path: Path) -> None:
 
 
 def test_volumes_are_measured_and_damaged_ones_are_not(tmp_path: Path) -> None:
-    for name, end in (("a", 3), ("b", 6)):
+    for name, end in (("aorta", 3), ("body", 6)):
         for at in range(3):
             mask = np.zeros((8, 8, 4), np.uint8)
             mask[1:end] = 1
@@ -61,13 +61,13 @@ def test_volumes_are_measured_and_damaged_ones_are_not(tmp_path: Path) -> None:
             nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "masks" / name / f"{at}.nii.gz")
             (tmp_path / "images").mkdir(exist_ok=True)
             nibabel.save(nibabel.Nifti1Image(mask + at, np.eye(4)), tmp_path / "images" / f"{at}.nii.gz")
-    (tmp_path / "masks" / "a" / "0.nii.gz").write_bytes(b"no volume")
-    assert scan(tmp_path).mask_labels == {1: "b", 2: "a"}
+    (tmp_path / "masks" / "aorta" / "0.nii.gz").write_bytes(b"no volume")
+    assert scan(tmp_path).mask_labels == {1: "body", 2: "aorta"}
 
 
 @pytest.mark.parametrize(
     "names",
-    [("rater1", "rater2"), ("R1", "R2"), ("1", "2"), ("manual", "auto_prediction")],
+    [("rater1", "rater2"), ("R1", "R2"), ("1", "2"), ("observer_a", "observer_b"), ("manual", "auto_prediction")],
     ids=lambda names: " ".join(names),
 )
 def test_masks_of_several_raters_are_not_joined(names: tuple[str, str], tmp_path: Path) -> None:
@@ -78,6 +78,18 @@ def test_masks_of_several_raters_are_not_joined(names: tuple[str, str], tmp_path
     kept = {Path(mask).parent.name for mask in draft.table["mask"]}
     assert len(kept) == 1
     assert {name.casefold() for name in kept} < {first, second}
+
+
+def test_a_structure_drawn_twice_is_not_joined_but_a_core_in_its_tumour_is(tmp_path: Path) -> None:
+    alike = scan(drawn(tmp_path / "alike", {"smith": slice(2, 12), "jones": slice(3, 13)}))
+    assert alike.mask_labels == {}
+    assert any("Masks of other kinds than" in note for note in alike.notes)
+    copied = scan(drawn(tmp_path / "copied", {"smith": slice(2, 12), "jones": slice(2, 12)}))
+    assert copied.mask_labels == {}
+    nested = scan(drawn(tmp_path / "nested", {"core": slice(3, 12), "tumour": slice(2, 12)}))
+    assert nested.mask_labels == {1: "tumour", 2: "core"}
+    apart = scan(drawn(tmp_path / "apart", {"left": slice(0, 9), "right": slice(7, 16)}))
+    assert apart.mask_labels == {1: "left", 2: "right"}
 
 
 def test_folders_of_patients_in_a_folder_of_masks_are_no_structures(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks
 from radapt.cohorts.layouts.names import kind_of
 from radapt.cohorts.layouts.pairs.finding import PairedCase, Pairs, find_pairs
-from radapt.cohorts.layouts.pairs.structures import are_structures, can_be_joined, joined
+from radapt.cohorts.layouts.pairs.structures import are_structures, can_be_joined, drawn_twice, joined
 from radapt.cohorts.layouts.patients.table import add_table
 from radapt.cohorts.layouts.tables import tables_in
 from radapt.errors import DataError, counted
@@ -82,7 +82,7 @@ def _masks(found: Pairs, notes: list[str]) -> tuple[list[str], dict[int, str]]:
     """The mask of each case, '' without one, of one kind or of all structures; and the names of their values, where
     these are known. What is left out is noted."""
     own = [case.masks for case in found.cases]
-    if found.structures and are_structures(found.structures) and can_be_joined(own):
+    if found.structures and are_structures(found.structures) and can_be_joined(own) and not drawn_twice(own):
         masks, values = joined(own, found.structures, notes)
         where = "the folders of structures"
     else:

@@ -3,7 +3,9 @@
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,13 @@ from radapt.locations import Location
 
 _NOT_IN_A_LOCATION = set("{|}")
 _RATER = re.compile(
-    r"(?:rater|reader|annotator|observer|expert|radiologist|doctor|round|session|version|[arv])?[\W_]*\d+|.*(?:pred|auto).*",
+    r"(?:rater|reader|annotator|observer|expert|radiologist|doctor|round|session|version|[arv])?[\W_]*(?:\d+|[a-z])"
+    r"|.*(?:pred|auto).*",
     re.IGNORECASE,
 )
 """Names of folders that hold the same structure again, drawn by somebody else or by a program."""
 _MOST_VOXELS = 1 << 27
+_SAME, _ALIKE, _INSIDE = 0.98, 0.6, 0.97  # Dice; Dice of two raters; the share of the smaller one in the other
 _SAMPLED = 8  # cases, to see which structure is larger
 
 
@@ -72,30 +76,53 @@ def _location(masks: Sequence[tuple[str, Path]], values: dict[str, int]) -> str:
     return str(Location(folder, parts=tuple(parts)))
 
 
+def drawn_twice(masks: Sequence[Sequence[tuple[str, Path]]]) -> bool:
+    """Whether two folders hold the same structure, drawn again: in most of some cases their masks are alike, and
+    neither lies inside the other as a core inside its tumour."""
+    votes: Counter[bool] = Counter()
+    for own in _sample(masks):
+        drawn = [voxels for _, path in own if (voxels := _voxels(path)) is not None and voxels.any()]
+        votes[any(_alike(one, other) for one, other in combinations(drawn, 2))] += 1
+    return votes[True] > votes[False]
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape:
+        return False
+    both, sizes = int((one & other).sum()), sorted([int(one.sum()), int(other.sum())])
+    dice = 2 * both / sum(sizes)
+    return dice > _SAME or (dice > _ALIKE and both < _INSIDE * sizes[0])
+
+
 def _by_size(masks: Sequence[Sequence[tuple[str, Path]]], structures: Sequence[str]) -> list[str]:
     """The structures from the largest to the smallest, by the masks of some cases; by name where that says nothing."""
     sizes = dict.fromkeys(structures, 0.0)
-    for own in [masks[at] for at in range(0, len(masks), max(1, len(masks) // _SAMPLED))]:
+    for own in _sample(masks):
         for name, path in own:
-            sizes[name] += _share(path)
+            voxels = _voxels(path)
+            sizes[name] += 0.0 if voxels is None else float(voxels.mean())
     return sorted(structures, key=lambda name: (-sizes[name], name))
 
 
-def _share(path: Path) -> float:
-    """The share of a mask that is not 0; 0 of a file that cannot be read, of which `radapt check` says why."""
+def _sample(masks: Sequence[Sequence[tuple[str, Path]]]) -> list[Sequence[tuple[str, Path]]]:
+    return [masks[at] for at in range(0, len(masks), max(1, len(masks) // _SAMPLED))]
+
+
+def _voxels(path: Path) -> np.ndarray | None:
+    """Where a mask is not 0; None of a file that cannot be read, of which `radapt check` says why."""
     try:
         if is_image(path.name, RASTER):
             with Image.open(path) as image:
-                return float((np.asarray(image.convert("L")) != 0).mean())
+                return np.asarray(image.convert("L")) != 0
         if is_image(path.name, NIFTI):
             import nibabel
 
             volume = nibabel.load(path)
             if math.prod(volume.shape) <= _MOST_VOXELS:  # what a header claims would be allocated
-                return float((np.asanyarray(volume.dataobj) != 0).mean())
+                return np.asarray(np.asanyarray(volume.dataobj) != 0)
     except Exception:  # whatever a damaged file raises in one of two libraries
-        return 0.0
-    return 0.0
+        return None
+    return None
 
 
 def can_be_joined(masks: Sequence[Sequence[tuple[str, Path]]]) -> bool:
