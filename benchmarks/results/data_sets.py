@@ -17,8 +17,10 @@ MARKS = {"F-eye": "read from a picture", "S": "second-hand"}
 
 LOGISTIC_AND_TABLE, FUSION_AND_TABLE = "logistic with age and sex", "fusion with age and sex"
 
+ON_LESIONS = " on lesions"
+
 Place = tuple[str, str]
-"""A row by its family, ' on lesions' added where it looks at lesions, and its encoder as `ENCODERS` names it; a control
+"""A row by its family, `ON_LESIONS` added where it looks at lesions, and its encoder as `ENCODERS` names it; a control
 by its name and ''."""
 
 
@@ -134,14 +136,14 @@ GLIOMA = "TCGA lower-grade glioma, three MRI sequences, the slices with tumour (
 DICE = {"dice": "Dice"}
 
 AGE_SEX = ("age-sex", "")
-BEST_PROBE = ("logistic on lesions", "efficientnet-lite0")
+BEST_PROBE = ("logistic" + ON_LESIONS, "efficientnet-lite0")
 JOINED = (FUSION_AND_TABLE, "dinov2-s-focus")
 GLIOMA_PAIRS = (
     (JOINED, AGE_SEX),
     (JOINED, BEST_PROBE),
     (JOINED, ("fusion", "dinov2-s-focus")),
-    ((LOGISTIC_AND_TABLE + " on lesions", "efficientnet-lite0"), AGE_SEX),
-    ((LOGISTIC_AND_TABLE + " on lesions", "efficientnet-lite0"), BEST_PROBE),
+    ((LOGISTIC_AND_TABLE + ON_LESIONS, "efficientnet-lite0"), AGE_SEX),
+    ((LOGISTIC_AND_TABLE + ON_LESIONS, "efficientnet-lite0"), BEST_PROBE),
 )
 
 DATA_SETS = (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from radapt.reports.methods import Method, methods_of
 from radapt.reports.run_folder import FROM_SCRATCH, NO_NETWORK, Facts, Run, read_parquet, read_run
-from results.data_sets import FAMILIES, RANDOM, Beside, DataSet, Place, Published
+from results.data_sets import FAMILIES, ON_LESIONS, RANDOM, Beside, DataSet, Place, Published
 from results.scores import Score, adapted_scores, scores_of
 from results.studies import command_of
 
@@ -19,7 +19,6 @@ OUT_OF_FOLD, TEST = "oof", "test"
 DASH = "–"
 RANDOM_WEIGHTS = "random-weights"
 MIXED = " (inner folds mix hospitals)"
-ON_LESIONS = " on lesions"
 
 
 @dataclass(frozen=True)

@@ -135,13 +135,23 @@ def test_what_is_no_table_is_an_error(content: bytes, tmp_path: Path) -> None:
     [
         (b"a.png,ill\nb.PNG,well\n", {"image": ["a.png", "b.PNG"], "label": ["ill", "well"]}, "image, label"),
         (b"ill;x/a.nii.gz\nwell;x/b.nii.gz\n", {"label": ["ill", "well"], "image": ["x/a.nii.gz", "x/b.nii.gz"]}, ""),
+        (b"a.jpe,ill\nb.nhdr,well\n", {"image": ["a.jpe", "b.nhdr"], "label": ["ill", "well"]}, "image, label"),
         (b"a.npz,1\nb.npz,2\n", {"a.npz": ["b.npz"], "1": ["2"]}, None),  # no image: a header like any other
         (b"scan.png,label\n1,ill\n2,well\n", {"scan.png": ["1", "2"], "label": ["ill", "well"]}, None),
         (b"1,a.dcm,m\n2,b.dcm,f\n", {"column 1": ["1", "2"], "image": ["a.dcm", "b.dcm"], "column 3": ["m", "f"]}, ""),
         (b"a.png,b.png\nc.png,d.png\n", {"column 1": ["a.png", "c.png"], "column 2": ["b.png", "d.png"]}, ""),
         (b"v.npz::a[0],1\nv.npz::a[1],2\n", {"v.npz::a[0]": ["v.npz::a[1]"], "1": ["2"]}, None),
     ],
-    ids=["image first", "label first", "no images", "a strange name", "three columns", "two images", "arrays"],
+    ids=[
+        "image first",
+        "label first",
+        "rare endings",
+        "no images",
+        "a strange name",
+        "three columns",
+        "two images",
+        "arrays",
+    ],
 )
 def test_a_list_of_images_has_no_header(
     content: bytes, columns: dict[str, list[str]], called: str | None, tmp_path: Path

@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft
-from radapt.cohorts.layouts.image_files import IMAGES, holds_picture, is_text, walk
+from radapt.cohorts.image_names import IMAGES
+from radapt.cohorts.layouts.image_files import holds_picture, is_text, walk
 from radapt.errors import counted
 from radapt.locations import Location
 from radapt.parsing.text_header import voxel_file

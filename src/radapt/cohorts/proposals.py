@@ -1,4 +1,4 @@
-"""What the columns of a draft could be, though nobody has said so: sites and folds; and what follows from them."""
+"""Columns of a draft that could be sites or folds, and what to do about small sites and numbered splits."""
 
 import re
 from collections.abc import Sequence

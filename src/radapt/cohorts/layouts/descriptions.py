@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from radapt.cohorts.layouts.image_files import images_in, stem
+from radapt.cohorts.image_names import stem
+from radapt.cohorts.layouts.image_files import images_in
 from radapt.errors import DataError, counted
 
 

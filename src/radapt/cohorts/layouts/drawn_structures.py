@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from radapt.cohorts.layouts.image_files import RASTER, is_image, stem
+from radapt.cohorts.image_names import RASTER, is_image, stem
 from radapt.errors import counted
 
 _STRUCTURES = {

@@ -1,21 +1,14 @@
-"""Image files: which files are images, their names without suffix, and listings of folders."""
+"""Image files in folders: listings, and files that are pictures by their content."""
 
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-RASTER = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp")
-NIFTI = (".nii.gz", ".nii")
-VOLUMES = (*NIFTI, ".mha", ".mhd", ".nrrd", ".nhdr")
-DICOM = (".dcm", ".dicom", ".ima")
+from radapt.cohorts.image_names import IMAGES, is_image
+
 _PROSE = ("", ".txt", ".md", ".rst", ".pdf", ".html")
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-IMAGES = (*RASTER, *VOLUMES, *DICOM, ".npy")
-
-
-def is_image(name: str, suffixes: tuple[str, ...] = IMAGES) -> bool:
-    return name.lower().endswith(suffixes) and not name.startswith(".")
 
 
 def holds_picture(path: Path) -> bool:
@@ -27,18 +20,6 @@ def holds_picture(path: Path) -> bool:
             return file.read(6).startswith(_PICTURES)
     except OSError:
         return False
-
-
-def stem(name: str) -> str:
-    """A file name without its image suffix: `a.b.nii.gz` → `a.b`."""
-    lower = name.lower()
-    ending = next((suffix for suffix in IMAGES if lower.endswith(suffix)), None)
-    return name[: -len(ending)] if ending else Path(name).stem
-
-
-def stem_of(location: str) -> str:
-    """The stem of the file in a location such as `a/b.nii.gz::channels[1]`."""
-    return stem(Path(location.partition("::")[0]).name)
 
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = IMAGES) -> list[Path]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from radapt.cohorts.image_names import is_image, stem
 from radapt.cohorts.labels import is_missing
-from radapt.cohorts.layouts.image_files import is_image, stem, walk
+from radapt.cohorts.layouts.image_files import walk
 from radapt.cohorts.layouts.mask_names import MASK_WORDS
 from radapt.cohorts.patient_key import patient_key
 from radapt.errors import DataError, counted

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
+from radapt.cohorts.image_names import is_image, stem, stem_of
 from radapt.cohorts.layouts.id_columns import id_column
-from radapt.cohorts.layouts.image_files import is_image, stem, stem_of
 from radapt.cohorts.layouts.tables import assign, given_column, is_patient_word, label_column, read_table
 from radapt.cohorts.patient_key import patient_key
 from radapt.cohorts.sheets.reading import NAMED_SUFFIXES

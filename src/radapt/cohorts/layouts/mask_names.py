@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from radapt.cohorts.image_names import stem
 from radapt.cohorts.layouts.drawn_structures import is_structure, structure_masks
-from radapt.cohorts.layouts.image_files import stem
 from radapt.cohorts.layouts.mask_parts import may_be_structures, united
 from radapt.errors import counted
 

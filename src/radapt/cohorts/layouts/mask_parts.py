@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from radapt.cohorts.layouts.image_files import RASTER, is_image, stem
+from radapt.cohorts.image_names import RASTER, is_image, stem
 from radapt.locations import Location
 
 _WORD = re.compile(r"[^ _.\-()\[\]]+")

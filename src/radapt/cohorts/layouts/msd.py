@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.image_names import is_image, stem
 from radapt.cohorts.layouts.descriptions import (
     channels,
     has_description,
@@ -17,7 +18,7 @@ from radapt.cohorts.layouts.descriptions import (
     read_description,
     source_of,
 )
-from radapt.cohorts.layouts.image_files import files_in, is_image, stem, unique
+from radapt.cohorts.layouts.image_files import files_in, unique
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.names import kind_of, slug
 from radapt.errors import DataError, counted

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions
-from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, stem, stem_of
+from radapt.cohorts.image_names import stem, stem_of
+from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.tables import read_table
 from radapt.errors import DataError, counted, suggest

@@ -11,9 +11,10 @@ import pandas as pd
 
 from radapt.cohorts.cohort_file import read_config
 from radapt.cohorts.draft import CohortDraft, ScanOptions, first_of_each
+from radapt.cohorts.image_names import stem_of
 from radapt.cohorts.layouts.classes.folders import are_classes, image_folders
 from radapt.cohorts.layouts.columns_of_images import ImageColumn, image_columns, refuse_header, refuse_rivals
-from radapt.cohorts.layouts.image_files import files_in, stem_of, unique
+from radapt.cohorts.layouts.image_files import files_in, unique
 from radapt.cohorts.layouts.image_finder import ImageFinder
 from radapt.cohorts.layouts.layout import ROLES, Layout
 from radapt.cohorts.layouts.names import kind_of

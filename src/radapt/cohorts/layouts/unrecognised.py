@@ -7,8 +7,9 @@ from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
 from radapt.cohorts.archives import SUFFIXES
+from radapt.cohorts.image_names import is_image
 from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS, SPLIT_FOLDERS
-from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in, is_image
+from radapt.cohorts.layouts.image_files import files_in, folders_in, images_in
 from radapt.errors import counted
 
 _TEXTS = {".txt", ".csv", ".xlsx", ".json", ".xml", ".md", ".pdf", ""}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from radapt.cohorts.draft import CohortDraft
-from radapt.cohorts.layouts.image_files import stem_of
+from radapt.cohorts.image_names import stem_of
 from radapt.cohorts.modalities.patterns import ModalityPattern
 from radapt.errors import DataError, UsageError, counted
 

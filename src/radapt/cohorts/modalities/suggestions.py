@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 
 from radapt.cohorts.draft import CohortDraft
-from radapt.cohorts.layouts.image_files import stem_of
+from radapt.cohorts.image_names import stem_of
 from radapt.cohorts.modalities.series_facts import SeriesFacts
 
 _SPLIT = re.compile(r"[\W_]+")

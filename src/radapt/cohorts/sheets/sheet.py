@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from radapt.cohorts.image_names import is_image
 from radapt.cohorts.issue import CohortIssue
 from radapt.errors import counted
 
 _INDEX_NAME = re.compile(r"(Unnamed: \d+(\.\d+)?)?")  # pandas' index, and one written again
 _MOST_TITLES = 20
-_IMAGE = re.compile(r".+\.(png|jpe?g|jfif|tiff?|bmp|nii(\.gz)?|mh[ad]|nrrd|dcm|dicom|ima|npy)", re.IGNORECASE)
 _SAMPLED = 50  # records, to see that a column holds images
 
 
@@ -104,7 +104,7 @@ def _drop_titles(records: Records) -> None:
 def _add_header(records: Records) -> None:
     """Name the columns of a list of images, of which the first line names one like the others."""
     cells = records.cells
-    images = [at for at, cell in enumerate(cells[0]) if _is_image(cell) and _mostly_images(cells, at)]
+    images = [at for at, cell in enumerate(cells[0]) if _names_image(cell) and _mostly_images(cells, at)]
     if not images:
         return
     names = [f"column {at + 1}" for at in range(len(cells[0]))]
@@ -119,13 +119,13 @@ def _add_header(records: Records) -> None:
     records.lines.insert(0, 0)
 
 
-def _is_image(cell: str) -> bool:
-    return _IMAGE.fullmatch(cell.strip().partition("::")[0]) is not None
+def _names_image(cell: str) -> bool:
+    return is_image(cell.strip().partition("::")[0])
 
 
 def _mostly_images(cells: list[list[str]], at: int) -> bool:
     following = [record[at] for record in cells[1 : _SAMPLED + 1] if at < len(record) and record[at].strip()]
-    return 2 * sum(map(_is_image, following)) >= len(following)
+    return 2 * sum(map(_names_image, following)) >= len(following)
 
 
 def _index_columns(records: list[list[str]]) -> frozenset[int]:

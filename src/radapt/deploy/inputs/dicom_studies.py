@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from radapt.cohorts.image_names import DICOM, IMAGES, is_image
 from radapt.cohorts.layouts.dicom.cut_series import cut_series
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header, study_metadata
 from radapt.cohorts.layouts.dicom.identity import identified
 from radapt.cohorts.layouts.dicom.series import located_series
-from radapt.cohorts.layouts.image_files import DICOM, IMAGES, is_image, unique, walk
+from radapt.cohorts.layouts.image_files import unique, walk
 from radapt.cohorts.layouts.names import slug
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.sequences import Series, sequence_kind

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import IMAGES, folders_in, images_in, is_image, stem, unique
+from radapt.cohorts.image_names import IMAGES, is_image, stem
+from radapt.cohorts.layouts.image_files import folders_in, images_in, unique
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.sequences import ModelSequence, Series, plain_name, sequence_kind
 from radapt.errors import DataError

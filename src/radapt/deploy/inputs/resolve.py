@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radapt.cohorts import Case, Cohort, Kind
+from radapt.cohorts.image_names import is_image
 from radapt.cohorts.layouts.dicom.headers import is_dicom
-from radapt.cohorts.layouts.image_files import is_image, unique, walk
+from radapt.cohorts.layouts.image_files import unique, walk
 from radapt.deploy.inputs.dicom_studies import dicom_cases, holds_dicom
 from radapt.deploy.inputs.files import file_case, folder_cases, remote_case
 from radapt.deploy.inputs.raw_case import RawCase, RawInput

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from radapt.cohorts import Case, Cohort, CohortDraft, CohortIssue, ScanOptions, read_cohort
 from radapt.cohorts.columns import sort_columns
+from radapt.cohorts.image_names import stem_of
 from radapt.cohorts.issue import raise_errors
 from radapt.cohorts.layouts.dicom.cut_series import cut_images
-from radapt.cohorts.layouts.image_files import stem_of
 from radapt.cohorts.layouts.registry import recognise
 from radapt.deploy.inputs.raw_case import RawCase, RawInput
 from radapt.deploy.sequences import Series

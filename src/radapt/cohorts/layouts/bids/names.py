@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import NIFTI, is_image, stem
+from radapt.cohorts.image_names import NIFTI, is_image, stem
 
 MASK_SUFFIXES = ("mask", "dseg")
 _ENTITY = re.compile(r"(?P<key>[a-zA-Z]+)-(?P<value>[a-zA-Z0-9+]+)")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import VOLUMES, folders_in, images_in, is_image, stem
+from radapt.cohorts.image_names import VOLUMES, is_image, stem
+from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, without_mask_words
 from radapt.cohorts.layouts.names import kind_of, names_sequence
 
@@ -20,7 +21,7 @@ NOT_CLASSES = {
     "derivatives", "sourcedata",
 }  # fmt: skip
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-CLASS_WORDS = {
+_CLASS_WORDS = {
     "normal", "abnormal", "healthy", "sick", "ill", "well", "control", "controls", "benign", "malignant", "cancer",
     "tumor", "tumour", "notumor", "positive", "negative", "pos", "neg", "pneumonia", "covid", "covid19", "noncovid",
     "tuberculosis", "tb", "nofinding", "finding", "disease", "diseased", "yes", "no",
@@ -134,7 +135,7 @@ def _are_sites(outer: set[str], inner: Sequence[set[str]]) -> bool:
 
 
 def _names_class(name: str) -> bool:
-    return not CLASS_WORDS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
+    return not _CLASS_WORDS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
 
 
 def _in_splits(root: Path) -> list[ImageFolder]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radapt.cohorts.draft import CohortDraft, ScanOptions, text_table
+from radapt.cohorts.image_names import DICOM, is_image, stem
 from radapt.cohorts.layouts.classes.files import images_and_masks
 from radapt.cohorts.layouts.classes.folders import ImageFolder, are_classes, image_folders, left_out
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, looks_like_series, read_header
 from radapt.cohorts.layouts.dicom.series import located_series, read_headers
-from radapt.cohorts.layouts.image_files import DICOM, images_in, is_image, stem, unique
+from radapt.cohorts.layouts.image_files import images_in, unique
 from radapt.cohorts.layouts.layout import Layout
 from radapt.cohorts.layouts.pairs.finding import find_pairs
 from radapt.cohorts.layouts.patients.group import patients_of

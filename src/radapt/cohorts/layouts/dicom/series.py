@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from radapt.cohorts.image_names import DICOM, is_image
 from radapt.cohorts.issue import CohortIssue, raise_errors
 from radapt.cohorts.layouts.dicom.headers import Header, is_dicom, read_header, series_digest
-from radapt.cohorts.layouts.image_files import DICOM, is_image
 from radapt.errors import DataError, counted
 from radapt.progress import ProgressMaker
 

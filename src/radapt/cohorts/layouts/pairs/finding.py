@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radapt.cohorts.image_names import stem
 from radapt.cohorts.layouts.classes.folders import IMAGE_FOLDERS, NOT_CLASSES, SPLIT_FOLDERS
-from radapt.cohorts.layouts.image_files import folders_in, images_in, stem
+from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.mask_names import is_mask_name, pair, without_mask_words
 from radapt.cohorts.layouts.names import kind_of, name_sequences, names_sequence
 from radapt.cohorts.layouts.pairs.keys import bare_name, folder_names, name_keys, sequence_of

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import stem
+from radapt.cohorts.image_names import stem
 from radapt.cohorts.layouts.mask_names import MASK_WORDS
 
 _WORD = re.compile(r"[^\W_]+")

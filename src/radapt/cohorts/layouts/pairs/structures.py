@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from radapt.cohorts.image_names import NIFTI, RASTER, is_image
 from radapt.cohorts.layouts.classes.folders import SPLIT_FOLDERS
-from radapt.cohorts.layouts.image_files import NIFTI, RASTER, folders_in, images_in, is_image
+from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.pairs.keys import name_keys
 from radapt.errors import counted
 from radapt.locations import Location

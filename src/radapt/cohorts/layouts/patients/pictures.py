@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import images_in, stem
+from radapt.cohorts.image_names import stem
+from radapt.cohorts.layouts.image_files import images_in
 from radapt.cohorts.layouts.mask_names import PairedImage, chosen_masks, is_mask_name, pair
 from radapt.cohorts.layouts.pairs.keys import name_keys
 from radapt.cohorts.layouts.patients.group import Group

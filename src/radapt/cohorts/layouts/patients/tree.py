@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import RASTER, VOLUMES, folders_in, images_in, stem
+from radapt.cohorts.image_names import RASTER, VOLUMES, stem
+from radapt.cohorts.layouts.image_files import folders_in, images_in
 from radapt.cohorts.layouts.mask_names import MASK_WORDS, is_mask_name
 from radapt.cohorts.layouts.names import names_sequence
 

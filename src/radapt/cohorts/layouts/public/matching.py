@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from radapt.cohorts.layouts.image_files import IMAGES, files_in, folders_in
+from radapt.cohorts.image_names import IMAGES
+from radapt.cohorts.layouts.image_files import files_in, folders_in
 from radapt.dataset_cards import FilePattern, SetFiles
 
 ROLES = ("case", "patient", "sequence", "structure", "label", "split", "site")
